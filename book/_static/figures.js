@@ -1,0 +1,249 @@
+// Draws the book's figures. Each <div class="ec-figure"> holds a Plotly figure as JSON and nothing
+// else, so that a stored notebook stays small; colours, size and controls are the page's business:
+//  - a Plotly template gives the theme's colours, so a colour set in the figure stays as it is;
+//  - buttons, menus and sliders become HTML controls, which a keyboard and a thumb can use;
+//  - on a narrow screen panels stand one under another and the legend goes below.
+(() => {
+  "use strict";
+
+  const NARROW = 600; // px of figure width
+  const CLEAR = "rgba(0,0,0,0)";
+  const COLOURS = {
+    light: { ink: "#24292f", muted: "#6b7280", grid: "#e1e4e8", line: "#9aa1a9", card: "#ffffff" },
+    dark: { ink: "#d5dbe1", muted: "#9ca4af", grid: "#333a44", line: "#6b7480", card: "#22272e" },
+  };
+  const COLORWAY = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C8C8C"];
+  const CONFIG = {
+    displaylogo: false,
+    modeBarButtons: [["toImage", "resetScale2d"]],
+    responsive: false, // a ResizeObserver does it, and sees the sidebar open as well
+    typesetMath: false, // the page's MathJax has no SVG output, and Plotly would fetch it
+  };
+
+  const darkScreen = matchMedia("(prefers-color-scheme: dark)");
+
+  function theme() {
+    const chosen = document.documentElement.dataset.theme;
+    return chosen in COLOURS ? chosen : darkScreen.matches ? "dark" : "light";
+  }
+
+  function template(name) {
+    const colour = COLOURS[name];
+    const axis = {
+      gridcolor: colour.grid,
+      zerolinecolor: colour.line,
+      linecolor: colour.line,
+      tickcolor: colour.line,
+      automargin: true,
+      title: { standoff: 8 },
+    };
+    const colorbar = { thickness: 14, outlinewidth: 0, tickcolor: colour.line };
+    return {
+      layout: {
+        font: { family: getComputedStyle(document.body).fontFamily, size: 13, color: colour.ink },
+        title: { x: 0, xref: "paper", font: { size: 16 } },
+        paper_bgcolor: CLEAR,
+        plot_bgcolor: CLEAR,
+        colorway: COLORWAY,
+        xaxis: axis,
+        yaxis: axis,
+        coloraxis: { colorbar },
+        legend: { bgcolor: CLEAR },
+        hoverlabel: { bgcolor: colour.card, bordercolor: colour.line, font: { color: colour.ink } },
+        modebar: { bgcolor: CLEAR, color: colour.muted, activecolor: colour.ink },
+        annotationdefaults: { arrowcolor: colour.muted },
+        shapedefaults: { line: { color: colour.muted } },
+      },
+      data: { heatmap: [{ colorbar }] },
+    };
+  }
+
+  // --- Narrow screens -------------------------------------------------------------------------
+
+  // Plotly does not wrap text; half an em is about the width of a letter.
+  function wrap(text, width, size) {
+    const room = Math.floor(width / (size * 0.52));
+    const lines = [""];
+    for (const word of text.split(" ")) {
+      const last = lines.length - 1;
+      const longer = `${lines[last]} ${word}`.trim();
+      if (lines[last] && longer.length > room) lines.push(word);
+      else lines[last] = longer;
+    }
+    return lines.join("<br>");
+  }
+
+  const axisKey = (id) => id.replace(/^[xy]/, "$&axis"); // "x2" names layout.xaxis2
+
+  // The panels of a figure, in reading order; none where two panels share an axis object.
+  function panels({ data, layout }) {
+    const root = (id) => layout[axisKey(id)]?.overlaying ?? id;
+    const found = new Map();
+    for (const trace of data) {
+      const ids = [root(trace.xaxis ?? "x"), root(trace.yaxis ?? "y")];
+      const [x, y] = ids.map((id) => layout[axisKey(id)]?.domain ?? [0, 1]);
+      found.set(ids.join(), { ids, x, y });
+    }
+    const all = [...found.values()];
+    const axes = new Set(all.flatMap((panel) => panel.ids));
+    if (axes.size < 2 * all.length) return [];
+    return all.sort((a, b) => b.y[1] - a.y[1] || a.x[0] - b.x[0]);
+  }
+
+  // Give every panel the whole width, one under another, and take its title along.
+  function stack(figure, all, height, gap) {
+    const { data, layout } = figure;
+    const total = all.length * (height + gap) - gap;
+    all.forEach((panel, row) => {
+      const top = 1 - (row * (height + gap)) / total;
+      panel.domain = [Math.max(0, top - height / total), top];
+      panel.ids.forEach((id, isY) => {
+        const axis = (layout[axisKey(id)] ??= {});
+        const twin = layout[axisKey(axis.matches ?? id)];
+        axis.domain = isY ? panel.domain : [0, 1];
+        axis.title ??= twin?.title; // a shared axis shows its labels in one panel only
+        if (axis.matches || axis.showticklabels === false) axis.showticklabels = true;
+      });
+    });
+    const inside = (value, [from, to]) => value >= from - 1e-6 && value <= to + 1e-6;
+    for (const note of layout.annotations ?? []) {
+      const home = all.find((panel) => inside(note.x, panel.x) && inside(note.y, panel.y));
+      if (note.xref !== "paper" || note.yref !== "paper" || !home) continue;
+      const [[x0, x1], [y0, y1], [to0, to1]] = [home.x, home.y, home.domain];
+      note.x = (note.x - x0) / (x1 - x0);
+      note.y = to0 + ((note.y - y0) / (y1 - y0)) * (to1 - to0);
+    }
+    const bars = data.filter((trace) => trace.colorbar && trace.showscale !== false);
+    for (const trace of bars.length > 1 ? bars : []) {
+      const [from, to] = all.find((panel) => panel.ids[1] === (trace.yaxis ?? "y")).domain;
+      Object.assign(trace.colorbar, { x: 1.02, y: (from + to) / 2, len: to - from });
+    }
+    return total;
+  }
+
+  function narrow(figure, width, height) {
+    const { data, layout } = figure;
+    const all = panels(figure);
+    const rows = new Set(all.map((panel) => panel.y[1])).size;
+    if (all.length > rows) {
+      const each = Math.min(280, Math.max(220, height / rows - 80));
+      height = stack(figure, all, each, 90) + 110;
+    }
+    const size = layout.title?.font?.size ?? 16;
+    if (layout.title?.text) layout.title.text = wrap(layout.title.text, width, size);
+    const lines = layout.title?.text?.split("<br>").length ?? 0;
+    layout.margin = { l: 8, r: 8, b: 8, t: 36 + lines * size * 1.3 };
+    layout.dragmode = false; // a finger on the plot scrolls the page
+    const entries = layout.showlegend === false ? 0 : data.length;
+    layout.legend = {
+      ...layout.legend,
+      ...{ orientation: "h", x: 0, xanchor: "left", y: 0, yanchor: "bottom", yref: "container" },
+    };
+    return height + (entries > 1 ? 22 * Math.ceil(entries / 2) : 0);
+  }
+
+  // --- Controls -------------------------------------------------------------------------------
+
+  function element(tag, properties, ...children) {
+    const made = Object.assign(document.createElement(tag), properties);
+    made.append(...children);
+    return made;
+  }
+
+  // What a menu's button or a slider's step does, in Plotly's own terms.
+  const apply = (plot, { method = "restyle", args = [] }) =>
+    method === "skip" ? null : Plotly[method](plot, ...structuredClone(args));
+
+  function menu(plot, { buttons, active = 0, type = "dropdown", name = "" }) {
+    if (type === "buttons") {
+      const made = buttons.map((button) => element("button", { type: "button" }, button.label));
+      const press = (chosen) =>
+        made.forEach((button, i) => {
+          if (buttons[i].method !== "animate") button.ariaPressed = String(i === chosen);
+        });
+      made.forEach((button, i) => {
+        button.onclick = () => (press(i), apply(plot, buttons[i]));
+      });
+      press(active);
+      const group = element("span", { role: "group", ariaLabel: name || "Choices" }, ...made);
+      return element("div", {}, name, group);
+    }
+    const options = buttons.map((button) => element("option", {}, button.label));
+    const select = element("select", { ariaLabel: name || "Choices" }, ...options);
+    select.selectedIndex = active;
+    select.onchange = () => apply(plot, buttons[select.selectedIndex]);
+    return element("label", {}, name, select);
+  }
+
+  function slider(plot, { steps, active = 0, name, currentvalue = {} }) {
+    const label = name ?? (currentvalue.prefix ?? "").replace(/[\s:=]+$/, "");
+    const range = element("input", { type: "range", min: 0, max: steps.length - 1, value: active });
+    const value = element("output");
+    const show = () => {
+      const step = steps[range.value];
+      value.textContent = range.ariaValueText = step.label ?? step.value ?? range.value;
+    };
+    range.ariaLabel = label || "Step";
+    range.oninput = () => (show(), apply(plot, steps[range.value]));
+    plot.on("plotly_animatingframe", ({ name: frame }) => {
+      const step = steps.findIndex(({ args }) => [args?.[0]].flat()[0] === frame);
+      if (step >= 0) (range.value = step), show();
+    });
+    show();
+    return element("label", {}, label, range, value);
+  }
+
+  // --- Drawing --------------------------------------------------------------------------------
+
+  async function draw(figure, plot, controls, width, minHeight) {
+    const { layout } = figure;
+    const { updatemenus = [], sliders = [] } = layout;
+    delete layout.updatemenus;
+    delete layout.sliders;
+    delete layout.width;
+    let height = layout.height ?? minHeight;
+    if (width < NARROW) height = narrow(figure, width, height);
+    Object.assign(layout, { height, autosize: true, template: template(theme()) });
+    await Plotly.newPlot(plot, { ...figure, config: { ...figure.config, ...CONFIG } });
+    controls.replaceChildren(
+      ...updatemenus.map((each) => menu(plot, each)),
+      ...sliders.map((each) => slider(plot, each)),
+    );
+  }
+
+  function mount(box) {
+    const json = box.querySelector("script").textContent;
+    const plot = element("div", { className: "ec-plot" });
+    const controls = element("div", { className: "ec-controls" });
+    box.append(controls, plot);
+    let drawn = 0; // the width of the last drawing; 0 before the first
+    let queue = Promise.resolve();
+
+    async function fit() {
+      const width = box.clientWidth;
+      if (!width || width === drawn) return; // hidden, or only the height changed
+      const redraw = !drawn || width < NARROW !== drawn < NARROW;
+      drawn = width;
+      if (!redraw) return Plotly.Plots.resize(plot);
+      await draw(JSON.parse(json), plot, controls, width, parseInt(box.style.minHeight) || 420);
+      if (controls.childElementCount) box.role = "group"; // an image may hold no controls
+      box.dataset.drawn = "true";
+    }
+    new ResizeObserver(() => (queue = queue.then(fit))).observe(box);
+    return plot;
+  }
+
+  const plots = [...document.querySelectorAll(".ec-figure")].map(mount);
+
+  function recolour(name) {
+    for (const plot of plots)
+      if (plot.layout) Plotly.relayout(plot, { template: template(name) });
+  }
+  const follow = () => recolour(theme());
+  new MutationObserver(follow).observe(document.documentElement, {
+    attributeFilter: ["data-theme"],
+  });
+  darkScreen.addEventListener("change", follow);
+  addEventListener("beforeprint", () => recolour("light"));
+  addEventListener("afterprint", follow);
+})();

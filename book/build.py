@@ -1,0 +1,132 @@
+"""Build the book: run its notebooks with papermill, then render it with Jupyter Book.
+
+    python book/build.py            run every chapter as it stands, render the result
+    python book/build.py --stored   render the outputs that the notebooks hold
+    python book/build.py --refresh  run every chapter, keep records and outputs in the repository
+
+The source notebooks change only under `--refresh`; the other two work on a copy in `_build/`.
+"""
+
+import argparse
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import papermill
+from papermill.exceptions import PapermillExecutionError
+from sphinx_external_toc.parsing import parse_toc_yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+STAGING = ROOT / "_build" / "staging"
+HTML = ROOT / "_build" / "html"
+
+
+def notebooks() -> list[Path]:
+    """The chapters of `_toc.yml` that are notebooks, relative to the repository, in its order."""
+    pages = [Path(f"{page}.ipynb") for page in parse_toc_yaml(ROOT / "_toc.yml")]
+    return [page for page in pages if (ROOT / page).exists()]
+
+
+def execute(chapter: Path, target: Path, parameters: dict[str, str] | None = None) -> None:
+    """Run a chapter into `target`; end the program with the chapter's name where a cell fails."""
+    print(f"running {chapter}", flush=True)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        papermill.execute_notebook(
+            ROOT / chapter, target, parameters, kernel_name="python3", cwd=ROOT
+        )
+    except PapermillExecutionError as error:
+        sys.exit(f"{error}\n{chapter}: a cell failed; the partial notebook is {target}")
+
+
+def render() -> None:
+    """Render the staged book; a warning is an error, and only a whole book replaces the last."""
+    for name in ("_config.yml", "_toc.yml"):
+        shutil.copy2(ROOT / name, STAGING)
+    # results/ travels with the pages so that they can link to a record
+    for name in ("book", "results"):
+        if (ROOT / name).exists():
+            shutil.copytree(
+                ROOT / name, STAGING / name, ignore=shutil.ignore_patterns("__pycache__")
+            )
+    jupyter_book = Path(sys.executable).parent / "jupyter-book"
+    options = ["-W", "--keep-going", "-n", "--all", "-q"]
+    if subprocess.run([jupyter_book, "build", STAGING, *options]).returncode:
+        sys.exit("jupyter-book failed: see the warnings above")
+    shutil.rmtree(HTML, ignore_errors=True)
+    shutil.move(STAGING / "_build" / "html", HTML)
+    print(f"The book is ready: open {HTML / 'index.html'} (or `make serve`)")
+
+
+def refresh(chapter: Path) -> None:
+    """Run a chapter, its run records going to `results/<chapter>`, and store its outputs.
+
+    The source's cells are kept as they are and only outputs are taken over, so that neither
+    papermill's metadata nor its injected cell reaches the repository and diffs stay small.
+    """
+    target = STAGING / chapter
+    known = papermill.inspect_notebook(ROOT / chapter)
+    execute(chapter, target, {"output": f"results/{chapter.stem}"} if "output" in known else None)
+
+    source = nbformat.read(ROOT / chapter, as_version=4)
+    ran = nbformat.read(target, as_version=4).cells
+    ran = [cell for cell in ran if "injected-parameters" not in cell.metadata.get("tags", [])]
+    count = 0
+    for cell, executed in zip(source.cells, ran, strict=True):
+        if cell.cell_type != "code":
+            continue
+        removed = "remove-output" in cell.metadata.get("tags", [])
+        cell.outputs = [] if removed else stored_outputs(executed.outputs)
+        cell.execution_count = None
+        if cell.source.strip():
+            count += 1
+            cell.execution_count = count
+        for output in cell.outputs:
+            if output.output_type == "execute_result":
+                output.execution_count = count
+    source.metadata = {
+        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+        "language_info": {"name": "python"},
+    }
+    nbformat.write(source, ROOT / chapter)
+
+
+def stored_outputs(outputs: list) -> list:
+    """Outputs worth storing: no progress bars, and one output for a stream sent in pieces."""
+    kept = []
+    for output in outputs:
+        if output.output_type == "stream" and output.name == "stderr":
+            continue
+        if kept and output.output_type == kept[-1].output_type == "stream":
+            kept[-1].text += output.text
+        else:
+            kept.append(output)
+    return kept
+
+
+def main() -> None:
+    """Read the command line and do the steps it asks for."""
+    parser = argparse.ArgumentParser(description="Build the book (see this file's first lines).")
+    mode = parser.add_mutually_exclusive_group()
+    mode.add_argument("--stored", action="store_true", help="render the stored outputs, run none")
+    mode.add_argument("--refresh", action="store_true", help="run and store outputs and records")
+    arguments = parser.parse_args()
+
+    shutil.rmtree(STAGING, ignore_errors=True)
+    STAGING.mkdir(parents=True)
+    for chapter in notebooks():
+        if arguments.refresh:
+            refresh(chapter)
+        elif arguments.stored:
+            (STAGING / chapter).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / chapter, STAGING / chapter)
+        else:
+            execute(chapter, STAGING / chapter)
+    if not arguments.refresh:
+        render()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,167 @@
+"""Spectra of embedding tables, and the numbers that say how collapsed a table is.
+
+A table `E` of shape `[D, K]` has singular values `sigma`, its spectrum. The paper's *information
+abundance* (Guo et al. 2024, section 3) is `||sigma||_1 / ||sigma||_inf`: K when all directions
+matter alike, 1 when one direction is all there is.
+
+All functions take leading batch dimensions, and a spectrum may end in zeros (a field with fewer
+features than dimensions): no measure here depends on them.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+# Squaring a table squares its condition number: an eigenvalue of the Gram matrix carries an
+# absolute error near K * 1e-16 of the largest, so a singular value at 1e-4 of the largest
+# (1e-8 when squared) still has six right digits or more. Below that line we leave the Gram matrix.
+GRAM_LIMIT = 1e-4
+BLOCK_ROWS = 65_536
+
+
+def singular_values(table: Tensor) -> Tensor:
+    """Singular values of tall tables, in float64.
+
+    Through the K x K Gram matrix, accumulated in float64 over blocks of rows, where every singular
+    value lies above `GRAM_LIMIT` times the largest; otherwise from the triangular factor of a QR
+    decomposition, which keeps small singular values accurate.
+
+    Args:
+        table: `[..., D, K]`, any floating type.
+
+    Returns:
+        float64 `[..., min(D, K)]`, descending.
+
+    Raises:
+        ValueError: no rows or no columns, not a floating type, or an entry that is NaN or infinite.
+    """
+    if table.ndim < 2 or 0 in table.shape:
+        raise ValueError(f"a table of shape {tuple(table.shape)} has no spectrum; [..., D, K] with "
+                         "at least one row and one column is needed")  # fmt: skip
+    if not table.is_floating_point():
+        raise ValueError(f"a table of {table.dtype} has no spectrum; a floating type is needed")
+    rows, width = table.shape[-2:]
+    if rows <= width:
+        _check_finite(table.isfinite().all(), table)
+        return torch.linalg.svdvals(table.double())
+    gram = table.new_zeros(*table.shape[:-2], width, width, dtype=torch.float64)
+    for block in table.split(BLOCK_ROWS, dim=-2):
+        wide = block.double()
+        gram += wide.mT @ wide
+    _check_finite(gram.isfinite().all(), table)
+    eigenvalues = torch.linalg.eigvalsh(gram).flip(-1)
+    if (eigenvalues[..., -1] > GRAM_LIMIT**2 * eigenvalues[..., 0]).all():
+        return eigenvalues.sqrt()
+    return torch.linalg.svdvals(_triangular_factor(table))
+
+
+def _triangular_factor(table: Tensor) -> Tensor:
+    """The `[..., K, K]` factor R of `table = Q R`, folding in one block of rows at a time."""
+    factor = table.new_zeros(*table.shape[:-2], 0, table.shape[-1], dtype=torch.float64)
+    for block in table.split(BLOCK_ROWS, dim=-2):
+        factor = torch.linalg.qr(torch.cat([factor, block.double()], dim=-2), mode="r").R
+    return factor
+
+
+def _check_finite(finite: Tensor, table: Tensor) -> None:
+    if not finite:
+        bad = (~table.isfinite()).nonzero()
+        if len(bad) == 0:
+            raise ValueError("the table's entries are too large: their squares overflow float64")
+        raise ValueError(f"the table holds {len(bad)} entries that are NaN or infinite, the first "
+                         f"at {tuple(bad[0].tolist())}; finite entries are needed")  # fmt: skip
+
+
+def field_spectra(table: Tensor, cardinalities: Sequence[int]) -> Tensor:
+    """Spectra of every field of a joint table, per set.
+
+    Args:
+        table: `[D, M, K]`, the features of all fields stacked.
+        cardinalities: features per field, N numbers with sum D.
+
+    Returns:
+        float64 `[N, M, K]`, descending along K; zeros where a field has fewer features than K.
+
+    Raises:
+        ValueError: cardinalities that do not add up to D, or what `singular_values` raises.
+    """
+    if sum(cardinalities) != len(table):
+        raise ValueError(
+            f"cardinalities add up to {sum(cardinalities)}; the table has {len(table)} rows"
+        )
+    spectra = table.new_zeros(len(cardinalities), *table.shape[1:], dtype=torch.float64)
+    for spectrum, field in zip(spectra, table.split(list(cardinalities)), strict=True):
+        values = singular_values(field.transpose(0, 1))
+        spectrum[:, : values.shape[-1]] = values
+    return spectra
+
+
+def information_abundance(spectrum: Tensor) -> Tensor:
+    """IA, the paper's measure: `||sigma||_1 / ||sigma||_inf`, in [1, K] (0 for a table of zeros).
+
+    Args:
+        spectrum: singular values `[..., K]`.
+
+    Returns:
+        `[...]`. Divide by K to compare tables of different width, or by that of a
+        `random_spectrum` to compare tables of different shape.
+    """
+    return _ratio(spectrum.sum(-1), spectrum.amax(-1))
+
+
+def effective_rank(spectrum: Tensor) -> Tensor:
+    """`exp(H(sigma / ||sigma||_1))`, in [1, K] (0 for a table of zeros).
+
+    H is Shannon's entropy. Roy & Vetterli 2007; used as RankMe by Garrido et al. 2023.
+
+    Args:
+        spectrum: singular values `[..., K]`.
+    """
+    share = _ratio(spectrum, spectrum.sum(-1, keepdim=True))
+    rank = (-torch.special.xlogy(share, share).sum(-1)).exp()
+    return torch.where(spectrum.amax(-1) > 0, rank, 0.0)
+
+
+def stable_rank(spectrum: Tensor) -> Tensor:
+    """`||E||_F^2 / ||E||_2^2`, in [1, K] (0 for a table of zeros).
+
+    Args:
+        spectrum: singular values `[..., K]`.
+    """
+    return _ratio(spectrum.square().sum(-1), spectrum.amax(-1).square())
+
+
+def _ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
+    """0 / 0 is 0: a table of zeros has rank 0, and every measure here extends the rank."""
+    return torch.where(denominator > 0, numerator / denominator, 0.0)
+
+
+def random_spectrum(rows: int, width: int, draws: int = 16, seed: int = 0) -> Tensor:
+    """Mean spectrum of `rows x width` tables with independent normal entries: no collapse at all.
+
+    Drawn without ever making the table: the triangular factor of a normal matrix has independent
+    normal entries above its diagonal and chi-distributed ones on it (Bartlett 1933), so the cost
+    depends on the smaller side alone and a billion rows are as quick as ten.
+
+    Args:
+        rows: D, at least 1.
+        width: K, at least 1.
+        draws: matrices to average over.
+        seed: of the draws.
+
+    Returns:
+        float64 `[width]`, descending, ending in zeros where rows < width.
+    """
+    if rows < 1 or width < 1:
+        raise ValueError(f"no random table of shape {rows} x {width}; both must be at least 1")
+    small, large = min(rows, width), max(rows, width)
+    generator = np.random.default_rng(seed)
+    factors = np.triu(generator.standard_normal((draws, small, small)), k=1)
+    diagonal = np.arange(small)
+    factors[:, diagonal, diagonal] = np.sqrt(
+        generator.chisquare(large - diagonal, size=(draws, small))
+    )
+    mean = torch.linalg.svdvals(torch.from_numpy(factors)).mean(0)
+    return torch.nn.functional.pad(mean, (0, width - small))
