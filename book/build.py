@@ -35,7 +35,7 @@ def execute(chapter: Path, target: Path, parameters: dict[str, str] | None = Non
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         papermill.execute_notebook(
-            ROOT / chapter, target, parameters, kernel_name="python3", cwd=ROOT
+            ROOT / chapter, target, parameters, kernel_name="python3", language="python", cwd=ROOT
         )
     except PapermillExecutionError as error:
         sys.exit(f"{error}\n{chapter}: a cell failed; the partial notebook is {target}")
@@ -53,7 +53,9 @@ def render() -> None:
             )
     jupyter_book = Path(sys.executable).parent / "jupyter-book"
     options = ["-W", "--keep-going", "-n", "--all", "-q"]
-    if subprocess.run([jupyter_book, "build", STAGING, *options]).returncode:
+    # its standard output would send the reader to the staging folder; warnings are on the other
+    build = subprocess.run([jupyter_book, "build", STAGING, *options], stdout=subprocess.DEVNULL)
+    if build.returncode:
         sys.exit("jupyter-book failed: see the warnings above")
     shutil.rmtree(HTML, ignore_errors=True)
     shutil.move(STAGING / "_build" / "html", HTML)
@@ -66,19 +68,20 @@ def refresh(chapter: Path) -> None:
     The source's cells are kept as they are and only outputs are taken over, so that neither
     papermill's metadata nor its injected cell reaches the repository and diffs stay small.
     """
-    target = STAGING / chapter
-    known = papermill.inspect_notebook(ROOT / chapter)
-    execute(chapter, target, {"output": f"results/{chapter.stem}"} if "output" in known else None)
-
     source = nbformat.read(ROOT / chapter, as_version=4)
+    keeps_records = any(
+        "parameters" in tags(cell) and "output:" in cell.source for cell in source.cells
+    )
+    target = STAGING / chapter
+    execute(chapter, target, {"output": f"results/{chapter.stem}"} if keeps_records else None)
+
     ran = nbformat.read(target, as_version=4).cells
-    ran = [cell for cell in ran if "injected-parameters" not in cell.metadata.get("tags", [])]
+    ran = [cell for cell in ran if "injected-parameters" not in tags(cell)]
     count = 0
     for cell, executed in zip(source.cells, ran, strict=True):
         if cell.cell_type != "code":
             continue
-        removed = "remove-output" in cell.metadata.get("tags", [])
-        cell.outputs = [] if removed else stored_outputs(executed.outputs)
+        cell.outputs = [] if "remove-output" in tags(cell) else stored(executed.outputs)
         cell.execution_count = None
         if cell.source.strip():
             count += 1
@@ -93,7 +96,12 @@ def refresh(chapter: Path) -> None:
     nbformat.write(source, ROOT / chapter)
 
 
-def stored_outputs(outputs: list) -> list:
+def tags(cell: nbformat.NotebookNode) -> list[str]:
+    """The tags of a cell."""
+    return cell.metadata.get("tags", [])
+
+
+def stored(outputs: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
     """Outputs worth storing: no progress bars, and one output for a stream sent in pieces."""
     kept = []
     for output in outputs:

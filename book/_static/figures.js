@@ -7,6 +7,7 @@
   "use strict";
 
   const NARROW = 600; // px of figure width
+  const TITLE = 16; // px, a figure's title
   const CLEAR = "rgba(0,0,0,0)";
   const COLOURS = {
     light: { ink: "#24292f", muted: "#6b7280", grid: "#e1e4e8", line: "#9aa1a9", card: "#ffffff" },
@@ -41,10 +42,14 @@
     return {
       layout: {
         font: { family: getComputedStyle(document.body).fontFamily, size: 13, color: colour.ink },
-        title: { x: 0, xref: "paper", font: { size: 16 } },
+        title: {
+          font: { size: TITLE },
+          ...{ x: 0, xref: "paper", y: 1, yref: "container", yanchor: "top", pad: { t: 14 } },
+        },
         paper_bgcolor: CLEAR,
         plot_bgcolor: CLEAR,
         colorway: COLORWAY,
+        colorscale: { sequential: "Viridis", sequentialminus: "Viridis" },
         xaxis: axis,
         yaxis: axis,
         coloraxis: { colorbar },
@@ -58,11 +63,18 @@
     };
   }
 
+  // Room above the plot for the title's lines and the panels' titles.
+  function headroom({ title, annotations = [] }) {
+    const lines = title?.text ? title.text.split("<br>").length : 0;
+    const panelTitles = annotations.some((note) => note.yref === "paper");
+    return (lines && 12 + lines * TITLE * 1.35) + (panelTitles ? 30 : 12);
+  }
+
   // --- Narrow screens -------------------------------------------------------------------------
 
-  // Plotly does not wrap text; half an em is about the width of a letter.
-  function wrap(text, width, size) {
-    const room = Math.floor(width / (size * 0.52));
+  // Plotly does not wrap text; 0.6 em is about the width of a letter.
+  function wrap(text, width) {
+    const room = Math.floor(width / (TITLE * 0.6));
     const lines = [""];
     for (const word of text.split(" ")) {
       const last = lines.length - 1;
@@ -129,10 +141,8 @@
       const each = Math.min(280, Math.max(220, height / rows - 80));
       height = stack(figure, all, each, 90) + 110;
     }
-    const size = layout.title?.font?.size ?? 16;
-    if (layout.title?.text) layout.title.text = wrap(layout.title.text, width, size);
-    const lines = layout.title?.text?.split("<br>").length ?? 0;
-    layout.margin = { l: 8, r: 8, b: 8, t: 36 + lines * size * 1.3 };
+    if (layout.title?.text) layout.title.text = wrap(layout.title.text, width);
+    layout.margin = { l: 8, r: 8, b: 8, t: headroom(layout) };
     layout.dragmode = false; // a finger on the plot scrolls the page
     const entries = layout.showlegend === false ? 0 : data.length;
     layout.legend = {
@@ -151,8 +161,14 @@
   }
 
   // What a menu's button or a slider's step does, in Plotly's own terms.
-  const apply = (plot, { method = "restyle", args = [] }) =>
-    method === "skip" ? null : Plotly[method](plot, ...structuredClone(args));
+  async function apply(plot, { method = "restyle", args = [] }) {
+    if (method === "skip") return;
+    try {
+      await Plotly[method](plot, ...structuredClone(args));
+    } catch (error) {
+      if (error) throw error; // Plotly rejects with nothing where one animation ends another
+    }
+  }
 
   function menu(plot, { buttons, active = 0, type = "dropdown", name = "" }) {
     if (type === "buttons") {
@@ -202,6 +218,7 @@
     delete layout.sliders;
     delete layout.width;
     let height = layout.height ?? minHeight;
+    layout.margin ??= { l: 56, r: 16, b: 48, t: headroom(layout) };
     if (width < NARROW) height = narrow(figure, width, height);
     Object.assign(layout, { height, autosize: true, template: template(theme()) });
     await Plotly.newPlot(plot, { ...figure, config: { ...figure.config, ...CONFIG } });

@@ -65,9 +65,11 @@ def draw_dataset(
     folder = root / f"{name}-{rows}-{fingerprint[:16]}"
     if folder.exists() and (damage := _damage(folder, law, rows)):
         warnings.warn(f"{folder} is damaged ({damage}); drawing it anew", stacklevel=2)
-        with tempfile.TemporaryDirectory(prefix="damaged-", dir=root) as temporary:
-            with suppress(FileNotFoundError):  # another process was faster
-                folder.rename(Path(temporary, folder.name))
+        with (
+            tempfile.TemporaryDirectory(prefix="damaged-", dir=root) as temporary,
+            suppress(FileNotFoundError),  # another process was faster
+        ):
+            folder.rename(Path(temporary, folder.name))
     if not folder.exists():
         _remove_killed(root)
         with tempfile.TemporaryDirectory(prefix="unfinished-", dir=root) as temporary:

@@ -58,7 +58,7 @@ class Dataset:
         for share, size in zip(("train", "validation", "test"), self.split_sizes, strict=True):
             if size == 0:
                 raise ValueError(
-                    f"{self.name}: {rows} rows leave the {share} split empty; at least 10 are needed"
+                    f"{self.name}: {rows} rows leave the {share} split empty; 10 are needed"
                 )
         lowest, highest = self.ids.min(axis=0), self.ids.max(axis=0)
         for column, low, high in zip(self.fields, lowest, highest, strict=True):

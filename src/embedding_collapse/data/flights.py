@@ -47,7 +47,9 @@ def load_flights(rows: int | None = None) -> Dataset:
     total = len(table)
     rows = total if rows is None else rows
     if rows > total:
-        raise ValueError(f"rows is {rows}; flights has {total}")
+        raise ValueError(
+            f"rows is {rows}; flights has {total} rows, and 10 to {total} are accepted"
+        )
     rank = np.random.Philox(key=0).random_raw(total)  # words that no version of numpy changes
     table = table.iloc[np.sort(np.argsort(rank)[:rows])]
 

@@ -1,0 +1,49 @@
+# make help lists the targets. All of them set up what they need, in .venv.
+
+PYTHON ?= python3
+PORT ?= 8000
+BIN := .venv/bin
+READY := .venv/.installed
+
+.PHONY: help book test serve refresh clean browser
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make book      run every chapter and build the book into _build/html"
+	@echo "make serve     read the built book at http://localhost:$(PORT) (PORT=... for another)"
+	@echo "make test      lint, unit tests, notebooks against their outputs, the book in a browser"
+	@echo "make refresh   run every chapter and store its outputs and records in the repository"
+	@echo "make clean     remove _build and .venv"
+	@echo "PYTHON=python3.12 make ... picks the Python (3.11 or newer) that makes .venv"
+
+book: $(READY)
+	$(BIN)/python book/build.py
+
+refresh: $(READY)
+	$(BIN)/python book/build.py --refresh
+
+serve: $(READY)
+	@test -d _build/html || { echo "there is no book yet: run make book"; exit 1; }
+	$(BIN)/python -m http.server $(PORT) --bind localhost --directory _build/html
+
+# nbval runs inside pytest, and the warnings of notebooks' own libraries are not ours to mend
+test: $(READY) browser
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pytest tests --ignore=tests/browser
+	$(BIN)/pytest --nbval notebooks -o filterwarnings=default
+	$(BIN)/python book/build.py --stored
+	$(BIN)/pytest tests/browser
+
+browser:
+	@sh tests/browser/need_chromium.sh
+
+clean:
+	rm -rf _build .venv
+
+$(READY): requirements.txt constraints.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Python 3.11 or newer is needed: PYTHON=/path/to/python3.12 make ..."; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet -r requirements.txt -c constraints.txt
+	@touch $(READY)

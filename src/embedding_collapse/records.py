@@ -1,0 +1,109 @@
+"""Records: everything that a figure needs to know of a run, one JSON file each."""
+
+import json
+import warnings
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from .files import write_json
+
+
+@dataclass(frozen=True)
+class Record:
+    """One finished run.
+
+    Attributes:
+        key: hash of the spec, and the name of the record's file.
+        spec: the run's parameters, as in `experiment.Spec`.
+        dataset: name, rows, fingerprint, field names and cardinalities, click rate and facts.
+        parameters: how many the embedding, the interaction and the head hold.
+        epochs: as in `checkpoint.Fit`.
+        best_epoch: the one that was tested, counted from 0.
+        test: `auc` and `log_loss` (nats per row).
+        spectra: `[N][M][K]` singular values per field and set, of the best epoch.
+        joined_spectra: `[N][M*K]`, the sets of a field side by side as one table.
+        speed: `samples_per_second` in training, evaluation left out; the epochs' median.
+        peak_memory: bytes; of the device on a GPU, of the process on a CPU.
+        environment: device, hardware, versions, git commit and time.
+    """
+
+    key: str
+    spec: dict[str, Any]
+    dataset: dict[str, Any]
+    parameters: dict[str, int]
+    epochs: list[dict[str, Any]]
+    best_epoch: int
+    test: dict[str, float]
+    spectra: list[list[list[float]]]
+    joined_spectra: list[list[float]]
+    speed: float
+    peak_memory: int
+    environment: dict[str, Any]
+
+    @property
+    def label(self) -> str:
+        """What the run is called in a table or figure: "base", "SE 4x", "ME 10x"."""
+        return design_label(self.spec["design"], self.spec["scale"])
+
+
+def design_label(design: str, scale: int) -> str:
+    """ "base" at scale 1, where SE and ME are one; else design and scale, "ME 4x"."""
+    return "base" if scale == 1 else f"{design.upper()} {scale}x"
+
+
+def path_of(folder: Path, key: str) -> Path:
+    """Where the record of that key lies in a folder of records."""
+    return folder / f"{key}.json"
+
+
+def save(record: Record, folder: Path) -> None:
+    """Add a record to a folder, in one atomic write."""
+    write_json(path_of(folder, record.key), asdict(record))
+
+
+def load(path: Path) -> Record:
+    """Read one record.
+
+    Raises:
+        ValueError: a file that is not a whole record.
+    """
+    try:
+        return Record(**json.loads(path.read_text(encoding="utf-8")))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path} is not a record: {error}") from error
+
+
+def load_all(folder: Path) -> list[Record]:
+    """All records of a folder, ordered by name; a damaged one is left out with a warning."""
+    found = []
+    for path in sorted(folder.glob("*.json")):
+        try:
+            found.append(load(path))
+        except ValueError as error:
+            warnings.warn(f"left out: {error}", stacklevel=2)
+    return found
+
+
+def table(records: Iterable[Record]) -> pd.DataFrame:
+    """One row per record: spec, test metrics, parameters, speed, and mean IA over fields."""
+    return pd.DataFrame(
+        [
+            record.spec
+            | {
+                "label": record.label,
+                "test_auc": record.test["auc"],
+                "test_log_loss": record.test["log_loss"],
+                "parameters": sum(record.parameters.values()),
+                "embedding_parameters": record.parameters["embedding"],
+                "seconds": sum(epoch["seconds"] for epoch in record.epochs),
+                "samples_per_second": record.speed,
+                "epochs_run": len(record.epochs),
+                "key": record.key,
+            }
+            for record in records
+        ]
+    )

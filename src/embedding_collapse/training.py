@@ -1,0 +1,210 @@
+"""Fit a model, stop early, test the best epoch; interrupt and resume at will.
+
+The dataset lives on the device as one integer tensor and a batch is a slice of a permutation: no
+loader, no worker processes. All randomness of an epoch comes from (seed, epoch), so a resumed run
+needs no random state and, on a CPU, ends with the same bits as one that was never interrupted.
+"""
+
+import ctypes
+import platform
+import sys
+import time
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from .checkpoint import Fit, exists, resume, save
+from .data import Dataset
+from .metrics import auc, log_loss
+
+try:
+    import resource
+except ImportError:  # Windows has no such module
+    resource = None
+
+EVALUATION_BATCH = 8192
+STEPS_BETWEEN_CHECKS = 25  # a check waits for the device, so not at every step
+CURVE_POINTS = 20  # per epoch, of the training loss
+
+
+class DivergedError(RuntimeError):
+    """The training loss is no longer finite."""
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """The device called `name`; "auto" takes the GPU where there is one.
+
+    Raises:
+        ValueError: a name that torch does not know or cannot reach here.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(
+            f"device {name!r} cannot be used here ({reason}); 'auto', 'cpu' and, with a GPU, "
+            "'cuda' are accepted"
+        ) from None
+
+
+def fit(
+    model: nn.Module,
+    dataset: Dataset,
+    *,
+    epochs: int,
+    batch_size: int = 2048,
+    learning_rate: float = 1e-3,
+    weight_decay: float = 1e-6,
+    patience: int = 3,
+    seed: int = 0,
+    device: str | torch.device = "auto",
+    checkpoints: Path | None = None,
+    progress: str | None = None,
+) -> Fit:
+    """Train with Adam until the validation AUC has not risen for `patience` epochs; then test.
+
+    The defaults are the paper's. Weight decay is L2 added to the gradient of every row, looked up
+    or not, as in the official code. The model ends with the best epoch's weights.
+
+    Args:
+        model: maps ids `[B, N]` to logits `[B]`; moved to the device.
+        dataset: with its split.
+        epochs: at most.
+        batch_size: rows per step at most: an epoch is cut into equal batches, so that no small
+            remainder meets batch norm.
+        seed: of the shuffling and of dropout.
+        device: see `choose_device`.
+        checkpoints: folder for one checkpoint per epoch, resumed from when it holds one. Only
+            ever one run's.
+        progress: label of the progress bar; without one there is no bar.
+
+    Raises:
+        DivergedError: a loss that is not finite.
+        ValueError: a batch size that leaves batches of one row, or a damaged checkpoint.
+    """
+    device = choose_device(str(device))
+    if device.type == "cpu":
+        _keep_freed_memory()
+    model.to(device)
+    ids = torch.from_numpy(dataset.ids).to(device)
+    labels = torch.from_numpy(dataset.labels).to(device)
+    train, valid, test = (rows.to(device) for rows in dataset.split)
+    steps = -(-len(train) // batch_size)
+    if len(train) // steps < 2:
+        raise ValueError(
+            f"batch size {batch_size} cuts {len(train)} training rows into batches of one row; "
+            "batch norm needs two at least"
+        )
+    optimizer = torch.optim.Adam(
+        model.parameters(), lr=learning_rate, weight_decay=weight_decay, fused=True
+    )
+    run = Fit()
+    best = {name: value.clone() for name, value in model.state_dict().items()}
+    if checkpoints is not None and exists(checkpoints):
+        run, best = resume(checkpoints, model, optimizer, device)
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+
+    with (
+        torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
+        tqdm(desc=progress, total=epochs * len(train), initial=len(run.epochs) * len(train),
+             unit="rows", unit_scale=True, disable=progress is None) as bar,
+    ):  # fmt: skip
+        for epoch in range(len(run.epochs), epochs):
+            if epoch - run.best_epoch > patience:
+                break
+            started = time.perf_counter()
+            torch.manual_seed(seed * 1_000_003 + epoch)
+            order = train[torch.randperm(len(train)).to(device)]
+            losses = torch.full((steps,), float("nan"), device=device)
+            model.train()
+            for step, rows in enumerate(order.tensor_split(steps)):
+                loss = F.binary_cross_entropy_with_logits(model(ids[rows]), labels[rows].float())
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                losses[step] = loss.detach()
+                bar.update(len(rows))
+                if (step + 1) % STEPS_BETWEEN_CHECKS == 0 or step + 1 == steps:
+                    _check_finite(losses[: step + 1], epoch, learning_rate)
+                    bar.set_postfix(_postfix(losses[: step + 1], run))
+            seconds = time.perf_counter() - started
+            parts = losses.double().tensor_split(min(steps, CURVE_POINTS))
+            logits = predict(model, ids, valid)
+            run.epochs.append(
+                {
+                    "train_loss": losses.double().mean().item(),
+                    "valid_auc": auc(logits, labels[valid]),
+                    "valid_log_loss": log_loss(logits, labels[valid]),
+                    "seconds": seconds,
+                    "losses": [part.mean().item() for part in parts],
+                }
+            )
+            bar.set_postfix(_postfix(losses, run))
+            if run.best_epoch < 0 or _auc(run, -1) > _auc(run, run.best_epoch):
+                run.best_epoch = epoch
+                best = {name: value.clone() for name, value in model.state_dict().items()}
+            run.peak_memory = max(run.peak_memory, _peak_memory(device))
+            if checkpoints is not None:
+                save(checkpoints, run, model, best, optimizer)
+
+    model.load_state_dict(best)
+    logits = predict(model, ids, test)
+    run.test_auc = auc(logits, labels[test])
+    run.test_log_loss = log_loss(logits, labels[test])
+    return run
+
+
+@torch.no_grad()
+def predict(model: nn.Module, ids: Tensor, rows: Tensor) -> Tensor:
+    """Logits `[len(rows)]` of the given rows of `ids`, in evaluation mode."""
+    model.eval()
+    return torch.cat([model(ids[batch]) for batch in rows.split(EVALUATION_BATCH)])
+
+
+def _auc(run: Fit, epoch: int) -> float:
+    return run.epochs[epoch]["valid_auc"]
+
+
+def _postfix(losses: Tensor, run: Fit) -> dict[str, str]:
+    shown = {"loss": f"{losses[-STEPS_BETWEEN_CHECKS:].mean().item():.4f}"}
+    return shown | ({"valid AUC": f"{_auc(run, -1):.4f}"} if run.epochs else {})
+
+
+def _check_finite(losses: Tensor, epoch: int, learning_rate: float) -> None:
+    if losses.isfinite().all():
+        return
+    step = int((~losses.isfinite()).nonzero()[0])
+    last = ", ".join(f"{loss:.4g}" for loss in losses[max(0, step - 4) : step + 1].tolist())
+    raise DivergedError(
+        f"the training loss is not finite at step {step} of epoch {epoch}; the last losses were "
+        f"{last}. Try a smaller learning rate (now {learning_rate:g}) or a smaller model; if it "
+        "happens at the first step, look for NaN in the initial weights."
+    )
+
+
+def _peak_memory(device: torch.device) -> int:
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    if resource is None:
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _keep_freed_memory() -> None:
+    """Have glibc keep large freed blocks instead of handing them back to the kernel.
+
+    A training step frees and takes the same large tensors again and again; by default each comes
+    back as fresh pages that fault one by one, which takes longer than the arithmetic.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        libc = ctypes.CDLL(None)
+        mmap_threshold, trim_threshold = -3, -1  # their numbers in malloc.h
+        libc.mallopt(mmap_threshold, 2**30)
+        libc.mallopt(trim_threshold, 2**31 - 1)

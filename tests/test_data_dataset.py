@@ -1,0 +1,75 @@
+import numpy as np
+import pytest
+import torch
+
+from embedding_collapse.data import Dataset, Field
+
+FIELDS = (Field("site", 3), Field("device", 2))
+
+
+def parts(rows: int = 20) -> tuple[np.ndarray, np.ndarray]:
+    ids = np.stack([np.arange(rows) % 3, np.arange(rows) % 2], axis=1).astype(np.int32)
+    return ids, (np.arange(rows) % 2).astype(np.uint8)
+
+
+def make(ids: np.ndarray, labels: np.ndarray) -> Dataset:
+    return Dataset("small", ids, labels, FIELDS, "none")
+
+
+def test_offsets_and_cardinalities_describe_the_joint_table():
+    data = make(*parts())
+    assert data.cardinalities == [3, 2]
+    assert data.offsets.tolist() == [0, 3]
+    assert data.offsets.dtype == torch.int32
+    assert len(data) == 20
+
+
+def test_split_is_the_papers_8_1_1_of_randperm_with_seed_0():
+    data = make(*parts(103))
+    order = torch.randperm(103, generator=torch.Generator().manual_seed(0))
+    train, validation, test = data.split
+    assert torch.equal(train, order[:82])
+    assert torch.equal(validation, order[82:92])
+    assert torch.equal(test, order[92:])
+
+
+@pytest.mark.parametrize(("bad", "accepted"), [(2, "0 to 1"), (-1, "0 to 1")])
+def test_an_id_outside_its_field_names_field_and_value(bad, accepted):
+    ids, labels = parts()
+    ids[7, 1] = bad
+    with pytest.raises(ValueError, match=f"'device' holds id {bad}; {accepted} are accepted"):
+        make(ids, labels)
+
+
+def test_a_label_other_than_0_and_1_is_named():
+    ids, labels = parts()
+    labels[3] = 2
+    with pytest.raises(ValueError, match="label 2 found; 0 and 1 are accepted"):
+        make(ids, labels)
+
+
+@pytest.mark.parametrize("only", [0, 1])
+def test_one_class_only_is_refused(only):
+    ids, labels = parts()
+    labels[:] = only
+    with pytest.raises(ValueError, match=f"every label is {only}; both classes are needed"):
+        make(ids, labels)
+
+
+def test_wrong_types_are_named():
+    ids, labels = parts()
+    with pytest.raises(ValueError, match="ids are int64 and labels uint8"):
+        make(ids.astype(np.int64), labels)
+
+
+def test_shapes_that_do_not_fit_are_named():
+    ids, labels = parts()
+    with pytest.raises(ValueError, match=r"\(20, 2\).*\(19,\) do not fit 2 fields"):
+        make(ids, labels[:-1])
+    with pytest.raises(ValueError, match=r"\(20, 1\).*do not fit 2 fields"):
+        make(ids[:, :1], labels)
+
+
+def test_too_few_rows_to_split_are_refused():
+    with pytest.raises(ValueError, match="9 rows leave the validation split empty"):
+        make(*parts(9))
