@@ -13,7 +13,7 @@ help:
 	@echo "make serve     read the built book at http://localhost:$(PORT) (PORT=... for another)"
 	@echo "make test      lint, unit tests, notebooks against their outputs, the book in a browser"
 	@echo "make refresh   run every chapter and store its outputs and records in the repository"
-	@echo "make clean     remove _build and .venv"
+	@echo "make clean     remove what was built (_build)"
 	@echo "PYTHON=python3.12 make ... picks the Python (3.11 or newer) that makes .venv"
 
 book: $(READY)
@@ -39,7 +39,7 @@ browser:
 	@sh tests/browser/need_chromium.sh
 
 clean:
-	rm -rf _build .venv
+	rm -rf _build
 
 $(READY): requirements.txt constraints.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

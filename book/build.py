@@ -35,7 +35,13 @@ def execute(chapter: Path, target: Path, parameters: dict[str, str] | None = Non
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         papermill.execute_notebook(
-            ROOT / chapter, target, parameters, kernel_name="python3", language="python", cwd=ROOT
+            ROOT / chapter,
+            target,
+            parameters,
+            kernel_name="python3",
+            language="python",
+            cwd=ROOT,
+            extra_arguments=["--log-level=ERROR"],  # the kernel's, whose warnings say nothing here
         )
     except PapermillExecutionError as error:
         sys.exit(f"{error}\n{chapter}: a cell failed; the partial notebook is {target}")

@@ -282,7 +282,7 @@ def test_two_at_once_do_no_harm(tmp_path):
 
 def test_an_unknown_name_lists_the_known_ones():
     known = ", ".join(DATASETS)
-    with pytest.raises(ValueError, match=f"dataset 'criteo' is unknown; known are {known}$"):
+    with pytest.raises(ValueError, match=f"dataset 'criteo' is unknown; known: {known}$"):
         load("criteo")
 
 

@@ -203,7 +203,7 @@ def test_parameter_counts_add_up():
 
 
 def test_an_unknown_model_lists_the_known_ones():
-    with pytest.raises(ValueError, match=r"unknown model 'foo'; known: dnn, dcnv2"):
+    with pytest.raises(ValueError, match=r"model 'foo' is unknown; known: dnn, dcnv2"):
         build("foo", [3], Size(1, 1, 2))
 
 

@@ -6,25 +6,33 @@ loads, is taken out: the book has no live kernel, and its script throws without 
 """
 
 from sphinx.application import Sphinx
+from sphinx.config import Config
 
 SCRIPTS = ("vendor/plotly/plotly-cartesian.min.js", "figures.js")
 
 
-def _choose_scripts(
+def _silence_thebe(app: Sphinx, config: Config) -> None:
+    """Take sphinx-thebe's handlers and style sheet out, before they reach a page."""
+    for listeners in app.events.listeners.values():
+        listeners[:] = [
+            listener
+            for listener in listeners
+            if getattr(listener.handler, "__module__", "") != "sphinx_thebe"
+        ]
+    app.registry.css_files[:] = [css for css in app.registry.css_files if "thebe" not in css[0]]
+
+
+def _add_scripts(
     app: Sphinx, pagename: str, templatename: str, context: dict, doctree: object
 ) -> None:
-    """Add the figures' scripts to a page that holds one, and drop sphinx-thebe's."""
+    """Add the figures' scripts to a page that holds a figure."""
     if 'class="ec-figure"' in context.get("body", ""):
         for script in SCRIPTS:
             app.add_js_file(script, defer="defer")
-    context["script_files"][:] = [
-        script
-        for script in context["script_files"]
-        if "thebe" not in f"{script.filename}{script.attributes.get('body')}".lower()
-    ]
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register the extension."""
-    app.connect("html-page-context", _choose_scripts, priority=900)
+    app.connect("config-inited", _silence_thebe)
+    app.connect("html-page-context", _add_scripts)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -252,15 +252,12 @@
 
   const plots = [...document.querySelectorAll(".ec-figure")].map(mount);
 
-  function recolour(name) {
+  function recolour() {
     for (const plot of plots)
-      if (plot.layout) Plotly.relayout(plot, { template: template(name) });
+      if (plot.layout) Plotly.relayout(plot, { template: template(theme()) });
   }
-  const follow = () => recolour(theme());
-  new MutationObserver(follow).observe(document.documentElement, {
+  new MutationObserver(recolour).observe(document.documentElement, {
     attributeFilter: ["data-theme"],
   });
-  darkScreen.addEventListener("change", follow);
-  addEventListener("beforeprint", () => recolour("light"));
-  addEventListener("afterprint", follow);
+  darkScreen.addEventListener("change", recolour);
 })();

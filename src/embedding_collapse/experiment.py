@@ -8,7 +8,6 @@ import platform
 import shutil
 import statistics
 import subprocess
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -24,19 +23,12 @@ from . import records
 from .data import DATASETS, Dataset, load
 from .files import write_atomically
 from .models import MODELS, Recommender, Size, build
+from .parameters import check_choice, check_number, check_whole
 from .records import Record, design_label
 from .spectrum import field_spectra
 from .training import choose_device, fit
 
 Design = Literal["se", "me"]
-
-
-class SpecError(ValueError):
-    """A parameter that no run can have."""
-
-    def _render_traceback_(self) -> list[str]:
-        """What a notebook shows of it: this one line, instead of the call stack."""
-        return [f"{type(self).__name__}: {self}"]
 
 
 @dataclass(frozen=True)
@@ -54,7 +46,7 @@ class Spec:
         seed: of the initial weights, the shuffling and dropout. Not of the data or its split.
 
     Raises:
-        SpecError: a value of the wrong type or out of range; the message is one line that says
+        ParameterError: a value of the wrong type or out of range; the message is one line that says
             what is accepted.
     """
 
@@ -84,9 +76,9 @@ class Spec:
             check_whole(name, getattr(self, name), least=1)
         check_whole("batch_size", self.batch_size, least=2)
         check_whole("seed", self.seed, least=0)
-        check_number("dropout", self.dropout, 0 <= _number(self.dropout) < 1, "0 <= dropout < 1")
-        check_number("learning_rate", self.learning_rate, _number(self.learning_rate) > 0, "> 0")
-        check_number("weight_decay", self.weight_decay, _number(self.weight_decay) >= 0, ">= 0")
+        check_number("dropout", self.dropout, 0, 1)
+        check_number("learning_rate", self.learning_rate, 0)
+        check_number("weight_decay", self.weight_decay, 0)
 
     @property
     def sets(self) -> int:
@@ -109,29 +101,6 @@ class Spec:
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def check_choice(name: str, value: Any, known: Iterable[str]) -> None:
-    """Raise a SpecError, in one line, unless the value is one of the known names."""
-    if value not in list(known):
-        raise SpecError(f"{name} {value!r} is unknown; known: {', '.join(known)}")
-
-
-def check_whole(name: str, value: Any, least: int) -> None:
-    """Raise a SpecError, in one line, unless the value is a whole number from `least` up."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise SpecError(f"{name} is {value!r}; whole numbers from {least} up are accepted")
-
-
-def check_number(name: str, value: Any, good: bool, accepted: str) -> None:
-    """Raise a SpecError, in one line, unless the value is good."""
-    if not good:
-        raise SpecError(f"{name} is {value!r}; numbers {accepted} are accepted")
-
-
-def _number(value: Any) -> float:
-    """The value as a number; NaN, which fails every comparison, where it is none."""
-    return value if isinstance(value, int | float) and not isinstance(value, bool) else float("nan")
-
-
 def comparison(*, scale: int, seeds: int, **parameters: Any) -> list[Spec]:
     """The base model, SE and ME at the same total embedding size; for each seed in turn.
 
@@ -141,7 +110,7 @@ def comparison(*, scale: int, seeds: int, **parameters: Any) -> list[Spec]:
         parameters: the rest of the specs.
 
     Raises:
-        SpecError: as `Spec` does.
+        ParameterError: as `Spec` does.
     """
     check_whole("scale", scale, least=2)
     check_whole("seeds", seeds, least=1)

@@ -14,8 +14,7 @@ import plotly.io
 import torch
 from plotly.subplots import make_subplots
 
-from .paper import by_label, relative_abundance
-from .records import Record
+from .records import Record, by_label
 from .spectrum import effective_rank, information_abundance, random_spectrum
 
 # Okabe & Ito's palette, which the colour-blind can tell apart; the same thing, the same colour.
@@ -84,7 +83,7 @@ def abundance_by_field(records: Sequence[Record]) -> go.Figure:
     names, cardinalities, order = _fields(records[0])
     figure = go.Figure()
     for label, group in by_label(records).items():
-        values = torch.stack([relative_abundance(r) for r in group])[:, order].numpy()
+        values = torch.stack([r.relative_abundance for r in group])[:, order].numpy()
         mean = values.mean(0)
         figure.add_scatter(
             x=names, y=mean, name=label, mode="lines+markers", line={"color": colour(label)},

@@ -8,11 +8,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from scipy.stats import ttest_ind
 
-from .records import Record
-from .spectrum import information_abundance
+from .records import Record, by_label
 
 
 class Difference(NamedTuple):
@@ -39,20 +37,6 @@ def difference(new: Sequence[float], old: Sequence[float]) -> Difference:
     return Difference(mean, float(interval.low), float(interval.high))
 
 
-def relative_abundance(record: Record) -> torch.Tensor:
-    """IA / K of every field, the mean over its sets: `[N]`, 1 where nothing has collapsed."""
-    spectra = torch.tensor(record.spectra, dtype=torch.float64)
-    return information_abundance(spectra).mean(1) / spectra.shape[-1]
-
-
-def by_label(records: Sequence[Record]) -> dict[str, list[Record]]:
-    """Records grouped by what they are called: base, then SE and ME in the order they come."""
-    groups: dict[str, list[Record]] = {}
-    for record in records:
-        groups.setdefault(record.label, []).append(record)
-    return groups
-
-
 def collapse_verdicts(records: Sequence[Record]) -> list[str]:
     """Does collapse grow with size, and is ME's smaller? In words, without the numbers."""
     groups = by_label(records)
@@ -66,7 +50,7 @@ def collapse_verdicts(records: Sequence[Record]) -> list[str]:
 
 def abundance_difference(new: Sequence[Record], old: Sequence[Record]) -> Difference:
     """Of the mean IA / K over fields."""
-    return difference(*([relative_abundance(r).mean().item() for r in g] for g in (new, old)))
+    return difference(*([r.relative_abundance.mean().item() for r in g] for g in (new, old)))
 
 
 def outcome(records: Sequence[Record]) -> str:
@@ -85,7 +69,7 @@ def outcome(records: Sequence[Record]) -> str:
     for label, group in scaled:
         change = abundance_difference(group, bases)
         before, after = (
-            np.mean([relative_abundance(r).mean().item() for r in g]) for g in (bases, group)
+            np.mean([r.relative_abundance.mean().item() for r in g]) for g in (bases, group)
         )
         lines.append(
             f"**Collapse, {label}.** The mean IA/K over fields goes from {before:.3f} ({base}) to "

@@ -2,14 +2,17 @@
 
 import json
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import torch
+from torch import Tensor
 
 from .files import write_json
+from .spectrum import information_abundance
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,12 @@ class Record:
     def label(self) -> str:
         """What the run is called in a table or figure: "base", "SE 4x", "ME 10x"."""
         return design_label(self.spec["design"], self.spec["scale"])
+
+    @property
+    def relative_abundance(self) -> Tensor:
+        """IA / K of every field, the mean over its sets: `[N]`, 1 where nothing has collapsed."""
+        spectra = torch.tensor(self.spectra, dtype=torch.float64)
+        return information_abundance(spectra).mean(1) / spectra.shape[-1]
 
 
 def design_label(design: str, scale: int) -> str:
@@ -88,8 +97,54 @@ def load_all(folder: Path) -> list[Record]:
     return found
 
 
+def by_label(records: Iterable[Record]) -> dict[str, list[Record]]:
+    """Records grouped by what they are called, in the order in which they come."""
+    groups: dict[str, list[Record]] = {}
+    for record in records:
+        groups.setdefault(record.label, []).append(record)
+    return groups
+
+
+def summary(records: Iterable[Record]) -> pd.DataFrame:
+    """One row per model: test AUC, log-loss and IA/K over fields (mean and standard deviation over
+    seeds), the parameter counts, and time and samples per second of training (medians)."""
+    runs = table(records).groupby("label", sort=False)
+    spread = {
+        name: runs[column].mean().map("{:.4f}".format)
+        + runs[column].std(ddof=1).map(" ± {:.4f}".format).replace(" ± nan", "")
+        for name, column in (
+            ("test AUC", "test_auc"),
+            ("test log-loss", "test_log_loss"),
+            ("mean IA/K", "mean_relative_abundance"),
+        )
+    }
+    return pd.DataFrame(
+        spread
+        | {
+            "seeds": runs.size(),
+            "parameters": runs["parameters"].first().map("{:,}".format),
+            "of these embedding": runs["embedding_parameters"].first().map("{:,}".format),
+            "seconds": runs["seconds"].median().map("{:.1f}".format),
+            "samples/s": runs["samples_per_second"].median().map("{:,.0f}".format),
+        }
+    ).rename_axis("model")
+
+
+def provenance(records: Sequence[Record]) -> str:
+    """Where the records come from, in a line of Markdown."""
+    first = records[0].environment
+    versions = ", ".join(f"{name} {number}" for name, number in first["versions"].items())
+    hardware = sorted({f"{r.environment['device'].upper()}: {r.environment['hardware']}, "
+                       f"{r.environment['threads']} threads" for r in records})  # fmt: skip
+    return (
+        f"{len(records)} runs on {'; '.join(hardware)}; {versions}; source at commit "
+        f"{first['commit'] or 'unknown'}; finished {records[-1].environment['finished']}. Records: "
+        + ", ".join(f"`{record.key}`" for record in records)
+    )
+
+
 def table(records: Iterable[Record]) -> pd.DataFrame:
-    """One row per record: spec, test metrics, parameters, speed, and mean IA over fields."""
+    """One row per record: spec, test metrics, mean IA/K over fields, parameters and speed."""
     return pd.DataFrame(
         [
             record.spec
@@ -97,6 +152,7 @@ def table(records: Iterable[Record]) -> pd.DataFrame:
                 "label": record.label,
                 "test_auc": record.test["auc"],
                 "test_log_loss": record.test["log_loss"],
+                "mean_relative_abundance": record.relative_abundance.mean().item(),
                 "parameters": sum(record.parameters.values()),
                 "embedding_parameters": record.parameters["embedding"],
                 "seconds": sum(epoch["seconds"] for epoch in record.epochs),

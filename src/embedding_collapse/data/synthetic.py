@@ -35,7 +35,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from embedding_collapse.data.vocabulary import MINIMUM_COUNT
+from .vocabulary import MINIMUM_COUNT
 
 ONE = 1 << 32  # probability 1 in the fixed-point arithmetic of the draws
 

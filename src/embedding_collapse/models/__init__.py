@@ -6,6 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
+from ..parameters import check_choice
 from .dcnv2 import DCNv2
 from .dnn import DNN
 from .layers import Head
@@ -35,10 +36,9 @@ def build(name: str, cardinalities: Sequence[int], size: Size, seed: int = 0) ->
         seed: of the initial weights; torch's global random state is left as it was.
 
     Raises:
-        ValueError: an unknown name; the message lists the known ones.
+        ParameterError: an unknown name; the message lists the known ones.
     """
-    if name not in MODELS:
-        raise ValueError(f"unknown model {name!r}; known: {', '.join(MODELS)}")
+    check_choice("model", name, MODELS)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         interaction = MODELS[name].interaction(size)

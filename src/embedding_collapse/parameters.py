@@ -1,0 +1,32 @@
+"""Checks of what a caller asked for; each failure is one line that says what is accepted."""
+
+from collections.abc import Iterable
+from typing import Any
+
+
+class ParameterError(ValueError):
+    """A parameter that cannot be: the message names it, its value and what is accepted."""
+
+    def _render_traceback_(self) -> list[str]:
+        """What a notebook shows of it: this one line, instead of the call stack."""
+        return [f"{type(self).__name__}: {self}"]
+
+
+def check_choice(name: str, value: Any, known: Iterable[str]) -> None:
+    """Raise a `ParameterError` unless the value is one of the known names."""
+    if value not in list(known):
+        raise ParameterError(f"{name} {value!r} is unknown; known: {', '.join(known)}")
+
+
+def check_whole(name: str, value: Any, least: int) -> None:
+    """Raise a `ParameterError` unless the value is a whole number from `least` up."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ParameterError(f"{name} is {value!r}; whole numbers from {least} up are accepted")
+
+
+def check_number(name: str, value: Any, low: float, high: float = float("inf")) -> None:
+    """Raise a `ParameterError` unless the value is a number with `low <= value < high`."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not low <= value < high:
+        end = "up" if high == float("inf") else f"to below {high:g}"
+        raise ParameterError(f"{name} is {value!r}; numbers from {low:g} {end} are accepted")
