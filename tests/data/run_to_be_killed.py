@@ -1,0 +1,19 @@
+"""A training run of its own process: `python run_to_be_killed.py FOLDER`."""
+
+import sys
+from pathlib import Path
+
+from safetensors.torch import save_file
+
+from embedding_collapse.data import load
+from embedding_collapse.models import Size, build
+from embedding_collapse.training import fit
+
+folder = Path(sys.argv[1])
+dataset = load("flights", 3000)
+model = build("dcnv2", dataset.cardinalities, Size(len(dataset.fields), 2, 4, hidden=32))
+fit(model, dataset, epochs=6, batch_size=64, device="cpu", checkpoints=folder / "checkpoints")
+save_file(
+    {name: value.contiguous() for name, value in model.state_dict().items()},
+    folder / "weights.safetensors",
+)
