@@ -14,7 +14,8 @@ class ParameterError(ValueError):
 
 def check_choice(name: str, value: Any, known: Iterable[str]) -> None:
     """Raise a `ParameterError` unless the value is one of the known names."""
-    if value not in list(known):
+    known = list(known)
+    if value not in known:
         raise ParameterError(f"{name} {value!r} is unknown; known: {', '.join(known)}")
 
 

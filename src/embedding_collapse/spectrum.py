@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 # Squaring a table squares its condition number: an eigenvalue of the Gram matrix carries an
@@ -91,11 +92,10 @@ def field_spectra(table: Tensor, cardinalities: Sequence[int]) -> Tensor:
         raise ValueError(
             f"cardinalities add up to {sum(cardinalities)}; the table has {len(table)} rows"
         )
-    spectra = table.new_zeros(len(cardinalities), *table.shape[1:], dtype=torch.float64)
-    for spectrum, field in zip(spectra, table.split(list(cardinalities)), strict=True):
-        values = singular_values(field.transpose(0, 1))
-        spectrum[:, : values.shape[-1]] = values
-    return spectra
+    fields = table.split(list(cardinalities))
+    spectra = [singular_values(field.transpose(0, 1)) for field in fields]
+    width = table.shape[-1]
+    return torch.stack([F.pad(values, (0, width - values.shape[-1])) for values in spectra])
 
 
 def information_abundance(spectrum: Tensor) -> Tensor:
@@ -121,7 +121,7 @@ def effective_rank(spectrum: Tensor) -> Tensor:
     """
     share = _ratio(spectrum, spectrum.sum(-1, keepdim=True))
     rank = (-torch.special.xlogy(share, share).sum(-1)).exp()
-    return torch.where(spectrum.amax(-1) > 0, rank, 0.0)
+    return torch.where(spectrum.amax(-1) == 0, 0.0, rank)
 
 
 def stable_rank(spectrum: Tensor) -> Tensor:
@@ -130,12 +130,12 @@ def stable_rank(spectrum: Tensor) -> Tensor:
     Args:
         spectrum: singular values `[..., K]`.
     """
-    return _ratio(spectrum.square().sum(-1), spectrum.amax(-1).square())
+    return _ratio(spectrum, spectrum.amax(-1, keepdim=True)).square().sum(-1)
 
 
 def _ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
     """0 / 0 is 0: a table of zeros has rank 0, and every measure here extends the rank."""
-    return torch.where(denominator > 0, numerator / denominator, 0.0)
+    return torch.where(denominator == 0, 0.0, numerator / denominator)
 
 
 def random_spectrum(rows: int, width: int, draws: int = 16, seed: int = 0) -> Tensor:
@@ -148,14 +148,15 @@ def random_spectrum(rows: int, width: int, draws: int = 16, seed: int = 0) -> Te
     Args:
         rows: D, at least 1.
         width: K, at least 1.
-        draws: matrices to average over.
+        draws: matrices to average over, at least 1.
         seed: of the draws.
 
     Returns:
         float64 `[width]`, descending, ending in zeros where rows < width.
     """
-    if rows < 1 or width < 1:
-        raise ValueError(f"no random table of shape {rows} x {width}; both must be at least 1")
+    if min(rows, width, draws) < 1:
+        raise ValueError(f"no mean over {draws} random tables of shape {rows} x {width}; all three "
+                         "must be at least 1")  # fmt: skip
     small, large = min(rows, width), max(rows, width)
     generator = np.random.default_rng(seed)
     factors = np.triu(generator.standard_normal((draws, small, small)), k=1)
@@ -164,4 +165,4 @@ def random_spectrum(rows: int, width: int, draws: int = 16, seed: int = 0) -> Te
         generator.chisquare(large - diagonal, size=(draws, small))
     )
     mean = torch.linalg.svdvals(torch.from_numpy(factors)).mean(0)
-    return torch.nn.functional.pad(mean, (0, width - small))
+    return F.pad(mean, (0, width - small))

@@ -150,7 +150,7 @@ def fit(
             if run.best_epoch < 0 or _auc(run, -1) > _auc(run, run.best_epoch):
                 run.best_epoch = epoch
                 best = {name: value.clone() for name, value in model.state_dict().items()}
-            run.peak_memory = max(run.peak_memory, _peak_memory(device))
+            run.peak_memory = max(run.peak_memory, peak_memory(device))
             if checkpoints is not None:
                 save(checkpoints, run, model, best, optimizer)
 
@@ -189,7 +189,8 @@ def _check_finite(losses: Tensor, epoch: int, learning_rate: float) -> None:
     )
 
 
-def _peak_memory(device: torch.device) -> int:
+def peak_memory(device: torch.device) -> int:
+    """Bytes: the most that tensors took of a GPU, or that this process has taken of a CPU's."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     if resource is None:

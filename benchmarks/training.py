@@ -1,0 +1,202 @@
+"""Samples per second, time per step and peak memory of training, DNN and DCNv2, SE and ME.
+
+    python benchmarks/training.py [--device cpu] [--official PATH] [--quick]
+
+Each cell is timed beside a plain loop over the sets and, with `--official PATH` pointing at a
+checkout of the paper's code (github.com/thuml/Multi-Embedding), beside its model in its training
+loop. Its data loader is left out, in its favour: all variants find their batches on the device.
+
+Every measurement is the second epoch in a process of its own; rounds go over all variants in turn,
+so that a slow spell of the machine hits all of them. Shown are medians over rounds, and ratios.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from embedding_collapse.data import Dataset, Field
+from embedding_collapse.data.synthetic import LAWS, draw_rows, make_tables
+from embedding_collapse.experiment import processor
+from embedding_collapse.models import MODELS, Recommender, Size, build
+from embedding_collapse.training import choose_device, fit, peak_memory
+
+WIDTH, BATCH = 10, 2048  # the paper's base embedding size and batch size
+CELLS = [("se", 1), ("se", 4), ("me", 4), ("se", 10), ("me", 10)]
+
+
+class LoopedSets(nn.Module):
+    """ME as one would first write it: a Python loop over separate tables and interactions."""
+
+    def __init__(self, name: str, cardinalities: list[int], size: Size) -> None:
+        super().__init__()
+        single = Size(size.fields, 1, size.width)
+        self.sets = nn.ModuleList(
+            build(name, cardinalities, single, seed=m) for m in range(size.sets)
+        )
+        self.head = self.sets[0].head
+        for one in self.sets:
+            one.head = None
+
+    def forward(self, ids: Tensor) -> Tensor:
+        outputs = [one.interaction(one.embed(ids)).squeeze(0) for one in self.sets]
+        return self.head(torch.stack(outputs).mean(0))
+
+
+def make_dataset(shape: str, rows: int) -> Dataset:
+    """Rows of the synthetic law with its whole vocabulary, so that tables have their full size."""
+    law = LAWS[shape]()
+    with ThreadPoolExecutor() as pool:
+        tables = make_tables(law, 0, pool)
+    blocks = [draw_rows(law, tables, 0, b, law.block) for b in range(-(-rows // law.block))]
+    ids = np.concatenate([block[0] for block in blocks])[:rows]
+    labels = np.concatenate([block[1] for block in blocks])[:rows]
+    fields = tuple(map(Field, law.names, law.sizes))
+    return Dataset(shape, ids, labels, fields, fingerprint="benchmark")
+
+
+def official_model(path: str, name: str, cardinalities: list[int], size: Size) -> nn.Module:
+    """The paper's own model of that cell."""
+    sys.path.insert(0, path)
+    common = {"mlp_dims": (size.hidden, size.hidden), "dropout": size.dropout}
+    if name == "dnn":
+        from torchfm.model.mwd import DNNModel as Single
+        from torchfm.model.mwd import MultiDNNModel as Multi
+    else:
+        from torchfm.model.awesome import MultiDCNnew2 as Multi
+        from torchfm.model.dcnv2 import CrossNetworkV2Model as Single
+
+        common["num_layers"] = size.cross_layers
+    if size.sets == 1:
+        return Single(cardinalities, embed_dim=size.width, **common)
+    return Multi(cardinalities, embed_dims=[size.width] * size.sets, **common)
+
+
+def official_seconds(model: nn.Module, dataset: Dataset, device: torch.device) -> float:
+    """Seconds of the second epoch, in the steps that the official training loop takes."""
+    model.to(device).train()
+    train = dataset.split[0]
+    ids = torch.from_numpy(dataset.ids)[train].long().to(device)
+    labels = torch.from_numpy(dataset.labels)[train].to(device)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, weight_decay=1e-6)
+    criterion = nn.BCELoss()
+    for _ in range(2):
+        started = time.perf_counter()
+        for fields, target in zip(ids.split(BATCH), labels.split(BATCH), strict=True):
+            loss = criterion(model(fields), target.float())
+            loss.item()
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        seconds = time.perf_counter() - started
+    return seconds
+
+
+def measure(name: str, design: str, scale: int, variant: str, options: argparse.Namespace) -> dict:
+    """One measurement, in this process: samples per second and peak memory in bytes."""
+    device = choose_device(options.device)
+    dataset = make_dataset(options.shape, int(options.steps * BATCH / 0.8))
+    cardinalities = dataset.cardinalities
+    sets, width = (scale, WIDTH) if design == "me" else (1, WIDTH * scale)
+    size = Size(len(cardinalities), sets, width)
+    rows = dataset.split_sizes[0]
+    if variant == "official":
+        model = official_model(options.official, name, cardinalities, size)
+        seconds = official_seconds(model, dataset, device)
+        return {"speed": rows / seconds, "memory": peak_memory(device)}
+    make: type[Recommender] | type[LoopedSets] = LoopedSets if variant == "loop" else build
+    run = fit(make(name, cardinalities, size), dataset, epochs=2, device=device, batch_size=BATCH)
+    return {"speed": rows / run.epochs[1]["seconds"], "memory": run.peak_memory}
+
+
+def main() -> None:
+    """Measure every cell and variant, each in its own process, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    parser.add_argument("--official", metavar="PATH", help="a checkout of the paper's code")
+    parser.add_argument("--shape", choices=LAWS, help="default: synthetic on a GPU, else -mini")
+    parser.add_argument("--steps", type=int, default=20, help="per epoch (default %(default)s)")
+    parser.add_argument("--rounds", type=int, default=3, help="(default %(default)s)")
+    parser.add_argument("--quick", action="store_true", help="one round of 5 steps")
+    parser.add_argument("--one", nargs=4, metavar=("MODEL", "DESIGN", "SCALE", "VARIANT"),
+                        help="measure one variant of one cell and print JSON")  # fmt: skip
+    options = parser.parse_args()
+    device = choose_device(options.device)
+    options.shape = options.shape or ("synthetic" if device.type == "cuda" else "synthetic-mini")
+    if options.quick:
+        options.rounds, options.steps = 1, 5
+    if options.one:
+        name, design, scale, variant = options.one
+        print(json.dumps(measure(name, design, int(scale), variant, options)))
+        return
+
+    hardware = torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
+    law = LAWS[options.shape]()
+    print(f"{hardware}, {torch.get_num_threads()} threads, torch {torch.__version__}; "
+          f"{len(law.sizes)} fields, {sum(law.sizes):,} features, batch {BATCH}, "
+          f"{options.rounds} rounds of {options.steps} steps")  # fmt: skip
+    jobs = [
+        (name, design, scale, variant)
+        for name in MODELS
+        for design, scale in CELLS
+        for variant in ("ours", "loop", "official")
+        if (variant != "loop" or design == "me") and (variant != "official" or options.official)
+    ]
+    found: dict[tuple, list[dict]] = {job: [] for job in jobs}
+    for job in tqdm(jobs * options.rounds, desc="measuring", leave=False):
+        command = [sys.executable, str(Path(__file__).resolve()), "--device", device.type,
+                   "--shape", options.shape, "--steps", str(options.steps), "--one",
+                   *map(str, job)]  # fmt: skip
+        if options.official:
+            command += ["--official", str(Path(options.official).resolve())]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            print(f"{' '.join(map(str, job))} failed: {done.stderr.strip().splitlines()[-1]}")
+            continue
+        found[job].append(json.loads(done.stdout.splitlines()[-1]))
+    print_table(found)
+
+
+def print_table(found: dict[tuple, list[dict]]) -> None:
+    """A Markdown table: medians over rounds, the spread of ours, and ratios."""
+
+    def speed(*job: object) -> float:
+        values = [one["speed"] for one in found.get(job, [])]
+        return statistics.median(values) if values else float("nan")
+
+    def ratio(value: float) -> str:
+        return "" if value != value else f"{value:.2f}x"
+
+    print("\n| model | samples/s (min to max) | ms per step | peak memory "
+          "| against the loop | against official | against SE of the size |")  # fmt: skip
+    print("|---|---|---|---|---|---|---|")
+    for name in MODELS:
+        for design, scale in CELLS:
+            ours = found[name, design, scale, "ours"]
+            if not ours:
+                continue
+            median = speed(name, design, scale, "ours")
+            speeds = [one["speed"] for one in ours]
+            memory = statistics.median(one["memory"] for one in ours) / 1e9
+            label = f"{name} {design.upper()} {scale}x" if scale > 1 else f"{name} base"
+            against_se = median / speed(name, "se", scale, "ours") if design == "me" else np.nan
+            print(f"| {label} | {median:,.0f} ({min(speeds):,.0f} to {max(speeds):,.0f}) "
+                  f"| {BATCH / median * 1e3:.2f} | {memory:.2f} GB "
+                  f"| {ratio(median / speed(name, design, scale, 'loop'))} "
+                  f"| {ratio(median / speed(name, design, scale, 'official'))} "
+                  f"| {ratio(against_se)} |")  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

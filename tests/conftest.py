@@ -1,0 +1,88 @@
+"""What several test files need."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from itertools import chain
+from typing import Any
+
+import pytest
+
+from embedding_collapse.experiment import Spec
+from embedding_collapse.records import Record
+
+FIELDS = {"user": 50, "device": 3, "site": 20}  # features per field; the order is not by size
+
+
+@pytest.fixture
+def make_record() -> Callable[..., Record]:
+    """Makes the record of a run that never was, with K = 4 for the base model."""
+    return _make_record
+
+
+def _make_record(
+    design: str = "se",
+    scale: int = 1,
+    seed: int = 0,
+    *,
+    auc: float = 0.7,
+    log_loss: float = 0.5,
+    abundance: float | Sequence[float] = 0.5,
+    **changes: Any,
+) -> Record:
+    """A whole record from what a test is about.
+
+    Args:
+        design, scale, seed: of the spec.
+        auc, log_loss: on the test split.
+        abundance: IA / K, of every field or one number per field; each set alike.
+        changes: attributes of the record to set to something else.
+    """
+    spec = Spec(design=design, scale=scale, seed=seed, embedding_size=4)
+    shares = [abundance] * len(FIELDS) if isinstance(abundance, float) else abundance
+    spectra = [[_spectrum(share, spec.width, m) for m in range(spec.sets)] for share in shares]
+    record = Record(
+        key=spec.key,
+        spec=asdict(spec),
+        dataset={
+            "name": "small",
+            "rows": 1000,
+            "fingerprint": "none",
+            "fields": list(FIELDS),
+            "cardinalities": list(FIELDS.values()),
+            "facts": {"click rate": 0.5},
+        },
+        parameters={"embedding": 292 * scale, "interaction": 900, "head": 300},
+        epochs=[_epoch(0.6, seed), _epoch(0.5, seed)],
+        best_epoch=1,
+        test={"auc": auc, "log_loss": log_loss},
+        spectra=spectra,
+        joined_spectra=[sorted(chain(*sets), reverse=True) for sets in spectra],
+        speed=400.0,
+        peak_memory=1_000_000,
+        environment={
+            "device": "cpu",
+            "hardware": "Abacus™ 3000",
+            "cores": 4,
+            "threads": 2,
+            "versions": {"embedding-collapse": "0.1.0", "python": "3.11.9", "torch": "2.6.0"},
+            "commit": "0123456789ab",
+            "finished": "2024-07-01T12:00:00+00:00",
+        },
+    )
+    return replace(record, **changes)
+
+
+def _spectrum(share: float, width: int, m: int) -> list[float]:
+    """One large singular value and equal small ones, with IA / K as asked; larger in later sets."""
+    rest = (share * width - 1) / (width - 1)
+    return [2.0 + m] + [(2.0 + m) * rest] * (width - 1)
+
+
+def _epoch(loss: float, seed: int) -> dict[str, Any]:
+    return {
+        "train_loss": loss,
+        "valid_auc": 1.3 - loss - seed / 100,
+        "valid_log_loss": loss,
+        "seconds": 2.0,
+        "losses": [loss + 0.02, loss - 0.02],
+    }

@@ -1,0 +1,311 @@
+import json
+from collections.abc import Callable, Iterable
+from html.parser import HTMLParser
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+import plotly.io
+import pytest
+import torch
+
+from embedding_collapse import figures
+from embedding_collapse.records import Record
+from embedding_collapse.spectrum import information_abundance, random_spectrum
+
+ALL = [
+    figures.test_metrics,
+    figures.abundance_by_field,
+    figures.spectra_by_field,
+    figures.training_curves,
+]
+BY_SIZE = {"device": 3, "site": 20, "user": 50}  # the fields of `make_record`, by features
+
+
+@pytest.fixture
+def records(make_record: Callable[..., Record]) -> list[Record]:
+    """Two seeds of base, SE 4x and ME 4x; no two fields, models or seeds have equal numbers."""
+    models = {("se", 1): 0.40, ("se", 4): 0.45, ("me", 4): 0.55}
+    return [
+        make_record(
+            *model,
+            seed,
+            auc=0.7 + share / 10 + seed / 100,
+            log_loss=0.5 - share / 10 - seed / 100,
+            abundance=[share + 0.1 * field + 0.03 * seed for field in range(3)],
+        )
+        for seed in range(2)
+        for model, share in models.items()
+    ]
+
+
+def of(records: Iterable[Record], label: str) -> list[Record]:
+    return [record for record in records if record.label == label]
+
+
+def trace(figure: go.Figure, name: str, **properties: Any) -> go.Scatter:
+    """The one trace with this name and these properties."""
+    (found,) = figure.select_traces(properties | {"name": name})
+    return found
+
+
+def design(trace: go.Scatter) -> str:
+    """What a trace is of: "base", "SE", "ME" or "random"."""
+    return trace.name.replace(",", " ").split()[0]
+
+
+# --- each figure's numbers ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("label", ["base", "SE 4x", "ME 4x"])
+@pytest.mark.parametrize(("axis", "metric"), [("y", "auc"), ("y2", "log_loss")])
+def test_test_metrics_has_a_dot_per_seed_and_a_line_at_the_mean(records, label, axis, metric):
+    figure = figures.test_metrics(records)
+    values = [record.test[metric] for record in of(records, label)]
+    dots = trace(figure, label, yaxis=axis)
+    assert list(dots.x) == [label, label]
+    assert list(dots.y) == values
+    mean = trace(figure, f"{label}, mean", yaxis=axis)
+    assert list(mean.y) == pytest.approx([np.mean(values)])
+    for seed, text in enumerate(dots.hovertext):
+        assert text.startswith(f"seed {seed}<br>")
+    assert len(figure.data) == 3 * 2 * 2
+
+
+def test_test_metrics_titles_stand_over_their_panels(records):
+    figure = figures.test_metrics(records)
+    left, right = sorted(figure.layout.annotations, key=lambda note: note.x)
+    assert figure.layout.xaxis.domain[1] < figure.layout.xaxis2.domain[0]
+    assert (left.text, right.text) == ("test AUC", "test log-loss (nats per row)")
+
+
+@pytest.mark.parametrize("label", ["base", "SE 4x", "ME 4x"])
+def test_abundance_is_that_of_the_records_by_rising_cardinality(records, label):
+    line = trace(figures.abundance_by_field(records), label)
+    order = [1, 2, 0]  # user, device, site in the records
+    values = np.array([r.relative_abundance[order].tolist() for r in of(records, label)])
+    assert list(line.x) == list(BY_SIZE)
+    assert list(line.customdata) == list(BY_SIZE.values())
+    assert list(line.y) == pytest.approx(values.mean(0).tolist())
+    assert (line.y + line.error_y.array).tolist() == pytest.approx(values.max(0).tolist())
+    assert (line.y - line.error_y.arrayminus).tolist() == pytest.approx(values.min(0).tolist())
+    assert values.max(0) - values.min(0) == pytest.approx(0.03)
+
+
+def test_abundance_of_joined_sets_stands_beside_that_of_single_ones_where_there_are_several(
+    records,
+):
+    figure = figures.abundance_by_field(records)
+    joined = torch.tensor([record.joined_spectra for record in of(records, "ME 4x")])
+    expected = information_abundance(joined.double()).mean(0)[[1, 2, 0]] / 16
+    line = trace(figure, "ME 4x, sets joined")
+    assert list(line.x) == list(BY_SIZE)
+    assert list(line.y) == pytest.approx(expected.tolist())
+    names = {trace.name for trace in figure.data}
+    assert names == {"base", "SE 4x", "ME 4x", "ME 4x, sets joined", "random, K=4"}
+
+
+def test_abundance_of_random_tables_is_that_of_the_base_models_width(records):
+    line = trace(figures.abundance_by_field(records), "random, K=4")
+    expected = [information_abundance(random_spectrum(c, 4)).item() / 4 for c in BY_SIZE.values()]
+    assert list(line.x) == list(BY_SIZE)
+    assert list(line.y) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("field", list(BY_SIZE))
+def test_each_button_shows_exactly_its_fields_spectra(records, field):
+    figure = figures.spectra_by_field(records)
+    cardinality = BY_SIZE[field]
+    (menu,) = figure.layout.updatemenus
+    (button,) = [b for b in menu.buttons if b.label == f"{field} ({cardinality})"]
+    (change,) = button.args
+    assert list(change) == ["visible"]
+    assert len(change["visible"]) == len(figure.data)
+    shown = [t for t, on in zip(figure.data, change["visible"], strict=True) if on]
+    number = records[0].dataset["fields"].index(field)
+    base, se, me = (of(records, label)[0] for label in ("base", "SE 4x", "ME 4x"))
+    expected = {
+        "base": base.spectra[number][0],
+        "SE 4x": se.spectra[number][0],
+        "ME 4x (one line per set)": me.spectra[number][0],
+        "ME 4x, set 2": me.spectra[number][1],
+        "ME 4x, set 3": me.spectra[number][2],
+        "ME 4x, set 4": me.spectra[number][3],
+        "random": random_spectrum(cardinality, 4).tolist(),
+    }
+    assert [t.name for t in shown] == list(expected)
+    for line, spectrum in zip(shown, expected.values(), strict=True):
+        width = len(spectrum)
+        assert list(line.y) == pytest.approx([s / spectrum[0] for s in spectrum], abs=1e-5)
+        assert list(line.x) == pytest.approx([(k + 1) / width for k in range(width)], abs=1e-4)
+        ia = sum(spectrum) / spectrum[0]
+        assert f"IA {ia:.2f} of K={width}, effective rank " in line.hovertemplate
+
+
+def test_buttons_go_from_few_features_to_many_and_share_out_the_traces(records):
+    figure = figures.spectra_by_field(records)
+    (menu,) = figure.layout.updatemenus
+    assert [b.label for b in menu.buttons] == ["device (3)", "site (20)", "user (50)"]
+    assert {b.method for b in menu.buttons} == {"restyle"}
+    shown = np.array([button.args[0]["visible"] for button in menu.buttons])
+    assert (shown.sum(0) == 1).all()
+    assert [t.visible for t in figure.data] == shown[menu.active].tolist()
+
+
+def test_spectra_start_at_1_and_fall(records):
+    for line in figures.spectra_by_field(records).data:
+        assert line.y[0] == 1
+        assert (np.diff(line.y) <= 0).all()
+        assert line.x[-1] == 1
+
+
+def test_sets_of_a_model_share_one_entry_of_the_legend(records):
+    figure = figures.spectra_by_field(records)
+    shown = [t for t in figure.data if t.visible and t.showlegend is not False]
+    assert [design(t) for t in shown] == ["base", "SE", "ME", "random"]
+
+
+@pytest.mark.parametrize("label", ["base", "SE 4x", "ME 4x"])
+def test_training_curves_are_the_losses_along_the_way_and_the_auc_after_each_epoch(records, label):
+    figure = figures.training_curves(records)
+    losses = list(figure.select_traces({"name": label, "yaxis": "y"}))
+    aucs = list(figure.select_traces({"name": label, "yaxis": "y2"}))
+    for seed, (loss, auc) in enumerate(zip(losses, aucs, strict=True)):
+        assert list(loss.x) == [0.5, 1, 1.5, 2]
+        assert list(loss.y) == pytest.approx([0.62, 0.58, 0.52, 0.48])
+        assert list(auc.x) == [1, 2]
+        assert list(auc.y) == pytest.approx([0.7 - seed / 100, 0.8 - seed / 100])
+        assert loss.hovertext == auc.hovertext == f"{label}, seed {seed}"
+    assert [loss.showlegend for loss in losses] == [True, False]
+    assert [auc.showlegend for auc in aucs] == [False, False]
+
+
+# --- colours --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("draw", ALL)
+def test_a_design_has_its_colour_in_every_figure(records, draw):
+    figure = draw(records)
+    for each in figure.data:
+        drawn = each.line.color or each.marker.color or each.marker.line.color
+        assert drawn == figures.COLOURS[design(each)]
+    assert {design(each) for each in figure.data} >= {"base", "SE", "ME"}
+
+
+def test_colours_are_of_the_design_whatever_its_scale_and_all_differ():
+    assert figures.colour("SE 4x") == figures.colour("SE 10x")
+    assert figures.colour("ME 4x") == figures.colour("ME 10x")
+    assert len(set(figures.COLOURS.values())) == len(figures.COLOURS) == 4
+
+
+# --- in the page ----------------------------------------------------------------------------------
+
+
+class Elements(HTMLParser):
+    """Attributes by tag, in order, and the text of script elements."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.scripts: list[str] = []
+        self.feed(page)
+        self.close()
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attributes)))
+        if tag == "script":
+            self.scripts.append("")
+
+    def handle_data(self, data: str) -> None:
+        if self.found[-1][0] == "script":
+            self.scripts[-1] += data
+
+    @property
+    def tags(self) -> list[str]:
+        return [tag for tag, _ in self.found]
+
+
+@pytest.fixture
+def shown(monkeypatch) -> Callable[..., dict[str, Any]]:
+    """Shows a figure and returns the bundle that the notebook gets, by MIME type."""
+
+    def show(figure: go.Figure, alt: str = "A figure", **options: Any) -> dict[str, Any]:
+        bundles = []
+
+        def display(bundle: dict[str, Any], *, raw: bool) -> None:
+            assert raw
+            bundles.append(bundle)
+
+        monkeypatch.setattr("IPython.display.display", display)
+        figures.show(figure, alt, **options)
+        (bundle,) = bundles
+        return bundle
+
+    return show
+
+
+def plain(name: str = "a line") -> go.Figure:
+    return go.Figure(go.Scatter(x=[1, 2], y=np.array([3.0, 4.0]), name=name))
+
+
+@pytest.mark.parametrize("draw", ALL)
+def test_the_page_holds_the_figure_as_json_and_no_address_of_another_host(records, shown, draw):
+    figure = draw(records)
+    page = shown(figure)["text/html"]
+    elements = Elements(page)
+    assert elements.tags == ["div", "script", "noscript"]
+    (_, box), (_, script), _ = elements.found
+    assert box["class"] == "ec-figure"
+    assert script == {"type": "application/json"}
+    content = json.loads(elements.scripts[0])
+    assert content == json.loads(plotly.io.to_json(figure, remove_uids=True))
+    assert len(content["data"]) == len(figure.data)
+    for text in (page, json.dumps(content)):
+        assert "http:" not in text
+        assert "https:" not in text
+        assert 'src="' not in text
+
+
+@pytest.mark.parametrize("draw", ALL)
+def test_jupyter_gets_the_same_figure_alive(records, shown, draw):
+    figure = draw(records)
+    bundle = shown(figure)
+    assert set(bundle) == {"application/vnd.plotly.v1+json", "text/html"}
+    alive = json.loads(json.dumps(bundle["application/vnd.plotly.v1+json"]))
+    assert alive == json.loads(plotly.io.to_json(figure, remove_uids=True))
+
+
+@pytest.mark.parametrize("draw", ALL)
+def test_the_same_records_are_the_same_output_and_others_are_another(records, shown, draw):
+    def name(some: list[Record]) -> str:
+        return Elements(shown(draw(some))["text/html"]).found[0][1]["id"]
+
+    assert shown(draw(records)) == shown(draw(records))
+    assert name(records) == name(records)
+    assert name(records) != name(records[3:])  # another seed
+    assert name(records).startswith("fig-")
+
+
+@pytest.mark.parametrize(
+    "name", ["</script><b>out</b>", "</SCRIPT >", "<!--<script>", "&lt;/script&gt;", "]]>"]
+)
+def test_nothing_in_a_figure_can_end_the_element_that_holds_it(shown, name):
+    elements = Elements(shown(plain(name))["text/html"])
+    assert elements.tags == ["div", "script", "noscript"]
+    assert "<" not in elements.scripts[0]
+    assert json.loads(elements.scripts[0])["data"][0]["name"] == name
+
+
+def test_the_alternative_text_is_escaped(shown):
+    alt = """A "quoted" <b>text</b> & 'more' &amp; "><script>alert(1)</script>"""
+    elements = Elements(shown(plain(), alt)["text/html"])
+    assert elements.tags == ["div", "script", "noscript"]
+    assert elements.found[0][1]["aria-label"] == alt
+    assert elements.found[0][1]["role"] == "img"
+
+
+def test_the_height_is_kept_free_in_the_page_and_set_in_the_figure(shown):
+    figure = plain()
+    elements = Elements(shown(figure, height=333)["text/html"])
+    assert elements.found[0][1]["style"] == "min-height:333px"
+    assert figure.layout.height == 333

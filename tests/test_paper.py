@@ -1,0 +1,169 @@
+import math
+from collections.abc import Callable
+
+import pytest
+
+from embedding_collapse.paper import Difference, collapse_verdicts, difference, outcome
+from embedding_collapse.records import Record
+
+NOISE = (-0.001, 0.0, 0.001)  # of three seeds
+
+
+@pytest.fixture
+def runs(make_record: Callable[..., Record]) -> Callable[..., list[Record]]:
+    """Three seeds each of base, SE 4x and ME 4x, with these mean AUCs and mean IA/K."""
+
+    def make(aucs=(0.70, 0.70, 0.70), abundances=(0.5, 0.5, 0.5), noise=NOISE) -> list[Record]:
+        models = (("se", 1), ("se", 4), ("me", 4))
+        return [
+            make_record(*model, seed, auc=auc + change, abundance=abundance + change)
+            for seed, change in enumerate(noise)
+            for model, auc, abundance in zip(models, aucs, abundances, strict=True)
+        ]
+
+    return make
+
+
+def line(text: str, start: str) -> str:
+    """The one sentence of an outcome with this heading."""
+    (found,) = [line for line in text.splitlines() if line.startswith(f"- **{start}")]
+    return found
+
+
+# --- differences ----------------------------------------------------------------------------------
+
+
+def test_a_difference_has_welchs_interval():
+    found = difference([1.0, 2.0, 3.0], [0.0, 1.0, 2.0])
+    half = 2.776445 * math.sqrt(1 / 3 + 1 / 3)  # t of 4 degrees of freedom at 97.5%
+    assert found == pytest.approx((1, 1 - half, 1 + half), rel=1e-6)
+
+
+def test_groups_of_unequal_variance_are_not_pooled():
+    found = difference([0.0, 10.0, 20.0], [0.0, 0.01, 0.02, 0.0, 0.01, 0.02])
+    half = 4.302653 * 10 / math.sqrt(3)  # t of 2 degrees of freedom: the noisy group's alone
+    assert found.high - found.mean == pytest.approx(half, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("new", "verdict"),
+    [([11, 12, 13], "higher"), ([-11, -12, -13], "lower"), ([1, 2, 3], "not told apart")],
+)
+def test_a_verdict_needs_an_interval_without_zero(new, verdict):
+    found = difference(new, [0, 1, 2])
+    assert found.verdict == verdict
+    assert (found.low <= 0 <= found.high) == (verdict == "not told apart")
+
+
+def test_an_interval_that_ends_at_zero_tells_nothing_apart():
+    assert Difference(1, 0, 2).verdict == "not told apart"
+    assert Difference(-1, -2, 0).verdict == "not told apart"
+
+
+@pytest.mark.parametrize(("new", "old"), [([9], [1, 1.1, 1.2]), ([9, 9.1, 9.2], [1]), ([9], [1])])
+def test_a_single_run_on_either_side_tells_nothing_apart(new, old):
+    found = difference(new, old)
+    assert found.verdict == "not told apart"
+    assert found.mean == pytest.approx(8, abs=0.2)
+
+
+@pytest.mark.parametrize(
+    ("new", "old", "verdict"),
+    [
+        ([0.5, 0.5, 0.5], [0.5, 0.5], "not told apart"),
+        ([0.3, 0.3, 0.3], [0.3, 0.3], "not told apart"),  # whose means differ in the last bit
+        ([0.6, 0.6], [0.5, 0.5], "higher"),
+        ([0.5, 0.5, 0.5], [0.4, 0.5, 0.6], "not told apart"),
+        ([0.5, 0.5, 0.5], [0.7, 0.71, 0.72], "lower"),
+    ],
+)
+def test_runs_without_any_noise_are_compared_too(new, old, verdict):
+    found = difference(new, old)
+    assert found.verdict == verdict
+    assert found.low <= found.mean <= found.high
+
+
+# --- collapse -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("abundances", "se", "me"),
+    [
+        ((0.5, 0.3, 0.6), "lower", "higher"),
+        ((0.5, 0.6, 0.3), "higher", "lower"),
+        ((0.5, 0.5, 0.5), "not told apart", "not told apart"),
+    ],
+)
+def test_collapse_verdicts_follow_the_records(runs, abundances, se, me):
+    assert collapse_verdicts(runs(abundances=abundances)) == [
+        f"Mean IA/K over fields, SE 4x against base: {se}.",
+        f"Mean IA/K over fields, ME 4x against base: {me}.",
+    ]
+
+
+def test_collapse_verdicts_of_one_seed_tell_nothing_apart(runs):
+    verdicts = collapse_verdicts(runs(abundances=(0.5, 0.3, 0.9), noise=(0.0,)))
+    assert [verdict.endswith(": not told apart.") for verdict in verdicts] == [True, True]
+
+
+@pytest.mark.parametrize(
+    ("after", "words"),
+    [(0.3, "more collapsed"), (0.8, "less collapsed"), (0.5, "inside the noise")],
+)
+@pytest.mark.parametrize("model", ["SE 4x", "ME 4x"])
+def test_the_outcome_says_who_is_more_collapsed(runs, model, after, words):
+    abundances = (0.5, after, 0.6) if model == "SE 4x" else (0.5, 0.4, after)
+    found = line(outcome(runs(abundances=abundances)), f"Collapse, {model}.**")
+    assert f"goes from 0.500 (base) to {after:.3f}: {words} (95% interval " in found
+
+
+def test_the_outcomes_interval_is_that_of_the_difference(runs):
+    change = difference([0.799, 0.8, 0.801], [0.499, 0.5, 0.501])
+    found = line(outcome(runs(abundances=(0.5, 0.5, 0.8))), "Collapse, ME 4x.**")
+    assert found.endswith(f"(95% interval {change.low:+.4f} to {change.high:+.4f} over 3 seeds).")
+
+
+# --- AUC ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("shift", "words"),
+    [(0.02, "{} is better"), (-0.02, "{} is worse"), (0.0, "inside the noise")],
+)
+@pytest.mark.parametrize(("new", "old"), [("SE 4x", "base"), ("ME 4x", "base"), ("ME 4x", "SE 4x")])
+def test_the_outcome_says_who_predicts_better(runs, new, old, shift, words):
+    aucs = {"base": 0.60, "SE 4x": 0.65, "ME 4x": 0.75}  # all differ, so that a mix-up shows
+    aucs[new] = aucs[old] + shift
+    found = line(outcome(runs(aucs=aucs.values())), f"Test AUC, {new} against {old}.**")
+    assert f"** {shift:+.4f}: {words.format(new)} (95% interval " in found
+
+
+def test_the_outcome_has_two_sentences_on_collapse_and_three_on_auc(runs):
+    lines = outcome(runs()).splitlines()
+    assert [line.split("**")[1] for line in lines] == [
+        "Collapse, SE 4x.",
+        "Collapse, ME 4x.",
+        "Test AUC, SE 4x against base.",
+        "Test AUC, ME 4x against base.",
+        "Test AUC, ME 4x against SE 4x.",
+    ]
+
+
+def test_the_outcome_of_one_seed_says_that_its_noise_is_not_known(runs):
+    text = outcome(runs(aucs=(0.5, 0.6, 0.9), abundances=(0.3, 0.5, 0.9), noise=(0.0,)))
+    for found in text.splitlines():
+        assert found.endswith(": one seed, so the noise is not known.")
+    assert "better" not in text
+    assert "** +0.4000: " in line(text, "Test AUC, ME 4x against base.")
+
+
+@pytest.mark.parametrize("kept", [["base"], ["base", "SE 4x"], ["SE 4x", "ME 4x"]])
+def test_an_outcome_of_fewer_models_is_refused(runs, kept):
+    records = [record for record in runs() if record.label in kept]
+    with pytest.raises(ValueError, match=f"records of {', '.join(kept)}; base, SE and ME at one"):
+        outcome(records)
+
+
+def test_an_outcome_of_more_models_is_refused(runs, make_record):
+    with pytest.raises(ValueError, match="records of base, SE 4x, ME 4x, ME 10x; base, SE and ME"):
+        outcome([*runs(), make_record("me", 10)])

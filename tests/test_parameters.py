@@ -1,0 +1,63 @@
+import traceback
+
+import numpy as np
+import pytest
+
+from embedding_collapse.parameters import ParameterError, check_choice, check_number, check_whole
+
+NO_NUMBERS = [True, False, "1", None, [1], float("nan")]
+
+
+def message(check, *args, **kwargs) -> str:
+    with pytest.raises(ParameterError) as caught:
+        check(*args, **kwargs)
+    return str(caught.value)
+
+
+def test_what_is_accepted_passes_in_silence():
+    check_choice("model", "dnn", ["dnn", "dcnv2"])
+    check_choice("model", "dnn", {"dnn": 1})
+    check_whole("rows", 10, least=10)
+    check_whole("seed", 2**70, least=0)
+    for value in (0, 0.0, 0.999, 1 - 2**-53):
+        check_number("dropout", value, 0, 1)
+    check_number("learning_rate", 1e300, 0)
+
+
+def test_an_unknown_choice_is_named_with_the_known_ones():
+    expected = "model 'foo' is unknown; known: dnn, dcnv2"
+    assert message(check_choice, "model", "foo", ["dnn", "dcnv2"]) == expected
+    assert message(check_choice, "model", "foo", iter(["dnn", "dcnv2"])) == expected
+
+
+@pytest.mark.parametrize("value", [None, 3, True, ["dnn"], "DNN", "dn"])
+def test_a_choice_is_exactly_one_of_the_names(value):
+    assert f"model {value!r} is unknown" in message(check_choice, "model", value, {"dnn": 1})
+
+
+@pytest.mark.parametrize("value", [9, 0, -10, 10.0, 1e9, float("inf"), np.float64(12), *NO_NUMBERS])
+def test_what_is_no_whole_number_or_too_small_is_named(value):
+    expected = f"rows is {value!r}; whole numbers from 10 up are accepted"
+    assert message(check_whole, "rows", value, least=10) == expected
+
+
+@pytest.mark.parametrize("value", [-1e-9, 1, 1.0, 2, float("inf"), float("-inf"), *NO_NUMBERS])
+def test_what_is_no_number_or_outside_its_range_is_named(value):
+    expected = f"dropout is {value!r}; numbers from 0 to below 1 are accepted"
+    assert message(check_number, "dropout", value, 0, 1) == expected
+
+
+@pytest.mark.parametrize("value", [-0.5, float("inf"), *NO_NUMBERS])
+def test_a_range_without_an_end_still_leaves_out_infinity(value):
+    expected = f"learning_rate is {value!r}; numbers from 0 up are accepted"
+    assert message(check_number, "learning_rate", value, 0) == expected
+
+
+def test_it_is_a_value_error_that_a_notebook_shows_as_one_line():
+    try:
+        check_choice("model", "one\ntwo", ["dnn"])
+    except ValueError as error:
+        lines = error._render_traceback_()
+        plain = traceback.format_exception_only(error)
+    assert lines == [r"ParameterError: model 'one\ntwo' is unknown; known: dnn"]
+    assert plain[0].strip().endswith(lines[0])

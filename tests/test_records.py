@@ -1,0 +1,191 @@
+import json
+from dataclasses import asdict
+
+import pytest
+
+from embedding_collapse.records import (
+    by_label,
+    load,
+    load_all,
+    path_of,
+    provenance,
+    save,
+    summary,
+    table,
+)
+
+# --- files ----------------------------------------------------------------------------------------
+
+
+def test_a_record_is_read_back_as_it_was(tmp_path, make_record):
+    record = make_record("me", 4, seed=2, auc=0.1 + 0.2)
+    save(record, tmp_path / "new" / "folder")
+    path = path_of(tmp_path / "new" / "folder", record.key)
+    assert path.name == f"{record.key}.json"
+    assert load(path) == record
+
+
+def test_a_record_with_a_number_that_is_not_finite_is_not_saved(tmp_path, make_record):
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        save(make_record(auc=float("nan")), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_all_records_of_a_folder_are_loaded_in_order_of_their_names(tmp_path, make_record):
+    saved = [make_record(seed=seed) for seed in range(5)]
+    for record in saved:
+        save(record, tmp_path)
+    (tmp_path / "weights.safetensors").touch()
+    (tmp_path / ".hidden.json.123").write_text("a write that was killed")
+    assert load_all(tmp_path) == sorted(saved, key=lambda record: record.key)
+    assert load_all(tmp_path / "empty") == []
+
+
+def cut(text: str) -> str:
+    return text[: len(text) // 2]
+
+
+def without_spectra(text: str) -> str:
+    parts = json.loads(text)
+    del parts["spectra"]
+    return json.dumps(parts)
+
+
+def with_more(text: str) -> str:
+    return json.dumps(json.loads(text) | {"luck": 1})
+
+
+@pytest.mark.parametrize(
+    "damage", [cut, without_spectra, with_more, lambda text: "", lambda text: "null"]
+)
+def test_a_damaged_record_is_an_error_alone_and_left_out_with_a_warning_among_others(
+    tmp_path, make_record, damage
+):
+    whole, damaged = make_record(seed=0), make_record(seed=1)
+    for record in (whole, damaged):
+        save(record, tmp_path)
+    path = path_of(tmp_path, damaged.key)
+    path.write_text(damage(path.read_text(encoding="utf-8")), encoding="utf-8")
+    with pytest.raises(ValueError, match=f"{damaged.key}.json is not a record: "):
+        load(path)
+    with pytest.warns(UserWarning, match=f"left out: .*{damaged.key}.json is not a record") as said:
+        assert load_all(tmp_path) == [whole]
+    assert len(said) == 1
+    assert said[0].filename == __file__  # it points at who asked for the records
+
+
+def test_bytes_that_are_no_text_are_a_damaged_record(tmp_path):
+    (tmp_path / "key.json").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ValueError, match=r"key\.json is not a record"):
+        load(tmp_path / "key.json")
+
+
+# --- what a record says ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("design", "scale", "label"),
+    [("se", 1, "base"), ("me", 1, "base"), ("se", 4, "SE 4x"), ("me", 10, "ME 10x")],
+)
+def test_a_label_says_design_and_scale(make_record, design, scale, label):
+    assert make_record(design, scale).label == label
+
+
+def test_relative_abundance_is_the_mean_over_sets_of_IA_by_K(make_record):
+    spectra = [[[2.0, 2.0], [4.0, 0.0]], [[3.0, 1.5], [0.0, 0.0]], [[5.0, 5.0], [1.0, 1.0]]]
+    record = make_record(spectra=spectra)
+    # IA is 2 and 1; 1.5 and 0 (a table of zeros); 2 and 2
+    assert record.relative_abundance.tolist() == pytest.approx([1.5 / 2, 0.75 / 2, 2 / 2])
+
+
+def test_records_are_grouped_by_label_in_the_order_in_which_they_come(make_record):
+    first, second, third = make_record("me", 4), make_record(), make_record("se", 4)
+    again = make_record("me", 4, seed=1)
+    groups = by_label([first, second, third, again])
+    assert list(groups) == ["ME 4x", "base", "SE 4x"]
+    assert groups == {"ME 4x": [first, again], "base": [second], "SE 4x": [third]}
+
+
+# --- tables ---------------------------------------------------------------------------------------
+
+
+def test_the_table_has_a_row_per_record_with_its_numbers(make_record):
+    records = [make_record(seed=3, auc=0.75, log_loss=0.25, abundance=[0.4, 0.6, 0.8])]
+    records.append(make_record("me", 4, auc=0.8))
+    rows = table(records)
+    assert len(rows) == 2
+    first = rows.iloc[0].to_dict()
+    assert first.pop("mean_relative_abundance") == pytest.approx(0.6)
+    assert first == asdict(records[0])["spec"] | {
+        "label": "base",
+        "test_auc": 0.75,
+        "test_log_loss": 0.25,
+        "parameters": 292 + 900 + 300,
+        "embedding_parameters": 292,
+        "seconds": 4.0,
+        "samples_per_second": 400.0,
+        "epochs_run": 2,
+        "key": records[0].key,
+    }
+    assert rows["label"].tolist() == ["base", "ME 4x"]
+    assert rows["test_auc"].tolist() == [0.75, 0.8]
+
+
+def test_the_summary_gives_mean_and_sample_deviation_over_seeds(make_record):
+    records = [
+        make_record("se", 4, seed, auc=auc, log_loss=loss, abundance=abundance, speed=speed)
+        for seed, (auc, loss, abundance, speed) in enumerate(
+            [(0.70, 0.5, 0.3, 1000.0), (0.71, 0.5, 0.4, 3000.0), (0.75, 0.5, 0.8, 1234.4)]
+        )
+    ]
+    row = summary(records).loc["SE 4x"].to_dict()
+    assert row == {
+        "test AUC": "0.7200 ± 0.0265",  # sqrt((0.02² + 0.01² + 0.03²) / 2)
+        "test log-loss": "0.5000 ± 0.0000",
+        "mean IA/K": "0.5000 ± 0.2646",
+        "seeds": 3,
+        "parameters": "2,368",
+        "of these embedding": "1,168",
+        "seconds": "4.0",
+        "samples/s": "1,234",
+    }
+
+
+def test_the_summary_has_a_row_per_model_in_order_and_no_deviation_for_a_single_seed(make_record):
+    found = summary(
+        [make_record("me", 4), make_record(seed=0), make_record(seed=1), make_record("se", 4)]
+    )
+    assert found.index.tolist() == ["ME 4x", "base", "SE 4x"]
+    assert found.index.name == "model"
+    assert found["seeds"].tolist() == [1, 2, 1]
+    assert found["test AUC"].tolist() == ["0.7000", "0.7000 ± 0.0000", "0.7000"]
+    assert "nan" not in found.to_string()
+
+
+# --- provenance -----------------------------------------------------------------------------------
+
+
+def test_provenance_names_runs_hardware_versions_commit_time_and_keys(make_record):
+    records = [make_record(seed=0), make_record(seed=1)]
+    line = provenance(records)
+    assert "\n" not in line
+    for part in (
+        "2 runs on CPU: Abacus™ 3000, 2 threads;",
+        "torch 2.6.0",
+        "embedding-collapse 0.1.0",
+        "commit 0123456789ab;",
+        "finished 2024-07-01T12:00:00+00:00",
+        f"`{records[0].key}`, `{records[1].key}`",
+    ):
+        assert part in line
+
+
+def test_provenance_names_every_machine_once_and_says_where_the_commit_is_unknown(make_record):
+    records = [make_record(seed=seed) for seed in range(4)]
+    for record in records[2:]:
+        record.environment.update(device="cuda", hardware="Loom 9")
+    records[0].environment["commit"] = None
+    line = provenance(records)
+    assert "CPU: Abacus™ 3000, 2 threads; CUDA: Loom 9, 2 threads; " in line
+    assert line.count("Abacus") == line.count("Loom") == 1
+    assert "commit unknown;" in line

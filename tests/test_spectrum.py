@@ -1,0 +1,279 @@
+import math
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import Tensor
+
+from embedding_collapse import spectrum
+from embedding_collapse.spectrum import (
+    GRAM_LIMIT,
+    effective_rank,
+    field_spectra,
+    information_abundance,
+    random_spectrum,
+    singular_values,
+    stable_rank,
+)
+
+MEASURES = [information_abundance, effective_rank, stable_rank]
+
+
+def normal(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def rotation(width: int, seed: int = 0) -> Tensor:
+    return torch.linalg.qr(normal(width, width, seed=seed)).Q
+
+
+def geometric(smallest: float, width: int = 10) -> Tensor:
+    """A spectrum in equal ratios from 1 down to `smallest`."""
+    return torch.logspace(0, math.log10(smallest), width, dtype=torch.float64)
+
+
+def with_spectrum(values: Tensor, rows: int = 200) -> Tensor:
+    """A table with these singular values, along no axis in particular."""
+    width = len(values)
+    return torch.linalg.qr(normal(rows, width, seed=1)).Q * values @ rotation(width)
+
+
+def relative_error(found: Tensor, true: Tensor) -> float:
+    return ((found - true).abs() / true).max().item()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Tables as small as these gain nothing by more, and wait for all of them on a busy machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def no_qr(monkeypatch):
+    """Whoever leaves the Gram matrix fails."""
+    monkeypatch.setattr(spectrum, "_triangular_factor", None)
+
+
+# --- singular values ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (5, 1), (1, 5), (3, 8), (8, 8), (9, 8), (1000, 8)])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_equal_to_svdvals_in_float64_whatever_the_tables_type(shape, dtype):
+    table = normal(*shape).to(dtype)
+    found = singular_values(table)
+    assert found.dtype == torch.float64
+    torch.testing.assert_close(
+        found, torch.linalg.svdvals(table.double()), rtol=1e-9, atol=1e-14 * found[0].item()
+    )
+
+
+@pytest.mark.parametrize("smallest", [1, 0.1, 1e-2, 1e-3, 1.1 * GRAM_LIMIT])
+def test_the_gram_matrix_keeps_six_digits_down_to_its_limit(smallest, no_qr):
+    true = geometric(smallest)
+    assert relative_error(singular_values(with_spectrum(true)), true) < 1e-6
+
+
+@pytest.mark.parametrize("smallest", [0.9 * GRAM_LIMIT, 1e-6, 1e-8, 1e-10, 1e-12])
+def test_below_the_limit_the_error_is_that_of_float64_and_not_of_the_gram_matrix(smallest):
+    true = geometric(smallest)
+    table = with_spectrum(true)
+    found = singular_values(table)
+    gram = torch.linalg.eigvalsh(table.mT @ table).flip(-1).clamp(min=0).sqrt()
+    assert (found - true).abs().max() < 1e-14
+    assert relative_error(found, true) < 1e-14 / smallest
+    assert relative_error(gram, true) > 10 * relative_error(found, true)
+    if smallest <= 1e-10:  # nothing is left of the small ones in a Gram matrix
+        assert relative_error(gram, true) > 0.9
+
+
+@pytest.mark.parametrize("smallest", [0.1, 1e-10])
+def test_blocks_of_rows_change_nothing(smallest, monkeypatch):
+    true = geometric(smallest)
+    table = with_spectrum(true)
+    monkeypatch.setattr(spectrum, "BLOCK_ROWS", 7)  # fewer than K; the last block has 4 rows
+    torch.testing.assert_close(singular_values(table), true, rtol=1e-8, atol=1e-14)
+
+
+@pytest.mark.parametrize("smallest", [0.1, 1e-10])
+@pytest.mark.parametrize("rows", [200, 7])
+def test_tables_of_a_batch_do_not_meet(smallest, rows):
+    """Even where one of them alone leaves the Gram matrix."""
+    batch = normal(2, 3, rows, 10)
+    batch[1, 2] = with_spectrum(geometric(smallest))[:rows]
+    found = singular_values(batch)
+    assert found.shape == (2, 3, min(rows, 10))
+    for i, j in torch.cartesian_prod(torch.arange(2), torch.arange(3)):
+        alone = torch.linalg.svdvals(batch[i, j])
+        torch.testing.assert_close(found[i, j], alone, rtol=1e-9, atol=1e-14 * alone[0].item())
+
+
+def test_defined_for_tables_that_are_constant_zero_or_one_row():
+    constant = singular_values(torch.full((100, 4), 3.0))
+    torch.testing.assert_close(
+        constant, torch.tensor([60.0, 0, 0, 0], dtype=torch.float64), rtol=1e-14, atol=1e-12
+    )
+    assert information_abundance(constant).item() == pytest.approx(1)
+    assert singular_values(torch.zeros(100, 4)).tolist() == [0, 0, 0, 0]
+    assert singular_values(torch.tensor([[3.0, 4.0]])).tolist() == pytest.approx([5])
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (3, 0), (2, 0, 3), (0, 5, 3), (3,), ()])
+def test_a_shape_without_a_spectrum_is_named(shape):
+    with pytest.raises(ValueError, match=r"has no spectrum; .* at least one row and one") as caught:
+        singular_values(torch.zeros(shape))
+    assert f"of shape {shape} " in str(caught.value)
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.bool, torch.complex64])
+def test_a_type_that_is_not_floating_is_named(dtype):
+    with pytest.raises(ValueError, match=f"a table of {dtype} has no .*a floating type is needed"):
+        singular_values(torch.ones(5, 2, dtype=dtype))
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("rows", [3, 100])
+def test_entries_that_are_not_finite_are_counted_and_the_first_is_located(bad, rows):
+    batch = normal(2, rows, 4)
+    batch[1, 1, 2] = batch[1, 2, 0] = bad
+    with pytest.raises(ValueError, match=r"holds 2 entries .*NaN or infinite.* at \(1, 1, 2\);"):
+        singular_values(batch)
+
+
+def test_finite_entries_whose_squares_overflow_are_not_called_infinite():
+    with pytest.raises(ValueError, match="entries are too large: their squares overflow float64"):
+        singular_values(normal(100, 4) * 1e200)
+
+
+# --- fields ---------------------------------------------------------------------------------------
+
+
+def test_field_spectra_are_those_of_each_field_and_set_with_zeros_for_what_is_not_there():
+    cardinalities = [2, 40, 1, 4]
+    table = normal(47, 3, 4).float()
+    spectra = field_spectra(table, cardinalities)
+    assert spectra.shape == (4, 3, 4)
+    start = 0
+    for found, rows in zip(spectra, cardinalities, strict=True):
+        for m in range(3):
+            true = torch.linalg.svdvals(table[start : start + rows, m].double())
+            torch.testing.assert_close(found[m, : len(true)], true, rtol=1e-9, atol=1e-14)
+            assert not found[m, len(true) :].any()
+        start += rows
+
+
+def test_field_spectra_of_a_models_parameter_equal_those_of_its_values():
+    table = normal(8, 2, 3)
+    spectra = field_spectra(torch.nn.Parameter(table), [2, 6])
+    assert torch.equal(spectra.detach(), field_spectra(table, [2, 6]))
+
+
+def test_cardinalities_that_do_not_add_up_are_named():
+    with pytest.raises(ValueError, match="cardinalities add up to 6; the table has 7 rows"):
+        field_spectra(normal(7, 1, 2), [2, 4])
+
+
+# --- measures -------------------------------------------------------------------------------------
+
+
+def test_measures_of_a_spectrum_worked_out_by_hand():
+    values = torch.tensor([4.0, 3.0, 1.0, 0.0])
+    assert information_abundance(values).item() == pytest.approx(8 / 4)
+    assert stable_rank(values).item() == pytest.approx(26 / 16)
+    # H(1/2, 3/8, 1/8) = 1/2 ln 2 + 3/8 ln(8/3) + 1/8 ln 8
+    entropy = 0.5 * math.log(2) + 0.375 * math.log(8 / 3) + 0.125 * math.log(8)
+    assert effective_rank(values).item() == pytest.approx(math.exp(entropy))
+
+
+@pytest.mark.parametrize("measure", MEASURES)
+def test_measures_count_the_directions_where_all_matter_alike(measure):
+    for rank in range(6):
+        flat = torch.zeros(5, dtype=torch.float64)
+        flat[:rank] = 0.3
+        assert measure(flat).item() == pytest.approx(rank)
+
+
+@pytest.mark.parametrize("measure", MEASURES)
+def test_measures_lie_between_1_and_K_and_take_batches(measure):
+    spectra = normal(50, 4, 6).abs().sort(descending=True).values
+    values = measure(spectra)
+    assert values.shape == (50, 4)
+    assert (values > 1).all()
+    assert (values < 6).all()
+    assert values[7, 2].item() == pytest.approx(measure(spectra[7, 2]).item())
+
+
+@pytest.mark.parametrize("measure", MEASURES)
+def test_measures_do_not_depend_on_trailing_zeros(measure):
+    values = torch.tensor([4.0, 3.0, 1.0])
+    padded = torch.nn.functional.pad(values, (0, 5))
+    assert measure(padded).item() == pytest.approx(measure(values).item())
+
+
+@pytest.mark.parametrize("measure", MEASURES)
+@pytest.mark.parametrize("scale", [1e-30, 0.01, 100, 1e25])
+def test_measures_do_not_change_when_a_table_is_scaled(measure, scale):
+    """Nor in float32, where the squares of such entries are 0 or infinite."""
+    values = geometric(0.1)
+    table = with_spectrum(values)
+    assert measure(singular_values(scale * table)) == pytest.approx(measure(values))
+    assert measure((scale * values).float()) == pytest.approx(measure(values))
+
+
+@pytest.mark.parametrize("measure", MEASURES)
+def test_measures_do_not_change_when_a_table_is_rotated(measure):
+    table = normal(50, 6) * geometric(0.1, 6)
+    before = measure(singular_values(table)).item()
+    assert measure(singular_values(table @ rotation(6))).item() == pytest.approx(before)
+    assert measure(singular_values(rotation(50) @ table)).item() == pytest.approx(before)
+
+
+@pytest.mark.parametrize("measure", MEASURES)
+def test_zero_tables_measure_0_and_constant_ones_and_single_rows_1(measure):
+    assert measure(singular_values(torch.zeros(100, 4))).item() == 0
+    batch = torch.stack([torch.zeros(100, 4), torch.full((100, 4), -0.2)])
+    assert measure(singular_values(batch)).tolist() == pytest.approx([0, 1], abs=1e-9)
+    assert measure(singular_values(normal(1, 4))).item() == pytest.approx(1)
+
+
+@pytest.mark.parametrize("measure", MEASURES)
+def test_a_spectrum_that_is_not_known_is_not_measured_as_that_of_a_zero_table(measure):
+    assert measure(torch.tensor([math.nan, 1.0])).isnan()
+
+
+# --- random tables --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("rows", "width"), [(1, 6), (3, 8), (8, 8), (9, 8), (300, 8)])
+def test_a_random_spectrum_is_the_mean_over_real_random_tables(rows, width):
+    found = random_spectrum(rows, width, draws=10_000)
+    small = min(rows, width)
+    tables = min(10_000, 1_000_000 // (rows * width))
+    true = singular_values(normal(tables, rows, width)).mean(0)
+    torch.testing.assert_close(found[:small], true, rtol=0.05, atol=0)
+    assert found.shape == (width,)
+    assert not found[small:].any()
+
+
+def test_a_billion_rows_are_a_flat_spectrum():
+    values = random_spectrum(10**9, 10)
+    assert values.tolist() == pytest.approx([math.sqrt(10**9)] * 10, rel=1e-3)
+    assert information_abundance(values).item() == pytest.approx(10, rel=1e-3)
+
+
+def test_a_random_spectrum_depends_on_its_seed_alone():
+    first = random_spectrum(20, 5, seed=3)
+    torch.rand(1)
+    assert torch.equal(random_spectrum(20, 5, seed=3), first)
+    assert not torch.equal(random_spectrum(20, 5, seed=4), first)
+
+
+@pytest.mark.parametrize("size", [{"rows": 0}, {"width": 0}, {"rows": -1}, {"draws": 0}])
+def test_random_tables_that_cannot_be_are_named(size):
+    asked = {"rows": 5, "width": 3, "draws": 2} | size
+    with pytest.raises(ValueError, match="must be at least 1") as caught:
+        random_spectrum(**asked)
+    assert f"{asked['rows']} x {asked['width']}" in str(caught.value)
