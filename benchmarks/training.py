@@ -16,7 +16,6 @@ import statistics
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +24,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from embedding_collapse.data import Dataset, Field
-from embedding_collapse.data.synthetic import LAWS, draw_rows, make_tables
+from embedding_collapse.data.synthetic import LAWS, draw_zipf, words, zipf_table
 from embedding_collapse.experiment import processor
 from embedding_collapse.models import MODELS, Recommender, Size, build
 from embedding_collapse.training import choose_device, fit, peak_memory
@@ -53,13 +52,12 @@ class LoopedSets(nn.Module):
 
 
 def make_dataset(shape: str, rows: int) -> Dataset:
-    """Rows of the synthetic law with its whole vocabulary, so that tables have their full size."""
+    """Zipf ids from the synthetic law's whole vocabulary, so that tables have their full size."""
     law = LAWS[shape]()
-    with ThreadPoolExecutor() as pool:
-        tables = make_tables(law, 0, pool)
-    blocks = [draw_rows(law, tables, 0, b, law.block) for b in range(-(-rows // law.block))]
-    ids = np.concatenate([block[0] for block in blocks])[:rows]
-    labels = np.concatenate([block[1] for block in blocks])[:rows]
+    ids = np.empty((rows, len(law.sizes)), np.int32)
+    for i, size in enumerate(law.sizes):
+        ids[:, i] = draw_zipf(zipf_table(size, law.shift), words(0, i, rows))
+    labels = (words(0, len(law.sizes), rows) % 4 == 0).astype(np.uint8)
     fields = tuple(map(Field, law.names, law.sizes))
     return Dataset(shape, ids, labels, fields, fingerprint="benchmark")
 
@@ -162,7 +160,7 @@ def main() -> None:
             command += ["--official", str(Path(options.official).resolve())]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
-            print(f"{' '.join(map(str, job))} failed: {done.stderr.strip().splitlines()[-1]}")
+            tqdm.write(f"{' '.join(map(str, job))} failed: {done.stderr.splitlines()[-1]}")
             continue
         found[job].append(json.loads(done.stdout.splitlines()[-1]))
     print_table(found)
