@@ -14,6 +14,11 @@
     dark: { ink: "#d5dbe1", muted: "#9ca4af", grid: "#333a44", line: "#6b7480", card: "#22272e" },
   };
   const COLORWAY = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C8C8C"];
+  // A legend that lies flat: under the plot, where no title is.
+  const BELOW = {
+    ...{ orientation: "h", x: 0, xanchor: "left" },
+    ...{ y: 0, yanchor: "bottom", yref: "container" },
+  };
   const CONFIG = {
     displaylogo: false,
     modeBarButtons: [["toImage", "resetScale2d"]],
@@ -144,11 +149,9 @@
     if (layout.title?.text) layout.title.text = wrap(layout.title.text, width);
     layout.margin = { l: 8, r: 8, b: 8, t: headroom(layout) };
     layout.dragmode = false; // a finger on the plot scrolls the page
-    const entries = layout.showlegend === false ? 0 : data.length;
-    layout.legend = {
-      ...layout.legend,
-      ...{ orientation: "h", x: 0, xanchor: "left", y: 0, yanchor: "bottom", yref: "container" },
-    };
+    const shown = (trace) => (trace.visible ?? true) === true && trace.showlegend !== false;
+    const entries = layout.showlegend === false ? 0 : data.filter(shown).length;
+    layout.legend = { ...layout.legend, ...BELOW };
     return height + (entries > 1 ? 22 * Math.ceil(entries / 2) : 0);
   }
 
@@ -218,7 +221,8 @@
     delete layout.sliders;
     delete layout.width;
     let height = layout.height ?? minHeight;
-    layout.margin ??= { l: 56, r: 16, b: 48, t: headroom(layout) };
+    layout.margin = { l: 56, r: 16, b: 48, ...layout.margin, t: headroom(layout) };
+    if (layout.legend?.orientation === "h") Object.assign(layout.legend, BELOW);
     if (width < NARROW) height = narrow(figure, width, height);
     Object.assign(layout, { height, autosize: true, template: template(theme()) });
     await Plotly.newPlot(plot, { ...figure, config: { ...figure.config, ...CONFIG } });

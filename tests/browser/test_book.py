@@ -158,9 +158,10 @@ def test_controls_change_their_figure(browser: Browser, book: str, name: str) ->
             else:
                 control.evaluate(
                     """it => {
-                        if (it.tagName === 'SELECT') it.selectedIndex = it.options.length - 1;
-                        else it.value = it.max;
-                        it.dispatchEvent(new Event(it.tagName === 'SELECT' ? 'change' : 'input'));
+                        const menu = it.tagName === 'SELECT';
+                        if (menu) it.selectedIndex = (it.selectedIndex + 1) % it.options.length;
+                        else it.value = it.value === it.max ? it.min : it.max;
+                        it.dispatchEvent(new Event(menu ? 'change' : 'input'));
                     }"""
                 )
             for _ in range(20):
