@@ -41,6 +41,12 @@ def test_what_is_no_whole_number_or_too_small_is_named(value):
     assert message(check_whole, "rows", value, least=10) == expected
 
 
+@pytest.mark.parametrize("value", [True, False])
+def test_a_truth_is_no_number_even_where_0_and_1_are_accepted(value):
+    assert message(check_whole, "seed", value, least=0).startswith(f"seed is {value}; whole")
+    assert message(check_number, "share", value, 0, 2).startswith(f"share is {value}; numbers")
+
+
 @pytest.mark.parametrize("value", [-1e-9, 1, 1.0, 2, float("inf"), float("-inf"), *NO_NUMBERS])
 def test_what_is_no_number_or_outside_its_range_is_named(value):
     expected = f"dropout is {value!r}; numbers from 0 to below 1 are accepted"

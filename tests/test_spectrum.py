@@ -90,12 +90,19 @@ def test_below_the_limit_the_error_is_that_of_float64_and_not_of_the_gram_matrix
         assert relative_error(gram, true) > 0.9
 
 
-@pytest.mark.parametrize("smallest", [0.1, 1e-10])
-def test_blocks_of_rows_change_nothing(smallest, monkeypatch):
-    true = geometric(smallest)
-    table = with_spectrum(true)
-    monkeypatch.setattr(spectrum, "BLOCK_ROWS", 7)  # fewer than K; the last block has 4 rows
-    torch.testing.assert_close(singular_values(table), true, rtol=1e-8, atol=1e-14)
+@pytest.mark.parametrize("block_rows", [7, 13, 100])  # the first is less than K; 13 leaves 5 rows
+def test_blocks_of_rows_change_nothing_in_the_gram_matrix(block_rows, monkeypatch, no_qr):
+    monkeypatch.setattr(spectrum, "BLOCK_ROWS", block_rows)
+    true = geometric(0.1)
+    assert relative_error(singular_values(with_spectrum(true)), true) < 1e-9
+
+
+@pytest.mark.parametrize("block_rows", [7, 13, 100])
+def test_blocks_of_rows_change_nothing_below_its_limit(block_rows, monkeypatch):
+    monkeypatch.setattr(spectrum, "BLOCK_ROWS", block_rows)
+    true = geometric(1e-10)
+    found = singular_values(with_spectrum(true))
+    torch.testing.assert_close(found, true, rtol=1e-4, atol=0)
 
 
 @pytest.mark.parametrize("smallest", [0.1, 1e-10])

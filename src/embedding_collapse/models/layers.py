@@ -24,7 +24,7 @@ class SetLinear(nn.Module):
         self.bias = nn.Parameter(torch.empty(sets, outputs, 1).uniform_(-bound, bound))
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.baddbmm(self.bias, self.weight, x.mT)
+        return torch.bmm(self.weight, x.mT).add_(self.bias)
 
 
 class Projection(nn.Module):
