@@ -288,12 +288,12 @@ def test_an_unknown_name_lists_the_known_ones():
 
 @pytest.mark.parametrize("rows", [9, 0, -1, 2.5, True, "many"])
 def test_rows_that_cannot_be_are_named(rows):
-    with pytest.raises(ValueError, match=f"rows is {rows!r}; an integer of at least 10 is needed"):
+    with pytest.raises(ValueError, match=f"rows is {rows!r}; whole numbers from 10 up"):
         load("synthetic-mini", rows)
 
 
 def test_workers_that_cannot_be_are_named():
-    with pytest.raises(ValueError, match="workers is 0; an integer of at least 1 is needed"):
+    with pytest.raises(ValueError, match="workers is 0; whole numbers from 1 up"):
         load("synthetic-mini", workers=0)
 
 

@@ -36,11 +36,10 @@ def show(figure: go.Figure, alt: str, height: int = 420) -> None:
     content = plotly.io.to_json(figure, remove_uids=True)
     # A name from the content, not from chance: the same figure is the same output.
     name = hashlib.sha256(content.encode()).hexdigest()[:12]
-    inert = content.replace("</", "<\\/")  # nothing in it can end the script element
     page = (
         f'<div class="ec-figure" id="fig-{name}" role="img" aria-label="{html.escape(alt)}" '
         f'style="min-height:{height}px"><script type="application/json">'
-        f"{inert}</script>"
+        f"{content}</script>"  # plotly escapes "<", so nothing in it ends the element
         "<noscript>This figure needs JavaScript.</noscript></div>"
     )
     bundle = {"application/vnd.plotly.v1+json": figure.to_plotly_json(), "text/html": page}
@@ -106,7 +105,7 @@ def abundance_by_field(records: Sequence[Record]) -> go.Figure:
     )  # fmt: skip
     figure.update_xaxes(title="field, from few features to many", tickangle=-60)
     figure.update_yaxes(title="IA / K", range=[0, 1.02])
-    return figure.update_layout(legend={"orientation": "h", "y": 1.15})
+    return figure.update_layout(legend={"orientation": "h", "y": -0.25})
 
 
 def spectra_by_field(records: Sequence[Record]) -> go.Figure:
@@ -135,7 +134,7 @@ def spectra_by_field(records: Sequence[Record]) -> go.Figure:
         }
         for position, (name, cardinality) in enumerate(zip(names, cardinalities, strict=True))
     ]
-    menu = {"buttons": buttons, "active": len(order) - 1, "x": 0, "xanchor": "left",
+    menu = {"name": "Field", "buttons": buttons, "active": len(order) - 1, "x": 0, "xanchor": "left",
             "y": 1.02, "yanchor": "bottom", "direction": "down"}  # fmt: skip
     figure.update_xaxes(title="direction k, as a share of K", range=[0, 1.02])
     figure.update_yaxes(title="σ<sub>k</sub> / σ<sub>1</sub>", rangemode="tozero")
@@ -190,7 +189,7 @@ def training_curves(records: Sequence[Record]) -> go.Figure:
                 showlegend=False, row=1, col=2, **style,
             )  # fmt: skip
     figure.update_xaxes(title="epochs", rangemode="tozero")
-    return figure.update_layout(legend={"orientation": "h", "y": 1.15})
+    return figure.update_layout(legend={"orientation": "h", "y": -0.25})
 
 
 def _fields(record: Record) -> tuple[list[str], list[int], list[int]]:

@@ -98,9 +98,9 @@ def load_all(folder: Path) -> list[Record]:
 
 
 def by_label(records: Iterable[Record]) -> dict[str, list[Record]]:
-    """Records grouped by what they are called, in the order in which they come."""
+    """Records grouped by what they are called: base first, then by scale, SE before ME."""
     groups: dict[str, list[Record]] = {}
-    for record in records:
+    for record in sorted(records, key=lambda r: (r.spec["scale"], r.label[:2] == "ME")):
         groups.setdefault(record.label, []).append(record)
     return groups
 
@@ -108,7 +108,8 @@ def by_label(records: Iterable[Record]) -> dict[str, list[Record]]:
 def summary(records: Iterable[Record]) -> pd.DataFrame:
     """One row per model: test AUC, log-loss and IA/K over fields (mean and standard deviation over
     seeds), the parameter counts, and time and samples per second of training (medians)."""
-    runs = table(records).groupby("label", sort=False)
+    ordered = [record for group in by_label(records).values() for record in group]
+    runs = table(ordered).groupby("label", sort=False)
     spread = {
         name: runs[column].mean().map("{:.4f}".format)
         + runs[column].std(ddof=1).map(" ± {:.4f}".format).replace(" ± nan", "")

@@ -1,0 +1,120 @@
+"""Chapter 5 under real papermill: it runs from anywhere and refuses what cannot be."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from embedding_collapse import paper, records
+
+CHAPTER = Path(__file__).parent.parent / "notebooks" / "05_multi_embedding.ipynb"
+
+
+def papermill(folder: Path, *parameters: str) -> subprocess.CompletedProcess:
+    """The command line as a reader types it, in a folder that is not the repository's."""
+    flags = [
+        flag for p in zip(parameters[::2], parameters[1::2], strict=True) for flag in ("-p", *p)
+    ]
+    return subprocess.run(
+        [sys.executable, "-m", "papermill", str(CHAPTER), "out.ipynb", *flags],
+        cwd=folder,
+        env=os.environ | {"EMBEDDING_COLLAPSE_CACHE": str(folder / "cache")},
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+    )
+
+
+@pytest.fixture(scope="module")
+def flights(tmp_path_factory) -> tuple[Path, nbformat.NotebookNode]:
+    """A small run on the real dataset; records go to a folder named relative to the caller."""
+    folder = tmp_path_factory.mktemp("elsewhere")
+    done = papermill(
+        folder, "dataset", "flights", "rows", "3000", "epochs", "1", "seeds", "2", "scale", "2",
+        "embedding_size", "4", "output", "kept",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    return folder, nbformat.read(folder / "out.ipynb", as_version=4)
+
+
+def shown(notebook: nbformat.NotebookNode, source: str) -> str:
+    """The text that the cell holding `source` put out."""
+    (cell,) = (c for c in notebook.cells if c.cell_type == "code" and source in c.source)
+    return "".join(
+        o.text if o.output_type == "stream" else o.data.get("text/markdown", o.data["text/plain"])
+        for o in cell.outputs
+    )
+
+
+def test_the_page_shows_what_the_records_hold(flights):
+    folder, notebook = flights
+    kept = records.load_all(folder / "kept")
+    assert sorted(r.label for r in kept) == ["ME 2x"] * 2 + ["SE 2x"] * 2 + ["base"] * 2
+    assert shown(notebook, "paper.outcome") == paper.outcome(kept)
+    page = shown(notebook, "records.summary")
+    for auc in records.summary(kept)["test AUC"]:
+        assert auc in page
+    assert shown(notebook, "paper.collapse_verdicts").splitlines() == paper.collapse_verdicts(kept)
+
+
+def test_every_figure_is_drawn_for_jupyter_and_for_the_page(flights):
+    _, notebook = flights
+    figures = [
+        output.data
+        for cell in notebook.cells
+        for output in cell.get("outputs", [])
+        if "application/vnd.plotly.v1+json" in output.get("data", {})
+    ]
+    assert len(figures) == 4
+    for data in figures:
+        content = data["text/html"].partition('<script type="application/json">')[2]
+        inside = json.loads(content.partition("</script>")[0])
+        assert len(inside["data"]) == len(data["application/vnd.plotly.v1+json"]["data"]) > 0
+
+
+def test_a_second_run_into_the_same_folder_trains_nothing(flights):
+    folder, _ = flights
+    before = {path: path.stat().st_mtime_ns for path in (folder / "kept").iterdir()}
+    done = papermill(
+        folder, "dataset", "flights", "rows", "3000", "epochs", "1", "seeds", "2", "scale", "2",
+        "embedding_size", "4", "output", "kept",
+    )  # fmt: skip
+    assert done.returncode == 0
+    assert {path: path.stat().st_mtime_ns for path in (folder / "kept").iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("scale", "abc", "ParameterError: scale is 'abc'; whole numbers from 2 up are accepted"),
+        ("scale", "0", "ParameterError: scale is 0; whole numbers from 2 up are accepted"),
+        ("model", "foo", "ParameterError: model 'foo' is unknown; known: dnn, dcnv2"),
+        ("dataset", "foo", "ParameterError: dataset 'foo' is unknown; known: synthetic, "),
+        ("device", "abacus", "ParameterError: device 'abacus' cannot be used here"),
+    ],
+)
+def test_a_parameter_that_cannot_be_stops_the_chapter_at_once(tmp_path, name, value, message):
+    done = papermill(tmp_path, name, value)
+    assert done.returncode != 0
+    lines = [line for line in done.stderr.splitlines() if line.startswith("ParameterError")]
+    assert any(line.startswith(message) for line in lines)
+    notebook = nbformat.read(tmp_path / "out.ipynb", as_version=4)
+    assert not any("experiment.run" in c.source and c.get("outputs") for c in notebook.cells)
+
+
+def test_papermill_tells_type_and_meaning_of_every_parameter():
+    done = subprocess.run(
+        [sys.executable, "-m", "papermill", "--help-notebook", str(CHAPTER)],
+        capture_output=True, text=True, encoding="utf-8",
+    )  # fmt: skip
+    for line in (
+        "scale: int (default 4)",
+        'model: str (default "dcnv2")',
+        "seeds: int (default 3)",
+    ):
+        assert line in done.stdout
+    assert "Unknown type" not in done.stdout
