@@ -78,8 +78,9 @@ def refresh(chapter: Path) -> None:
     keeps_records = any(
         "parameters" in tags(cell) and "output:" in cell.source for cell in source.cells
     )
-    target = STAGING / chapter
-    execute(chapter, target, {"output": f"results/{chapter.stem}"} if keeps_records else None)
+    target, records = STAGING / chapter, ROOT / "results" / chapter.stem
+    shutil.rmtree(records, ignore_errors=True)  # or the chapter would show runs of older code
+    execute(chapter, target, {"output": str(records)} if keeps_records else None)
 
     ran = nbformat.read(target, as_version=4).cells
     ran = [cell for cell in ran if "injected-parameters" not in tags(cell)]
