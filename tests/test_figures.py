@@ -102,14 +102,17 @@ def test_abundance_of_joined_sets_stands_beside_that_of_single_ones_where_there_
     assert list(line.x) == list(BY_SIZE)
     assert list(line.y) == pytest.approx(expected.tolist())
     names = {trace.name for trace in figure.data}
-    assert names == {"base", "SE 4x", "ME 4x", "ME 4x, sets joined", "random, K=4"}
+    assert names == {"base", "SE 4x", "ME 4x", "ME 4x, sets joined", "random, K=4", "random, K=16"}
 
 
-def test_abundance_of_random_tables_is_that_of_the_base_models_width(records):
-    line = trace(figures.abundance_by_field(records), "random, K=4")
-    expected = [information_abundance(random_spectrum(c, 4)).item() / 4 for c in BY_SIZE.values()]
+@pytest.mark.parametrize("width", [4, 16])
+def test_abundance_of_random_tables_is_told_at_the_width_of_a_set_and_of_se(records, width):
+    line = trace(figures.abundance_by_field(records), f"random, K={width}")
+    expected = [
+        information_abundance(random_spectrum(c, width)).item() / width for c in BY_SIZE.values()
+    ]
     assert list(line.x) == list(BY_SIZE)
-    assert list(line.y) == pytest.approx(expected)
+    assert list(line.y) == pytest.approx(expected, abs=1e-4)
 
 
 @pytest.mark.parametrize("field", list(BY_SIZE))

@@ -112,14 +112,14 @@ def test_collapse_verdicts_of_one_seed_tell_nothing_apart(runs):
 @pytest.mark.parametrize("model", ["SE 4x", "ME 4x"])
 def test_the_outcome_says_who_is_more_collapsed(runs, model, after, words):
     abundances = (0.5, after, 0.6) if model == "SE 4x" else (0.5, 0.4, after)
-    found = line(outcome(runs(abundances=abundances)), f"Collapse, {model}.**")
-    assert f"goes from 0.500 (base) to {after:.3f}: {words} (95% interval " in found
+    found = line(outcome(runs(abundances=abundances)), f"Collapse, {model} against base.**")
+    assert f"fields is {after:.4f}, 0.5000 in base: {words} (difference " in found
 
 
 def test_the_outcomes_interval_is_that_of_the_difference(runs):
     change = difference([0.799, 0.8, 0.801], [0.499, 0.5, 0.501])
-    found = line(outcome(runs(abundances=(0.5, 0.5, 0.8))), "Collapse, ME 4x.**")
-    assert found.endswith(f"(95% interval {change.low:+.4f} to {change.high:+.4f} over 3 seeds).")
+    found = line(outcome(runs(abundances=(0.5, 0.5, 0.8))), "Collapse, ME 4x against base.**")
+    assert found.endswith(f", 95% interval {change.low:+.4f} to {change.high:+.4f} over 3 seeds).")
 
 
 # --- AUC ------------------------------------------------------------------------------------------
@@ -127,21 +127,23 @@ def test_the_outcomes_interval_is_that_of_the_difference(runs):
 
 @pytest.mark.parametrize(
     ("shift", "words"),
-    [(0.02, "{} is better"), (-0.02, "{} is worse"), (0.0, "inside the noise")],
+    [(0.02, "better"), (-0.02, "worse"), (0.0, "inside the noise")],
 )
 @pytest.mark.parametrize(("new", "old"), [("SE 4x", "base"), ("ME 4x", "base"), ("ME 4x", "SE 4x")])
 def test_the_outcome_says_who_predicts_better(runs, new, old, shift, words):
     aucs = {"base": 0.60, "SE 4x": 0.65, "ME 4x": 0.75}  # all differ, so that a mix-up shows
     aucs[new] = aucs[old] + shift
     found = line(outcome(runs(aucs=aucs.values())), f"Test AUC, {new} against {old}.**")
-    assert f"** {shift:+.4f}: {words.format(new)} (95% interval " in found
+    assert f": {words} (difference {shift:+.4f}, 95% interval " in found
+    assert f"test AUC is {aucs[new]:.4f}, {aucs[old]:.4f} in {old}" in found
 
 
-def test_the_outcome_has_two_sentences_on_collapse_and_three_on_auc(runs):
+def test_the_outcome_has_three_sentences_on_collapse_and_three_on_auc(runs):
     lines = outcome(runs()).splitlines()
     assert [line.split("**")[1] for line in lines] == [
-        "Collapse, SE 4x.",
-        "Collapse, ME 4x.",
+        "Collapse, SE 4x against base.",
+        "Collapse, ME 4x against base.",
+        "Collapse, ME 4x, sets joined against SE 4x.",
         "Test AUC, SE 4x against base.",
         "Test AUC, ME 4x against base.",
         "Test AUC, ME 4x against SE 4x.",
@@ -153,7 +155,16 @@ def test_the_outcome_of_one_seed_says_that_its_noise_is_not_known(runs):
     for found in text.splitlines():
         assert found.endswith(": one seed, so the noise is not known.")
     assert "better" not in text
-    assert "** +0.4000: " in line(text, "Test AUC, ME 4x against base.")
+    assert "is 0.9000, 0.5000 in base" in line(text, "Test AUC, ME 4x against base.")
+
+
+def test_the_outcome_tells_the_joined_sets_collapse_apart_from_each_sets(runs):
+    """Sets whose every spectrum is flat are not collapsed; side by side they may still be."""
+    records = runs(abundances=(0.5, 0.5, 0.9))
+    (me, *_) = [record for record in records if record.label == "ME 4x"]
+    assert me.joined_abundance.mean() < me.relative_abundance.mean()
+    found = line(outcome(records), "Collapse, ME 4x, sets joined against SE 4x.**")
+    assert f"{me.joined_abundance.mean():.2f}" in found
 
 
 @pytest.mark.parametrize("kept", [["base"], ["base", "SE 4x"], ["SE 4x", "ME 4x"]])

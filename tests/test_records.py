@@ -158,7 +158,6 @@ def test_the_summary_has_a_row_per_model_in_order_and_no_deviation_for_a_single_
         [make_record("me", 4), make_record(seed=0), make_record(seed=1), make_record("se", 4)]
     )
     assert found.index.tolist() == ["base", "SE 4x", "ME 4x"]
-    assert found.index.name == "model"
     assert found["seeds"].tolist() == [2, 1, 1]
     assert found["test AUC"].tolist() == ["0.7000 ± 0.0000", "0.7000", "0.7000"]
     assert "nan" not in found.to_string()

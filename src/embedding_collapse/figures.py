@@ -19,7 +19,7 @@ from .spectrum import effective_rank, information_abundance, random_spectrum
 
 # Okabe & Ito's palette, which the colour-blind can tell apart; the same thing, the same colour.
 COLOURS = {"base": "#009E73", "SE": "#D55E00", "ME": "#0072B2", "random": "#999999"}
-DASHES = ["solid", "dot", "dash", "dashdot", "longdash"]
+DASHES = ["solid", "dot", "dash", "dashdot", "longdash", "longdashdot"]
 
 
 def show(figure: go.Figure, alt: str, height: int = 420) -> None:
@@ -91,18 +91,18 @@ def abundance_by_field(records: Sequence[Record]) -> go.Figure:
             hovertemplate="%{x}, %{customdata:,} features: IA/K %{y:.3f}",
         )  # fmt: skip
         if len(group[0].spectra[0]) > 1:
-            joined = torch.tensor([r.joined_spectra for r in group], dtype=torch.float64)
-            ratio = information_abundance(joined).mean(0)[order] / joined.shape[-1]
+            joined = torch.stack([r.joined_abundance for r in group]).mean(0)[order]
             figure.add_scatter(
-                x=names, y=ratio.numpy(), name=f"{label}, sets joined", mode="lines",
+                x=names, y=joined.numpy(), name=f"{label}, sets joined", mode="lines",
                 line={"color": colour(label), "dash": "dot"},
             )  # fmt: skip
-    width = records[0].spec["embedding_size"]
-    figure.add_scatter(
-        x=names, y=[information_abundance(random_spectrum(c, width)).item() / width
-                    for c in cardinalities],
-        name=f"random, K={width}", mode="lines", line={"color": COLOURS["random"], "dash": "dash"},
-    )  # fmt: skip
+    widths = sorted({len(record.joined_spectra[0]) for record in records})
+    for width, dash in zip(widths, DASHES[2:], strict=False):
+        ratio = [information_abundance(random_spectrum(c, width)) / width for c in cardinalities]
+        figure.add_scatter(
+            x=names, y=[round(value.item(), 4) for value in ratio], name=f"random, K={width}",
+            mode="lines", line={"color": COLOURS["random"], "dash": dash},
+        )  # fmt: skip
     figure.update_xaxes(title="field, from few features to many", tickangle=-60)
     figure.update_yaxes(title="IA / K", range=[0, 1.02])
     return figure.update_layout(legend={"orientation": "h", "y": -0.25})
@@ -134,8 +134,8 @@ def spectra_by_field(records: Sequence[Record]) -> go.Figure:
         }
         for position, (name, cardinality) in enumerate(zip(names, cardinalities, strict=True))
     ]
-    menu = {"name": "Field", "buttons": buttons, "active": len(order) - 1, "x": 0, "xanchor": "left",
-            "y": 1.02, "yanchor": "bottom", "direction": "down"}  # fmt: skip
+    menu = {"name": "Field", "buttons": buttons, "active": len(order) - 1, "direction": "down",
+            "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom"}  # fmt: skip
     figure.update_xaxes(title="direction k, as a share of K", range=[0, 1.02])
     figure.update_yaxes(title="σ<sub>k</sub> / σ<sub>1</sub>", rangemode="tozero")
     return figure.update_layout(updatemenus=[menu], hovermode="closest")
@@ -188,7 +188,7 @@ def training_curves(records: Sequence[Record]) -> go.Figure:
                 x=np.arange(1, len(aucs) + 1), y=aucs, mode="lines+markers",
                 showlegend=False, row=1, col=2, **style,
             )  # fmt: skip
-    figure.update_xaxes(title="epochs", rangemode="tozero")
+    figure.update_xaxes(title="epochs", rangemode="tozero", dtick=1)
     return figure.update_layout(legend={"orientation": "h", "y": -0.25})
 
 

@@ -46,18 +46,16 @@ def collapse_verdicts(records: Sequence[Record]) -> list[str]:
     base, *scaled = groups
     return [
         f"Mean IA/K over fields, {label} against {base}: "
-        f"{abundance_difference(groups[label], groups[base]).verdict}."
+        f"{difference(_abundance(groups[label]), _abundance(groups[base])).verdict}."
         for label in scaled
     ]
 
 
-def abundance_difference(new: Sequence[Record], old: Sequence[Record]) -> Difference:
-    """Of the mean IA / K over fields."""
-    return difference(*([r.relative_abundance.mean().item() for r in g] for g in (new, old)))
-
-
 def outcome(records: Sequence[Record]) -> str:
     """What the runs say of base, SE and ME at one scale, in Markdown sentences with numbers.
+
+    ME's collapse is told twice: of its sets, and of a field's sets side by side as one table as
+    wide as SE's.
 
     Raises:
         ValueError: records of other than three labels.
@@ -65,35 +63,52 @@ def outcome(records: Sequence[Record]) -> str:
     groups = by_label(records)
     if len(groups) != 3:
         raise ValueError(f"records of {', '.join(groups)}; base, SE and ME at one scale are needed")
-    (base, bases), *scaled = groups.items()
-    (se, ses), (me, mes) = scaled
-    seeds = min(len(group) for group in groups.values())
-    lines = []
-    for label, group in scaled:
-        change = abundance_difference(group, bases)
-        before, after = (
-            np.mean([r.relative_abundance.mean().item() for r in g]) for g in (bases, group)
+    (base, bases), (se, ses), (me, mes) = groups.items()
+    joined = [record.joined_abundance.mean().item() for record in mes]
+    lines = [
+        _sentence(f"Collapse, {new}", "mean IA/K over fields", old, old_values, new_values,
+                  lower="more collapsed", higher="less collapsed")
+        for new, new_values, old, old_values in (
+            (se, _abundance(ses), base, _abundance(bases)),
+            (me, _abundance(mes), base, _abundance(bases)),
+            (f"{me}, sets joined", joined, se, _abundance(ses)),
         )
-        lines.append(
-            f"**Collapse, {label}.** The mean IA/K over fields goes from {before:.3f} ({base}) to "
-            f"{after:.3f}: {_in_words(change, seeds, 'more collapsed', 'less collapsed')}."
+    ]  # fmt: skip
+    lines += [
+        _sentence(f"Test AUC, {new}", "test AUC", old, _auc(olds), _auc(news),
+                  lower="worse", higher="better")
+        for new, news, old, olds in (
+            (se, ses, base, bases),
+            (me, mes, base, bases),
+            (me, mes, se, ses),
         )
-    for new, news, old, olds in (
-        (se, ses, base, bases),
-        (me, mes, base, bases),
-        (me, mes, se, ses),
-    ):
-        change = difference(*([r.test["auc"] for r in g] for g in (news, olds)))
-        lines.append(
-            f"**Test AUC, {new} against {old}.** {change.mean:+.4f}: "
-            f"{_in_words(change, seeds, f'{new} is worse', f'{new} is better')}."
-        )
+    ]  # fmt: skip
     return "\n".join(f"- {line}" for line in lines)
 
 
-def _in_words(change: Difference, seeds: int, lower: str, higher: str) -> str:
+def _abundance(group: Sequence[Record]) -> list[float]:
+    return [record.relative_abundance.mean().item() for record in group]
+
+
+def _auc(group: Sequence[Record]) -> list[float]:
+    return [record.test["auc"] for record in group]
+
+
+def _sentence(
+    title: str, measure: str, old: str, before: list[float], after: list[float], *,
+    lower: str, higher: str,
+) -> str:  # fmt: skip
+    """One comparison in words: means, difference, interval and verdict."""
+    seeds, change = min(len(before), len(after)), difference(after, before)
     if seeds < 2:
-        return "one seed, so the noise is not known"
-    interval = f"95% interval {change.low:+.4f} to {change.high:+.4f} over {seeds} seeds"
-    verdict = {"higher": higher, "lower": lower, "not told apart": "inside the noise"}
-    return f"{verdict[change.verdict]} ({interval})"
+        verdict = "one seed, so the noise is not known"
+    else:
+        words = {"higher": higher, "lower": lower, "not told apart": "inside the noise"}
+        verdict = (
+            f"{words[change.verdict]} (difference {change.mean:+.4f}, 95% interval "
+            f"{change.low:+.4f} to {change.high:+.4f} over {seeds} seeds)"
+        )
+    return (
+        f"**{title} against {old}.** The {measure} is {np.mean(after):.4f}, "
+        f"{np.mean(before):.4f} in {old}: {verdict}."
+    )

@@ -58,6 +58,12 @@ class Record:
         spectra = torch.tensor(self.spectra, dtype=torch.float64)
         return information_abundance(spectra).mean(1) / spectra.shape[-1]
 
+    @property
+    def joined_abundance(self) -> Tensor:
+        """The same of a field's sets side by side as one table: `[N]`. Of one set, no other."""
+        spectra = torch.tensor(self.joined_spectra, dtype=torch.float64)
+        return information_abundance(spectra) / spectra.shape[-1]
+
 
 def design_label(design: str, scale: int) -> str:
     """ "base" at scale 1, where SE and ME are one; else design and scale, "ME 4x"."""
@@ -128,7 +134,7 @@ def summary(records: Iterable[Record]) -> pd.DataFrame:
             "seconds": runs["seconds"].median().map("{:.1f}".format),
             "samples/s": runs["samples_per_second"].median().map("{:,.0f}".format),
         }
-    ).rename_axis("model")
+    ).rename_axis(None)
 
 
 def provenance(records: Sequence[Record]) -> str:
