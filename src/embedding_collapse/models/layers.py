@@ -50,8 +50,8 @@ def relu_dropout(x: Tensor, rate: float) -> Tensor:
     """ReLU, then each entry set to zero with probability `rate`, the rest scaled up to make up.
 
     torch's own on a GPU and where nothing is dropped. On a CPU its kernel draws a float64 per entry
-    and took more than half of a step of DNN, ME 10x: here each 64-bit draw serves four entries (so the
-    rate is exact to 1 in 65,536), and one mask serves both operations in both directions.
+    and took more than half of a step of DNN, ME 10x. Here each 64-bit draw serves four entries, so
+    the rate is exact to 1 in 65,536, and one mask serves both operations in both directions.
     """
     if rate == 0 or x.is_cuda:
         return F.dropout(F.relu(x), rate)
