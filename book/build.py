@@ -51,12 +51,8 @@ def render() -> None:
     """Render the staged book; a warning is an error, and only a whole book replaces the last."""
     for name in ("_config.yml", "_toc.yml"):
         shutil.copy2(ROOT / name, STAGING)
-    # results/ travels with the pages so that they can link to a record
-    for name in ("book", "results"):
-        if (ROOT / name).exists():
-            shutil.copytree(
-                ROOT / name, STAGING / name, ignore=shutil.ignore_patterns("__pycache__")
-            )
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "book", STAGING / "book", ignore=ignored)
     jupyter_book = Path(sys.executable).parent / "jupyter-book"
     options = ["-W", "--keep-going", "-n", "--all", "-q"]
     # its standard output would send the reader to the staging folder; warnings are on the other

@@ -52,7 +52,9 @@ def test_a_label_other_than_0_and_1_is_named():
 def test_one_class_only_is_refused(only):
     ids, labels = parts()
     labels[:] = only
-    with pytest.raises(ValueError, match=f"every label is {only}; both classes are needed"):
+    with pytest.raises(
+        ValueError, match=f"every label of the train split is {only}; both classes are needed"
+    ):
         make(ids, labels)
 
 
@@ -73,3 +75,12 @@ def test_shapes_that_do_not_fit_are_named():
 def test_too_few_rows_to_split_are_refused():
     with pytest.raises(ValueError, match="9 rows leave the validation split empty"):
         make(*parts(9))
+
+
+def test_one_class_in_a_split_is_named_with_the_split():
+    rows = 100
+    ids, labels = np.zeros((rows, 2), np.int32), np.zeros(rows, np.uint8)
+    train = torch.randperm(rows, generator=torch.Generator().manual_seed(0))[:80]
+    labels[train[:40]] = 1
+    with pytest.raises(ValueError, match="every label of the validation split is 0; both"):
+        make(ids, labels)

@@ -14,7 +14,7 @@ from embedding_collapse.records import Record
 from embedding_collapse.spectrum import information_abundance, random_spectrum
 
 ALL = [
-    figures.test_metrics,
+    figures.accuracy,
     figures.abundance_by_field,
     figures.spectra_by_field,
     figures.training_curves,
@@ -60,7 +60,7 @@ def design(trace: go.Scatter) -> str:
 @pytest.mark.parametrize("label", ["base", "SE 4x", "ME 4x"])
 @pytest.mark.parametrize(("axis", "metric"), [("y", "auc"), ("y2", "log_loss")])
 def test_test_metrics_has_a_dot_per_seed_and_a_line_at_the_mean(records, label, axis, metric):
-    figure = figures.test_metrics(records)
+    figure = figures.accuracy(records)
     values = [record.test[metric] for record in of(records, label)]
     dots = trace(figure, label, yaxis=axis)
     assert list(dots.x) == [label, label]
@@ -73,7 +73,7 @@ def test_test_metrics_has_a_dot_per_seed_and_a_line_at_the_mean(records, label, 
 
 
 def test_test_metrics_titles_stand_over_their_panels(records):
-    figure = figures.test_metrics(records)
+    figure = figures.accuracy(records)
     left, right = sorted(figure.layout.annotations, key=lambda note: note.x)
     assert figure.layout.xaxis.domain[1] < figure.layout.xaxis2.domain[0]
     assert (left.text, right.text) == ("test AUC", "test log-loss (nats per row)")

@@ -1,5 +1,6 @@
 """Training: deterministic, interruptible, and clear about what went wrong."""
 
+import json
 import os
 import signal
 import subprocess
@@ -77,8 +78,9 @@ def test_a_run_cut_short_and_resumed_equals_one_that_was_not(tmp_path):
     dataset = tiny_dataset()
     whole, first, second = (tiny_model(dataset) for _ in range(3))
     expected = fit_tiny(whole, dataset, epochs=4)
-    fit_tiny(first, dataset, epochs=2, checkpoints=tmp_path)
+    begun = fit_tiny(first, dataset, epochs=2, checkpoints=tmp_path)
     resumed = fit_tiny(second, dataset, epochs=4, checkpoints=tmp_path)
+    assert resumed.epochs[:2] == begun.epochs  # to the second: these were not trained again
     assert [e["train_loss"] for e in resumed.epochs] == [e["train_loss"] for e in expected.epochs]
     assert resumed.test_auc == expected.test_auc
     for one, other in zip(whole.parameters(), second.parameters(), strict=True):
@@ -86,7 +88,7 @@ def test_a_run_cut_short_and_resumed_equals_one_that_was_not(tmp_path):
     assert len(list(tmp_path.glob("*.safetensors"))) == 1  # older epochs are cleared away
 
 
-def test_a_run_killed_at_any_moment_goes_on_and_ends_with_the_same_bits(tmp_path):
+def test_a_killed_run_goes_on_from_its_last_epoch_and_ends_with_the_same_bits(tmp_path):
     """SIGKILL once the first checkpoint is there, start again, compare with a run left alone."""
 
     def start(folder: Path) -> subprocess.Popen:
@@ -101,7 +103,11 @@ def test_a_run_killed_at_any_moment_goes_on_and_ends_with_the_same_bits(tmp_path
     killed.send_signal(signal.SIGKILL)
     assert killed.wait() == -signal.SIGKILL
     assert not (tmp_path / "killed" / "weights.safetensors").exists()
+    before = json.loads((tmp_path / "killed" / "checkpoints" / STATE).read_text())["epochs"]
     assert start(tmp_path / "killed").wait() == 0
+    after = json.loads((tmp_path / "killed" / "epochs.json").read_text())
+    assert after[: len(before)] == before  # to the second: these were not trained again
+    assert len(before) < len(after)
     assert alone.wait() == 0
     expected = load_file(tmp_path / "alone" / "weights.safetensors")
     resumed = load_file(tmp_path / "killed" / "weights.safetensors")

@@ -8,6 +8,7 @@ import platform
 import shutil
 import statistics
 import subprocess
+import tempfile
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -23,7 +24,7 @@ from . import records
 from .data import DATASETS, Dataset, load
 from .files import write_atomically
 from .models import MODELS, Recommender, Size, build
-from .parameters import check_choice, check_number, check_whole
+from .parameters import ParameterError, check_choice, check_number, check_whole
 from .records import Record, design_label
 from .spectrum import field_spectra
 from .training import choose_device, fit
@@ -75,7 +76,7 @@ class Spec:
         for name in ("scale", "embedding_size", "hidden", "cross_layers", "epochs", "patience"):
             check_whole(name, getattr(self, name), least=1)
         check_whole("batch_size", self.batch_size, least=2)
-        check_whole("seed", self.seed, least=0)
+        check_whole("seed", self.seed, least=0, most=2**32 - 1)
         check_number("dropout", self.dropout, 0, 1)
         check_number("learning_rate", self.learning_rate, 0)
         check_number("weight_decay", self.weight_decay, 0)
@@ -96,17 +97,18 @@ class Spec:
 
     @property
     def key(self) -> str:
-        """Hash of all parameters: equal for equal runs, on every machine."""
+        """Hash of the parameters as they are written: the same on every machine."""
         text = json.dumps(dataclasses.asdict(self), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def comparison(*, scale: int, seeds: int, **parameters: Any) -> list[Spec]:
+def comparison(*, scale: int, seeds: int, rows: int = 0, **parameters: Any) -> list[Spec]:
     """The base model, SE and ME at the same total embedding size; for each seed in turn.
 
     Args:
         scale: of SE and ME, at least 2.
-        seeds: how many, from 0.
+        seeds: how many, counted from 0.
+        rows: of the dataset; 0 is all.
         parameters: the rest of the specs.
 
     Raises:
@@ -114,11 +116,31 @@ def comparison(*, scale: int, seeds: int, **parameters: Any) -> list[Spec]:
     """
     check_whole("scale", scale, least=2)
     check_whole("seeds", seeds, least=1)
+    check_whole("rows", rows, least=0)
     return [
-        Spec(design=design, scale=size, seed=seed, **parameters)
+        Spec(design=design, scale=size, seed=seed, rows=rows or None, **parameters)
         for seed in range(seeds)
         for design, size in (("se", 1), ("se", scale), ("me", scale))
     ]
+
+
+def output_folder(name: str) -> Path | None:
+    """The folder of that name, made where it is missing; None for the empty name.
+
+    Raises:
+        ParameterError: not a name, or a folder that cannot be written to.
+    """
+    if name == "":
+        return None
+    try:
+        folder = Path(name).expanduser()
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except (OSError, TypeError) as error:
+        raise ParameterError(
+            f"output is {name!r}; the name of a folder that can be written to is accepted ({error})"
+        ) from None
+    return folder
 
 
 def run(
@@ -139,13 +161,29 @@ def run(
             `<key>.json`, the weights of the best epoch as `<key>.safetensors`.
         device: see `training.choose_device`.
         progress: show a bar.
+
+    Raises:
+        ValueError: a dataset that is not the spec's, or a stored record that was made on other
+            data under the same name.
     """
-    if output is not None and records.path_of(output, spec.key).exists():
-        return records.load(records.path_of(output, spec.key))
-    device = choose_device(device)
     dataset = load(spec.dataset, spec.rows, progress=progress) if dataset is None else dataset
+    if dataset.name != spec.dataset or spec.rows not in (None, len(dataset)):
+        raise ValueError(
+            f"the dataset is {dataset.name!r} with {len(dataset)} rows; the spec says "
+            f"{spec.dataset!r} with {spec.rows or 'all'}"
+        )
+    if output is not None and records.path_of(output, spec.key).exists():
+        stored = records.load(records.path_of(output, spec.key))
+        if stored.dataset["fingerprint"] != dataset.fingerprint:
+            raise ValueError(
+                f"{records.path_of(output, spec.key)} was made on other data of the same name "
+                f"(fingerprint {stored.dataset['fingerprint'][:12]}, now "
+                f"{dataset.fingerprint[:12]}); choose another output folder"
+            )
+        return stored
+    device = choose_device(device)
     model = build_model(spec, dataset)
-    checkpoints = None if output is None else output / f"{spec.key}.checkpoint"
+    checkpoints = output and output / f"{spec.key}-{dataset.fingerprint[:12]}.checkpoint"
     fitted = fit(
         model,
         dataset,
@@ -160,7 +198,9 @@ def run(
         progress=f"{spec.model} {spec.label}, seed {spec.seed}" if progress else None,
     )
     table = model.table.detach()
-    train_rows = dataset.split_sizes[0]
+    spectra = joined = field_spectra(table, dataset.cardinalities)
+    if spec.sets > 1:
+        joined = field_spectra(table.flatten(1).unsqueeze(1), dataset.cardinalities)
     record = Record(
         key=spec.key,
         spec=dataclasses.asdict(spec),
@@ -176,12 +216,10 @@ def run(
         epochs=fitted.epochs,
         best_epoch=fitted.best_epoch,
         test={"auc": fitted.test_auc, "log_loss": fitted.test_log_loss},
-        spectra=_rounded(field_spectra(table, dataset.cardinalities)),
-        joined_spectra=_rounded(
-            field_spectra(table.flatten(1).unsqueeze(1), dataset.cardinalities).squeeze(1)
-        ),
-        speed=statistics.median(train_rows / epoch["seconds"] for epoch in fitted.epochs),
-        peak_memory=fitted.peak_memory,
+        spectra=_rounded(spectra),
+        joined_spectra=_rounded(joined.squeeze(1)),
+        speed=dataset.split_sizes[0] / statistics.median(e["seconds"] for e in fitted.epochs),
+        peak_memory=fitted.peak_memory if device.type == "cuda" else None,
         environment=environment(device),
     )
     if output is not None:
@@ -203,6 +241,12 @@ def build_model(spec: Spec, dataset: Dataset) -> Recommender:
         cross_layers=spec.cross_layers,
     )
     return build(spec.model, dataset.cardinalities, size, spec.seed)
+
+
+def parameter_counts(spec: Spec, dataset: Dataset) -> dict[str, int]:
+    """How many parameters embedding, interaction and head would hold; takes no memory."""
+    with torch.device("meta"):
+        return build_model(spec, dataset).parameter_counts()
 
 
 def _rounded(values: Tensor) -> list:
@@ -243,14 +287,18 @@ def processor() -> str:
 @lru_cache
 def commit() -> str | None:
     """The commit of the source tree this package runs from, "+" if changed; None outside one."""
-    git = ["git", "-C", str(Path(__file__).parent)]
+    folder = Path(__file__).parent
+
+    def git(*arguments: str) -> list[str]:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True
+        )
+        return done.stdout.split()
+
     try:
-        head = subprocess.run(
-            [*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True
-        )
-        changed = subprocess.run(
-            [*git, "status", "--porcelain", "--", "."], capture_output=True, text=True, check=True
-        )
-    except (OSError, subprocess.CalledProcessError):
+        prefix, head = git("rev-parse", "--show-prefix", "--short=12", "HEAD")
+        if prefix != f"src/{folder.name}/":  # installed inside somebody else's repository
+            return None
+        return head + ("+" if git("status", "--porcelain", "--", ".") else "")
+    except (OSError, ValueError, subprocess.CalledProcessError):
         return None
-    return head.stdout.strip() + ("+" if changed.stdout.strip() else "")

@@ -15,7 +15,12 @@ import torch
 from plotly.subplots import make_subplots
 
 from .records import Record, by_label
-from .spectrum import effective_rank, information_abundance, random_spectrum
+from .spectrum import (
+    effective_rank,
+    information_abundance,
+    normalised_abundance,
+    random_spectrum,
+)
 
 # Okabe & Ito's palette, which the colour-blind can tell apart; the same thing, the same colour.
 COLOURS = {"base": "#009E73", "SE": "#D55E00", "ME": "#0072B2", "random": "#999999"}
@@ -32,7 +37,8 @@ def show(figure: go.Figure, alt: str, height: int = 420) -> None:
     """
     from IPython.display import display
 
-    figure.update_layout(height=height, template="plotly_white", margin={"t": 40, "r": 10})
+    layout = {"height": height, "template": "plotly_white", "margin": {"t": 40, "r": 10}}
+    figure = go.Figure(figure).update_layout(layout)
     content = plotly.io.to_json(figure, remove_uids=True)
     # A name from the content, not from chance: the same figure is the same output.
     name = hashlib.sha256(content.encode()).hexdigest()[:12]
@@ -51,7 +57,7 @@ def colour(label: str) -> str:
     return COLOURS[label.split()[0]]
 
 
-def test_metrics(records: Sequence[Record]) -> go.Figure:
+def accuracy(records: Sequence[Record]) -> go.Figure:
     """Test AUC and log-loss: a dot per seed, a line at the mean."""
     figure = make_subplots(cols=2, subplot_titles=["test AUC", "test log-loss (nats per row)"])
     for label, group in by_label(records).items():
@@ -98,7 +104,7 @@ def abundance_by_field(records: Sequence[Record]) -> go.Figure:
             )  # fmt: skip
     widths = sorted({len(record.joined_spectra[0]) for record in records})
     for width, dash in zip(widths, DASHES[2:], strict=False):
-        ratio = [information_abundance(random_spectrum(c, width)) / width for c in cardinalities]
+        ratio = [normalised_abundance(random_spectrum(c, width)) for c in cardinalities]
         figure.add_scatter(
             x=names, y=[round(value.item(), 4) for value in ratio], name=f"random, K={width}",
             mode="lines", line={"color": COLOURS["random"], "dash": dash},
@@ -118,9 +124,10 @@ def spectra_by_field(records: Sequence[Record]) -> go.Figure:
         traces = []
         for label, record in firsts.items():
             traces += _spectrum_lines(label, torch.tensor(record.spectra[field]))
-        width = len(firsts["base"].spectra[field][0])
-        random = random_spectrum(cardinalities[position], width)
-        traces.append(_spectrum_line("random", random, COLOURS["random"], "dash"))
+        widths = sorted({len(record.joined_spectra[field]) for record in firsts.values()})
+        for width, dash in zip(widths, DASHES[2:], strict=False):
+            random = random_spectrum(cardinalities[position], width)
+            traces.append(_spectrum_line(f"random, K={width}", random, COLOURS["random"], dash))
         traces_per_field = len(traces)
         for trace in traces:
             trace.visible = position == len(order) - 1

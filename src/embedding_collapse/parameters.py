@@ -19,10 +19,12 @@ def check_choice(name: str, value: Any, known: Iterable[str]) -> None:
         raise ParameterError(f"{name} {value!r} is unknown; known: {', '.join(known)}")
 
 
-def check_whole(name: str, value: Any, least: int) -> None:
-    """Raise a `ParameterError` unless the value is a whole number from `least` up."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ParameterError(f"{name} is {value!r}; whole numbers from {least} up are accepted")
+def check_whole(name: str, value: Any, least: int, most: int | None = None) -> None:
+    """Raise a `ParameterError` unless the value is a whole number, `least <= value <= most`."""
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    if not whole or value < least or (most is not None and value > most):
+        end = "up" if most is None else f"to {most}"
+        raise ParameterError(f"{name} is {value!r}; whole numbers from {least} {end} are accepted")
 
 
 def check_number(name: str, value: Any, low: float, high: float = float("inf")) -> None:

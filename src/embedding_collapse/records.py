@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from .files import write_json
-from .spectrum import information_abundance
+from .spectrum import normalised_abundance
 
 
 @dataclass(frozen=True)
@@ -22,15 +22,15 @@ class Record:
     Attributes:
         key: hash of the spec, and the name of the record's file.
         spec: the run's parameters, as in `experiment.Spec`.
-        dataset: name, rows, fingerprint, field names and cardinalities, click rate and facts.
+        dataset: name, rows, fingerprint, field names and cardinalities, facts.
         parameters: how many the embedding, the interaction and the head hold.
         epochs: as in `checkpoint.Fit`.
         best_epoch: the one that was tested, counted from 0.
         test: `auc` and `log_loss` (nats per row).
         spectra: `[N][M][K]` singular values per field and set, of the best epoch.
         joined_spectra: `[N][M*K]`, the sets of a field side by side as one table.
-        speed: `samples_per_second` in training, evaluation left out; the epochs' median.
-        peak_memory: bytes; of the device on a GPU, of the process on a CPU.
+        speed: samples per second in training, evaluation left out; the epochs' median.
+        peak_memory: bytes on the GPU; None on a CPU, where a process with many runs can't tell.
         environment: device, hardware, versions, git commit and time.
     """
 
@@ -44,7 +44,7 @@ class Record:
     spectra: list[list[list[float]]]
     joined_spectra: list[list[float]]
     speed: float
-    peak_memory: int
+    peak_memory: int | None
     environment: dict[str, Any]
 
     @property
@@ -55,14 +55,12 @@ class Record:
     @property
     def relative_abundance(self) -> Tensor:
         """IA / K of every field, the mean over its sets: `[N]`, 1 where nothing has collapsed."""
-        spectra = torch.tensor(self.spectra, dtype=torch.float64)
-        return information_abundance(spectra).mean(1) / spectra.shape[-1]
+        return normalised_abundance(torch.tensor(self.spectra, dtype=torch.float64)).mean(1)
 
     @property
     def joined_abundance(self) -> Tensor:
         """The same of a field's sets side by side as one table: `[N]`. Of one set, no other."""
-        spectra = torch.tensor(self.joined_spectra, dtype=torch.float64)
-        return information_abundance(spectra) / spectra.shape[-1]
+        return normalised_abundance(torch.tensor(self.joined_spectra, dtype=torch.float64))
 
 
 def design_label(design: str, scale: int) -> str:
@@ -138,16 +136,17 @@ def summary(records: Iterable[Record]) -> pd.DataFrame:
 
 
 def provenance(records: Sequence[Record]) -> str:
-    """Where the records come from, in a line of Markdown."""
-    first = records[0].environment
-    versions = ", ".join(f"{name} {number}" for name, number in first["versions"].items())
-    hardware = sorted({f"{r.environment['device'].upper()}: {r.environment['hardware']}, "
-                       f"{r.environment['threads']} threads" for r in records})  # fmt: skip
-    return (
-        f"{len(records)} runs on {'; '.join(hardware)}; {versions}; source at commit "
-        f"{first['commit'] or 'unknown'}; finished {records[-1].environment['finished']}. Records: "
-        + ", ".join(f"`{record.key}`" for record in records)
-    )
+    """Where the records come from, in a line of Markdown; what differs among them is all told."""
+    places, versions, commits = [], [], []
+    for environment in (record.environment for record in records):
+        device, hardware = environment["device"].upper(), environment["hardware"]
+        places.append(f"{device}: {hardware}, {environment['threads']} threads")
+        versions.append(", ".join(f"{n} {v}" for n, v in environment["versions"].items()))
+        commits.append(f"source at commit {environment['commit'] or 'unknown'}")
+    found = "; ".join("; ".join(sorted(set(part))) for part in (places, versions, commits))
+    last = max(record.environment["finished"] for record in records)
+    keys = ", ".join(f"`{record.key}`" for record in records)
+    return f"{len(records)} runs on {found}; the last finished {last}. Keys of the runs: {keys}"
 
 
 def table(records: Iterable[Record]) -> pd.DataFrame:

@@ -105,10 +105,22 @@ def information_abundance(spectrum: Tensor) -> Tensor:
         spectrum: singular values `[..., K]`.
 
     Returns:
-        `[...]`. Divide by K to compare tables of different width, or by that of a
-        `random_spectrum` to compare tables of different shape.
+        `[...]`; see `normalised_abundance` to compare tables of different shape.
     """
     return _ratio(spectrum.sum(-1), spectrum.amax(-1))
+
+
+def normalised_abundance(spectrum: Tensor, rows: int | None = None) -> Tensor:
+    """IA / K, or IA against that of a random table of the same shape; about 1 without collapse.
+
+    Args:
+        spectrum: singular values `[..., K]`.
+        rows: D, the rows of the table; without it IA is divided by K, which a table with few rows
+            cannot reach.
+    """
+    width = spectrum.shape[-1]
+    most = width if rows is None else information_abundance(random_spectrum(rows, width)).item()
+    return information_abundance(spectrum) / most
 
 
 def effective_rank(spectrum: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """The built book as its reader meets it: every page, light and dark, on a desk and on a phone."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import product
@@ -9,7 +10,8 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, TimeoutError
 from sphinx_external_toc.parsing import parse_toc_yaml
 
-PAGES = list(parse_toc_yaml(Path(__file__).resolve().parents[2] / "_toc.yml"))
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = list(parse_toc_yaml(ROOT / "_toc.yml"))
 VIEWS = list(product(PAGES, ("light", "dark"), (1280, 390)))
 BACKGROUND = "getComputedStyle(document.body).backgroundColor"
 PLOT_TEXT = ".xtick text, .ytick text, .gtitle, .xtitle, .ytitle, .legendtext, .annotation-text"
@@ -20,6 +22,7 @@ class View:
     """A loaded page, with what went wrong while it loaded."""
 
     page: Page
+    name: str
     theme: str
     base: str
     requests: list[str] = field(default_factory=list)
@@ -59,7 +62,7 @@ def view(request: pytest.FixtureRequest, browser: Browser, book: str) -> Iterato
     """One page in one theme at one width, loaded once for all tests below."""
     name, theme, width = request.param
     window = context(browser, theme, width)
-    loaded = View(window.new_page(), theme, book)
+    loaded = View(window.new_page(), name, theme, book)
     loaded.open(f"{name}.html")
     yield loaded
     window.close()
@@ -84,6 +87,17 @@ def test_no_request_leaves_the_machine(view: View) -> None:
 
 def test_nothing_fails(view: View) -> None:
     assert view.faults == []
+
+
+def test_every_figure_of_the_chapters_is_on_its_page(view: View) -> None:
+    chapter = ROOT / f"{view.name}.ipynb"
+    cells = json.loads(chapter.read_text())["cells"] if chapter.exists() else []
+    held = [
+        output for cell in cells for output in cell.get("outputs", [])
+        if "ec-figure" in "".join(output.get("data", {}).get("text/html", ""))
+    ]  # fmt: skip
+    assert view.page.locator(".ec-figure").count() == len(held)
+    assert held or not chapter.exists()
 
 
 def test_figures_are_drawn_with_data(view: View) -> None:

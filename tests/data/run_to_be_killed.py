@@ -1,5 +1,6 @@
 """A training run of its own process: `python run_to_be_killed.py FOLDER`."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -12,7 +13,8 @@ from embedding_collapse.training import fit
 folder = Path(sys.argv[1])
 dataset = load("flights", 3000)
 model = build("dcnv2", dataset.cardinalities, Size(len(dataset.fields), 2, 4, hidden=32))
-fit(model, dataset, epochs=6, batch_size=64, device="cpu", checkpoints=folder / "checkpoints")
+run = fit(model, dataset, epochs=6, batch_size=64, device="cpu", checkpoints=folder / "checkpoints")
+(folder / "epochs.json").write_text(json.dumps(run.epochs))
 save_file(
     {name: value.contiguous() for name, value in model.state_dict().items()},
     folder / "weights.safetensors",

@@ -8,6 +8,7 @@ import torch
 
 SPLIT_SEED = 0
 SPLIT_SHARES = (0.8, 0.1, 0.1)
+SHARES = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class Dataset:
                 f"{self.name}: ids of shape {self.ids.shape} and labels of shape "
                 f"{self.labels.shape} do not fit {len(self.fields)} fields"
             )
-        for share, size in zip(("train", "validation", "test"), self.split_sizes, strict=True):
+        for share, size in zip(SHARES, self.split_sizes, strict=True):
             if size == 0:
                 raise ValueError(
                     f"{self.name}: {rows} rows leave the {share} split empty; 10 are needed"
@@ -71,10 +72,13 @@ class Dataset:
         counts = np.bincount(self.labels, minlength=2)
         if len(counts) > 2:
             raise ValueError(f"{self.name}: label {self.labels.max()} found; 0 and 1 are accepted")
-        if counts.min() == 0:
-            raise ValueError(
-                f"{self.name}: every label is {counts.argmax()}; both classes are needed"
-            )
+        for share, rows in zip(SHARES, self.split, strict=True):
+            counts = np.bincount(self.labels[rows], minlength=2)
+            if counts.min() == 0:
+                raise ValueError(
+                    f"{self.name}: every label of the {share} split is {counts.argmax()}; "
+                    "both classes are needed"
+                )
 
     def __len__(self) -> int:
         return len(self.labels)

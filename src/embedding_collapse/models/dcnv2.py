@@ -33,5 +33,5 @@ class DCNv2(nn.Module):
     def forward(self, embeddings: Tensor) -> Tensor:
         x = x0 = embeddings.flatten(2)  # [M, B, N*K]
         for weight, bias in zip(self.weight, self.bias, strict=True):
-            x = torch.addcmul(x, x0, torch.baddbmm(bias, x, weight.mT))
+            x = torch.addcmul(x, x0, torch.bmm(x, weight.mT).add_(bias))
         return self.project(x)

@@ -1,0 +1,38 @@
+"""The house: a module imports only from floors below its own."""
+
+import ast
+from pathlib import Path
+
+import embedding_collapse
+
+PACKAGE = Path(embedding_collapse.__file__).parent
+FLOORS = [
+    {"spectrum", "metrics", "parameters", "files"},
+    {"models", "data", "checkpoint"},
+    {"training", "records"},
+    {"experiment"},
+    {"figures", "paper"},
+]
+
+
+def imported(path: Path) -> set[str]:
+    """The modules of the package that a file imports, those of its own folder left out."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if not isinstance(node, ast.ImportFrom) or not node.level:
+            continue
+        inside = path.parent != PACKAGE and node.level == 1
+        if not inside:
+            names = [node.module] if node.module else [alias.name for alias in node.names]
+            found |= {name.split(".")[0] for name in names}
+    return found
+
+
+def test_imports_run_downwards_only():
+    floor = {name: number for number, names in enumerate(FLOORS) for name in names}
+    for path in PACKAGE.rglob("*.py"):
+        module = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+        if module == "__init__":
+            continue
+        above = {name for name in imported(path) if floor[name] >= floor[module]}
+        assert not above, f"{path.name} imports {above}"
