@@ -55,7 +55,7 @@ def test_the_page_shows_what_the_records_hold(flights):
     kept = records.load_all(folder / "kept")
     assert sorted(r.label for r in kept) == ["ME 2x"] * 2 + ["SE 2x"] * 2 + ["base"] * 2
     assert shown(notebook, "paper.outcome") == paper.outcome(kept)
-    page = shown(notebook, "records.summary")
+    page = shown(notebook, "print(records.summary")
     for auc in records.summary(kept)["test AUC"]:
         assert auc in page
     assert shown(notebook, "paper.collapse_verdicts").splitlines() == paper.collapse_verdicts(kept)
