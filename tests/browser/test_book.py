@@ -22,7 +22,6 @@ class View:
     """A loaded page, with what went wrong while it loaded."""
 
     page: Page
-    name: str
     theme: str
     base: str
     requests: list[str] = field(default_factory=list)
@@ -62,7 +61,7 @@ def view(request: pytest.FixtureRequest, browser: Browser, book: str) -> Iterato
     """One page in one theme at one width, loaded once for all tests below."""
     name, theme, width = request.param
     window = context(browser, theme, width)
-    loaded = View(window.new_page(), name, theme, book)
+    loaded = View(window.new_page(), theme, book)
     loaded.open(f"{name}.html")
     yield loaded
     window.close()
@@ -90,7 +89,8 @@ def test_nothing_fails(view: View) -> None:
 
 
 def test_every_figure_of_the_chapters_is_on_its_page(view: View) -> None:
-    chapter = ROOT / f"{view.name}.ipynb"
+    name = view.page.url.removeprefix(f"{view.base}/").removesuffix(".html")
+    chapter = ROOT / f"{name}.ipynb"
     cells = json.loads(chapter.read_text())["cells"] if chapter.exists() else []
     held = [
         output for cell in cells for output in cell.get("outputs", [])
