@@ -195,7 +195,8 @@ def training_curves(records: Sequence[Record]) -> go.Figure:
                 x=np.arange(1, len(aucs) + 1), y=aucs, mode="lines+markers",
                 showlegend=False, row=1, col=2, **style,
             )  # fmt: skip
-    figure.update_xaxes(title="epochs", rangemode="tozero", dtick=1)
+    figure.update_xaxes(title="epochs", dtick=1)
+    figure.update_xaxes(rangemode="tozero", col=1)
     return figure.update_layout(legend={"orientation": "h", "y": -0.25})
 
 
