@@ -12,13 +12,13 @@ import time
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from .checkpoint import Fit, exists, resume, save
 from .data import Dataset
 from .metrics import auc, log_loss
+from .models import Recommender
 from .parameters import ParameterError
 
 try:
@@ -54,7 +54,7 @@ def choose_device(name: str = "auto") -> torch.device:
 
 
 def fit(
-    model: nn.Module,
+    model: Recommender,
     dataset: Dataset,
     *,
     epochs: int,
@@ -73,7 +73,7 @@ def fit(
     or not, as in the official code. The model ends with the best epoch's weights.
 
     Args:
-        model: maps ids `[B, N]` to logits `[B]`; moved to the device.
+        model: moved to the device; a penalty that it has is added to the loss.
         dataset: with its split.
         epochs: at most.
         batch_size: rows per step at most: an epoch is cut into equal batches, so that no small
@@ -123,16 +123,19 @@ def fit(
             torch.manual_seed(seed * 1_000_003 + epoch)
             order = train[torch.randperm(len(train)).to(device)]
             losses = torch.full((steps,), float("nan"), device=device)
+            penalties = torch.zeros_like(losses)
             model.train()
             for step, rows in enumerate(order.tensor_split(steps)):
-                loss = F.binary_cross_entropy_with_logits(model(ids[rows]), labels[rows].float())
+                loss, penalty = model.loss(ids[rows], labels[rows])
                 optimizer.zero_grad()
-                loss.backward()
+                (loss if penalty is None else loss + penalty).backward()
                 optimizer.step()
                 losses[step] = loss.detach()
+                if penalty is not None:
+                    penalties[step] = penalty.detach()
                 bar.update(len(rows))
                 if (step + 1) % STEPS_BETWEEN_CHECKS == 0 or step + 1 == steps:
-                    _check_finite(losses[: step + 1], epoch, learning_rate)
+                    _check_finite((losses + penalties)[: step + 1], epoch, learning_rate)
                     bar.set_postfix(_postfix(losses[: step + 1], run))
             seconds = time.perf_counter() - started
             parts = losses.double().tensor_split(min(steps, CURVE_POINTS))
@@ -140,6 +143,7 @@ def fit(
             run.epochs.append(
                 {
                     "train_loss": losses.double().mean().item(),
+                    "penalty": penalties.double().mean().item(),
                     "valid_auc": auc(logits, labels[valid]),
                     "valid_log_loss": log_loss(logits, labels[valid]),
                     "seconds": seconds,

@@ -1,6 +1,7 @@
 """The models: each file is one interaction, `[M, B, N, K] -> [M, B, H]`, and little else."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -9,21 +10,78 @@ from torch import nn
 from ..parameters import check_choice
 from .dcnv2 import DCNv2
 from .dnn import DNN
-from .layers import Head
-from .recommender import Recommender, Size
+from .finalmlp import FinalMLP, Fusion
+from .ipnn import IPNN
+from .layers import Head, LinearProjection
+from .nfwfm import NFwFM
+from .penalties import norm_variance, orthogonality, set_overlap, spectral_spread
+from .recommender import Penalty, Recommender, Size
+from .shared import Shared
+from .xdeepfm import XDeepFM, XDeepFMHead
 
 
 class Model(NamedTuple):
-    """A line about the model, and how to build its interaction."""
+    """A line about the model, and its parts.
+
+    Attributes:
+        about: one line.
+        interaction: makes the interaction of a size.
+        head: makes the head of a size.
+        penalty: what training adds to the loss.
+        embedding_size: the paper's K at scale 1.
+    """
 
     about: str
     interaction: Callable[[Size], nn.Module]
+    head: Callable[[Size], nn.Module] = Head
+    penalty: Penalty | None = None
+    embedding_size: int = 10
 
 
 MODELS = {
     "dnn": Model("an MLP on the embeddings side by side; interaction is implicit", DNN),
+    "ipnn": Model("inner products of fields; raw embeddings too, but in SE alone (official)", IPNN),
+    "nfwfm": Model("weighted products of fields summed to K numbers", NFwFM, embedding_size=50),
+    "xdeepfm": Model("a compressed interaction network beside an MLP", XDeepFM, XDeepFMHead),
     "dcnv2": Model("four cross layers before the MLP; interaction is explicit", DCNv2),
+    "finalmlp": Model("two MLPs whose outputs meet in a bilinear form", FinalMLP, Fusion),
+    # like for like, and the variants of ME
+    "ipnn-raw": Model("IPNN with raw embeddings in SE and ME alike", partial(IPNN, raw=True)),
+    "dcnv2-shared": Model("all sets share one interaction", partial(Shared, DCNv2)),
+    "dcnv2-linear": Model(
+        "no non-linearity in the interaction", partial(DCNv2, projection=LinearProjection)
+    ),
+    "dnn-linear": Model(
+        "no non-linearity in the interaction", partial(DNN, projection=LinearProjection)
+    ),
+    "dcnv2-aligned": Model(
+        "the sets' weights are held to equal norms", DCNv2, penalty=partial(norm_variance, weight=1)
+    ),
+    # interaction suppressed
+    "dcnv2-regularized": Model(
+        "blocks of W held to multiples of orthogonal matrices; the factors are learned",
+        partial(DCNv2, learn_scale=True),
+        penalty=partial(orthogonality, weight=1e-5),
+    ),
+    "dcnv2-regularized-fixed": Model(
+        "blocks of W held to orthogonal matrices",
+        DCNv2,
+        penalty=partial(orthogonality, weight=1e-4),
+    ),
+    # other ways out of collapse
+    "dcnv2-flat": Model(
+        "the tables' spectra held flat", DCNv2, penalty=partial(spectral_spread, weight=1e-3)
+    ),
+    "dcnv2-distinct": Model(
+        "the sets' tables held to large principal angles",
+        DCNv2,
+        penalty=partial(set_overlap, weight=1e-3),
+    ),
+    "dcnv2-sfg": Model(
+        "a field-wise non-linear encoder before the interaction", partial(DCNv2, encode=True)
+    ),
 }
+PAPER = ["dnn", "ipnn", "nfwfm", "xdeepfm", "dcnv2", "finalmlp"]  # the rows of its table
 
 
 def build(name: str, cardinalities: Sequence[int], size: Size, seed: int = 0) -> Recommender:
@@ -39,11 +97,11 @@ def build(name: str, cardinalities: Sequence[int], size: Size, seed: int = 0) ->
         ParameterError: an unknown name; the message lists the known ones.
     """
     check_choice("model", name, MODELS)
+    model = MODELS[name]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        interaction = MODELS[name].interaction(size)
-        head = Head(size.hidden, size.hidden, size.dropout)
-        return Recommender(cardinalities, size, interaction, head)
+        interaction, head = model.interaction(size), model.head(size)
+        return Recommender(cardinalities, size, interaction, head, model.penalty)
 
 
-__all__ = ["MODELS", "Model", "Recommender", "Size", "build"]
+__all__ = ["MODELS", "PAPER", "Model", "Recommender", "Size", "build"]

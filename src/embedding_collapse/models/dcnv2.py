@@ -6,6 +6,7 @@ Wang et al., "DCN V2", WWW 2021.
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .layers import Projection
@@ -15,23 +16,60 @@ from .recommender import Size
 class DCNv2(nn.Module):
     """`[M, B, N, K] -> [M, B, H]`; cross layer l is `x <- x0 * (W_l x + b_l) + x`.
 
+    Args:
+        projection: a class of `layers`.
+        learn_scale: one learnable factor per layer and pair of fields on the blocks of W (Guo et
+            al. 2024, regularised DCNv2).
+        encode: start from `relu(V x0)` instead of x0, the field-wise encoder of supervised feature
+            generation (SFG; Yin et al. 2025, arXiv 2512.14041): what is projected is no raw
+            embedding any more, what it is multiplied with still is.
+
     Attributes:
         weight: `[L, M, N*K, N*K]`. The block of rows i and columns j of set m projects field j
             before it meets field i. Xavier-uniform, biases zero.
         bias: `[L, M, 1, N*K]`.
+        scale: `[L, M, N, N]`, ones at first, or None.
+        encoder: V, `[M, N*K, N*K]`, Xavier-uniform, or None.
     """
 
-    def __init__(self, size: Size) -> None:
+    def __init__(
+        self,
+        size: Size,
+        *,
+        projection: type[nn.Module] = Projection,
+        learn_scale: bool = False,
+        encode: bool = False,
+    ) -> None:
         super().__init__()
-        inputs = size.fields * size.width
-        bound = math.sqrt(6 / (inputs + inputs))
-        weights = torch.empty(size.cross_layers, size.sets, inputs, inputs)
+        self.size = size
+        bound = math.sqrt(6 / (size.inputs + size.inputs))
+        weights = torch.empty(size.cross_layers, size.sets, size.inputs, size.inputs)
         self.weight = nn.Parameter(weights.uniform_(-bound, bound))
-        self.bias = nn.Parameter(torch.zeros(size.cross_layers, size.sets, 1, inputs))
-        self.project = Projection(size.sets, inputs, size.hidden, size.dropout)
+        self.bias = nn.Parameter(torch.zeros(size.cross_layers, size.sets, 1, size.inputs))
+        ones = torch.ones(size.cross_layers, size.sets, size.fields, size.fields)
+        self.scale = nn.Parameter(ones) if learn_scale else None
+        self.project = projection(size.sets, size.inputs, size.hidden, size.dropout)
+        self.encoder = None
+        if encode:
+            encoder = torch.empty(size.sets, size.inputs, size.inputs)
+            self.encoder = nn.Parameter(encoder.uniform_(-bound, bound))
 
     def forward(self, embeddings: Tensor) -> Tensor:
         x = x0 = embeddings.flatten(2)  # [M, B, N*K]
-        for weight, bias in zip(self.weight, self.bias, strict=True):
+        if self.encoder is not None:
+            x = F.relu(torch.bmm(x0, self.encoder.mT))
+        for weight, bias in zip(self.scaled_weight, self.bias, strict=True):
             x = torch.addcmul(x, x0, torch.bmm(x, weight.mT).add_(bias))
         return self.project(x)
+
+    @property
+    def scaled_weight(self) -> Tensor:
+        """The weights as they act, `[L, M, N*K, N*K]`."""
+        if self.scale is None:
+            return self.weight
+        return (self.blocks(self.weight) * self.scale[:, :, :, None, :, None]).view_as(self.weight)
+
+    def blocks(self, weight: Tensor) -> Tensor:
+        """`[..., N*K, N*K]` as `[..., N, K, N, K]`: rows of field i, columns of field j."""
+        size = (self.size.fields, self.size.width)
+        return weight.unflatten(-1, size).unflatten(-3, size)

@@ -7,12 +7,11 @@ from .recommender import Size
 
 
 class DNN(nn.Module):
-    """`[M, B, N, K] -> [M, B, H]`."""
+    """`[M, B, N, K] -> [M, B, H]`; `projection` is a class of `layers`."""
 
-    def __init__(self, size: Size) -> None:
+    def __init__(self, size: Size, projection: type[nn.Module] = Projection) -> None:
         super().__init__()
-        inputs = size.fields * size.width
-        self.project = Projection(size.sets, inputs, size.hidden, size.dropout)
+        self.project = projection(size.sets, size.inputs, size.hidden, size.dropout)
 
     def forward(self, embeddings: Tensor) -> Tensor:
         return self.project(embeddings.flatten(2))

@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .recommender import Size
+
 
 class SetLinear(nn.Module):
     """M linear layers side by side, initialised like `torch.nn.Linear`: `[M, B, I] -> [M, O, B]`.
@@ -27,6 +29,19 @@ class SetLinear(nn.Module):
         return torch.bmm(self.weight, x.mT).add_(self.bias)
 
 
+class SetNorm(nn.BatchNorm1d):
+    """Batch norm with features before rows, `[M, H, B] -> [M, H, B]`.
+
+    Each set has its own statistics: to batch norm, sets times features are its channels.
+    """
+
+    def __init__(self, sets: int, features: int) -> None:
+        super().__init__(sets * features)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.flatten(0, 1).unsqueeze(0)).view_as(x)
+
+
 class Projection(nn.Module):
     """The paper's non-linear projection, once per set: linear, batch norm, ReLU, dropout.
 
@@ -36,14 +51,23 @@ class Projection(nn.Module):
     def __init__(self, sets: int, inputs: int, outputs: int, dropout: float) -> None:
         super().__init__()
         self.linear = SetLinear(sets, inputs, outputs)
-        self.norm = nn.BatchNorm1d(sets * outputs)
+        self.norm = SetNorm(sets, outputs)
         self.dropout = dropout
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.linear(x)  # [M, H, B]
-        # Each set has its own statistics: to batch norm, sets times features are its channels.
-        y = self.norm(y.flatten(0, 1).unsqueeze(0)).view_as(y)
+        y = self.norm(self.linear(x))  # [M, H, B]
         return relu_dropout(y, self.dropout if self.training else 0.0).mT
+
+
+class LinearProjection(nn.Module):
+    """The projection with its non-linearity removed, a variant: `[M, B, I] -> [M, B, H]`."""
+
+    def __init__(self, sets: int, inputs: int, outputs: int, dropout: float) -> None:
+        super().__init__()
+        self.linear = SetLinear(sets, inputs, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(x).mT
 
 
 def relu_dropout(x: Tensor, rate: float) -> Tensor:
@@ -64,12 +88,12 @@ def relu_dropout(x: Tensor, rate: float) -> Tensor:
 
 
 class Head(nn.Module):
-    """From the mean over sets to a logit: one hidden layer and an output unit, `[B, I] -> [B]`."""
+    """From the mean over sets to a logit: one hidden layer and an output unit, `[B, H] -> [B]`."""
 
-    def __init__(self, inputs: int, hidden: int, dropout: float) -> None:
+    def __init__(self, size: Size) -> None:
         super().__init__()
-        self.hidden = Projection(1, inputs, hidden, dropout)
-        self.output = nn.Linear(hidden, 1)
+        self.hidden = Projection(1, size.hidden, size.hidden, size.dropout)
+        self.output = nn.Linear(size.hidden, 1)
 
     def forward(self, h: Tensor) -> Tensor:
         return self.output(self.hidden(h.unsqueeze(0)).squeeze(0)).squeeze(-1)

@@ -5,7 +5,7 @@ are a batch dimension of every tensor.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -21,9 +21,10 @@ class Size:
         fields: N, the number of fields.
         sets: M, the number of embedding sets.
         width: K, the size of one set's embedding.
-        hidden: units of the projection and of the head.
+        hidden: H, units of the projection and of the head.
         dropout: rate after every hidden layer.
         cross_layers: DCNv2's number of cross layers.
+        maps: feature maps in each of xDeepFM's two CIN layers.
     """
 
     fields: int
@@ -32,6 +33,15 @@ class Size:
     hidden: int = 400
     dropout: float = 0.2
     cross_layers: int = 4
+    maps: int = 16
+
+    @property
+    def inputs(self) -> int:
+        """N * K, the length of one set's embeddings side by side."""
+        return self.fields * self.width
+
+
+Penalty = Callable[[nn.Module, Tensor], Tensor]
 
 
 class Recommender(nn.Module):
@@ -42,10 +52,17 @@ class Recommender(nn.Module):
             `[D, K]`, as in the official code (so the scale depends on the vocabulary).
         interaction: `[M, B, N, K] -> [M, B, H]`.
         head: `[B, H] -> [B]`.
+        penalty: from the interaction and the embeddings `[M, B, N, K]` of a batch to a scalar
+            that training adds to the loss; None for a model that is not regularised.
     """
 
     def __init__(
-        self, cardinalities: Sequence[int], size: Size, interaction: nn.Module, head: nn.Module
+        self,
+        cardinalities: Sequence[int],
+        size: Size,
+        interaction: nn.Module,
+        head: nn.Module,
+        penalty: Penalty | None = None,
     ) -> None:
         super().__init__()
         features = sum(cardinalities)
@@ -57,17 +74,29 @@ class Recommender(nn.Module):
         self.register_buffer("starts", starts.int(), persistent=False)
         self.interaction = interaction
         self.head = head
+        self.penalty = penalty
 
     def embed(self, ids: Tensor) -> Tensor:
         """Look up ids `[B, N]` (from 0 in each field) in all sets: `[M, B, N, K]`."""
         rows = F.embedding(ids + self.starts, self.table.flatten(1))  # [B, N, M*K]
         return rows.unflatten(-1, self.table.shape[1:]).permute(2, 0, 1, 3)
 
-    def forward(self, ids: Tensor) -> Tensor:
-        """Logits `[B]` of ids `[B, N]`."""
-        h = self.interaction(self.embed(ids))  # [M, B, H], in memory features before rows
+    def decide(self, embeddings: Tensor) -> Tensor:
+        """Logits `[B]` from embeddings `[M, B, N, K]`."""
+        h = self.interaction(embeddings)  # [M, B, H], in memory features before rows
         mean = h.mT.sum(0).mT / len(h)  # so averaged in that order: many times faster
         return self.head(mean)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Logits `[B]` of ids `[B, N]`."""
+        return self.decide(self.embed(ids))
+
+    def loss(self, ids: Tensor, labels: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Mean log-loss (nats per row) of ids `[B, N]` and labels `[B]`, and the penalty."""
+        embeddings = self.embed(ids)
+        logits = self.decide(embeddings)
+        penalty = self.penalty and self.penalty(self.interaction, embeddings)
+        return F.binary_cross_entropy_with_logits(logits, labels.float()), penalty
 
     def parameter_counts(self) -> dict[str, int]:
         """How many parameters the embedding, the interaction and the head hold."""

@@ -1,0 +1,48 @@
+"""FinalMLP: two streams of MLPs, fused bilinearly.
+
+Mao et al., "FinalMLP", AAAI 2023; without the gate for feature selection, which is commented out
+in the official code.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from .layers import Projection
+from .recommender import Size
+
+
+class FinalMLP(nn.Module):
+    """`[M, B, N, K] -> [M, B, 2H]`: two MLPs of two layers each, side by side."""
+
+    def __init__(self, size: Size) -> None:
+        super().__init__()
+        self.streams = nn.ModuleList(
+            nn.Sequential(
+                Projection(size.sets, size.inputs, size.hidden, size.dropout),
+                Projection(size.sets, size.hidden, size.hidden, size.dropout),
+            )
+            for _ in range(2)
+        )
+
+    def forward(self, embeddings: Tensor) -> Tensor:
+        inputs = embeddings.flatten(2)
+        return torch.cat([stream(inputs).mT for stream in self.streams], 1).mT
+
+
+class Fusion(nn.Module):
+    """`[B, 2H] -> [B]`: `w_x x + w_y y + x^T W y`.
+
+    Attributes:
+        linear: `w_x` and `w_y`, each with its bias.
+        bilinear: W, `[H, H]`, from zero.
+    """
+
+    def __init__(self, size: Size) -> None:
+        super().__init__()
+        self.linear = nn.ModuleList(nn.Linear(size.hidden, 1) for _ in range(2))
+        self.bilinear = nn.Parameter(torch.zeros(size.hidden, size.hidden))
+
+    def forward(self, h: Tensor) -> Tensor:
+        x, y = h.chunk(2, -1)
+        linear = self.linear[0](x) + self.linear[1](y)
+        return linear.squeeze(-1) + (x @ self.bilinear * y).sum(-1)

@@ -1,0 +1,33 @@
+"""NFwFM: products of fields, each pair with its weight, summed to one vector of size K.
+
+Pan et al., "Field-weighted factorization machines", WWW 2018, made neural as NFM is (He & Chua,
+SIGIR 2017).
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .layers import Projection, SetNorm
+from .recommender import Size
+
+
+class NFwFM(nn.Module):
+    """`[M, B, N, K] -> [M, B, H]`: sum over ordered pairs of `w_ij e_i * e_j`, then a projection.
+
+    Attributes:
+        weight: `[M, N, N]`, in full and from a standard normal, as in the official code.
+    """
+
+    def __init__(self, size: Size) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(size.sets, size.fields, size.fields))
+        self.norm = SetNorm(size.sets, size.width)
+        self.dropout = size.dropout
+        self.project = Projection(size.sets, size.width, size.hidden, size.dropout)
+
+    def forward(self, embeddings: Tensor) -> Tensor:
+        sets, rows, fields, width = embeddings.shape
+        e = embeddings.permute(0, 2, 3, 1).reshape(sets, fields, width * rows)
+        products = (e * torch.bmm(self.weight, e)).sum(1).view(sets, width, rows)
+        return self.project(F.dropout(self.norm(products), self.dropout, self.training).mT)

@@ -1,0 +1,21 @@
+"""A variant of ME: all embedding sets pass through one and the same interaction."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from .recommender import Size
+
+
+class Shared(nn.Module):
+    """`[M, B, N, K] -> [M, B, H]` through an interaction that has one set of weights."""
+
+    def __init__(self, interaction: Callable[[Size], nn.Module], size: Size) -> None:
+        super().__init__()
+        self.interaction = interaction(replace(size, sets=1))
+
+    def forward(self, embeddings: Tensor) -> Tensor:
+        # One set after another, as in the official code: batch norm sees each on its own.
+        return torch.cat([self.interaction(e).mT for e in embeddings.split(1)]).mT
