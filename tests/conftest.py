@@ -55,8 +55,12 @@ def _make_record(
         epochs=[_epoch(0.6, seed), _epoch(0.5, seed)],
         best_epoch=1,
         test={"auc": auc, "log_loss": log_loss},
+        placements=_placements(auc),
         spectra=spectra,
         joined_spectra=[sorted(chain(*sets), reverse=True) for sets in spectra],
+        diversity=[0.5] * len(FIELDS) if scale > 1 else None,
+        projected_abundance=[[[2.0] * len(FIELDS)] * len(FIELDS)] * spec.sets,
+        projection_norms=[[[1.0 + m] * len(FIELDS)] * len(FIELDS) for m in range(spec.sets)],
         speed=400.0,
         peak_memory=1_000_000,
         environment={
@@ -72,6 +76,12 @@ def _make_record(
     return replace(record, **changes)
 
 
+def _placements(auc: float, rows: int = 40) -> dict[str, list[float]]:
+    """The same spread around every AUC, so that two runs differ by the same in every row."""
+    spread = [0.1 * (row / (rows - 1) - 0.5) for row in range(rows)]
+    return {part: [auc + change for change in spread] for part in ("positive", "negative")}
+
+
 def _spectrum(share: float, width: int, m: int) -> list[float]:
     """One large singular value and equal small ones, with IA / K as asked; larger in later sets."""
     rest = (share * width - 1) / (width - 1)
@@ -81,6 +91,7 @@ def _spectrum(share: float, width: int, m: int) -> list[float]:
 def _epoch(loss: float, seed: int) -> dict[str, Any]:
     return {
         "train_loss": loss,
+        "penalty": 0.0,
         "valid_auc": 1.3 - loss - seed / 100,
         "valid_log_loss": loss,
         "seconds": 2.0,

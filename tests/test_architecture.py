@@ -7,11 +7,13 @@ import embedding_collapse
 
 PACKAGE = Path(embedding_collapse.__file__).parent
 FLOORS = [
-    {"spectrum", "metrics", "parameters", "files"},
+    {"spectrum", "subspace", "metrics", "parameters", "files"},
     {"models", "data", "checkpoint"},
     {"training", "records"},
     {"experiment"},
-    {"figures", "paper"},
+    {"figures", "paper", "sweep"},
+    {"cli"},
+    {"__main__"},
 ]
 
 

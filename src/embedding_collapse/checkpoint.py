@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from .files import write_atomically, write_json
+from .metrics import Placements
 
 STATE = "checkpoint.json"
 
@@ -19,18 +20,21 @@ class Fit:
     """What a run knows after each epoch, and in the end.
 
     Attributes:
-        epochs: per epoch `train_loss` (nats per row), `valid_auc`, `valid_log_loss`, `seconds` of
+        epochs: per epoch `train_loss` (nats per row), `penalty` (the mean of what was added to
+            it), `valid_auc`, `valid_log_loss`, `seconds` of
             training, and `losses`, the training loss in equal parts of the epoch.
         best_epoch: number (from 0) of the epoch with the highest validation AUC.
         test_auc, test_log_loss: of the best epoch's weights, once training has ended.
-        peak_memory: bytes; of the device on a GPU, of the process on a CPU.
+        placements: summary of the test rows' scores, from `metrics.grouped`.
+        peak_memory: bytes; see `training.peak_memory`.
     """
 
     epochs: list[dict[str, Any]] = field(default_factory=list)
     best_epoch: int = -1
     test_auc: float = float("nan")
     test_log_loss: float = float("nan")
-    peak_memory: int = 0
+    placements: Placements | None = None
+    peak_memory: int | None = None
 
 
 def save(

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import torch
+from filelock import FileLock
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -26,7 +27,8 @@ from .files import write_atomically
 from .models import MODELS, Recommender, Size, build
 from .parameters import ParameterError, check_choice, check_number, check_whole
 from .records import Record, design_label
-from .spectrum import field_spectra
+from .spectrum import field_spectra, projected_abundance
+from .subspace import diversity
 from .training import choose_device, fit
 
 Design = Literal["se", "me"]
@@ -41,7 +43,7 @@ class Spec:
         model: one of `models.MODELS`.
         design: "se" scales the width of one embedding set, "me" the number of sets.
         scale: by how much; at 1 both designs are the same base model.
-        embedding_size: K at scale 1.
+        embedding_size: K at scale 1; None is the paper's, 10, or 50 for NFwFM.
         hidden, cross_layers, dropout: see `models.Size`.
         epochs, batch_size, learning_rate, weight_decay, patience: see `training.fit`.
         seed: of the initial weights, the shuffling and dropout. Not of the data or its split.
@@ -56,7 +58,7 @@ class Spec:
     model: str = "dcnv2"
     design: Design = "se"
     scale: int = 1
-    embedding_size: int = 10
+    embedding_size: int | None = None
     hidden: int = 400
     cross_layers: int = 4
     dropout: float = 0.2
@@ -71,6 +73,8 @@ class Spec:
         check_choice("dataset", self.dataset, DATASETS)
         check_choice("model", self.model, MODELS)
         check_choice("design", self.design, get_args(Design))
+        if self.embedding_size is None:  # written out, for the key and for whoever reads a record
+            object.__setattr__(self, "embedding_size", MODELS[self.model].embedding_size)
         if self.rows is not None:
             check_whole("rows", self.rows, least=10)
         for name in ("scale", "embedding_size", "hidden", "cross_layers", "epochs", "patience"):
@@ -150,6 +154,8 @@ def run(
     output: Path | None = None,
     device: str = "auto",
     progress: bool = True,
+    weights: bool = True,
+    wait: bool = True,
 ) -> Record:
     """Train and test one model, and record what came of it.
 
@@ -158,11 +164,15 @@ def run(
         dataset: what `data.load(spec.dataset, spec.rows)` returns, to load it once for many runs.
         output: folder of records. A spec that has its record there is not trained again; one
             whose training was interrupted goes on from its last epoch. The record lands there as
-            `<key>.json`, the weights of the best epoch as `<key>.safetensors`.
+            `<key>.json`, the weights of the best epoch as `<key>.safetensors`. Several processes
+            may share the folder.
         device: see `training.choose_device`.
         progress: show a bar.
+        weights: keep the weights too.
+        wait: while another process trains this very run; else that is an error.
 
     Raises:
+        filelock.Timeout: another process trains this run, and `wait` is off.
         ValueError: a dataset that is not the spec's, or a stored record that was made on other
             data under the same name.
     """
@@ -172,18 +182,38 @@ def run(
             f"the dataset is {dataset.name!r} with {len(dataset)} rows; the spec says "
             f"{spec.dataset!r} with {spec.rows or 'all'}"
         )
-    if output is not None and records.path_of(output, spec.key).exists():
-        stored = records.load(records.path_of(output, spec.key))
-        if stored.dataset["fingerprint"] != dataset.fingerprint:
-            raise ValueError(
-                f"{records.path_of(output, spec.key)} was made on other data of the same name "
-                f"(fingerprint {stored.dataset['fingerprint'][:12]}, now "
-                f"{dataset.fingerprint[:12]}); choose another output folder"
-            )
-        return stored
     device = choose_device(device)
+    if output is None:
+        return _train(spec, dataset, device, progress)
+    stored = records.find(output, spec.key)
+    if stored is None:
+        checkpoints = output / f"{spec.key}-{dataset.fingerprint[:12]}.checkpoint"
+        checkpoints.mkdir(parents=True, exist_ok=True)
+        # Whoever comes second waits, then finds the record. The lock dies with its process.
+        with FileLock(checkpoints / "lock", blocking=wait):
+            stored = records.find(output, spec.key)
+            if stored is None:
+                stored = _train(spec, dataset, device, progress, checkpoints, weights)
+                records.save(stored, output)
+            shutil.rmtree(checkpoints, ignore_errors=True)
+    if stored.dataset["fingerprint"] != dataset.fingerprint:
+        raise ValueError(
+            f"{records.path_of(output, spec.key)} was made on other data of the same name "
+            f"(fingerprint {stored.dataset['fingerprint'][:12]}, now "
+            f"{dataset.fingerprint[:12]}); choose another output folder"
+        )
+    return stored
+
+
+def _train(
+    spec: Spec,
+    dataset: Dataset,
+    device: torch.device,
+    progress: bool,
+    checkpoints: Path | None = None,
+    weights: bool = False,
+) -> Record:
     model = build_model(spec, dataset)
-    checkpoints = output and output / f"{spec.key}-{dataset.fingerprint[:12]}.checkpoint"
     fitted = fit(
         model,
         dataset,
@@ -197,11 +227,11 @@ def run(
         checkpoints=checkpoints,
         progress=f"{spec.model} {spec.label}, seed {spec.seed}" if progress else None,
     )
-    table = model.table.detach()
-    spectra = joined = field_spectra(table, dataset.cardinalities)
-    if spec.sets > 1:
-        joined = field_spectra(table.flatten(1).unsqueeze(1), dataset.cardinalities)
-    record = Record(
+    if weights:
+        tensors = {name: value.contiguous() for name, value in model.state_dict().items()}
+        path = checkpoints.parent / f"{spec.key}.safetensors"
+        write_atomically(path, lambda temporary: save_file(tensors, temporary))
+    return Record(
         key=spec.key,
         spec=dataclasses.asdict(spec),
         dataset={
@@ -216,18 +246,42 @@ def run(
         epochs=fitted.epochs,
         best_epoch=fitted.best_epoch,
         test={"auc": fitted.test_auc, "log_loss": fitted.test_log_loss},
-        spectra=_rounded(spectra),
-        joined_spectra=_rounded(joined.squeeze(1)),
+        placements={
+            name: _rounded(torch.from_numpy(part))
+            for name, part in fitted.placements._asdict().items()
+        },
+        **_measure(spec, model, dataset.cardinalities),
         speed=dataset.split_sizes[0] / statistics.median(e["seconds"] for e in fitted.epochs),
-        peak_memory=fitted.peak_memory if device.type == "cuda" else None,
+        peak_memory=fitted.peak_memory,
         environment=environment(device),
     )
-    if output is not None:
-        weights = {name: value.contiguous() for name, value in model.state_dict().items()}
-        write_atomically(output / f"{spec.key}.safetensors", lambda path: save_file(weights, path))
-        records.save(record, output)
-        shutil.rmtree(checkpoints)
-    return record
+
+
+@torch.no_grad()
+def _measure(spec: Spec, model: Recommender, cardinalities: list[int]) -> dict[str, Any]:
+    """What a record holds of the trained tables and projections."""
+    table = model.table
+    spectra = joined = field_spectra(table, cardinalities)
+    if spec.sets > 1:
+        joined = field_spectra(table.flatten(1).unsqueeze(1), cardinalities)
+    # the sets of ME, or SE's table in blocks as wide as the base model's
+    blocks = table.reshape(len(table), spec.scale, spec.embedding_size)
+    found = {
+        "spectra": _rounded(spectra),
+        "joined_spectra": _rounded(joined.squeeze(1)),
+        "diversity": _rounded(diversity(blocks, cardinalities), 4) if spec.scale > 1 else None,
+        "projected_abundance": None,
+        "projection_norms": None,
+    }
+    projections = getattr(model.interaction, "projections", None)
+    if projections is not None:
+        norms = projections.square().sum((2, 4)).sqrt().mT  # [M, j, i] to [M, i, j]
+        abundance = projected_abundance(table, cardinalities, projections)
+        found |= {
+            "projected_abundance": _rounded(abundance, 4),
+            "projection_norms": _rounded(norms, 4),
+        }
+    return found
 
 
 def build_model(spec: Spec, dataset: Dataset) -> Recommender:
@@ -249,11 +303,11 @@ def parameter_counts(spec: Spec, dataset: Dataset) -> dict[str, int]:
         return build_model(spec, dataset).parameter_counts()
 
 
-def _rounded(values: Tensor) -> list:
-    """Nested lists with six significant digits: all that a float32 table holds of them."""
+def _rounded(values: Tensor, digits: int = 6) -> list:
+    """Nested lists with that many significant digits; a float32 table holds six."""
     if values.ndim > 1:
-        return [_rounded(part) for part in values]
-    return [float(f"{value:.6g}") for value in values.tolist()]
+        return [_rounded(part, digits) for part in values]
+    return [float(f"{value:.{digits}g}") for value in values.tolist()]
 
 
 def environment(device: torch.device) -> dict[str, Any]:

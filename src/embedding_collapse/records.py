@@ -7,11 +7,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 
 from .files import write_json
+from .metrics import Placements
 from .spectrum import normalised_abundance
 
 
@@ -27,10 +29,17 @@ class Record:
         epochs: as in `checkpoint.Fit`.
         best_epoch: the one that was tested, counted from 0.
         test: `auc` and `log_loss` (nats per row).
+        placements: `positive` and `negative`, a summary of the test rows' scores for paired tests;
+            see `metrics.grouped`.
         spectra: `[N][M][K]` singular values per field and set, of the best epoch.
         joined_spectra: `[N][M*K]`, the sets of a field side by side as one table.
+        diversity: `[N]`, see `subspace.diversity`; between the sets of ME, or between the blocks
+            that SE's table is cut into, each as wide as the base model's. None at scale 1.
+        projected_abundance: `[M][N][N]`, IA of field i's sub-embedding for field j, see
+            `spectrum.projected_abundance`; None for a model that projects no fields.
+        projection_norms: `[M][N][N]`, `||W_{i->j}||_F` of the first cross layer; None as above.
         speed: samples per second in training, evaluation left out; the epochs' median.
-        peak_memory: bytes on the GPU; None on a CPU, where a process with many runs can't tell.
+        peak_memory: bytes; see `training.peak_memory`.
         environment: device, hardware, versions, git commit and time.
     """
 
@@ -41,16 +50,25 @@ class Record:
     epochs: list[dict[str, Any]]
     best_epoch: int
     test: dict[str, float]
+    placements: dict[str, list[float]]
     spectra: list[list[list[float]]]
     joined_spectra: list[list[float]]
+    diversity: list[float] | None
+    projected_abundance: list[list[list[float]]] | None
+    projection_norms: list[list[list[float]]] | None
     speed: float
     peak_memory: int | None
     environment: dict[str, Any]
 
     @property
     def label(self) -> str:
-        """What the run is called in a table or figure: "base", "SE 4x", "ME 10x"."""
+        """What the run is called beside others of its model: "base", "SE 4x", "ME 10x"."""
         return design_label(self.spec["design"], self.spec["scale"])
+
+    @property
+    def score_summary(self) -> Placements:
+        """The placements, as `metrics.auc_difference` takes them."""
+        return Placements(*(np.array(self.placements[part]) for part in Placements._fields))
 
     @property
     def relative_abundance(self) -> Tensor:
@@ -74,8 +92,8 @@ def path_of(folder: Path, key: str) -> Path:
 
 
 def save(record: Record, folder: Path) -> None:
-    """Add a record to a folder, in one atomic write."""
-    write_json(path_of(folder, record.key), asdict(record))
+    """Add a record to a folder, in one atomic write; one that is there stays as it is."""
+    write_json(path_of(folder, record.key), asdict(record), replace=False)
 
 
 def load(path: Path) -> Record:
@@ -90,15 +108,33 @@ def load(path: Path) -> Record:
         raise ValueError(f"{path} is not a record: {error}") from error
 
 
-def load_all(folder: Path) -> list[Record]:
-    """All records of a folder, ordered by name; a damaged one is left out with a warning."""
+def load_all(*folders: Path) -> list[Record]:
+    """All records of the folders, ordered by name; a damaged one is left out with a warning."""
     found = []
-    for path in sorted(folder.glob("*.json")):
-        try:
-            found.append(load(path))
-        except ValueError as error:
-            warnings.warn(f"left out: {error}", stacklevel=2)
+    for folder in folders:
+        for path in sorted(folder.glob("*.json")):
+            try:
+                found.append(load(path))
+            except ValueError as error:
+                warnings.warn(f"left out: {error}", stacklevel=2)
     return found
+
+
+def find(folder: Path, key: str) -> Record | None:
+    """The record of that key, or None.
+
+    A damaged one is set aside as `<key>.json.damaged`, with a warning, to make room for another.
+    """
+    path = path_of(folder, key)
+    if not path.exists():
+        return None
+    try:
+        return load(path)
+    except ValueError as error:
+        aside = path.with_name(f"{path.name}.damaged")
+        path.replace(aside)
+        warnings.warn(f"set aside as {aside.name}: {error}", stacklevel=2)
+        return None
 
 
 def by_label(records: Iterable[Record]) -> dict[str, list[Record]]:

@@ -98,6 +98,27 @@ def field_spectra(table: Tensor, cardinalities: Sequence[int]) -> Tensor:
     return torch.stack([F.pad(values, (0, width - values.shape[-1])) for values in spectra])
 
 
+def projected_abundance(table: Tensor, cardinalities: Sequence[int], projections: Tensor) -> Tensor:
+    """IA of the sub-embeddings `E_i W_{i->j}^T` (Guo et al. 2024, section 3).
+
+    Args:
+        table: `[D, M, K]`, the features of all fields stacked.
+        cardinalities: features per field, N numbers with sum D.
+        projections: `[M, N, K, N, K]`; the block of rows j and columns i projects field i before
+            it meets field j.
+
+    Returns:
+        float64 `[M, N, N]`, by set, i and j.
+    """
+    fields = table.double().split(list(cardinalities))
+    grams = torch.stack([torch.einsum("dmk,dml->mkl", field, field) for field in fields], 1)
+    blocks = projections.double().permute(0, 3, 1, 2, 4)  # [M, i, j, K, K]
+    projected = blocks @ grams.unsqueeze(2) @ blocks.mT
+    # Of the squares, small values drown; but they add next to nothing to a sum of singular values.
+    values = torch.linalg.eigvalsh(projected).clamp(min=0).sqrt()
+    return information_abundance(values)
+
+
 def information_abundance(spectrum: Tensor) -> Tensor:
     """IA, the paper's measure: `||sigma||_1 / ||sigma||_inf`, in [1, K] (0 for a table of zeros).
 

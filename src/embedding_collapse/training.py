@@ -5,9 +5,9 @@ loader, no worker processes. All randomness of an epoch comes from (seed, epoch)
 needs no random state and, on a CPU, ends with the same bits as one that was never interrupted.
 """
 
+import contextlib
 import ctypes
 import platform
-import sys
 import time
 from pathlib import Path
 
@@ -17,18 +17,14 @@ from tqdm.auto import tqdm
 
 from .checkpoint import Fit, exists, resume, save
 from .data import Dataset
-from .metrics import auc, log_loss
+from .metrics import auc, grouped, log_loss, placements
 from .models import Recommender
 from .parameters import ParameterError
-
-try:
-    import resource
-except ImportError:  # Windows has no such module
-    resource = None
 
 EVALUATION_BATCH = 8192
 STEPS_BETWEEN_CHECKS = 25  # a check waits for the device, so not at every step
 CURVE_POINTS = 20  # per epoch, of the training loss
+STATUS = Path("/proc/self/status")
 
 
 class DivergedError(RuntimeError):
@@ -108,13 +104,12 @@ def fit(
     best = {name: value.clone() for name, value in model.state_dict().items()}
     if checkpoints is not None and exists(checkpoints):
         run, best = resume(checkpoints, model, optimizer, device)
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
+    reset_peak_memory(device)
 
     with (
         torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
         tqdm(desc=progress, total=epochs * len(train), initial=len(run.epochs) * len(train),
-             unit="rows", unit_scale=True, disable=progress is None) as bar,
+             unit="rows", unit_scale=True, leave=None, disable=progress is None) as bar,
     ):  # fmt: skip
         for epoch in range(len(run.epochs), epochs):
             if epoch - run.best_epoch > patience:
@@ -154,7 +149,7 @@ def fit(
             if run.best_epoch < 0 or _auc(run, -1) > _auc(run, run.best_epoch):
                 run.best_epoch = epoch
                 best = {name: value.clone() for name, value in model.state_dict().items()}
-            run.peak_memory = max(run.peak_memory, peak_memory(device))
+            run.peak_memory = max(run.peak_memory or 0, peak_memory(device) or 0) or None
             if checkpoints is not None:
                 save(checkpoints, run, model, best, optimizer)
 
@@ -162,6 +157,7 @@ def fit(
     logits = predict(model, ids, test)
     run.test_auc = auc(logits, labels[test])
     run.test_log_loss = log_loss(logits, labels[test])
+    run.placements = grouped(placements(logits, labels[test]))
     return run
 
 
@@ -193,14 +189,26 @@ def _check_finite(losses: Tensor, epoch: int, learning_rate: float) -> None:
     )
 
 
-def peak_memory(device: torch.device) -> int:
-    """Bytes: the most that tensors took of a GPU, or that this process has taken of a CPU's."""
+def reset_peak_memory(device: torch.device) -> None:
+    """Begin a new measurement of `peak_memory`."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    elif STATUS.exists():
+        with contextlib.suppress(OSError):
+            Path("/proc/self/clear_refs").write_text("5")  # sets VmHWM back to what is taken now
+
+
+def peak_memory(device: torch.device) -> int | None:
+    """Bytes since the reset: the most that tensors took of a GPU, or this process took of memory.
+
+    None on a CPU outside Linux, which alone can begin a new measurement within a process.
+    """
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
-    if resource is None:
-        return 0
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+    if not STATUS.exists():
+        return None
+    (line,) = [line for line in STATUS.read_text().splitlines() if line.startswith("VmHWM")]
+    return int(line.split()[1]) * 1024
 
 
 def _keep_freed_memory() -> None:

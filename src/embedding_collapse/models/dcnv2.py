@@ -73,3 +73,9 @@ class DCNv2(nn.Module):
         """`[..., N*K, N*K]` as `[..., N, K, N, K]`: rows of field i, columns of field j."""
         size = (self.size.fields, self.size.width)
         return weight.unflatten(-1, size).unflatten(-3, size)
+
+    @property
+    def projections(self) -> Tensor | None:
+        """`[M, N, K, N, K]`: how the first cross layer projects each field (columns) before it
+        meets each other (rows); None where what it projects is no embedding any more."""
+        return None if self.encoder is not None else self.blocks(self.scaled_weight[0])

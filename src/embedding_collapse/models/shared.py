@@ -19,3 +19,8 @@ class Shared(nn.Module):
     def forward(self, embeddings: Tensor) -> Tensor:
         # One set after another, as in the official code: batch norm sees each on its own.
         return torch.cat([self.interaction(e).mT for e in embeddings.split(1)]).mT
+
+    @property
+    def projections(self) -> Tensor | None:
+        """Those of the one interaction, which all sets share: M is 1."""
+        return getattr(self.interaction, "projections", None)

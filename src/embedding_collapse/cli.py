@@ -1,0 +1,147 @@
+"""The command line: `python -m embedding_collapse COMMAND`, `--help` lists the commands."""
+
+import argparse
+import dataclasses
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from . import records
+from .data import DATASETS
+from .experiment import Spec, output_folder, run
+from .models import MODELS
+from .parameters import ParameterError
+from .sweep import describe, grid, sweep
+
+PLURAL = {"dataset": "datasets", "model": "models", "design": "designs", "scale": "scales",
+          "seed": "seeds"}  # fmt: skip
+TYPES = {"dataset": str, "model": str, "design": str, "dropout": float, "learning_rate": float,
+         "weight_decay": float}  # the others are whole numbers  # fmt: skip
+HELP = {
+    "dataset": ", ".join(DATASETS),
+    "rows": "rows of the dataset; all by default",
+    "model": ", ".join(MODELS),
+    "design": "se widens one embedding set, me adds sets",
+    "scale": "by how much",
+    "embedding_size": "K of the base model; the paper's by default",
+    "seed": "of the weights, the shuffling and dropout",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit code: 0, or 1 after a failure that is told on stderr."""
+    parsed = parser().parse_args(arguments)
+    try:
+        return parsed.command(parsed)
+    except (ParameterError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from here", file=sys.stderr)
+    return 1
+
+
+def parser() -> argparse.ArgumentParser:
+    """The commands and their options."""
+    top = argparse.ArgumentParser(prog="embedding-collapse", description=__doc__)
+    commands = top.add_subparsers(required=True, metavar="COMMAND")
+
+    one = commands.add_parser("run", help="train and test one model, and record it")
+    add_spec(one)
+    add_output(one)
+    one.set_defaults(command=run_command)
+
+    many = commands.add_parser(
+        "sweep",
+        help="run a grid of models, skip what is recorded, print the table",
+        description="Lists are separated by commas. Without lists it is the paper's grid.",
+    )
+    add_spec(many, several=PLURAL)
+    add_output(many)
+    many.add_argument("--preset", choices=["paper"], help="the paper's grid: its six models, SE and"
+                      " ME at 1, 2, 3, 4 and 10, three seeds")  # fmt: skip
+    many.add_argument("--ray", type=int, nargs="?", const=0, metavar="N",
+                      help="run on Ray here, N runs at a time (one per core)")  # fmt: skip
+    many.add_argument("--ray-address", metavar="ADDRESS", help="run on this Ray cluster")
+    many.add_argument("--gpu-share", type=float, default=1, metavar="SHARE",
+                      help="with Ray, the share of a GPU that a run asks for (1)")  # fmt: skip
+    many.set_defaults(command=sweep_command)
+    return top
+
+
+def add_spec(command: argparse.ArgumentParser, several: dict[str, str] | None = None) -> None:
+    """An option for every parameter of `experiment.Spec`; those in `several` take lists too."""
+    for field in dataclasses.fields(Spec):
+        kind, default = TYPES.get(field.name, int), field.default
+        text = HELP.get(field.name, field.name.replace("_", " "))
+        names = [f"--{field.name.replace('_', '-')}"]
+        shown = "" if default is None else f" ({default})"
+        if several and field.name in several:
+            names.append(f"--{several[field.name]}")
+            kind, shown = list_of(kind), ""
+        command.add_argument(*names, type=kind, dest=field.name, metavar=field.name[0].upper(),
+                             help=(text + shown).replace("%", "%%"))  # fmt: skip
+
+
+def list_of(kind: Callable[[str], Any]) -> Callable[[str], list[Any]]:
+    """A type for argparse: values separated by commas."""
+
+    def values(text: str) -> list[Any]:
+        return [kind(part.strip()) for part in text.split(",")]
+
+    values.__name__ = f"list of {kind.__name__}"  # for argparse's messages
+    return values
+
+
+def add_output(command: argparse.ArgumentParser) -> None:
+    """Where records go and where runs take place."""
+    command.add_argument("--output", default="runs", metavar="FOLDER",
+                         help="folder of records; what it holds is not run again (runs)")  # fmt: skip
+    command.add_argument("--device", default="auto", help="auto, cpu or cuda (auto)")
+    command.add_argument("--no-weights", dest="weights", action="store_false",
+                         help="keep records alone")  # fmt: skip
+    command.add_argument("--quiet", dest="progress", action="store_false", help="no progress bars")
+
+
+def given(parsed: argparse.Namespace) -> dict[str, Any]:
+    """The parameters of a spec that the command line names."""
+    values = {field.name: getattr(parsed, field.name) for field in dataclasses.fields(Spec)}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def run_command(parsed: argparse.Namespace) -> int:
+    """Do one run and print what came of it."""
+    spec, folder = Spec(**given(parsed)), output_folder(parsed.output)
+    record = run(
+        spec, output=folder, device=parsed.device, progress=parsed.progress, weights=parsed.weights
+    )
+    print(records.summary([record]).T.to_string())
+    print(f"record: {records.path_of(folder, record.key)}")
+    return 0
+
+
+def sweep_command(parsed: argparse.Namespace) -> int:
+    """Do a grid of runs and print the table."""
+    parameters = given(parsed)
+    lists = {PLURAL[name]: parameters.pop(name) for name in PLURAL if name in parameters}
+    if parsed.preset and set(lists) - {"datasets"}:
+        raise ParameterError(f"--preset {parsed.preset} sets {', '.join(set(lists) - {'datasets'})}"
+                             " itself; give either")  # fmt: skip
+    folder = output_folder(parsed.output)
+    specs = grid(**{"datasets": [Spec.dataset]} | lists | parameters)
+    done = sweep(
+        specs,
+        folder,
+        device=parsed.device,
+        weights=parsed.weights,
+        progress=parsed.progress,
+        ray_address=parsed.ray_address or ("local" if parsed.ray is not None else None),
+        workers=parsed.ray or None,
+        gpu_share=parsed.gpu_share,
+    )
+    if done.records:
+        print(records.summary(done.records).to_string())
+    there = len(specs) - done.trained - len(done.failures)
+    print(f"{len(specs)} runs: {there} were there, {done.trained} trained; records in {folder}/")
+    for failure in done.failures:
+        print(f"failed: {describe(failure.spec)}: {failure.reason}", file=sys.stderr)
+    return 1 if done.failures else 0

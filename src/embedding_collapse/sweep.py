@@ -1,0 +1,208 @@
+"""Many runs: a grid of specs, one after another here or many at a time on Ray.
+
+What the store has is not run again, what was interrupted goes on, and a run that fails is told of
+and leaves the others alone.
+"""
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from itertools import product
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from filelock import Timeout
+from tqdm.auto import tqdm
+
+from . import records
+from .data import Dataset, load
+from .experiment import Spec, run
+from .models import MODELS, PAPER
+from .parameters import ParameterError
+from .records import Record
+
+BASE_SIZE = 10  # the paper's K, to which each model's own stands in a fixed proportion
+
+
+def grid(
+    *,
+    datasets: Sequence[str],
+    models: Sequence[str] = tuple(PAPER),
+    designs: Sequence[str] = ("se", "me"),
+    scales: Sequence[int] = (1, 2, 3, 4, 10),
+    seeds: Sequence[int] = (0, 1, 2),
+    embedding_size: int | None = None,
+    **parameters: Any,
+) -> list[Spec]:
+    """Every combination once; the defaults are the paper's grid. Small scales and seed 0 first.
+
+    At scale 1, where SE and ME are one, there is one base run.
+
+    Args:
+        datasets, models, designs, scales, seeds: see `experiment.Spec`.
+        embedding_size: K of the base model; models that the paper gives another K than 10 (NFwFM:
+            50) get theirs in proportion.
+        parameters: the rest of the specs.
+
+    Raises:
+        ParameterError: an empty list, or what `Spec` raises.
+    """
+    lists = {"datasets": datasets, "models": models, "designs": designs, "scales": scales,
+             "seeds": seeds}  # fmt: skip
+    for name, values in lists.items():
+        if not values:
+            raise ParameterError(f"{name} is empty; at least one is needed")
+    specs = {}
+    for seed, dataset, model, scale, design in product(seeds, datasets, models, scales, designs):
+        spec = Spec(
+            dataset=dataset,
+            model=model,
+            design="se" if scale == 1 else design,
+            scale=scale,
+            seed=seed,
+            embedding_size=_in_proportion(model, embedding_size),
+            **parameters,
+        )
+        specs[spec.key] = spec
+    return list(specs.values())
+
+
+def _in_proportion(model: str, embedding_size: int | None) -> int | None:
+    if embedding_size is None or model not in MODELS:
+        return embedding_size
+    return embedding_size * MODELS[model].embedding_size // BASE_SIZE
+
+
+class Failure(NamedTuple):
+    """A run that did not end in a record, and why."""
+
+    spec: Spec
+    reason: str
+
+
+class Sweep(NamedTuple):
+    """What a sweep leaves: the records in the order of the specs, and what failed."""
+
+    records: list[Record]
+    trained: int
+    failures: list[Failure]
+
+
+def sweep(
+    specs: Sequence[Spec],
+    output: Path,
+    *,
+    device: str = "auto",
+    weights: bool = True,
+    progress: bool = True,
+    ray_address: str | None = None,
+    workers: int | None = None,
+    gpu_share: float = 1,
+) -> Sweep:
+    """Run what the folder does not hold yet; several sweeps may share a folder.
+
+    Args:
+        specs: the runs, see `grid`.
+        output: folder of records.
+        device, weights: see `experiment.run`.
+        progress: show a bar with the time left.
+        ray_address: of a Ray cluster, or "local"; None runs one after another in this process. On
+            a cluster the folder should be one that all machines see.
+        workers: with Ray on this machine, how many runs at a time; by default one per core.
+        gpu_share: with Ray, the share of a GPU that each run asks for where there are any.
+
+    Raises:
+        ParameterError: Ray is asked for and not installed.
+    """
+    pending = [spec for spec in specs if records.find(output, spec.key) is None]
+    one = partial(_run, output=output, device=device, weights=weights)
+    if ray_address is None or not pending:
+        outcomes = _in_this_process(pending, one, progress)
+    else:
+        outcomes = _on_ray(pending, one, ray_address, workers, gpu_share)
+    failures = []
+    with tqdm(
+        desc=f"{len(specs) - len(pending)} of {len(specs)} runs were there",
+        total=sum(map(cost, pending)), disable=not progress or not pending,
+        bar_format="{percentage:3.0f}% |{bar}| {elapsed} gone, {remaining} left; {desc}",
+    ) as bar:  # fmt: skip
+        for done, (spec, outcome) in enumerate(outcomes, 1):
+            if isinstance(outcome, str):
+                failures.append(Failure(spec, outcome))
+                bar.write(f"failed: {describe(spec)}: {outcome}")
+            else:
+                records.save(outcome, output)  # it is there, unless another machine's disk holds it
+            bar.set_description_str(f"{done} of {len(pending)} runs done", refresh=False)
+            bar.update(cost(spec))
+    found = [record for spec in specs if (record := records.find(output, spec.key))]
+    return Sweep(found, len(pending) - len(failures), failures)
+
+
+def describe(spec: Spec) -> str:
+    """A run in a few words."""
+    return f"{spec.dataset}, {spec.model} {spec.label}, seed {spec.seed}"
+
+
+def cost(spec: Spec) -> float:
+    """A rough measure of a run's time, good enough to foresee the time left: it grows with the
+    square of a set's width and with the number of sets."""
+    return spec.epochs * spec.sets * (1 + spec.width / 10) ** 2
+
+
+Outcome = tuple[Spec, Record | str]
+
+
+def _run(spec: Spec, dataset: Dataset | None = None, **options: Any) -> Record | str:
+    """A record, or in words why there is none."""
+    try:
+        return run(spec, dataset, progress=False, **options)
+    except Timeout:
+        raise
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+
+
+def _in_this_process(specs: Sequence[Spec], one: partial, progress: bool) -> Iterator[Outcome]:
+    """One run after another; those that another process is at come last."""
+    loaded: tuple[Any, Dataset | None] = (None, None)
+    busy = []
+    for wait, todo in ((False, specs), (True, busy)):
+        for spec in todo:
+            name = (spec.dataset, spec.rows)
+            if loaded[0] != name:
+                loaded = (name, load(*name, progress=progress))
+            try:
+                yield spec, one(spec, loaded[1], wait=wait)
+            except Timeout:
+                busy.append(spec)
+
+
+def _on_ray(
+    specs: Sequence[Spec], one: partial, address: str, workers: int | None, gpu_share: float
+) -> Iterator[Outcome]:
+    """As many runs at a time as the machines hold. Ray starts a lost one again, and it resumes."""
+    try:
+        import ray
+    except ImportError:
+        raise ParameterError(
+            "Ray is not installed; pip install 'embedding-collapse[ray]' makes it so"
+        ) from None
+    here = address == "local"
+    ray.init(
+        address=address,
+        num_cpus=workers if here else None,
+        include_dashboard=False if here else None,
+        log_to_driver=False,
+    )
+    try:
+        share = gpu_share if ray.cluster_resources().get("GPU") else 0
+        remote = ray.remote(num_cpus=1, num_gpus=share, max_retries=3)(one)
+        waiting = {remote.remote(spec): spec for spec in specs}
+        while waiting:
+            (first, *_), _ = ray.wait(list(waiting))
+            spec = waiting.pop(first)
+            try:
+                yield spec, ray.get(first)
+            except ray.exceptions.RayError as error:
+                yield spec, f"{type(error).__name__}: {error}"
+    finally:
+        ray.shutdown()
