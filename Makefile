@@ -5,7 +5,14 @@ PORT ?= 8000
 BIN := .venv/bin
 READY := .venv/.installed
 
-.PHONY: help book test serve refresh clean browser
+# the grid of results/grid: sized, before it ran, for two cores
+GRID := $(BIN)/python -m embedding_collapse sweep --output results/grid --no-weights --ray \
+	--embedding-size 5 --hidden 100 --batch-size 512 --epochs 4
+DATA := "synthetic-mini" "flights --rows 100000"
+SE := dcnv2-regularized,dcnv2-flat,dcnv2-sfg
+ME := dcnv2-shared,dcnv2-linear,dcnv2-aligned,ipnn-raw,dcnv2-distinct
+
+.PHONY: help book test serve refresh grid clean browser
 .DEFAULT_GOAL := help
 
 help:
@@ -13,6 +20,7 @@ help:
 	@echo "make serve     read the built book at http://localhost:$(PORT) (PORT=... for another)"
 	@echo "make test      lint, unit tests, notebooks against their outputs, the book in a browser"
 	@echo "make refresh   run every chapter and store its outputs and records in the repository"
+	@echo "make grid      run what is missing in results/grid: every model, SE and ME, three seeds"
 	@echo "make clean     remove what was built (_build)"
 	@echo "PYTHON=python3.12 make ... picks the Python (3.11 or newer) that makes .venv"
 
@@ -21,6 +29,13 @@ book: $(READY)
 
 refresh: $(READY)
 	$(BIN)/python book/build.py --refresh
+
+grid: $(READY)
+	for data in $(DATA); do $(GRID) --scales 1,4,10 --dataset $$data || exit; done
+	for data in $(DATA); do \
+		$(GRID) --scales 1,4,10 --designs se --models $(SE) --dataset $$data || exit; \
+		$(GRID) --scales 4,10 --designs me --models $(ME) --dataset $$data || exit; \
+	done
 
 serve: $(READY)
 	@test -d _build/html || { echo "there is no book yet: run make book"; exit 1; }

@@ -95,7 +95,7 @@ def list_of(kind: Callable[[str], Any]) -> Callable[[str], list[Any]]:
 def add_output(command: argparse.ArgumentParser) -> None:
     """Where records go and where runs take place."""
     command.add_argument("--output", default="runs", metavar="FOLDER",
-                         help="folder of records; what it holds is not run again (runs)")  # fmt: skip
+                         help="folder of records; what it holds is not run again")  # fmt: skip
     command.add_argument("--device", default="auto", help="auto, cpu or cuda (auto)")
     command.add_argument("--no-weights", dest="weights", action="store_false",
                          help="keep records alone")  # fmt: skip

@@ -101,8 +101,13 @@ class Spec:
 
     @property
     def key(self) -> str:
-        """Hash of the parameters as they are written: the same on every machine."""
-        text = json.dumps(dataclasses.asdict(self), sort_keys=True)
+        """Hash of the parameters as they are written: the same on every machine.
+
+        What is None is left out, so that a parameter added later, None by default, leaves the
+        keys of older records as they are.
+        """
+        written = {k: v for k, v in dataclasses.asdict(self).items() if v is not None}
+        text = json.dumps(written, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 

@@ -4,8 +4,9 @@ What the store has is not run again, what was interrupted goes on, and a run tha
 and leaves the others alone.
 """
 
+import os
 from collections.abc import Iterator, Sequence
-from functools import partial
+from functools import lru_cache
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +15,7 @@ from filelock import Timeout
 from tqdm.auto import tqdm
 
 from . import records
-from .data import Dataset, load
+from .data import load
 from .experiment import Spec, run
 from .models import MODELS, PAPER
 from .parameters import ParameterError
@@ -114,11 +115,11 @@ def sweep(
         ParameterError: Ray is asked for and not installed.
     """
     pending = [spec for spec in specs if records.find(output, spec.key) is None]
-    one = partial(_run, output=output, device=device, weights=weights)
+    options = {"output": output.absolute(), "device": device, "weights": weights}
     if ray_address is None or not pending:
-        outcomes = _in_this_process(pending, one, progress)
+        outcomes = _in_this_process(pending, options)
     else:
-        outcomes = _on_ray(pending, one, ray_address, workers, gpu_share)
+        outcomes = _on_ray(pending, options, ray_address, workers, gpu_share)
     failures = []
     with tqdm(
         desc=f"{len(specs) - len(pending)} of {len(specs)} runs were there",
@@ -151,35 +152,39 @@ def cost(spec: Spec) -> float:
 Outcome = tuple[Spec, Record | str]
 
 
-def _run(spec: Spec, dataset: Dataset | None = None, **options: Any) -> Record | str:
+def _run(spec: Spec, options: dict[str, Any]) -> Record | str:
     """A record, or in words why there is none."""
     try:
-        return run(spec, dataset, progress=False, **options)
+        return run(spec, _load(spec.dataset, spec.rows), progress=False, **options)
     except Timeout:
         raise
     except Exception as error:
         return f"{type(error).__name__}: {error}"
 
 
-def _in_this_process(specs: Sequence[Spec], one: partial, progress: bool) -> Iterator[Outcome]:
+_load = lru_cache(maxsize=1)(load)  # a grid keeps to one dataset for many runs
+
+
+def _in_this_process(specs: Sequence[Spec], options: dict[str, Any]) -> Iterator[Outcome]:
     """One run after another; those that another process is at come last."""
-    loaded: tuple[Any, Dataset | None] = (None, None)
     busy = []
     for wait, todo in ((False, specs), (True, busy)):
         for spec in todo:
-            name = (spec.dataset, spec.rows)
-            if loaded[0] != name:
-                loaded = (name, load(*name, progress=progress))
             try:
-                yield spec, one(spec, loaded[1], wait=wait)
+                yield spec, _run(spec, options | {"wait": wait})
             except Timeout:
                 busy.append(spec)
 
 
 def _on_ray(
-    specs: Sequence[Spec], one: partial, address: str, workers: int | None, gpu_share: float
+    specs: Sequence[Spec],
+    options: dict[str, Any],
+    address: str,
+    workers: int | None,
+    gpu_share: float,
 ) -> Iterator[Outcome]:
     """As many runs at a time as the machines hold. Ray starts a lost one again, and it resumes."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anybody
     try:
         import ray
     except ImportError:
@@ -192,11 +197,12 @@ def _on_ray(
         num_cpus=workers if here else None,
         include_dashboard=False if here else None,
         log_to_driver=False,
+        logging_level="ERROR",
     )
     try:
         share = gpu_share if ray.cluster_resources().get("GPU") else 0
-        remote = ray.remote(num_cpus=1, num_gpus=share, max_retries=3)(one)
-        waiting = {remote.remote(spec): spec for spec in specs}
+        remote = ray.remote(num_cpus=1, num_gpus=share, max_retries=3)(_run)
+        waiting = {remote.remote(spec, options): spec for spec in specs}
         while waiting:
             (first, *_), _ = ray.wait(list(waiting))
             spec = waiting.pop(first)
