@@ -10,8 +10,8 @@ FLOORS = [
     {"spectrum", "subspace", "metrics", "parameters", "files"},
     {"models", "data", "checkpoint"},
     {"training", "records"},
-    {"experiment"},
-    {"figures", "paper", "sweep"},
+    {"experiment", "comparisons"},
+    {"figures", "outcome", "paper", "sweep"},
     {"cli"},
     {"__main__"},
 ]

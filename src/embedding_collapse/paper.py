@@ -1,114 +1,248 @@
-"""The paper's claims, each answered from records alone.
+"""The paper's own numbers, and its claims, each answered from records alone.
 
-A verdict is computed, never written: a difference counts as one when the 95% confidence interval
-of Welch's t-test over seeds leaves out zero.
+A verdict is computed, never written: a claim is a list of comparisons, see `comparisons`.
 """
 
-import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from importlib.resources import files
 from typing import NamedTuple
 
-import numpy as np
-from scipy.stats import ttest_ind
+import pandas as pd
 
-from .records import Record, by_label
+from .comparisons import (
+    NOTABLE,
+    OUTCOMES,
+    SAME_ORDER,
+    Compare,
+    Comparison,
+    abundance,
+    between,
+    common_pattern,
+    decline,
+    diversity,
+    joined_abundance,
+    me_against_se,
+    of_runs,
+    projected_abundance,
+    scaled,
+    with_own_field,
+    with_partner,
+)
+from .models import PAPER
+from .records import Record, auc_change, by_cell
 
 
-class Difference(NamedTuple):
-    """Mean of `new` minus mean of `old` over seeds, with its 95% confidence interval."""
+def published() -> pd.DataFrame:
+    """The paper's table: dataset, model, design, scale, test_auc and its standard deviation over
+    3 runs (std; NaN where the paper prints none)."""
+    text = files(__package__).joinpath("paper_table.csv")
+    with text.open(encoding="utf-8") as file:
+        return pd.read_csv(file, comment="#")
 
-    mean: float
-    low: float
-    high: float
+
+class Claim(NamedTuple):
+    """What the paper says, and what to compare.
+
+    Attributes:
+        text: the claim in our words.
+        where: in the paper.
+        criterion: what is compared, in words.
+        figure: anchor of the figure that shows it in chapter 7.
+        compare: from the records of one dataset to comparisons.
+    """
+
+    text: str
+    where: str
+    criterion: str
+    figure: str
+    compare: Compare
+
+
+class Finding(NamedTuple):
+    """A claim on one dataset."""
+
+    claim: Claim
+    dataset: str
+    comparisons: list[Comparison]
+
+    def count(self, outcome: str) -> int:
+        """How many comparisons came out so."""
+        return sum(comparison.outcome == outcome for comparison in self.comparisons)
 
     @property
     def verdict(self) -> str:
-        """ "higher", "lower", or "not told apart" where the interval holds zero."""
-        if self.low > 0:
-            return "higher"
-        return "lower" if self.high < 0 else "not told apart"
+        """ "reproduced" where every comparison is as claimed, "partly" where some are, "not
+        reproduced" where none is, "not run" where there are no runs to compare."""
+        claimed, every = self.count("as claimed"), len(self.comparisons)
+        if self.count("not run") == every:
+            return "not run"
+        if claimed == every:
+            return "reproduced"
+        return "partly" if claimed else "not reproduced"
 
 
-def difference(new: Sequence[float], old: Sequence[float]) -> Difference:
-    """Compare two groups of runs; with a single run in either, nothing can be told apart."""
-    mean = float(np.mean(new) - np.mean(old))
-    if min(len(new), len(old)) < 2:
-        return Difference(mean, -np.inf, np.inf)
-    with warnings.catch_warnings(action="ignore", category=RuntimeWarning):
-        # SciPy warns of a group of equal values; it adds no noise, and the interval is right.
-        interval = ttest_ind(new, old, equal_var=False).confidence_interval(0.95)
-    return Difference(mean, float(interval.low), float(interval.high))
-
-
-def collapse_verdicts(records: Sequence[Record]) -> list[str]:
-    """Does collapse grow with size, and is ME's smaller? In words, without the numbers."""
-    groups = by_label(records)
-    base, *scaled = groups
+def ledger(records: Iterable[Record]) -> list[Finding]:
+    """Every claim on every dataset that has records, claim by claim."""
+    groups = by_cell(records)
+    datasets = list(dict.fromkeys(cell.dataset for cell in groups))
+    cells = {
+        name: {cell[1:]: group for cell, group in groups.items() if cell.dataset == name}
+        for name in datasets
+    }
     return [
-        f"Mean IA/K over fields, {label} against {base}: "
-        f"{difference(_abundance(groups[label]), _abundance(groups[base])).verdict}."
-        for label in scaled
+        Finding(claim, name, list(claim.compare(cells[name])))
+        for claim in CLAIMS
+        for name in datasets
     ]
 
 
-def outcome(records: Sequence[Record]) -> str:
-    """What the runs say of base, SE and ME at one scale, in Markdown sentences with numbers.
+WIDE = [("dcnv2", "se", scale) for scale in (1, 4, 10)]
+SUPPRESSED = ("dcnv2-regularized", "dnn")  # models whose interaction is weaker than DCNv2's
 
-    ME's collapse is told twice: of its sets, and of a field's sets side by side as one table as
-    wide as SE's.
+CLAIMS = [
+    Claim(
+        "Embeddings collapse as they grow: the wider the tables, the smaller the share of "
+        "directions that they use.",
+        "section 1", "mean IA/K over fields, SE 4x and 10x lower than base, each model",
+        "collapse-against-scale", scaled(PAPER, "se", abundance, "lower", (4, 10)),
+    ),
+    Claim(
+        "Making embeddings wider brings no gain.",
+        "sections 1 and 5", f"test AUC, SE 10x above base by less than {NOTABLE}, each model",
+        "auc-against-scale", scaled(PAPER, "se", auc_change, "no gain"),
+    ),
+    Claim(
+        "DNN, xDeepFM and FinalMLP even lose by it.",
+        "table of results", "test AUC, SE 10x lower than base, these three",
+        "auc-against-scale", scaled(("dnn", "xdeepfm", "finalmlp"), "se", auc_change, "lower"),
+    ),
+    Claim(
+        "A sub-embedding's information abundance grows with that of the field it comes from.",
+        "section 4, finding 1", "rank correlation over i of IA(E_i→j) with IA(E_i), above 0, DCNv2 "
+        "at base, SE 4x and 10x", "sub-embeddings", of_runs(with_own_field, 0, "higher", WIDE),
+    ),
+    Claim(
+        "It grows as well with that of the field it is made for: interacting with a collapsed "
+        "field lowers information abundance.",
+        "section 4, finding 1", "rank correlation over j of IA(E_i→j) with IA(E_j), above 0, DCNv2 "
+        "at base, SE 4x and 10x", "sub-embeddings", of_runs(with_partner, 0, "higher", WIDE),
+    ),
+    Claim(
+        "Regularised DCNv2, whose interaction keeps singular values, is less collapsed.",
+        "section 4, finding 2", "mean IA/K at SE 10x, higher than DCNv2's",
+        "ways-to-suppress-interaction",
+        between("dcnv2-regularized", "dcnv2", "se", abundance, "higher"),
+    ),
+    Claim(
+        "DNN, without explicit interaction, is less collapsed.",
+        "section 4, finding 2", "mean IA/K at SE 10x, higher than DCNv2's",
+        "collapse-against-scale", between("dnn", "dcnv2", "se", abundance, "higher"),
+    ),
+    Claim(
+        "Less collapsed, these two gain nothing from size.",
+        "section 4, finding 2", f"test AUC, SE 10x above base by less than {NOTABLE}",
+        "ways-to-suppress-interaction", scaled(SUPPRESSED, "se", auc_change, "no gain"),
+    ),
+    Claim(
+        "The reason is overfitting, which grows with size.",
+        "section 4, finding 2", "fall of validation AUC from its best epoch to the last, larger at "
+        "SE 10x than at base", "overfitting", scaled(SUPPRESSED, "se", decline, "higher"),
+    ),
+    Claim(
+        "Multi-embedding gains from size.",
+        "section 5", "test AUC, ME 10x higher than base, each model",
+        "auc-against-scale", scaled(PAPER, "me", auc_change, "higher"),
+    ),
+    Claim(
+        "Multi-embedding beats single-embedding of the same size.",
+        "section 5", "test AUC at 4x and 10x, ME higher than SE, each model",
+        "auc-against-scale", me_against_se(PAPER, auc_change, "higher"),
+    ),
+    Claim(
+        "Multi-embedding is less collapsed, set by set.",
+        "section 5", "mean IA/K at 4x and 10x, the mean over ME's sets higher than SE, each model",
+        "collapse-against-scale", me_against_se(PAPER, abundance, "higher"),
+    ),
+    Claim(
+        "Multi-embedding is less collapsed, a field's sets side by side as one table.",
+        "section 5", "mean IA/K at 4x and 10x, ME's joined tables higher than SE, each model",
+        "collapse-against-scale", me_against_se(PAPER, joined_abundance, "higher"),
+    ),
+    Claim(
+        "In multi-embedding the sub-embeddings are less collapsed too.",
+        "section 5", "mean IA/K of E_i→j at 4x and 10x, ME higher than SE, DCNv2",
+        "sub-embeddings", me_against_se(("dcnv2",), projected_abundance, "higher"),
+    ),
+    Claim(
+        "The embedding sets are diverse, more so than blocks of one wide table.",
+        "section 5", "diversity at 4x and 10x, between ME's sets higher than between SE's blocks, "
+        "DCNv2", "diversity-against-scale", me_against_se(("dcnv2",), diversity, "higher"),
+    ),
+    Claim(
+        "Each set lets other pairs of fields interact.",
+        "section 5", f"rank correlation of two sets' ||W_i→j||_F, below {SAME_ORDER}, DCNv2 at ME "
+        "4x and 10x", "diversity-against-scale",
+        of_runs(common_pattern, SAME_ORDER, "lower", [("dcnv2", "me", 4), ("dcnv2", "me", 10)]),
+    ),
+    Claim(
+        "Held to equal patterns (aligned norms), multi-embedding stops scaling.",
+        "section 5", "test AUC at 10x, lower than ME's own, DCNv2",
+        "variants-of-multi-embedding",
+        between("dcnv2-aligned", "dcnv2", "me", auc_change, "lower"),
+    ),
+    Claim(
+        "With one interaction shared by all sets, it stops scaling.",
+        "section 5", "test AUC at 10x, lower than ME's own, DCNv2",
+        "variants-of-multi-embedding", between("dcnv2-shared", "dcnv2", "me", auc_change, "lower"),
+    ),
+    Claim(
+        "The interaction of a set needs a non-linearity.",
+        "section 5", "test AUC at 10x, lower without it than with it, DCNv2",
+        "variants-of-multi-embedding", between("dcnv2-linear", "dcnv2", "me", auc_change, "lower"),
+    ),
+]  # fmt: skip
 
-    Raises:
-        ValueError: records of other than three labels.
-    """
-    groups = by_label(records)
-    if len(groups) != 3:
-        raise ValueError(f"records of {', '.join(groups)}; base, SE and ME at one scale are needed")
-    (base, bases), (se, ses), (me, mes) = groups.items()
-    joined = [record.joined_abundance.mean().item() for record in mes]
-    lines = [
-        _sentence(f"Collapse, {new}", "mean IA/K over fields", old, old_values, new_values,
-                  lower="more collapsed", higher="less collapsed")
-        for new, new_values, old, old_values in (
-            (se, _abundance(ses), base, _abundance(bases)),
-            (me, _abundance(mes), base, _abundance(bases)),
-            (f"{me}, sets joined", joined, se, _abundance(ses)),
+
+# --- in words -------------------------------------------------------------------------------------
+
+
+def verdict_table(findings: Sequence[Finding]) -> pd.DataFrame:
+    """One row per claim, one column per dataset: the verdict, and how the comparisons came out."""
+    rows: dict[str, dict[str, str]] = {}
+    for number, finding in _numbered(findings):
+        said = finding.verdict
+        if said != "not run":
+            counts = [(finding.count(outcome), outcome) for outcome in OUTCOMES]
+            said += ": " + ", ".join(f"{count} {outcome}" for count, outcome in counts if count)
+        rows.setdefault(f"{number}. {finding.claim.text}", {})[finding.dataset] = said
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def in_detail(findings: Sequence[Finding]) -> str:
+    """Every claim in Markdown: where it stands, the criterion, and each comparison's numbers."""
+    blocks: dict[int, list[str]] = {}
+    for number, finding in _numbered(findings):
+        claim = finding.claim
+        head = (
+            f"**{number}. {claim.text}** ({claim.where}.) Compared: {claim.criterion}. "
+            f"[Figure](#{claim.figure})"
         )
-    ]  # fmt: skip
-    lines += [
-        _sentence(f"Test AUC, {new}", "test AUC", old, _auc(olds), _auc(news),
-                  lower="worse", higher="better")
-        for new, news, old, olds in (
-            (se, ses, base, bases),
-            (me, mes, base, bases),
-            (me, mes, se, ses),
-        )
-    ]  # fmt: skip
-    return "\n".join(f"- {line}" for line in lines)
+        block = blocks.setdefault(number, [head, ""])
+        block.append(f"- {finding.dataset}: **{finding.verdict}**" + _numbers(finding))
+    return "\n\n".join("\n".join(block) for block in blocks.values())
 
 
-def _abundance(group: Sequence[Record]) -> list[float]:
-    return [record.relative_abundance.mean().item() for record in group]
+def _numbered(findings: Sequence[Finding]) -> Iterator[tuple[int, Finding]]:
+    numbers: dict[str, int] = {}
+    for finding in findings:
+        yield numbers.setdefault(finding.claim.text, len(numbers) + 1), finding
 
 
-def _auc(group: Sequence[Record]) -> list[float]:
-    return [record.test["auc"] for record in group]
-
-
-def _sentence(
-    title: str, measure: str, old: str, before: list[float], after: list[float], *,
-    lower: str, higher: str,
-) -> str:  # fmt: skip
-    """One comparison in words: means, difference, interval and verdict."""
-    seeds, change = min(len(before), len(after)), difference(after, before)
-    if seeds < 2:
-        verdict = "one seed, so the noise is not known"
-    else:
-        words = {"higher": higher, "lower": lower, "not told apart": "inside the noise"}
-        verdict = (
-            f"{words[change.verdict]} (difference {change.mean:+.4f}, 95% interval "
-            f"{change.low:+.4f} to {change.high:+.4f} over {seeds} seeds)"
-        )
-    return (
-        f"**{title} against {old}.** The {measure} is {np.mean(after):.4f}, "
-        f"{np.mean(before):.4f} in {old}: {verdict}."
-    )
+def _numbers(finding: Finding) -> str:
+    told = [
+        f"{what} {change.mean:+.4f} [{change.low:+.4f}, {change.high:+.4f}] {comparison.outcome}"
+        for comparison in finding.comparisons
+        for what, change in [comparison[:2]]
+        if change
+    ]
+    return f". {'; '.join(told)}." if told else "."

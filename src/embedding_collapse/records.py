@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -13,8 +13,11 @@ import torch
 from torch import Tensor
 
 from .files import write_json
-from .metrics import Placements
+from .metrics import Difference, Placements, auc_difference
+from .models import MODELS
 from .spectrum import normalised_abundance
+
+IN_WORDS = {"higher": "higher", "lower": "lower", "not told apart": "inside the noise"}
 
 
 @dataclass(frozen=True)
@@ -137,42 +140,128 @@ def find(folder: Path, key: str) -> Record | None:
         return None
 
 
+class Cell(NamedTuple):
+    """What runs that differ in the seed alone have in common."""
+
+    dataset: str
+    model: str
+    design: str
+    scale: int
+
+    @property
+    def label(self) -> str:
+        """See `Record.label`."""
+        return design_label(self.design, self.scale)
+
+
+def cell_of(record: Record) -> Cell:
+    """The record's cell; at scale 1, where SE and ME are one, the design is "se"."""
+    spec = record.spec
+    design = "se" if spec["scale"] == 1 else spec["design"]
+    return Cell(spec["dataset"], spec["model"], design, spec["scale"])
+
+
+def by_cell(records: Iterable[Record]) -> dict[Cell, list[Record]]:
+    """Records grouped by cell: by dataset, by model as in `models.MODELS`, base first, then by
+    scale, SE before ME; in a group by seed.
+
+    Raises:
+        ValueError: records of one cell that differ in more than the seed.
+    """
+    groups: dict[Cell, list[Record]] = {}
+    for record in records:
+        groups.setdefault(cell_of(record), []).append(record)
+    for cell, group in groups.items():
+        group.sort(key=lambda record: record.spec["seed"])
+        first = group[0]
+        for record in group:
+            other = {
+                name: (first.spec.get(name), value)
+                for name, value in record.spec.items()
+                if name not in ("seed", "design") and value != first.spec.get(name)
+            }
+            if record.dataset["fingerprint"] != first.dataset["fingerprint"]:
+                other["data"] = (first.dataset["fingerprint"], record.dataset["fingerprint"])
+            if other:
+                raise ValueError(
+                    f"runs of {cell.dataset}, {cell.model} {cell.label} differ in more than the "
+                    f"seed, so that they can't be one group: {other}"
+                )
+    place = list(MODELS).index
+    ordered = sorted(groups, key=lambda c: (c.dataset, place(c.model), c.scale, c.design == "me"))
+    return {cell: groups[cell] for cell in ordered}
+
+
 def by_label(records: Iterable[Record]) -> dict[str, list[Record]]:
-    """Records grouped by what they are called: base first, then by scale, SE before ME."""
-    groups: dict[str, list[Record]] = {}
-    for record in sorted(records, key=lambda r: (r.spec["scale"], r.label[:2] == "ME")):
-        groups.setdefault(record.label, []).append(record)
-    return groups
+    """Records of one model on one dataset, grouped and ordered as in `by_cell`, by label.
+
+    Raises:
+        ValueError: records of several models or datasets, or what `by_cell` raises.
+    """
+    groups = by_cell(records)
+    of_what = {cell[:2] for cell in groups}
+    if len(of_what) > 1:
+        raise ValueError(f"records of {sorted(of_what)}; those of one model on one dataset are "
+                         "needed")  # fmt: skip
+    return {cell.label: group for cell, group in groups.items()}
 
 
 def summary(records: Iterable[Record]) -> pd.DataFrame:
-    """One row per model: test AUC, log-loss and IA/K over fields (mean and standard deviation over
-    seeds), the parameter counts, and time and samples per second of training (medians)."""
-    ordered = [record for group in by_label(records).values() for record in group]
-    runs = table(ordered).groupby("label", sort=False)
-    spread = {
-        name: runs[column].mean().map("{:.4f}".format)
-        + runs[column].std(ddof=1).map(" ± {:.4f}".format).replace(" ± nan", "")
-        for name, column in (
-            ("test AUC", "test_auc"),
-            ("test log-loss", "test_log_loss"),
-            ("mean IA/K", "mean_relative_abundance"),
-        )
-    }
-    return pd.DataFrame(
-        spread
-        | {
-            "seeds": runs.size(),
-            "parameters": runs["parameters"].first().map("{:,}".format),
-            "of these embedding": runs["embedding_parameters"].first().map("{:,}".format),
-            "seconds": runs["seconds"].median().map("{:.1f}".format),
-            "samples/s": runs["samples_per_second"].median().map("{:,.0f}".format),
+    """One row per cell: test AUC, log-loss and IA/K over fields (mean and standard deviation over
+    seeds), ME's AUC minus SE's at the same scale and whether it is outside the noise (see
+    `metrics.auc_difference`), the parameter counts, and time and samples per second of training
+    (medians)."""
+    groups = by_cell(records)
+    rows = {}
+    for cell, group in groups.items():
+        runs = table(group)
+        row = {
+            name: _spread(runs[column])
+            for name, column in (
+                ("test AUC", "test_auc"),
+                ("test log-loss", "test_log_loss"),
+                ("mean IA/K", "mean_relative_abundance"),
+            )
         }
-    ).rename_axis(None)
+        se = groups.get(cell._replace(design="se"))
+        row["ME - SE"] = _against(group, se) if cell.design == "me" and se else ""
+        rows[cell.dataset, cell.model, cell.label] = row | {
+            "seeds": len(runs),
+            "parameters": f"{runs['parameters'].iloc[0]:,}",
+            "of these embedding": f"{runs['embedding_parameters'].iloc[0]:,}",
+            "seconds": f"{runs['seconds'].median():.1f}",
+            "samples/s": f"{runs['samples_per_second'].median():,.0f}",
+        }
+    found = pd.DataFrame(rows.values(), index=pd.MultiIndex.from_tuples(rows))
+    constant = [level for level in (0, 1) if found.index.get_level_values(level).nunique() == 1]
+    return found.droplevel(constant)
 
 
-def provenance(records: Sequence[Record]) -> str:
-    """Where the records come from, in a line of Markdown; what differs among them is all told."""
+def _spread(values: pd.Series) -> str:
+    deviation = "" if len(values) < 2 else f" ± {values.std(ddof=1):.4f}"
+    return f"{values.mean():.4f}{deviation}"
+
+
+def auc_change(new: Iterable[Record], old: Iterable[Record]) -> Difference:
+    """Mean test AUC of one group of runs minus that of another on the same data; see
+    `metrics.auc_difference`."""
+    return auc_difference([r.score_summary for r in new], [r.score_summary for r in old])
+
+
+def _against(new: list[Record], old: list[Record]) -> str:
+    change = auc_change(new, old)
+    if min(len(new), len(old)) < 2:
+        return f"{change.mean:+.4f} (one seed: the noise is not known)"
+    return f"{change.mean:+.4f} [{change.low:+.4f}, {change.high:+.4f}] {IN_WORDS[change.verdict]}"
+
+
+def provenance(records: Sequence[Record], keys: bool = True) -> str:
+    """Where the records come from, in a line of Markdown; what differs among them is all told.
+
+    Args:
+        records: at least one.
+        keys: whether to name each run's key.
+    """
     places, versions, commits = [], [], []
     for environment in (record.environment for record in records):
         device, hardware = environment["device"].upper(), environment["hardware"]
@@ -181,8 +270,10 @@ def provenance(records: Sequence[Record]) -> str:
         commits.append(f"source at commit {environment['commit'] or 'unknown'}")
     found = "; ".join("; ".join(sorted(set(part))) for part in (places, versions, commits))
     last = max(record.environment["finished"] for record in records)
-    keys = ", ".join(f"`{record.key}`" for record in records)
-    return f"{len(records)} runs on {found}; the last finished {last}. Keys of the runs: {keys}"
+    text = f"{len(records)} runs on {found}; the last finished {last}."
+    if keys:
+        text += " Keys of the runs: " + ", ".join(f"`{record.key}`" for record in records)
+    return text
 
 
 def table(records: Iterable[Record]) -> pd.DataFrame:

@@ -1,0 +1,193 @@
+"""Comparisons of runs with what is expected of them: the stuff that claims are made of.
+
+Each comparison comes out as claimed, against the claim, or inside the noise, by the 95% confidence
+interval of a difference; runs of one seed are not compared. The thresholds were fixed before the
+runs.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy.stats import rankdata
+
+from .metrics import Difference, welch
+from .records import Record, design_label
+
+NOTABLE = 0.001  # in AUC: a smaller gain counts as none, as is usual for click models
+SAME_ORDER = 0.5  # rank correlation from which two sets' weights count as one pattern
+OUTCOMES = ("as claimed", "inside the noise", "against the claim", "not run")
+
+Key = tuple[str, str, int]  # model, design, scale
+Cells = dict[Key, list[Record]]  # of one dataset
+Measure = Callable[[Sequence[Record], Sequence[Record]], Difference]
+
+
+class Comparison(NamedTuple):
+    """One difference that a claim is about.
+
+    Attributes:
+        what: the two sides.
+        change: the difference, new minus old; None where either side lacks runs of two seeds.
+        expected: "higher", "lower", or "no gain".
+    """
+
+    what: str
+    change: Difference | None
+    expected: str
+
+    @property
+    def outcome(self) -> str:
+        """One of `OUTCOMES`."""
+        if self.change is None:
+            return "not run"
+        if self.expected == "no gain":
+            if self.change.high < NOTABLE:
+                return "as claimed"
+            return "against the claim" if self.change.low > 0 else "inside the noise"
+        if self.change.verdict == "not told apart":
+            return "inside the noise"
+        return "as claimed" if self.change.verdict == self.expected else "against the claim"
+
+
+Compare = Callable[[Cells], Iterable[Comparison]]
+
+
+# --- measures -------------------------------------------------------------------------------------
+
+
+def _welch_of(value: Callable[[Record], float]) -> Measure:
+    """Compare a number per run over seeds."""
+    return lambda new, old: welch([value(r) for r in new], [value(r) for r in old])
+
+
+def _mean_abundance(record: Record) -> float:
+    return record.relative_abundance.mean().item()
+
+
+def _mean_projected_abundance(record: Record) -> float:
+    """IA / K of the sub-embeddings, the mean over sets and pairs of different fields."""
+    abundance = np.array(record.projected_abundance)
+    others = ~np.eye(abundance.shape[-1], dtype=bool)
+    return float(abundance[:, others].mean() / len(record.spectra[0][0]))
+
+
+def _decline(record: Record) -> float:
+    """How far validation AUC has fallen from its best epoch to the last."""
+    aucs = [epoch["valid_auc"] for epoch in record.epochs]
+    return max(aucs) - aucs[-1]
+
+
+abundance = _welch_of(_mean_abundance)
+diversity = _welch_of(lambda record: float(np.mean(record.diversity)))
+projected_abundance = _welch_of(_mean_projected_abundance)
+decline = _welch_of(_decline)
+
+
+def joined_abundance(new: Sequence[Record], old: Sequence[Record]) -> Difference:
+    """IA / K of ME's sets side by side, against SE's one table of the same width."""
+    return welch([r.joined_abundance.mean().item() for r in new], [_mean_abundance(r) for r in old])
+
+
+# --- comparisons ----------------------------------------------------------------------------------
+
+
+def _compare(
+    cells: Cells, pairs: Iterable[tuple[Key, Key]], measure: Measure, expected: str
+) -> Iterator[Comparison]:
+    """The pairs of cells, new and old."""
+    for new, old in pairs:
+        change = measure(cells[new], cells[old]) if _enough(cells, new, old) else None
+        yield Comparison(f"{_name(new)} against {_name(old)}", change, expected)
+
+
+def _enough(cells: Cells, *keys: Key) -> bool:
+    return all(len(cells.get(key, [])) > 1 for key in keys)
+
+
+def _name(key: Key) -> str:
+    model, design, scale = key
+    return f"{model} {design_label(design, scale)}"
+
+
+def scaled(
+    models: Sequence[str],
+    design: str,
+    measure: Measure,
+    expected: str,
+    scales: Sequence[int] = (10,),
+) -> Compare:
+    """A claim on each model, scaled up, against its base."""
+    pairs = [((m, design, s), (m, "se", 1)) for m in models for s in scales]
+    return lambda cells: _compare(cells, pairs, measure, expected)
+
+
+def me_against_se(
+    models: Sequence[str], measure: Measure, expected: str, scales: Sequence[int] = (4, 10)
+) -> Compare:
+    """A claim on each model's ME against its SE of the same embedding size."""
+    pairs = [((m, "me", s), (m, "se", s)) for m in models for s in scales]
+    return lambda cells: _compare(cells, pairs, measure, expected)
+
+
+def between(
+    new: str, old: str, design: str, measure: Measure, expected: str, scales: Sequence[int] = (10,)
+) -> Compare:
+    """A claim on one model against another."""
+    pairs = [((new, design, s), (old, design, s)) for s in scales]
+    return lambda cells: _compare(cells, pairs, measure, expected)
+
+
+def of_runs(
+    statistic: Callable[[Record], float], threshold: float, expected: str, keys: Sequence[Key]
+) -> Compare:
+    """A claim on a number of each run, against a threshold."""
+
+    def compare(cells: Cells) -> Iterator[Comparison]:
+        for key in keys:
+            change = None
+            if _enough(cells, key):
+                values = [statistic(record) for record in cells[key]]
+                # against a constant, Welch's test is the t-test of one sample
+                change = welch(values, [threshold] * len(values))
+            yield Comparison(f"{_name(key)} against {threshold:g}", change, expected)
+
+    return compare
+
+
+def _correlation(one: np.ndarray, other: np.ndarray) -> float:
+    """Spearman's, of two vectors."""
+    return float(np.corrcoef(rankdata(one), rankdata(other))[0, 1])
+
+
+def with_own_field(record: Record) -> float:
+    """Rank correlation over i of IA(E_i^{->j}) with IA(E_i), the mean over j (and sets)."""
+    return _with_field(record, own=True)
+
+
+def with_partner(record: Record) -> float:
+    """Rank correlation over j of IA(E_i^{->j}) with IA(E_j), the mean over i (and sets)."""
+    return _with_field(record, own=False)
+
+
+def _with_field(record: Record, own: bool) -> float:
+    spectra = np.array(record.spectra)  # [N, M, K]
+    of_field = (spectra.sum(-1) / spectra.max(-1)).T  # IA, [M, N]
+    found = []
+    for ia, pairs in zip(of_field, np.array(record.projected_abundance), strict=True):
+        for held, row in enumerate(pairs.T if own else pairs):
+            others = np.arange(len(ia)) != held  # the field with itself is no interaction
+            found.append(_correlation(row[others], ia[others]))
+    return float(np.mean(found))
+
+
+def common_pattern(record: Record) -> float:
+    """Rank correlation between two sets' ||W_{i->j}||_F over pairs of fields, the mean over
+    pairs of sets."""
+    norms = np.array(record.projection_norms)
+    others = ~np.eye(norms.shape[-1], dtype=bool)
+    maps = norms[:, others]
+    first, second = np.triu_indices(len(maps), 1)
+    return float(
+        np.mean([_correlation(maps[a], maps[b]) for a, b in zip(first, second, strict=True)])
+    )
