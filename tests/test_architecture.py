@@ -11,7 +11,8 @@ FLOORS = [
     {"models", "data", "checkpoint"},
     {"training", "records"},
     {"experiment", "comparisons"},
-    {"figures", "outcome", "paper", "sweep"},
+    {"outcome", "paper", "sweep"},
+    {"figures"},
     {"cli"},
     {"__main__"},
 ]

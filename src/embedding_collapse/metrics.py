@@ -4,7 +4,6 @@ Exact AUC with ties and log-loss, on whatever device the scores are; means compa
 (Welch) and AUCs on the same test rows (DeLong), each with a 95% confidence interval.
 """
 
-import warnings
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -152,11 +151,23 @@ def welch(new: Sequence[float], old: Sequence[float]) -> Difference:
     mean = float(np.mean(new) - np.mean(old))
     if min(len(new), len(old)) < 2:
         return Difference(mean, -np.inf, np.inf)
-    with warnings.catch_warnings(action="ignore", category=RuntimeWarning):
-        # SciPy warns of a group of equal values; it adds no noise, and the interval is right.
-        test = stats.ttest_ind(new, old, equal_var=False)
-        interval = test.confidence_interval(0.95)
-    return Difference(mean, float(interval.low), float(interval.high))
+    return welch_of_moments(mean, (np.std(new, ddof=1), np.std(old, ddof=1)), (len(new), len(old)))
+
+
+def welch_of_moments(
+    mean: float, deviations: tuple[float, float], runs: tuple[int, int]
+) -> Difference:
+    """As `welch`, from the difference of the means and each group's standard deviation and size."""
+    sizes = np.array(runs)
+    return _satterthwaite(mean, np.square(deviations) / sizes, sizes - 1)
+
+
+def _satterthwaite(mean: float, variances: np.ndarray, freedom: np.ndarray) -> Difference:
+    """The interval of a difference whose noise has several independent parts."""
+    variance = variances.sum()
+    if variance == 0:
+        return Difference(mean, mean, mean)
+    return _interval(mean, variance, variance**2 / (variances**2 / freedom).sum())
 
 
 def auc_difference(new: Sequence[Placements], old: Sequence[Placements]) -> Difference:
@@ -175,13 +186,9 @@ def auc_difference(new: Sequence[Placements], old: Sequence[Placements]) -> Diff
     if sizes.min() < 2:
         return Difference(mean, -np.inf, np.inf)
     spread = [np.var([run.positive.mean() for run in runs], ddof=1) for runs in (new, old)]
-    seeds = np.array(spread) / sizes
     groups = min(len(part) for part in new[0])
-    parts, freedom = np.array([*seeds, rows_variance]), np.array([*(sizes - 1), groups - 1])
-    variance = parts.sum()
-    if variance == 0:
-        return Difference(mean, mean, mean)
-    return _interval(mean, variance, variance**2 / (parts**2 / freedom).sum())
+    variances = np.array([*(spread / sizes), rows_variance])
+    return _satterthwaite(mean, variances, np.array([*(sizes - 1), groups - 1]))
 
 
 def _mean(runs: Sequence[Placements]) -> Placements:

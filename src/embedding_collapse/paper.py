@@ -7,12 +7,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from importlib.resources import files
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from .comparisons import (
     NOTABLE,
     OUTCOMES,
     SAME_ORDER,
+    Cells,
     Compare,
     Comparison,
     abundance,
@@ -28,13 +30,16 @@ from .comparisons import (
     with_own_field,
     with_partner,
 )
-from .models import PAPER
-from .records import Record, auc_change, by_cell
+from .metrics import welch_of_moments
+from .models import MODELS, PAPER
+from .records import Record, auc_change, by_cell, summary, table, told
+
+RUNS = 3  # behind every number of the paper's table
 
 
 def published() -> pd.DataFrame:
     """The paper's table: dataset, model, design, scale, test_auc and its standard deviation over
-    3 runs (std; NaN where the paper prints none)."""
+    `RUNS` runs (std; NaN where the paper prints none)."""
     text = files(__package__).joinpath("paper_table.csv")
     with text.open(encoding="utf-8") as file:
         return pd.read_csv(file, comment="#")
@@ -201,6 +206,81 @@ CLAIMS = [
         "variants-of-multi-embedding", between("dcnv2-linear", "dcnv2", "me", auc_change, "lower"),
     ),
 ]  # fmt: skip
+
+
+# --- side by side ---------------------------------------------------------------------------------
+
+
+COLUMNS = [
+    *("SE, paper", "SE, ours", "SE, ours - paper", "ME, paper", "ME, ours", "ME, ours - paper"),
+    *("ME - SE, paper", "ME - SE, ours"),
+    *("parameters, SE", "parameters, ME", "seconds, SE", "seconds, ME"),
+]
+
+
+def beside(records: Iterable[Record], dataset: str) -> pd.DataFrame:
+    """The results on one dataset, the paper's and ours: one row per model and scale.
+
+    For SE and ME the test AUC (mean and standard deviation over seeds) as the paper has it, as we
+    have it, and ours minus the paper's; ME minus SE with its 95% interval and whether that is
+    outside the noise (the paper's between seeds, ours also from the choice of test rows); and
+    parameters and seconds of training of ours. Columns of whoever has no numbers are left out.
+    """
+    theirs = published()
+    theirs = theirs[theirs["dataset"] == dataset].set_index(["model", "design", "scale"])
+    ours = {cell[1:]: group for cell, group in by_cell(records).items() if cell.dataset == dataset}
+    rows = {}
+    for model in PAPER:
+        scales = {key[2] for key in (*theirs.index, *ours) if key[0] == model}
+        for scale in sorted(scales):
+            rows[MODELS[model].name, f"{scale}x"] = _row(model, scale, theirs, ours)
+    found = pd.DataFrame.from_dict(rows, orient="index")
+    return found.loc[:, (found != "").any()]
+
+
+def _row(model: str, scale: int, theirs: pd.DataFrame, ours: Cells) -> dict[str, str]:
+    row = dict.fromkeys(COLUMNS, "")
+    se, me = ((model, design, scale) for design in ("se", "me"))
+    for name, key in (("SE", se), ("ME", me)):
+        if key in theirs.index:
+            published_auc, deviation = theirs.loc[key, ["test_auc", "std"]]
+            row[f"{name}, paper"] = _spread(published_auc, deviation)
+        if key in ours:
+            runs = table(ours[key])
+            auc, deviation = runs["test_auc"].mean(), runs["test_auc"].std()
+            row[f"{name}, ours"] = _spread(auc, deviation)
+            row[f"parameters, {name}"] = f"{runs['parameters'].iloc[0]:,}"
+            row[f"seconds, {name}"] = f"{runs['seconds'].median():.0f}"
+            if key in theirs.index:
+                row[f"{name}, ours - paper"] = f"{auc - published_auc:+.5f}"
+    if se in theirs.index and me in theirs.index:
+        aucs, deviations = theirs.loc[[me, se], "test_auc"], theirs.loc[[me, se], "std"]
+        change = aucs.iloc[0] - aucs.iloc[1]
+        row["ME - SE, paper"] = told(welch_of_moments(change, tuple(deviations), (RUNS, RUNS)))
+    if se in ours and me in ours:
+        row["ME - SE, ours"] = told(auc_change(ours[me], ours[se]))
+    return row
+
+
+def _spread(mean: float, deviation: float) -> str:
+    return f"{mean:.5f}" + ("" if np.isnan(deviation) else f" ± {deviation:.5f}")
+
+
+def variants(records: Iterable[Record], names: Sequence[str], of: str = "dcnv2") -> pd.DataFrame:
+    """One row per scaled-up cell of the named models, beside the model that they vary: test AUC,
+    IA/K, parameters, and AUC minus that model's in the same cell."""
+    cells = by_cell(records)
+    kept = {cell: group for cell, group in cells.items() if cell.model in names and cell.scale > 1}
+    if not kept:
+        return pd.DataFrame()
+    found = summary(record for group in kept.values() for record in group)
+    found = found[["test AUC", "mean IA/K", "parameters"]]
+    others = [cells.get(cell._replace(model=of)) for cell in kept]
+    found[f"AUC - {MODELS[of].name}"] = [
+        told(auc_change(group, other)) if other else ""
+        for group, other in zip(kept.values(), others, strict=True)
+    ]
+    return found
 
 
 # --- in words -------------------------------------------------------------------------------------

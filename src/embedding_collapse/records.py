@@ -15,6 +15,7 @@ from torch import Tensor
 from .files import write_json
 from .metrics import Difference, Placements, auc_difference
 from .models import MODELS
+from .parameters import ParameterError
 from .spectrum import normalised_abundance
 
 IN_WORDS = {"higher": "higher", "lower": "lower", "not told apart": "inside the noise"}
@@ -123,6 +124,25 @@ def load_all(*folders: Path) -> list[Record]:
     return found
 
 
+def folder_of(name: str) -> Path:
+    """A folder of records: from here, or from the repository that this package runs from.
+
+    Raises:
+        ParameterError: it is in neither.
+    """
+    places = [Path(name).expanduser(), Path(__file__).parents[2] / name]
+    for place in places:
+        if place.is_dir():
+            return place
+    raise ParameterError(f"there is no folder {name!r}, neither here nor in the repository")
+
+
+def in_common(records: Iterable[Record]) -> dict[str, Any]:
+    """The parameters that all the runs share."""
+    first, *others = [record.spec for record in records]
+    return {k: v for k, v in first.items() if all(spec.get(k) == v for spec in others)}
+
+
 def find(folder: Path, key: str) -> Record | None:
     """The record of that key, or None.
 
@@ -224,7 +244,7 @@ def summary(records: Iterable[Record]) -> pd.DataFrame:
             )
         }
         se = groups.get(cell._replace(design="se"))
-        row["ME - SE"] = _against(group, se) if cell.design == "me" and se else ""
+        row["ME - SE"] = told(auc_change(group, se)) if cell.design == "me" and se else ""
         rows[cell.dataset, cell.model, cell.label] = row | {
             "seeds": len(runs),
             "parameters": f"{runs['parameters'].iloc[0]:,}",
@@ -248,10 +268,10 @@ def auc_change(new: Iterable[Record], old: Iterable[Record]) -> Difference:
     return auc_difference([r.score_summary for r in new], [r.score_summary for r in old])
 
 
-def _against(new: list[Record], old: list[Record]) -> str:
-    change = auc_change(new, old)
-    if min(len(new), len(old)) < 2:
-        return f"{change.mean:+.4f} (one seed: the noise is not known)"
+def told(change: Difference) -> str:
+    """A difference with its interval, and whether it is outside the noise."""
+    if not np.isfinite(change.high - change.low):
+        return f"{change.mean:+.4f} (noise not known)"
     return f"{change.mean:+.4f} [{change.low:+.4f}, {change.high:+.4f}] {IN_WORDS[change.verdict]}"
 
 

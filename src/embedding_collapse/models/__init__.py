@@ -21,9 +21,10 @@ from .xdeepfm import XDeepFM, XDeepFMHead
 
 
 class Model(NamedTuple):
-    """A line about the model, and its parts.
+    """A model's name in figures, a line about it, and its parts.
 
     Attributes:
+        name: as its authors write it.
         about: one line.
         interaction: makes the interaction of a size.
         head: makes the head of a size.
@@ -31,6 +32,7 @@ class Model(NamedTuple):
         embedding_size: the paper's K at scale 1.
     """
 
+    name: str
     about: str
     interaction: Callable[[Size], nn.Module]
     head: Callable[[Size], nn.Module] = Head
@@ -39,46 +41,73 @@ class Model(NamedTuple):
 
 
 MODELS = {
-    "dnn": Model("an MLP on the embeddings side by side; interaction is implicit", DNN),
-    "ipnn": Model("inner products of fields; raw embeddings too, but in SE alone (official)", IPNN),
-    "nfwfm": Model("weighted products of fields summed to K numbers", NFwFM, embedding_size=50),
-    "xdeepfm": Model("a compressed interaction network beside an MLP", XDeepFM, XDeepFMHead),
-    "dcnv2": Model("four cross layers before the MLP; interaction is explicit", DCNv2),
-    "finalmlp": Model("two MLPs whose outputs meet in a bilinear form", FinalMLP, Fusion),
+    "dnn": Model("DNN", "an MLP on the embeddings side by side; interaction is implicit", DNN),
+    "ipnn": Model(
+        "IPNN", "inner products of fields; raw embeddings too, but in SE alone (official)", IPNN
+    ),
+    "nfwfm": Model(
+        "NFwFM", "weighted products of fields summed to K numbers", NFwFM, embedding_size=50
+    ),
+    "xdeepfm": Model(
+        "xDeepFM", "a compressed interaction network beside an MLP", XDeepFM, XDeepFMHead
+    ),
+    "dcnv2": Model("DCNv2", "four cross layers before the MLP; interaction is explicit", DCNv2),
+    "finalmlp": Model(
+        "FinalMLP", "two MLPs whose outputs meet in a bilinear form", FinalMLP, Fusion
+    ),
     # like for like, and the variants of ME
-    "ipnn-raw": Model("IPNN with raw embeddings in SE and ME alike", partial(IPNN, raw=True)),
-    "dcnv2-shared": Model("all sets share one interaction", partial(Shared, DCNv2)),
+    "ipnn-raw": Model(
+        "IPNN, raw", "IPNN with raw embeddings in SE and ME alike", partial(IPNN, raw=True)
+    ),
+    "dcnv2-shared": Model(
+        "DCNv2, shared interaction", "all sets share one interaction", partial(Shared, DCNv2)
+    ),
     "dcnv2-linear": Model(
-        "no non-linearity in the interaction", partial(DCNv2, projection=LinearProjection)
+        "DCNv2, linear",
+        "no non-linearity in the interaction",
+        partial(DCNv2, projection=LinearProjection),
     ),
     "dnn-linear": Model(
-        "no non-linearity in the interaction", partial(DNN, projection=LinearProjection)
+        "DNN, linear",
+        "no non-linearity in the interaction",
+        partial(DNN, projection=LinearProjection),
     ),
     "dcnv2-aligned": Model(
-        "the sets' weights are held to equal norms", DCNv2, penalty=partial(norm_variance, weight=1)
+        "DCNv2, aligned norms",
+        "the sets' weights are held to equal norms",
+        DCNv2,
+        penalty=partial(norm_variance, weight=1),
     ),
     # interaction suppressed
     "dcnv2-regularized": Model(
+        "DCNv2, regularised",
         "blocks of W held to multiples of orthogonal matrices; the factors are learned",
         partial(DCNv2, learn_scale=True),
         penalty=partial(orthogonality, weight=1e-5),
     ),
     "dcnv2-regularized-fixed": Model(
+        "DCNv2, regularised, fixed scale",
         "blocks of W held to orthogonal matrices",
         DCNv2,
         penalty=partial(orthogonality, weight=1e-4),
     ),
     # other ways out of collapse
     "dcnv2-flat": Model(
-        "the tables' spectra held flat", DCNv2, penalty=partial(spectral_spread, weight=1e-3)
+        "DCNv2, flat spectra",
+        "the tables' spectra held flat",
+        DCNv2,
+        penalty=partial(spectral_spread, weight=1e-3),
     ),
     "dcnv2-distinct": Model(
+        "DCNv2, distinct sets",
         "the sets' tables held to large principal angles",
         DCNv2,
         penalty=partial(set_overlap, weight=1e-3),
     ),
     "dcnv2-sfg": Model(
-        "a field-wise non-linear encoder before the interaction", partial(DCNv2, encode=True)
+        "DCNv2 with SFG",
+        "a field-wise non-linear encoder before the interaction",
+        partial(DCNv2, encode=True),
     ),
 }
 PAPER = ["dnn", "ipnn", "nfwfm", "xdeepfm", "dcnv2", "finalmlp"]  # the rows of its table
