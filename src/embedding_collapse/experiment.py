@@ -9,6 +9,7 @@ import shutil
 import statistics
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -218,7 +219,7 @@ def _train(
     checkpoints: Path | None = None,
     weights: bool = False,
 ) -> Record:
-    model = build_model(spec, dataset)
+    model = build_model(spec, dataset.cardinalities)
     fitted = fit(
         model,
         dataset,
@@ -289,23 +290,23 @@ def _measure(spec: Spec, model: Recommender, cardinalities: list[int]) -> dict[s
     return found
 
 
-def build_model(spec: Spec, dataset: Dataset) -> Recommender:
-    """The spec's model, freshly initialised for the dataset's fields."""
+def build_model(spec: Spec, cardinalities: Sequence[int]) -> Recommender:
+    """The spec's model, freshly initialised for fields with that many features."""
     size = Size(
-        fields=len(dataset.fields),
+        fields=len(cardinalities),
         sets=spec.sets,
         width=spec.width,
         hidden=spec.hidden,
         dropout=spec.dropout,
         cross_layers=spec.cross_layers,
     )
-    return build(spec.model, dataset.cardinalities, size, spec.seed)
+    return build(spec.model, cardinalities, size, spec.seed)
 
 
-def parameter_counts(spec: Spec, dataset: Dataset) -> dict[str, int]:
+def parameter_counts(spec: Spec, cardinalities: Sequence[int]) -> dict[str, int]:
     """How many parameters embedding, interaction and head would hold; takes no memory."""
     with torch.device("meta"):
-        return build_model(spec, dataset).parameter_counts()
+        return build_model(spec, cardinalities).parameter_counts()
 
 
 def _rounded(values: Tensor, digits: int = 6) -> list:
