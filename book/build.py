@@ -2,7 +2,8 @@
 
     python book/build.py            run every chapter as it stands, render the result
     python book/build.py --stored   render the outputs that the notebooks hold
-    python book/build.py --refresh  run every chapter, keep records and outputs in the repository
+    python book/build.py --refresh  run every chapter, keep records and outputs in the repository;
+                                    with names (--refresh 07_results) those chapters alone
 
 The source notebooks change only under `--refresh`; the other two work on a copy in `_build/`.
 """
@@ -122,20 +123,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Build the book (see this file's first lines).")
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument("--stored", action="store_true", help="render the stored outputs, run none")
-    mode.add_argument("--refresh", action="store_true", help="run and store outputs and records")
+    mode.add_argument("--refresh", nargs="*", metavar="CHAPTER",
+                      help="run and store outputs and records")  # fmt: skip
     arguments = parser.parse_args()
+    refreshing = arguments.refresh is not None
+    if unknown := set(arguments.refresh or []) - {chapter.stem for chapter in notebooks()}:
+        parser.error(f"no chapter is called {', '.join(sorted(unknown))}")
 
     shutil.rmtree(STAGING, ignore_errors=True)
     STAGING.mkdir(parents=True)
     for chapter in notebooks():
-        if arguments.refresh:
-            refresh(chapter)
+        if refreshing:
+            if not arguments.refresh or chapter.stem in arguments.refresh:
+                refresh(chapter)
         elif arguments.stored:
             (STAGING / chapter).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / chapter, STAGING / chapter)
         else:
             execute(chapter, STAGING / chapter)
-    if not arguments.refresh:
+    if not refreshing:
         render()
 
 

@@ -27,6 +27,8 @@ def _make_record(
     auc: float = 0.7,
     log_loss: float = 0.5,
     abundance: float | Sequence[float] = 0.5,
+    model: str = "dcnv2",
+    dataset: str = "synthetic-mini",
     **changes: Any,
 ) -> Record:
     """A whole record from what a test is about.
@@ -35,9 +37,12 @@ def _make_record(
         design, scale, seed: of the spec.
         auc, log_loss: on the test split.
         abundance: IA / K, of every field or one number per field; each set alike.
+        model, dataset: of the spec.
         changes: attributes of the record to set to something else.
     """
-    spec = Spec(design=design, scale=scale, seed=seed, embedding_size=4)
+    spec = Spec(
+        dataset=dataset, model=model, design=design, scale=scale, seed=seed, embedding_size=4
+    )
     shares = [abundance] * len(FIELDS) if isinstance(abundance, float) else abundance
     spectra = [[_spectrum(share, spec.width, m) for m in range(spec.sets)] for share in shares]
     record = Record(

@@ -303,9 +303,7 @@ def test_parameter_counts_add_up():
 
 
 def test_an_unknown_model_lists_the_known_ones():
-    with pytest.raises(
-        ValueError, match=r"model 'foo' is unknown; known: dnn, ipnn, nfwfm"
-    ):
+    with pytest.raises(ValueError, match=r"model 'foo' is unknown; known: dnn, ipnn, nfwfm"):
         build("foo", [3], Size(1, 1, 2))
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from scipy.stats import rankdata
 
 from .metrics import Difference, welch
+from .models import MODELS
 from .records import Record, design_label
 
 NOTABLE = 0.001  # in AUC: a smaller gain counts as none, as is usual for click models
@@ -98,16 +99,22 @@ def _compare(
     """The pairs of cells, new and old."""
     for new, old in pairs:
         change = measure(cells[new], cells[old]) if _enough(cells, new, old) else None
-        yield Comparison(f"{_name(new)} against {_name(old)}", change, expected)
+        yield Comparison(_both(new, old), change, expected)
 
 
 def _enough(cells: Cells, *keys: Key) -> bool:
     return all(len(cells.get(key, [])) > 1 for key in keys)
 
 
+def _both(new: Key, old: Key) -> str:
+    """The two sides; a model's name once where it is the same."""
+    other = design_label(*old[1:]) if new[0] == old[0] else _name(old)
+    return f"{_name(new)} against {other}"
+
+
 def _name(key: Key) -> str:
     model, design, scale = key
-    return f"{model} {design_label(design, scale)}"
+    return f"{MODELS[model].name} {design_label(design, scale)}"
 
 
 def scaled(
@@ -156,7 +163,9 @@ def of_runs(
 
 
 def _correlation(one: np.ndarray, other: np.ndarray) -> float:
-    """Spearman's, of two vectors."""
+    """Spearman's, of two vectors; 0 where one has no order, all its entries being equal."""
+    if np.ptp(one) == 0 or np.ptp(other) == 0:
+        return 0.0
     return float(np.corrcoef(rankdata(one), rankdata(other))[0, 1])
 
 

@@ -393,6 +393,7 @@ def sub_embeddings(records: Iterable[Record]) -> go.Figure:
         names = [f"{record.dataset['fields'][i]} ({own[i]:.2f})" for i in order]
         figure.add_heatmap(
             z=values.round(4), x=names, y=names, zmin=0, zmax=1, visible=not owner,
+            colorscale="Viridis",
             colorbar={"title": "IA / K"},
             hovertemplate="of %{y}<br>for %{x}<br>IA/K %{z:.3f}<extra></extra>",
         )  # fmt: skip

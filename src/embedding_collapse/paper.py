@@ -272,7 +272,7 @@ def variants(records: Iterable[Record], names: Sequence[str], of: str = "dcnv2")
     cells = by_cell(records)
     kept = {cell: group for cell, group in cells.items() if cell.model in names and cell.scale > 1}
     if not kept:
-        return pd.DataFrame()
+        return pd.DataFrame(index=["no runs"])
     found = summary(record for group in kept.values() for record in group)
     found = found[["test AUC", "mean IA/K", "parameters"]]
     others = [cells.get(cell._replace(model=of)) for cell in kept]
@@ -319,10 +319,13 @@ def _numbered(findings: Sequence[Finding]) -> Iterator[tuple[int, Finding]]:
 
 
 def _numbers(finding: Finding) -> str:
-    told = [
-        f"{what} {change.mean:+.4f} [{change.low:+.4f}, {change.high:+.4f}] {comparison.outcome}"
-        for comparison in finding.comparisons
-        for what, change in [comparison[:2]]
-        if change
-    ]
-    return f". {'; '.join(told)}." if told else "."
+    parts = []
+    for outcome in OUTCOMES:
+        told = [
+            f"{what} {change.mean:+.4f} [{change.low:+.4f}, {change.high:+.4f}]"
+            for what, change, _ in (c for c in finding.comparisons if c.outcome == outcome)
+            if change
+        ]
+        if told:
+            parts.append(f" *{outcome.capitalize()}:* {', '.join(told)}.")
+    return "." + "".join(parts)
