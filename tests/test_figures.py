@@ -184,6 +184,100 @@ def test_training_curves_are_the_losses_along_the_way_and_the_auc_after_each_epo
     assert [auc.showlegend for auc in aucs] == [False, False]
 
 
+# --- models side by side --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def cells(make_record: Callable[..., Record]) -> list[Record]:
+    """Three seeds of two models on two datasets, SE and ME at 1x, 4x and 10x."""
+    return [
+        make_record(design, scale, seed, model=model, dataset=dataset,
+                    auc=0.7 + scale / 100 + seed / 1000 + (design == "me") / 10,
+                    abundance=0.6 - scale / 50 + seed / 1000)
+        for dataset in ("flights", "synthetic-mini") for model in ("dnn", "dcnv2")
+        for design, scale in (("se", 1), ("se", 4), ("se", 10), ("me", 4), ("me", 10))
+        for seed in range(3)
+    ]  # fmt: skip
+
+
+def test_points_hold_the_mean_over_seeds_and_the_reach_of_its_interval(cells):
+    found = figures.points(cells, figures.AUC).set_index(["dataset", "model", "line", "scale"])
+    point = found.loc["flights", "dnn", "ME", 4]
+    assert point["mean"] == pytest.approx(0.841)
+    assert point["reach"] == pytest.approx(4.302653 * 0.001 / 3**0.5)  # t of two degrees, 97.5%
+    assert point["runs"] == 3
+    for line in ("SE", "ME"):  # both begin at the base model
+        assert found.loc["flights", "dnn", line, 1]["mean"] == pytest.approx(0.711)
+    assert len(found) == 2 * 2 * 2 * 3
+
+
+def test_points_of_one_seed_have_no_interval(cells):
+    found = figures.points([cells[0]], figures.AUC)
+    assert found["reach"].isna().all() and found["mean"].notna().all()
+
+
+def test_points_leave_out_what_a_run_does_not_have(cells):
+    found = figures.points(cells, figures.DIVERSITY)
+    assert set(found["scale"]) == {4, 10}  # one set is not diverse
+
+
+def test_the_papers_points_are_its_table_with_the_interval_of_three_runs():
+    found = figures.published_points().set_index(["dataset", "model", "line", "scale"])
+    point = found.loc["criteo, the paper", "dcnv2", "SE", 10]
+    assert point["mean"] == 0.81357
+    assert point["reach"] == pytest.approx(4.302653 * 0.00004 / 3**0.5)
+    assert len(found) == 2 * 6 * 2 * 5  # the base model begins both lines
+
+
+def test_against_scale_has_a_panel_per_model_and_shows_one_dataset_at_a_time(cells):
+    table = figures.points(cells, figures.AUC)
+    figure = figures.against_scale(table, figures.AUC, "AUC", ["dnn", "dcnv2"])
+    assert [note.text for note in figure.layout.annotations] == ["DNN", "DCNv2"]
+    (menu,) = figure.layout.updatemenus
+    assert [button.label for button in menu.buttons] == ["flights", "synthetic-mini"]
+    visible = np.array([button.args[0]["visible"] for button in menu.buttons])
+    assert (visible.sum(0) == 1).all() and (visible.sum(1) == 2 * 2 * 2).all()
+    assert [trace.visible for trace in figure.data] == visible[0].tolist()
+    for shown in visible:  # whichever is chosen, each line is in the legend once
+        entries = [t.name for t, on in zip(figure.data, shown, strict=True) if on and t.showlegend]
+        assert entries == ["SE", "ME"]
+
+
+def test_against_scale_draws_means_and_their_bands(cells):
+    table = figures.points(cells, figures.COLLAPSE)
+    figure = figures.against_scale(table, figures.COLLAPSE, "IA / K", ["dcnv2"])
+    line = next(t for t in figure.data if t.name == "SE" and t.showlegend)
+    assert list(line.x) == [1, 4, 10]
+    assert list(line.y) == pytest.approx([0.581, 0.521, 0.401], abs=1e-4)
+    band = next(t for t in figure.data if t.name == "SE" and t.fill == "toself")
+    assert list(band.x) == [1, 4, 10, 10, 4, 1]
+    reach = line.customdata[0][0]
+    assert band.y[0] == pytest.approx(0.581 - reach, abs=1e-4)
+    assert band.y[-1] == pytest.approx(0.581 + reach, abs=1e-4)
+    assert {t.line.color for t in figure.data if t.line.color} == {
+        figures.COLOURS["SE"], figures.COLOURS["ME"]
+    }  # fmt: skip
+
+
+def test_overfitting_is_the_mean_over_seeds_by_epoch(cells):
+    figure = figures.overfitting(cells, ["dcnv2", "dnn"])
+    shown = [t for t in figure.data if t.visible]
+    assert len(shown) == 2 * 2 * 3  # models, loss and AUC, sizes of SE
+    (loss, auc) = (t for t in shown if t.name == "SE 4x" and t.xaxis in ("x", "x3"))
+    assert list(loss.y) == pytest.approx([0.6, 0.5])
+    assert list(auc.y) == pytest.approx([0.69, 0.79])  # of seeds 0, 1 and 2
+    assert [t.name for t in shown if t.showlegend] == ["base", "SE 4x", "SE 10x"]
+
+
+def test_sub_embeddings_are_sorted_by_the_fields_own_abundance(make_record):
+    pairs = [[[0.4, 0.8, 1.2], [1.6, 2.0, 2.4], [2.8, 3.2, 3.6]]]
+    record = make_record(abundance=[0.9, 0.3, 0.5], projected_abundance=pairs)
+    other = make_record(model="dnn", projected_abundance=None)
+    (heat,) = figures.sub_embeddings([record, other]).data
+    assert list(heat.x) == list(heat.y) == ["device (0.30)", "site (0.50)", "user (0.90)"]
+    assert np.array(heat.z).tolist() == [[0.5, 0.6, 0.4], [0.8, 0.9, 0.7], [0.2, 0.3, 0.1]]
+
+
 # --- colours --------------------------------------------------------------------------------------
 
 
