@@ -121,6 +121,23 @@ def test_a_command_line_that_cannot_be_read_is_answered_with_its_usage(capsys, c
     assert message in said
 
 
+@pytest.mark.parametrize("command", ["run", "sweep"])
+def test_an_output_without_a_name_is_refused_before_anything_is_trained(
+    monkeypatch, capsys, command
+):
+    never_trained(monkeypatch)
+    assert main([command, *TINY, "--model=dnn", "--output="]) == 1
+    assert capsys.readouterr().err.startswith("error: output is ''")
+
+
+def test_a_run_that_diverges_is_told_in_one_line(tmp_path, capsys):
+    command = ["run", *TINY, "--model=dnn", "--learning-rate=1e38", f"--output={tmp_path}"]
+    assert main(command) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("error: the training loss is not finite at step ")
+    assert said.count("\n") == 1
+
+
 def test_who_interrupts_is_told_that_nothing_is_lost(tmp_path, monkeypatch, capsys):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
@@ -213,6 +230,29 @@ def test_a_sweep_with_a_failure_tells_of_it_after_the_table_and_exits_with_1(
     assert said.err == "failed: flights, dnn base, seed 1: RuntimeError: no luck\n"
     assert said.out.splitlines()[-1] == (f"3 runs: 0 were there, 2 trained; records in {tmp_path}/")
     assert len(records.load_all(tmp_path)) == 2
+
+
+def test_a_sweeps_table_has_a_row_per_model_and_size(tmp_path, capsys):
+    command = ["sweep", *TINY, "--models=dnn,ipnn", "--scales=1,2", "--designs=me", "--seeds=0"]
+    assert main([*command, f"--output={tmp_path}"]) == 0
+    table = capsys.readouterr().out
+    found = records.load_all(tmp_path)
+    assert len(found) == 4
+    for record in found:
+        assert f"{record.test['auc']:.4f}" in table
+        assert record.spec["model"] in table
+    assert "±" not in table  # one seed each: no two runs are of one model and size
+
+
+def test_a_quiet_sweep_tells_of_a_failure_once(tmp_path, monkeypatch, capsys):
+    def fail(*_, **__):
+        raise RuntimeError("no luck")
+
+    monkeypatch.setattr(experiment, "fit", fail)
+    command = ["sweep", *TINY, "--models=dnn", "--scales=1", "--seeds=0", f"--output={tmp_path}"]
+    assert main(command) == 1
+    said = capsys.readouterr()
+    assert (said.out + said.err).count("no luck") == 1
 
 
 @pytest.mark.parametrize("preset", [[], ["--preset=paper"]])

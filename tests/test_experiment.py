@@ -54,6 +54,13 @@ def test_the_embedding_size_is_the_papers_unless_given():
     assert Spec(model="nfwfm").key == Spec(model="nfwfm", embedding_size=50).key
 
 
+def test_equal_specs_have_equal_keys():
+    """Also where one of them comes from the command line, which makes a number of every 0."""
+    whole, number = Spec(dropout=0, weight_decay=0), Spec(dropout=0.0, weight_decay=0.0)
+    assert whole == number
+    assert whole.key == number.key
+
+
 def test_a_key_leaves_out_what_is_none():
     @dataclasses.dataclass(frozen=True)
     class Later(Spec):

@@ -230,6 +230,15 @@ def test_reversed_scores_differ_by_twice_the_distance_from_one_half():
     assert found.verdict == "higher"
 
 
+def test_a_single_row_of_a_class_tells_nothing_apart():
+    """Its noise is not known; the difference is."""
+    labels = torch.tensor([1, 0, 0, 0])
+    new, old = torch.tensor([5.0, 1, 2, 6]), torch.tensor([0.0, 1, 2, 3])
+    found = delong(new, old, labels)
+    assert found == pytest.approx((2 / 3, -math.inf, math.inf))
+    assert found.verdict == "not told apart"
+
+
 def test_delongs_interval_holds_the_true_difference_95_times_in_100():
     """400 test sets of 200 rows; the standard error of the share is 1.1%."""
     draws = 400
@@ -259,6 +268,13 @@ def test_fewer_rows_than_groups_are_kept_one_by_one():
 def test_groups_are_means_of_equal_parts_in_their_order():
     rows = Placements(np.arange(6.0), np.array([0.0, 1, 5, 5]))
     assert [part.tolist() for part in grouped(rows, 2)] == [[1, 4], [0.5, 5]]
+
+
+@pytest.mark.parametrize("rows", [503, 4 * 999])
+def test_a_summarys_mean_is_the_auc_where_rows_do_not_part_evenly_too(rows):
+    scores, _, labels = two_models(rows)
+    for part in grouped(placements(scores, labels)):
+        assert part.mean() == pytest.approx(auc(scores, labels), abs=1e-12)
 
 
 def test_a_summary_is_of_bounded_size_and_keeps_auc_and_its_variance():

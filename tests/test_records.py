@@ -1,8 +1,10 @@
 import json
+import warnings
 from dataclasses import asdict
 
 import pytest
 
+from embedding_collapse import records
 from embedding_collapse.records import (
     by_label,
     find,
@@ -115,6 +117,24 @@ def test_a_damaged_record_that_is_looked_for_is_set_aside_whole_and_makes_room(
     assert load_all(tmp_path) == []  # it is no record, so it is not warned of any more
     save(record, tmp_path)
     assert find(tmp_path, record.key) == record
+
+
+def test_a_damaged_record_may_be_set_aside_by_another_process_meanwhile(
+    tmp_path, make_record, monkeypatch
+):
+    path = path_of(tmp_path, make_record().key)
+    path.write_text("{")
+
+    def load_slowly(path):
+        try:
+            return load(path)
+        finally:
+            path.rename(path.with_name(f"{path.name}.damaged"))  # another got there first
+
+    monkeypatch.setattr(records, "load", load_slowly)
+    with warnings.catch_warnings(action="ignore"):
+        assert find(tmp_path, make_record().key) is None
+    assert path.with_name(f"{path.name}.damaged").read_text() == "{"
 
 
 def test_records_of_several_folders_are_loaded_folder_by_folder(tmp_path, make_record):

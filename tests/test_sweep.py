@@ -87,6 +87,8 @@ def test_an_empty_list_is_refused_by_name(name):
         ({"datasets": ["foo"]}, "dataset 'foo' is unknown"),
         ({"scales": [0]}, "scale is 0"),
         ({"embedding_size": -1}, "embedding_size is -"),
+        ({"embedding_size": "4"}, "embedding_size is '4'"),
+        ({"designs": ["foo"], "scales": [1]}, "design 'foo' is unknown"),
     ],
 )
 def test_a_grid_with_a_value_that_cannot_be_is_refused_whole(changed, message):
