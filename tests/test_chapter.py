@@ -9,7 +9,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from embedding_collapse import paper, records
+from embedding_collapse import outcome, records
 
 CHAPTER = Path(__file__).parent.parent / "notebooks" / "05_multi_embedding.ipynb"
 
@@ -54,11 +54,13 @@ def test_the_page_shows_what_the_records_hold(flights):
     folder, notebook = flights
     kept = records.load_all(folder / "kept")
     assert sorted(r.label for r in kept) == ["ME 2x"] * 2 + ["SE 2x"] * 2 + ["base"] * 2
-    assert shown(notebook, "paper.outcome") == paper.outcome(kept)
+    assert shown(notebook, "outcome.outcome") == outcome.outcome(kept)
     page = shown(notebook, "print(records.summary")
     for auc in records.summary(kept)["test AUC"]:
         assert auc in page
-    assert shown(notebook, "paper.collapse_verdicts").splitlines() == paper.collapse_verdicts(kept)
+    assert shown(notebook, "outcome.collapse_verdicts").splitlines() == outcome.collapse_verdicts(
+        kept
+    )
 
 
 def test_every_figure_is_drawn_for_jupyter_and_for_the_page(flights):
@@ -92,7 +94,7 @@ def test_a_second_run_into_the_same_folder_trains_nothing(flights):
     [
         ("scale", "abc", "ParameterError: scale is 'abc'; whole numbers from 2 up are accepted"),
         ("scale", "0", "ParameterError: scale is 0; whole numbers from 2 up are accepted"),
-        ("model", "foo", "ParameterError: model 'foo' is unknown; known: dnn, dcnv2"),
+        ("model", "foo", "ParameterError: model 'foo' is unknown; known: dnn, ipnn, nfwfm, "),
         ("dataset", "foo", "ParameterError: dataset 'foo' is unknown; known: synthetic, "),
         ("device", "abacus", "ParameterError: device 'abacus' cannot be used here"),
     ],

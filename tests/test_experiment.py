@@ -2,7 +2,10 @@
 
 import dataclasses
 import json
+import subprocess
+import sys
 
+import filelock
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -40,6 +43,32 @@ def test_a_key_follows_from_the_parameters_alone():
     assert Spec().key == Spec().key != Spec(seed=1).key
     # Stored records are found by their keys, so a key must never change unnoticed.
     assert Spec(dataset="flights", scale=10, design="me").key == "04f7c2c9d9cb"
+
+
+def test_the_embedding_size_is_the_papers_unless_given():
+    assert Spec().embedding_size == Spec(model="finalmlp").embedding_size == 10
+    assert Spec(model="nfwfm").embedding_size == 50
+    assert Spec(model="nfwfm", scale=2).width == 100
+    assert Spec(model="nfwfm", embedding_size=10).embedding_size == 10
+    assert Spec(model="nfwfm") == Spec(model="nfwfm", embedding_size=50)
+    assert Spec(model="nfwfm").key == Spec(model="nfwfm", embedding_size=50).key
+
+
+def test_equal_specs_have_equal_keys():
+    """Also where one of them comes from the command line, which makes a number of every 0."""
+    whole, number = Spec(dropout=0, weight_decay=0), Spec(dropout=0.0, weight_decay=0.0)
+    assert whole == number
+    assert whole.key == number.key
+
+
+def test_a_key_leaves_out_what_is_none():
+    @dataclasses.dataclass(frozen=True)
+    class Later(Spec):
+        added: int | None = None
+
+    assert Later().key == Spec().key  # so records outlive the parameters that are added
+    assert Later(added=1).key != Spec().key
+    assert Spec(rows=None).key != Spec(rows=200_000).key
 
 
 @pytest.mark.parametrize(
@@ -90,6 +119,73 @@ def test_a_stored_record_is_read_not_trained_again(flights, tmp_path, monkeypatc
     assert [path.suffix for path in sorted(tmp_path.iterdir())] == [".json", ".safetensors"]
 
 
+@pytest.mark.parametrize("cut", [0, 100])
+def test_a_damaged_record_is_set_aside_and_the_run_trained_again(flights, tmp_path, cut):
+    spec = Spec(**TINY)
+    whole = run(spec, flights, output=tmp_path, device="cpu", progress=False)
+    path = records.path_of(tmp_path, spec.key)
+    damaged = path.read_bytes()[:cut]
+    path.write_bytes(damaged)
+    with pytest.warns(UserWarning, match=rf"set aside as {spec.key}\.json\.damaged"):
+        again = run(spec, flights, output=tmp_path, device="cpu", progress=False)
+    assert again.test == whole.test
+    assert again.epochs != whole.epochs  # their seconds: it was trained once more
+    assert records.load_all(tmp_path) == [again]
+    assert path.with_name(f"{path.name}.damaged").read_bytes() == damaged
+
+
+def test_without_weights_a_record_is_all_that_is_left(flights, tmp_path):
+    spec = Spec(**TINY)
+    run(spec, flights, output=tmp_path, device="cpu", progress=False, weights=False)
+    assert [path.name for path in tmp_path.iterdir()] == [f"{spec.key}.json"]
+
+
+def shape(values: list) -> list[int]:
+    return list(torch.tensor(values).shape)
+
+
+@pytest.mark.parametrize(("design", "scale", "sets"), [("se", 1, 1), ("se", 2, 1), ("me", 2, 2)])
+def test_a_dcnv2s_record_has_projections_by_set_and_pair_of_fields(
+    flights, tmp_path, design, scale, sets
+):
+    spec = Spec(**TINY, design=design, scale=scale)
+    record = run(spec, flights, output=tmp_path, device="cpu", progress=False)
+    fields = len(flights.fields)
+    assert shape(record.projection_norms) == [sets, fields, fields]
+    assert shape(record.projected_abundance) == [sets, fields, fields]
+    tensors = load_file(tmp_path / f"{spec.key}.safetensors")
+    table, width = tensors["table"][:, -1], spec.width
+    weight = tensors["interaction.weight"][0, -1]  # x -> W x: columns of field i, rows of j
+    for i, j in ((0, 0), (0, 3), (3, 0)):
+        block = weight[j * width : (j + 1) * width, i * width : (i + 1) * width].double()
+        assert record.projection_norms[-1][i][j] == pytest.approx(block.norm().item(), rel=1e-3)
+        field = table.split(flights.cardinalities)[i].double()
+        values = torch.linalg.svdvals(field @ block.T)
+        expected = (values.sum() / values[0]).item()
+        assert record.projected_abundance[-1][i][j] == pytest.approx(expected, rel=1e-3)
+
+
+def test_a_model_that_projects_no_fields_has_no_projections_on_record(flights):
+    for model in ("dnn", "dcnv2-sfg"):  # one has none; one projects what is no embedding any more
+        record = run(Spec(**TINY, model=model), flights, device="cpu", progress=False)
+        assert record.projection_norms is None
+        assert record.projected_abundance is None
+
+
+def test_diversity_is_none_of_a_base_model_and_a_number_per_field_of_se_and_me(flights):
+    found = {
+        spec.label: run(spec, flights, device="cpu", progress=False).diversity
+        for spec in comparison(**TINY, scale=2, seeds=1)
+    }
+    assert found["base"] is None
+    few = [rows <= TINY["embedding_size"] for rows in flights.cardinalities]
+    assert 0 < sum(few) < len(few)
+    for label in ("SE 2x", "ME 2x"):
+        assert shape(found[label]) == [len(flights.fields)]
+        assert [value == pytest.approx(0, abs=1e-12) for value in found[label]] == few
+        assert max(found[label]) <= 1
+
+
 def test_an_interrupted_run_goes_on_from_its_last_epoch(flights, tmp_path, monkeypatch):
     spec = Spec(**TINY)
     whole = run(spec, flights, device="cpu", progress=False)
@@ -109,6 +205,44 @@ def test_an_interrupted_run_goes_on_from_its_last_epoch(flights, tmp_path, monke
     assert resumed.epochs == state["epochs"]  # to the second: none was trained again
     assert resumed.test == whole.test and resumed.spectra == whole.spectra
     assert records.load_all(tmp_path) == [resumed]
+
+
+RUN = """
+import dataclasses, json, pathlib, sys
+from embedding_collapse.data import load
+from embedding_collapse.experiment import Spec, run
+dataset = load("flights", 1500)
+print("ready", flush=True)
+sys.stdin.readline()
+spec = Spec(**json.loads(sys.argv[1]))
+record = run(spec, dataset, output=pathlib.Path(sys.argv[2]), device="cpu", progress=False)
+print(json.dumps(dataclasses.asdict(record)))
+"""
+
+
+def test_two_processes_at_the_same_run_train_once_and_return_the_same_record(flights, tmp_path):
+    spec = Spec(**TINY | {"epochs": 20, "patience": 20})
+    with subprocess.Popen(
+        [sys.executable, "-c", RUN, json.dumps(dataclasses.asdict(spec)), str(tmp_path)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    ) as other:  # fmt: skip
+        assert other.stdout.readline() == "ready\n"
+        other.stdin.write("go\n")
+        other.stdin.flush()
+        ours = run(spec, flights, output=tmp_path, device="cpu", progress=False)
+        theirs = json.loads(other.stdout.read())
+    assert dataclasses.asdict(ours) == theirs  # to the second: only one of them trained
+    assert records.load_all(tmp_path) == [ours]
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".json", ".safetensors"]
+
+
+def test_who_does_not_wait_is_told_at_once_that_another_is_at_it(flights, tmp_path):
+    spec = Spec(**TINY)
+    folder = tmp_path / f"{spec.key}-{flights.fingerprint[:12]}.checkpoint"
+    folder.mkdir()
+    with filelock.FileLock(folder / "lock"), pytest.raises(filelock.Timeout):
+        run(spec, flights, output=tmp_path, device="cpu", progress=False, wait=False)
+    assert run(spec, flights, output=tmp_path, device="cpu", progress=False, wait=False)
 
 
 def test_without_an_output_folder_nothing_is_left_behind(flights, tmp_path, monkeypatch):

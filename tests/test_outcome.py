@@ -1,9 +1,9 @@
-import math
 from collections.abc import Callable
 
 import pytest
 
-from embedding_collapse.paper import Difference, collapse_verdicts, difference, outcome
+from embedding_collapse.metrics import welch
+from embedding_collapse.outcome import collapse_verdicts, outcome
 from embedding_collapse.records import Record
 
 NOISE = (-0.001, 0.0, 0.001)  # of three seeds
@@ -28,58 +28,6 @@ def line(text: str, start: str) -> str:
     """The one sentence of an outcome with this heading."""
     (found,) = [line for line in text.splitlines() if line.startswith(f"- **{start}")]
     return found
-
-
-# --- differences ----------------------------------------------------------------------------------
-
-
-def test_a_difference_has_welchs_interval():
-    found = difference([1.0, 2.0, 3.0], [0.0, 1.0, 2.0])
-    half = 2.776445 * math.sqrt(1 / 3 + 1 / 3)  # t of 4 degrees of freedom at 97.5%
-    assert found == pytest.approx((1, 1 - half, 1 + half), rel=1e-6)
-
-
-def test_groups_of_unequal_variance_are_not_pooled():
-    found = difference([0.0, 10.0, 20.0], [0.0, 0.01, 0.02, 0.0, 0.01, 0.02])
-    half = 4.302653 * 10 / math.sqrt(3)  # t of 2 degrees of freedom: the noisy group's alone
-    assert found.high - found.mean == pytest.approx(half, rel=1e-3)
-
-
-@pytest.mark.parametrize(
-    ("new", "verdict"),
-    [([11, 12, 13], "higher"), ([-11, -12, -13], "lower"), ([1, 2, 3], "not told apart")],
-)
-def test_a_verdict_needs_an_interval_without_zero(new, verdict):
-    found = difference(new, [0, 1, 2])
-    assert found.verdict == verdict
-    assert (found.low <= 0 <= found.high) == (verdict == "not told apart")
-
-
-def test_an_interval_that_ends_at_zero_tells_nothing_apart():
-    assert Difference(1, 0, 2).verdict == "not told apart"
-    assert Difference(-1, -2, 0).verdict == "not told apart"
-
-
-@pytest.mark.parametrize(("new", "old"), [([9], [1, 1.1, 1.2]), ([9, 9.1, 9.2], [1]), ([9], [1])])
-def test_a_single_run_on_either_side_tells_nothing_apart(new, old):
-    found = difference(new, old)
-    assert found.verdict == "not told apart"
-    assert found.mean == pytest.approx(8, abs=0.2)
-
-
-@pytest.mark.parametrize(
-    ("new", "old", "verdict"),
-    [
-        ([0.5, 0.5, 0.5], [0.5, 0.5], "not told apart"),
-        ([0.6, 0.6], [0.5, 0.5], "higher"),
-        ([0.5, 0.5, 0.5], [0.4, 0.5, 0.6], "not told apart"),
-        ([0.5, 0.5, 0.5], [0.7, 0.71, 0.72], "lower"),
-    ],
-)
-def test_runs_without_any_noise_are_compared_too(new, old, verdict):
-    found = difference(new, old)
-    assert found.verdict == verdict
-    assert found.low <= found.mean <= found.high
 
 
 # --- collapse -------------------------------------------------------------------------------------
@@ -117,7 +65,7 @@ def test_the_outcome_says_who_is_more_collapsed(runs, model, after, words):
 
 
 def test_the_outcomes_interval_is_that_of_the_difference(runs):
-    change = difference([0.799, 0.8, 0.801], [0.499, 0.5, 0.501])
+    change = welch([0.799, 0.8, 0.801], [0.499, 0.5, 0.501])
     found = line(outcome(runs(abundances=(0.5, 0.5, 0.8))), "Collapse, ME 4x against base.**")
     assert found.endswith(f", 95% interval {change.low:+.4f} to {change.high:+.4f} over 3 seeds).")
 

@@ -1,10 +1,13 @@
 import json
+import warnings
 from dataclasses import asdict
 
 import pytest
 
+from embedding_collapse import records
 from embedding_collapse.records import (
     by_label,
+    find,
     load,
     load_all,
     path_of,
@@ -78,6 +81,71 @@ def test_bytes_that_are_no_text_are_a_damaged_record(tmp_path):
     (tmp_path / "key.json").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ValueError, match=r"key\.json is not a record"):
         load(tmp_path / "key.json")
+
+
+def test_a_record_that_is_there_is_never_overwritten(tmp_path, make_record):
+    first, second = make_record(auc=0.7), make_record(auc=0.8)
+    assert first.key == second.key
+    save(first, tmp_path)
+    save(second, tmp_path)
+    assert load_all(tmp_path) == [first]
+
+
+def test_a_record_is_found_by_its_key(tmp_path, make_record):
+    record = make_record()
+    assert find(tmp_path, record.key) is None
+    assert find(tmp_path / "none", record.key) is None
+    save(record, tmp_path)
+    assert find(tmp_path, record.key) == record
+
+
+@pytest.mark.parametrize("damaged", [b"", b'{"key": "', b"null", b"\xff\xfe\x00"])
+def test_a_damaged_record_that_is_looked_for_is_set_aside_whole_and_makes_room(
+    tmp_path, make_record, damaged
+):
+    record = make_record()
+    path = path_of(tmp_path, record.key)
+    path.write_bytes(damaged)
+    with pytest.warns(
+        UserWarning, match=rf"set aside as {path.name}\.damaged: .*{path.name} is not a record: "
+    ) as said:
+        assert find(tmp_path, record.key) is None
+    assert len(said) == 1
+    assert said[0].filename == __file__  # it points at who asked
+    assert [file.name for file in tmp_path.iterdir()] == [f"{path.name}.damaged"]
+    assert path.with_name(f"{path.name}.damaged").read_bytes() == damaged
+    assert load_all(tmp_path) == []  # it is no record, so it is not warned of any more
+    save(record, tmp_path)
+    assert find(tmp_path, record.key) == record
+
+
+def test_a_damaged_record_may_be_set_aside_by_another_process_meanwhile(
+    tmp_path, make_record, monkeypatch
+):
+    path = path_of(tmp_path, make_record().key)
+    path.write_text("{")
+
+    def load_slowly(path):
+        try:
+            return load(path)
+        finally:
+            path.rename(path.with_name(f"{path.name}.damaged"))  # another got there first
+
+    monkeypatch.setattr(records, "load", load_slowly)
+    with warnings.catch_warnings(action="ignore"):
+        assert find(tmp_path, make_record().key) is None
+    assert path.with_name(f"{path.name}.damaged").read_text() == "{"
+
+
+def test_records_of_several_folders_are_loaded_folder_by_folder(tmp_path, make_record):
+    first, second, both = (make_record(seed=seed) for seed in range(3))
+    for folder, saved in (("b", [first, both]), ("a", [second, both])):
+        for record in saved:
+            save(record, tmp_path / folder)
+    loaded = load_all(tmp_path / "b", tmp_path / "none", tmp_path / "a")
+    by_key = [sorted(group, key=lambda r: r.key) for group in ([first, both], [second, both])]
+    assert loaded == by_key[0] + by_key[1]
+    assert load_all() == []
 
 
 # --- what a record says ---------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from embedding_collapse.spectrum import (
     effective_rank,
     field_spectra,
     information_abundance,
+    projected_abundance,
     random_spectrum,
     singular_values,
     stable_rank,
@@ -181,6 +182,41 @@ def test_field_spectra_of_a_models_parameter_equal_those_of_its_values():
 def test_cardinalities_that_do_not_add_up_are_named():
     with pytest.raises(ValueError, match="cardinalities add up to 6; the table has 7 rows"):
         field_spectra(normal(7, 1, 2), [2, 4])
+
+
+# --- projected fields -----------------------------------------------------------------------------
+
+
+def test_projected_abundance_is_that_of_each_fields_table_times_its_block():
+    cardinalities, sets, width = [7, 30, 2], 2, 4
+    table = normal(39, sets, width)
+    fields = len(cardinalities)
+    projections = normal(sets, fields * width, fields * width, seed=1)
+    blocks = projections.view(sets, fields, width, fields, width)
+    found = projected_abundance(table, cardinalities, blocks)
+    assert found.shape == (sets, fields, fields)
+    parts = table.split(cardinalities)
+    for m, i, j in torch.cartesian_prod(*map(torch.arange, found.shape)):
+        # As the model has it, x -> W x: the rows of field j, the columns of field i.
+        block = projections[m, j * width : (j + 1) * width, i * width : (i + 1) * width]
+        values = torch.linalg.svdvals(parts[i][:, m] @ block.T)
+        assert found[m, i, j].item() == pytest.approx((values.sum() / values[0]).item(), rel=1e-7)
+
+
+def test_an_orthogonal_projection_keeps_a_fields_abundance():
+    cardinalities = [50, 20]
+    table = normal(70, 2, 5) * geometric(0.01, 5)
+    blocks = torch.stack([rotation(5, seed) for seed in range(8)]).view(2, 2, 2, 5, 5)
+    found = projected_abundance(table, cardinalities, 3 * blocks.transpose(2, 3))
+    own = information_abundance(field_spectra(table, cardinalities)).T  # [M, N]
+    torch.testing.assert_close(found, own.unsqueeze(2).expand(2, 2, 2), rtol=1e-9, atol=0)
+
+
+def test_a_projection_onto_one_direction_collapses_every_field_and_zeros_have_no_abundance():
+    table, narrow = normal(40, 1, 3), torch.zeros(1, 1, 3, 1, 3, dtype=torch.float64)
+    assert projected_abundance(table, [40], narrow).item() == 0
+    narrow[0, 0, 0, 0] = torch.tensor([1.0, 2.0, 3.0])
+    assert projected_abundance(table, [40], narrow).item() == pytest.approx(1, abs=1e-6)
 
 
 # --- measures -------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ import argparse
 import dataclasses
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from . import records
@@ -12,6 +13,7 @@ from .experiment import Spec, output_folder, run
 from .models import MODELS
 from .parameters import ParameterError
 from .sweep import describe, grid, sweep
+from .training import DivergedError
 
 PLURAL = {"dataset": "datasets", "model": "models", "design": "designs", "scale": "scales",
           "seed": "seeds"}  # fmt: skip
@@ -33,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsed = parser().parse_args(arguments)
     try:
         return parsed.command(parsed)
-    except (ParameterError, ValueError) as error:
+    except (ValueError, DivergedError) as error:
         print(f"error: {error}", file=sys.stderr)
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from here", file=sys.stderr)
@@ -108,9 +110,17 @@ def given(parsed: argparse.Namespace) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
+def folder_of(name: str) -> Path:
+    """The output folder; a command needs one."""
+    folder = output_folder(name)
+    if folder is None:
+        raise ParameterError("output is ''; the name of a folder is needed")
+    return folder
+
+
 def run_command(parsed: argparse.Namespace) -> int:
     """Do one run and print what came of it."""
-    spec, folder = Spec(**given(parsed)), output_folder(parsed.output)
+    spec, folder = Spec(**given(parsed)), folder_of(parsed.output)
     record = run(
         spec, output=folder, device=parsed.device, progress=parsed.progress, weights=parsed.weights
     )
@@ -126,7 +136,7 @@ def sweep_command(parsed: argparse.Namespace) -> int:
     if parsed.preset and set(lists) - {"datasets"}:
         raise ParameterError(f"--preset {parsed.preset} sets {', '.join(set(lists) - {'datasets'})}"
                              " itself; give either")  # fmt: skip
-    folder = output_folder(parsed.output)
+    folder = folder_of(parsed.output)
     specs = grid(**{"datasets": [Spec.dataset]} | lists | parameters)
     done = sweep(
         specs,

@@ -1,5 +1,6 @@
 """One run: a frozen spec goes in, a record comes out. Every run goes through this door."""
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import torch
-from filelock import FileLock
+from filelock import AcquireReturnProxy, FileLock
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -85,6 +86,8 @@ class Spec:
         check_number("dropout", self.dropout, 0, 1)
         check_number("learning_rate", self.learning_rate, 0)
         check_number("weight_decay", self.weight_decay, 0)
+        for name in ("dropout", "learning_rate", "weight_decay"):  # 0 and 0.0 have one key
+            object.__setattr__(self, name, float(getattr(self, name)))
 
     @property
     def sets(self) -> int:
@@ -194,9 +197,8 @@ def run(
     stored = records.find(output, spec.key)
     if stored is None:
         checkpoints = output / f"{spec.key}-{dataset.fingerprint[:12]}.checkpoint"
-        checkpoints.mkdir(parents=True, exist_ok=True)
         # Whoever comes second waits, then finds the record. The lock dies with its process.
-        with FileLock(checkpoints / "lock", blocking=wait):
+        with _hold(checkpoints, wait):
             stored = records.find(output, spec.key)
             if stored is None:
                 stored = _train(spec, dataset, device, progress, checkpoints, weights)
@@ -209,6 +211,14 @@ def run(
             f"{dataset.fingerprint[:12]}); choose another output folder"
         )
     return stored
+
+
+def _hold(folder: Path, wait: bool) -> AcquireReturnProxy:
+    """Hold the lock in that folder, which whoever held it before clears away when done."""
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            return FileLock(folder / "lock", blocking=wait).acquire()
 
 
 def _train(

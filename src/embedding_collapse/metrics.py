@@ -88,7 +88,7 @@ def placements(scores: Tensor, labels: Tensor) -> Placements:
     def share_below(rows: Tensor, others: Tensor) -> np.ndarray:
         others = others.sort().values
         below, not_above = (torch.searchsorted(others, rows, right=r) for r in (False, True))
-        return ((below + not_above) / (2 * len(others))).double().cpu().numpy()
+        return ((below + not_above).double() / (2 * len(others))).cpu().numpy()
 
     return Placements(share_below(positive, negative), 1 - share_below(negative, positive))
 
@@ -135,14 +135,17 @@ def delong(new: Tensor, old: Tensor, labels: Tensor) -> Difference:
     Raises:
         ValueError: what `auc` raises.
     """
-    mean, variance = _paired(placements(new, labels), placements(old, labels))
+    rows = placements(new, labels), placements(old, labels)
+    mean, variance = _paired(*rows)
+    if min(map(len, rows[0])) < 2:  # the noise of a class of one row is not known
+        return Difference(mean, -np.inf, np.inf)
     return _interval(mean, variance, np.inf)
 
 
 def _paired(new: Placements, old: Placements) -> tuple[float, float]:
     """DeLong's difference of two AUCs and its variance, from rows or from groups of rows."""
     changes = [a - b for a, b in zip(new, old, strict=True)]
-    variance = sum(change.var(ddof=1) / len(change) for change in changes)
+    variance = sum(change.var(ddof=1) / len(change) for change in changes if len(change) > 1)
     return float(changes[0].mean()), float(variance)
 
 
@@ -170,7 +173,9 @@ def _satterthwaite(mean: float, variances: np.ndarray, freedom: np.ndarray) -> D
     return _interval(mean, variance, variance**2 / (variances**2 / freedom).sum())
 
 
-def auc_difference(new: Sequence[Placements], old: Sequence[Placements]) -> Difference:
+def auc_difference(
+    new: Sequence[Placements], old: Sequence[Placements], mean: float | None = None
+) -> Difference:
     """Mean AUC of the runs `new` minus that of `old`, all on the same test rows.
 
     Two kinds of noise are added up: between seeds (as `welch` does) and from the choice of test
@@ -180,8 +185,11 @@ def auc_difference(new: Sequence[Placements], old: Sequence[Placements]) -> Diff
 
     Args:
         new, old: one summary per run, from `grouped` (or from `placements`).
+        mean: the difference itself; by default that of the summaries, which misses it by a little
+            where groups are not all of one size.
     """
-    mean, rows_variance = _paired(_mean(new), _mean(old))
+    summarised, rows_variance = _paired(_mean(new), _mean(old))
+    mean = summarised if mean is None else mean
     sizes = np.array([len(new), len(old)])
     if sizes.min() < 2:
         return Difference(mean, -np.inf, np.inf)

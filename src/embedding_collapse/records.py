@@ -1,5 +1,6 @@
 """Records: everything that a figure needs to know of a run, one JSON file each."""
 
+import contextlib
 import json
 import warnings
 from collections.abc import Iterable, Sequence
@@ -149,13 +150,14 @@ def find(folder: Path, key: str) -> Record | None:
     A damaged one is set aside as `<key>.json.damaged`, with a warning, to make room for another.
     """
     path = path_of(folder, key)
-    if not path.exists():
-        return None
     try:
         return load(path)
+    except FileNotFoundError:
+        return None
     except ValueError as error:
         aside = path.with_name(f"{path.name}.damaged")
-        path.replace(aside)
+        with contextlib.suppress(FileNotFoundError):  # another process has set it aside meanwhile
+            path.replace(aside)
         warnings.warn(f"set aside as {aside.name}: {error}", stacklevel=2)
         return None
 
@@ -253,6 +255,8 @@ def summary(records: Iterable[Record]) -> pd.DataFrame:
             "samples/s": f"{runs['samples_per_second'].median():,.0f}",
         }
     found = pd.DataFrame(rows.values(), index=pd.MultiIndex.from_tuples(rows))
+    if not found["ME - SE"].any():  # nothing to compare
+        del found["ME - SE"]
     constant = [level for level in (0, 1) if found.index.get_level_values(level).nunique() == 1]
     return found.droplevel(constant)
 
@@ -262,10 +266,13 @@ def _spread(values: pd.Series) -> str:
     return f"{values.mean():.4f}{deviation}"
 
 
-def auc_change(new: Iterable[Record], old: Iterable[Record]) -> Difference:
+def auc_change(new: Sequence[Record], old: Sequence[Record]) -> Difference:
     """Mean test AUC of one group of runs minus that of another on the same data; see
     `metrics.auc_difference`."""
-    return auc_difference([r.score_summary for r in new], [r.score_summary for r in old])
+    mean_new, mean_old = (np.mean([r.test["auc"] for r in group]) for group in (new, old))
+    return auc_difference(
+        [r.score_summary for r in new], [r.score_summary for r in old], float(mean_new - mean_old)
+    )
 
 
 def told(change: Difference) -> str:

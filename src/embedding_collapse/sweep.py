@@ -5,20 +5,21 @@ and leaves the others alone.
 """
 
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import product
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 from filelock import Timeout
 from tqdm.auto import tqdm
 
 from . import records
 from .data import load
-from .experiment import Spec, run
+from .experiment import Design, Spec, run
 from .models import MODELS, PAPER
-from .parameters import ParameterError
+from .parameters import ParameterError, check_choice, check_whole
 from .records import Record
 
 BASE_SIZE = 10  # the paper's K, to which each model's own stands in a fixed proportion
@@ -52,6 +53,8 @@ def grid(
     for name, values in lists.items():
         if not values:
             raise ParameterError(f"{name} is empty; at least one is needed")
+    for design in designs:  # at scale 1 no spec would see it
+        check_choice("design", design, get_args(Design))
     specs = {}
     for seed, dataset, model, scale, design in product(seeds, datasets, models, scales, designs):
         spec = Spec(
@@ -70,6 +73,7 @@ def grid(
 def _in_proportion(model: str, embedding_size: int | None) -> int | None:
     if embedding_size is None or model not in MODELS:
         return embedding_size
+    check_whole("embedding_size", embedding_size, least=1)
     return embedding_size * MODELS[model].embedding_size // BASE_SIZE
 
 
@@ -129,7 +133,8 @@ def sweep(
         for done, (spec, outcome) in enumerate(outcomes, 1):
             if isinstance(outcome, str):
                 failures.append(Failure(spec, outcome))
-                bar.write(f"failed: {describe(spec)}: {outcome}")
+                if progress:
+                    bar.write(f"failed: {describe(spec)}: {outcome}", file=sys.stderr)
             else:
                 records.save(outcome, output)  # it is there, unless another machine's disk holds it
             bar.set_description_str(f"{done} of {len(pending)} runs done", refresh=False)

@@ -1,0 +1,307 @@
+"""The command line: what it prints, what it refuses, and with which exit code."""
+
+import dataclasses
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from embedding_collapse import cli, experiment, records
+from embedding_collapse.cli import main
+from embedding_collapse.experiment import Spec
+from embedding_collapse.models import MODELS
+from embedding_collapse.sweep import Sweep
+
+TINY = ["--dataset=flights", "--rows=1500", "--embedding-size=2", "--hidden=8", "--epochs=1",
+        "--batch-size=400", "--device=cpu", "--quiet"]  # fmt: skip
+
+
+@pytest.fixture
+def asked(monkeypatch, tmp_path) -> list[tuple[list[Spec], dict]]:
+    """The specs and options of sweeps, of which none takes place."""
+    calls = []
+
+    def nothing(specs, output, **options) -> Sweep:
+        calls.append((specs, options | {"output": output}))
+        return Sweep([], 0, [])
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cli, "sweep", nothing)
+    return calls
+
+
+def never_trained(monkeypatch) -> None:
+    monkeypatch.setattr(experiment, "fit", lambda *_, **__: pytest.fail("trained"))
+
+
+# --- run ------------------------------------------------------------------------------------------
+
+
+def test_run_is_a_command_that_does_one_run_and_prints_its_table_and_record(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "embedding_collapse", "run", *TINY, "--model=dnn", "--design=me",
+         "--scale=2", "--seed=3", f"--output={tmp_path}"],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    (record,) = records.load_all(tmp_path)
+    assert Spec(**record.spec) == Spec(
+        dataset="flights", rows=1500, model="dnn", design="me", scale=2, seed=3, embedding_size=2,
+        hidden=8, epochs=1, batch_size=400,
+    )  # fmt: skip
+    lines = done.stdout.splitlines()
+    assert lines[0].split() == ["ME", "2x"]
+    assert lines[1].split() == ["test", "AUC", f"{record.test['auc']:.4f}"]
+    assert lines[-1] == f"record: {tmp_path / record.key}.json"
+    assert (tmp_path / f"{record.key}.safetensors").exists()
+
+
+def test_a_run_that_is_recorded_is_printed_and_not_trained_again(tmp_path, monkeypatch, capsys):
+    command = ["run", *TINY, "--model=dnn", "--no-weights", f"--output={tmp_path}"]
+    assert main(command) == 0
+    first = capsys.readouterr().out
+    never_trained(monkeypatch)
+    assert main(command) == 0
+    assert capsys.readouterr().out == first
+    assert len(list(tmp_path.iterdir())) == 1  # no weights
+
+
+def test_records_go_to_runs_in_the_folder_that_one_is_in(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["run", *TINY, "--model=dnn", "--no-weights"]) == 0
+    assert len(records.load_all(tmp_path / "runs")) == 1
+
+
+# --- what is refused ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (["run", "--model=foo"], f"model 'foo' is unknown; known: {', '.join(MODELS)}"),
+        (["sweep", "--models=dnn,foo"], f"model 'foo' is unknown; known: {', '.join(MODELS)}"),
+        (["run", "--dropout=1"], "dropout is 1.0; numbers from 0 to below 1 are accepted"),
+        (["sweep", "--scales=0"], "scale is 0; whole numbers from 1 up are accepted"),
+        (["sweep", "--preset=paper", "--models=dnn"], "--preset paper sets models itself; give"),
+        (["sweep", "--preset=paper", "--seed=4"], "--preset paper sets seeds itself; give either"),
+        (["run", *TINY, "--device=abacus"], "device 'abacus' cannot be used here"),
+    ],
+)
+def test_what_cannot_be_is_told_in_one_line_with_what_is_accepted(
+    tmp_path, monkeypatch, capsys, command, message
+):
+    never_trained(monkeypatch)
+    assert main([*command, f"--output={tmp_path}"]) == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith(f"error: {message}")
+    assert said.err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ([], "the following arguments are required: COMMAND"),
+        (["walk"], "invalid choice: 'walk'"),
+        (["run", "--epochs=many"], "argument --epochs: invalid int value: 'many'"),
+        (["run", "--seeds=0,1"], "unrecognized arguments: --seeds=0,1"),
+        (["sweep", "--scales=1,x"], "argument --scale/--scales: invalid list of int value: '1,x'"),
+        (["sweep", "--preset=mine"], "invalid choice: 'mine'"),
+    ],
+)
+def test_a_command_line_that_cannot_be_read_is_answered_with_its_usage(capsys, command, message):
+    with pytest.raises(SystemExit) as caught:
+        main(command)
+    assert caught.value.code == 2
+    said = capsys.readouterr().err
+    assert said.startswith("usage: embedding-collapse")
+    assert message in said
+
+
+@pytest.mark.parametrize("command", ["run", "sweep"])
+def test_an_output_without_a_name_is_refused_before_anything_is_trained(
+    monkeypatch, capsys, command
+):
+    never_trained(monkeypatch)
+    assert main([command, *TINY, "--model=dnn", "--output="]) == 1
+    assert capsys.readouterr().err.startswith("error: output is ''")
+
+
+def test_a_run_that_diverges_is_told_in_one_line(tmp_path, capsys):
+    command = ["run", *TINY, "--model=dnn", "--learning-rate=1e38", f"--output={tmp_path}"]
+    assert main(command) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("error: the training loss is not finite at step ")
+    assert said.count("\n") == 1
+
+
+def test_who_interrupts_is_told_that_nothing_is_lost(tmp_path, monkeypatch, capsys):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(experiment, "fit", interrupted)
+    for command in ("run", "sweep"):
+        assert main([command, *TINY, "--model=dnn", f"--output={tmp_path}"]) == 1
+        assert capsys.readouterr().err == "interrupted; the same command goes on from here\n"
+
+
+# --- help -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(autouse=True)
+def wide(monkeypatch) -> None:
+    """Lines as long as they like: argparse breaks names at their hyphens."""
+    monkeypatch.setenv("COLUMNS", "500")
+
+
+def help_of(capsys, *command: str) -> str:
+    with pytest.raises(SystemExit) as caught:
+        main([*command, "--help"])
+    assert caught.value.code == 0
+    return capsys.readouterr().out
+
+
+def test_help_lists_the_commands(capsys):
+    text = help_of(capsys)
+    assert re.search(r"^ +run +train and test one model", text, re.M)
+    assert re.search(r"^ +sweep +run a grid of models", text, re.M)
+
+
+@pytest.mark.parametrize("command", ["run", "sweep"])
+def test_help_of_a_command_lists_every_parameter_of_a_spec_and_every_model(capsys, command):
+    text = help_of(capsys, command)
+    listed = set(re.findall(r"^  (--[\w-]+)", text, re.M))
+    parameters = {f"--{field.name.replace('_', '-')}" for field in dataclasses.fields(Spec)}
+    assert parameters | {"--output", "--device", "--no-weights", "--quiet"} <= listed
+    for model in MODELS:
+        assert model in text
+    assert "(2048)" in text  # the default batch size
+
+
+def test_help_of_sweep_lists_what_only_a_sweep_has(capsys):
+    only = set(re.findall(r"--[\w-]+", help_of(capsys, "sweep")))
+    only -= set(re.findall(r"--[\w-]+", help_of(capsys, "run")))
+    assert only == {"--datasets", "--models", "--designs", "--scales", "--seeds", "--preset",
+                    "--ray", "--ray-address", "--gpu-share"}  # fmt: skip
+
+
+# --- sweep ----------------------------------------------------------------------------------------
+
+
+def test_a_second_sweep_trains_nothing_and_prints_the_same_table(tmp_path, monkeypatch, capsys):
+    command = ["sweep", *TINY, "--models=dnn", "--scales=1,2", "--seeds=0, 1", "--no-weights",
+               f"--output={tmp_path}"]  # fmt: skip
+    assert main(command) == 0
+    *table, last = capsys.readouterr().out.splitlines()
+    assert last == f"6 runs: 0 were there, 6 trained; records in {tmp_path}/"
+    for label in ("base", "SE 2x", "ME 2x"):
+        assert sum(line.startswith(f"{label} ") for line in table) == 1
+    never_trained(monkeypatch)
+    assert main(command) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        *table, f"6 runs: 6 were there, 0 trained; records in {tmp_path}/"
+    ]  # fmt: skip
+    assert len(list(tmp_path.iterdir())) == 6
+
+
+def test_a_sweep_with_a_failure_tells_of_it_after_the_table_and_exits_with_1(
+    tmp_path, monkeypatch, capsys
+):
+    fit = experiment.fit
+
+    def fail_at_seed_1(*args, seed: int, **options):
+        if seed == 1:
+            raise RuntimeError("no luck")
+        return fit(*args, seed=seed, **options)
+
+    monkeypatch.setattr(experiment, "fit", fail_at_seed_1)
+    command = [
+        "sweep",
+        *TINY,
+        "--models=dnn",
+        "--scales=1",
+        "--seeds=0,1,2",
+        f"--output={tmp_path}",
+    ]
+    assert main(command) == 1
+    said = capsys.readouterr()
+    assert said.err == "failed: flights, dnn base, seed 1: RuntimeError: no luck\n"
+    assert said.out.splitlines()[-1] == (f"3 runs: 0 were there, 2 trained; records in {tmp_path}/")
+    assert len(records.load_all(tmp_path)) == 2
+
+
+def test_a_sweeps_table_has_a_row_per_model_and_size(tmp_path, capsys):
+    command = ["sweep", *TINY, "--models=dnn,ipnn", "--scales=1,2", "--designs=me", "--seeds=0"]
+    assert main([*command, f"--output={tmp_path}"]) == 0
+    table = capsys.readouterr().out
+    found = records.load_all(tmp_path)
+    assert len(found) == 4
+    for record in found:
+        assert f"{record.test['auc']:.4f}" in table
+        assert record.spec["model"] in table
+    assert "±" not in table  # one seed each: no two runs are of one model and size
+
+
+def test_a_quiet_sweep_tells_of_a_failure_once(tmp_path, monkeypatch, capsys):
+    def fail(*_, **__):
+        raise RuntimeError("no luck")
+
+    monkeypatch.setattr(experiment, "fit", fail)
+    command = ["sweep", *TINY, "--models=dnn", "--scales=1", "--seeds=0", f"--output={tmp_path}"]
+    assert main(command) == 1
+    said = capsys.readouterr()
+    assert (said.out + said.err).count("no luck") == 1
+
+
+@pytest.mark.parametrize("preset", [[], ["--preset=paper"]])
+def test_a_sweep_without_lists_is_the_papers_grid(asked, preset):
+    assert main(["sweep", *preset]) == 0
+    ((specs, options),) = asked
+    assert len(specs) == 6 * (5 + 4) * 3
+    assert {spec.dataset for spec in specs} == {"synthetic-mini"}
+    assert options["output"] == Path("runs")
+    assert options["ray_address"] is None
+
+
+def test_the_papers_grid_is_made_for_other_data_and_sizes_too(asked):
+    sizes = ["--datasets=flights,synthetic", "--embedding-size=5", "--epochs=4"]
+    assert main(["sweep", "--preset=paper", *sizes]) == 0
+    ((specs, _),) = asked
+    assert len(specs) == 2 * 162
+    assert {spec.dataset for spec in specs} == {"flights", "synthetic"}
+    assert {(spec.model == "nfwfm", spec.embedding_size) for spec in specs} == {
+        (True, 25), (False, 5)
+    }  # fmt: skip
+    assert {spec.epochs for spec in specs} == {4}
+
+
+def test_a_sweeps_lists_may_be_named_in_the_singular_too(asked):
+    for ending in ("", "s"):
+        assert main(["sweep", *(
+            f"--{name}{ending}={values}" for name, values in (
+                ("model", "dnn,ipnn"), ("design", "me"), ("scale", "1,3"), ("seed", "0"))
+        )]) == 0  # fmt: skip
+    (one, _), (other, _) = asked
+    assert [(spec.model, spec.label) for spec in one] == [
+        ("dnn", "base"), ("dnn", "ME 3x"), ("ipnn", "base"), ("ipnn", "ME 3x")
+    ]  # fmt: skip
+    assert one == other
+
+
+@pytest.mark.parametrize(
+    ("given", "address", "workers"),
+    [
+        (["--ray"], "local", None),
+        (["--ray", "3"], "local", 3),
+        (["--ray-address", "10.0.0.1:6379"], "10.0.0.1:6379", None),
+    ],
+)
+def test_a_sweep_runs_on_ray_where_it_is_told_to(asked, given, address, workers):
+    assert main(["sweep", *given, "--gpu-share=0.5", "--no-weights", "--device=cuda"]) == 0
+    ((_, options),) = asked
+    assert (options["ray_address"], options["workers"]) == (address, workers)
+    assert options["gpu_share"] == 0.5
+    assert (options["weights"], options["device"]) == (False, "cuda")

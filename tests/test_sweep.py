@@ -1,0 +1,270 @@
+"""A sweep runs what is missing, survives what fails, and on Ray gives the same records."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+
+from embedding_collapse import experiment, records
+from embedding_collapse.experiment import Spec
+from embedding_collapse.models import PAPER
+from embedding_collapse.parameters import ParameterError
+from embedding_collapse.records import Record
+from embedding_collapse.sweep import cost, describe, grid, sweep
+
+TINY = {"datasets": ["flights"], "models": ["dnn"], "scales": [1, 2], "seeds": [0], "rows": 1500,
+        "embedding_size": 2, "hidden": 8, "epochs": 1, "batch_size": 400}  # fmt: skip
+
+
+def sweep_here(specs: list[Spec], folder: Path, **options):
+    return sweep(specs, folder, device="cpu", progress=False, weights=False, **options)
+
+
+# --- the grid -------------------------------------------------------------------------------------
+
+
+def test_the_papers_grid_is_six_models_of_nine_sizes_and_three_seeds():
+    specs = grid(datasets=["synthetic-mini"])
+    assert len(specs) == 6 * (5 + 4) * 3 == len({spec.key for spec in specs})
+    assert {spec.model for spec in specs} == set(PAPER)
+    assert {spec.label for spec in specs} == {"base"} | {
+        f"{design} {scale}x" for design in ("SE", "ME") for scale in (2, 3, 4, 10)
+    }
+
+
+def test_a_grid_has_one_base_run_whatever_the_designs():
+    for designs in (["se", "me"], ["me", "se"], ["me"], ["se"]):
+        (base,) = grid(datasets=["flights"], models=["dnn"], designs=designs, scales=[1], seeds=[5])
+        assert base == Spec(dataset="flights", model="dnn", design="se", scale=1, seed=5)
+
+
+def test_a_grid_names_each_run_once():
+    specs = grid(datasets=["flights"] * 2, models=["dnn", "dnn"], scales=[2, 2], seeds=[1, 1])
+    assert [spec.label for spec in specs] == ["SE 2x", "ME 2x"]
+
+
+def test_a_grid_does_all_of_a_seed_then_keeps_to_a_dataset_and_starts_with_small_models():
+    specs = grid(
+        datasets=["flights", "synthetic-mini"], models=["dnn", "ipnn"], scales=[1, 4], seeds=[0, 1]
+    )
+    assert [spec.seed for spec in specs] == [0] * 12 + [1] * 12
+    assert [spec.dataset for spec in specs[:12]] == ["flights"] * 6 + ["synthetic-mini"] * 6
+    assert [(spec.model, spec.label) for spec in specs[:6]] == [
+        (model, label) for model in ("dnn", "ipnn") for label in ("base", "SE 4x", "ME 4x")
+    ]
+
+
+@pytest.mark.parametrize(("asked", "dnn", "nfwfm"), [(None, 10, 50), (10, 10, 50), (3, 3, 15)])
+def test_a_grids_embedding_size_is_in_the_papers_proportion(asked, dnn, nfwfm):
+    specs = grid(datasets=["flights"], models=["dnn", "nfwfm"], embedding_size=asked)
+    assert {(spec.model, spec.embedding_size) for spec in specs} == {
+        ("dnn", dnn), ("nfwfm", nfwfm)
+    }  # fmt: skip
+
+
+def test_a_grid_hands_the_other_parameters_to_every_run():
+    specs = grid(datasets=["flights"], rows=1500, epochs=7, dropout=0.5)
+    assert {(spec.rows, spec.epochs, spec.dropout) for spec in specs} == {(1500, 7, 0.5)}
+
+
+@pytest.mark.parametrize("name", ["datasets", "models", "designs", "scales", "seeds"])
+def test_an_empty_list_is_refused_by_name(name):
+    with pytest.raises(ParameterError, match=f"^{name} is empty; at least one is needed"):
+        grid(**{"datasets": ["flights"]} | {name: []})
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"models": ["dnn", "foo"]}, "model 'foo' is unknown"),
+        ({"datasets": ["foo"]}, "dataset 'foo' is unknown"),
+        ({"scales": [0]}, "scale is 0"),
+        ({"embedding_size": -1}, "embedding_size is -"),
+        ({"embedding_size": "4"}, "embedding_size is '4'"),
+        ({"designs": ["foo"], "scales": [1]}, "design 'foo' is unknown"),
+    ],
+)
+def test_a_grid_with_a_value_that_cannot_be_is_refused_whole(changed, message):
+    with pytest.raises(ParameterError, match=message):
+        grid(**{"datasets": ["flights"]} | changed)
+
+
+def test_a_run_that_is_larger_in_any_way_costs_more():
+    small = cost(Spec())
+    for larger in ({"epochs": 20}, {"scale": 2}, {"scale": 2, "design": "me"}):
+        assert cost(Spec(**larger)) > small
+    assert cost(Spec(scale=10)) > cost(Spec(scale=10, design="me"))
+
+
+def test_a_run_is_described_by_what_sets_it_apart():
+    spec = Spec(dataset="flights", model="ipnn", design="me", scale=4, seed=7)
+    assert describe(spec) == "flights, ipnn ME 4x, seed 7"
+
+
+# --- one after another ----------------------------------------------------------------------------
+
+
+def test_a_sweep_leaves_a_record_per_run_in_the_order_of_the_specs(tmp_path):
+    specs = grid(**TINY)
+    done = sweep_here(specs, tmp_path)
+    assert [record.key for record in done.records] == [spec.key for spec in specs]
+    assert (done.trained, done.failures) == (3, [])
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+        f"{spec.key}.json" for spec in specs
+    )
+
+
+def test_a_second_sweep_trains_nothing_and_gives_the_same_records(tmp_path, monkeypatch):
+    specs = grid(**TINY)
+    first = sweep_here(specs, tmp_path)
+    monkeypatch.setattr(experiment, "fit", lambda *_, **__: pytest.fail("trained again"))
+    second = sweep_here(specs, tmp_path)
+    assert (second.trained, second.failures) == (0, [])
+    assert second.records == first.records
+
+
+def test_a_larger_sweep_trains_only_what_is_missing(tmp_path):
+    first = sweep_here(grid(**TINY | {"scales": [1]}), tmp_path)
+    second = sweep_here(grid(**TINY | {"scales": [2, 1]}), tmp_path)
+    assert (first.trained, second.trained) == (1, 2)
+    assert second.records[-1] == first.records[0]
+
+
+def test_a_run_that_fails_is_told_of_and_the_others_go_on(tmp_path):
+    # float32 holds no such weights: the loss after the first step is not a number
+    specs = grid(**TINY | {"scales": [1]})
+    bad = replace(specs[0], learning_rate=1e38)
+    later = grid(**TINY | {"scales": [2], "designs": ["me"]})
+    done = sweep_here([*specs, bad, *later], tmp_path)
+    ((failed, reason),) = done.failures
+    assert failed == bad
+    assert reason.startswith("DivergedError: the training loss is not finite at step ")
+    assert [record.key for record in done.records] == [specs[0].key, later[0].key]
+    assert done.trained == 2
+
+
+def test_a_dataset_that_does_not_load_is_a_failure_of_its_runs(tmp_path):
+    specs = grid(**TINY | {"rows": 10**9, "scales": [1]}) + grid(**TINY | {"scales": [1]})
+    done = sweep_here(specs, tmp_path)
+    assert [failure.spec for failure in done.failures] == specs[:1]
+    assert [record.key for record in done.records] == [specs[1].key]
+
+
+@pytest.mark.parametrize("damaged", ["", "{", "null", "[]"])
+def test_a_damaged_record_is_set_aside_and_its_run_made_again(tmp_path, damaged):
+    specs = grid(**TINY | {"scales": [1]})
+    whole = sweep_here(specs, tmp_path).records
+    path = records.path_of(tmp_path, specs[0].key)
+    path.write_text(damaged)
+    with pytest.warns(UserWarning, match=r"set aside as .*\.json\.damaged: ") as said:
+        again = sweep_here(specs, tmp_path)
+    assert len(said) == 1
+    assert again.trained == 1
+    assert [record.test for record in again.records] == [record.test for record in whole]
+    assert path.with_name(f"{path.name}.damaged").read_text() == damaged
+
+
+def test_a_damaged_record_of_another_run_never_stops_a_sweep(tmp_path):
+    (tmp_path / "0123456789ab.json").write_text("{")
+    assert sweep_here(grid(**TINY | {"scales": [1]}), tmp_path).trained == 1
+    assert (tmp_path / "0123456789ab.json").read_text() == "{"
+
+
+# --- Ray ------------------------------------------------------------------------------------------
+
+
+def test_without_ray_the_message_says_how_to_install_it(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)  # as if it were not installed
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")  # the sweep sets it; this takes it back
+    with pytest.raises(ParameterError, match=r"Ray is not installed; pip install .*\[ray\]"):
+        sweep_here(grid(**TINY), tmp_path, ray_address="local")
+
+
+def test_on_ray_a_run_whose_worker_is_killed_goes_on_from_its_last_epoch_to_the_same_result(
+    tmp_path,
+):
+    size = {"rows": 10_000, "embedding_size": 4, "hidden": 32, "epochs": 6, "batch_size": 64}
+    specs = grid(datasets=["flights"], models=["dcnv2"], scales=[2], seeds=[0], **size)
+    folder, said = tmp_path / "ray", tmp_path / "said.txt"
+    options = [f"--{name.replace('_', '-')}={value}" for name, value in size.items()]
+    command = [sys.executable, "-m", "embedding_collapse", "sweep", "--dataset=flights",
+               "--models=dcnv2", "--scales=2", "--seeds=0", *options, f"--output={folder}",
+               "--ray=2", "--device=cpu", "--quiet", "--no-weights"]  # fmt: skip
+    with said.open("w") as output:
+        driver = subprocess.Popen(
+            command, env=os.environ | {"OMP_NUM_THREADS": "1"}, stdout=output, stderr=output
+        )
+    try:
+        killed, before = kill_a_run_with_a_checkpoint(driver, folder)
+        expected = with_one_thread(specs, tmp_path / "here")
+        assert driver.wait(120) == 0
+    except BaseException:
+        print(said.read_text())  # pytest shows it
+        raise
+    finally:
+        end(driver)
+    found = {record.key: record for record in records.load_all(folder)}
+    assert found.keys() == {spec.key for spec in specs}
+    for record in expected:
+        assert found[record.key].test == record.test
+        assert losses(found[record.key]) == losses(record)
+    # To the second: these epochs were not trained again.
+    assert found[killed].epochs[: len(before)] == before
+    assert 0 < len(before) < len(found[killed].epochs)
+
+
+def kill_a_run_with_a_checkpoint(driver: subprocess.Popen, folder: Path) -> tuple[str, list]:
+    """SIGKILL a worker once its run, which it holds the lock of, has an epoch behind it.
+
+    Returns:
+        The key of that run, and the epochs of its checkpoint.
+    """
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        assert driver.poll() is None, "the sweep has ended"
+        for state in folder.glob("*.checkpoint/checkpoint.json"):
+            for worker in psutil.Process(driver.pid).children(recursive=True):
+                if holds(worker, state.with_name("lock")):
+                    worker.kill()
+                    worker.wait()
+                    key = state.parent.name.partition("-")[0]
+                    return key, json.loads(state.read_text())["epochs"]
+        time.sleep(0.01)
+    raise TimeoutError("no worker came as far as a checkpoint")
+
+
+def holds(process: psutil.Process, lock: Path) -> bool:
+    try:
+        return str(lock) in [file.path for file in process.open_files()]
+    except psutil.Error:  # it has ended meanwhile
+        return False
+
+
+def with_one_thread(specs: list[Spec], folder: Path) -> list[Record]:
+    """As on Ray: with more threads, sums would differ in their last bits."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return sweep_here(specs, folder).records
+    finally:
+        torch.set_num_threads(threads)
+
+
+def losses(record: Record) -> list[float]:
+    return [epoch["train_loss"] for epoch in record.epochs]
+
+
+def end(driver: subprocess.Popen) -> None:
+    """Whatever is left of a sweep that did not end by itself."""
+    if driver.poll() is None:
+        for process in psutil.Process(driver.pid).children(recursive=True):
+            process.kill()
+        driver.kill()
+        driver.wait()
