@@ -1,4 +1,4 @@
-"""Chapter 5 under real papermill: it runs from anywhere and refuses what cannot be."""
+"""The chapters under real papermill: they run from anywhere and refuse what cannot be."""
 
 import json
 import os
@@ -9,18 +9,28 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from embedding_collapse import outcome, records
+from embedding_collapse import outcome, paper, records
 
-CHAPTER = Path(__file__).parent.parent / "notebooks" / "05_multi_embedding.ipynb"
+NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
+CHAPTER = NOTEBOOKS / "05_multi_embedding.ipynb"
 
 
-def papermill(folder: Path, *parameters: str) -> subprocess.CompletedProcess:
+def papermill(
+    folder: Path, *parameters: str, chapter: str = "05_multi_embedding"
+) -> subprocess.CompletedProcess:
     """The command line as a reader types it, in a folder that is not the repository's."""
     flags = [
         flag for p in zip(parameters[::2], parameters[1::2], strict=True) for flag in ("-p", *p)
     ]
     return subprocess.run(
-        [sys.executable, "-m", "papermill", str(CHAPTER), "out.ipynb", *flags],
+        [
+            sys.executable,
+            "-m",
+            "papermill",
+            str(NOTEBOOKS / f"{chapter}.ipynb"),
+            "out.ipynb",
+            *flags,
+        ],
         cwd=folder,
         env=os.environ | {"EMBEDDING_COLLAPSE_CACHE": str(folder / "cache")},
         capture_output=True,
@@ -120,3 +130,30 @@ def test_papermill_tells_type_and_meaning_of_every_parameter():
     ):
         assert line in done.stdout
     assert "Unknown type" not in done.stdout
+
+
+def test_chapter_7_answers_every_claim_from_the_records_of_a_folder(flights):
+    """Those of chapter 5's run: one model at one size, so most claims are only partly run."""
+    folder, _ = flights
+    done = papermill(folder, "folders", "kept", chapter="07_results")
+    assert done.returncode == 0, done.stderr[-2000:]
+    notebook = nbformat.read(folder / "out.ipynb", as_version=4)
+    kept = records.load_all(folder / "kept")
+    assert shown(notebook, "paper.in_detail") == paper.in_detail(paper.ledger(kept))
+    tables = [output for cell in notebook.cells for output in cell.get("outputs", [])
+              if "dataframe" in output.get("data", {}).get("text/html", "")]  # fmt: skip
+    mean = sum(r.test["auc"] for r in kept if r.label == "SE 2x") / 2
+    assert any(f"{mean:.5f} ±" in table.data["text/html"] for table in tables)
+
+
+def test_chapter_7_reads_the_repositorys_records_from_anywhere(tmp_path):
+    done = papermill(tmp_path, chapter="07_results")
+    assert done.returncode == 0, done.stderr[-2000:]
+    page = nbformat.read(tmp_path / "out.ipynb", as_version=4)
+    stored = records.load_all(records.folder_of("results/grid"))
+    assert f"{len(stored)} runs, all of them with" in shown(page, "records.in_common")
+
+
+def test_chapter_7_refuses_a_folder_that_is_not_there(tmp_path):
+    done = papermill(tmp_path, "folders", "nowhere", chapter="07_results")
+    assert "ParameterError: there is no folder 'nowhere'" in done.stderr

@@ -133,9 +133,9 @@ def sweep_command(parsed: argparse.Namespace) -> int:
     """Do a grid of runs and print the table."""
     parameters = given(parsed)
     lists = {PLURAL[name]: parameters.pop(name) for name in PLURAL if name in parameters}
-    if parsed.preset and set(lists) - {"datasets"}:
-        raise ParameterError(f"--preset {parsed.preset} sets {', '.join(set(lists) - {'datasets'})}"
-                             " itself; give either")  # fmt: skip
+    own = [name for name in lists if name != "datasets"]
+    if parsed.preset and own:
+        raise ParameterError(f"--preset {parsed.preset} sets {', '.join(own)} itself; give either")
     folder = folder_of(parsed.output)
     specs = grid(**{"datasets": [Spec.dataset]} | lists | parameters)
     done = sweep(

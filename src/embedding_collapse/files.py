@@ -1,6 +1,5 @@
 """Files that are whole or not there at all."""
 
-import contextlib
 import json
 import os
 import re
@@ -23,8 +22,13 @@ def write_atomically(path: Path, write: Callable[[Path], Any], *, replace: bool 
         if replace:
             temporary.replace(path)
         else:
-            with contextlib.suppress(FileExistsError):
+            try:
                 os.link(temporary, path)
+            except FileExistsError:
+                pass
+            except OSError:  # a file system without hard links, where this is the next best
+                if not path.exists():
+                    temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -66,7 +66,8 @@ def _check(scores: Tensor, labels: Tensor) -> tuple[int, int]:
 
 
 class Placements(NamedTuple):
-    """Where each row stands among the rows of the other class; either vector's mean is the AUC.
+    """Where each row stands among the rows of the other class; either vector's mean is the AUC
+    (and about that in the summaries of `grouped`).
 
     Attributes:
         positive: per positive row the share of negative rows that score below it, ties by half.
@@ -180,7 +181,7 @@ def auc_difference(
 
     Two kinds of noise are added up: between seeds (as `welch` does) and from the choice of test
     rows (as `delong` does, on the mean placements over seeds). The second holds a share of the
-    first, so the interval errs on the wide side. With a single run in either group the noise
+    first, which widens the interval a little. With a single run in either group the noise
     between seeds is unknown, and nothing can be told apart.
 
     Args:

@@ -139,8 +139,15 @@ def folder_of(name: str) -> Path:
 
 
 def in_common(records: Iterable[Record]) -> dict[str, Any]:
-    """The parameters that all the runs share."""
-    first, *others = [record.spec for record in records]
+    """The parameters that all the runs share.
+
+    Raises:
+        ParameterError: there are no runs.
+    """
+    specs = [record.spec for record in records]
+    if not specs:
+        raise ParameterError("there are no records in the folders named")
+    first, *others = specs
     return {k: v for k, v in first.items() if all(spec.get(k) == v for spec in others)}
 
 

@@ -35,7 +35,8 @@ def grid(
     embedding_size: int | None = None,
     **parameters: Any,
 ) -> list[Spec]:
-    """Every combination once; the defaults are the paper's grid. Small scales and seed 0 first.
+    """Every combination once; the defaults are the paper's grid. One seed after another, and for
+    each, dataset by dataset, model by model.
 
     At scale 1, where SE and ME are one, there is one base run.
 
