@@ -282,7 +282,7 @@ def test_a_sweeps_lists_may_be_named_in_the_singular_too(asked):
     for ending in ("", "s"):
         assert main(["sweep", *(
             f"--{name}{ending}={values}" for name, values in (
-                ("model", "dnn,ipnn"), ("design", "me"), ("scale", "1,3"), ("seed", "0"))
+                ("model", "dnn, ipnn"), ("design", "me"), ("scale", "1,3"), ("seed", "0"))
         )]) == 0  # fmt: skip
     (one, _), (other, _) = asked
     assert [(spec.model, spec.label) for spec in one] == [

@@ -22,6 +22,7 @@ from embedding_collapse.experiment import (
 )
 from embedding_collapse.parameters import ParameterError
 from embedding_collapse.spectrum import singular_values
+from embedding_collapse.subspace import diversity
 
 
 @pytest.fixture(scope="module")
@@ -172,18 +173,21 @@ def test_a_model_that_projects_no_fields_has_no_projections_on_record(flights):
         assert record.projected_abundance is None
 
 
-def test_diversity_is_none_of_a_base_model_and_a_number_per_field_of_se_and_me(flights):
-    found = {
-        spec.label: run(spec, flights, device="cpu", progress=False).diversity
-        for spec in comparison(**TINY, scale=2, seeds=1)
-    }
+def test_diversity_is_none_of_a_base_model_and_a_number_per_field_of_se_and_me(flights, tmp_path):
+    found, tables = {}, {}
+    for spec in comparison(**TINY, scale=2, seeds=1):
+        record = run(spec, flights, output=tmp_path, device="cpu", progress=False)
+        found[spec.label] = record.diversity
+        tables[spec.label] = load_file(tmp_path / f"{spec.key}.safetensors")["table"]
     assert found["base"] is None
     few = [rows <= TINY["embedding_size"] for rows in flights.cardinalities]
     assert 0 < sum(few) < len(few)
+    # SE's one table in two blocks as wide as the base model's
+    tables["SE 2x"] = torch.stack(tables["SE 2x"][:, 0].chunk(2, dim=1), dim=1)
     for label in ("SE 2x", "ME 2x"):
-        assert shape(found[label]) == [len(flights.fields)]
+        expected = diversity(tables[label], flights.cardinalities).tolist()
+        assert found[label] == pytest.approx(expected, rel=1e-3, abs=1e-12)
         assert [value == pytest.approx(0, abs=1e-12) for value in found[label]] == few
-        assert max(found[label]) <= 1
 
 
 def test_an_interrupted_run_goes_on_from_its_last_epoch(flights, tmp_path, monkeypatch):

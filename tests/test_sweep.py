@@ -11,8 +11,10 @@ from pathlib import Path
 import psutil
 import pytest
 import torch
+from filelock import FileLock
 
 from embedding_collapse import experiment, records
+from embedding_collapse.data import load
 from embedding_collapse.experiment import Spec
 from embedding_collapse.models import PAPER
 from embedding_collapse.parameters import ParameterError
@@ -169,6 +171,24 @@ def test_a_damaged_record_is_set_aside_and_its_run_made_again(tmp_path, damaged)
     assert again.trained == 1
     assert [record.test for record in again.records] == [record.test for record in whole]
     assert path.with_name(f"{path.name}.damaged").read_text() == damaged
+
+
+def test_a_run_that_another_is_at_comes_last(tmp_path, monkeypatch):
+    specs = grid(**TINY | {"scales": [1], "seeds": [0, 1, 2]})
+    folder = tmp_path / f"{specs[0].key}-{load('flights', 1500).fingerprint[:12]}.checkpoint"
+    folder.mkdir()
+    lock, fit, trained = FileLock(folder / "lock"), experiment.fit, []
+
+    def fit_then_release(*args, seed: int, **options):
+        trained.append(seed)
+        lock.release()
+        return fit(*args, seed=seed, **options)
+
+    monkeypatch.setattr(experiment, "fit", fit_then_release)
+    lock.acquire()
+    done = sweep_here(specs, tmp_path)
+    assert trained == [1, 2, 0]
+    assert [record.key for record in done.records] == [spec.key for spec in specs]
 
 
 def test_a_damaged_record_of_another_run_never_stops_a_sweep(tmp_path):
