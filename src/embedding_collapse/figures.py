@@ -282,8 +282,9 @@ def against_scale(
         table: from `points`, or several of them.
         lines: which of them to draw.
         title: of the vertical axes.
-        models: the panels.
+        models: the panels; one that the table lacks gets none.
     """
+    models = [model for model in models if model in set(table["model"])]
     columns = min(3, len(models))
     rows = -(-len(models) // columns)
     names = [MODELS[model].name for model in models]
@@ -350,11 +351,13 @@ def _with_menu(figure: go.Figure, owner: Sequence[str], name: str) -> go.Figure:
 
 def overfitting(records: Iterable[Record], models: Sequence[str]) -> go.Figure:
     """Training loss and validation AUC epoch by epoch for SE of growing size: means over seeds."""
+    cells = by_cell(records)
+    models = [model for model in models if model in {cell.model for cell in cells}]
     names = [MODELS[model].name for model in models]
     figure = make_subplots(2, len(models), subplot_titles=names, vertical_spacing=0.12)
     owner = []
     dashes = {1: "solid", 4: "dash", 10: "dot"}
-    for cell, group in by_cell(records).items():
+    for cell, group in cells.items():
         if cell.design != "se" or cell.model not in models or cell.scale not in dashes:
             continue
         column = models.index(cell.model) + 1

@@ -121,6 +121,15 @@ def test_page_does_not_overflow(view: View) -> None:
     assert too_wide == []
 
 
+def test_links_within_the_page_lead_somewhere(view: View) -> None:
+    lost = view.page.evaluate(
+        """[...document.querySelectorAll('.bd-article a[href^="#"]')]
+            .map(link => decodeURIComponent(link.hash.slice(1)))
+            .filter(name => name && !document.getElementById(name))"""
+    )
+    assert lost == []
+
+
 def test_math_is_typeset(view: View) -> None:
     left = view.page.evaluate(
         """[...document.querySelectorAll('.bd-article .math')]
