@@ -210,3 +210,12 @@ def test_the_detail_names_every_comparison_that_was_run_with_its_interval(make_r
             if change:
                 assert f"{what} {change.mean:+.4f} [{change.low:+.4f}, {change.high:+.4f}]" in text
     assert "None" not in text and "-inf" not in text
+
+
+def test_the_resolution_is_how_far_intervals_reach_beside_the_papers_differences(make_record):
+    records = grid(make_record, as_the_paper_says, models=["dnn"])
+    reach = welch([0, 1e-5, 2e-5], [0, 1e-5, 2e-5]).high
+    text = paper.resolution(records)
+    assert f"reach ±{reach:.4f} on synthetic-mini;" in text
+    assert "on avazu and +0.0" in text  # the paper's own, from its table
+    assert "no runs to compare" in paper.resolution(records[:1])

@@ -298,6 +298,29 @@ def verdict_table(findings: Sequence[Finding]) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
+def resolution(records: Sequence[Record]) -> str:
+    """How small a difference in AUC our runs can see, and how large the paper's are, in Markdown.
+
+    Medians over models and scales: of how far the 95% interval of ME minus SE reaches, in our runs
+    on each dataset; and of that difference itself, in the paper's table.
+    """
+    cells = by_cell(records)
+    reaches: dict[str, list[float]] = {}
+    for cell, group in cells.items():
+        se = cells.get(cell._replace(design="se"), [])
+        if cell.model in PAPER and cell.design == "me" and min(len(group), len(se)) > 1:
+            change = auc_change(group, se)
+            reaches.setdefault(cell.dataset, []).append((change.high - change.low) / 2)
+    ours = " and ".join(f"±{np.median(r):.4f} on {name}" for name, r in reaches.items())
+    theirs = published().pivot(index=["dataset", "model", "scale"], columns="design")["test_auc"]
+    gains = (theirs["me"] - theirs["se"]).dropna().groupby("dataset").median()
+    paper = " and ".join(f"{gain:+.4f} on {name}" for name, gain in gains.items())
+    return (
+        f"Our 95% intervals of ME minus SE reach {ours or 'no end: there are no runs to compare'}; "
+        f"in the paper that difference is {paper} (medians over models and scales)."
+    )
+
+
 def in_detail(findings: Sequence[Finding]) -> str:
     """Every claim in Markdown: where it stands, the criterion, and each comparison's numbers."""
     blocks: dict[int, list[str]] = {}
