@@ -110,7 +110,7 @@ class Dataset:
         if len(counts) > 2:
             raise ValueError(f"{self.name}: label {self.labels.max()} found; 0 and 1 are accepted")
         for share, rows in zip(SHARES, self.split, strict=True):
-            counts = np.bincount(self.labels[rows], minlength=2)
+            counts = np.bincount(self.labels[rows.numpy()], minlength=2)
             if counts.min() == 0:
                 raise ValueError(
                     f"{self.name}: every label of the {share} split is {counts.argmax()}; "

@@ -269,7 +269,7 @@ def _lists(values: list[pa.StringArray]) -> pa.RecordBatch:
 def _accept(source: Source, task: Callable[[], Batch]) -> Accepted:
     """Read a batch and tell its usable rows from the others."""
     batch = task()
-    codes = np.empty((len(source.fields), len(batch)), np.int32)
+    codes = np.empty((len(source.fields), batch.rows), np.int32)
     values, wrong = [], {}
     for i, (name, kind) in enumerate(source.fields.items()):
         column = batch.columns[name]
@@ -288,7 +288,7 @@ def _accept(source: Source, task: Callable[[], Batch]) -> Accepted:
     for number, columns in batch.skipped.items():
         rejected[number] = f"{columns} columns, {len(source.table.names)} are needed"
     if wrong:
-        kept = np.delete(np.arange(len(batch)), list(wrong))
+        kept = np.delete(np.arange(batch.rows), list(wrong))
         codes, labels, numbers = codes[:, kept], labels[kept], numbers[kept]
     return Accepted(codes, values, labels, numbers, rejected)
 
@@ -311,7 +311,8 @@ def _show(value: bytes) -> str:
 def meaning(values: pa.BinaryArray, kind: Kind) -> tuple[pa.StringArray, np.ndarray]:
     """What the values of a column stand for, and which of them (bool) are what they should be.
 
-    A blank is a value of every kind. Whole numbers become the names of their bins.
+    A blank is a value of every kind, and stands for those that cannot be used as well. Whole
+    numbers become the names of their bins.
     """
     try:
         texts, usable = values.cast(pa.string()), np.ones(len(values), bool)
@@ -322,13 +323,14 @@ def meaning(values: pa.BinaryArray, kind: Kind) -> tuple[pa.StringArray, np.ndar
         return texts, usable
     fits = pc.match_substring_regex(texts, WHOLE if kind == "whole" else NUMBER)
     usable &= pc.or_(fits, pc.equal(texts, "")).to_numpy(zero_copy_only=False)
-    if kind == "whole":
-        fits = fits.to_numpy(zero_copy_only=False)
-        digits = pc.replace_substring_regex(texts.filter(fits), r"\.0*$", "")
-        named = np.full(len(texts), "", object)
-        named[fits] = whole_number_bins(digits.cast(pa.int64()).to_numpy())
-        texts = pa.array(named, pa.string())
-    return texts, usable
+    if kind == "numeric":
+        return pc.if_else(fits, texts, ""), usable
+    named = np.full(len(texts), "", object)
+    digits = pc.replace_substring_regex(texts.filter(fits), r"\.0*$", "")
+    named[fits.to_numpy(zero_copy_only=False)] = whole_number_bins(
+        digits.cast(pa.int64()).to_numpy()
+    )
+    return pa.array(named, pa.string()), usable
 
 
 def _is_utf8(value: bytes) -> bool:

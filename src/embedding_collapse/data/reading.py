@@ -44,14 +44,15 @@ class Batch(NamedTuple):
     columns: dict[str, pa.DictionaryArray]
     skipped: dict[int, int]
 
-    def __len__(self) -> int:
-        """How many rows there are, without those left out."""
+    @property
+    def rows(self) -> int:
+        """How many there are, without those left out."""
         return len(next(iter(self.columns.values())))
 
     @property
     def numbers(self) -> np.ndarray:
         """int64 `[rows]`: the number of each row in the batch."""
-        return np.delete(np.arange(len(self) + len(self.skipped)), list(self.skipped))
+        return np.delete(np.arange(self.rows + len(self.skipped)), list(self.skipped))
 
 
 class Table(NamedTuple):
@@ -205,7 +206,7 @@ def _blocks(file: BinaryIO, quoted: bool, path: Path) -> Iterator[bytes]:
             yield block[:end]
     if quoted and rest.count(b'"') % 2:
         raise ParameterError(
-            f'path is {str(path)!r}; the quotes (") in its last {rest.count(bytes([10])) + 1} '
+            f'path is {str(path)!r}; the quotes (") in its last {len(rest.splitlines())} '
             "lines do not pair up"
         )
     if rest:
