@@ -35,9 +35,13 @@ def _bins() -> tuple[np.ndarray, np.ndarray]:
     def bin_of(number: int) -> int:
         return int(math.log(number) ** 2)
 
-    above_two = range(3, LARGEST + 1)
-    found = [bisect_left(above_two, n, key=bin_of) for n in range(1, bin_of(LARGEST) + 1)]
-    first = np.unique([above_two[place] for place in found])
+    def first_of(bin_: int) -> int:
+        near = round(math.exp(math.sqrt(bin_)))  # to rounding; the formula itself decides
+        far = 2 + near // 10**12
+        around = range(max(near - far, 3), min(near + far, LARGEST) + 1)
+        return around[bisect_left(around, bin_, key=bin_of)]
+
+    first = np.unique([first_of(bin_) for bin_ in range(1, bin_of(LARGEST) + 1)])
     last = [*(first[1:] - 1), LARGEST]
     names = [f"{a}" if a == b else f"{a} to {b}" for a, b in zip(first, last, strict=True)]
     return first, np.array(["", *names], object)

@@ -107,7 +107,7 @@ def open_text_with_header(path: Path, delimiters: str = ",\t;|") -> Table:
             is cut short, or whose quotes do not pair up.
     """
     check_file(path)
-    with _unpacked(path, progress=False) as file:
+    with _unpacked(path) as (file, _):
         line = file.readline(BLOCK).removeprefix(BOM)
     try:
         text = line.decode().rstrip("\r\n")
@@ -132,38 +132,36 @@ def check_file(path: Path) -> None:
 
 
 @contextmanager
-def _unpacked(path: Path, progress: bool, member: str | None = None) -> Iterator[BinaryIO]:
-    """Open a plain file, a .gz, or the only file inside a .zip.
+def _unpacked(path: Path, member: str | None = None) -> Iterator[tuple[BinaryIO, BinaryIO]]:
+    """Open a plain file, a .gz, or one file of a .zip; gives its content, and the file as it is.
 
     Raises:
         ParameterError: a compressed file that is cut short or damaged, here or while it is read.
     """
     try:
-        with path.open("rb") as file:
-            bar = {"total": path.stat().st_size, "desc": f"reading {path.name}", "delay": 3}
-            with tqdm.wrapattr(file, "read", disable=not progress, **bar) as raw:
-                if path.suffix == ".gz":
-                    with gzip.open(raw) as unpacked:
-                        yield unpacked
-                elif path.suffix == ".zip":
-                    with (
-                        zipfile.ZipFile(path) as archive,
-                        archive.open(member or _only(archive)) as unpacked,
-                    ):
-                        yield unpacked
-                else:
-                    yield raw
+        with path.open("rb") as packed:
+            if path.suffix == ".gz":
+                with gzip.open(packed) as file:
+                    yield file, packed
+            elif path.suffix == ".zip":
+                with (
+                    zipfile.ZipFile(packed) as archive,
+                    archive.open(member or _only(archive, path)) as file,
+                ):
+                    yield file, packed
+            else:
+                yield packed, packed
     except (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile) as error:
         raise ParameterError(
             f"path is {str(path)!r}; the file is cut short or damaged ({error}): fetch it again"
         ) from None
 
 
-def _only(archive: zipfile.ZipFile) -> str:
+def _only(archive: zipfile.ZipFile, path: Path) -> str:
     names = [name for name in archive.namelist() if not name.endswith("/")]
     if len(names) != 1:
         raise ParameterError(
-            f"path is {archive.filename!r}, which holds {len(names)} files "
+            f"path is {str(path)!r}, which holds {len(names)} files "
             f"({', '.join(names[:5])}); a .zip of one file is accepted"
         )
     return names[0]
@@ -179,42 +177,53 @@ def _text_batches(
     wanted: Sequence[str],
     progress: bool,
 ) -> Iterator[Callable[[], Batch]]:
-    with _unpacked(path, progress, member) as file:
+    size, title = path.stat().st_size, f"reading {path.name}"
+    with (
+        _unpacked(path, member) as (file, packed),
+        tqdm(
+            total=size, desc=title, unit="B", unit_scale=True, disable=not progress, delay=3
+        ) as bar,
+    ):
+        if header:
+            file.readline()
         for block in _blocks(file, quoted, path):
-            start = (block.find(b"\n") + 1 or len(block)) if header else 0
-            header = False
-            if start < len(block):
-                yield partial(_parse, block[start:], names, wanted, delimiter, quoted)
+            yield partial(_parse, block, names, wanted, delimiter, quoted)
+            bar.update(packed.tell() - bar.n)
 
 
-def _blocks(file: BinaryIO, quoted: bool, path: Path) -> Iterator[bytes]:
+def _blocks(file: BinaryIO, quoted: bool, path: Path) -> Iterator[memoryview]:
     """The file in pieces that end where a row does."""
     rest = b""
-    while read := file.read(BLOCK):
-        block = rest + read
-        end = block.rfind(b"\n") + 1
+    while True:
+        block = bytearray(len(rest) + BLOCK)  # read into, for copies would be dear
+        block[: len(rest)] = rest
+        read = file.readinto(memoryview(block)[len(rest) :])
+        if not read:
+            break
+        held = len(rest) + read
+        end = block.rfind(b"\n", 0, held) + 1
         while quoted and block.count(b'"', 0, end) % 2:  # inside quotes a line end ends no row
             end = block.rfind(b"\n", 0, end - 1) + 1
-        if end == 0 and len(block) > LONGEST:
+        if end == 0 and held > LONGEST:
             why = "a quote that does not close" if quoted and b'"' in block else "a row that long"
             raise ParameterError(
                 f"path is {str(path)!r}; no row ends within {LONGEST:,} bytes ({why}): "
                 "delimited text is accepted"
             )
-        rest = block[end:]
+        rest = bytes(memoryview(block)[end:held])
         if end:
-            yield block[:end]
+            yield memoryview(block)[:end]
     if quoted and rest.count(b'"') % 2:
         raise ParameterError(
             f'path is {str(path)!r}; the quotes (") in its last {len(rest.splitlines())} '
             "lines do not pair up"
         )
     if rest:
-        yield rest
+        yield memoryview(rest)
 
 
 def _parse(
-    block: bytes,
+    block: memoryview,
     names: Sequence[str],
     wanted: Sequence[str],
     delimiter: str,
