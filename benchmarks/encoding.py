@@ -6,7 +6,8 @@
 PATH is a clone of the paper's repository (github.com/thuml/Multi-Embedding; `pip install lmdb`),
 VENV an environment of its own with `pip install "fuxictr==2.3.10" "polars<1.30"`. Each is left out
 where its option is. All read the same file, made anew by `criteo_file.py` for each number of rows,
-each in a process of its own and in turns; what is timed is the encoding, not the imports. Memory
+each in a process of its own and in turns; what is timed is the encoding, not the imports. CPU time
+is that of the process and its children, less sensitive to what else runs on the machine. Memory
 is the peak of the anonymous pages of the process and its children (Linux), sampled: mapped files
 are left out, for the system takes their pages back when it needs them.
 """
@@ -69,16 +70,17 @@ CONTENDERS = {one.__name__: one for one in (ours, again, official, fuxictr)}
 
 
 def work(name: str, file: Path) -> None:
-    """In a process of its own: encode, and print the seconds that it took as the last line."""
+    """In a process of its own: encode; the last line printed is seconds and CPU seconds."""
     with tempfile.TemporaryDirectory(dir=file.parent) as folder:
         encode = CONTENDERS[name](file, Path(folder))
-        start = time.perf_counter()
+        start, cpu = time.perf_counter(), cpu_seconds()
         encode()
-        print(f"\n{time.perf_counter() - start}", flush=True)
+        print(f"\n{time.perf_counter() - start} {cpu_seconds() - cpu}", flush=True)
+    os._exit(0)  # without what libraries say when they end
 
 
-def measure(name: str, file: Path, python: str, path: str) -> tuple[float, float]:
-    """Seconds, and peak GiB of anonymous memory."""
+def measure(name: str, file: Path, python: str, path: str) -> tuple[float, float, float]:
+    """Seconds, CPU seconds and peak GiB of anonymous memory."""
     environment = os.environ | {"PYTHONPATH": path}
     command = [python, __file__, "--one", name, str(file)]
     with tempfile.TemporaryFile("w+") as output:
@@ -93,8 +95,8 @@ def measure(name: str, file: Path, python: str, path: str) -> tuple[float, float
         said = output.read()
     if process.returncode:
         sys.exit(f"{name} failed:\n{said[-3000:]}")
-    numbers = [line for line in said.splitlines() if line.replace(".", "", 1).isdigit()]
-    return float(numbers[-1]), peak / GIB
+    seconds, cpu = map(float, said.splitlines()[-1].split())
+    return seconds, cpu, peak / GIB
 
 
 def family(pid: int) -> Iterator[int]:
@@ -114,6 +116,16 @@ def anonymous(pid: int) -> int:
     return 0
 
 
+def cpu_seconds() -> float:
+    """CPU time so far of this process, its children and theirs."""
+    ticks = 0
+    for pid in family(os.getpid()):
+        with contextlib.suppress(OSError):
+            numbers = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            ticks += sum(map(int, numbers[11:15]))
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
 def make_files(folder: Path, rows: int) -> Path:
     """The file, and a copy with a header for FuxiCTR."""
     from criteo_file import write_criteo
@@ -127,15 +139,16 @@ def make_files(folder: Path, rows: int) -> Path:
     return file
 
 
-def table(rows: int, results: dict[str, list[tuple[float, float]]]) -> Iterator[str]:
-    """Markdown rows: rates with their spread, memory, and how many times theirs ours is."""
-    rate = {name: rows / statistics.median(s for s, _ in runs) for name, runs in results.items()}
+def table(rows: int, results: dict[str, list[tuple[float, float, float]]]) -> Iterator[str]:
+    """Markdown rows: rates with their spread, CPU, memory, and how many times theirs ours is."""
+    rate = {name: rows / statistics.median(r[0] for r in runs) for name, runs in results.items()}
     for name, runs in results.items():
-        rates = sorted(rows / seconds for seconds, _ in runs)
+        seconds, cpu, gib = zip(*runs, strict=True)
+        spread = f"({rows / max(seconds):,.0f} to {rows / min(seconds):,.0f})"
         times = "" if name in ("ours", "again") else f"{rate['ours'] / rate[name]:.1f}x"
         yield (
-            f"| {rows:,} | {name} | {rate[name]:,.0f} ({rates[0]:,.0f} to {rates[-1]:,.0f}) "
-            f"| {rows / rate[name]:.2f} | {max(gib for _, gib in runs):.2f} | {times} |"
+            f"| {rows:,} | {name} | {rate[name]:,.0f} {spread} | {rows / rate[name]:.2f} "
+            f"| {statistics.median(cpu) / rows * 1e6:.1f} | {max(gib):.2f} | {times} |"
         )
 
 
@@ -158,8 +171,10 @@ def main() -> None:
     if args.fuxictr:
         pythons["fuxictr"] = (str(Path(args.fuxictr).absolute()), "")
     print(f"{os.cpu_count()} cores, {args.repeats} repeats\n")
-    print("| rows | encoder | rows/s: median (least to most) | seconds | peak GiB | ours is |")
-    print("|---|---|---|---|---|---|", flush=True)
+    titles = ["rows", "encoder", "rows/s: median (least to most)", "seconds", "CPU us/row"]
+    titles += ["peak GiB", "ours is"]
+    print("|", " | ".join(titles), "|")
+    print("|---" * len(titles) + "|", flush=True)
     every = {}
     for rows in args.rows:
         results = {name: [] for name in pythons}

@@ -11,9 +11,9 @@ from .encoding import encode
 from .flights import load_flights
 from .movielens import movielens
 from .sources import avazu, criteo, own_table
-from .summary import summarise
+from .summary import compare, summarise
 
-__all__ = ["DATASETS", "Dataset", "Field", "load", "summarise"]
+__all__ = ["DATASETS", "Dataset", "Field", "compare", "load", "summarise"]
 
 DATASETS: dict[str, str] = {
     "synthetic": "39 fields with the cardinalities of Criteo, from a known law; 45,840,617 rows",
