@@ -16,7 +16,7 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from ..parameters import ParameterError
-from .encoding import Source
+from .columns import Source
 from .reading import Batch, Table, open_text
 
 OF_USER = ["gender", "age", "occupation", "zip_code"]

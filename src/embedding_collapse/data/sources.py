@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 
 from ..parameters import ParameterError
 from . import hub
-from .encoding import Kind, Source, meaning
+from .columns import Kind, Source, meaning
 from .reading import Table, check_file, open_parquet, open_text, open_text_with_header
 
 BINARY = {"0": 0, "1": 1}
