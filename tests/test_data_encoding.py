@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from embedding_collapse.data import Dataset, load, reading
+from embedding_collapse.data import Dataset, delimited, load
 from embedding_collapse.data.dataset import split_rows
 
 DATA = Path(__file__).parent / "data"
@@ -95,7 +95,7 @@ def test_every_id_decodes_to_the_value_in_the_file(encoded):
 def test_neither_workers_nor_the_size_of_blocks_change_the_ids(tmp_path, monkeypatch):
     path = DATA / FORMATS["criteo"]
     whole = load("criteo", path=path, cache=tmp_path / "1", workers=1)
-    monkeypatch.setattr(reading, "BLOCK", 5000)
+    monkeypatch.setattr(delimited, "BLOCK", 5000)
     pieces = load("criteo", path=path, cache=tmp_path / "3", workers=3)
     assert np.array_equal(whole.ids, pieces.ids)
     assert np.array_equal(whole.labels, pieces.labels)
@@ -128,7 +128,7 @@ def test_a_vocabulary_of_the_training_rows_knows_values_by_them_alone(read):
 
 def test_rows_are_the_first_that_can_be_used(tmp_path, monkeypatch):
     path = DATA / FORMATS["criteo"]
-    monkeypatch.setattr(reading, "BLOCK", 5000)
+    monkeypatch.setattr(delimited, "BLOCK", 5000)
     whole, some = (load("criteo", rows, path=path, cache=tmp_path) for rows in (None, 1600))
     assert np.array_equal(some.labels, whole.labels[:1600])
     assert some.notes[0].count("line") == 2  # the third rejected row comes later
@@ -212,7 +212,7 @@ def test_decoding_what_was_encoded_gives_the_table_back(tmp_path_factory, values
     frame["y"] = np.arange(len(frame)) // 3 % 2
     frame.to_csv(folder / "any.csv", index=False, lineterminator="\n")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reading, "BLOCK", blocks)
+        patch.setattr(delimited, "BLOCK", blocks)
         options = {"path": folder / "any.csv", "label": "y", "categorical": "word,number"}
         data = load("table", cache=folder, progress=False, **options)
     for i, name in enumerate(("word", "number")):

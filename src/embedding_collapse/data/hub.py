@@ -9,7 +9,8 @@ import pyarrow as pa
 
 from ..parameters import ParameterError
 from .cache import checksum
-from .reading import ROWS, Table, typed_table
+from .reading import Table
+from .typed import ROWS, typed_table
 
 FILES = (".csv", ".tsv", ".txt", ".parquet", ".gz", ".zip")
 

@@ -17,7 +17,8 @@ import pyarrow as pa
 
 from ..parameters import ParameterError
 from .columns import Source
-from .reading import Batch, Table, open_text
+from .delimited import open_text
+from .reading import Batch, Table
 
 OF_USER = ["gender", "age", "occupation", "zip_code"]
 OF_FILM = ["genres", "year"]

@@ -9,7 +9,9 @@ import pyarrow.compute as pc
 from ..parameters import ParameterError
 from . import hub
 from .columns import Kind, Source, meaning
-from .reading import Table, check_file, open_parquet, open_text, open_text_with_header
+from .delimited import open_text, open_text_with_header
+from .reading import Table, check_file
+from .typed import open_parquet
 
 BINARY = {"0": 0, "1": 1}
 TRUTH = BINARY | {"0.0": 0, "1.0": 1, "false": 0, "true": 1, "False": 0, "True": 1}

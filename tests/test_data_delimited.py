@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
-from embedding_collapse.data import Dataset, load, reading
+from embedding_collapse.data import Dataset, delimited, load
 from embedding_collapse.parameters import ParameterError
 
 ROWS = 400
@@ -103,7 +103,7 @@ def test_a_header_may_begin_with_a_byte_order_mark_and_end_in_crlf(table):
     ],
 )
 def test_a_value_that_cannot_be_is_told_with_its_line(criteo, monkeypatch, column, value, told):
-    monkeypatch.setattr(reading, "BLOCK", 3000)
+    monkeypatch.setattr(delimited, "BLOCK", 3000)
     lines = [line.encode().split(b"\t") for line in criteo_lines()]
     lines[7].pop()  # a row of another fault before it
     lines[300][column] = value if isinstance(value, bytes) else value.encode()
@@ -275,8 +275,8 @@ def test_quotes_that_do_not_pair_up_are_told(table):
 
 
 def test_a_row_without_end_is_told(criteo, monkeypatch):
-    monkeypatch.setattr(reading, "BLOCK", 100)
-    monkeypatch.setattr(reading, "LONGEST", 800)
+    monkeypatch.setattr(delimited, "BLOCK", 100)
+    monkeypatch.setattr(delimited, "LONGEST", 800)
     with pytest.raises(ParameterError, match="no row ends within 800 bytes"):
         criteo(b"x" * 2000)
 
