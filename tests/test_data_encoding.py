@@ -154,6 +154,7 @@ def test_numbers_go_into_bins_of_about_equal_size(read):
     field = (data := read(text, numeric="price")).fields[0]
     assert field.cardinality == 33
     assert set(np.bincount(data.ids[:, 0])[1:]) == {100}
+    assert (np.diff(data.ids[np.argsort(numbers), 0]) >= 0).all()
     for number, id_ in zip(numbers[:50], data.ids[:50, 0], strict=True):
         low, high = map(float, field.decode(id_).split(" to "))
         assert low <= round(number, 6) <= high

@@ -81,7 +81,8 @@ def accept(source: Source, task: Callable[[], Batch]) -> Accepted:
     label = batch.columns[source.label]
     found = [source.labels.get(_show(value)) for value in label.dictionary.to_pylist()]
     usable = np.array([value is not None for value in found], bool)
-    _reject(wrong, label, usable, f"{source.label} is {{}}, not {' or '.join(source.labels)}")
+    accepted = " or ".join(value for value in source.labels if value.isdigit())
+    _reject(wrong, label, usable, f"{source.label} is {{}}, not {accepted}")
     labels = np.array([value or 0 for value in found], np.uint8).take(label.indices)
 
     numbers = batch.numbers

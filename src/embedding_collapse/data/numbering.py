@@ -70,8 +70,9 @@ def number_fields(
         group = np.arange(len(texts))
         if kinds[field] == "numeric":
             numbers = pc.if_else(blanks, "nan", texts).cast(pa.float64()).to_numpy()
-            binned = pa.array(equal_bins(numbers, counts), pa.string()).dictionary_encode()
-            group, texts = binned.indices.to_numpy(), binned.dictionary
+            order = np.argsort(numbers)  # ids ascend with the numbers; a blank comes last
+            binned = pa.array(equal_bins(numbers, counts)[order], pa.string()).dictionary_encode()
+            group[order], texts = binned.indices.to_numpy(), binned.dictionary
             counts = np.bincount(group, counts).astype(np.int64)
         numbering = number_values(counts, minimum)
         for own, place in zip(ids[field::count], places, strict=True):
