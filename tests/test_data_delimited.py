@@ -98,6 +98,7 @@ def test_a_header_may_begin_with_a_byte_order_mark_and_end_in_crlf(table):
         (0, "", "label is '', not 0 or 1"),
         (3, "many", "I3 is 'many', not a whole number"),
         (3, "1.5", "I3 is '1.5', not a whole number"),
+        (3, "x" * 60, f"I3 is '{'x' * 40}...', not a whole number"),
         (3, "9" * 19, f"I3 is '{'9' * 19}', not a whole number"),
         (20, b"\xff\xfe", r"C7 is '\\xff\\xfe', not UTF-8 text"),
     ],

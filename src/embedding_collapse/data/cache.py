@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import xxhash
 from filelock import FileLock, Timeout
+from tqdm.auto import tqdm
 
 LOG = logging.getLogger(__name__)
 SUMS = "checksums.json"
@@ -38,7 +39,11 @@ class Stored(NamedTuple):
 
 
 def stored(
-    name: str, truth: Any, build: Callable[[Path], dict[str, Any]], cache: str | Path | None
+    name: str,
+    truth: Any,
+    build: Callable[[Path], dict[str, Any]],
+    cache: str | Path | None,
+    progress: bool = False,
 ) -> Stored:
     """The dataset that `build` makes, built only if it is not there.
 
@@ -52,6 +57,7 @@ def stored(
             returns what to keep beside them, as JSON takes it.
         cache: folder of all datasets; by default the environment variable
             EMBEDDING_COLLAPSE_CACHE, else ~/.cache/embedding-collapse.
+        progress: show a bar where checking what is there takes more than a few seconds.
 
     Warns:
         UserWarning: what was there is not what was built (a file is gone, cut or changed); it is
@@ -63,23 +69,32 @@ def stored(
     (root / "locks").mkdir(parents=True, exist_ok=True)
     folder = root / f"{name}-{fingerprint[:16]}"
     with _locked(folder):
-        if folder.exists() and (damage := _damage(folder)):
+        if folder.exists() and (damage := _damage(folder, progress)):
             warnings.warn(f"{folder} is damaged ({damage}); building it anew", stacklevel=3)
             shutil.rmtree(folder)
         if not folder.exists():
-            _build(folder, build)
+            _build(folder, build, progress)
     about = json.loads((folder / "about.json").read_text())
     ids, labels = (np.load(folder / f"{part}.npy", mmap_mode="c") for part in ("ids", "labels"))
     return Stored(ids, labels, about, fingerprint, folder)
 
 
-def checksum(path: Path) -> str:
+def checksum(path: Path, progress: bool = False) -> str:
     """Hash of a file's bytes, at several GB/s; against accidents, not against an adversary."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, xxhash.xxh3_128).hexdigest()
+    digest, size, title = xxhash.xxh3_128(), path.stat().st_size, f"checking {path.name}"
+    with (
+        path.open("rb", buffering=0) as file,
+        tqdm(
+            total=size, desc=title, unit="B", unit_scale=True, disable=not progress, delay=3
+        ) as bar,
+    ):
+        while part := file.read(1 << 20):
+            digest.update(part)
+            bar.update(len(part))
+    return digest.hexdigest()
 
 
-def _build(folder: Path, build: Callable[[Path], dict[str, Any]]) -> None:
+def _build(folder: Path, build: Callable[[Path], dict[str, Any]], progress: bool) -> None:
     for left in folder.parent.glob("unfinished-*"):  # by a process that was killed, if nobody
         finished = left.with_name(left.name.removeprefix("unfinished-"))  # holds its lock
         with suppress(Timeout), _lock(finished).acquire(timeout=0):
@@ -89,19 +104,19 @@ def _build(folder: Path, build: Callable[[Path], dict[str, Any]]) -> None:
     unfinished.mkdir()
     try:
         (unfinished / "about.json").write_text(json.dumps(build(unfinished)))
-        sums = {path.name: checksum(path) for path in sorted(unfinished.iterdir())}
+        sums = {path.name: checksum(path, progress) for path in sorted(unfinished.iterdir())}
         (unfinished / SUMS).write_text(json.dumps(sums))
         unfinished.rename(folder)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
 
 
-def _damage(folder: Path) -> str | None:
+def _damage(folder: Path, progress: bool) -> str | None:
     """What is wrong with a finished folder."""
     try:
         sums = json.loads((folder / SUMS).read_text())
-        changed = [name for name, value in sums.items() if checksum(folder / name) != value]
-    except (OSError, ValueError, AttributeError) as error:
+        changed = [name for name in sums if checksum(folder / name, progress) != sums[name]]
+    except (OSError, ValueError, TypeError) as error:
         return str(error)
     return f"{', '.join(changed)} changed" if changed else None
 

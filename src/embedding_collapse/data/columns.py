@@ -13,6 +13,7 @@ from .vocabulary import MINIMUM_COUNT
 
 WHOLE = r"^-?[0-9]{1,18}(\.0*)?$"
 NUMBER = r"^-?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?$"
+LONGEST = 40  # characters that a message shows of a value
 
 Kind = Literal["categorical", "whole", "numeric"]
 NOUN = {"categorical": "UTF-8 text", "whole": "a whole number", "numeric": "a number"}
@@ -103,7 +104,9 @@ def _reject(
         return
     codes = column.indices.to_numpy()
     for row in np.flatnonzero(~usable[codes]).tolist():
-        wrong.setdefault(row, why.format(repr(_show(column.dictionary[codes[row]].as_py()))))
+        value = _show(column.dictionary[codes[row]].as_py())
+        value = value if len(value) <= LONGEST else f"{value[:LONGEST]}..."
+        wrong.setdefault(row, why.format(repr(value)))
 
 
 def _show(value: bytes) -> str:

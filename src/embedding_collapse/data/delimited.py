@@ -38,7 +38,7 @@ def open_text(path: Path, delimiter: str, names: list[str], member: str | None =
     """
     check_file(path)
     read = partial(_text_batches, path, member, names, delimiter, False, False)
-    return Table(str(path), names, checksum(path), read)
+    return Table(str(path), names, partial(checksum, path), read)
 
 
 def open_text_with_header(path: Path, delimiters: str = ",\t;|") -> Table:
@@ -64,7 +64,7 @@ def open_text_with_header(path: Path, delimiters: str = ",\t;|") -> Table:
     delimiter = max(delimiters, key=text.count)
     names = next(csv.reader([text], delimiter=delimiter), [])
     read = partial(_text_batches, path, None, names, delimiter, True, True)
-    return Table(str(path), names, checksum(path), read, first=2)
+    return Table(str(path), names, partial(checksum, path), read, first=2)
 
 
 @contextmanager

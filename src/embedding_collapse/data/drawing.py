@@ -55,7 +55,7 @@ def draw_dataset(
     def build(folder: Path) -> dict[str, Any]:
         return _draw(folder, law, rows, seed, workers or available_cores(), progress)
 
-    found = stored(f"{name}-{rows}", [asdict(law), rows, seed], build, cache)
+    found = stored(f"{name}-{rows}", [asdict(law), rows, seed], build, cache, progress)
     fields = tuple(map(Field, law.names, found.about["cardinalities"]))
     return Dataset(name, found.ids, found.labels, fields, found.fingerprint, found.about["facts"])
 

@@ -75,7 +75,7 @@ def encode(
     """
     truth = {
         "version": VERSION,
-        "content": source.table.content,
+        "content": source.table.content(progress),
         "label": [source.label, source.labels],
         "fields": list(source.fields.items()),
         "minimum_count": source.minimum_count,
@@ -89,7 +89,7 @@ def encode(
             _check(source, rows, max_rejected, read)
             return _number(source, vocabulary, read, folder, pool, progress)
 
-    found = stored(source.name, truth, build, cache)
+    found = stored(source.name, truth, build, cache, progress)
     about = found.about
     _check_rejected(source, max_rejected, about["total"], about["rejected"], about["shown"])
     with pa.memory_map(str(found.folder / "vocabulary.arrow")) as file:

@@ -50,6 +50,9 @@ def open_dataset(name: str, text: Sequence[str] = ()) -> Table:
         for part in splits:
             yield from part.select_columns(list(wanted)).with_format("arrow").iter(ROWS)
 
-    files = [Path(file["filename"]) for part in splits for file in part.cache_files]
-    content = hashlib.sha256("".join(map(checksum, files)).encode()).hexdigest()
+    def content(progress: bool) -> str:
+        files = [Path(file["filename"]) for part in splits for file in part.cache_files]
+        sums = [checksum(file, progress) for file in files]
+        return hashlib.sha256("".join(sums).encode()).hexdigest()
+
     return typed_table(name, splits[0].column_names, content, batches, sum(map(len, splits)))

@@ -88,15 +88,16 @@ def movielens(path: str) -> Source:
         ratings = open_text(
             where, layout.delimiter, layout.columns, names[layout.ratings].as_posix()
         )
-    told = [ratings.content, sorted(users.items()), sorted(films.items())]
+
+    def content(progress: bool) -> str:
+        told = [ratings.content(progress), sorted(users.items()), sorted(films.items())]
+        return hashlib.sha256(repr(told).encode()).hexdigest()
 
     def read(wanted: Sequence[str], progress: bool) -> Iterator[Callable[[], Batch]]:
         for task in ratings.read(["user", "film", "rating"], progress):
             yield partial(_joined, path, task, users, films)
 
-    table = Table(
-        path, layout.columns, hashlib.sha256(repr(told).encode()).hexdigest(), read, "line"
-    )
+    table = Table(path, layout.columns, content, read)
     fields = dict.fromkeys(["user", "film", *OF_USER, *OF_FILM], "categorical")
     return Source("movielens", table, "rating", LABELS, fields)
 

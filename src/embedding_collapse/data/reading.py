@@ -44,7 +44,7 @@ class Table(NamedTuple):
     Attributes:
         path: where it is, as messages tell it.
         names: of its columns.
-        content: hash of it.
+        content: computes a hash of it; told whether to show a bar.
         read: gives tasks that each read a batch; told which columns, and whether to show a bar.
         unit: what its rows are counted in: "line" or "row".
         first: number of the first row. A line end inside quotes begins no line.
@@ -52,7 +52,7 @@ class Table(NamedTuple):
 
     path: str
     names: list[str]
-    content: str
+    content: Callable[[bool], str]
     read: Callable[[Sequence[str], bool], Iterator[Callable[[], Batch]]]
     unit: str = "line"
     first: int = 1

@@ -14,7 +14,8 @@ from .reading import Table, check_file
 from .typed import open_parquet
 
 BINARY = {"0": 0, "1": 1}
-TRUTH = BINARY | {"0.0": 0, "1.0": 1, "false": 0, "true": 1, "False": 0, "True": 1}
+FLOAT = BINARY | {"0.0": 0, "1.0": 1}  # as some tools write them
+TRUTH = FLOAT | {"false": 0, "true": 1, "False": 0, "True": 1}
 CRITEO: dict[str, Kind] = {
     **{f"I{i}": "whole" for i in range(1, 14)},
     **{f"C{i}": "categorical" for i in range(1, 27)},
@@ -38,10 +39,10 @@ def criteo(path: str | None) -> Source:
     path = path or "reczoo/Criteo_x4"
     names = ["label", *CRITEO]
     if hub.is_name(path):
-        table = hub.open_dataset(path, text=names)
+        table, labels = hub.open_dataset(path, text=names), FLOAT
     else:
-        table = open_text(Path(path).expanduser(), "\t", names)
-    return Source("criteo", table, "label", BINARY, CRITEO)
+        table, labels = open_text(Path(path).expanduser(), "\t", names), BINARY
+    return Source("criteo", table, "label", labels, CRITEO)
 
 
 def avazu(path: str | None) -> Source:
@@ -55,11 +56,11 @@ def avazu(path: str | None) -> Source:
     """
     path = path or "reczoo/Avazu_x4"
     if hub.is_name(path):
-        table = hub.open_dataset(path, text=["id", "click", *AVAZU])
+        table, labels = hub.open_dataset(path, text=["id", "click", *AVAZU]), FLOAT
     else:
-        table = open_text_with_header(Path(path).expanduser(), ",")
+        table, labels = open_text_with_header(Path(path).expanduser(), ","), BINARY
     check_columns(table, ["click", *AVAZU])
-    return Source("avazu", table, "click", BINARY, AVAZU, minimum_count=4)
+    return Source("avazu", table, "click", labels, AVAZU, minimum_count=4)
 
 
 def own_table(

@@ -38,13 +38,13 @@ def open_parquet(path: Path) -> Table:
                     f"path is {str(path)!r}, a damaged Parquet file ({error})"
                 ) from None
 
-    return typed_table(str(path), names, checksum(path), batches, rows)
+    return typed_table(str(path), names, partial(checksum, path), batches, rows)
 
 
 def typed_table(
     path: str,
     names: list[str],
-    content: str,
+    content: Callable[[bool], str],
     batches: Callable[[Sequence[str]], Iterator[pa.RecordBatch | pa.Table]],
     rows: int,
 ) -> Table:
