@@ -7,10 +7,17 @@ from pathlib import Path
 
 import pytest
 
+from embedding_collapse import records
 from embedding_collapse.cli import main
 from embedding_collapse.data import load, summarise
 
 CRITEO = Path(__file__).parent / "data" / "criteo_format.txt.gz"
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    """Nothing reaches the reader's cache."""
+    monkeypatch.setenv("EMBEDDING_COLLAPSE_CACHE", str(tmp_path / "cache"))
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +58,15 @@ def test_a_table_by_the_command_tells_its_guess(tmp_path, capsys):
     own = ["table", "--path", str(path), "--label", "y", "--cache", str(tmp_path)]
     assert main(["data", *own]) == 0
     assert "guessed categorical: site; numeric: price\n" in capsys.readouterr().out
+
+
+def test_a_run_reads_a_table_of_ones_own(tmp_path, capsys):
+    path = tmp_path / "own.csv"
+    path.write_text("y;site\n" + "0;a\n1;b\n" * 60)
+    own = ["--dataset", "table", "--path", str(path), "--label", "y", "--epochs", "1", "--hidden"]
+    assert main(["run", *own, "8", "--output", str(tmp_path / "runs"), "--quiet"]) == 0
+    (record,) = records.load_all(tmp_path / "runs")
+    assert record.dataset["fields"] == ["site"]
 
 
 def test_a_fault_is_one_line_on_stderr_and_a_failure(tmp_path, capsys):

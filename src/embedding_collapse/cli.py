@@ -50,6 +50,7 @@ def parser() -> argparse.ArgumentParser:
 
     one = commands.add_parser("run", help="train and test one model, and record it")
     add_spec(one)
+    add_source(one)
     add_output(one)
     one.set_defaults(command=run_command)
 
@@ -132,7 +133,12 @@ def run_command(parsed: argparse.Namespace) -> int:
     """Do one run and print what came of it."""
     spec, folder = Spec(**given(parsed)), folder_of(parsed.output)
     record = run(
-        spec, output=folder, device=parsed.device, progress=parsed.progress, weights=parsed.weights
+        spec,
+        load(spec.dataset, spec.rows, progress=parsed.progress, **source(parsed)),
+        output=folder,
+        device=parsed.device,
+        progress=parsed.progress,
+        weights=parsed.weights,
     )
     print(records.summary([record]).T.to_string())
     print(f"record: {records.path_of(folder, record.key)}")
@@ -167,10 +173,8 @@ def sweep_command(parsed: argparse.Namespace) -> int:
     return 1 if done.failures else 0
 
 
-def add_data(command: argparse.ArgumentParser) -> None:
-    """An option for every parameter of `data.load`."""
-    command.add_argument("name", metavar="DATASET", help=", ".join(DATASETS))
-    command.add_argument("--rows", type=int, metavar="R", help=HELP["rows"])
+def add_source(command: argparse.ArgumentParser) -> None:
+    """What to read, and how, where a dataset is not drawn."""
     command.add_argument("--path", metavar="P", help="file, folder or dataset on the Hub to read")
     command.add_argument("--label", metavar="COLUMN", help="of a table: its column of 0 and 1")
     command.add_argument("--categorical", default="", metavar="C,C",
@@ -178,7 +182,20 @@ def add_data(command: argparse.ArgumentParser) -> None:
     command.add_argument("--numeric", default="", metavar="C,C",
                          help="of a table: columns of numbers to put into bins")  # fmt: skip
     command.add_argument("--vocabulary", default="all", metavar="V",
-                         help="count values on all rows or on those that train (all)")  # fmt: skip
+                         help="count values on all rows, or on those that train (all)")  # fmt: skip
+
+
+def source(parsed: argparse.Namespace) -> dict[str, Any]:
+    """The options of `add_source`."""
+    names = ("path", "label", "categorical", "numeric", "vocabulary")
+    return {name: getattr(parsed, name) for name in names}
+
+
+def add_data(command: argparse.ArgumentParser) -> None:
+    """An option for every parameter of `data.load`."""
+    command.add_argument("name", metavar="DATASET", help=", ".join(DATASETS))
+    command.add_argument("--rows", type=int, metavar="R", help=HELP["rows"])
+    add_source(command)
     command.add_argument("--max-rejected", type=float, default=0.01, metavar="SHARE",
                          help="of rows that may be unusable (0.01)")  # fmt: skip
     command.add_argument("--cache", metavar="FOLDER", help="where encoded data are kept")
