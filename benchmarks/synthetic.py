@@ -18,7 +18,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 from embedding_collapse.data import load
-from embedding_collapse.data.cache import available_cores
+from embedding_collapse.data.parallel import available_cores
 
 
 def anonymous_mib() -> float:

@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 
 import nbformat
+import numpy as np
+import pandas as pd
 import pytest
 
 from embedding_collapse import outcome, paper, records
@@ -116,6 +118,27 @@ def test_a_parameter_that_cannot_be_stops_the_chapter_at_once(tmp_path, name, va
     assert any(line.startswith(message) for line in lines)
     notebook = nbformat.read(tmp_path / "out.ipynb", as_version=4)
     assert not any("experiment.run" in c.source and c.get("outputs") for c in notebook.cells)
+
+
+def test_a_table_of_ones_own_runs(tmp_path):
+    rows = pd.DataFrame(
+        {"site": list("abcde") * 80, "price": np.arange(400) / 8, "y": [0, 1] * 200}
+    )
+    rows.to_parquet(tmp_path / "X.parquet")
+    done = papermill(
+        tmp_path, "dataset", "table", "path", "X.parquet", "label", "y", "epochs", "1",
+        "seeds", "2", "scale", "2", "embedding_size", "4", "output", "kept",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    kept = records.load_all(tmp_path / "kept")
+    assert len(kept) == 6
+    assert all(record.dataset["fields"] == ["site", "price"] for record in kept)
+    told = nbformat.read(tmp_path / "out.ipynb", as_version=4)
+    assert any(
+        "guessed categorical: site; numeric: price" in output.get("text", "")
+        for cell in told.cells
+        for output in cell.get("outputs", [])
+    )
 
 
 def test_papermill_tells_type_and_meaning_of_every_parameter():

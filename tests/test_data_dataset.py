@@ -77,6 +77,11 @@ def test_too_few_rows_to_split_are_refused():
         make(*parts(9))
 
 
+def test_a_split_of_one_row_has_one_class():
+    with pytest.raises(ValueError, match=r"every label of the validation split is [01]; both"):
+        make(*parts(10))
+
+
 def test_one_class_in_a_split_is_named_with_the_split():
     rows = 100
     ids, labels = np.zeros((rows, 2), np.int32), np.zeros(rows, np.uint8)

@@ -37,6 +37,15 @@ def test_a_blank_is_a_value_of_its_own(flights):
     assert (gust == 1).mean() > 0.5  # blanks come first, and most hours have no gust on record
 
 
+def test_ids_decode_to_what_the_flight_was(flights):
+    first = {f.name: f.decode(i) for f, i in zip(flights.fields, flights.ids[0], strict=True)}
+    assert first["carrier"] == "UA"
+    assert (first["origin"], first["dest"], first["distance"]) == ("EWR", "IAH", "1400")
+    assert first["built"] == "1999"
+    assert first["wind_gust"] == ""
+    assert all(len(f.values) == f.cardinality - 1 for f in flights.fields)
+
+
 def test_fewer_rows_are_a_fixed_random_subset(flights):
     small = load("flights", 3_000)
     assert len(small) == 3_000

@@ -2,13 +2,14 @@
 
 import argparse
 import dataclasses
+import logging
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from . import records
-from .data import DATASETS
+from .data import DATASETS, load, summarise
 from .experiment import Spec, output_folder, run
 from .models import MODELS
 from .parameters import ParameterError
@@ -49,6 +50,7 @@ def parser() -> argparse.ArgumentParser:
 
     one = commands.add_parser("run", help="train and test one model, and record it")
     add_spec(one)
+    add_source(one)
     add_output(one)
     one.set_defaults(command=run_command)
 
@@ -67,6 +69,15 @@ def parser() -> argparse.ArgumentParser:
     many.add_argument("--gpu-share", type=float, default=1, metavar="SHARE",
                       help="with Ray, the share of a GPU that a run asks for (1)")  # fmt: skip
     many.set_defaults(command=sweep_command)
+
+    data = commands.add_parser(
+        "data",
+        help="load a dataset into the cache, and print what is in it",
+        description="\n".join(f"{name}: {about}" for name, about in DATASETS.items()),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_data(data)
+    data.set_defaults(command=data_command)
     return top
 
 
@@ -122,7 +133,12 @@ def run_command(parsed: argparse.Namespace) -> int:
     """Do one run and print what came of it."""
     spec, folder = Spec(**given(parsed)), folder_of(parsed.output)
     record = run(
-        spec, output=folder, device=parsed.device, progress=parsed.progress, weights=parsed.weights
+        spec,
+        load(spec.dataset, spec.rows, progress=parsed.progress, **source(parsed)),
+        output=folder,
+        device=parsed.device,
+        progress=parsed.progress,
+        weights=parsed.weights,
     )
     print(records.summary([record]).T.to_string())
     print(f"record: {records.path_of(folder, record.key)}")
@@ -155,3 +171,52 @@ def sweep_command(parsed: argparse.Namespace) -> int:
     for failure in done.failures:
         print(f"failed: {describe(failure.spec)}: {failure.reason}", file=sys.stderr)
     return 1 if done.failures else 0
+
+
+def add_source(command: argparse.ArgumentParser) -> None:
+    """What to read, and how, where a dataset is not drawn."""
+    command.add_argument("--path", metavar="P", help="file, folder or dataset on the Hub to read")
+    command.add_argument("--label", metavar="COLUMN", help="of a table: its column of 0 and 1")
+    command.add_argument("--categorical", default="", metavar="C,C",
+                         help="of a table: columns whose values are features")  # fmt: skip
+    command.add_argument("--numeric", default="", metavar="C,C",
+                         help="of a table: columns of numbers to put into bins")  # fmt: skip
+    command.add_argument("--vocabulary", default="all", metavar="V",
+                         help="count values on all rows, or on those that train (all)")  # fmt: skip
+
+
+def source(parsed: argparse.Namespace) -> dict[str, Any]:
+    """The options of `add_source`."""
+    names = ("path", "label", "categorical", "numeric", "vocabulary")
+    return {name: getattr(parsed, name) for name in names}
+
+
+def add_data(command: argparse.ArgumentParser) -> None:
+    """An option for every parameter of `data.load`."""
+    command.add_argument("name", metavar="DATASET", help=", ".join(DATASETS))
+    command.add_argument("--rows", type=int, metavar="R", help=HELP["rows"])
+    add_source(command)
+    command.add_argument("--max-rejected", type=float, default=0.01, metavar="SHARE",
+                         help="of rows that may be unusable (0.01)")  # fmt: skip
+    command.add_argument("--cache", metavar="FOLDER", help="where encoded data are kept")
+    command.add_argument(
+        "--workers", type=int, metavar="W", help="threads; one per core by default"
+    )
+    command.add_argument("--quiet", dest="progress", action="store_false", help="no progress bars")
+
+
+def data_command(parsed: argparse.Namespace) -> int:
+    """Load a dataset and print what is in it."""
+    options = {name: value for name, value in vars(parsed).items() if name != "command"}
+    logging.getLogger(__package__).setLevel(logging.ERROR)  # the notes are printed below
+    loaded = load(**options)
+    fields = summarise(loaded)
+    print(
+        f"{loaded.name}: {len(loaded):,} rows, {len(fields)} fields, "
+        f"{fields['features'].sum():,} features"
+    )
+    print(f"label rate {loaded.labels.mean():.4f}, rare share {fields['rare share'].mean():.4f}")
+    for note in loaded.notes:
+        print(note)
+    print(fields.to_string(formatters={"features": "{:,}".format, "rare share": "{:.4f}".format}))
+    return 0

@@ -1,173 +1,134 @@
-"""A synthetic dataset on disk: drawn once, then mapped."""
+"""Datasets on disk: each is built once, then mapped."""
 
 import hashlib
 import json
+import logging
 import os
 import shutil
-import tempfile
-import threading
-import time
 import warnings
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
-from dataclasses import asdict
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
+import xxhash
+from filelock import FileLock, Timeout
 from tqdm.auto import tqdm
 
-from .dataset import Dataset, Field
-from .synthetic import LAWS, Law, draw_rows, make_tables
-from .vocabulary import cardinality, number_values
-
-BINS, LOWEST, PER_UNIT = 1 << 16, -16.0, 2048.0  # of the logits, to measure AUC
-DAY = 86_400  # seconds after which an unfinished draw is taken for a killed one's
+LOG = logging.getLogger(__name__)
+SUMS = "checksums.json"
 
 
-def draw_dataset(
+class Stored(NamedTuple):
+    """A dataset in the cache.
+
+    Attributes:
+        ids, labels: copy-on-write maps of `ids.npy` and `labels.npy`, as torch wants them: writing
+            to them does not reach the disk.
+        about: what the builder returned.
+        fingerprint: hash of what determined the content.
+        folder: where it is.
+    """
+
+    ids: np.memmap
+    labels: np.memmap
+    about: dict[str, Any]
+    fingerprint: str
+    folder: Path
+
+
+def stored(
     name: str,
-    rows: int,
-    *,
-    seed: int = 0,
-    cache: str | Path | None = None,
-    workers: int | None = None,
-    progress: bool = True,
-) -> Dataset:
-    """Draw a synthetic dataset, or map the one drawn before.
+    truth: Any,
+    build: Callable[[Path], dict[str, Any]],
+    cache: str | Path | None,
+    progress: bool = False,
+) -> Stored:
+    """The dataset that `build` makes, built only if it is not there.
+
+    Whole or not there at all: it is built under another name and renamed. Of several processes
+    that ask at once one builds, and the others wait for it.
 
     Args:
-        name: "synthetic" (39 fields) or "synthetic-mini" (12 fields).
-        rows: how many, at least 10. A raw row depends on seed and row number only; which values
-            are rare depends on all rows.
-        seed: 0 to 2^64 - 1.
-        cache: folder that keeps the rows, 4 N + 1 bytes each; by default the environment variable
+        name: first part of the folder's name.
+        truth: all that determines the content, as JSON takes it.
+        build: fills the folder it is given with `ids.npy`, `labels.npy` and whatever else, and
+            returns what to keep beside them, as JSON takes it.
+        cache: folder of all datasets; by default the environment variable
             EMBEDDING_COLLAPSE_CACHE, else ~/.cache/embedding-collapse.
-        workers: threads; by default one per available core. They do not change the rows.
-        progress: show a bar where drawing takes more than a few seconds.
-
-    Returns:
-        A `Dataset` over memory maps, with facts `click_rate`, `best_auc` (of the true logit) and
-        `linear_auc` (of its linear part). Writing to the arrays does not reach the disk.
-
-    Raises:
-        ValueError: the rows drawn, if very few, are all of one class.
+        progress: show a bar where checking what is there takes more than a few seconds.
 
     Warns:
-        UserWarning: the cache holds a damaged copy; it is drawn anew.
+        UserWarning: what was there is not what was built (a file is gone, cut or changed); it is
+            built anew.
     """
-    law = LAWS[name]()
-    truth = json.dumps([asdict(law), rows, seed], sort_keys=True)
-    fingerprint = hashlib.sha256(truth.encode()).hexdigest()
+    fingerprint = hashlib.sha256(json.dumps(truth, sort_keys=True).encode()).hexdigest()
     root = cache or os.environ.get("EMBEDDING_COLLAPSE_CACHE") or "~/.cache/embedding-collapse"
     root = Path(root).expanduser()
-    root.mkdir(parents=True, exist_ok=True)
-    folder = root / f"{name}-{rows}-{fingerprint[:16]}"
-    if folder.exists() and (damage := _damage(folder, law, rows)):
-        warnings.warn(f"{folder} is damaged ({damage}); drawing it anew", stacklevel=2)
-        with (
-            tempfile.TemporaryDirectory(prefix="damaged-", dir=root) as temporary,
-            suppress(FileNotFoundError),  # another process was faster
-        ):
-            folder.rename(Path(temporary, folder.name))
-    if not folder.exists():
-        _remove_killed(root)
-        with tempfile.TemporaryDirectory(prefix="unfinished-", dir=root) as temporary:
-            whole = Path(temporary, folder.name)
-            whole.mkdir()
-            _draw(whole, law, rows, seed, workers or available_cores(), progress)
-            try:
-                whole.rename(folder)
-            except OSError:  # another process was faster, and drew the same
-                if not folder.exists():
-                    raise
+    (root / "locks").mkdir(parents=True, exist_ok=True)
+    folder = root / f"{name}-{fingerprint[:16]}"
+    with _locked(folder):
+        if folder.exists() and (damage := _damage(folder, progress)):
+            warnings.warn(f"{folder} is damaged ({damage}); building it anew", stacklevel=3)
+            shutil.rmtree(folder)
+        if not folder.exists():
+            _build(folder, build, progress)
     about = json.loads((folder / "about.json").read_text())
-    fields = tuple(map(Field, law.names, about["cardinalities"]))
-    ids, labels = _map(folder, "ids"), _map(folder, "labels")
-    return Dataset(name, ids, labels, fields, fingerprint, about["facts"])
+    ids, labels = (np.load(folder / f"{part}.npy", mmap_mode="c") for part in ("ids", "labels"))
+    return Stored(ids, labels, about, fingerprint, folder)
 
 
-def available_cores() -> int:
-    affinity = getattr(os, "sched_getaffinity", None)  # not on every system
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
+def checksum(path: Path, progress: bool = False) -> str:
+    """Hash of a file's bytes, at several GB/s; against accidents, not against an adversary."""
+    digest, size, title = xxhash.xxh3_128(), path.stat().st_size, f"checking {path.name}"
+    with (
+        path.open("rb", buffering=0) as file,
+        tqdm(
+            total=size, desc=title, unit="B", unit_scale=True, disable=not progress, delay=3
+        ) as bar,
+    ):
+        while part := file.read(1 << 20):
+            digest.update(part)
+            bar.update(len(part))
+    return digest.hexdigest()
 
 
-def _map(folder: Path, part: str) -> np.memmap:
-    return np.load(folder / f"{part}.npy", mmap_mode="c")  # as torch wants it: writable in memory
-
-
-def _damage(folder: Path, law: Law, rows: int) -> str | None:
-    """What is wrong with a finished folder, by the sizes of its files."""
+def _build(folder: Path, build: Callable[[Path], dict[str, Any]], progress: bool) -> None:
+    for left in folder.parent.glob("unfinished-*"):  # by a process that was killed, if nobody
+        finished = left.with_name(left.name.removeprefix("unfinished-"))  # holds its lock
+        with suppress(Timeout), _lock(finished).acquire(timeout=0):
+            shutil.rmtree(left, ignore_errors=True)
+    unfinished = folder.with_name(f"unfinished-{folder.name}")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir()
     try:
-        json.loads((folder / "about.json").read_text())
-        for part, shape in (("ids", (rows, len(law.names))), ("labels", (rows,))):
-            found, size = _map(folder, part), (folder / f"{part}.npy").stat().st_size
-            if found.shape != shape or size != found.offset + found.nbytes:
-                return f"{part}.npy holds {found.shape} in {size} bytes, not {shape}"
-    except (OSError, ValueError, EOFError) as error:
+        (unfinished / "about.json").write_text(json.dumps(build(unfinished)))
+        sums = {path.name: checksum(path, progress) for path in sorted(unfinished.iterdir())}
+        (unfinished / SUMS).write_text(json.dumps(sums))
+        unfinished.rename(folder)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _damage(folder: Path, progress: bool) -> str | None:
+    """What is wrong with a finished folder."""
+    try:
+        sums = json.loads((folder / SUMS).read_text())
+        changed = [name for name in sums if checksum(folder / name, progress) != sums[name]]
+    except (OSError, ValueError, TypeError) as error:
         return str(error)
-    return None
+    return f"{', '.join(changed)} changed" if changed else None
 
 
-def _remove_killed(root: Path) -> None:
-    for left in root.glob("unfinished-*"):
-        with suppress(FileNotFoundError):
-            if time.time() - left.stat().st_mtime > DAY:
-                shutil.rmtree(left, ignore_errors=True)
+def _locked(folder: Path) -> AbstractContextManager:
+    """The folder to oneself; the system takes back what a killed process held."""
+    try:
+        return _lock(folder).acquire(timeout=0)
+    except Timeout:
+        LOG.warning("another process is at work on %s; waiting for it", folder)
+        return _lock(folder).acquire()
 
 
-def _draw(folder: Path, law: Law, rows: int, seed: int, workers: int, progress: bool) -> None:
-    """Draw raw rows block by block while counting their values, then number these in place."""
-    shape = (rows, len(law.sizes))
-    ids = np.lib.format.open_memmap(folder / "ids.npy", "w+", np.int32, shape)
-    labels = np.lib.format.open_memmap(folder / "labels.npy", "w+", np.uint8, (rows,))
-    ends = np.cumsum(law.sizes)
-    starts = ends - law.sizes
-    counts = np.zeros(ends[-1], np.int64)  # of all fields' raw ids, end to end
-    scored = np.zeros((2, 2 * BINS), np.int64)  # rows per [whole or linear logit, label and bin]
-    lock = threading.Lock()
-
-    def draw(block: int) -> None:
-        part = slice(block * law.block, min(rows, (block + 1) * law.block))
-        raw, label, logits = draw_rows(law, tables, seed, block, part.stop - part.start)
-        ids[part], labels[part] = raw, label
-        seen = np.bincount((raw + starts).ravel(), minlength=len(counts))
-        bins = ((logits - LOWEST) * PER_UNIT).astype(np.int64).clip(0, BINS - 1)
-        histograms = [np.bincount(b, minlength=2 * BINS) for b in bins + label * np.int64(BINS)]
-        with lock:
-            np.add(counts, seen, out=counts)
-            np.add(scored, histograms, out=scored)
-
-    def number(block: int) -> None:
-        part = slice(block * law.block, (block + 1) * law.block)
-        ids[part] = numbering.take(ids[part] + starts)
-
-    def run(task: Callable[[int], None], title: str) -> None:
-        blocks = -(-rows // law.block)
-        with closing(pool.map(task, range(blocks))) as done:  # closing cancels what has not begun
-            for _ in tqdm(done, title, blocks, disable=not progress, delay=3, unit="block"):
-                pass
-
-    with ThreadPoolExecutor(workers) as pool:
-        tables = make_tables(law, seed, pool)
-        run(draw, f"drawing {rows:,} rows")
-        numberings = [number_values(c, law.minimum_count) for c in np.split(counts, ends[:-1])]
-        numbering = np.concatenate(numberings)
-        run(number, "numbering values")
-    whole, linear = scored.reshape(2, 2, BINS)
-    facts = {
-        "click_rate": float(whole[1].sum() / rows),
-        "best_auc": _auc(*whole),
-        "linear_auc": _auc(*linear),
-    }
-    about = {"cardinalities": [cardinality(part) for part in numberings], "facts": facts}
-    (folder / "about.json").write_text(json.dumps(about))
-    ids.flush()
-    labels.flush()
-
-
-def _auc(negatives: np.ndarray, positives: np.ndarray) -> float:
-    """AUC from the two classes' histograms of the score; rows of one bin count as tied."""
-    below = np.cumsum(negatives) - negatives
-    pairs = negatives.sum() * positives.sum()
-    return float((positives * (below + negatives / 2)).sum() / max(pairs, 1))
+def _lock(folder: Path) -> FileLock:
+    return FileLock(folder.parent / "locks" / f"{folder.name}.lock")

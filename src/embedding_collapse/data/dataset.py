@@ -4,7 +4,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
+import pyarrow as pa
 import torch
+
+from ..parameters import ParameterError
+from .vocabulary import RARE
 
 SPLIT_SEED = 0
 SPLIT_SHARES = (0.8, 0.1, 0.1)
@@ -13,10 +17,41 @@ SHARES = ("train", "validation", "test")
 
 @dataclass(frozen=True)
 class Field:
-    """One categorical field: its name and how many ids it has, the rare bucket (id 0) included."""
+    """One categorical field.
+
+    Attributes:
+        name: of the column.
+        cardinality: how many ids there are, the rare bucket (id 0) included.
+        values: strings `[cardinality - 1]`, what the ids from 1 up stand for; None where ids have
+            no meaning (drawn data).
+    """
 
     name: str
     cardinality: int
+    values: pa.Array | None = field(default=None, repr=False, compare=False)
+
+    def decode(self, number: int) -> str | None:
+        """What an id stands for: the value as the data held it, "" for a blank.
+
+        An integer that was binned is told as the whole numbers of its bin ("10 to 11"), any other
+        number as the bin's least and greatest.
+
+        Returns:
+            None for the rare bucket, which stands for many values.
+
+        Raises:
+            ParameterError: an id that the field does not have.
+            LookupError: the field's ids have no meaning.
+        """
+        if not 0 <= number < self.cardinality:
+            raise ParameterError(
+                f"id is {number!r}; field {self.name!r} has 0 to {self.cardinality - 1}"
+            )
+        if number == RARE:
+            return None
+        if self.values is None:
+            raise LookupError(f"field {self.name!r} was drawn: its ids stand for nothing else")
+        return self.values[int(number) - 1].as_py()
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +66,7 @@ class Dataset:
         fields: the N fields, in the order of the columns.
         fingerprint: hash of whatever determined the content.
         facts: what is known of the data beyond its ids (the generator's best possible AUC, say).
+        notes: sentences about what reading the data brought up: rows rejected, columns guessed.
 
     Raises:
         ValueError: shapes that do not fit together, an id outside its field, a label other than
@@ -43,6 +79,7 @@ class Dataset:
     fields: tuple[Field, ...]
     fingerprint: str
     facts: dict[str, float] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         rows, columns = self.ids.shape
@@ -73,7 +110,7 @@ class Dataset:
         if len(counts) > 2:
             raise ValueError(f"{self.name}: label {self.labels.max()} found; 0 and 1 are accepted")
         for share, rows in zip(SHARES, self.split, strict=True):
-            counts = np.bincount(self.labels[rows], minlength=2)
+            counts = np.bincount(self.labels[rows.numpy()], minlength=2)
             if counts.min() == 0:
                 raise ValueError(
                     f"{self.name}: every label of the {share} split is {counts.argmax()}; "
@@ -95,12 +132,21 @@ class Dataset:
 
     @property
     def split_sizes(self) -> tuple[int, int, int]:
-        rows = len(self.labels)
-        train, valid = int(rows * SPLIT_SHARES[0]), int(rows * SPLIT_SHARES[1])
-        return train, valid, rows - train - valid
+        return split_sizes(len(self))
 
     @cached_property
     def split(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Row numbers (int64) of train, validation and test: 8:1:1 at random, as in the paper."""
-        order = torch.randperm(len(self), generator=torch.Generator().manual_seed(SPLIT_SEED))
-        return order.split(self.split_sizes)
+        return split_rows(len(self))
+
+
+def split_sizes(rows: int) -> tuple[int, int, int]:
+    """How many of the rows train, validate and test."""
+    train, valid = int(rows * SPLIT_SHARES[0]), int(rows * SPLIT_SHARES[1])
+    return train, valid, rows - train - valid
+
+
+def split_rows(rows: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Row numbers (int64) of train, validation and test: the paper's split of so many rows."""
+    order = torch.randperm(rows, generator=torch.Generator().manual_seed(SPLIT_SEED))
+    return order.split(split_sizes(rows))

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from ..parameters import ParameterError
 from .dataset import Dataset, Field
-from .vocabulary import cardinality, number_values
+from .vocabulary import RARE, cardinality, number_values
 
 LATE = 15  # minutes after schedule beyond which an arrival is late
 FLIGHT = ["month", "day", "sched_dep_time", "sched_arr_time", "carrier", "flight", "tailnum"]
@@ -57,10 +58,11 @@ def load_flights(rows: int | None = None) -> Dataset:
     ids = np.empty((rows, len(FIELDS)), np.int32)
     fields = []
     for i, name in enumerate(FIELDS):
-        codes, _ = pd.factorize(table[name], sort=True)  # a blank's code is -1
-        numbering = number_values(np.bincount(codes + 1))
+        codes, known = pd.factorize(table[name], sort=True)  # a blank's code is -1
+        numbering = number_values(np.bincount(codes + 1, minlength=1 + len(known)))
         ids[:, i] = numbering[codes + 1]
-        fields.append(Field(name, cardinality(numbering)))
+        values = pa.array(["", *pa.array(known).cast(pa.string()).to_pylist()])
+        fields.append(Field(name, cardinality(numbering), values.filter(numbering != RARE)))
     labels = (table["arr_delay"] > LATE).to_numpy(np.uint8)
     fingerprint = hashlib.sha256(ids.tobytes() + labels.tobytes()).hexdigest()
     facts = {"late_rate": float(labels.mean())}

@@ -1,0 +1,74 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from embedding_collapse.data.bins import BINS, LARGEST, equal_bins, whole_number_bins
+
+
+def official(number: int) -> int:
+    """The paper's bin of a whole number: its formula, with bins up to 2 told apart by sign."""
+    return int(math.log(number) ** 2) if number > 2 else number - 2
+
+
+def bounds(name: str) -> tuple[float, float]:
+    low, _, high = name.partition(" to ")
+    return float(low), float(high or low)
+
+
+@given(st.lists(st.integers(-LARGEST, LARGEST), min_size=1), st.integers(-50, 3000))
+def test_numbers_share_a_bin_where_the_papers_formula_says_so(numbers, near):
+    numbers += range(near, near + 50)
+    named = whole_number_bins(np.array(numbers, np.int64))
+    pairs = {(official(number), name) for number, name in zip(numbers, named, strict=True)}
+    assert len(pairs) == len({bin_ for bin_, _ in pairs}) == len({name for _, name in pairs})
+
+
+@given(st.integers(-LARGEST, LARGEST))
+def test_a_whole_number_lies_in_the_bin_that_names_it(number):
+    (name,) = whole_number_bins(np.array([number], np.int64))
+    low, _, high = name.partition(" to ")
+    assert int(low) <= number <= int(high or low)
+    assert official(int(low)) == official(int(high or low)) == official(number)
+
+
+def test_bins_are_named_by_their_whole_numbers():
+    numbers = np.array([-1, 0, 2, 3, 4, 5, 10, 11, 12])
+    assert whole_number_bins(numbers).tolist() == [
+        "-1", "0", "2", "3 to 4", "3 to 4", "5", "10 to 11", "10 to 11", "12 to 14"
+    ]  # fmt: skip
+
+
+@given(
+    st.lists(
+        st.tuples(st.floats(-1e9, 1e9).map(lambda x: round(x, 3)), st.integers(0, 50)),
+        min_size=1,
+        unique_by=lambda pair: pair[0],
+    )
+)
+def test_equal_bins_are_in_order_and_hold_their_numbers(pairs):
+    numbers, counts = map(np.array, zip(*pairs, strict=True))
+    named = equal_bins(numbers, counts)
+    for number, name in zip(numbers, named, strict=True):
+        low, high = bounds(name)
+        assert low - 1e-2 <= number <= high + 1e-2
+    assert len(set(named)) <= BINS
+    lows = [bounds(name)[0] for name in named[np.argsort(numbers)]]
+    assert lows == sorted(lows)
+
+
+def test_equal_bins_hold_about_equally_many_rows():
+    named = equal_bins(np.arange(3200.0), np.ones(3200, int))
+    assert set(np.unique(named, return_counts=True)[1]) == {100}
+
+
+def test_a_frequent_number_has_a_bin_to_itself_and_so_has_a_blank():
+    named = equal_bins(np.array([np.nan, 0.5, 7, 8]), np.array([5, 1000, 10, 1000]))
+    assert named.tolist() == ["", "0.5", "7", "8"]
+
+
+@pytest.mark.parametrize("numbers", [[], [np.nan]])
+def test_equal_bins_of_nothing_are_blank(numbers):
+    assert set(equal_bins(np.array(numbers, float), np.ones(len(numbers), int))) <= {""}

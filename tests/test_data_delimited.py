@@ -1,0 +1,327 @@
+"""Files as they come: every way to write them is read, every fault is told, nothing is lost."""
+
+import gzip
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+
+from embedding_collapse.data import Dataset, delimited, load
+from embedding_collapse.parameters import ParameterError
+
+ROWS = 400
+
+
+def criteo_lines(rows: int = ROWS) -> list[str]:
+    """Rows in the format of Criteo's train.txt."""
+    return [
+        "\t".join([str(i % 2), *[str(i % 7)] * 13, *[f"{i % 5:08x}"] * 26]) for i in range(rows)
+    ]
+
+
+@pytest.fixture
+def criteo(tmp_path):
+    """Loads lines, or bytes, as Criteo's train.txt."""
+
+    def load_lines(content: list[str] | bytes, name: str = "train.txt", **options) -> Dataset:
+        path = tmp_path / name
+        if isinstance(content, list):
+            content = "".join(f"{line}\n" for line in content).encode()
+        path.write_bytes(content)
+        return load("criteo", path=path, cache=tmp_path / "cache", progress=False, **options)
+
+    return load_lines
+
+
+@pytest.fixture
+def table(tmp_path):
+    """Loads text as a table of one's own, with label y."""
+
+    def load_text(text: str | bytes, name: str = "own.csv", label: str = "y", **options) -> Dataset:
+        path = tmp_path / name
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return load("table", path=path, label=label, cache=tmp_path / "cache", **options)
+
+    return load_text
+
+
+# --- as it may be written -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("way", ["gz", "zip", "crlf", "bom", "no last line end"])
+def test_the_same_rows_come_of_every_way_to_write_them(criteo, tmp_path, way):
+    plain = "\n".join(criteo_lines()).encode() + b"\n"
+    name, content = "other.txt", plain
+    if way == "gz":
+        name, content = "other.txt.gz", gzip.compress(plain)
+    elif way == "zip":
+        name = "other.zip"
+        with zipfile.ZipFile(tmp_path / name, "w") as archive:
+            archive.writestr("dac/train.txt", plain)
+        content = (tmp_path / name).read_bytes()
+    elif way == "crlf":
+        content = plain.replace(b"\n", b"\r\n")
+    elif way == "bom":
+        content = b"\xef\xbb\xbf" + plain
+    elif way == "no last line end":
+        content = plain[:-1]
+    expected, found = criteo(plain), criteo(content, name)
+    assert np.array_equal(found.ids, expected.ids)
+    assert np.array_equal(found.labels, expected.labels)
+    assert [f.values for f in found.fields] == [f.values for f in expected.fields]
+
+
+@pytest.mark.parametrize("delimiter", [",", "\t", ";", "|"])
+def test_the_delimiter_is_the_one_in_the_header(table, delimiter):
+    text = f"a{delimiter}y{delimiter}b\n" + f"1{delimiter}0{delimiter}2\n" * 50
+    data = table(text + text.split("\n", 1)[1].replace("0", "1"))
+    assert [field.name for field in data.fields] == ["a", "b"]
+
+
+def test_a_header_may_begin_with_a_byte_order_mark_and_end_in_crlf(table):
+    data = table(b"\xef\xbb\xbfy,a\r\n" + b"0,1\r\n1,2\r\n" * 50)
+    assert [field.name for field in data.fields] == ["a"]
+    assert data.fields[0].decode(2) == "2"
+
+
+# --- rows that cannot be used ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "told"),
+    [
+        (0, "2", "label is '2', not 0 or 1"),
+        (0, "", "label is '', not 0 or 1"),
+        (3, "many", "I3 is 'many', not a whole number"),
+        (3, "1.5", "I3 is '1.5', not a whole number"),
+        (3, "x" * 60, f"I3 is '{'x' * 40}...', not a whole number"),
+        (3, "9" * 19, f"I3 is '{'9' * 19}', not a whole number"),
+        (20, b"\xff\xfe", r"C7 is '\\xff\\xfe', not UTF-8 text"),
+    ],
+)
+def test_a_value_that_cannot_be_is_told_with_its_line(criteo, monkeypatch, column, value, told):
+    monkeypatch.setattr(delimited, "BLOCK", 3000)
+    lines = [line.encode().split(b"\t") for line in criteo_lines()]
+    lines[7].pop()  # a row of another fault before it
+    lines[300][column] = value if isinstance(value, bytes) else value.encode()
+    data = criteo(b"".join(b"\t".join(line) + b"\n" for line in lines))
+    assert len(data) == ROWS - 2
+    assert data.notes[0] == (
+        f"2 rows rejected: line 8: 39 columns, 40 are needed; line 301: {told}"
+    )
+
+
+def test_blank_lines_are_counted_and_do_not_shift_the_others(criteo):
+    lines = criteo_lines()
+    lines[100] = ""
+    lines[200] += "\textra"
+    data = criteo(lines)
+    assert data.notes == (
+        "2 rows rejected: line 101: label is '', not 0 or 1; line 201: 41 columns, 40 are needed",
+    )
+
+
+def test_only_the_first_few_rejected_rows_are_shown_and_all_are_counted(criteo, caplog):
+    lines = criteo_lines(1000)
+    lines[10:20] = ["x"] * 10
+    data = criteo(lines)
+    assert data.notes[0].startswith("10 rows rejected: line 11: 1 columns")
+    assert data.notes[0].count("line") == 5
+    assert data.notes[0].endswith("; ...")
+    assert data.notes[0] in caplog.text
+
+
+def test_more_than_one_in_a_hundred_rejected_is_an_error_unless_allowed(criteo):
+    lines = criteo_lines()
+    lines[10:20] = ["x"] * 10
+    for _ in range(2):  # the second time it could be in the cache
+        with pytest.raises(ParameterError, match=r"10 of 400 rows cannot be used \(line 11: 1 col"):
+            criteo(lines)
+        assert len(criteo(lines, max_rejected=0.03)) == 390
+
+
+@pytest.mark.parametrize("share", [-0.1, 1, "some"])
+def test_a_share_that_cannot_be_is_named(criteo, share):
+    with pytest.raises(ParameterError, match=f"max_rejected is {share!r}; numbers from 0 to below"):
+        criteo(criteo_lines(), max_rejected=share)
+
+
+def test_a_column_that_is_blank_in_every_row_is_told(criteo):
+    lines = ["\t".join([*line.split("\t")[:-1], ""]) for line in criteo_lines()]
+    data = criteo(lines)
+    assert data.notes == ("blank in every row: C26",)
+    assert data.fields[-1].cardinality == 2
+    assert data.fields[-1].decode(1) == ""
+
+
+# --- files that cannot be used --------------------------------------------------------------------
+
+
+def test_a_missing_path_is_told(tmp_path):
+    with pytest.raises(ParameterError, match=r"path is '.*none.txt'; there is no such file"):
+        load("criteo", path=tmp_path / "none.txt")
+
+
+def test_a_folder_is_told(tmp_path):
+    with pytest.raises(ParameterError, match="a folder; a file is accepted"):
+        load("criteo", path=tmp_path)
+
+
+def test_an_empty_file_is_told(criteo, table):
+    with pytest.raises(ParameterError, match="an empty file; rows are needed"):
+        criteo(b"")
+    with pytest.raises(ParameterError, match="an empty file; rows are needed"):
+        table("")
+
+
+@pytest.mark.parametrize("text", ["y,a", "y,a\n", "y,a\r\n"])
+def test_a_header_alone_is_told(table, text):
+    with pytest.raises(ParameterError, match="which holds no rows; 10 are needed"):
+        table(text, categorical="a")
+    with pytest.raises(ParameterError, match="which holds no rows; 10 are needed"):
+        table(text)
+
+
+def test_too_few_rows_are_told(criteo):
+    with pytest.raises(ParameterError, match="which holds 9 rows that can be used; 10 are needed"):
+        criteo(criteo_lines(9))
+
+
+@pytest.mark.parametrize("only", ["0", "1"])
+def test_one_class_only_is_told(criteo, only):
+    lines = [only + line[1:] for line in criteo_lines()]
+    with pytest.raises(ParameterError, match=f"where label is {only} in all 400 rows; both"):
+        criteo(lines)
+
+
+@pytest.mark.parametrize("kept", [0.2, 0.9, 0.9999])
+def test_a_truncated_gz_is_told(criteo, kept):
+    whole = gzip.compress("\n".join(criteo_lines(3000)).encode())
+    with pytest.raises(ParameterError, match="the file is cut short or damaged"):
+        criteo(whole[: int(len(whole) * kept)], "train.txt.gz")
+
+
+def test_an_altered_gz_is_told(criteo):
+    whole = bytearray(gzip.compress("\n".join(criteo_lines(3000)).encode()))
+    whole[len(whole) // 2] ^= 255
+    with pytest.raises(ParameterError, match="the file is cut short or damaged"):
+        criteo(bytes(whole), "train.txt.gz")
+
+
+def test_a_gz_or_zip_by_name_only_is_told(criteo):
+    for name in ("train.gz", "train.zip"):
+        with pytest.raises(ParameterError, match="the file is cut short or damaged"):
+            criteo(criteo_lines(), name)
+
+
+def test_a_zip_of_several_files_is_told(tmp_path):
+    with zipfile.ZipFile(tmp_path / "two.zip", "w") as archive:
+        archive.writestr("train.txt", "a")
+        archive.writestr("test.txt", "b")
+    with pytest.raises(ParameterError, match=r"holds 2 files \(train.txt, test.txt\)"):
+        load("criteo", path=tmp_path / "two.zip")
+
+
+def test_a_failure_leaves_nothing_that_is_taken_for_data(criteo, tmp_path):
+    with pytest.raises(ParameterError):
+        criteo(gzip.compress(b"\n".join(map(str.encode, criteo_lines(3000))))[:-9], "cut.gz")
+    assert [path.name for path in (tmp_path / "cache").iterdir()] == ["locks"]
+
+
+# --- columns --------------------------------------------------------------------------------------
+
+
+def test_a_missing_column_is_told_with_those_that_are_there(table):
+    with pytest.raises(ParameterError, match="it has no column clicked; its columns are y, a"):
+        table("y,a\n0,1\n", label="clicked")
+    with pytest.raises(ParameterError, match="it has no column b, c; its columns are y, a"):
+        table("y,a\n0,1\n", categorical="a,b", numeric="c")
+
+
+def test_columns_of_the_same_name_are_told(table):
+    with pytest.raises(ParameterError, match="several of its columns are named a"):
+        table("y,a,a\n0,1,2\n")
+
+
+def test_avazu_without_one_of_its_columns_is_told(tmp_path):
+    (tmp_path / "train.csv").write_text("id,click,hour\n1,0,2\n")
+    with pytest.raises(ParameterError, match=r"it has no column C1, banner_pos, .*, C21; its"):
+        load("avazu", path=tmp_path / "train.csv")
+
+
+def test_a_table_of_the_label_alone_is_told(table):
+    with pytest.raises(ParameterError, match="it has no column beside the label 'y'"):
+        table("y\n0\n1\n")
+
+
+def test_a_column_with_two_roles_is_told(table):
+    for roles in ({"categorical": "a", "numeric": "a"}, {"numeric": "a,y"}, {"categorical": "y"}):
+        with pytest.raises(ParameterError, match="is given twice; it can be the label, cat"):
+            table("y,a\n0,1\n", **roles)
+
+
+def test_a_numeric_column_that_holds_text_is_told(table):
+    text = "y,a\n" + "0,1.5\n1,2\n" * 200 + "1,none\n"
+    data = table(text, numeric="a")
+    assert data.notes == ("1 row rejected: line 402: a is 'none', not a number",)
+
+
+def test_quotes_that_do_not_pair_up_are_told(table):
+    with pytest.raises(ParameterError, match=r"the quotes \(\"\) in its last 3 lines do not"):
+        table('y,a\n0,1\n1,"2\n0,3\n1,4\n', categorical="a")
+
+
+def test_a_row_without_end_is_told(criteo, monkeypatch):
+    monkeypatch.setattr(delimited, "BLOCK", 100)
+    monkeypatch.setattr(delimited, "LONGEST", 800)
+    with pytest.raises(ParameterError, match="no row ends within 800 bytes"):
+        criteo(b"x" * 2000)
+
+
+def test_text_that_is_not_utf8_in_the_header_is_told(table):
+    with pytest.raises(ParameterError, match="whose first line is not UTF-8 text"):
+        table("y,gr\xf6\xdfe\n".encode("utf-16"))
+
+
+def test_a_damaged_parquet_file_is_told(tmp_path):
+    path = tmp_path / "own.parquet"
+    pd.DataFrame({"a": range(100), "y": [0, 1] * 50}).to_parquet(path)
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(ParameterError, match="not a whole Parquet file"):
+        load("table", path=path, label="y")
+
+
+def test_a_column_of_lists_is_told(tmp_path):
+    path = tmp_path / "own.parquet"
+    pa.parquet.write_table(pa.table({"a": [[1], [2]] * 20, "y": [0, 1] * 20}), path)
+    with pytest.raises(ParameterError, match=r"where column a is of type list<.*>; text, numbers"):
+        load("table", path=path, label="y", cache=tmp_path)
+
+
+# --- asking for it --------------------------------------------------------------------------------
+
+
+def test_a_table_needs_path_and_label(tmp_path):
+    with pytest.raises(ParameterError, match="path is not given; the dataset 'table' needs"):
+        load("table")
+    with pytest.raises(ParameterError, match="label is not given; the dataset 'table' needs"):
+        load("table", path=tmp_path / "x.csv")
+
+
+def test_what_is_for_other_datasets_is_refused(tmp_path):
+    with pytest.raises(ParameterError, match="label, categorical and numeric are for 'table'"):
+        load("criteo", path=tmp_path, label="y")
+    with pytest.raises(ParameterError, match="'flights' is not"):
+        load("flights", path=tmp_path)
+    with pytest.raises(ParameterError, match="vocabulary 'some' is unknown; known: all, train"):
+        load("criteo", path=tmp_path, vocabulary="some")
+
+
+def test_a_home_folder_is_understood(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    Path(tmp_path, "train.txt").write_text("\n".join(criteo_lines()))
+    assert len(load("criteo", path="~/train.txt", cache=tmp_path)) == ROWS
