@@ -305,3 +305,23 @@ def test_a_sweep_runs_on_ray_where_it_is_told_to(asked, given, address, workers)
     assert (options["ray_address"], options["workers"]) == (address, workers)
     assert options["gpu_share"] == 0.5
     assert (options["weights"], options["device"]) == (False, "cuda")
+
+
+def test_a_sweep_takes_a_table_of_ones_own(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("EMBEDDING_COLLAPSE_CACHE", str(tmp_path / "cache"))
+    lines = [f"{i % 7},{i % 5},{(i * i) % 3 == 1:d}" for i in range(400)]
+    (tmp_path / "mine.csv").write_text("\n".join(["shop,day,bought", *lines]))
+    command = ["sweep", "--dataset=table", f"--path={tmp_path}/mine.csv", "--label=bought",
+               "--models=dnn", "--scales=1,2", "--seeds=0", "--epochs=1", "--embedding-size=2",
+               "--hidden=4", "--batch-size=64", "--quiet", f"--output={tmp_path}"]  # fmt: skip
+    assert main(command) == 0
+    (fields,) = {tuple(record.dataset["fields"]) for record in records.load_all(tmp_path)}
+    assert fields == ("shop", "day")
+    assert "3 trained" in capsys.readouterr().out
+
+
+def test_a_sweep_on_a_table_that_is_not_there_says_so_of_every_run(tmp_path, capsys):
+    command = ["sweep", "--dataset=table", "--path=nowhere.csv", "--label=y", "--models=dnn",
+               "--scales=1", "--seeds=0", "--quiet", f"--output={tmp_path}"]  # fmt: skip
+    assert main(command) == 1
+    assert "there is no such file" in capsys.readouterr().err

@@ -60,6 +60,7 @@ def parser() -> argparse.ArgumentParser:
         description="Lists are separated by commas. Without lists it is the paper's grid.",
     )
     add_spec(many, several=PLURAL)
+    add_source(many)
     add_output(many)
     many.add_argument("--preset", choices=["paper"], help="the paper's grid: its six models, SE and"
                       " ME at 1, 2, 3, 4 and 10, three seeds")  # fmt: skip
@@ -158,6 +159,7 @@ def sweep_command(parsed: argparse.Namespace) -> int:
         specs,
         folder,
         device=parsed.device,
+        source=source(parsed),
         weights=parsed.weights,
         progress=parsed.progress,
         ray_address=parsed.ray_address or ("local" if parsed.ray is not None else None),

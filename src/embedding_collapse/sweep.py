@@ -6,8 +6,8 @@ and leaves the others alone.
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache, partial
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
@@ -98,6 +98,7 @@ def sweep(
     output: Path,
     *,
     device: str = "auto",
+    source: Mapping[str, str] | None = None,
     weights: bool = True,
     progress: bool = True,
     ray_address: str | None = None,
@@ -110,6 +111,7 @@ def sweep(
         specs: the runs, see `grid`.
         output: folder of records.
         device, weights: see `experiment.run`.
+        source: what `data.load` is told beside name and rows (the path of a file, say).
         progress: show a bar with the time left.
         ray_address: of a Ray cluster, or "local"; None runs one after another in this process. On
             a cluster the folder should be one that all machines see.
@@ -120,11 +122,13 @@ def sweep(
         ParameterError: Ray is asked for and not installed.
     """
     pending = [spec for spec in specs if records.find(output, spec.key) is None]
-    options = {"output": output.absolute(), "device": device, "weights": weights}
+    one = partial(
+        _run, source=dict(source or {}), output=output.absolute(), device=device, weights=weights
+    )
     if ray_address is None or not pending:
-        outcomes = _in_this_process(pending, options)
+        outcomes = _in_this_process(pending, one)
     else:
-        outcomes = _on_ray(pending, options, ray_address, workers, gpu_share)
+        outcomes = _on_ray(pending, one, ray_address, workers, gpu_share)
     failures = []
     with tqdm(
         desc=f"{len(specs) - len(pending)} of {len(specs)} runs were there",
@@ -158,10 +162,11 @@ def cost(spec: Spec) -> float:
 Outcome = tuple[Spec, Record | str]
 
 
-def _run(spec: Spec, options: dict[str, Any]) -> Record | str:
+def _run(spec: Spec, source: dict[str, str], **options: Any) -> Record | str:
     """A record, or in words why there is none."""
     try:
-        return run(spec, _load(spec.dataset, spec.rows), progress=False, **options)
+        dataset = _load(spec.dataset, spec.rows, **source)
+        return run(spec, dataset, progress=False, **options)
     except Timeout:
         raise
     except Exception as error:
@@ -171,20 +176,20 @@ def _run(spec: Spec, options: dict[str, Any]) -> Record | str:
 _load = lru_cache(maxsize=1)(load)  # a grid keeps to one dataset for many runs
 
 
-def _in_this_process(specs: Sequence[Spec], options: dict[str, Any]) -> Iterator[Outcome]:
+def _in_this_process(specs: Sequence[Spec], one: partial) -> Iterator[Outcome]:
     """One run after another; those that another process is at come last."""
     busy = []
     for wait, todo in ((False, specs), (True, busy)):
         for spec in todo:
             try:
-                yield spec, _run(spec, options | {"wait": wait})
+                yield spec, one(spec, wait=wait)
             except Timeout:
                 busy.append(spec)
 
 
 def _on_ray(
     specs: Sequence[Spec],
-    options: dict[str, Any],
+    one: partial,
     address: str,
     workers: int | None,
     gpu_share: float,
@@ -207,8 +212,8 @@ def _on_ray(
     )
     try:
         share = gpu_share if ray.cluster_resources().get("GPU") else 0
-        remote = ray.remote(num_cpus=1, num_gpus=share, max_retries=3)(_run)
-        waiting = {remote.remote(spec, options): spec for spec in specs}
+        remote = ray.remote(num_cpus=1, num_gpus=share, max_retries=3)(one.func)
+        waiting = {remote.remote(spec, **one.keywords): spec for spec in specs}
         while waiting:
             (first, *_), _ = ray.wait(list(waiting))
             spec = waiting.pop(first)
