@@ -148,6 +148,21 @@ def test_columns_with_fractions_are_guessed_numeric_and_the_guess_is_told(read, 
     assert data.notes[1] == "no value is frequent enough for an id of its own: price"
 
 
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_an_index_that_pandas_wrote_is_no_field_and_told(tmp_path, kind):
+    path = tmp_path / f"own.{kind}"
+    frame = pd.DataFrame({"site": list("ab") * 50, "y": [0, 0, 1, 1] * 25}, index=range(9, 109))
+    if kind == "csv":
+        frame.to_csv(path)
+        told = "index, left out: the column without a name"
+    else:
+        frame.set_index([[5] * 100]).to_parquet(path)
+        told = "index, left out: __index_level_0__"
+    data = load("table", path=path, label="y", cache=tmp_path)
+    assert [field.name for field in data.fields] == ["site"]
+    assert data.notes == (f"guessed categorical: site; {told}",)
+
+
 def test_numbers_go_into_bins_of_about_equal_size(read):
     numbers = np.random.default_rng(0).lognormal(size=3200)
     text = "price,y\n" + "".join(f"{n:.6f},{i % 2}\n" for i, n in enumerate(numbers))

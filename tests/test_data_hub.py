@@ -4,6 +4,7 @@ import gzip
 from pathlib import Path
 
 import datasets
+import huggingface_hub
 import numpy as np
 import pandas as pd
 import pytest
@@ -18,7 +19,8 @@ CRITEO = Path(__file__).parent / "data" / "criteo_format.txt.gz"
 def own_cache(tmp_path, monkeypatch):
     """Nothing reaches the reader's cache, nor the network."""
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "hf")
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_OFFLINE", True)
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setenv("EMBEDDING_COLLAPSE_CACHE", str(tmp_path / "cache"))
     datasets.disable_progress_bars()
 

@@ -38,7 +38,7 @@ def test_the_summary_counts_features_and_rare_rows(tmp_path):
 def test_the_command_prints_rows_features_and_rejected_lines(criteo_file, tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "embedding_collapse", "data", "criteo", "--path", str(criteo_file),
-         "--cache", str(tmp_path)],
+         "--cache", str(tmp_path), "--quiet"],
         capture_output=True, text=True, encoding="utf-8", check=True,
     )  # fmt: skip
     lines = done.stdout.splitlines()

@@ -84,8 +84,9 @@ def encode(
     }
 
     def build(folder: Path) -> dict[str, Any]:
-        with ThreadPoolExecutor(workers or available_cores()) as pool:
-            read = _read(source, rows, folder, pool, progress)
+        threads = workers or available_cores()
+        with ThreadPoolExecutor(threads) as pool:
+            read = _read(source, rows, folder, pool, threads, progress)
             _check(source, rows, max_rejected, read)
             return _number(source, vocabulary, read, folder, pool, progress)
 
@@ -149,7 +150,12 @@ def _check_rejected(
 
 
 def _read(
-    source: Source, rows: int | None, folder: Path, pool: ThreadPoolExecutor, progress: bool
+    source: Source,
+    rows: int | None,
+    folder: Path,
+    pool: ThreadPoolExecutor,
+    threads: int,
+    progress: bool,
 ) -> Read:
     """Read the table, or as many of its first usable rows as asked for, into two files."""
     count = len(source.fields)
@@ -163,7 +169,7 @@ def _read(
     ):
         _write_header(ids, 0, count)
         tasks = (partial(accept, source, batch) for batch in batches)
-        for batch in in_order(pool, tasks, ahead=pool._max_workers):
+        for batch in in_order(pool, tasks, ahead=threads):
             size = len(batch.labels) + len(batch.rejected)
             batch = batch if len(batch.labels) <= left else batch.first(left)
             rejected += len(batch.rejected)

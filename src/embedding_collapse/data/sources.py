@@ -75,8 +75,9 @@ def own_table(
         path: a file of delimited text with a header (plain, .gz or .zip), a Parquet file, or a
             dataset on the Hub.
         label: the column that holds 0 or 1, or true or false.
-        categorical, numeric: the columns to take as fields. Where neither is given, all are, and
-            those that hold fractions count as numeric; the notes say which.
+        categorical, numeric: the columns to take as fields. Where neither is given, all are but
+            an index that pandas wrote, and those that hold fractions count as numeric; the notes
+            say which.
     """
     if not path or not label:
         missing = "label" if path else "path"
@@ -92,13 +93,15 @@ def own_table(
         fields = {n: "numeric" if n in numeric else "categorical" for n in table.names}
         fields = {n: fields[n] for n in table.names if n in {*categorical, *numeric}}
         return Source("table", table, label, TRUTH, fields)
-    names = [n for n in table.names if n != label and not n.startswith(PANDAS_INDEX)]
+    index = [n for n in table.names if n == "" or n.startswith(PANDAS_INDEX)]
+    names = [n for n in table.names if n not in (label, *index)]
     if not names:
         raise ParameterError(f"path is {path!r}; it has no column beside the label {label!r}")
     fields = _guess(table, names)
     kinds = {kind: [n for n in names if fields[n] == kind] for kind in ("categorical", "numeric")}
-    told = "; ".join(f"{kind}: {', '.join(own)}" for kind, own in kinds.items() if own)
-    return Source("table", table, label, TRUTH, fields, notes=(f"guessed {told}",))
+    told = [f"{kind}: {', '.join(own)}" for kind, own in kinds.items() if own]
+    told += [f"index, left out: {n or 'the column without a name'}" for n in index]
+    return Source("table", table, label, TRUTH, fields, notes=(f"guessed {'; '.join(told)}",))
 
 
 def _open(path: str) -> Table:
