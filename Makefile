@@ -9,8 +9,7 @@ READY := .venv/.installed
 GRID := $(BIN)/python -m embedding_collapse sweep --output results/grid --no-weights --ray \
 	--embedding-size 5 --hidden 100 --batch-size 512 --epochs 4
 DATA := "synthetic-mini" "flights --rows 100000"
-SE := dcnv2-regularized,dcnv2-flat,dcnv2-sfg
-ME := dcnv2-shared,dcnv2-linear,dcnv2-aligned,ipnn-raw,dcnv2-distinct
+VARIANTS := dcnv2-shared,dcnv2-linear,dcnv2-aligned,ipnn-raw
 
 .PHONY: help book test serve refresh grid clean browser
 .DEFAULT_GOAL := help
@@ -31,11 +30,13 @@ refresh: $(READY)
 	$(BIN)/python book/build.py --refresh
 
 grid: $(READY)
-	for data in $(DATA); do $(GRID) --scales 1,4,10 --dataset $$data || exit; done
 	for data in $(DATA); do \
-		$(GRID) --scales 1,4,10 --designs se --models $(SE) --dataset $$data || exit; \
-		$(GRID) --scales 4,10 --designs me --models $(ME) --dataset $$data || exit; \
+		$(GRID) --dataset $$data --scales 1,4,10 || exit; \
+		$(GRID) --dataset $$data --scales 1,4,10 --designs se --models dcnv2-regularized || exit; \
+		$(GRID) --dataset $$data --scales 4,10 --designs me --models $(VARIANTS) || exit; \
 	done
+	$(GRID) --dataset synthetic-mini --scales 4,10 --designs se --models dcnv2-flat,dcnv2-sfg
+	$(GRID) --dataset synthetic-mini --scales 4,10 --designs me --models dcnv2-distinct
 
 serve: $(READY)
 	@test -d _build/html || { echo "there is no book yet: run make book"; exit 1; }
