@@ -27,7 +27,7 @@ from tqdm import tqdm
 
 from embedding_collapse.data import Dataset, Field
 from embedding_collapse.data.synthetic import LAWS, draw_zipf, words, zipf_table
-from embedding_collapse.experiment import processor
+from embedding_collapse.environment import processor
 from embedding_collapse.models import MODELS, Size, build
 from embedding_collapse.training import choose_device, fit, peak_memory
 

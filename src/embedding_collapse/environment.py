@@ -1,0 +1,60 @@
+"""Where and when a run takes place."""
+
+import os
+import platform
+import subprocess
+from datetime import UTC, datetime
+from functools import lru_cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+
+def environment(device: torch.device) -> dict[str, Any]:
+    """Device, hardware, cores, threads, versions, git commit and time, now."""
+    gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else None
+    return {
+        "device": device.type,
+        "hardware": gpu or processor(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "versions": {
+            "embedding-collapse": version("embedding-collapse"),
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+        },
+        "commit": commit(),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def processor() -> str:
+    """The processor's name, as well as the platform tells it."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+@lru_cache
+def commit() -> str | None:
+    """The commit of the source tree this package runs from, "+" if changed; None outside one."""
+    folder = Path(__file__).parent
+
+    def git(*arguments: str) -> list[str]:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True
+        )
+        return done.stdout.split()
+
+    try:
+        prefix, head = git("rev-parse", "--show-prefix", "--short=12", "HEAD")
+        if prefix != f"src/{folder.name}/":  # installed inside somebody else's repository
+            return None
+        return head + ("+" if git("status", "--porcelain", "--", ".") else "")
+    except (OSError, ValueError, subprocess.CalledProcessError):
+        return None
