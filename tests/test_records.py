@@ -16,6 +16,7 @@ from embedding_collapse.records import (
     summary,
     table,
 )
+from embedding_collapse.spectrum import random_spectrum
 
 # --- files ----------------------------------------------------------------------------------------
 
@@ -164,6 +165,14 @@ def test_relative_abundance_is_the_mean_over_sets_of_IA_by_K(make_record):
     record = make_record(spectra=spectra)
     # IA is 2 and 1; 1.5 and 0 (a table of zeros); 2 and 2
     assert record.relative_abundance.tolist() == pytest.approx([1.5 / 2, 0.75 / 2, 2 / 2])
+
+
+def test_abundance_against_random_tables_is_one_for_a_random_table(make_record):
+    """Also where a field has fewer features than K, so that IA / K would be small."""
+    random = [random_spectrum(rows, 4).tolist() for rows in (50, 3, 20)]  # the fields' features
+    record = make_record(spectra=[[spectrum, spectrum] for spectrum in random])
+    assert record.abundance_against_random.tolist() == pytest.approx([1, 1, 1])
+    assert record.relative_abundance[1] < 0.6
 
 
 def test_records_are_grouped_by_label_base_first_and_se_before_me(make_record):

@@ -80,6 +80,7 @@ def _decline(record: Record) -> float:
 
 
 abundance = _welch_of(_mean_abundance)
+fair_abundance = _welch_of(lambda record: record.abundance_against_random.mean().item())
 diversity = _welch_of(lambda record: float(np.mean(record.diversity)))
 projected_abundance = _welch_of(_mean_projected_abundance)
 decline = _welch_of(_decline)

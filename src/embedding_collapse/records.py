@@ -81,6 +81,16 @@ class Record:
         return normalised_abundance(torch.tensor(self.spectra, dtype=torch.float64)).mean(1)
 
     @property
+    def abundance_against_random(self) -> Tensor:
+        """IA against that of a random table of the same shape: `[N]`, the mean over sets.
+
+        Unlike IA / K it does not fall by itself where a field has fewer features than K.
+        """
+        spectra = torch.tensor(self.spectra, dtype=torch.float64)
+        pairs = zip(spectra, self.dataset["cardinalities"], strict=True)
+        return torch.stack([normalised_abundance(field, rows).mean() for field, rows in pairs])
+
+    @property
     def joined_abundance(self) -> Tensor:
         """The same of a field's sets side by side as one table: `[N]`. Of one set, no other."""
         return normalised_abundance(torch.tensor(self.joined_spectra, dtype=torch.float64))

@@ -9,6 +9,7 @@ features than dimensions): no measure here depends on them.
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -140,7 +141,7 @@ def normalised_abundance(spectrum: Tensor, rows: int | None = None) -> Tensor:
             cannot reach.
     """
     width = spectrum.shape[-1]
-    most = width if rows is None else information_abundance(random_spectrum(rows, width)).item()
+    most = width if rows is None else random_abundance(rows, width)
     return information_abundance(spectrum) / most
 
 
@@ -164,6 +165,12 @@ def stable_rank(spectrum: Tensor) -> Tensor:
         spectrum: singular values `[..., K]`.
     """
     return _ratio(spectrum, spectrum.amax(-1, keepdim=True)).square().sum(-1)
+
+
+@lru_cache(maxsize=4096)
+def random_abundance(rows: int, width: int) -> float:
+    """IA of `random_spectrum`: the most that a table of that shape may be expected to have."""
+    return information_abundance(random_spectrum(rows, width)).item()
 
 
 def _ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
