@@ -109,7 +109,8 @@ def fit(
     with (
         torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
         tqdm(desc=progress, total=epochs * len(train), initial=len(run.epochs) * len(train),
-             unit="rows", unit_scale=True, leave=None, disable=progress is None) as bar,
+             unit="rows", unit_scale=True, leave=None, disable=progress is None,
+             mininterval=1) as bar,  # whoever runs a notebook may drop a flood of updates
     ):  # fmt: skip
         for epoch in range(len(run.epochs), epochs):
             if epoch - run.best_epoch > patience:
@@ -131,7 +132,7 @@ def fit(
                 bar.update(len(rows))
                 if (step + 1) % STEPS_BETWEEN_CHECKS == 0 or step + 1 == steps:
                     _check_finite((losses + penalties)[: step + 1], epoch, learning_rate)
-                    bar.set_postfix(_postfix(losses[: step + 1], run))
+                    bar.set_postfix(_postfix(losses[: step + 1], run), refresh=False)
             seconds = time.perf_counter() - started
             parts = losses.double().tensor_split(min(steps, CURVE_POINTS))
             logits = predict(model, ids, valid)
