@@ -97,7 +97,8 @@ def test_every_figure_of_the_chapters_is_on_its_page(view: View) -> None:
         if "ec-figure" in "".join(output.get("data", {}).get("text/html", ""))
     ]  # fmt: skip
     assert view.page.locator(".ec-figure").count() == len(held)
-    assert held or not chapter.exists()
+    numbered = chapter.name[0].isdigit()  # a chapter of the argument has figures
+    assert held or not numbered
 
 
 def test_figures_are_drawn_with_data(view: View) -> None:
