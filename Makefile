@@ -11,7 +11,7 @@ GRID := $(BIN)/python -m embedding_collapse sweep --output results/grid --no-wei
 DATA := "synthetic-mini" "flights --rows 100000"
 VARIANTS := dcnv2-shared,dcnv2-linear,dcnv2-aligned,ipnn-raw
 
-.PHONY: help book test serve refresh grid clean browser
+.PHONY: help book test serve refresh grid links address clean browser
 .DEFAULT_GOAL := help
 
 help:
@@ -20,6 +20,8 @@ help:
 	@echo "make test      lint, unit tests, notebooks against their outputs, the book in a browser"
 	@echo "make refresh   run every chapter and store its outputs and records in the repository"
 	@echo "make grid      run what is missing in results/grid: every model, SE and ME, three seeds"
+	@echo "make links     ask every address outside the book whether it is still there"
+	@echo "make address   REPOSITORY=https://... writes the book's public address where it is needed"
 	@echo "make clean     remove what was built (_build)"
 	@echo "PYTHON=python3.12 make ... picks the Python (3.11 or newer) that makes .venv"
 
@@ -37,6 +39,12 @@ grid: $(READY)
 	done
 	$(GRID) --dataset synthetic-mini --scales 4,10 --designs se --models dcnv2-flat,dcnv2-sfg
 	$(GRID) --dataset synthetic-mini --scales 4,10 --designs me --models dcnv2-distinct
+
+links: $(READY)
+	$(BIN)/python book/build.py --stored --links
+
+address: $(READY)
+	$(BIN)/python book/address.py $(REPOSITORY)
 
 serve: $(READY)
 	@test -d _build/html || { echo "there is no book yet: run make book"; exit 1; }

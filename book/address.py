@@ -31,11 +31,11 @@ def install_cell(address: str) -> str:
     """The source of a notebook's first cell: get the package where it is missing."""
     test = 'if importlib.util.find_spec("embedding_collapse") is None:'
     if not address:
-        return f'''\
+        return f"""\
 import importlib.util
 
 {test}
-    raise ModuleNotFoundError("embedding_collapse is not installed: `make book` does that")'''
+    raise ModuleNotFoundError("embedding_collapse is not installed: `make book` does that")"""
     return f'''\
 # On Colab or Kaggle: fetch the package and its records. Where it is installed, nothing happens.
 import importlib.util

@@ -4,6 +4,7 @@
     python book/build.py --stored   render the outputs that the notebooks hold
     python book/build.py --refresh  run every chapter, keep records and outputs in the repository;
                                     with names (--refresh 07_results) those chapters alone
+    python book/build.py --links    (with --stored) ask the links that lead out of the book
 
 The source notebooks change only under `--refresh`; the other two work on a copy in `_build/`.
 """
@@ -13,7 +14,9 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import execution
 import nbformat
 import papermill
 from papermill.exceptions import PapermillExecutionError
@@ -22,6 +25,7 @@ from sphinx_external_toc.parsing import parse_toc_yaml
 ROOT = Path(__file__).resolve().parent.parent
 STAGING = ROOT / "_build" / "staging"
 HTML = ROOT / "_build" / "html"
+RESULTS = ROOT / "results"
 
 
 def notebooks() -> list[Path]:
@@ -48,21 +52,44 @@ def execute(chapter: Path, target: Path, parameters: dict[str, str] | None = Non
         sys.exit(f"{error}\n{chapter}: a cell failed; the partial notebook is {target}")
 
 
-def render() -> None:
-    """Render the staged book; a warning is an error, and only a whole book replaces the last."""
+def stage(chapters: dict[str, dict[str, Any]]) -> None:
+    """Put everything but the notebooks, which are there, into the staging folder.
+
+    Args:
+        chapters: how each came about, see `execution.of_chapter`.
+    """
     for name in ("_config.yml", "_toc.yml"):
         shutil.copy2(ROOT / name, STAGING)
     ignored = shutil.ignore_patterns("__pycache__")
     shutil.copytree(ROOT / "book", STAGING / "book", ignore=ignored)
-    jupyter_book = Path(sys.executable).parent / "jupyter-book"
-    options = ["-W", "--keep-going", "-n", "--all", "-q"]
+    made = execution.page(chapters, RESULTS)
+    (STAGING / "book" / "execution.md").write_text(made, encoding="utf-8")
+
+
+def jupyter_book(*options: str) -> int:
+    """Build the staged book; returns the exit code."""
+    program = Path(sys.executable).parent / "jupyter-book"
     # its standard output would send the reader to the staging folder; warnings are on the other
-    build = subprocess.run([jupyter_book, "build", STAGING, *options], stdout=subprocess.DEVNULL)
-    if build.returncode:
+    return subprocess.run(
+        [program, "build", STAGING, "-n", "--all", "-q", *options], stdout=subprocess.DEVNULL
+    ).returncode
+
+
+def render() -> None:
+    """Render the staged book; a warning is an error, and only a whole book replaces the last."""
+    if jupyter_book("-W", "--keep-going"):
         sys.exit("jupyter-book failed: see the warnings above")
     shutil.rmtree(HTML, ignore_errors=True)
     shutil.move(STAGING / "_build" / "html", HTML)
     print(f"The book is ready: open {HTML / 'index.html'} (or `make serve`)")
+
+
+def check_links() -> None:
+    """Ask every address outside the book whether it is there, and list them all."""
+    failed = jupyter_book("--builder", "linkcheck")
+    print((STAGING / "_build" / "linkcheck" / "output.txt").read_text(encoding="utf-8"), end="")
+    if failed:
+        sys.exit("some addresses could not be reached: see the lines marked [broken]")
 
 
 def refresh(chapter: Path) -> None:
@@ -75,9 +102,10 @@ def refresh(chapter: Path) -> None:
     keeps_records = any(
         "parameters" in tags(cell) and "output:" in cell.source for cell in source.cells
     )
-    target, records = STAGING / chapter, ROOT / "results" / chapter.stem
+    target, records = STAGING / chapter, RESULTS / chapter.stem
     shutil.rmtree(records, ignore_errors=True)  # or the chapter would show runs of older code
     execute(chapter, target, {"output": str(records)} if keeps_records else None)
+    execution.store(chapter.stem, execution.of_chapter(target), RESULTS)
 
     ran = nbformat.read(target, as_version=4).cells
     ran = [cell for cell in ran if "injected-parameters" not in tags(cell)]
@@ -125,6 +153,7 @@ def main() -> None:
     mode.add_argument("--stored", action="store_true", help="render the stored outputs, run none")
     mode.add_argument("--refresh", nargs="*", metavar="CHAPTER",
                       help="run and store outputs and records")  # fmt: skip
+    parser.add_argument("--links", action="store_true", help="ask the outside links, build no book")
     arguments = parser.parse_args()
     refreshing = arguments.refresh is not None
     if unknown := set(arguments.refresh or []) - {chapter.stem for chapter in notebooks()}:
@@ -132,6 +161,7 @@ def main() -> None:
 
     shutil.rmtree(STAGING, ignore_errors=True)
     STAGING.mkdir(parents=True)
+    told = execution.load(RESULTS) if arguments.stored else {}
     for chapter in notebooks():
         if refreshing:
             if not arguments.refresh or chapter.stem in arguments.refresh:
@@ -141,7 +171,13 @@ def main() -> None:
             shutil.copy2(ROOT / chapter, STAGING / chapter)
         else:
             execute(chapter, STAGING / chapter)
-    if not refreshing:
+            told[chapter.stem] = execution.of_chapter(STAGING / chapter)
+    if refreshing:
+        return
+    stage(told)
+    if arguments.links:
+        check_links()
+    else:
         render()
 
 

@@ -1,4 +1,4 @@
-"""Sphinx extension: all that follows from the book's one public address, `repository` in _config.yml.
+"""Sphinx extension: what follows from the public address, `repository` in _config.yml.
 
 Without an address the book has no button that leads out of it. With one it gets the repository's
 buttons, launch buttons for Binder, Colab and Kaggle, and the site's own address for social cards
