@@ -11,7 +11,7 @@ GRID := $(BIN)/python -m embedding_collapse sweep --output results/grid --no-wei
 DATA := "synthetic-mini" "flights --rows 100000"
 VARIANTS := dcnv2-shared,dcnv2-linear,dcnv2-aligned,ipnn-raw
 
-.PHONY: help book test serve refresh grid clean browser
+.PHONY: help book test serve refresh grid interaction clean browser
 .DEFAULT_GOAL := help
 
 help:
@@ -20,6 +20,7 @@ help:
 	@echo "make test      lint, unit tests, notebooks against their outputs, the book in a browser"
 	@echo "make refresh   run every chapter and store its outputs and records in the repository"
 	@echo "make grid      run what is missing in results/grid: every model, SE and ME, three seeds"
+	@echo "make interaction  run what is missing in results/interaction: FFM, for chapter 3"
 	@echo "make clean     remove what was built (_build)"
 	@echo "PYTHON=python3.12 make ... picks the Python (3.11 or newer) that makes .venv"
 
@@ -37,6 +38,12 @@ grid: $(READY)
 	done
 	$(GRID) --dataset synthetic-mini --scales 4,10 --designs se --models dcnv2-flat,dcnv2-sfg
 	$(GRID) --dataset synthetic-mini --scales 4,10 --designs me --models dcnv2-distinct
+
+interaction: $(READY)
+	for data in $(DATA); do \
+		$(GRID) --output results/interaction --dataset $$data --models ffm --designs se --scales 1 \
+			|| exit; \
+	done
 
 serve: $(READY)
 	@test -d _build/html || { echo "there is no book yet: run make book"; exit 1; }
