@@ -11,7 +11,7 @@ FLOORS = [
     {"models", "data", "checkpoint", "toy"},
     {"training", "records"},
     {"experiment", "comparisons"},
-    {"outcome", "paper", "sweep"},
+    {"outcome", "paper", "sweep", "interaction"},
     {"figures"},
     {"cli"},
     {"__main__"},

@@ -1,4 +1,4 @@
-"""The gradient of a factorisation machine (FM), split by the directions of the other fields' tables.
+"""The gradient of a factorisation machine (FM), by the directions of other fields' tables.
 
 An FM's logit is the sum of the inner products of all pairs of fields' embeddings. A row of one
 field's table then has the gradient `sum_i theta_i` over the other fields i, and with
