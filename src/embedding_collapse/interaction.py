@@ -127,8 +127,8 @@ def told(found: Sequence[Influence]) -> str:
             verdicts = [welch(each.own, each.own_by_chance).verdict for each in of]
             lines[-1] += (
                 f" Random projections of the same tables give "
-                f"{_range([each.own_by_chance for each in of])}; the trained ones are above them in "
-                f"{verdicts.count('higher')} of {len(of)}."
+                f"{_range([each.own_by_chance for each in of])}; the trained ones are above them "
+                f"in {verdicts.count('higher')} of {len(of)}."
             )
         lines += [_counted(f"{model}, partner", "IA(E_j)", partner)]
     return "\n".join(f"- {line}" for line in lines)
@@ -151,10 +151,11 @@ def toy_told(curves: Curves, low: int, high: int) -> str:
     before, after = curves.abundance[..., 0], curves.abundance[..., -1]
     gaps, change = _gaps(curves)
     return (
-        f"IA(E_1) starts at {before.mean():.2f} and ends at {after[0].mean():.2f} with D_3 = {low}, "
-        f"at {after[1].mean():.2f} with D_3 = {high} (means over {len(gaps)} seeds). With "
-        f"D_3 = {low} it falls by {change.mean:.2f} [{change.low:.2f}, {change.high:.2f}] more, and "
-        f"more in {sum(gap > 0 for gap in gaps)} of {len(gaps)} seeds: **{_AS[change.verdict]}**."
+        f"IA(E_1) starts at {before.mean():.2f} and ends at {after[0].mean():.2f} with "
+        f"D_3 = {low}, at {after[1].mean():.2f} with D_3 = {high} (means over {len(gaps)} seeds). "
+        f"With D_3 = {low} it falls by {change.mean:.2f} [{change.low:.2f}, {change.high:.2f}] "
+        f"more, and more in {sum(gap > 0 for gap in gaps)} of {len(gaps)} seeds: "
+        f"**{_AS[change.verdict]}**."
     )
 
 
