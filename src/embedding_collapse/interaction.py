@@ -122,7 +122,7 @@ def told(found: Sequence[Influence]) -> str:
     lines = []
     for model, of in _by_model(found).items():
         own, partner = [each.own for each in of], [each.partner for each in of]
-        lines += [_counted(f"{model}, own field", "IA(E_i)", own)]
+        lines += [_counted(f"{model}, own field", "IA(Eᵢ)", own)]
         if all(each.own_by_chance for each in of):
             verdicts = [welch(each.own, each.own_by_chance).verdict for each in of]
             lines[-1] += (
@@ -130,7 +130,7 @@ def told(found: Sequence[Influence]) -> str:
                 f"{_range([each.own_by_chance for each in of])}; the trained ones are above them "
                 f"in {verdicts.count('higher')} of {len(of)}."
             )
-        lines += [_counted(f"{model}, partner", "IA(E_j)", partner)]
+        lines += [_counted(f"{model}, partner", "IA(Eⱼ)", partner)]
     return "\n".join(f"- {line}" for line in lines)
 
 
@@ -141,8 +141,8 @@ def learned_told(changes: Sequence[Learned]) -> str:
     return (
         f"Over {len(changes)} seeds of {of.name} on {of.cell.dataset}, training moves the "
         f"projections by {moved:.0%} of their initial norm. Of the sub-embeddings that this change "
-        f"alone would make, the rank correlation with IA(E_i) is {_interval(of.own)}, and with "
-        f"IA(E_j) {_interval(of.partner)}."
+        f"alone would make, the rank correlation with IA(Eᵢ) is {_interval(of.own)}, and with "
+        f"IA(Eⱼ) {_interval(of.partner)}."
     )
 
 
@@ -151,9 +151,9 @@ def toy_told(curves: Curves, low: int, high: int) -> str:
     before, after = curves.abundance[..., 0], curves.abundance[..., -1]
     gaps, change = _gaps(curves)
     return (
-        f"IA(E_1) starts at {before.mean():.2f} and ends at {after[0].mean():.2f} with "
-        f"D_3 = {low}, at {after[1].mean():.2f} with D_3 = {high} (means over {len(gaps)} seeds). "
-        f"With D_3 = {low} it falls by {change.mean:.2f} [{change.low:.2f}, {change.high:.2f}] "
+        f"IA(E₁) starts at {before.mean():.2f} and ends at {after[0].mean():.2f} with "
+        f"D₃ = {low}, at {after[1].mean():.2f} with D₃ = {high} (means over {len(gaps)} seeds). "
+        f"With D₃ = {low} it falls by {change.mean:.2f} [{change.low:.2f}, {change.high:.2f}] "
         f"more, and more in {sum(gap > 0 for gap in gaps)} of {len(gaps)} seeds: "
         f"**{_AS[change.verdict]}**."
     )
@@ -167,19 +167,19 @@ def sweep_told(swept: Mapping[int, Curves], thirds: Sequence[int]) -> str:
         kept = curves.abundance[..., -1] / curves.abundance[..., 0]
         orders = [spearmanr(thirds, of_seed).statistic for of_seed in kept.T]
         lines.append(
-            f"- K = {width}: E_1 keeps {kept[few].mean():.0%} of its IA with D_3 = {thirds[few]}, "
-            f"{kept[many].mean():.0%} with D_3 = {thirds[many]}; rank correlation of D_3 with what "
+            f"- K = {width}: E₁ keeps {kept[few].mean():.0%} of its IA with D₃ = {thirds[few]}, "
+            f"{kept[many].mean():.0%} with D₃ = {thirds[many]}; rank correlation of D₃ with what "
             f"is kept {_interval(orders)}."
         )
     return "\n".join(lines)
 
 
 def span_told(name: str, curves: Curves) -> str:
-    """Where E_1 lies: the share of it inside the span of E_3's rows, on the way and at the end."""
+    """Where E₁ lies: the share of it inside the span of E₃'s rows, on the way and at the end."""
     inside, abundance = curves.inside[0].mean(0), curves.abundance[0].mean(0)
     peak = int(inside.argmax())
     return (
-        f"- {name}: {inside[0]:.0%} of E_1 lies inside at the start, {inside[-1]:.0%} at the end, "
+        f"- {name}: {inside[0]:.0%} of E₁ lies inside at the start, {inside[-1]:.0%} at the end, "
         f"and most at iteration {curves.steps[peak]}, {inside[peak]:.0%}. Its IA is "
         f"{abundance[0]:.1f} at the start, {abundance[peak]:.1f} there, and {abundance[-1]:.1f} at "
         "the end."
@@ -214,7 +214,7 @@ def _by_model(found: Sequence[Influence]) -> dict[str, list[Influence]]:
 
 
 def _gaps(curves: Curves) -> tuple[list[float], Difference]:
-    """By how much more IA(E_1) falls with the first D_3 than with the second: by seed, and mean."""
+    """By how much more IA(E₁) falls with the first D₃ than with the second: by seed, and mean."""
     falls = curves.abundance[..., 0] - curves.abundance[..., -1]
     gaps = (falls[0] - falls[1]).tolist()
     return gaps, _against_zero(gaps)

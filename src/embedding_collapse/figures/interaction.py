@@ -55,32 +55,32 @@ def sub_embeddings_with_sums(records: Iterable[Record]) -> go.Figure:
         order = np.argsort(own)
         pairs = pairs[np.ix_(order, order)].round(2)
         np.fill_diagonal(pairs, np.nan)
-        names = [f"{group[0].dataset['fields'][i]} ({own[i]:.1f})" for i in order]
+        names = [group[0].dataset["fields"][i] for i in order]
         figure.add_heatmap(
-            z=[[None if np.isnan(v) else v for v in row] for row in pairs], x=names, y=names,
-            colorscale="Viridis",
+            z=[[None if np.isnan(value) else value for value in row] for row in pairs],
+            x=names, y=names, colorscale="Viridis", hoverongaps=False,
             colorbar={"title": "IA", "x": 1.02, "y": 0, "yanchor": "bottom", "len": 0.82},
             hovertemplate="of %{y}<br>for %{x}<br>IA %{z:.2f}<extra></extra>",
         )  # fmt: skip
-        sums = {
-            "sum over fields i": {"x": names, "y": np.nansum(pairs, 0).round(1), "yaxis": "y2"},
-            "sum over fields j": {"y": names, "x": np.nansum(pairs, 1).round(1), "xaxis": "x2",
-                                  "orientation": "h"},
-        }  # fmt: skip
-        for name, bars in sums.items():
-            figure.add_bar(
-                **bars, name=name, marker={"color": BARS}, showlegend=False,
-                hovertemplate="%{y}: %{x}" if "xaxis" in bars else "%{x}: %{y}",
-            )  # fmt: skip
+        bars = {"marker": {"color": BARS}, "showlegend": False, "customdata": own[order].round(2)}
+        told = "own IA %{customdata}<extra></extra>"
+        figure.add_bar(
+            x=names, y=np.nansum(pairs, 0).round(1), yaxis="y2", **bars,
+            hovertemplate=f"for %{{x}}: sum over i %{{y}}<br>{told}",
+        )  # fmt: skip
+        figure.add_bar(
+            y=names, x=np.nansum(pairs, 1).round(1), xaxis="x2", orientation="h", **bars,
+            hovertemplate=f"of %{{y}}: sum over j %{{x}}<br>{told}",
+        )  # fmt: skip
         for trace in figure.data[-3:]:
             trace.visible = not owner
         owner += [f"{cell.dataset}, {MODELS[cell.model].name} {cell.label}"] * 3
-    title = {"title": "made for field j (its own IA)", "tickangle": -60}
+    small = {"tickfont": {"size": 10}}
     figure.update_layout(
-        xaxis=title | {"domain": [0, 0.8]},
-        yaxis={"title": "of field i (its own IA)", "domain": [0, 0.82]},
-        xaxis2={"title": "Σ<sub>j</sub>", "domain": [0.83, 1], "nticks": 3, "tickangle": 0},
-        yaxis2={"title": "Σ<sub>i</sub>", "domain": [0.85, 1], "nticks": 3},
+        xaxis=small | {"title": "for field j, by its IA", "tickangle": -60, "domain": [0, 0.8]},
+        yaxis=small | {"title": "of field i, by its IA", "domain": [0, 0.82]},
+        xaxis2=small | {"title": "Σ<sub>j</sub>", "domain": [0.83, 1], "nticks": 3, "tickangle": 0},
+        yaxis2=small | {"title": "Σ<sub>i</sub>", "domain": [0.85, 1], "nticks": 3},
     )
     return with_menu(figure, owner, "Run")
 
