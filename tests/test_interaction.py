@@ -151,16 +151,17 @@ def test_the_span_tells_start_peak_and_end():
 
 def test_agreement_sorts_the_findings_by_how_many_settings_show_them():
     found = [
-        influence("dcnv2", [0.5, 0.51, 0.52], [-0.1, 0.0, 0.1], []),
-        influence("dcnv2", [-0.3, 0.1, 0.3], [-0.1, 0.0, 0.1], []),
+        influence("dcnv2", [0.5, 0.51, 0.52], [-0.1, 0.0, 0.1], [0.3, 0.31, 0.32]),
+        influence("dcnv2", [-0.3, 0.1, 0.3], [-0.1, 0.0, 0.1], [0.4, 0.41, 0.42]),
         influence("ffm", [0.6, 0.61, 0.6], [0.4, 0.41, 0.4], []),
     ]
     lines = interaction.agreement(curves([[2.0, 2.1, 2.2], [3.5, 3.7, 3.6]]), found).splitlines()
     assert lines == [
-        "- **Agrees:** the toy experiment (1 of 1); FFM's sub-embeddings follow their own field (1 "
-        "of 1); FFM's sub-embeddings follow their partner (1 of 1).",
-        "- **Agrees in part:** DCNv2's sub-embeddings follow their own field (1 of 2).",
-        "- **Does not show:** DCNv2's sub-embeddings follow their partner (0 of 2).",
+        "- **Agrees:** the toy experiment (in 1 of 1); FFM's sub-embeddings follow their own field "
+        "(in 1 of 1); FFM's sub-embeddings follow their partner (in 1 of 1).",
+        "- **Agrees in part:** DCNv2's sub-embeddings follow their own field (in 1 of 2, random "
+        "projections in 2).",
+        "- **Does not show:** DCNv2's sub-embeddings follow their partner (in 0 of 2).",
     ]
 
 

@@ -188,20 +188,20 @@ def span_told(name: str, curves: Curves) -> str:
 
 def agreement(curves: Curves, found: Sequence[Influence]) -> str:
     """Which of the paper's findings these data show, in Markdown; a setting counts as showing one
-    where its 95% interval lies above zero."""
-    tried = {"the toy experiment": [_gaps(curves)[1].verdict]}
+    where its 95% interval lies above zero. It is told where random projections show it too."""
+    tried = {"the toy experiment": ([_gaps(curves)[0]], [])}  # settings, and the same by chance
     for model, of in _by_model(found).items():
-        tried[f"{model}'s sub-embeddings follow their own field"] = [
-            _against_zero(each.own).verdict for each in of
-        ]
-        tried[f"{model}'s sub-embeddings follow their partner"] = [
-            _against_zero(each.partner).verdict for each in of
-        ]
+        chance = [each.own_by_chance for each in of if each.own_by_chance]
+        own, partner = [each.own for each in of], [each.partner for each in of]
+        tried[f"{model}'s sub-embeddings follow their own field"] = own, chance
+        tried[f"{model}'s sub-embeddings follow their partner"] = partner, []
     sides: dict[str, list[str]] = {"Agrees": [], "Agrees in part": [], "Does not show": []}
-    for what, verdicts in tried.items():
-        shown, of = verdicts.count("higher"), len(verdicts)
-        side = "Agrees" if shown == of else "Agrees in part" if shown else "Does not show"
-        sides[side].append(f"{what} ({shown} of {of})")
+    for what, (settings, chance) in tried.items():
+        shown = _above_zero(settings)
+        in_part = "Agrees in part" if shown else "Does not show"
+        side = "Agrees" if shown == len(settings) else in_part
+        beside = f", random projections in {_above_zero(chance)}" if chance else ""
+        sides[side].append(f"{what} (in {shown} of {len(settings)}{beside})")
     return "\n".join(f"- **{side}:** {'; '.join(of)}." for side, of in sides.items() if of)
 
 
@@ -231,6 +231,10 @@ def _counted(title: str, what: str, settings: Sequence[Sequence[float]]) -> str:
 
 
 _BESIDE_ZERO = {"higher": "above zero", "not told apart": NOISE, "lower": "below zero"}
+
+
+def _above_zero(settings: Sequence[Sequence[float]]) -> int:
+    return sum(_against_zero(values).verdict == "higher" for values in settings)
 
 
 def _against_zero(values: Sequence[float]) -> Difference:

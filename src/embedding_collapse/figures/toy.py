@@ -1,10 +1,13 @@
 """The toy experiment, and the gradient of a factorisation machine direction by direction."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import cycle
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
+from torch import Tensor
 
 from ..gradient import Pull
 from ..toy import Curves
@@ -18,7 +21,9 @@ def toy_curves(curves: Curves, thirds: Sequence[int]) -> go.Figure:
     """IA(E_1) over the iterations, a line per cardinality of the third field: the mean over seeds,
     and a band from the lowest seed to the highest."""
     figure = go.Figure()
-    for third, values, ink, dash in zip(thirds, curves.abundance, INKS, DASHES, strict=False):
+    for third, values, ink, dash in zip(
+        thirds, curves.abundance, cycle(INKS), cycle(DASHES), strict=False
+    ):
         _line_and_band(figure, curves.steps, values, f"D<sub>3</sub> = {third}", ink, dash)
     figure.update_xaxes(title="iteration")
     figure.update_yaxes(title="IA(E<sub>1</sub>)")
@@ -29,7 +34,7 @@ def toy_sweep(swept: Mapping[int, Curves], thirds: Sequence[int]) -> go.Figure:
     """How much of its IA the first table keeps, against the third field's cardinality; a line per
     K, mean and range over seeds."""
     figure = go.Figure()
-    for (width, curves), ink, dash in zip(swept.items(), INKS, DASHES, strict=False):
+    for (width, curves), ink, dash in zip(swept.items(), cycle(INKS), cycle(DASHES), strict=False):
         kept = curves.abundance[..., -1] / curves.abundance[..., 0]  # [C, S]
         _line_and_band(figure, thirds, kept.T, f"K = {width}", ink, dash, mode="lines+markers")
     figure.update_xaxes(
@@ -46,7 +51,7 @@ def toy_span(runs: Mapping[str, Curves]) -> go.Figure:
     figure = make_subplots(
         cols=2, subplot_titles=["share of E<sub>1</sub> inside the span", "IA(E<sub>1</sub>)"]
     )
-    for (name, curves), ink, dash in zip(runs.items(), INKS, DASHES, strict=False):
+    for (name, curves), ink, dash in zip(runs.items(), cycle(INKS), cycle(DASHES), strict=False):
         last = len(curves.steps) - 1
         drawn = np.unique(np.geomspace(1, last, 50).round().astype(int))  # a page has no more dots
         for column, values in ((1, curves.inside), (2, curves.abundance)):
@@ -59,7 +64,10 @@ def toy_span(runs: Mapping[str, Curves]) -> go.Figure:
     return figure.update_layout(legend={"orientation": "h", "y": -0.25})
 
 
-def _line_and_band(figure, x, values, name, ink, dash, mode="lines", showlegend=True, **place):
+def _line_and_band(
+    figure: go.Figure, x: Iterable[float], values: Tensor, name: str, ink: str, dash: str,
+    mode: str = "lines", showlegend: bool = True, **place: Any,
+) -> None:  # fmt: skip
     """A mean over seeds `[S, T]`, and the range of the seeds behind it."""
     x, values = [float(each) for each in x], values.numpy()
     low, high = values.min(0).round(3), values.max(0).round(3)
@@ -82,7 +90,7 @@ def pulls_by_direction(pulls: Mapping[str, Pull]) -> go.Figure:
     first and the last as root mean squares over the table's rows."""
     titles = ["|α<sub>ik</sub>|", "σ<sub>ik</sub>", "|α<sub>ik</sub>| σ<sub>ik</sub>"]
     figure = make_subplots(cols=3, subplot_titles=titles)
-    for (name, pull), ink, dash in zip(pulls.items(), INKS, DASHES, strict=False):
+    for (name, pull), ink, dash in zip(pulls.items(), cycle(INKS), cycle(DASHES), strict=False):
         alpha = pull.alpha.square().mean(0).sqrt()
         for column, values in enumerate((alpha, pull.sigma, alpha * pull.sigma), 1):
             figure.add_scatter(
