@@ -11,7 +11,7 @@ GRID := $(BIN)/python -m embedding_collapse sweep --output results/grid --no-wei
 DATA := "synthetic-mini" "flights --rows 100000"
 VARIANTS := dcnv2-shared,dcnv2-linear,dcnv2-aligned,ipnn-raw
 
-.PHONY: help book test serve refresh grid links address clean browser
+.PHONY: help book test serve refresh grid interaction links address clean browser
 .DEFAULT_GOAL := help
 
 help:
@@ -22,6 +22,7 @@ help:
 	@echo "make grid      run what is missing in results/grid: every model, SE and ME, three seeds"
 	@echo "make links     ask every address outside the book whether it is still there"
 	@echo "make address   REPOSITORY=https://... writes the book's public address where it is needed"
+	@echo "make interaction  run what is missing in results/interaction: FFM, for chapter 3"
 	@echo "make clean     remove what was built (_build)"
 	@echo "PYTHON=python3.12 make ... picks the Python (3.11 or newer) that makes .venv"
 
@@ -45,6 +46,12 @@ links: $(READY)
 
 address: $(READY)
 	$(BIN)/python book/address.py $(REPOSITORY)
+
+interaction: $(READY)
+	for data in $(DATA); do \
+		$(GRID) --output results/interaction --dataset $$data --models ffm --designs se --scales 1 \
+			|| exit; \
+	done
 
 serve: $(READY)
 	@test -d _build/html || { echo "there is no book yet: run make book"; exit 1; }

@@ -7,11 +7,11 @@ import embedding_collapse
 
 PACKAGE = Path(embedding_collapse.__file__).parent
 FLOORS = [
-    {"spectrum", "subspace", "metrics", "parameters", "files", "environment"},
-    {"models", "data", "checkpoint"},
+    {"spectrum", "subspace", "metrics", "parameters", "files", "environment", "gradient"},
+    {"models", "data", "checkpoint", "toy"},
     {"training", "records"},
     {"experiment", "comparisons"},
-    {"outcome", "paper", "sweep"},
+    {"outcome", "paper", "sweep", "interaction"},
     {"figures"},
     {"cli"},
     {"__main__"},

@@ -3,7 +3,13 @@ import traceback
 import numpy as np
 import pytest
 
-from embedding_collapse.parameters import ParameterError, check_choice, check_number, check_whole
+from embedding_collapse.parameters import (
+    ParameterError,
+    check_choice,
+    check_number,
+    check_whole,
+    whole_numbers,
+)
 
 NO_NUMBERS = [True, False, "1", None, [1], float("nan")]
 
@@ -67,3 +73,15 @@ def test_it_is_a_value_error_that_a_notebook_shows_as_one_line():
         plain = traceback.format_exception_only(error)
     assert lines == [r"ParameterError: model 'one\ntwo' is unknown; known: dnn"]
     assert plain[0].strip().endswith(lines[0])
+
+
+def test_whole_numbers_are_read_from_a_text():
+    assert whole_numbers("thirds", "2, 3,100", least=2) == [2, 3, 100]
+    assert whole_numbers("thirds", 7, least=2) == [7]  # as papermill hands over a single one
+    assert message(whole_numbers, "thirds", "1,3", 2) == (
+        "thirds is 1; whole numbers from 2 up are accepted"
+    )
+    for text in ("", "2,x", "2.5", "2,,3"):
+        assert message(whole_numbers, "thirds", text, 1) == (
+            f"thirds is {text!r}; whole numbers separated by commas are accepted"
+        )

@@ -24,7 +24,7 @@ from .files import write_atomically
 from .models import MODELS, Recommender, Size, build
 from .parameters import ParameterError, check_choice, check_number, check_whole
 from .records import Record, design_label
-from .spectrum import field_spectra, projected_abundance
+from .spectrum import field_spectra, partner_abundance, projected_abundance
 from .subspace import diversity
 from .training import choose_device, fit
 
@@ -276,7 +276,7 @@ def _measure(spec: Spec, model: Recommender, cardinalities: list[int]) -> dict[s
     if spec.sets > 1:
         joined = field_spectra(table.flatten(1).unsqueeze(1), cardinalities)
     # the sets of ME, or SE's table in blocks as wide as the base model's
-    blocks = table.reshape(len(table), spec.scale, spec.embedding_size)
+    blocks = table.reshape(len(table), spec.scale, -1)
     found = {
         "spectra": _rounded(spectra),
         "joined_spectra": _rounded(joined.squeeze(1)),
@@ -292,6 +292,9 @@ def _measure(spec: Spec, model: Recommender, cardinalities: list[int]) -> dict[s
             "projected_abundance": _rounded(abundance, 4),
             "projection_norms": _rounded(norms, 4),
         }
+    if hasattr(model.interaction, "sub_tables"):  # FFM's sub-embeddings are parameters
+        abundance = partner_abundance(model.interaction.sub_tables(table), cardinalities)
+        found["projected_abundance"] = _rounded(abundance, 4)
     return found
 
 

@@ -33,3 +33,16 @@ def check_number(name: str, value: Any, low: float, high: float = float("inf")) 
     if not number or not low <= value < high:
         end = "up" if high == float("inf") else f"to below {high:g}"
         raise ParameterError(f"{name} is {value!r}; numbers from {low:g} {end} are accepted")
+
+
+def whole_numbers(name: str, text: Any, least: int) -> list[int]:
+    """The whole numbers of a text like "2,3,5"; a `ParameterError` unless all are `>= least`."""
+    try:
+        numbers = [int(part) for part in str(text).split(",")]
+    except ValueError:
+        raise ParameterError(
+            f"{name} is {text!r}; whole numbers separated by commas are accepted"
+        ) from None
+    for number in numbers:
+        check_whole(name, number, least)
+    return numbers

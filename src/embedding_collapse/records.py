@@ -41,8 +41,10 @@ class Record:
         diversity: `[N]`, see `subspace.diversity`; between the sets of ME, or between the blocks
             that SE's table is cut into, each as wide as the base model's. None at scale 1.
         projected_abundance: `[M][N][N]`, IA of field i's sub-embedding for field j, see
-            `spectrum.projected_abundance`; None for a model that projects no fields.
-        projection_norms: `[M][N][N]`, `||W_{i->j}||_F` of the first cross layer; None as above.
+            `spectrum.projected_abundance` (and `partner_abundance`, for FFM); None for a model
+            that has no sub-embeddings.
+        projection_norms: `[M][N][N]`, `||W_{i->j}||_F` of the first cross layer; None where nothing
+            is projected.
         speed: samples per second in training, evaluation left out; the epochs' median.
         peak_memory: bytes; see `training.peak_memory`.
         environment: device, hardware, versions, git commit and time.

@@ -120,6 +120,26 @@ def projected_abundance(table: Tensor, cardinalities: Sequence[int], projections
     return information_abundance(values)
 
 
+def partner_abundance(table: Tensor, cardinalities: Sequence[int]) -> Tensor:
+    """IA of sub-embeddings that are tables of their own, as in FFM.
+
+    Args:
+        table: `[D, M, N-1, K]`, the features of all fields stacked, by partner in the order of the
+            fields, a field itself left out.
+        cardinalities: features per field, N numbers with sum D.
+
+    Returns:
+        float64 `[M, N, N]`, by set, field and partner; 0 on the diagonal.
+    """
+    spectra = field_spectra(table.flatten(1, 2), cardinalities)  # [N, M*(N-1), K]
+    abundance = information_abundance(spectra).unflatten(1, table.shape[1:3]).transpose(0, 1)
+    fields = len(cardinalities)
+    others = ~torch.eye(fields, dtype=torch.bool, device=abundance.device)
+    found = abundance.new_zeros(len(abundance), fields, fields)
+    found[:, others] = abundance.flatten(1)
+    return found
+
+
 def information_abundance(spectrum: Tensor) -> Tensor:
     """IA, the paper's measure: `||sigma||_1 / ||sigma||_inf`, in [1, K] (0 for a table of zeros).
 

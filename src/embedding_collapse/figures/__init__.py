@@ -1,11 +1,12 @@
 """One function per figure: data in, plotly figure out. Nothing here trains or measures time."""
 
-from .interaction import sub_embeddings
+from .interaction import influence, sub_embeddings, sub_embeddings_with_sums
 from .page import show
 from .runs import accuracy, overfitting, training_curves
 from .scaling import AUC, COLLAPSE, DIVERSITY, Line, against_scale, points, published_points
 from .spectra import abundance_by_field, spectra_by_field
 from .style import COLOURS, DASHES, colour
+from .toy import pulls_by_direction, toy_curves, toy_span, toy_sweep
 
 __all__ = [
     "AUC",
@@ -18,11 +19,17 @@ __all__ = [
     "accuracy",
     "against_scale",
     "colour",
+    "influence",
     "overfitting",
     "points",
     "published_points",
+    "pulls_by_direction",
     "show",
     "spectra_by_field",
     "sub_embeddings",
+    "sub_embeddings_with_sums",
+    "toy_curves",
+    "toy_span",
+    "toy_sweep",
     "training_curves",
 ]

@@ -1,7 +1,9 @@
 """The models: each file is one interaction, `[M, B, N, K] -> [M, B, H]`, and little else."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
+from operator import attrgetter
 from typing import NamedTuple
 
 import torch
@@ -10,6 +12,7 @@ from torch import nn
 from ..parameters import check_choice
 from .dcnv2 import DCNv2
 from .dnn import DNN
+from .ffm import FFM, Offset, columns
 from .finalmlp import FinalMLP, Fusion
 from .ipnn import IPNN
 from .layers import Head, LinearProjection
@@ -30,6 +33,7 @@ class Model(NamedTuple):
         head: makes the head of a size.
         penalty: what training adds to the loss.
         embedding_size: the paper's K at scale 1.
+        columns: how many one set's table has, from the size; K but for FFM.
     """
 
     name: str
@@ -38,6 +42,7 @@ class Model(NamedTuple):
     head: Callable[[Size], nn.Module] = Head
     penalty: Penalty | None = None
     embedding_size: int = 10
+    columns: Callable[[Size], int] = attrgetter("width")
 
 
 MODELS = {
@@ -109,6 +114,8 @@ MODELS = {
         "a field-wise non-linear encoder before the interaction",
         partial(DCNv2, encode=True),
     ),
+    # sub-embeddings that are parameters
+    "ffm": Model("FFM", "a vector per field and partner", FFM, Offset, columns=columns),
 }
 PAPER = ["dnn", "ipnn", "nfwfm", "xdeepfm", "dcnv2", "finalmlp"]  # the rows of its table
 
@@ -130,7 +137,8 @@ def build(name: str, cardinalities: Sequence[int], size: Size, seed: int = 0) ->
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         interaction, head = model.interaction(size), model.head(size)
-        return Recommender(cardinalities, size, interaction, head, model.penalty)
+        of_table = replace(size, width=model.columns(size))
+        return Recommender(cardinalities, of_table, interaction, head, model.penalty)
 
 
 __all__ = ["MODELS", "PAPER", "Model", "Recommender", "Size", "build"]

@@ -1,0 +1,104 @@
+"""The toy experiment, and the gradient of a factorisation machine direction by direction."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import cycle
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+from torch import Tensor
+
+from ..gradient import Pull
+from ..toy import Curves
+from .style import DASHES, faint
+
+# The rest of Okabe & Ito's palette: these lines are no designs.
+INKS = ["#CC79A7", "#56B4E9", "#E69F00", "#009E73"]
+
+
+def toy_curves(curves: Curves, thirds: Sequence[int]) -> go.Figure:
+    """IA(E_1) over the iterations, a line per cardinality of the third field: the mean over seeds,
+    and a band from the lowest seed to the highest."""
+    figure = go.Figure()
+    for third, values, ink, dash in zip(
+        thirds, curves.abundance, cycle(INKS), cycle(DASHES), strict=False
+    ):
+        _line_and_band(figure, curves.steps, values, f"D<sub>3</sub> = {third}", ink, dash)
+    figure.update_xaxes(title="iteration")
+    figure.update_yaxes(title="IA(E<sub>1</sub>)")
+    return figure.update_layout(legend={"orientation": "h", "y": -0.25})
+
+
+def toy_sweep(swept: Mapping[int, Curves], thirds: Sequence[int]) -> go.Figure:
+    """How much of its IA the first table keeps, against the third field's cardinality; a line per
+    K, mean and range over seeds."""
+    figure = go.Figure()
+    for (width, curves), ink, dash in zip(swept.items(), cycle(INKS), cycle(DASHES), strict=False):
+        kept = curves.abundance[..., -1] / curves.abundance[..., 0]  # [C, S]
+        _line_and_band(figure, thirds, kept.T, f"K = {width}", ink, dash, mode="lines+markers")
+    figure.update_xaxes(
+        title="D<sub>3</sub>, features of the third field", type="log", tickvals=list(thirds),
+        ticktext=[str(third) for third in thirds], minor_ticks="",
+    )  # fmt: skip
+    figure.update_yaxes(title="final IA(E<sub>1</sub>) / initial", tickformat=".0%")
+    return figure.update_layout(legend={"orientation": "h", "y": -0.25})
+
+
+def toy_span(runs: Mapping[str, Curves]) -> go.Figure:
+    """The share of E_1 inside the span of E_3, and IA(E_1), over the iterations (from the first
+    on, on a logarithmic axis); a line per run of one third field."""
+    figure = make_subplots(
+        cols=2, subplot_titles=["share of E<sub>1</sub> inside the span", "IA(E<sub>1</sub>)"]
+    )
+    for (name, curves), ink, dash in zip(runs.items(), cycle(INKS), cycle(DASHES), strict=False):
+        last = len(curves.steps) - 1
+        drawn = np.unique(np.geomspace(1, last, 50).round().astype(int))  # a page has no more dots
+        for column, values in ((1, curves.inside), (2, curves.abundance)):
+            _line_and_band(
+                figure, curves.steps[drawn], values[0][:, drawn], name, ink, dash,
+                showlegend=column == 1, row=1, col=column,
+            )  # fmt: skip
+    figure.update_xaxes(title="iteration", type="log", dtick=1, minor_ticks="")
+    figure.update_yaxes(tickformat=".0%", range=[0, 1], col=1)
+    return figure.update_layout(legend={"orientation": "h", "y": -0.25})
+
+
+def _line_and_band(
+    figure: go.Figure, x: Iterable[float], values: Tensor, name: str, ink: str, dash: str,
+    mode: str = "lines", showlegend: bool = True, **place: Any,
+) -> None:  # fmt: skip
+    """A mean over seeds `[S, T]`, and the range of the seeds behind it."""
+    x, values = [float(each) for each in x], values.numpy()
+    low, high = values.min(0).round(3), values.max(0).round(3)
+    figure.add_scatter(
+        x=[*x, *x[::-1]], y=[*low, *high[::-1]], fill="toself", fillcolor=faint(ink),
+        line={"width": 0}, mode="lines", hoverinfo="skip", showlegend=False, legendgroup=name,
+        name=name, **place,
+    )  # fmt: skip
+    figure.add_scatter(
+        x=x, y=values.mean(0).round(3), mode=mode, name=name, legendgroup=name,
+        showlegend=showlegend, line={"color": ink, "dash": dash}, customdata=np.c_[low, high],
+        hovertemplate=f"{name}, %{{x}}: %{{y:.3g}} (%{{customdata[0]:.3g}} to "
+        f"%{{customdata[1]:.3g}} over {len(values)} seeds)<extra></extra>",
+        **place,
+    )  # fmt: skip
+
+
+def pulls_by_direction(pulls: Mapping[str, Pull]) -> go.Figure:
+    """Each other field's part of a gradient: |alpha|, sigma and their product per direction, the
+    first and the last as root mean squares over the table's rows."""
+    titles = ["|α<sub>ik</sub>|", "σ<sub>ik</sub>", "|α<sub>ik</sub>| σ<sub>ik</sub>"]
+    figure = make_subplots(cols=3, subplot_titles=titles)
+    for (name, pull), ink, dash in zip(pulls.items(), cycle(INKS), cycle(DASHES), strict=False):
+        alpha = pull.alpha.square().mean(0).sqrt()
+        for column, values in enumerate((alpha, pull.sigma, alpha * pull.sigma), 1):
+            figure.add_scatter(
+                x=list(range(1, len(values) + 1)), y=[float(f"{v:.3g}") for v in values],
+                mode="lines+markers", name=name, legendgroup=name, showlegend=column == 1,
+                line={"color": ink, "dash": dash}, row=1, col=column,
+                hovertemplate=f"{name}<br>direction %{{x}}: %{{y:.3g}}<extra></extra>",
+            )  # fmt: skip
+    figure.update_xaxes(title="direction k", dtick=2)
+    figure.update_yaxes(rangemode="tozero")
+    return figure.update_layout(legend={"orientation": "h", "y": -0.25})

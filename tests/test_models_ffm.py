@@ -1,0 +1,105 @@
+"""FFM: the formula, its gradient, ME and SE, and what a record holds of its sub-tables."""
+
+from itertools import combinations
+
+import pytest
+import torch
+
+from embedding_collapse.data import load
+from embedding_collapse.experiment import Spec, run
+from embedding_collapse.models import Recommender, Size, build
+from embedding_collapse.parameters import ParameterError
+from embedding_collapse.spectrum import (
+    information_abundance,
+    partner_abundance,
+    singular_values,
+)
+
+CARDINALITIES = [3, 7, 5, 11]
+IDS = torch.tensor([[0, 6, 4, 10], [2, 0, 1, 3], [1, 1, 1, 1]])
+
+
+def model_of(sets: int = 1, width: int = 2) -> Recommender:
+    model = build("ffm", CARDINALITIES, Size(4, sets, width), seed=1).double()
+    torch.nn.init.normal_(model.table, generator=torch.Generator().manual_seed(0))
+    return model
+
+
+def vector(table: torch.Tensor, field: int, feature: int, partner: int, m: int) -> torch.Tensor:
+    """e_field^{->partner} of a feature, read off the table column by column."""
+    row = table[sum(CARDINALITIES[:field]) + feature, m]
+    slot = [other for other in range(4) if other != field].index(partner)
+    return torch.stack([row[k * 3 + slot] for k in range(len(row) // 3)])
+
+
+def naive(table: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+    logits = []
+    for ids in IDS.tolist():
+        products = [
+            vector(table, i, ids[i], j, m) @ vector(table, j, ids[j], i, m)
+            for m in range(table.shape[1])
+            for i, j in combinations(range(4), 2)
+        ]
+        logits.append(torch.stack(products).sum() / table.shape[1] + bias[0])
+    return torch.stack(logits)
+
+
+@pytest.mark.parametrize("sets", [1, 3])
+def test_logits_and_gradients_equal_a_loop_over_pairs_of_fields(sets):
+    model = model_of(sets)
+    with torch.no_grad():
+        model.head.bias += 0.3
+    copies = [p.detach().clone().requires_grad_() for p in (model.table, model.head.bias)]
+    expected = naive(*copies)
+    torch.testing.assert_close(model(IDS), expected)
+    weights = torch.tensor([0.3, -1.0, 2.0]).double()
+    (model(IDS) * weights).sum().backward()
+    (expected * weights).sum().backward()
+    torch.testing.assert_close(model.table.grad, copies[0].grad)
+    torch.testing.assert_close(model.head.bias.grad, copies[1].grad)
+
+
+def test_me_is_se_of_the_same_size_with_its_products_averaged():
+    me, se = model_of(sets=3), model_of(width=6)
+    with torch.no_grad():
+        se.table.copy_(me.table.flatten(1).unsqueeze(1))
+    torch.testing.assert_close(se(IDS) / 3, me(IDS))
+
+
+def test_parameters_are_a_vector_for_every_other_field_and_a_bias():
+    counts = model_of(sets=3, width=2).parameter_counts()
+    assert counts == {"embedding": 26 * 3 * 3 * 2, "interaction": 0, "head": 1}
+
+
+def test_a_single_field_is_refused():
+    with pytest.raises(ParameterError, match="FFM on 1 field"):
+        build("ffm", [3], Size(1, 1, 2))
+
+
+def test_sub_tables_abundance_is_that_of_each_table_by_field_and_partner():
+    model = model_of(sets=2)
+    found = partner_abundance(model.interaction.sub_tables(model.table.detach()), CARDINALITIES)
+    assert found.shape == (2, 4, 4)
+    for m, i, j in ((0, 0, 1), (1, 2, 3), (1, 3, 0), (0, 1, 2)):
+        rows = range(CARDINALITIES[i])
+        table = torch.stack([vector(model.table.detach(), i, x, j, m) for x in rows])
+        assert found[m, i, j] == pytest.approx(information_abundance(singular_values(table)).item())
+    assert not found.diagonal(dim1=1, dim2=2).any()
+
+
+@pytest.mark.parametrize("design", ["se", "me"])
+def test_a_run_learns_and_records_its_sub_tables(design):
+    data = load("synthetic-mini", 4_000, progress=False)
+    spec = Spec(rows=4_000, model="ffm", design=design, scale=2, embedding_size=3, epochs=2,
+                batch_size=64, learning_rate=0.01)  # fmt: skip
+    record = run(spec, data, device="cpu", progress=False)
+    assert record.test["auc"] > 0.55
+    fields = len(data.fields)
+    abundance = torch.tensor(record.projected_abundance)
+    assert abundance.shape == (spec.sets, fields, fields)
+    others = ~torch.eye(fields, dtype=torch.bool)
+    assert (abundance[:, others] >= 1).all()
+    assert (abundance[:, others] <= spec.width).all()
+    assert record.projection_norms is None
+    assert len(record.spectra[0][0]) == spec.width * (fields - 1)
+    assert len(record.diversity) == fields
