@@ -7,8 +7,8 @@ import embedding_collapse
 
 PACKAGE = Path(embedding_collapse.__file__).parent
 FLOORS = [
-    {"spectrum", "subspace", "metrics", "parameters", "files", "environment"},
-    {"models", "data", "checkpoint"},
+    {"spectrum", "subspace", "sizing", "metrics", "parameters", "files", "environment"},
+    {"models", "data", "checkpoint", "language_model"},
     {"training", "records"},
     {"experiment", "comparisons"},
     {"outcome", "paper", "sweep"},

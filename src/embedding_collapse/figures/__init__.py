@@ -4,6 +4,7 @@ from .interaction import sub_embeddings
 from .page import show
 from .runs import accuracy, overfitting, training_curves
 from .scaling import AUC, COLLAPSE, DIVERSITY, Line, against_scale, points, published_points
+from .sizing import distortion, fields_and_rule, rule_and_practice
 from .spectra import abundance_by_field, spectra_by_field
 from .style import COLOURS, DASHES, colour
 
@@ -18,9 +19,12 @@ __all__ = [
     "accuracy",
     "against_scale",
     "colour",
+    "distortion",
+    "fields_and_rule",
     "overfitting",
     "points",
     "published_points",
+    "rule_and_practice",
     "show",
     "spectra_by_field",
     "sub_embeddings",
