@@ -10,7 +10,7 @@ FLOORS = [
     {"spectrum", "subspace", "sizing", "metrics", "parameters", "files", "environment"},
     {"models", "data", "checkpoint", "language_model"},
     {"training", "records"},
-    {"experiment", "comparisons"},
+    {"experiment", "comparisons", "yardsticks", "frequency", "language_comparison"},
     {"outcome", "paper", "sweep"},
     {"figures"},
     {"cli"},

@@ -188,7 +188,7 @@ def _sha256(path: Path) -> str:
 
 
 def centred(table: Tensor) -> Tensor:
-    """The table without its mean row, which a softmax over tokens can't see."""
+    """The table without its mean row: a shift of all rows moves no distance between them."""
     return table - table.mean(0)
 
 

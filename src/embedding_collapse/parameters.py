@@ -33,3 +33,19 @@ def check_number(name: str, value: Any, low: float, high: float = float("inf")) 
     if not number or not low <= value < high:
         end = "up" if high == float("inf") else f"to below {high:g}"
         raise ParameterError(f"{name} is {value!r}; numbers from {low:g} {end} are accepted")
+
+
+def numbers_between(name: str, text: Any, low: float, high: float) -> list[float]:
+    """The numbers in a text that separates them by commas, from small to large.
+
+    Raises:
+        ParameterError: one that is no number with `low < number < high`, or none at all.
+    """
+    try:
+        found = sorted({float(part) for part in text.split(",")})
+    except (AttributeError, ValueError):
+        found = []
+    if not found or not all(low < number < high for number in found):
+        raise ParameterError(f"{name} is {text!r}; numbers above {low:g} and below {high:g}, "
+                             "separated by commas, are accepted")  # fmt: skip
+    return found

@@ -15,8 +15,6 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from .parameters import ParameterError, check_whole
-
 Numbers = float | np.ndarray
 BLOCK_BYTES = 64 << 20  # of pairwise distances held at a time
 PRACTICE = (10, 100)  # dimensions of an embedding in recommendation, as the talk has them
@@ -101,11 +99,11 @@ def project(points: int, width: int, draws: int = 1, seed: int = 0) -> Distortio
         Three vectors `[draws]`, float64.
 
     Raises:
-        ParameterError: a number that is too small.
+        ValueError: a number that is too small.
     """
-    check_whole("points", points, least=2)
-    check_whole("width", width, least=1)
-    check_whole("draws", draws, least=1)
+    if points < 2 or min(width, draws) < 1:
+        raise ValueError(f"no {draws} projections of {points} points into {width} dimensions; at "
+                         "least 2 points and one of the others are needed")  # fmt: skip
     generator = torch.Generator().manual_seed(seed)
     found = [
         _distortion(torch.randn(points, width, generator=generator).div_(width**0.5))
@@ -239,22 +237,6 @@ def violations_told(failures: pd.DataFrame, draws: int) -> str:
         "$\\varepsilon$. Read for squared distances, the same rule fails in "
         f"{squared.min():.1%} to {squared.max():.1%} of the draws, depending on $\\varepsilon$."
     )
-
-
-def distortions(text: str) -> list[float]:
-    """The values of eps in a text that separates them by commas, from large to small.
-
-    Raises:
-        ParameterError: one that is not a number above 0 and below 1, or none.
-    """
-    try:
-        values = sorted({float(part) for part in text.split(",")}, reverse=True)
-        if not all(0 < value < 1 for value in values):
-            raise ValueError
-    except (AttributeError, ValueError):
-        raise ParameterError(f"distortions is {text!r}; numbers above 0 and below 1, separated by "
-                             "commas, are accepted") from None  # fmt: skip
-    return values
 
 
 def criteo_fields() -> pd.DataFrame:

@@ -1,5 +1,6 @@
 """One function per figure: data in, plotly figure out. Nothing here trains or measures time."""
 
+from .abundance import across_widths, bend, beside_language, collapse, weighted
 from .interaction import sub_embeddings
 from .page import show
 from .runs import accuracy, overfitting, training_curves
@@ -17,7 +18,11 @@ __all__ = [
     "Line",
     "abundance_by_field",
     "accuracy",
+    "across_widths",
     "against_scale",
+    "bend",
+    "beside_language",
+    "collapse",
     "colour",
     "distortion",
     "fields_and_rule",
@@ -29,4 +34,5 @@ __all__ = [
     "spectra_by_field",
     "sub_embeddings",
     "training_curves",
+    "weighted",
 ]
