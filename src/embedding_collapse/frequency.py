@@ -48,9 +48,9 @@ def by_frequency(table: Tensor, dataset: Dataset, seed: int = 0) -> pd.DataFrame
         seed: of the random tables.
 
     Returns:
-        A row per field, from few features to many: features; IA over K, `alike` and `weighted`; that of a random table,
-        `random` and `random weighted`; and the two quotients `alike / random` and
-        `weighted / random`.
+        A row per field, from few features to many: features; IA over K, `alike` and `weighted`;
+        that of a random table, `random` and `random weighted`; and the two quotients
+        `alike / random` and `weighted / random`.
     """
     generator = torch.Generator().manual_seed(seed)
     rows = {}

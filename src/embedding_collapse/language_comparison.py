@@ -83,9 +83,21 @@ def token_spectra(
     return [own, *others]
 
 
+def sources(embedding: TokenEmbedding, kept: Sequence[TokenSpectrum]) -> str:
+    """Which token embeddings are shown and where they come from, as a Markdown list."""
+    tokens, width = embedding.table.shape
+    lines = [f"- **{embedding.name}**, {tokens:,} tokens × {width}: {embedding.source}"]
+    lines += [
+        f"- **{each.name}**, {each.tokens:,} tokens × {each.width}, from a record: {each.source}"
+        for each in kept
+        if each.name != embedding.name
+    ]
+    return "\n".join(lines)
+
+
 def beside(spectra: Sequence[Spectrum], count: int) -> pd.DataFrame:
-    """IA over K of spectra as they are, of their first `count` singular values and columns, and IA
-    and effective rank against those of a random table."""
+    """A row per spectrum: IA over K; IA and effective rank over those of a random table; IA over
+    `count` of the first so many singular values, and of the first so many columns."""
     rows = {}
     for each in spectra:
         width = len(each.full)
@@ -94,14 +106,10 @@ def beside(spectra: Sequence[Spectrum], count: int) -> pd.DataFrame:
             "rows": each.rows,
             "K": width,
             "IA/K": normalised_abundance(each.full).item(),
-            "IA against random": (
-                information_abundance(each.full) / information_abundance(random)
-            ).item(),
-            "effective rank against random": (
-                effective_rank(each.full) / effective_rank(random)
-            ).item(),
-            f"IA/K, first {count} values": normalised_abundance(each.leading(count)).item(),
-            f"IA/K, first {count} columns": np.nan
+            "IA/random": (information_abundance(each.full) / information_abundance(random)).item(),
+            "erank/random": (effective_rank(each.full) / effective_rank(random)).item(),
+            f"IA/K, {count} values": normalised_abundance(each.leading(count)).item(),
+            f"IA/K, {count} columns": np.nan
             if each.columns is None
             else normalised_abundance(each.columns).item(),
         }

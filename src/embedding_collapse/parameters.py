@@ -16,7 +16,7 @@ def check_choice(name: str, value: Any, known: Iterable[str]) -> None:
     """Raise a `ParameterError` unless the value is one of the known names."""
     known = list(known)
     if value not in known:
-        raise ParameterError(f"{name} {value!r} is unknown; known: {', '.join(known)}")
+        raise ParameterError(f"{name} {value!r} is unknown; known: {', '.join(map(str, known))}")
 
 
 def check_whole(name: str, value: Any, least: int, most: int | None = None) -> None:

@@ -208,20 +208,20 @@ def violations(
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("eps")
 
 
-def looseness_told(loose: pd.DataFrame, measured: pd.DataFrame, points: int) -> str:
+def looseness_told(loose: pd.DataFrame, measured: pd.DataFrame) -> str:
     """What `looseness` and the sweep say, in Markdown sentences."""
     reached = loose.dropna()
     typical = measured["typical"] * np.sqrt(2 * measured["width"])
     lines = [
         f"The typical distortion is {typical.min():.2f} to "
-        f"{typical.max():.2f} times $1/\\sqrt{{2K}}$ at every $K$ and in every draw."
+        f"{typical.max():.2f} times 1/√(2K) at every K and in every draw."
     ]
     if len(reached):
         factor, spare = reached["rule / measured"], reached["proof"] / reached["measured"]
         lines.insert(
             0,
             f"The rule asks for {factor.min():.1f} to {factor.max():.1f} times the dimensions that "
-            f"a random map of {points:,} points needs, the proof for {spare.min():.1f} to "
+            f"a random map needs, the proof for {spare.min():.1f} to "
             f"{spare.max():.1f} times as many.",
         )
     return " ".join(lines)
@@ -233,9 +233,9 @@ def violations_told(failures: pd.DataFrame, draws: int) -> str:
     never = "no distance was ever" if not plain else f"{plain} had a distance that was"
     squared = failures["squared distances"] / draws
     return (
-        f"In {draws * len(failures):,} draws at the rule's $K$, {never} off by more than "
-        "$\\varepsilon$. Read for squared distances, the same rule fails in "
-        f"{squared.min():.1%} to {squared.max():.1%} of the draws, depending on $\\varepsilon$."
+        f"In {draws * len(failures):,} draws at the rule's K, {never} off by more than ε. "
+        "Read for squared distances, the same rule fails in "
+        f"{squared.min():.1%} to {squared.max():.1%} of the draws, depending on ε."
     )
 
 
@@ -255,7 +255,29 @@ def _table(name: str) -> pd.DataFrame:
 
 
 def field_bounds(fields: pd.DataFrame, distortions: Sequence[float]) -> pd.DataFrame:
-    """The table of fields with `ln D_i` and, for every eps, the rule's dimensions beside it."""
-    columns = {"ln D": np.log(fields["num_features"])}
-    columns |= {f"eps = {eps:g}": bound(fields["num_features"], eps) for eps in distortions}
-    return fields.assign(**columns)
+    """A row per field: its dimensions and features, `ln D_i`, and for every eps what the rule asks
+    for, rounded."""
+    columns = {
+        "dimensions": fields["embedding_dim"].to_numpy(),
+        "features": fields["num_features"].to_numpy(),
+        "ln D": np.log(fields["num_features"].to_numpy()).round(1),
+    }
+    for eps in distortions:
+        columns[f"ε = {eps:g}"] = bound(columns["features"], eps).round().astype(int)
+    return pd.DataFrame(columns, index=pd.Index(fields["field"], name="field"))
+
+
+def fields_told(fields: pd.DataFrame, distortion: float) -> str:
+    """What the search over sizes found beside what the rule asks for, in Markdown sentences."""
+    found, features = fields["embedding_dim"], fields["num_features"]
+    asked = bound(features, distortion)
+    largest = fields.nlargest(5, "num_features")["embedding_dim"]
+    return (
+        f"The {len(fields)} fields have {features.sum():,} features together. The search gave them "
+        f"{found.min()} to {found.max()} dimensions; the rule at ε = {distortion:g} asks for "
+        f"{asked.min():,.0f} to {asked.max():,.0f}. In {(found >= asked).sum()} of the "
+        f"{len(fields)} fields the search reaches the rule. The rank correlation between a field's "
+        "dimensions and its number of features is "
+        f"{found.corr(features, method='spearman'):.2f}; from the largest down, the five largest "
+        f"fields got {', '.join(map(str, largest))}."
+    )

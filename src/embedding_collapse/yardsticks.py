@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from .metrics import Difference, welch
-from .records import Record, by_label, told
+from .parameters import check_choice
+from .records import Record, by_label
 from .spectrum import (
     effective_rank,
     information_abundance,
@@ -65,6 +66,21 @@ class Reading(NamedTuple):
     change: Difference
 
 
+def chosen(records: Sequence[Record], model: str, scale: int, dataset: str) -> list[Record]:
+    """The runs of the base model and of SE at one scale, on all datasets.
+
+    Raises:
+        ParameterError: a model, a scale or a dataset that has no such runs.
+    """
+    found = [run for run in records if run.spec["design"] == "se" or run.spec["scale"] == 1]
+    check_choice("model", model, sorted({run.spec["model"] for run in found}))
+    found = [run for run in found if run.spec["model"] == model]
+    check_choice("scale", scale, sorted({run.spec["scale"] for run in found} - {1}))
+    found = [run for run in found if run.spec["scale"] in (1, scale)]
+    check_choice("dataset", dataset, sorted({run.spec["dataset"] for run in found}))
+    return found
+
+
 def compare(records: Sequence[Record], label: str) -> list[Reading]:
     """Every measure in every reading, the runs of that label against the base model.
 
@@ -88,7 +104,7 @@ def side_by_side(compared: Sequence[Reading], label: str) -> pd.DataFrame:
         (each.measure, each.reading): {
             "base": _spread(each.old),
             label: _spread(each.new),
-            f"{label} - base": told(each.change),
+            f"{label} - base": "{:+.3f} [{:+.3f}, {:+.3f}]".format(*each.change),
         }
         for each in compared
     }
@@ -106,22 +122,23 @@ def agreement(compared: Sequence[Reading], label: str) -> str:
     A measure says so where the 95% interval of its difference lies below zero.
     """
     words = {"lower": "more collapsed", "higher": "less collapsed",
-             "not told apart": "not told apart"}  # fmt: skip
+             "not told apart": "inside the noise"}  # fmt: skip
     lines = []
     for reading in READINGS:
         of_it = [each for each in compared if each.reading == reading]
-        verdicts = {each.measure: words[each.change.verdict] for each in of_it}
-        each_says = "; ".join(
-            f"{name}: {verdict} ({_percent(next(e for e in of_it if e.measure == name))})"
-            for name, verdict in verdicts.items()
-        )
-        agreed = "all agree" if len(set(verdicts.values())) == 1 else "they differ"
-        lines.append(f"- **Read {reading}**, {agreed} on {label} against base. {each_says}.")
+        verdicts = {words[each.change.verdict] for each in of_it}
+        changes = [f"{each.measure} {each.new.mean() / each.old.mean() - 1:+.0%}" for each in of_it]
+        if len(verdicts) == 1:
+            said = f"{label} is *{verdicts.pop()}* than base by all three measures"
+            said = said.replace("*inside the noise* than", "*inside the noise* of")
+        else:
+            said = f"the measures differ on {label} against base"
+            changes = [
+                f"{change} ({words[each.change.verdict]})"
+                for change, each in zip(changes, of_it, strict=True)
+            ]
+        lines.append(f"- **Read {reading}**, {said}: {', '.join(changes)}.")
     return "\n".join(lines)
-
-
-def _percent(reading: Reading) -> str:
-    return f"{reading.new.mean() / reading.old.mean() - 1:+.0%}"
 
 
 def in_blocks(table: Tensor, cardinalities: Sequence[int], width: int) -> float:

@@ -3,26 +3,25 @@
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import pandas as pd
 import plotly.graph_objects as go
 import torch
 from plotly.subplots import make_subplots
 from torch import Tensor
 
+from ..frequency import Weighting
 from ..language_comparison import Spectrum
 from ..records import Record, by_cell
 from ..spectrum import random_spectrum
 from ..yardsticks import MEASURES
 from .spectra import abundance_by_field
-from .style import COLOURS, DASHES, with_menu
+from .style import COLOURS, DASHES, colour, with_menu
 
-INKS = {
-    "rank": "#8C8C8C",
-    "information abundance": "#CC79A7",
-    "effective rank": "#E69F00",
-    "stable rank": "#56B4E9",
-}
+INKS = {"stable rank": "#56B4E9", "information abundance": "#CC79A7", "effective rank": "#E69F00"}
+BARS = {"stable<br>rank": "#56B4E9", "IA": "#CC79A7", "effective<br>rank": "#E69F00",
+        "rank": "#8C8C8C"}  # fmt: skip
 STEPS = 10  # of the slider that bends a spectrum
+FIRST = 3  # where it stands at first
+DRAWS = 50  # of random tables, for smooth lines
 FIELD_INK, LANGUAGE_INK = COLOURS["SE"], "#CC79A7"
 
 
@@ -51,9 +50,9 @@ FAMILIES: dict[str, Callable[[int, float], tuple[str, np.ndarray]]] = {
 
 
 def _measures(spectrum: np.ndarray) -> list[float]:
-    """Rank, then `MEASURES`, as in `INKS`."""
+    """Stable rank, IA, effective rank and rank, as in `BARS`, from small to large."""
     values = torch.from_numpy(spectrum)
-    return [float((values > 0).sum()), *(measure(values).item() for measure in MEASURES.values())]
+    return [*(MEASURES[name](values).item() for name in INKS), float((values > 0).sum())]
 
 
 def bend(width: int = 10) -> go.Figure:
@@ -69,7 +68,7 @@ def bend(width: int = 10) -> go.Figure:
     }
     owner = []
     for family, steps in bent.items():
-        name, spectrum = steps[0]
+        name, spectrum = steps[FIRST]
         shown = family == next(iter(bent))
         figure.add_bar(
             x=np.arange(1, width + 1), y=spectrum.round(4), name=name, visible=shown,
@@ -78,14 +77,14 @@ def bend(width: int = 10) -> go.Figure:
         )  # fmt: skip
         values = _measures(spectrum)
         figure.add_bar(
-            x=list(INKS), y=np.round(values, 3), text=[f"{value:.1f}" for value in values],
+            x=list(BARS), y=np.round(values, 3), text=[f"{value:.1f}" for value in values],
             textposition="outside", cliponaxis=False, name="measures", visible=shown,
-            marker={"color": list(INKS.values())}, showlegend=False, row=1, col=2,
+            marker={"color": list(BARS.values())}, showlegend=False, row=1, col=2,
             hovertemplate="%{x}: %{y:.2f}<extra></extra>",
         )  # fmt: skip
         owner += [family, family]
     figure = with_menu(figure, owner, "Family")
-    slider = {"name": "Bend", "active": 0, "steps": [_step(bent, i) for i in range(STEPS)]}
+    slider = {"name": "Bend", "active": FIRST, "steps": [_step(bent, i) for i in range(STEPS)]}
     figure.update_xaxes(title="direction k", row=1, col=1, dtick=1)
     figure.update_yaxes(title="σ<sub>k</sub> / σ<sub>1</sub>", range=[0, 1.05], row=1, col=1)
     figure.update_yaxes(title="directions", range=[0, 1.1 * width], row=1, col=2)
@@ -121,8 +120,9 @@ def across_widths(rows: Sequence[int] = (1000, 100), directions: int = 5) -> go.
     titles = ["no collapse: measure / K", f"{directions} strong directions: measure"]
     figure = make_subplots(1, 2, subplot_titles=titles)
     for count, dash in zip(rows, DASHES, strict=False):
+        spectra = [random_spectrum(count, int(k), DRAWS) for k in widths]
         for name, measure in MEASURES.items():
-            values = [measure(random_spectrum(count, int(k))).item() / k for k in widths]
+            values = [measure(each).item() / len(each) for each in spectra]
             figure.add_scatter(
                 x=widths, y=np.round(values, 4), mode="lines", row=1, col=1,
                 name=f"{name}, D = {count:,}", line={"color": INKS[name], "dash": dash},
@@ -149,16 +149,17 @@ def _strong(directions: int, width: int) -> Tensor:
 # --- trained tables -------------------------------------------------------------------------------
 
 
-def collapse(records: Sequence[Record]) -> go.Figure:
+def collapse(records: Sequence[Record], first: str) -> go.Figure:
     """IA / K of every field against random tables, fields by cardinality, a menu of datasets.
 
     Args:
         records: of one model; every dataset's runs are a figure of `abundance_by_field`.
+        first: the dataset that is shown at first.
     """
     groups = by_cell(records)
     figure = go.Figure()
     owner = []
-    for dataset in dict.fromkeys(cell.dataset for cell in groups):
+    for dataset in sorted({cell.dataset for cell in groups}, key=lambda name: name != first):
         of_it = [r for cell, group in groups.items() if cell.dataset == dataset for r in group]
         drawn = abundance_by_field(of_it)
         figure.update_layout(xaxis=drawn.layout.xaxis, yaxis=drawn.layout.yaxis)
@@ -167,28 +168,27 @@ def collapse(records: Sequence[Record]) -> go.Figure:
     return with_menu(figure, owner, "Dataset")
 
 
-def weighted(frames: dict[str, Sequence[pd.DataFrame]]) -> go.Figure:
+def weighted(groups: dict[str, Sequence[Weighting]]) -> go.Figure:
     """IA against random, all rows alike (solid) and by frequency (dotted), fields by cardinality.
 
     Args:
-        frames: from `frequency.by_frequency`, by label, a frame per seed.
+        groups: from `frequency.recorded`; means and ranges are over seeds.
     """
     figure = go.Figure()
-    for label, group in frames.items():
-        ink = COLOURS[label.split()[0]]
-        by_size = [frame.sort_values("features", kind="stable") for frame in group]
+    for label, group in groups.items():
+        frames = [run.frame for run in group]
         for column, words, dash in (
             ("alike / random", "rows alike", "solid"),
             ("weighted / random", "rows by frequency", "dot"),
         ):
-            values = np.array([frame[column] for frame in by_size])
+            values = np.array([frame[column] for frame in frames])
             mean = values.mean(0)
             figure.add_scatter(
-                x=by_size[0].index, y=mean.round(4), name=f"{label}, {words}",
-                mode="lines+markers", line={"color": ink, "dash": dash},
+                x=frames[0].index, y=mean.round(4), name=f"{label}, {words}",
+                mode="lines+markers", line={"color": colour(label), "dash": dash},
                 error_y={"array": (values.max(0) - mean).round(4),
                          "arrayminus": (mean - values.min(0)).round(4)},
-                customdata=by_size[0]["features"],
+                customdata=frames[0]["features"],
                 hovertemplate="%{x}, %{customdata:,} features: %{y:.3f}",
             )  # fmt: skip
     figure.add_hline(y=1, line={"color": COLOURS["random"], "dash": "dash"})
