@@ -77,9 +77,10 @@ def test_it_is_a_value_error_that_a_notebook_shows_as_one_line():
 
 def test_numbers_in_a_text_come_out_sorted_and_once():
     assert numbers_between("eps", "0.5, 0.1,0.3,0.1", 0, 1) == [0.1, 0.3, 0.5]
+    assert numbers_between("eps", 0.5, 0, 1) == [0.5]
 
 
-@pytest.mark.parametrize("text", ["", "0.5,", "1", "0", "0.5,nan", "a", None, 0.5])
+@pytest.mark.parametrize("text", ["", "0.5,", "1", "0", "0.5,nan", "a", None, True, 2])
 def test_a_text_of_other_numbers_is_told(text):
     assert message(numbers_between, "eps", text, 0, 1) == (
         f"eps is {text!r}; numbers above 0 and below 1, separated by commas, are accepted"

@@ -38,12 +38,14 @@ def check_number(name: str, value: Any, low: float, high: float = float("inf")) 
 def numbers_between(name: str, text: Any, low: float, high: float) -> list[float]:
     """The numbers in a text that separates them by commas, from small to large.
 
+    A number by itself will do: from a shell, papermill makes one of a text that looks like it.
+
     Raises:
         ParameterError: one that is no number with `low < number < high`, or none at all.
     """
     try:
-        found = sorted({float(part) for part in text.split(",")})
-    except (AttributeError, ValueError):
+        found = sorted({float(part) for part in str(text).split(",")})
+    except ValueError:
         found = []
     if not found or not all(low < number < high for number in found):
         raise ParameterError(f"{name} is {text!r}; numbers above {low:g} and below {high:g}, "

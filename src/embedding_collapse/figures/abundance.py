@@ -163,7 +163,12 @@ def collapse(records: Sequence[Record], first: str) -> go.Figure:
         of_it = [r for cell, group in groups.items() if cell.dataset == dataset for r in group]
         drawn = abundance_by_field(of_it)
         figure.update_layout(xaxis=drawn.layout.xaxis, yaxis=drawn.layout.yaxis)
-        figure.add_traces([trace.update(visible=not owner) for trace in drawn.data])
+        for trace in drawn.data:
+            trace.update(visible=not owner, y=np.round(trace.y, 4))
+            if trace.error_y.array is not None:
+                below, above = np.round([trace.error_y.arrayminus, trace.error_y.array], 4)
+                trace.error_y.update(array=above, arrayminus=below)
+        figure.add_traces(drawn.data)
         owner += [dataset] * len(drawn.data)
     return with_menu(figure, owner, "Dataset")
 
