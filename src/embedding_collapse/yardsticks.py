@@ -101,10 +101,10 @@ def side_by_side(compared: Sequence[Reading], label: str) -> pd.DataFrame:
     """A row per measure and reading: both means with their standard deviation over seeds, and the
     difference with its 95% interval."""
     rows = {
-        (each.measure, each.reading): {
+        (each.measure.replace("information abundance", "IA"), each.reading): {
             "base": _spread(each.old),
             label: _spread(each.new),
-            f"{label} - base": "{:+.3f} [{:+.3f}, {:+.3f}]".format(*each.change),
+            f"{label} - base": "{:+.2f} [{:+.2f}, {:+.2f}]".format(*each.change),
         }
         for each in compared
     }
@@ -112,8 +112,8 @@ def side_by_side(compared: Sequence[Reading], label: str) -> pd.DataFrame:
 
 
 def _spread(values: np.ndarray) -> str:
-    deviation = f" ± {values.std(ddof=1):.3f}" if len(values) > 1 else ""
-    return f"{values.mean():.3f}{deviation}"
+    deviation = f" ± {values.std(ddof=1):.2f}" if len(values) > 1 else ""
+    return f"{values.mean():.2f}{deviation}"
 
 
 def agreement(compared: Sequence[Reading], label: str) -> str:
