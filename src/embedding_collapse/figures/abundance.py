@@ -234,6 +234,6 @@ def beside_language(spectra: Sequence[Spectrum], count: int) -> go.Figure:
                 hovertemplate=f"%{{fullData.name}}, {width} values<br>%{{y:.3f}}<extra></extra>",
             )  # fmt: skip
             owner.append(view)
-    figure.update_xaxes(title="direction k, as a share of all that are shown", range=[0, 1.02])
+    figure.update_xaxes(title="direction k, as a share", range=[0, 1.02])
     figure.update_yaxes(title="σ<sub>k</sub> / σ<sub>1</sub>", range=[0, 1.02])
     return with_menu(figure, owner, "Show")
