@@ -7,11 +7,11 @@ import embedding_collapse
 
 PACKAGE = Path(embedding_collapse.__file__).parent
 FLOORS = [
-    {"spectrum", "subspace", "metrics", "parameters", "files", "environment", "gradient"},
-    {"models", "data", "checkpoint", "toy"},
+    {"spectrum", "subspace", "gradient", "sizing", "metrics", "parameters", "files", "environment"},
+    {"models", "data", "checkpoint", "toy", "language_model"},
     {"training", "records"},
-    {"experiment", "comparisons"},
-    {"outcome", "paper", "sweep", "interaction"},
+    {"experiment", "comparisons", "yardsticks", "language_comparison"},
+    {"outcome", "paper", "sweep", "interaction", "frequency"},
     {"figures"},
     {"cli"},
     {"__main__"},

@@ -8,6 +8,7 @@ from embedding_collapse.parameters import (
     check_choice,
     check_number,
     check_whole,
+    numbers_between,
     whole_numbers,
 )
 
@@ -85,3 +86,15 @@ def test_whole_numbers_are_read_from_a_text():
         assert message(whole_numbers, "thirds", text, 1) == (
             f"thirds is {text!r}; whole numbers separated by commas are accepted"
         )
+
+
+def test_numbers_in_a_text_come_out_sorted_and_once():
+    assert numbers_between("eps", "0.5, 0.1,0.3,0.1", 0, 1) == [0.1, 0.3, 0.5]
+    assert numbers_between("eps", 0.5, 0, 1) == [0.5]
+
+
+@pytest.mark.parametrize("text", ["", "0.5,", "1", "0", "0.5,nan", "a", None, True, 2])
+def test_a_text_of_other_numbers_is_told(text):
+    assert message(numbers_between, "eps", text, 0, 1) == (
+        f"eps is {text!r}; numbers above 0 and below 1, separated by commas, are accepted"
+    )

@@ -16,7 +16,7 @@ def check_choice(name: str, value: Any, known: Iterable[str]) -> None:
     """Raise a `ParameterError` unless the value is one of the known names."""
     known = list(known)
     if value not in known:
-        raise ParameterError(f"{name} {value!r} is unknown; known: {', '.join(known)}")
+        raise ParameterError(f"{name} {value!r} is unknown; known: {', '.join(map(str, known))}")
 
 
 def check_whole(name: str, value: Any, least: int, most: int | None = None) -> None:
@@ -46,3 +46,21 @@ def whole_numbers(name: str, text: Any, least: int) -> list[int]:
     for number in numbers:
         check_whole(name, number, least)
     return numbers
+
+
+def numbers_between(name: str, text: Any, low: float, high: float) -> list[float]:
+    """The numbers in a text that separates them by commas, from small to large.
+
+    A number by itself will do: from a shell, papermill makes one of a text that looks like it.
+
+    Raises:
+        ParameterError: one that is no number with `low < number < high`, or none at all.
+    """
+    try:
+        found = sorted({float(part) for part in str(text).split(",")})
+    except ValueError:
+        found = []
+    if not found or not all(low < number < high for number in found):
+        raise ParameterError(f"{name} is {text!r}; numbers above {low:g} and below {high:g}, "
+                             "separated by commas, are accepted")  # fmt: skip
+    return found

@@ -25,16 +25,15 @@ operations and single IEEE additions, products, quotients and square roots in a 
 function of the C library and no sum whose order depends on the processor takes part.
 """
 
-import csv
 import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from ..sizing import criteo_fields
 from .vocabulary import MINIMUM_COUNT
 
 ONE = 1 << 32  # probability 1 in the fixed-point arithmetic of the draws
@@ -62,8 +61,9 @@ class Law:
 
 def _criteo() -> list[tuple[str, int]]:
     """Name and number of features of Criteo's 39 fields."""
-    text = Path(__file__).with_name("criteo_fields.csv").read_text().splitlines()
-    return [(f"field_{row['field']}", int(row["num_features"])) for row in csv.DictReader(text)]
+    fields = criteo_fields()
+    names = [f"field_{number}" for number in fields["field"]]
+    return list(zip(names, fields["num_features"].tolist(), strict=True))
 
 
 def _full() -> Law:

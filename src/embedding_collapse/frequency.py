@@ -1,0 +1,216 @@
+"""Rows that count by how often they occur: is a table collapsed where it is used?"""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from .data import Dataset, load
+from .environment import environment
+from .experiment import Spec, build_model
+from .files import write_json
+from .metrics import welch
+from .records import Record, design_label, folder_of, load_all, path_of, told
+from .spectrum import (
+    information_abundance,
+    random_spectrum,
+    singular_values,
+)
+from .training import choose_device, fit
+from .yardsticks import in_blocks
+
+DRAWS = 8  # of random tables whose rows are weighted
+
+
+def counts(dataset: Dataset) -> list[Tensor]:
+    """How often each feature occurs in the training rows: per field an integer `[D_i]`."""
+    rows = dataset.split[0].numpy()
+    return [
+        torch.from_numpy(np.bincount(dataset.ids[rows, i], minlength=cardinality))
+        for i, cardinality in enumerate(dataset.cardinalities)
+    ]
+
+
+def by_frequency(table: Tensor, dataset: Dataset, seed: int = 0) -> pd.DataFrame:
+    """IA of every field with all rows alike and with rows weighted by their frequency.
+
+    Weighted, it is that of `diag(sqrt(p)) E` with the share p of training rows that each feature
+    has; so rare rows hardly count, and the random table beside it has its rows weighted alike.
+
+    Args:
+        table: `[D, 1, K]`, the features of all fields stacked.
+        dataset: that it was trained on.
+        seed: of the random tables.
+
+    Returns:
+        A row per field, from few features to many: features; IA over K, `alike` and `weighted`;
+        that of a random table, `random` and `random weighted`; and the two quotients
+        `alike / random` and `weighted / random`.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    rows = {}
+    for field, part, weights in zip(
+        dataset.fields, table.split(dataset.cardinalities), counts(dataset), strict=True
+    ):
+        (features, _, width), own = part.shape, part[:, 0]
+        random = [
+            singular_values(torch.randn(features, width, generator=generator), weights)
+            for _ in range(DRAWS)
+        ]
+        spectra = {
+            "alike": singular_values(own),
+            "weighted": singular_values(own, weights),
+            "random": random_spectrum(features, width),
+            "random weighted": torch.stack(random).mean(0),
+        }
+        rows[field.name] = {"features": features} | {
+            name: information_abundance(spectrum).item() / width
+            for name, spectrum in spectra.items()
+        }
+    found = pd.DataFrame.from_dict(rows, orient="index").rename_axis("field")
+    return found.sort_values("features", kind="stable").assign(
+        **{
+            "alike / random": found["alike"] / found["random"],
+            "weighted / random": found["weighted"] / found["random weighted"],
+        }
+    )
+
+
+@dataclass(frozen=True)
+class Weighting:
+    """What weighting its rows makes of the tables of one run.
+
+    Attributes:
+        key, spec: of the run; see `records.Record`.
+        dataset: its name and number of rows.
+        fields: the table of `by_frequency`, column by column; `field` holds the names.
+        in_blocks: see `yardsticks.in_blocks`, with blocks as wide as the base model's table.
+        test: `auc` and `log_loss`, the same as in the run's record where the machine is.
+        environment: where it was made; see `environment.environment`.
+    """
+
+    key: str
+    spec: dict[str, Any]
+    dataset: dict[str, Any]
+    fields: dict[str, list]
+    in_blocks: float
+    test: dict[str, float]
+    environment: dict[str, Any]
+
+    @property
+    def label(self) -> str:
+        """See `records.Record.label`."""
+        return design_label(self.spec["design"], self.spec["scale"])
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """As `by_frequency` returns it."""
+        return pd.DataFrame(self.fields).set_index("field")
+
+
+def remake(run: Record, folder: Path, dataset: Dataset, device: str = "auto") -> None:
+    """Train a recorded run of SE once more, for its tables, and keep what `by_frequency` says.
+
+    A record holds spectra and no tables. Training stops at the run's best epoch, which changes
+    nothing in the weights that it ends with. A run that is in the folder already is left out.
+
+    Raises:
+        ValueError: a dataset that is not the run's.
+    """
+    if dataset.fingerprint != run.dataset["fingerprint"]:
+        raise ValueError(f"{dataset.name} is not the data of run {run.key}")
+    path = path_of(folder, run.key)
+    if path.exists():
+        return
+    spec = Spec(**run.spec)
+    model = build_model(spec, dataset.cardinalities)
+    fitted = fit(
+        model,
+        dataset,
+        epochs=run.best_epoch + 1,
+        batch_size=spec.batch_size,
+        learning_rate=spec.learning_rate,
+        weight_decay=spec.weight_decay,
+        patience=spec.patience,
+        seed=spec.seed,
+        device=device,
+    )
+    table = model.table.detach().cpu()
+    fields = by_frequency(table, dataset).round(5).reset_index()
+    made = Weighting(
+        run.key,
+        run.spec,
+        {"name": dataset.name, "rows": len(dataset)},
+        fields.to_dict("list"),
+        round(in_blocks(table, dataset.cardinalities, spec.embedding_size), 5),
+        {"auc": fitted.test_auc, "log_loss": fitted.test_log_loss},
+        environment(choose_device(device)),
+    )
+    write_json(path, asdict(made))
+
+
+def remake_all(
+    runs: str = "results/grid",
+    folder: str = "results/frequency",
+    dataset: str = "synthetic-mini",
+    model: str = "dcnv2",
+    scale: int = 10,
+) -> None:
+    """`remake` the recorded runs of the base model and of SE at one scale, all seeds."""
+    chosen = [
+        run
+        for run in load_all(folder_of(runs))
+        if (run.spec["dataset"], run.spec["model"]) == (dataset, model)
+        and run.spec["design"] == "se"
+        and run.spec["scale"] in (1, scale)
+    ]
+    clicks = load(dataset, chosen[0].spec["rows"])
+    for run in sorted(chosen, key=lambda run: run.spec["scale"]):
+        remake(run, Path(folder), clicks)
+
+
+def recorded(folder: Path) -> dict[str, list[Weighting]]:
+    """What `remake` has kept in a folder, by label: the base model first, in a group by seed."""
+    found = [
+        Weighting(**json.loads(path.read_text(encoding="utf-8"))) for path in folder.glob("*.json")
+    ]
+    groups: dict[str, list[Weighting]] = {}
+    for each in sorted(found, key=lambda each: (each.spec["scale"], each.spec["seed"])):
+        groups.setdefault(each.label, []).append(each)
+    return groups
+
+
+def weighting_told(groups: dict[str, list[Weighting]]) -> str:
+    """What weighting changes, in Markdown sentences.
+
+    Args:
+        groups: from `recorded`: the base model and one other.
+    """
+    base, label = groups
+    lines = []
+    for name, words in (("alike", "all rows alike"), ("weighted", "rows by frequency")):
+        for column, reading in ((name, "IA/K"), (f"{name} / random", "IA against random")):
+            old, new = (
+                [run.frame[column].mean() for run in groups[each]] for each in (base, label)
+            )
+            lines.append(
+                f"- **{reading}, {words}**: {np.mean(old):.3f} in {base}, {np.mean(new):.3f} in "
+                f"{label}; difference {told(welch(new, old))}."
+            )
+    return "\n".join(lines)
+
+
+def blocks_told(groups: dict[str, list[Weighting]]) -> str:
+    """What tables cut to the base model's width say, in a Markdown sentence; groups as above."""
+    base, label = groups
+    old, new = ([run.in_blocks for run in groups[each]] for each in (base, label))
+    return (
+        f"In blocks of {groups[base][0].spec['embedding_size']} columns, the IA of {label} is "
+        f"{np.mean(new):.3f} of a random table's, mean over blocks and fields; in {base} it is "
+        f"{np.mean(old):.3f}. Difference: {told(welch(new, old))}."
+    )

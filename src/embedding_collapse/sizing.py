@@ -1,0 +1,283 @@
+"""How large should an embedding be? The Johnson-Lindenstrauss argument, and an experiment.
+
+A random linear map into K dimensions keeps all distances among D points to within a factor of
+`1 ± eps` once K is large enough; it need not grow with the dimension that the points come from,
+only with `ln D` (Johnson & Lindenstrauss 1984). The paper's talk sizes embeddings by the rule
+`K >= 8 eps^-2 ln D`. All functions of numbers take NumPy arrays too.
+"""
+
+from collections.abc import Sequence
+from importlib.resources import files
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+Numbers = float | np.ndarray
+BLOCK_BYTES = 64 << 20  # of pairwise distances held at a time
+PRACTICE = (10, 100)  # dimensions of an embedding in recommendation, as the talk has them
+VOCABULARY = (1e5, 1e9)  # features of a recommender, as the talk has them
+
+
+def bound(points: Numbers, distortion: Numbers) -> Numbers:
+    """The talk's rule: `8 eps^-2 ln D` dimensions; the least whole K is its ceiling.
+
+    Args:
+        points: D, from 2 up.
+        distortion: eps, above 0 and below 1.
+    """
+    return 8 * np.log(points) / distortion**2
+
+
+def bound_distortion(points: Numbers, width: Numbers) -> Numbers:
+    """The eps that the rule allows D points in K dimensions; above 1 it promises nothing."""
+    return np.sqrt(8 * np.log(points) / width)
+
+
+def bound_points(width: Numbers, distortion: Numbers) -> Numbers:
+    """How many points the rule allows in K dimensions at that eps."""
+    return np.exp(width * distortion**2 / 8)
+
+
+def union_bound(points: Numbers, distortion: Numbers) -> Numbers:
+    """What the proof asks for, distances taken as they are: `2 ln D / (eps^2 - eps^3 / 3)`.
+
+    From there on the chance that any of the D (D - 1) / 2 distances is off by more than eps is
+    below one, so that a map which keeps them all exists.
+    """
+    return 2 * np.log(points) / (distortion**2 - distortion**3 / 3)
+
+
+def union_bound_squared(points: Numbers, distortion: Numbers) -> Numbers:
+    """The same for squared distances, the usual statement: `8 ln D / (eps^2 - 2 eps^3 / 3)`."""
+    return 8 * np.log(points) / (distortion**2 - 2 * distortion**3 / 3)
+
+
+class Distortion(NamedTuple):
+    """What random projections do to the distances among D points, a number per draw.
+
+    Attributes:
+        shortest, longest: the most that a distance shrinks and grows, new over old.
+        typical: root mean square over pairs of (new over old - 1).
+    """
+
+    shortest: Tensor
+    longest: Tensor
+    typical: Tensor
+
+    @property
+    def worst(self) -> Tensor:
+        """The least eps such that every distance is within `1 ± eps` of what it was."""
+        return torch.maximum(1 - self.shortest, self.longest - 1)
+
+    @property
+    def worst_squared(self) -> Tensor:
+        """The same of squared distances."""
+        return torch.maximum(1 - self.shortest**2, self.longest**2 - 1)
+
+
+def project(points: int, width: int, draws: int = 1, seed: int = 0) -> Distortion:
+    """Project D points at random into K dimensions and measure all their distances.
+
+    The points are the D unit vectors of R^D, one per feature ("one-hot"), each sqrt(2) from every
+    other. Their images under a matrix of normal entries with variance 1 / K are its columns: a
+    fresh embedding table is a random projection, and this draws one. A single distance of any
+    other points would be distorted by the same law.
+
+    The D (D - 1) / 2 distances are made a block at a time; the table is the largest thing in
+    memory, D K numbers of four bytes.
+
+    Args:
+        points: D, from 2 up.
+        width: K, from 1 up.
+        draws: independent projections.
+        seed: of all draws together.
+
+    Returns:
+        Three vectors `[draws]`, float64.
+
+    Raises:
+        ValueError: a number that is too small.
+    """
+    if points < 2 or min(width, draws) < 1:
+        raise ValueError(f"no {draws} projections of {points} points into {width} dimensions; at "
+                         "least 2 points and one of the others are needed")  # fmt: skip
+    generator = torch.Generator().manual_seed(seed)
+    found = [
+        _distortion(torch.randn(points, width, generator=generator).div_(width**0.5))
+        for _ in range(draws)
+    ]
+    return Distortion(*torch.tensor(found, dtype=torch.float64).T)
+
+
+def _distortion(table: Tensor) -> tuple[float, float, float]:
+    points = len(table)
+    norms = table.square().sum(-1)
+    rows = max(1, BLOCK_BYTES // (4 * points))
+    shortest, longest, total = np.inf, 0.0, 0.0
+    for start in range(0, points - 1, rows):
+        # rows of this block against all that come after the block's first
+        block, later = table[start : start + rows], table[start + 1 :]
+        squares = norms[start : start + rows, None] + norms[start + 1 :] - 2 * block @ later.T
+        ratios = (squares.clamp_(min=0) / 2).sqrt_()
+        # row b meets column c where c >= b: start + 1 + c > start + b
+        ratios = ratios[torch.ones_like(ratios, dtype=torch.bool).triu_()]
+        shortest = min(shortest, ratios.min().item())
+        longest = max(longest, ratios.max().item())
+        total += (ratios - 1).square_().sum(dtype=torch.float64).item()
+    return shortest, longest, (total / (points * (points - 1) / 2)) ** 0.5
+
+
+def sweep(points: int, widths: Sequence[int], draws: int = 5, seed: int = 0) -> pd.DataFrame:
+    """`project` for every K: the columns width, draw, worst, worst_squared and typical."""
+    parts = []
+    for width in widths:
+        found = project(points, width, draws, seed)
+        parts.append(
+            pd.DataFrame(
+                {
+                    "width": width,
+                    "draw": range(draws),
+                    "worst": found.worst,
+                    "worst_squared": found.worst_squared,
+                    "typical": found.typical,
+                }
+            )
+        )
+    return pd.concat(parts, ignore_index=True)
+
+
+def width_needed(widths: np.ndarray, distortion: np.ndarray, target: float) -> float:
+    """The K at which a measured distortion comes down to `target`; NaN outside what was measured.
+
+    Args:
+        widths: `[n]`, ascending.
+        distortion: `[n]`, falling with K, as `K^(-1/2)` or so: read off a line between logarithms.
+        target: eps.
+    """
+    logs = np.log(distortion)[::-1]
+    if not logs[0] <= np.log(target) <= logs[-1]:
+        return float("nan")
+    return float(np.exp(np.interp(np.log(target), logs, np.log(widths)[::-1])))
+
+
+def looseness(measured: pd.DataFrame, points: int, distortions: Sequence[float]) -> pd.DataFrame:
+    """How many dimensions the rule asks for, the proof, and the experiment, a row per eps.
+
+    Args:
+        measured: from `sweep`; the worst distortion, averaged over draws, is what counts.
+        points: D of the sweep.
+        distortions: the eps.
+
+    Returns:
+        The columns rule, proof, measured (NaN where the sweep's K don't reach that eps) and
+        rule / measured.
+    """
+    worst = measured.groupby("width")["worst"].mean()
+    rows = {
+        eps: {
+            "rule": bound(points, eps),
+            "proof": union_bound(points, eps),
+            "measured": width_needed(worst.index.to_numpy(), worst.to_numpy(), eps),
+        }
+        for eps in distortions
+    }
+    found = pd.DataFrame.from_dict(rows, orient="index").rename_axis("eps")
+    return found.assign(**{"rule / measured": found["rule"] / found["measured"]})
+
+
+def violations(
+    points: int, distortions: Sequence[float], draws: int = 1000, seed: int = 0
+) -> pd.DataFrame:
+    """In how many draws at the rule's K a distance, or its square, is off by more than eps.
+
+    Returns:
+        A row per eps, the columns K, distances and squared distances.
+    """
+    rows = {}
+    for eps in distortions:
+        width = int(np.ceil(bound(points, eps)))
+        found = project(points, width, draws, seed)
+        rows[eps] = {
+            "K": width,
+            "distances": (found.worst > eps).sum().item(),
+            "squared distances": (found.worst_squared > eps).sum().item(),
+        }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("eps")
+
+
+def looseness_told(loose: pd.DataFrame, measured: pd.DataFrame) -> str:
+    """What `looseness` and the sweep say, in Markdown sentences."""
+    reached = loose.dropna()
+    typical = measured["typical"] * np.sqrt(2 * measured["width"])
+    lines = [
+        f"The typical distortion is {typical.min():.2f} to "
+        f"{typical.max():.2f} times 1/√(2K) at every K and in every draw."
+    ]
+    if len(reached):
+        factor, spare = reached["rule / measured"], reached["proof"] / reached["measured"]
+        lines.insert(
+            0,
+            f"The rule asks for {factor.min():.1f} to {factor.max():.1f} times the dimensions that "
+            f"a random map needs, the proof for {spare.min():.1f} to "
+            f"{spare.max():.1f} times as many.",
+        )
+    return " ".join(lines)
+
+
+def violations_told(failures: pd.DataFrame, draws: int) -> str:
+    """What `violations` says, in Markdown sentences."""
+    plain = failures["distances"].sum()
+    never = "no distance was ever" if not plain else f"{plain} had a distance that was"
+    squared = failures["squared distances"] / draws
+    return (
+        f"In {draws * len(failures):,} draws at the rule's K, {never} off by more than ε. "
+        "Read for squared distances, the same rule fails in "
+        f"{squared.min():.1%} to {squared.max():.1%} of the draws, depending on ε."
+    )
+
+
+def criteo_fields() -> pd.DataFrame:
+    """Criteo's 39 fields as the paper's talk shows them: field, embedding_dim and num_features."""
+    return _table("criteo_fields.csv")
+
+
+def language_models() -> pd.DataFrame:
+    """Language models by their published shape: model, tokens, width and source."""
+    return _table("language_models.csv")
+
+
+def _table(name: str) -> pd.DataFrame:
+    with files(__package__).joinpath("data", name).open(encoding="utf-8") as file:
+        return pd.read_csv(file, comment="#")
+
+
+def field_bounds(fields: pd.DataFrame, distortions: Sequence[float]) -> pd.DataFrame:
+    """A row per field: its dimensions and features, `ln D_i`, and for every eps what the rule asks
+    for, rounded."""
+    columns = {
+        "dimensions": fields["embedding_dim"].to_numpy(),
+        "features": fields["num_features"].to_numpy(),
+        "ln D": np.log(fields["num_features"].to_numpy()).round(1),
+    }
+    for eps in distortions:
+        columns[f"ε = {eps:g}"] = bound(columns["features"], eps).round().astype(int)
+    return pd.DataFrame(columns, index=pd.Index(fields["field"], name="field"))
+
+
+def fields_told(fields: pd.DataFrame, distortion: float) -> str:
+    """What the search over sizes found beside what the rule asks for, in Markdown sentences."""
+    found, features = fields["embedding_dim"], fields["num_features"]
+    asked = bound(features, distortion)
+    largest = fields.nlargest(5, "num_features")["embedding_dim"]
+    return (
+        f"The {len(fields)} fields have {features.sum():,} features together. The search gave them "
+        f"{found.min()} to {found.max()} dimensions; the rule at ε = {distortion:g} asks for "
+        f"{asked.min():,.0f} to {asked.max():,.0f}. In {(found >= asked).sum()} of the "
+        f"{len(fields)} fields the search reaches the rule. The rank correlation between a field's "
+        "dimensions and its number of features is "
+        f"{found.corr(features, method='spearman'):.2f}; from the largest down, the five largest "
+        f"fields got {', '.join(map(str, largest))}."
+    )

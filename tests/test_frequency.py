@@ -1,0 +1,107 @@
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from embedding_collapse import data, experiment, frequency, records
+from embedding_collapse.spectrum import information_abundance, normalised_abundance
+
+SPEC = experiment.Spec(
+    rows=2000, scale=2, embedding_size=2, hidden=8, cross_layers=1, epochs=2, batch_size=256
+)
+
+
+@pytest.fixture(scope="module")
+def clicks():
+    return data.load(SPEC.dataset, SPEC.rows)
+
+
+@pytest.fixture(scope="module")
+def run(clicks):
+    return experiment.run(SPEC, clicks, device="cpu", progress=False)
+
+
+def test_counts_are_those_of_the_training_rows(clicks):
+    found = frequency.counts(clicks)
+    assert [len(each) for each in found] == clicks.cardinalities
+    rows = clicks.split[0].numpy()
+    assert all(each.sum() == len(rows) for each in found)
+    assert found[3][2] == (clicks.ids[rows, 3] == 2).sum()
+
+
+def test_weighted_abundance_is_that_of_the_rows_the_model_is_fed(clicks):
+    table = torch.randn(sum(clicks.cardinalities), 1, 4,
+                        generator=torch.Generator().manual_seed(0))  # fmt: skip
+    frame = frequency.by_frequency(table, clicks)
+    assert frame["features"].is_monotonic_increasing
+    rows = clicks.split[0].numpy()
+    start = 0
+    for i, field in enumerate(clicks.fields):
+        part = table[start : start + field.cardinality, 0].double()
+        start += field.cardinality
+        fed = torch.linalg.svdvals(part[clicks.ids[rows, i]])
+        found = frame.loc[field.name]
+        assert found["weighted"] * 4 == pytest.approx(information_abundance(fed).item())
+        alike = normalised_abundance(torch.linalg.svdvals(part)).item()
+        if field.cardinality >= 4:
+            assert found["alike"] == pytest.approx(alike)
+    # the table is random itself
+    assert frame["weighted / random"].mean() == pytest.approx(1, abs=0.1)
+    assert (frame["random weighted"] < frame["random"]).all()
+
+
+def test_a_recorded_run_trained_again_has_the_tables_of_its_record(clicks, run, tmp_path):
+    frequency.remake(run, tmp_path, clicks, device="cpu")
+    ((label, (kept,)),) = frequency.recorded(tmp_path).items()
+    assert label == "SE 2x"
+    assert kept.test == run.test
+    alike = dict(zip(run.dataset["fields"], run.relative_abundance.tolist(), strict=True))
+    assert kept.frame["alike"].to_dict() == pytest.approx(alike, abs=2e-5)
+    assert 0 < kept.in_blocks < 1.2
+
+
+def test_what_is_kept_is_not_made_again_and_other_data_are_refused(clicks, run, tmp_path):
+    records.path_of(tmp_path, run.key).write_text("{}")
+    frequency.remake(run, tmp_path, clicks)
+    assert records.path_of(tmp_path, run.key).read_text() == "{}"
+    other = replace(run, dataset=run.dataset | {"fingerprint": "another"})
+    with pytest.raises(ValueError, match="synthetic-mini is not the data of run"):
+        frequency.remake(other, tmp_path, clicks)
+
+
+def test_the_records_of_a_folder_are_made_by_name(clicks, run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    records.save(run, tmp_path / "runs")
+    frequency.remake_all("runs", "made", scale=2)
+    assert [path.stem for path in (tmp_path / "made").iterdir()] == [run.key]
+
+
+def test_the_repositorys_records_belong_to_runs_of_the_grid():
+    kept = frequency.recorded(records.folder_of("results/frequency"))
+    assert list(kept) == ["base", "SE 10x"]
+    for group in kept.values():
+        assert [each.spec["seed"] for each in group] == [0, 1, 2]
+        for each in group:
+            run = records.load(records.path_of(records.folder_of("results/grid"), each.key))
+            alike = dict(zip(run.dataset["fields"], run.relative_abundance.tolist(), strict=True))
+            assert each.frame["alike"].to_dict() == pytest.approx(alike, abs=0.02)
+            assert each.test["auc"] == pytest.approx(run.test["auc"], abs=0.001)
+
+
+def test_sentences_hold_the_means_over_fields_and_seeds(clicks, run, tmp_path):
+    frequency.remake(run, tmp_path, clicks, device="cpu")
+    ((_, (kept,)),) = frequency.recorded(tmp_path).items()
+    wide = [kept, replace(kept, in_blocks=0.5)]
+    base = [
+        replace(each, fields=json.loads(json.dumps(each.fields)), in_blocks=0.9) for each in wide
+    ]
+    groups = {"base": base, "SE 2x": wide}
+    lines = frequency.weighting_told(groups).splitlines()
+    assert len(lines) == 4
+    mean = np.mean(kept.fields["weighted / random"])
+    assert f"rows by frequency**: {mean:.3f} in base, {mean:.3f} in SE 2x" in lines[3]
+    told = frequency.blocks_told(groups)
+    assert "In blocks of 2 columns" in told
+    assert "in base it is 0.900" in told
