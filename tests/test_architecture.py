@@ -11,7 +11,7 @@ FLOORS = [
     {"models", "data", "checkpoint"},
     {"training", "records"},
     {"experiment", "comparisons"},
-    {"outcome", "paper", "sweep"},
+    {"outcome", "paper", "sweep", "studies", "mechanism"},
     {"figures"},
     {"cli"},
     {"__main__"},
