@@ -2,14 +2,16 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
 
 from .comparisons import common_pattern
+from .metrics import welch
 from .models import MODELS
 from .models.penalties import orthogonality
-from .records import Record, by_cell, spread
+from .records import Record, by_cell, spread, told
 from .spectrum import random_abundance
 from .subspace import random_diversity
 
@@ -42,7 +44,7 @@ def diversity_table(records: Iterable[Record]) -> pd.DataFrame:
 
 def pattern_table(records: Iterable[Record]) -> pd.DataFrame:
     """How alike the patterns of `||W_{i->j}||_F` are: rank correlations between the sets of a run
-    (mean and standard deviation over seeds), and between runs of one set each."""
+    (mean and standard deviation over seeds), and between runs of one set each (over pairs)."""
     rows = {}
     for cell, group in by_cell(records).items():
         if group[0].projection_norms is None:
@@ -52,7 +54,7 @@ def pattern_table(records: Iterable[Record]) -> pd.DataFrame:
             likeness = spread([common_pattern(record) for record in group])
             rows[cell.dataset, f"sets of {MODELS[cell.model].name} {cell.label}"] = likeness
         elif cell.scale == 1 and len(group) > 1:
-            likeness = f"{pattern_between_runs(group):.4f}"
+            likeness = spread(patterns_between_runs(group))
             rows[cell.dataset, f"runs of {MODELS[cell.model].name} {cell.label}"] = likeness
     return _by_tuples({at: {"rank correlation": likeness} for at, likeness in rows.items()})
 
@@ -98,9 +100,46 @@ def block_deviation(record: Record) -> list[float]:
     return [epoch["penalty"] / each for epoch in record.epochs]
 
 
-def pattern_between_runs(records: Sequence[Record]) -> float:
-    """Rank correlation between two runs' `||W_{i->j}||_F` over pairs of fields, the mean over
-    pairs of runs of one set each; beside it stands that between the sets of one run, see
-    `comparisons.common_pattern`."""
-    norms = [record.projection_norms[0] for record in records]
-    return common_pattern(replace(records[0], projection_norms=norms))
+def deviation_table(records: Iterable[Record]) -> pd.DataFrame:
+    """`block_deviation` of regularised models in the first epoch, in the one that was tested (the
+    best by validation AUC) and in the last: one row per dataset, model and size; means over
+    seeds."""
+    rows = {}
+    for cell, group in by_cell(records).items():
+        curves = [(block_deviation(record), record.best_epoch) for record in group]
+        rows[cell.dataset, f"{MODELS[cell.model].name} {cell.label}"] = {
+            "first epoch": f"{np.mean([curve[0] for curve, _ in curves]):.3f}",
+            "tested epoch": f"{np.mean([curve[best] for curve, best in curves]):.3f}",
+            "last epoch": f"{np.mean([curve[-1] for curve, _ in curves]):.3f}",
+        }
+    return _by_tuples(rows)
+
+
+def patterns_between_runs(records: Sequence[Record]) -> list[float]:
+    """Rank correlations between two runs' `||W_{i->j}||_F` over pairs of fields, one for every
+    pair of runs of one set each; `comparisons.common_pattern` is that between the sets of one
+    run."""
+    return [
+        common_pattern(replace(one, projection_norms=[r.projection_norms[0] for r in (one, other)]))
+        for one, other in combinations(records, 2)
+    ]
+
+
+def patterns_in_words(records: Iterable[Record]) -> str:
+    """Are the sets of a run less alike than runs that know nothing of each other? In Markdown.
+
+    The difference of the mean rank correlations with its 95% interval (Welch); the runs of a base
+    model come in pairs that share runs, so that the interval is rather too narrow than too wide.
+    """
+    cells = by_cell(records)
+    lines = []
+    for cell, group in cells.items():
+        apart = cells.get(cell._replace(design="se", scale=1), [])
+        if cell.design == "me" and group[0].projection_norms and len(apart) > 1:
+            within = [common_pattern(record) for record in group]
+            change = welch(within, patterns_between_runs(apart))
+            lines.append(
+                f"- **{cell.dataset}, {MODELS[cell.model].name}.** Likeness of the sets of "
+                f"{cell.label} minus that of base models trained apart: {told(change)}."
+            )
+    return "\n".join(lines)

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .comparisons import fair_abundance
+from .comparisons import decline, fair_abundance
+from .data.dataset import split_sizes
 from .experiment import Spec, parameter_counts
 from .metrics import Difference
 from .models import MODELS
@@ -91,16 +92,18 @@ def with_parameters(spec: Spec, cardinalities: Sequence[int], parameters: int) -
 
 def overview(groups: Groups) -> pd.DataFrame:
     """One row per group: parameters, test AUC and IA against random tables (means and standard
-    deviations over seeds), the epochs up to the best one, and the number of seeds."""
+    deviations over seeds), epochs and training steps up to the best epoch, and the seeds."""
     rows = {}
     for name, group in groups.items():
         abundance = [record.abundance_against_random.mean().item() for record in group]
+        best = [record.best_epoch + 1 for record in group]
+        steps = split_sizes(group[0].dataset["rows"])[0] / group[0].spec["batch_size"]  # an epoch's
         rows[name] = {
             "parameters": f"{total_parameters(group):,}",
             "test AUC": spread([record.test["auc"] for record in group]),
             "IA / random": spread(abundance),
-            "best epoch": f"{np.mean([record.best_epoch + 1 for record in group]):.1f}",
-            "of at most": str(group[0].spec["epochs"]),
+            "best epoch": f"{np.mean(best):.1f} of {group[0].spec['epochs']}",
+            "steps to it": f"{np.mean(best) * steps:,.0f}",
             "seeds": str(len(group)),
         }
     return pd.DataFrame.from_dict(rows, orient="index")
@@ -232,4 +235,24 @@ def peaks_in_words(records: Iterable[Record]) -> str:
         early = [name for name, first in found if first]
         line = f"- **{dataset}.** {len(early)} of {len(found)} cells peak after the first epoch"
         lines.append(line + " in every seed" + (f": {', '.join(early)}." if early else "."))
+    return "\n".join(lines)
+
+
+def falls_in_words(records: Iterable[Record]) -> str:
+    """Does validation AUC fall less after its best epoch in ME than in SE of the same size? In
+    Markdown, by dataset."""
+    cells = by_cell(records)
+    changes: dict[str, dict[str, Difference]] = {}
+    for cell, group in cells.items():
+        se = cells.get(cell._replace(design="se"))
+        if cell.design == "me" and se:
+            name = f"{MODELS[cell.model].name} {cell.scale}x"
+            changes.setdefault(cell.dataset, {})[name] = decline(group, se)
+    lines = []
+    for dataset, of in changes.items():
+        less, more = ([n for n in of if of[n].verdict == way] for way in ("lower", "higher"))
+        line = f"- **{dataset}.** Of {len(of)} pairs ME falls less in {len(less)}, more in "
+        line += f"{len(more)}; the others are inside the noise"
+        outside = "; ".join(f"{name} {told(of[name])}" for name in less + more)
+        lines.append(line + (f". {outside}." if outside else "."))
     return "\n".join(lines)
