@@ -139,7 +139,7 @@ def patterns_in_words(records: Iterable[Record]) -> str:
             within = [common_pattern(record) for record in group]
             change = welch(within, patterns_between_runs(apart))
             lines.append(
-                f"- **{cell.dataset}, {MODELS[cell.model].name}.** Likeness of the sets of "
-                f"{cell.label} minus that of base models trained apart: {told(change)}."
+                f"- **{cell.dataset}, {MODELS[cell.model].name} {cell.label}.** Likeness of its "
+                f"sets minus that of base models trained apart: {told(change)}."
             )
     return "\n".join(lines)

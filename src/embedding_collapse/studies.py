@@ -92,7 +92,7 @@ def with_parameters(spec: Spec, cardinalities: Sequence[int], parameters: int) -
 
 def overview(groups: Groups) -> pd.DataFrame:
     """One row per group: parameters, test AUC and IA against random tables (means and standard
-    deviations over seeds), epochs and training steps up to the best epoch, and the seeds."""
+    deviations over seeds), and epochs and training steps up to the best epoch."""
     rows = {}
     for name, group in groups.items():
         abundance = [record.abundance_against_random.mean().item() for record in group]
@@ -104,7 +104,6 @@ def overview(groups: Groups) -> pd.DataFrame:
             "IA / random": spread(abundance),
             "best epoch": f"{np.mean(best):.1f} of {group[0].spec['epochs']}",
             "steps to it": f"{np.mean(best) * steps:,.0f}",
-            "seeds": str(len(group)),
         }
     return pd.DataFrame.from_dict(rows, orient="index")
 

@@ -53,7 +53,7 @@ def diversity_by_field(records: Iterable[Record]) -> go.Figure:
 def projection_norms(records: Iterable[Record]) -> go.Figure:
     """`||W_{i->j}^{(m)}||_F` of the first cross layer, a heat-map per set, fields sorted by
     cardinality; a menu of the runs, which have equally many sets."""
-    runs = list(records)
+    runs = [record for group in by_cell(records).values() for record in group]
     sets = len(runs[0].projection_norms)
     columns = min(2, sets)
     rows = -(-sets // columns)
@@ -69,15 +69,15 @@ def projection_norms(records: Iterable[Record]) -> go.Figure:
         for m, values in enumerate(norms):
             figure.add_heatmap(
                 z=values.round(3), x=names, y=names, colorscale="Viridis",
-                zmin=0, zmax=float(norms.max().round(3)), showscale=m == 0,
-                colorbar={"title": "‖W‖<sub>F</sub>"}, visible=run is runs[0],
+                zmin=float(norms.min().round(3)), zmax=float(norms.max().round(3)),
+                colorbar={"title": "‖W‖<sub>F</sub>"}, showscale=m == 0, visible=run is runs[0],
                 hovertemplate=f"set {m + 1}: of %{{y}} for %{{x}}, %{{z:.3f}}<extra></extra>",
                 row=m // columns + 1, col=m % columns + 1,
             )  # fmt: skip
             owner.append(of)
-    figure.update_xaxes(showticklabels=False)
+    figure.update_xaxes(tickvals=[])  # too many names for panels this small; they show on hover
     figure.update_xaxes(title="for field j", row=rows)
-    figure.update_yaxes(showticklabels=False)
+    figure.update_yaxes(tickvals=[])
     figure.update_yaxes(title="of field i", col=1)
     return with_menu(figure, owner, "Run")
 
@@ -87,7 +87,9 @@ def sums_of_abundance(records: Iterable[Record], scales: Sequence[int] = (1, 4, 
     ME: means over seeds, as a share of what random tables and orthogonal projections would have;
     a menu of datasets; one model."""
     cells = by_cell(records)
-    figure = make_subplots(cols=2, subplot_titles=["SE", "ME, mean over sets"], shared_yaxes=True)
+    figure = make_subplots(
+        cols=2, subplot_titles=["SE, by field j", "ME, by field j"], shared_yaxes=True
+    )
     owner = []
     dashes = dict(zip(scales, ("solid", "dash", "dot"), strict=False))
     for cell, group in cells.items():
@@ -108,7 +110,7 @@ def sums_of_abundance(records: Iterable[Record], scales: Sequence[int] = (1, 4, 
             owner.append(cell.dataset)
     for trace, of in zip(figure.data, owner, strict=True):
         trace.visible = of == owner[0]
-    figure.update_xaxes(title="field j, from few features to many", tickangle=-60)
+    figure.update_xaxes(tickangle=-60, tickfont={"size": 10})
     figure.update_yaxes(rangemode="tozero")
     figure.update_yaxes(title="Σ<sub>i</sub> IA(E<sub>i</sub><sup>→j</sup>), share of the most",
                         col=1)  # fmt: skip

@@ -33,7 +33,9 @@ def against_parameters(families: Mapping[str, Groups]) -> go.Figure:
             line={"color": INKS.get(name) or COLOURS[name.split(",")[0]], "dash": dash},
             hovertemplate="%{hovertext}, %{x:,} parameters: %{y:.4f}<extra></extra>",
         )  # fmt: skip
-    figure.update_xaxes(title="parameters, embeddings included", type="log")
+    ticks = [digit * 10**power for power in range(3, 10) for digit in (1, 2, 5)]
+    figure.update_xaxes(title="parameters, embeddings included", type="log", tickvals=ticks,
+                        tickformat="~s", minor_ticks="")  # fmt: skip
     figure.update_yaxes(title="test AUC")
     return figure.update_layout(legend={"orientation": "h", "y": -0.25}, hovermode="closest")
 

@@ -95,10 +95,11 @@ def series_against_scale(panels: Mapping[str, pd.DataFrame], series: Sequence[Se
 
 def _of_series(table: pd.DataFrame, series: Series) -> pd.DataFrame:
     """The series' points by scale, with the base of another model where it borrows that."""
-    own = table["model"] == series.model
-    if series.base:
-        own |= (table["model"] == series.base) & (table["scale"] == 1)
-    return table[own & (table["line"] == series.design)].sort_values("scale")
+    own = table[(table["model"] == series.model) & (table["line"] == series.design)]
+    if series.base and len(own):
+        lent = (table["model"] == series.base) & (table["scale"] == 1)
+        own = pd.concat([table[lent & (table["line"] == series.design)], own])
+    return own.sort_values("scale")
 
 
 def abundance_by_model(
@@ -139,27 +140,27 @@ def abundance_by_model(
 
 def block_deviations(records: Iterable[Record], series: Sequence[Series]) -> go.Figure:
     """How far the blocks of W are from orthogonal, epoch by epoch: means over seeds; a panel per
-    regularised model, a line per size, a menu of datasets."""
+    regularised model and dataset, a line per size."""
     dashes = {1: "solid", 4: "dash", 10: "dot"}
-    figure = make_subplots(cols=len(series), subplot_titles=[one.name for one in series],
-                           shared_yaxes=True)  # fmt: skip
-    owner = []
-    for cell, group in by_cell(records).items():
-        for column, one in enumerate(series, 1):
-            if cell.model != one.model or cell.scale not in dashes:
-                continue
-            curves = [block_deviation(record) for record in group]
-            ended = min(map(len, curves))  # the epochs that all seeds have
-            mean = np.mean([curve[:ended] for curve in curves], axis=0)
-            figure.add_scatter(
-                x=np.arange(1, ended + 1), y=mean.round(4), mode="lines+markers", name=cell.label,
-                line={"color": colour(cell.label), "dash": dashes[cell.scale]},
-                legendgroup=cell.label, showlegend=column == 1, row=1, col=column,
-                visible=not owner or owner[0] == cell.dataset,
-                hovertemplate=f"{cell.label}, epoch %{{x}}: %{{y:.3f}}<extra></extra>",
-            )  # fmt: skip
-            owner.append(cell.dataset)
+    cells = {cell: group for cell, group in by_cell(records).items() if cell.scale in dashes}
+    names = {one.model: one.name for one in series}
+    panels = list(dict.fromkeys(cell[:2] for cell in cells if cell.model in names))
+    titles = [f"{names[model]}:<br>{dataset}" for dataset, model in panels]
+    figure = make_subplots(cols=len(panels), subplot_titles=titles, shared_yaxes=True)
+    for cell, group in cells.items():
+        if cell.model not in names:
+            continue
+        column = panels.index(cell[:2]) + 1
+        curves = [block_deviation(record) for record in group]
+        ended = min(map(len, curves))  # the epochs that all seeds have
+        mean = np.mean([curve[:ended] for curve in curves], axis=0)
+        figure.add_scatter(
+            x=np.arange(1, ended + 1), y=mean.round(4), mode="lines+markers", name=cell.label,
+            line={"color": colour(cell.label), "dash": dashes[cell.scale]},
+            legendgroup=cell.label, showlegend=column == 1, row=1, col=column,
+            hovertemplate=f"{cell.label}, epoch %{{x}}: %{{y:.3f}}<extra></extra>",
+        )  # fmt: skip
     figure.update_xaxes(title="epoch", dtick=1)
     figure.update_yaxes(rangemode="tozero")
     figure.update_yaxes(title="mean of ‖WW<sup>T</sup> − I‖² / K", col=1)
-    return with_menu(figure, owner, "Dataset")
+    return figure.update_layout(legend={"orientation": "h", "y": -0.25}, hovermode="closest")
