@@ -90,19 +90,25 @@ def test_fewer_parameters_than_the_smallest_model_has_are_refused():
 
 @pytest.mark.parametrize("scale", [4, 10])
 def test_the_recorded_runs_of_equal_size_are_those_that_are_closest_to_me(scale):
-    grid = studies.where(records.load_all(RESULTS / "grid"), model="dcnv2",
-                         dataset="synthetic-mini", seed=0)  # fmt: skip
-    (me,) = studies.where(grid, design="me", scale=scale)
-    (base,) = studies.where(grid, scale=1)
-    spec = studies.with_parameters(
-        Spec(**base.spec), base.dataset["cardinalities"], studies.total_parameters([me])
-    )
-    twins = studies.where(records.load_all(RESULTS / "beyond"), scale=1, model="dcnv2",
-                          embedding_size=spec.embedding_size, dataset="synthetic-mini")  # fmt: skip
+    found = records.load_all(RESULTS / "grid", RESULTS / "beyond")
+    me = studies.where(found, model="dcnv2", dataset="synthetic-mini", design="me", scale=scale)
+    me = [record for record in me if record.dataset["rows"] == 200_000]
+    width, twins = studies.twins(found, me)
     assert sorted(run.spec["seed"] for run in twins) == [0, 1, 2]
-    assert studies.total_parameters(twins) == pytest.approx(
-        studies.total_parameters([me]), rel=0.05
-    )
+    assert {run.spec["embedding_size"] * run.spec["scale"] for run in twins} == {width}
+    assert studies.total_parameters(twins) == pytest.approx(studies.total_parameters(me), rel=0.05)
+
+
+def test_a_twin_shares_all_but_size_and_seed(make_record):
+    me = [make_record("me", 4, parameters={"all": 3_000_000})]
+    width, _ = studies.twins([], me)
+
+    def single(**changes) -> Record:
+        record = make_record(seed=5, spectra=[[[1.0] * width]] * 3)
+        return replace(record, spec=record.spec | {"embedding_size": width} | changes)
+
+    others = [single(dropout=0.5), single(model="dnn"), make_record(), *me]
+    assert studies.twins([single(), *others], me) == (width, [single()])
 
 
 # --- in numbers and words -------------------------------------------------------------------------

@@ -90,6 +90,32 @@ def with_parameters(spec: Spec, cardinalities: Sequence[int], parameters: int) -
     return replace(spec, embedding_size=closest)
 
 
+def twins(records: Iterable[Record], me: Sequence[Record]) -> tuple[int, list[Record]]:
+    """The width of SE that has as many parameters as these runs of ME, and the runs of it.
+
+    Args:
+        records: to look among.
+        me: runs of one cell.
+
+    Returns:
+        The embedding size that `with_parameters` finds for one set, and the runs of one set that
+        wide which share all else with `me`: data, model and hyper-parameters; none if there are
+        none.
+    """
+    one = me[0]
+    alike = Spec(**one.spec | {"design": "se", "scale": 1})
+    width = with_parameters(alike, one.dataset["cardinalities"], total_parameters(me))
+    free = {"design", "scale", "embedding_size", "seed", "rows"}
+    found = [
+        record
+        for record in records
+        if record.dataset["fingerprint"] == one.dataset["fingerprint"]
+        and np.shape(record.spectra[0]) == (1, width.embedding_size)
+        and all(record.spec[name] == one.spec[name] for name in one.spec if name not in free)
+    ]
+    return width.embedding_size, found
+
+
 def overview(groups: Groups) -> pd.DataFrame:
     """One row per group: parameters, test AUC and IA against random tables (means and standard
     deviations over seeds), and epochs and training steps up to the best epoch."""
