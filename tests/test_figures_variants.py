@@ -102,9 +102,9 @@ def test_deviations_have_a_panel_per_regularised_model_and_dataset(make_record):
     ]  # fmt: skip
     figure = figures.block_deviations([*runs, make_record()], regularised)
     assert [note.text for note in figure.layout.annotations] == [
-        "regularised:<br>flights",
-        "regularised, fixed scale:<br>flights",
-        "regularised:<br>synthetic-mini",
+        "regularised, flights",
+        "fixed scale, flights",
+        "regularised, synthetic-mini",
     ]
     first = [r for r in runs if r.spec["scale"] == 10][:2]
     line = next(trace for trace in figure.data if trace.name == "SE 10x")

@@ -37,7 +37,7 @@ def diversity_table(records: Iterable[Record]) -> pd.DataFrame:
         if cell.scale > 1:
             rows[cell.dataset, cell.label] = {
                 "diversity": spread([float(np.mean(record.diversity)) for record in group]),
-                "of random tables'": spread([relative_diversity(record) for record in group]),
+                "against random tables": spread([relative_diversity(record) for record in group]),
             }
     return _by_tuples(rows)
 

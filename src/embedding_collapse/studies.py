@@ -48,7 +48,10 @@ def group_by(records: Iterable[Record], *names: str) -> dict[tuple, list[Record]
 
 
 def where(records: Iterable[Record], **parameters: Any) -> list[Record]:
-    """The runs whose specs have these parameters; `rows` as in `group_by`."""
+    """The runs whose specs have these parameters; `rows` as in `group_by`.
+
+    A record that is older than a parameter has None for it.
+    """
     return [
         record
         for record in records
@@ -57,7 +60,7 @@ def where(records: Iterable[Record], **parameters: Any) -> list[Record]:
 
 
 def _value(record: Record, name: str) -> Any:
-    return record.dataset["rows"] if name == "rows" else record.spec[name]
+    return record.dataset["rows"] if name == "rows" else record.spec.get(name)
 
 
 def with_parameters(spec: Spec, cardinalities: Sequence[int], parameters: int) -> Spec:
@@ -111,7 +114,7 @@ def twins(records: Iterable[Record], me: Sequence[Record]) -> tuple[int, list[Re
         for record in records
         if record.dataset["fingerprint"] == one.dataset["fingerprint"]
         and np.shape(record.spectra[0]) == (1, width.embedding_size)
-        and all(record.spec[name] == one.spec[name] for name in one.spec if name not in free)
+        and all(record.spec.get(name) == one.spec[name] for name in one.spec if name not in free)
     ]
     return width.embedding_size, found
 
@@ -230,7 +233,7 @@ def course(groups: Groups) -> pd.DataFrame:
         rows[name] = {
             "training loss": f"{losses[0]:.4f} → {losses[1]:.4f}",
             "best epoch": f"{np.mean([r.best_epoch + 1 for r in group]):.1f}",
-            "validation AUC, best": f"{best:.4f}",
+            "AUC, best": f"{best:.4f}",
             "last": f"{last:.4f}",
             "fall": f"{best - last:.4f}",
         }

@@ -145,7 +145,8 @@ def block_deviations(records: Iterable[Record], series: Sequence[Series]) -> go.
     cells = {cell: group for cell, group in by_cell(records).items() if cell.scale in dashes}
     names = {one.model: one.name for one in series}
     panels = list(dict.fromkeys(cell[:2] for cell in cells if cell.model in names))
-    titles = [f"{names[model]}:<br>{dataset}" for dataset, model in panels]
+    # the last part of a name, since panels are narrow
+    titles = [f"{names[model].split(', ')[-1]}, {dataset}" for dataset, model in panels]
     figure = make_subplots(cols=len(panels), subplot_titles=titles, shared_yaxes=True)
     for cell, group in cells.items():
         if cell.model not in names:
