@@ -161,6 +161,7 @@ def block_deviations(records: Iterable[Record], series: Sequence[Series]) -> go.
             legendgroup=cell.label, showlegend=column == 1, row=1, col=column,
             hovertemplate=f"{cell.label}, epoch %{{x}}: %{{y:.3f}}<extra></extra>",
         )  # fmt: skip
+    figure.update_annotations(font_size=11)
     figure.update_xaxes(title="epoch", dtick=1)
     figure.update_yaxes(rangemode="tozero")
     figure.update_yaxes(title="mean of ‖WW<sup>T</sup> − I‖² / K", col=1)
