@@ -10,8 +10,7 @@ GRID := $(BIN)/python -m embedding_collapse sweep --output results/grid --no-wei
 	--embedding-size 5 --hidden 100 --batch-size 512 --epochs 4
 DATA := "synthetic-mini" "flights --rows 100000"
 VARIANTS := dcnv2-shared,dcnv2-linear,dcnv2-aligned,ipnn-raw
-# the runs of results/beyond, planned before they ran for half an hour of one core; their options, which
-# come last, win over the grid's
+# the runs of results/beyond; their options, which come last, win over the grid's
 SUPPRESSED := dcnv2,dcnv2-regularized,dnn
 BEYOND := $(GRID) --output results/beyond --models dcnv2 --dataset synthetic-mini
 
