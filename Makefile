@@ -10,8 +10,11 @@ GRID := $(BIN)/python -m embedding_collapse sweep --output results/grid --no-wei
 	--embedding-size 5 --hidden 100 --batch-size 512 --epochs 4
 DATA := "synthetic-mini" "flights --rows 100000"
 VARIANTS := dcnv2-shared,dcnv2-linear,dcnv2-aligned,ipnn-raw
+# the runs of results/beyond; their options, which come last, win over the grid's
+SUPPRESSED := dcnv2,dcnv2-regularized,dnn
+BEYOND := $(GRID) --output results/beyond --models dcnv2 --dataset synthetic-mini
 
-.PHONY: help book test serve refresh grid interaction links address clean browser
+.PHONY: help book test serve refresh grid interaction beyond links address clean browser
 .DEFAULT_GOAL := help
 
 help:
@@ -20,9 +23,10 @@ help:
 	@echo "make test      lint, unit tests, notebooks against their outputs, the book in a browser"
 	@echo "make refresh   run every chapter and store its outputs and records in the repository"
 	@echo "make grid      run what is missing in results/grid: every model, SE and ME, three seeds"
+	@echo "make interaction  run what is missing in results/interaction: FFM, for chapter 3"
+	@echo "make beyond    run what is missing in results/beyond: equal parameters, depth, more rows"
 	@echo "make links     ask every address outside the book whether it is still there"
 	@echo "make address   REPOSITORY=https://... writes the book's public address where it is needed"
-	@echo "make interaction  run what is missing in results/interaction: FFM, for chapter 3"
 	@echo "make clean     remove what was built (_build)"
 	@echo "PYTHON=python3.12 make ... picks the Python (3.11 or newer) that makes .venv"
 
@@ -52,6 +56,20 @@ interaction: $(READY)
 		$(GRID) --output results/interaction --dataset $$data --models ffm --designs se --scales 1 \
 			|| exit; \
 	done
+
+# as many parameters as ME 4x and 10x; other numbers of cross layers; a quarter and four times the
+# rows for as many steps; the other form of the regulariser; and, added once those had been seen, no
+# weight decay
+beyond: $(READY)
+	for size in 14 24; do $(BEYOND) --scales 1 --embedding-size $$size || exit; done
+	for layers in 2 8 16; do \
+		$(BEYOND) --scales 1 --cross-layers $$layers || exit; \
+		$(BEYOND) --dataset flights --rows 100000 --scales 1 --cross-layers $$layers || exit; \
+	done
+	$(BEYOND) --scales 1,10 --rows 50000 --epochs 16
+	$(BEYOND) --scales 1,10 --rows 800000 --epochs 1
+	$(BEYOND) --models dcnv2-regularized-fixed --designs se --scales 1,4,10
+	$(BEYOND) --models $(SUPPRESSED) --designs se --scales 1,10 --weight-decay 0
 
 serve: $(READY)
 	@test -d _build/html || { echo "there is no book yet: run make book"; exit 1; }

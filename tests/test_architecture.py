@@ -11,7 +11,7 @@ FLOORS = [
     {"models", "data", "checkpoint", "toy", "language_model"},
     {"training", "records"},
     {"experiment", "comparisons", "yardsticks", "language_comparison"},
-    {"outcome", "paper", "sweep", "interaction", "frequency"},
+    {"outcome", "paper", "sweep", "interaction", "frequency", "studies", "mechanism"},
     {"figures"},
     {"cli"},
     {"__main__"},

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from embedding_collapse.subspace import diversity
+from embedding_collapse.subspace import diversity, random_diversity
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:
@@ -78,3 +78,12 @@ def test_there_is_one_number_per_field_in_their_order():
     alone = [diversity(field, [len(field)]).item() for field in fields]
     assert found.tolist() == alone
     assert found.tolist() == pytest.approx([0.9, 0, 0], abs=0.08)
+
+
+@pytest.mark.parametrize(("rows", "width"), [(12, 5), (40, 5), (5, 5), (3, 5)])
+def test_random_tables_have_the_diversity_that_is_expected_of_them(rows, width):
+    drawn = [
+        of_sets(*normal(6, rows, width, seed=seed)) for seed in range(40)
+    ]  # the mean over 15 pairs of sets each
+    mean = torch.tensor(drawn).mean().item()
+    assert mean == pytest.approx(random_diversity(rows, width), abs=0.01)

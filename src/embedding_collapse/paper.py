@@ -335,14 +335,19 @@ def resolution(records: Sequence[Record]) -> str:
     )
 
 
-def in_detail(findings: Sequence[Finding]) -> str:
-    """Every claim in Markdown: where it stands, the criterion, and each comparison's numbers."""
+def in_detail(findings: Sequence[Finding], page: str = "") -> str:
+    """Every claim in Markdown: where it stands, the criterion, and each comparison's numbers.
+
+    Args:
+        findings: from `ledger`.
+        page: that holds the figures, for the links to them; "" is the page itself.
+    """
     blocks: dict[int, list[str]] = {}
     for number, finding in _numbered(findings):
         claim = finding.claim
         head = (
             f"**{number}. {claim.text}** ({claim.where}.) Compared: {claim.criterion}. "
-            f"[Figure](#{claim.figure})"
+            f"[Figure]({page}#{claim.figure})"
         )
         block = blocks.setdefault(number, [head, ""])
         block.append(f"- {finding.dataset}: **{finding.verdict}**" + _numbers(finding))

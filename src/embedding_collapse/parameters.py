@@ -12,8 +12,8 @@ class ParameterError(ValueError):
         return [f"{type(self).__name__}: {self}"]
 
 
-def check_choice(name: str, value: Any, known: Iterable[str]) -> None:
-    """Raise a `ParameterError` unless the value is one of the known names."""
+def check_choice(name: str, value: Any, known: Iterable[Any]) -> None:
+    """Raise a `ParameterError` unless the value is one of the known ones."""
     known = list(known)
     if value not in known:
         raise ParameterError(f"{name} {value!r} is unknown; known: {', '.join(map(str, known))}")

@@ -257,7 +257,7 @@ def summary(records: Iterable[Record]) -> pd.DataFrame:
     for cell, group in groups.items():
         runs = table(group)
         row = {
-            name: _spread(runs[column])
+            name: spread(runs[column])
             for name, column in (
                 ("test AUC", "test_auc"),
                 ("test log-loss", "test_log_loss"),
@@ -280,9 +280,10 @@ def summary(records: Iterable[Record]) -> pd.DataFrame:
     return found.droplevel(constant)
 
 
-def _spread(values: pd.Series) -> str:
-    deviation = "" if len(values) < 2 else f" ± {values.std(ddof=1):.4f}"
-    return f"{values.mean():.4f}{deviation}"
+def spread(values: Sequence[float]) -> str:
+    """Mean and standard deviation over seeds; with one seed the mean alone."""
+    deviation = "" if len(values) < 2 else f" ± {np.std(values, ddof=1):.4f}"
+    return f"{np.mean(values):.4f}{deviation}"
 
 
 def auc_change(new: Sequence[Record], old: Sequence[Record]) -> Difference:

@@ -25,6 +25,19 @@ def diversity(table: Tensor, cardinalities: Sequence[int]) -> Tensor:
     return torch.stack([_diversity(field) for field in fields])
 
 
+def random_diversity(rows: int, width: int) -> float:
+    """The diversity to expect of random tables with independent normal entries: `1 - K / D`, and
+    0 where a table has no more rows than columns.
+
+    Each of K orthonormal directions has the share K / D of its length in another random K-space.
+
+    Args:
+        rows: D, at least 1.
+        width: K, at least 1.
+    """
+    return max(0.0, 1 - width / rows)
+
+
 def _diversity(tables: Tensor) -> Tensor:
     sets, rows, width = tables.shape
     bases = torch.linalg.svd(tables, full_matrices=False).U  # [M, D_i, min(D_i, K)]
