@@ -66,7 +66,7 @@ def page(chapters: dict[str, dict[str, Any]], results: Path) -> str:
 
 def _records(folder: Path) -> Iterable[records.Record]:
     for path in sorted(folder.glob("*.json")):
-        if "spec" in json.loads(path.read_text(encoding="utf-8")):  # other results lie there too
+        if "epochs" in json.loads(path.read_text(encoding="utf-8")):  # others are no training
             yield records.load(path)
 
 
