@@ -86,7 +86,7 @@ def _line_and_band(
 
 
 def pulls_by_direction(pulls: Mapping[str, Pull]) -> go.Figure:
-    """Each other field's part of a gradient: |alpha|, sigma and their product per direction, the
+    """Each other field's part of a gradient: abs(alpha), sigma and their product per direction, the
     first and the last as root mean squares over the table's rows."""
     titles = ["|α<sub>ik</sub>|", "σ<sub>ik</sub>", "|α<sub>ik</sub>| σ<sub>ik</sub>"]
     figure = make_subplots(cols=3, subplot_titles=titles)
