@@ -156,6 +156,54 @@ def test_finite_entries_whose_squares_overflow_are_not_called_infinite():
         singular_values(normal(100, 4) * 1e200)
 
 
+# --- rows that count for more ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("smallest", [0.1, 1e-10])  # on either side of the Gram matrix's limit
+@pytest.mark.parametrize("rows", [200, 7])
+def test_weighted_rows_are_those_of_the_scaled_table(smallest, rows, monkeypatch):
+    monkeypatch.setattr(spectrum, "BLOCK_ROWS", 13)
+    table = torch.stack([with_spectrum(geometric(smallest))[:rows], normal(rows, 10)])
+    weights = normal(rows, seed=5).abs() + 0.1
+    scaled = (weights / weights.mean()).sqrt().diag() @ table
+    torch.testing.assert_close(
+        singular_values(table, weights), torch.linalg.svdvals(scaled), rtol=1e-4, atol=1e-13
+    )
+
+
+@pytest.mark.parametrize("weight", [1.0, 1e-300, 1e308])
+def test_equal_weights_change_nothing(weight):
+    table = normal(50, 6)
+    weights = torch.full((50,), weight, dtype=torch.float64)
+    torch.testing.assert_close(singular_values(table, weights), singular_values(table))
+
+
+def test_a_row_that_counts_twice_is_as_two_rows_and_one_that_counts_0_is_as_none():
+    table = normal(6, 3)
+    counts = torch.tensor([2, 1, 0, 3, 1, 1])  # integers, as counts are
+    found = singular_values(table, weights=counts)
+    whole = singular_values(table.repeat_interleave(counts, dim=0))
+    torch.testing.assert_close(found, whole * math.sqrt(6 / 8))
+    for measure in MEASURES:
+        assert measure(found).item() == pytest.approx(measure(whole).item())
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ([1.0, 2.0], r"weights of shape \(2,\) for a table of 3 rows; one per row is needed"),
+        ([[1.0], [1.0], [1.0]], r"weights of shape \(3, 1\) for a table of 3 rows"),
+        ([1.0, -2.0, -1.0], r"hold 2 entries that are negative, .* the first -2.0 at 1"),
+        ([1.0, 1.0, math.nan], r"hold 1 entries that are .*NaN or infinite, the first nan at 2"),
+        ([math.inf, 1.0, 1.0], r"the first inf at 0"),
+        ([0.0, 0.0, 0.0], "all weights are 0; at least one row has to count"),
+    ],
+)
+def test_weights_that_cannot_be_are_named(weights, message):
+    with pytest.raises(ValueError, match=message):
+        singular_values(normal(3, 2), torch.tensor(weights))
+
+
 # --- fields ---------------------------------------------------------------------------------------
 
 

@@ -8,7 +8,7 @@ All functions take leading batch dimensions, and a spectrum may end in zeros (a 
 features than dimensions): no measure here depends on them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -23,7 +23,7 @@ GRAM_LIMIT = 1e-4
 BLOCK_ROWS = 4_096  # small enough for the processor's cache
 
 
-def singular_values(table: Tensor) -> Tensor:
+def singular_values(table: Tensor, weights: Tensor | None = None) -> Tensor:
     """Singular values of tall tables, in float64.
 
     Through the K x K Gram matrix, accumulated in float64 over blocks of rows, where every singular
@@ -32,12 +32,16 @@ def singular_values(table: Tensor) -> Tensor:
 
     Args:
         table: `[..., D, K]`, any floating type.
+        weights: `[D]`, how much each row counts, such as how often its feature occurs: a row is
+            scaled by `sqrt(weight / mean weight)`, so that equal weights change nothing and a row
+            of weight 2 counts as two rows of weight 1. Without them all rows count alike.
 
     Returns:
         float64 `[..., min(D, K)]`, descending.
 
     Raises:
-        ValueError: no rows or no columns, not a floating type, or an entry that is NaN or infinite.
+        ValueError: no rows or no columns, not a floating type, or an entry that is NaN or infinite;
+            weights of another length, negative, not finite, or all zero.
     """
     if table.ndim < 2 or 0 in table.shape:
         raise ValueError(f"a table of shape {tuple(table.shape)} has no spectrum; [..., D, K] with "
@@ -45,25 +49,50 @@ def singular_values(table: Tensor) -> Tensor:
     if not table.is_floating_point():
         raise ValueError(f"a table of {table.dtype} has no spectrum; a floating type is needed")
     rows, width = table.shape[-2:]
+    scales = None if weights is None else _row_scales(weights.to(table.device), rows)
     if rows <= width:
         _check_finite(table.isfinite().all(), table)
-        return torch.linalg.svdvals(table.double())
+        return torch.linalg.svdvals(table.double() if scales is None else table.double() * scales)
     gram = table.new_zeros(*table.shape[:-2], width, width, dtype=torch.float64)
-    for block in table.split(BLOCK_ROWS, dim=-2):
-        wide = block.double()
-        gram += wide.mT @ wide
+    for block in _blocks(table, scales):
+        gram += block.mT @ block
     _check_finite(gram.isfinite().all(), table)
     eigenvalues = torch.linalg.eigvalsh(gram).flip(-1)
     if (eigenvalues[..., -1] > GRAM_LIMIT**2 * eigenvalues[..., 0]).all():
         return eigenvalues.sqrt()
-    return torch.linalg.svdvals(_triangular_factor(table))
+    return torch.linalg.svdvals(_triangular_factor(table, scales))
 
 
-def _triangular_factor(table: Tensor) -> Tensor:
+def _blocks(table: Tensor, scales: Tensor | None) -> Iterator[Tensor]:
+    """The table in float64, its rows scaled, one block of rows at a time."""
+    for start in range(0, table.shape[-2], BLOCK_ROWS):
+        rows = slice(start, start + BLOCK_ROWS)
+        block = table[..., rows, :].double()
+        yield block if scales is None else block * scales[rows]
+
+
+def _row_scales(weights: Tensor, rows: int) -> Tensor:
+    """`sqrt(weight / mean weight)`, float64 `[D, 1]`."""
+    if weights.shape != (rows,):
+        raise ValueError(f"weights of shape {tuple(weights.shape)} for a table of {rows} rows; one "
+                         "per row is needed")  # fmt: skip
+    weights = weights.double()
+    bad = (~(weights.isfinite() & (weights >= 0))).nonzero()
+    if len(bad):
+        first = bad[0].item()
+        raise ValueError(f"weights hold {len(bad)} entries that are negative, NaN or infinite, the "
+                         f"first {weights[first].item()} at {first}")  # fmt: skip
+    if not weights.any():
+        raise ValueError("all weights are 0; at least one row has to count")
+    weights = weights / weights.max()  # else the mean of large ones overflows
+    return (weights / weights.mean()).sqrt().unsqueeze(-1)
+
+
+def _triangular_factor(table: Tensor, scales: Tensor | None = None) -> Tensor:
     """The `[..., K, K]` factor R of `table = Q R`, folding in one block of rows at a time."""
     factor = table.new_zeros(*table.shape[:-2], 0, table.shape[-1], dtype=torch.float64)
-    for block in table.split(BLOCK_ROWS, dim=-2):
-        factor = torch.linalg.qr(torch.cat([factor, block.double()], dim=-2), mode="r").R
+    for block in _blocks(table, scales):
+        factor = torch.linalg.qr(torch.cat([factor, block], dim=-2), mode="r").R
     return factor
 
 
