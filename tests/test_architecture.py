@@ -8,11 +8,11 @@ import embedding_collapse
 PACKAGE = Path(embedding_collapse.__file__).parent
 FLOORS = [
     {"spectrum", "subspace", "metrics", "parameters", "files", "environment"},
-    {"models", "data", "checkpoint"},
-    {"training", "records"},
-    {"experiment", "comparisons"},
-    {"outcome", "paper", "sweep"},
-    {"figures"},
+    {"models", "data", "checkpoint", "weights", "multi_embedding"},
+    {"training", "records", "tables"},
+    {"experiment", "comparisons", "collapse", "examples"},
+    {"outcome", "paper", "sweep", "monitor"},
+    {"figures", "report"},
     {"cli"},
     {"__main__"},
 ]
