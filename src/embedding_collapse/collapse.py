@@ -26,6 +26,7 @@ from .tables import Table
 from .weights import view
 
 COLLAPSED, PARTLY = 0.25, 0.5  # of a random table's IA: below the first, below the second
+ONE_DIRECTION = 1.5  # stable rank: below, the first direction holds two thirds of the energy
 FEW = 4  # rows or columns: below, chance decides
 COLLAPSED_IS, PARTLY_IS, HEALTHY_IS = "collapsed", "partly collapsed", "not collapsed"
 FEW_IS, UNMEASURED_IS = "too small to tell", "not measured"
@@ -171,7 +172,12 @@ def advise(measures: Mapping[str, float], rows: int, width: int, sets: int) -> s
         return "Leave it: with so few rows or columns the measures mostly show chance."
     if measures["abundance"] == 0:
         return "Every entry is zero: it was never trained, or something clears it."
-    if rows < width:
+    if measures["stable_rank"] < ONE_DIRECTION:
+        held += (
+            ", and one holds most of it. Look whether that is the mean of the rows: a shared offset"
+            " grows in the first steps from a small initialisation, and needs no table"
+        )
+    elif rows < width:
         return (
             f"It has fewer rows than columns, so at most {rows} directions exist: a width of "
             f"{rows} holds as much."

@@ -154,7 +154,8 @@ def _left_out(tensors: Mapping[str, Tensor], chosen: Mapping[str, Tensor]) -> li
     ]
     if not single:
         return []
-    return [f"{len(single)} tables of one column left out ({single[0]}, ...): nothing to measure"]
+    more = f" and {len(single) - 1} more" if len(single) > 1 else ""
+    return [f"left out, since one column has nothing to measure: {single[0]}{more}"]
 
 
 def _cut(

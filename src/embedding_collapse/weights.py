@@ -89,15 +89,17 @@ def read(path: str | Path) -> dict[str, Tensor]:
             return reader(path)
     except ParameterError:
         raise
+    except IsADirectoryError:
+        raise ParameterError(f"{path} is a folder; name the file in it") from None
     except FileNotFoundError:
         raise ParameterError(f"there is no file {str(path)!r}") from None
     except pickle.UnpicklingError as error:
         raise ParameterError(_refusal(path, str(error))) from None
     except Exception as error:  # readers raise all sorts where bytes are missing or wrong
+        if "pickle protocol" in str(error):  # no torch file; a pickle of something
+            raise ParameterError(_refusal(path, "")) from None
         reason = (str(error) or type(error).__name__).strip().splitlines()[0]
-        raise ParameterError(
-            f"{path} cannot be read, it is damaged or cut short: {reason}"
-        ) from None
+        raise ParameterError(f"{path} is damaged or cut short ({reason})") from None
 
 
 def _reader(path: Path, head: bytes) -> Callable[[Path], dict[str, Tensor]]:
@@ -156,10 +158,10 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
         dtype, shape = SAFETENSORS.get(facts["dtype"]), facts["shape"]
         if dtype is None:  # a type without a meaning here, such as packed 4-bit numbers
             continue
-        if end + 8 + length > len(file):
-            raise ValueError(f"{name!r} should end at byte {end + 8 + length:,} of {len(file):,}")
+        if begin < 0 or end + 8 + length > len(file):
+            raise ValueError(f"{name!r} lies outside the file, bytes {begin:,} to {end:,}")
         count = int(np.prod(shape))
-        if end - begin != count * dtype.itemsize:
+        if end - begin != count * dtype.itemsize or min(shape, default=0) < 0:
             raise ValueError(f"{name!r} has {end - begin:,} bytes, its shape is {shape}")
         if count == 0:
             found[name] = torch.empty(shape, dtype=dtype)
@@ -254,9 +256,7 @@ def _read_hdf5(path: Path, file: BinaryIO | None = None) -> dict[str, Tensor]:
     try:
         import h5py
     except ImportError:
-        raise ParameterError(
-            f"{path} is an HDF5 file, which h5py reads: pip install h5py"
-        ) from None
+        raise ParameterError(f"{path} is HDF5, which h5py reads: pip install h5py") from None
     found = {}
 
     def visit(name: str, item: Any) -> None:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import torch
 from torch import Tensor
 
 from .. import tables, weights
@@ -92,7 +91,7 @@ def inspect(
         tensors, include=include, exclude=exclude, field_dims=field_dims, sets=sets
     )
     counts = None if row_weights is None else weights.read(row_weights)
-    row_weights_of = [_row_weights(counts, table) for table in found]
+    row_weights_of = [_row_weights(counts or {}, table, found) for table in found]
     if counts is not None and not any(each is not None for each in row_weights_of):
         shapes = ", ".join(f"{name} {list(each.shape)}" for name, each in counts.items())
         raise ParameterError(
@@ -103,15 +102,20 @@ def inspect(
     return Inspection(path.name, measured, notes)
 
 
-def _row_weights(counts: Mapping[str, Tensor] | None, table: tables.Table) -> Tensor | None:
-    """The weights of a table's rows, by its name or else by how many rows there are."""
+def _row_weights(
+    counts: Mapping[str, Tensor], table: tables.Table, found: Sequence[tables.Table]
+) -> Tensor | None:
+    """The weights of a table's rows: by its name, or where no name fits by the number of rows."""
+    known = {name for each in found for name in (each.name, each.source)}
+    by_name = any(name in known for name in counts)
     rows = table.values.shape[1]
-    for name, each in (counts or {}).items():
-        if name in (table.name, table.source) or len(counts) == 1:
-            if each.shape == (table.source_rows,):
-                return torch.Tensor(each[table.start : table.start + rows].double())
-            if each.shape == (rows,):
-                return torch.Tensor(each.double())
+    for name, each in counts.items():
+        if by_name and name not in (table.name, table.source):
+            continue
+        if each.shape == (table.source_rows,):
+            return each[table.start : table.start + rows].double()
+        if each.shape == (rows,):
+            return each.double()
     return None
 
 
