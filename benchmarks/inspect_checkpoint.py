@@ -71,7 +71,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=10_000_000)
     parser.add_argument("--width", type=int, default=64)
     parser.add_argument("--smallest", type=float, default=0.05,
-                        help="singular value, of the largest; below 1e-4 a slower path is taken")  # fmt: skip
+                        help="singular value; below 1e-4 a slower path")  # fmt: skip
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--folder", help="where to write the table; the system's by default")
     args = parser.parse_args()

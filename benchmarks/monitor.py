@@ -27,7 +27,9 @@ def loop(batch: int, seconds: float, options: dict | None) -> tuple[float, Colla
     model = build_model(Spec("synthetic-mini"), clicks.cardinalities)
     optimizer = torch.optim.Adam(model.parameters(), weight_decay=1e-6)
     ids, labels = torch.from_numpy(clicks.ids[:]), torch.from_numpy(clicks.labels[:])
-    fields = {field.name: count for field, count in zip(clicks.fields, clicks.cardinalities)}
+    fields = {
+        field.name: count for field, count in zip(clicks.fields, clicks.cardinalities, strict=True)
+    }
     monitor = None
     if options is not None:
         monitor = CollapseMonitor(model, field_dims=fields, include=["table"], **options)

@@ -1,5 +1,6 @@
 """One function per figure: data in, plotly figure out. Nothing here trains or measures time."""
 
+from .checkpoints import collapse_in_training, table_spectra
 from .interaction import sub_embeddings
 from .page import show
 from .runs import accuracy, overfitting, training_curves
@@ -17,6 +18,7 @@ __all__ = [
     "abundance_by_field",
     "accuracy",
     "against_scale",
+    "collapse_in_training",
     "colour",
     "overfitting",
     "points",
@@ -24,5 +26,6 @@ __all__ = [
     "show",
     "spectra_by_field",
     "sub_embeddings",
+    "table_spectra",
     "training_curves",
 ]

@@ -8,7 +8,7 @@ from torch import Tensor
 from ..collapse import Collapse
 
 WIDTH, HEIGHT = 360, 200
-LEFT, RIGHT, TOP, BOTTOM = 38, 350, 10, 166  # of the axes, in the picture's own units
+LEFT, RIGHT, TOP, BOTTOM = 40, 350, 28, 166  # of the axes, in the picture's own units
 MOST_POINTS = 128
 
 
@@ -27,7 +27,7 @@ def spectra(found: Sequence[tuple[str, Collapse]], name: str) -> str:
         legend.append((f"measured {kind}", label or "this table"))
     legend.append(("random a", "random"))
     entries = "".join(
-        f'<g transform="translate({RIGHT - 90},{TOP + 8 + 15 * i})"><line x2="18" class="{kind}"/>'
+        f'<g transform="translate({LEFT + 90 * i},11)"><line x2="18" class="{kind}"/>'
         f'<text x="24" y="4">{escape(text)}</text></g>'
         for i, (kind, text) in enumerate(legend)
     )
@@ -52,7 +52,7 @@ def _axes() -> str:
     middle = (LEFT + RIGHT) / 2
     parts.append(f'<text x="{middle}" y="{HEIGHT - 5}" text-anchor="middle">direction k / K</text>')
     down = (TOP + BOTTOM) / 2
-    parts.append(f'<text transform="translate(11,{down}) rotate(-90)" text-anchor="middle">'
+    parts.append(f'<text transform="translate(10,{down}) rotate(-90)" text-anchor="middle">'
                  "σₖ / σ₁</text>")  # fmt: skip
     return "".join(parts)
 

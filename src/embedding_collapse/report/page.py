@@ -5,6 +5,8 @@ from html import escape
 from importlib.metadata import version
 from pathlib import Path
 
+import pandas as pd
+
 from ..collapse import COLLAPSED, COLLAPSED_IS, FEW, HEALTHY_IS, PARTLY, PARTLY_IS, Collapse
 from .drawing import spectra
 from .inspection import COLUMNS, Inspection, comparison, printable, table
@@ -49,15 +51,15 @@ def _overview(inspection: Inspection) -> str:
     )
 
 
-def _table(frame) -> str:
+def _table(frame: pd.DataFrame) -> str:
     """A data frame as a table that scrolls in its own box; verdicts get their colour."""
-    head = "".join(f'<th scope="col">{escape(title)}</th>' for title in frame.columns)
+    head = "".join(
+        f'<th scope="col"{_class(title)}>{escape(title)}</th>' for title in frame.columns
+    )
     rows = []
     for name, row in frame.iterrows():
         cells = "".join(
-            f'<td class="verdict">{_verdict(value)}</td>'
-            if str(title).startswith("verdict")
-            else f"<td>{escape(str(value))}</td>"
+            f"<td{_class(title)}>{_verdict(value) if _class(title) else escape(value)}</td>"
             for title, value in row.items()
         )
         rows.append(f'<tr><th scope="row">{escape(str(name))}</th>{cells}</tr>')
@@ -65,6 +67,10 @@ def _table(frame) -> str:
         '<div class="scroll" tabindex="0"><table><thead><tr><th scope="col">table</th>'
         f"{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
     )
+
+
+def _class(title: str) -> str:
+    return ' class="verdict"' if title.startswith("verdict") else ""
 
 
 def _verdict(verdict: str) -> str:
@@ -97,9 +103,12 @@ def _card(name: str, found: Sequence[tuple[str, Collapse]]) -> str:
         parts.append(
             f"<p>{before}{one.rows:,} rows, K {width} {_verdict(one.verdict)}</p>"
             + (f'<p class="note">{escape(printable(one.note))}</p>' if one.note else "")
-            + f"<p>{escape(one.advice)}</p>"
             + _more(one)
         )
+    for advice in dict.fromkeys(one.advice for _, one in found):  # the same for both is said once
+        labels = " ".join(label for label, one in found if one.advice == advice)
+        before = f"<strong>{labels}</strong> " if labels else ""
+        parts.append(f"<p>{before}{escape(advice)}</p>")
     return f'<section class="card">{"".join(parts)}</section>'
 
 

@@ -270,4 +270,4 @@ def test_the_page_draws_every_set_and_a_random_table(tmp_path):
     for line in lines:
         points = [tuple(map(float, point.split(","))) for point in line["points"].split()]
         assert 100 <= len(points) <= 130  # a long spectrum is thinned
-        assert points[0][1] == 10 and points[-1][0] == 350  # from sigma_1 to the last direction
+        assert points[0][1] == 28 and points[-1][0] == 350  # from sigma_1 to the last direction
