@@ -10,9 +10,9 @@ FLOORS = [
     {"spectrum", "subspace", "metrics", "parameters", "files", "environment"},
     {"models", "data", "checkpoint", "weights", "multi_embedding"},
     {"training", "records", "tables"},
-    {"experiment", "comparisons", "collapse", "examples"},
+    {"experiment", "comparisons", "collapse"},
     {"outcome", "paper", "sweep", "monitor"},
-    {"figures", "report"},
+    {"figures", "report", "examples"},
     {"cli"},
     {"__main__"},
 ]

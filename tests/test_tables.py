@@ -71,6 +71,8 @@ def test_sets_are_cut_from_columns_and_known_from_three_dimensions():
     ours = torch.randn(40, 3, 2)  # [D, M, K]
     torch.testing.assert_close(by_set(ours), ours.transpose(0, 1))
     torch.testing.assert_close(by_set(ours.transpose(0, 1)), ours.transpose(0, 1))
+    small = {"stacked.embedding.weight": torch.randn(4, 2, 5)}  # four sets of two rows
+    assert find(small)[0][0].values.shape == (4, 2, 5)
     with pytest.raises(ParameterError, match="sets is 4; 6 columns cannot be cut into that many"):
         by_set(table, 4)
     with pytest.raises(ParameterError, match="sets is 2; the table holds 3"):

@@ -59,19 +59,19 @@ def is_table(name: str, tensor: Tensor) -> bool:
     return tensor.ndim == 2 and rows >= MANY_ROWS and rows >= TALL * width
 
 
-def by_set(table: Tensor, sets: int | None = None) -> Tensor:
+def by_set(table: Tensor, sets: int | None = None, *, sets_first: bool = False) -> Tensor:
     """A table as `[M, D, K]`, one slice per embedding set; a view.
 
     Args:
         table: `[D, K]`, `[D, M*K]` with `sets`, or `[D, M, K]` or `[M, D, K]`, of which the longer
-            of the two first dimensions is taken for D.
+            of the two first dimensions is taken for D unless `sets_first`.
         sets: M, where the table does not say so itself.
 
     Raises:
         ParameterError: columns that do not divide into that many sets, or another number of sets.
     """
     if table.ndim == 3:
-        rows_first = table.shape[0] >= table.shape[1]
+        rows_first = table.shape[0] >= table.shape[1] and not sets_first
         stacked = view(table, lambda t: t.transpose(0, 1)) if rows_first else table
         if sets is not None and sets != len(stacked):
             raise ParameterError(f"sets is {sets}; the table holds {len(stacked)}")
@@ -171,7 +171,7 @@ def _cut(
         tensor, note = tensor.dequantize(), "quantised by torch; measured after de-quantisation"
     elif tensor.dtype in (torch.float16, torch.bfloat16):
         note = str(tensor.dtype).removeprefix("torch.")
-    table = by_set(tensor, sets)
+    table = by_set(tensor, sets, sets_first="stacked." in name)  # as MultiEmbedding names them
     if not field_dims or sum(field_dims.values()) != table.shape[1]:
         return [Table(name, table, note, name, 0, table.shape[1])]
     found, start = [], 0
