@@ -73,7 +73,8 @@ class CollapseMonitor:
         self._choice = {"include": include, "exclude": exclude, "field_dims": field_dims}
         self._rows: list[dict[str, Any]] = []
         self.steps, self.seconds, self._cost = 0, 0.0, 0.0
-        self.measure()  # finds what is wrong with the tables; draws the random ones, once
+        self._look()  # finds what is wrong with the tables; draws the random ones, once
+        self.measure()
         self.seconds, self._start = 0.0, time.perf_counter()
 
     @property
@@ -104,10 +105,21 @@ class CollapseMonitor:
             self.measure()
         return due
 
-    @torch.no_grad()
     def measure(self) -> list[dict[str, Any]]:
         """Measure now, whatever the step; returns the new rows of `history`."""
         start = time.perf_counter()
+        rows = self._look()
+        self._rows += rows
+        for row in rows if self.writer else ():
+            for name in ("relative_abundance", "against_random"):
+                tag = f"collapse/{row['table']}/{name}"
+                self.writer.add_scalar(tag, row.get(name, float("nan")), self.steps)
+        self._cost = time.perf_counter() - start
+        self.seconds += self._cost
+        return rows
+
+    @torch.no_grad()
+    def _look(self) -> list[dict[str, Any]]:
         rows = []
         for table in self._tables():
             try:
@@ -116,13 +128,6 @@ class CollapseMonitor:
             except ValueError:  # not finite: training has a problem, which is not for us to end
                 found = {"abundance": float("nan")}
             rows.append({"step": self.steps, "table": table.name} | found)
-        self._rows += rows
-        for row in rows if self.writer else ():
-            for name in ("relative_abundance", "against_random"):
-                tag = f"collapse/{row['table']}/{name}"
-                self.writer.add_scalar(tag, row.get(name, float("nan")), self.steps)
-        self._cost = time.perf_counter() - start
-        self.seconds += self._cost
         return rows
 
     def _tables(self) -> list:

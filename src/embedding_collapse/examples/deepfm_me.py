@@ -10,6 +10,8 @@ class Embeddings(nn.Module):
     def __init__(self, cardinalities: list[int], width: int) -> None:
         super().__init__()
         self.tables = nn.ModuleList(nn.Embedding(rows, width) for rows in cardinalities)
+        for table in self.tables:
+            nn.init.normal_(table.weight, std=0.01)
 
     def forward(self, ids: Tensor) -> Tensor:  # [B, N] -> [B, N, K]
         return torch.stack([table(ids[:, i]) for i, table in enumerate(self.tables)], 1)

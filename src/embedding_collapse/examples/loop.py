@@ -16,6 +16,7 @@ from ..records import IN_WORDS
 from . import deepfm, deepfm_me
 
 WIDTH, SCALE, HIDDEN = 10, 4, 64
+EVERY = 20  # steps between measurements: these runs take seconds, and a curve needs points
 DESIGNS = {
     "base": lambda fields: deepfm.DeepFM(fields, WIDTH, HIDDEN),
     f"SE {SCALE}x": lambda fields: deepfm.DeepFM(fields, SCALE * WIDTH, HIDDEN),
@@ -53,7 +54,7 @@ def _run(label: str, seed: int, clicks: Dataset, epochs: int, batch_size: int) -
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = DESIGNS[label](clicks.cardinalities)
-        monitor = CollapseMonitor(model)
+        monitor = CollapseMonitor(model, every=EVERY)
         score = train(model, clicks, epochs, batch_size, monitor)
     overhead = monitor.overhead
     monitor.measure()

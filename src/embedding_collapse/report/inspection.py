@@ -165,6 +165,18 @@ def text(inspection: Inspection) -> str:
     return "\n".join(lines)
 
 
+def advice(inspection: Inspection, most: int = 10) -> str:
+    """What to try, as a Markdown list: the tables furthest below a random one come first."""
+    order = sorted(inspection.tables, key=lambda one: one.measures.get("against_random", -1.0))
+    lines = [f"- {_code(one.name)}, {one.verdict}: {one.advice}" for one in order[:most]]
+    return "\n".join(lines)
+
+
+def _code(name: str) -> str:
+    """A name as a Markdown code span, whatever is in it."""
+    return f"`` {printable(name)} ``" if "`" in name else f"`{printable(name)}`"
+
+
 def count(number: int, noun: str) -> str:
     """A number and its noun: "1 table", "2 tables"."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
