@@ -62,11 +62,16 @@ def _table(frame: pd.DataFrame) -> str:
             f"<td{_class(title)}>{_verdict(value) if _class(title) else escape(value)}</td>"
             for title, value in row.items()
         )
-        rows.append(f'<tr><th scope="row">{escape(str(name))}</th>{cells}</tr>')
+        rows.append(f'<tr><th scope="row">{_breakable(name)}</th>{cells}</tr>')
     return (
         '<div class="scroll" tabindex="0"><table><thead><tr><th scope="col">table</th>'
         f"{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
     )
+
+
+def _breakable(name: str) -> str:
+    """A name that may go on in the next line after a dot or an underscore."""
+    return escape(name).replace(".", ".<wbr>").replace("_", "_<wbr>")
 
 
 def _class(title: str) -> str:
@@ -74,6 +79,8 @@ def _class(title: str) -> str:
 
 
 def _verdict(verdict: str) -> str:
+    if verdict == "-":
+        return verdict
     return f'<span class="badge {CLASSES.get(verdict, "other")}">{escape(verdict)}</span>'
 
 
