@@ -2,8 +2,9 @@
 
 The verdict compares the table's information abundance with that of a random table of the same
 shape, so that neither a small K nor a field with few features counts as collapse. The thresholds
-are fixed here, before any checkpoint is seen. For scale: the token table of a language model has
-about 0.5, and the tables of DCNv2 at ten times the base width about 0.2 (chapters 3 and 5).
+are a convention, fixed here and the same for every table. For scale: the token table of a language
+model (wordllama) has 0.47; of the fields of DCNv2 at ten times its base width the mean has 0.40 to
+0.56 and the lowest 0.22 to 0.25, with ten embedding sets instead 0.83 to 0.92 (results/grid).
 """
 
 from collections.abc import Mapping, Sequence

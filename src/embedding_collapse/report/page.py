@@ -158,7 +158,7 @@ that a table with few rows is not blamed for what no such table can have.</dd>
 <dt>90%, 99% energy</dt><dd>How many directions hold that share of Σσ<sup>2</sup>.</dd>
 <dt>verdict</dt><dd>By IA/random: below {COLLAPSED:g} {COLLAPSED_IS}, below {PARTLY:g} {PARTLY_IS},
 else {HEALTHY_IS}. With fewer than {FEW} rows or columns chance decides, and there is none. The
-thresholds are a convention, fixed before any table was seen.</dd>
+thresholds are a convention, the same for every table.</dd>
 </dl>
 <p>Where a table holds several embedding sets, the numbers above are means over the sets; each set
 and all of them joined side by side stand in the table's card. After Guo et al., <cite>On the
