@@ -8,11 +8,11 @@ import embedding_collapse
 PACKAGE = Path(embedding_collapse.__file__).parent
 FLOORS = [
     {"spectrum", "subspace", "gradient", "sizing", "metrics", "parameters", "files", "environment"},
-    {"models", "data", "checkpoint", "toy", "language_model"},
-    {"training", "records"},
-    {"experiment", "comparisons", "yardsticks", "language_comparison"},
-    {"outcome", "paper", "sweep", "interaction", "frequency", "studies", "mechanism"},
-    {"figures"},
+    {"models", "data", "checkpoint", "toy", "language_model", "weights", "multi_embedding"},
+    {"training", "records", "tables"},
+    {"experiment", "comparisons", "yardsticks", "language_comparison", "collapse"},
+    {"outcome", "paper", "sweep", "interaction", "frequency", "studies", "mechanism", "monitor"},
+    {"figures", "report", "examples"},
     {"cli"},
     {"__main__"},
 ]

@@ -13,6 +13,7 @@ from .data import DATASETS, load, summarise
 from .experiment import Spec, output_folder, run
 from .models import MODELS
 from .parameters import ParameterError
+from .report import command as report_command
 from .sweep import describe, grid, sweep
 from .training import DivergedError
 
@@ -79,6 +80,10 @@ def parser() -> argparse.ArgumentParser:
     )
     add_data(data)
     data.set_defaults(command=data_command)
+
+    look = commands.add_parser("inspect", help="has this checkpoint collapsed? a report")
+    report_command.add_options(look)
+    look.set_defaults(command=report_command.run)
     return top
 
 

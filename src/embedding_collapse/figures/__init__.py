@@ -1,6 +1,7 @@
 """One function per figure: data in, plotly figure out. Nothing here trains or measures time."""
 
 from .abundance import across_widths, bend, beside_language, collapse, weighted
+from .checkpoints import collapse_in_training, table_spectra
 from .interaction import influence, sub_embeddings, sub_embeddings_with_sums
 from .page import show
 from .runs import accuracy, overfitting, training_curves
@@ -46,6 +47,7 @@ __all__ = [
     "block_deviations",
     "both_designs",
     "collapse",
+    "collapse_in_training",
     "colour",
     "distortion",
     "diversity_by_field",
@@ -63,6 +65,7 @@ __all__ = [
     "sub_embeddings",
     "sub_embeddings_with_sums",
     "sums_of_abundance",
+    "table_spectra",
     "toy_curves",
     "toy_span",
     "toy_sweep",

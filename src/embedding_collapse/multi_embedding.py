@@ -1,0 +1,208 @@
+"""Multi-embedding for a model of one's own: several embedding sets around the user's modules.
+
+The sets are one module whose parameters and buffers have a leading dimension M, `[M, ...]`, and
+`torch.func.vmap` runs the user's code once for all of them. Where it can't (data-dependent control
+flow, recurrent layers, embedding bags), a loop over the sets does the same, and says why.
+"""
+
+import copy
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+from torch.nn.parameter import UninitializedParameter
+from torch.utils._pytree import tree_map
+
+from .parameters import ParameterError, check_whole
+
+Factory = Callable[[], tuple[nn.Module, nn.Module]]
+SLOW = "There is a performance drop"  # how torch warns that it would loop by itself
+
+
+class MultiEmbedding(nn.Module):
+    """M embedding sets, each with its own interaction; the mean of what they put out.
+
+    `h = 1/M sum_m I_m(E_m(inputs))` (Guo et al. 2024, section 5). With one set it is the user's own
+    model. Each interaction should end in a non-linearity: the mean of linear maps is a linear map,
+    and several sets no more than a large one.
+
+    Args:
+        factory: makes an (embedding, interaction) pair of fresh modules. The embedding takes what
+            `forward` is given; the interaction takes what the embedding returns, and returns a
+            tensor or a tuple, list or dictionary of tensors.
+        sets: M, at least 1.
+        head: takes the mean over the sets; None returns that mean.
+        seed: set m is drawn under `torch.manual_seed(seed + m)`, and torch's random state is then
+            as it was; by default each set takes what torch's generator gives next.
+
+    Attributes:
+        sets: the number of sets.
+        stacked: the embedding and the interaction with every parameter and buffer `[M, ...]`; its
+            `state_dict` is theirs. Move, train, freeze and save it like any module.
+        loop_reason: why a loop runs instead of vmap, or None.
+
+    Batch norm and other buffers are kept per set, and dropout draws anew for each. Not supported:
+    sparse gradients (`sparse=True`), lazy modules before their first batch, hooks on the modules
+    of single sets, and two sets sharing parameters.
+
+    Raises:
+        ParameterError: sets that share weights or start equal, that differ in shape, or hold what
+            is not supported.
+    """
+
+    def __init__(
+        self,
+        factory: Factory,
+        sets: int,
+        head: nn.Module | None = None,
+        *,
+        seed: int | None = None,
+    ) -> None:
+        super().__init__()
+        check_whole("sets", sets, least=1)
+        made = [_make(factory, None if seed is None else seed + m) for m in range(sets)]
+        _check(made)
+        self.sets = sets
+        self.stacked = _stack(made)
+        self.head = head
+        self.loop_reason: str | None = None
+        self._tried = False
+
+    def forward(self, *inputs: Any, **named: Any) -> Any:
+        """The mean over sets of `interaction(embedding(inputs))`, through the head if any."""
+        mean = tree_map(lambda each: each.mean(0), self.each(*inputs, **named))
+        return mean if self.head is None else self.head(mean)
+
+    def each(self, *inputs: Any, **named: Any) -> Any:
+        """What every set's interaction returns: `[M, ...]`."""
+        if self.loop_reason is None and self._tried:
+            return self._vectorised(inputs, named)
+        if self.loop_reason is not None:
+            return self._looped(inputs, named)
+        return self._first(inputs, named)
+
+    def _state(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        return dict(self.stacked.named_parameters()), dict(self.stacked.named_buffers())
+
+    def _vectorised(self, inputs: tuple, named: dict) -> Any:
+        def one(parameters: dict[str, Tensor], buffers: dict[str, Tensor]) -> Any:
+            return functional_call(self.stacked, (parameters, buffers), inputs, named)
+
+        return vmap(one, randomness="different")(*self._state())
+
+    def _looped(self, inputs: tuple, named: dict) -> Any:
+        parameters, buffers = self._state()
+        outputs = [
+            functional_call(
+                self.stacked,
+                ({k: v[m] for k, v in parameters.items()}, {k: v[m] for k, v in buffers.items()}),
+                inputs,
+                named,
+            )
+            for m in range(self.sets)
+        ]
+        return tree_map(lambda *each: torch.stack(each), *outputs)
+
+    def _first(self, inputs: tuple, named: dict) -> Any:
+        """The first call finds out whether vmap can; a mistake of the user's shows in the loop."""
+        before = {name: buffer.clone() for name, buffer in self.stacked.named_buffers()}
+        try:
+            with warnings.catch_warnings():
+                warnings.filterwarnings("error", message=SLOW)
+                outputs = self._vectorised(inputs, named)
+        except Exception as error:
+            reason = str(error).strip().splitlines()[0]
+        else:
+            self._tried = True
+            return outputs
+        for name, buffer in self.stacked.named_buffers():
+            buffer.data.copy_(before[name])
+        outputs = self._looped(inputs, named)
+        self.loop_reason = reason
+        warnings.warn(
+            f"the {self.sets} sets run one after the other, since torch.func.vmap can't: {reason}",
+            stacklevel=4,
+        )
+        return outputs
+
+    def extra_repr(self) -> str:
+        return f"sets={self.sets}" + (
+            f", in a loop: {self.loop_reason}" if self.loop_reason else ""
+        )
+
+
+class _Pair(nn.Module):
+    """An embedding and the interaction of what it looks up."""
+
+    def __init__(self, embedding: nn.Module, interaction: nn.Module) -> None:
+        super().__init__()
+        self.embedding, self.interaction = embedding, interaction
+
+    def forward(self, *inputs: Any, **named: Any) -> Any:
+        return self.interaction(self.embedding(*inputs, **named))
+
+
+def _make(factory: Factory, seed: int | None) -> _Pair:
+    """One set, drawn under its own seed if there is one."""
+    if seed is None:
+        made = factory()
+    else:
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            made = factory()
+    whole = isinstance(made, tuple | list) and len(made) == 2
+    if not whole or not all(isinstance(part, nn.Module) for part in made):
+        raise ParameterError(
+            f"factory returned {type(made).__name__}; an (embedding, interaction) pair of "
+            "torch modules is needed"
+        )
+    return _Pair(*made)
+
+
+def _check(made: list[_Pair]) -> None:
+    """Refuse sets that cannot be stacked, or that would stay the same for ever."""
+    for module in made[0].modules():
+        if getattr(module, "sparse", False):
+            raise ParameterError(
+                f"{type(module).__name__} has sparse=True; sets have dense gradients, so "
+                "sparse=False is needed"
+            )
+    first = made[0].state_dict(keep_vars=True)
+    if any(isinstance(value, UninitializedParameter) for value in first.values()):
+        raise ParameterError(
+            "a lazy module has no weights yet; give it its sizes, or run one batch through it"
+        )
+    shapes = {name: value.shape for name, value in first.items()}
+    for m, other in enumerate(made[1:], 1):
+        state = other.state_dict(keep_vars=True)
+        if {name: value.shape for name, value in state.items()} != shapes:
+            raise ParameterError(f"set {m} has other parameters or shapes than set 0")
+        learned = [name for name, value in first.items() if isinstance(value, nn.Parameter)]
+        if any(state[name] is first[name] for name in learned):
+            raise ParameterError(f"set {m} shares weights with set 0; make new modules in factory")
+        if learned and all(torch.equal(state[name], first[name]) for name in learned):
+            raise ParameterError(
+                f"sets 0 and {m} start equal, and would stay so; the factory must not seed or copy"
+            )
+
+
+def _stack(made: list[_Pair]) -> _Pair:
+    """One module whose parameters and buffers are those of all sets, `[M, ...]`."""
+    stacked = copy.deepcopy(made[0])
+    done: dict[int, nn.Parameter] = {}  # weights that are tied in a set stay tied
+    sets = [dict(one.named_modules(remove_duplicate=False)) for one in made]
+    for path, module in stacked.named_modules():
+        for name, value in list(module._parameters.items()):
+            if value is None:
+                continue
+            if id(value) not in done:
+                parts = [one[path]._parameters[name].detach() for one in sets]
+                done[id(value)] = nn.Parameter(torch.stack(parts), value.requires_grad)
+            module._parameters[name] = done[id(value)]
+        for name, value in list(module._buffers.items()):
+            if value is not None:
+                module._buffers[name] = torch.stack([one[path]._buffers[name] for one in sets])
+    return stacked

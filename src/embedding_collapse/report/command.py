@@ -1,0 +1,65 @@
+"""`python -m embedding_collapse inspect`: its options and what it does."""
+
+import argparse
+from pathlib import Path
+
+from ..files import write_atomically, write_json
+from ..parameters import ParameterError
+from ..tables import read_field_dims
+from .inspection import comparison, inspect, text
+from .page import html
+
+
+def add_options(command: argparse.ArgumentParser) -> None:
+    """The options of `inspect`."""
+    command.add_argument("checkpoint", metavar="CHECKPOINT",
+                         help="safetensors, .npz, .npy, .pt, .pth or HDF5 file")  # fmt: skip
+    command.add_argument("--include", action="append", default=[], metavar="PATTERN",
+                         help="names of tables, such as '*.user.*'; may be repeated")  # fmt: skip
+    command.add_argument("--exclude", action="append", default=[], metavar="PATTERN",
+                         help="names to leave out; may be repeated")  # fmt: skip
+    command.add_argument("--field-dims", metavar="D,D", help="features per field, or a JSON file of"
+                         " them, to cut a joint table into fields")  # fmt: skip
+    command.add_argument("--sets", type=int, metavar="M",
+                         help="embedding sets that a table holds side by side")  # fmt: skip
+    command.add_argument("--rows-weight", metavar="FILE", help="counts.npy: how often each row is"
+                         " looked up, to measure with rows weighted too")  # fmt: skip
+    command.add_argument("--compare", metavar="OTHER", help="a second checkpoint, side by side")
+    command.add_argument("--output", default="report.html", metavar="FILE",
+                         help="the HTML report (report.html)")  # fmt: skip
+    command.add_argument("--json", metavar="FILE", help="the same as JSON")
+
+
+def run(parsed: argparse.Namespace) -> int:
+    """Inspect one checkpoint or two, print the table, write the report."""
+    paths = [parsed.checkpoint] + ([parsed.compare] if parsed.compare else [])
+    for written in filter(None, (parsed.output, parsed.json)):
+        if any(Path(path).resolve() == Path(written).resolve() for path in paths):
+            raise ParameterError(f"{written} is the checkpoint; the report needs another name")
+    options = {
+        "include": parsed.include,
+        "exclude": parsed.exclude,
+        "field_dims": None if parsed.field_dims is None else read_field_dims(parsed.field_dims),
+        "sets": parsed.sets,
+        "row_weights": parsed.rows_weight,
+    }
+    found = [inspect(path, **options) for path in paths]
+    for label, one in zip("AB", found, strict=False):
+        if len(found) > 1:
+            print(f"{label}: {one.name}")
+        print(text(one) + "\n")
+    if len(found) > 1:
+        print(comparison(*found).to_string() + "\n")
+    page = html(*found)
+    try:
+        write_atomically(Path(parsed.output), lambda path: path.write_text(page, encoding="utf-8"))
+        print(f"report: {parsed.output}")
+        if parsed.json:
+            content = found[0].to_json()
+            if len(found) > 1:
+                content["compared_with"] = found[1].to_json()
+            write_json(Path(parsed.json), content)
+            print(f"json: {parsed.json}")
+    except OSError as error:
+        raise ParameterError(f"the report cannot be written ({error})") from None
+    return 0

@@ -1,0 +1,155 @@
+"""Measures of a table, the verdict, and what to try."""
+
+import re
+
+import pytest
+import torch
+from torch import Tensor
+
+from embedding_collapse import collapse
+from embedding_collapse.collapse import (
+    COLLAPSED,
+    COLLAPSED_IS,
+    FEW_IS,
+    HEALTHY_IS,
+    PARTLY,
+    PARTLY_IS,
+    UNMEASURED_IS,
+    inspect_table,
+    judge,
+    measure,
+)
+from embedding_collapse.parameters import ParameterError
+from embedding_collapse.spectrum import (
+    effective_rank,
+    information_abundance,
+    normalised_abundance,
+    random_spectrum,
+    singular_values,
+    stable_rank,
+)
+from embedding_collapse.tables import Table
+
+
+def normal(*shape: int) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(0))
+
+
+def inspected(values: Tensor, weights: Tensor | None = None) -> collapse.Collapse:
+    values = values if values.ndim == 3 else values[None]
+    return inspect_table(Table("t", values), weights)
+
+
+def test_measures_are_those_of_the_spectrum():
+    table = normal(500, 12) * torch.linspace(1, 0.01, 12)
+    found, sigma = inspected(table), singular_values(table)
+    for name, expected in {
+        "abundance": information_abundance(sigma),
+        "relative_abundance": normalised_abundance(sigma),
+        "against_random": normalised_abundance(sigma, 500),
+        "effective_rank": effective_rank(sigma),
+        "stable_rank": stable_rank(sigma),
+    }.items():
+        assert found.measures[name] == pytest.approx(expected.item())
+    torch.testing.assert_close(found.spectra[0], sigma)
+    torch.testing.assert_close(found.random, random_spectrum(500, 12))
+
+
+@pytest.mark.parametrize(
+    ("spectrum", "ninety", "ninety_nine"),
+    [
+        ([1, 1, 1, 1, 1, 1, 1, 1, 1, 1], 9, 10),
+        ([10, 1, 1], 1, 2),
+        ([3, 0, 0], 1, 1),
+        ([0, 0], 0, 0),
+    ],
+)
+def test_directions_hold_a_share_of_the_energy(spectrum, ninety, ninety_nine):
+    values = torch.tensor(spectrum, dtype=torch.float64)
+    found = measure(values, torch.ones(len(spectrum), dtype=torch.float64))
+    assert (found["directions_90"], found["directions_99"]) == (ninety, ninety_nine)
+
+
+def test_the_verdict_follows_from_the_thresholds_alone():
+    assert judge(COLLAPSED - 1e-9, 100, 8) == COLLAPSED_IS
+    assert judge(COLLAPSED, 100, 8) == PARTLY_IS
+    assert judge(PARTLY, 100, 8) == HEALTHY_IS
+    assert judge(0.01, 3, 8) == judge(0.01, 100, 3) == FEW_IS
+
+
+def test_a_random_table_is_not_collapsed_whatever_its_shape_and_one_of_low_rank_is():
+    for shape in ((1000, 64), (12, 64), (64, 64), (5, 4)):
+        assert inspected(normal(*shape)).verdict == HEALTHY_IS
+    low = normal(1000, 2) @ normal(2, 64) + 0.01 * normal(1000, 64)
+    found = inspected(low)
+    assert found.verdict == COLLAPSED_IS
+    assert found.advice.startswith("2 of 64 directions hold 90% of its energy")
+    assert "MultiEmbedding" in found.advice
+
+
+def test_advice_meets_the_case():
+    offset = normal(1000, 16) * 0.01 + 1
+    assert "mean of the rows" in inspected(offset).advice
+    assert "a width of 6 holds as much" in inspected(normal(6, 64)).advice
+    assert "widening is worth a trial" in inspected(normal(1000, 16)).advice
+    assert "Every entry is zero" in inspected(torch.zeros(50, 8)).advice
+    sets = normal(2, 1000, 2) @ normal(2, 2, 64) + 0.01 * normal(2, 1000, 64)
+    assert "Its sets have collapsed as well" in inspected(sets).advice
+
+
+def test_sets_are_measured_each_their_mean_and_joined():
+    sets = normal(3, 200, 8)
+    found = inspected(sets)
+    each = [information_abundance(singular_values(one)).item() for one in sets]
+    assert [one["abundance"] for one in found.per_set] == pytest.approx(each)
+    assert found.measures["abundance"] == pytest.approx(sum(each) / 3)
+    side_by_side = torch.cat(list(sets), 1)
+    joined = information_abundance(singular_values(side_by_side)).item()
+    assert found.joined["abundance"] == pytest.approx(joined)
+    assert inspected(sets[:1]).joined is None
+
+
+def test_weights_count_rows_as_often_as_they_say():
+    table, counts = normal(40, 6), torch.arange(40)
+    found = inspected(table, counts)
+    repeated = information_abundance(singular_values(table.repeat_interleave(counts, 0))).item()
+    assert found.weighted["abundance"] == pytest.approx(repeated)
+    assert found.weighted["rows"] == round(counts.sum().item() ** 2 / (counts**2).sum().item())
+    assert found.measures == inspected(table).measures  # which stay unweighted
+    equal = inspected(table, torch.full((40,), 3.0)).weighted
+    assert equal["abundance"] == pytest.approx(found.measures["abundance"])
+    assert equal["rows"] == 40
+
+
+@pytest.mark.parametrize(
+    "weights", [torch.ones(39), -torch.ones(40), torch.zeros(40), torch.full((40,), torch.nan)]
+)
+def test_weights_that_are_none_are_refused(weights):
+    with pytest.raises(ParameterError, match="weights"):
+        inspected(normal(40, 6), weights)
+
+
+@pytest.mark.parametrize(
+    ("values", "note"),
+    [
+        (torch.empty(0, 8), r"the table is empty \(0 x 8\)"),
+        (torch.full((5, 4), torch.nan), "20 entries that are NaN or infinite, the first at"),
+        (torch.tensor([[1.0, 2.0], [torch.inf, 4.0], [5.0, 6.0]]), r"1 entries .* at \(0, 1, 0\)"),
+        (torch.ones(9, 4, dtype=torch.int8), "whole numbers .int8.*so it was not de-quantised"),
+    ],
+    ids=["empty", "nan", "inf", "int8"],
+)
+def test_what_cannot_be_measured_says_why(values, note):
+    found = inspected(values)
+    assert found.verdict == UNMEASURED_IS
+    assert re.search(note, found.note)
+    assert found.spectra is None and found.measures == {}
+
+
+def test_one_row_half_and_bfloat16_are_measured():
+    assert inspected(normal(1, 8)).verdict == FEW_IS
+    assert inspected(normal(1, 8)).measures["abundance"] == pytest.approx(1)
+    table = normal(300, 8)
+    whole = inspected(table).measures["abundance"]
+    for dtype in (torch.float16, torch.bfloat16, torch.float8_e4m3fn):
+        assert inspected(table.to(dtype)).measures["abundance"] == pytest.approx(whole, rel=0.02)

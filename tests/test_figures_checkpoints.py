@@ -1,0 +1,53 @@
+"""Figures of checkpoints and of training: what is drawn is what was measured."""
+
+import pandas as pd
+import pytest
+import torch
+
+from embedding_collapse import figures, report
+from embedding_collapse.collapse import COLLAPSED, PARTLY, inspect_table
+from embedding_collapse.tables import Table
+
+
+def table(name: str, *shape: int) -> Table:
+    values = torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    return Table(name, values)
+
+
+def test_every_set_of_a_table_has_its_line_beside_a_random_table_s():
+    found = [inspect_table(table("one", 1, 90, 6)), inspect_table(table("two", 3, 50, 6))]
+    figure = figures.table_spectra(found)
+    assert [line.name for line in figure.data] == [
+        "this table", "random table", "set 1", "set 2", "set 3", "random table",
+    ]  # fmt: skip
+    assert [line.visible for line in figure.data] == [True] * 2 + [False] * 4
+    spectrum = found[1].spectra[1]
+    assert list(figure.data[3].y) == pytest.approx((spectrum / spectrum[0]).tolist(), abs=1e-4)
+    (menu,) = figure.layout.updatemenus
+    assert [button.label for button in menu.buttons] == ["one", "two"]
+
+
+def test_a_long_spectrum_is_thinned_and_what_was_not_measured_left_out():
+    wide, empty = inspect_table(table("wide", 1, 400, 300)), inspect_table(table("no", 1, 0, 4))
+    figure = figures.table_spectra([empty, wide])
+    assert len(figure.data) == 2
+    assert len(figure.data[0].x) == 64
+    assert (figure.data[0].y[0], figure.data[0].x[-1]) == (1, 1)
+
+
+def test_histories_are_drawn_with_their_mean_and_the_thresholds():
+    history = pd.DataFrame(
+        {"step": [0, 0, 5, 5], "table": list("abab"), "against_random": [1.0, 0.8, 0.6, 0.2]}
+    )
+    figure = figures.collapse_in_training({"SE 4x": history})
+    assert [list(line.y) for line in figure.data] == [[1.0, 0.6], [0.8, 0.2], [0.9, 0.4]]
+    assert {shape.y0 for shape in figure.layout.shapes} == {COLLAPSED, PARTLY}
+
+
+def test_advice_begins_with_the_table_furthest_below_a_random_one():
+    low = torch.ones(1, 60, 1) * torch.linspace(1, 2, 8) + 0.001 * table("", 1, 60, 8).values
+    found = [inspect_table(table("fine", 1, 60, 8)), inspect_table(Table("low`", low))]
+    lines = report.advice(report.Inspection("x", found, [])).splitlines()
+    assert lines[0].startswith("- `` low` ``, collapsed: 1 of 8 directions hold 90%")
+    assert lines[1].startswith("- `fine`, not collapsed: ")
+    assert len(report.advice(report.Inspection("x", found, []), most=1).splitlines()) == 1
