@@ -7,7 +7,7 @@ import embedding_collapse
 
 PACKAGE = Path(embedding_collapse.__file__).parent
 FLOORS = [
-    {"spectrum", "subspace", "metrics", "parameters", "files", "environment"},
+    {"spectrum", "subspace", "metrics", "parameters", "files", "environment", "blocked_adam"},
     {"models", "data", "checkpoint"},
     {"training", "records"},
     {"experiment", "comparisons"},
