@@ -9,6 +9,7 @@ PACKAGE = Path(embedding_collapse.__file__).parent
 FLOORS = [
     {"spectrum", "subspace", "metrics", "parameters", "files", "environment", "blocked_adam"},
     {"models", "data", "checkpoint"},
+    {"engine"},
     {"training", "records"},
     {"experiment", "comparisons"},
     {"outcome", "paper", "sweep"},

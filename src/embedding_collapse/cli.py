@@ -19,7 +19,7 @@ from .training import DivergedError
 PLURAL = {"dataset": "datasets", "model": "models", "design": "designs", "scale": "scales",
           "seed": "seeds"}  # fmt: skip
 TYPES = {"dataset": str, "model": str, "design": str, "dropout": float, "learning_rate": float,
-         "weight_decay": float}  # the others are whole numbers  # fmt: skip
+         "weight_decay": float, "precision": str}  # the others are whole numbers  # fmt: skip
 HELP = {
     "dataset": ", ".join(DATASETS),
     "rows": "rows of the dataset; all by default",
@@ -28,6 +28,7 @@ HELP = {
     "scale": "by how much",
     "embedding_size": "K of the base model; the paper's by default",
     "seed": "of the weights, the shuffling and dropout",
+    "precision": "of matrix products in training: tf32 or bf16; float32 by default",
 }
 
 

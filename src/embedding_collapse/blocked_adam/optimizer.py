@@ -153,6 +153,7 @@ class ExactBlockedAdam(torch.optim.Adam):
         """Count steps that a CUDA graph has taken, a flush included."""
         for window in self._windows.values():
             window.before += steps
+            window.announced = 0
 
     def _step_table(self, p: Tensor, group: dict, planned: Plan, gradients: Tensor) -> None:
         window = self._windows.get(p)
@@ -206,7 +207,7 @@ class ExactBlockedAdam(torch.optim.Adam):
 
     def _passes(self, p: Tensor) -> Any:
         """The module whose `catch_up`, `apply` and `flush` do the work."""
-        kernels = p.is_cuda and _triton_is_installed() if self.kernels is None else self.kernels
+        kernels = p.is_cuda and triton_is_installed() if self.kernels is None else self.kernels
         if not kernels:
             return twin
         from . import kernels as triton_passes
@@ -250,7 +251,10 @@ class _Window:
         rate, (beta1, beta2) = float(group["lr"]), group["betas"]
         numbers = range(self.before + first + 1, self.before + first + steps + 1)
         rows = [[-rate / (1 - beta1**t), math.sqrt(1 - beta2**t)] for t in numbers]
-        self.coefficients[first : first + steps] = torch.tensor(rows, dtype=self.coefficients.dtype)
+        values = torch.tensor(rows, dtype=self.coefficients.dtype)
+        if self.coefficients.is_cuda:
+            values = values.pin_memory()  # or the copy would wait for the device
+        self.coefficients[first : first + steps].copy_(values, non_blocking=True)
         self.announced = first + steps
 
 
@@ -258,7 +262,8 @@ def _planned(ids: Tensor | Plan, table: Tensor) -> Plan:
     return ids if isinstance(ids, Plan) else plan(ids.detach().reshape(-1), len(table))
 
 
-def _triton_is_installed() -> bool:
+def triton_is_installed() -> bool:
+    """Whether the kernels can be had."""
     try:
         import triton  # noqa: F401
     except ImportError:
