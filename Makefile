@@ -11,7 +11,15 @@ GRID := $(BIN)/python -m embedding_collapse sweep --output results/grid --no-wei
 DATA := "synthetic-mini" "flights --rows 100000"
 VARIANTS := dcnv2-shared,dcnv2-linear,dcnv2-aligned,ipnn-raw
 
-.PHONY: help book test serve refresh grid clean browser
+# the full-scale runs: make record DATASET=criteo PATH=train.txt MINUTES=120
+DATASET ?= synthetic
+MINUTES ?= 60
+ifeq ($(origin PATH),command line)
+FILE := $(PATH)
+override PATH := $(shell command -p getconf PATH):/usr/local/bin:/usr/local/cuda/bin
+endif
+
+.PHONY: help book test serve refresh grid record clean browser
 .DEFAULT_GOAL := help
 
 help:
@@ -20,6 +28,7 @@ help:
 	@echo "make test      lint, unit tests, notebooks against their outputs, the book in a browser"
 	@echo "make refresh   run every chapter and store its outputs and records in the repository"
 	@echo "make grid      run what is missing in results/grid: every model, SE and ME, three seeds"
+	@echo "make record    full-scale runs for MINUTES=60, most telling first, and chapters made of them"
 	@echo "make clean     remove what was built (_build)"
 	@echo "PYTHON=python3.12 make ... picks the Python (3.11 or newer) that makes .venv"
 
@@ -37,6 +46,10 @@ grid: $(READY)
 	done
 	$(GRID) --dataset synthetic-mini --scales 4,10 --designs se --models dcnv2-flat,dcnv2-sfg
 	$(GRID) --dataset synthetic-mini --scales 4,10 --designs me --models dcnv2-distinct
+
+record: $(READY)
+	$(BIN)/python -m embedding_collapse record --dataset $(DATASET) --minutes $(MINUTES) \
+		$(if $(FILE),--path "$(FILE)") $(OPTIONS)
 
 serve: $(READY)
 	@test -d _build/html || { echo "there is no book yet: run make book"; exit 1; }

@@ -9,11 +9,11 @@ PACKAGE = Path(embedding_collapse.__file__).parent
 FLOORS = [
     {"spectrum", "subspace", "metrics", "parameters", "files", "environment", "blocked_adam"},
     {"models", "data", "checkpoint"},
-    {"engine"},
+    {"engine", "cost"},
     {"training", "records"},
     {"experiment", "comparisons"},
     {"outcome", "paper", "sweep"},
-    {"figures"},
+    {"figures", "recording"},
     {"cli"},
     {"__main__"},
 ]

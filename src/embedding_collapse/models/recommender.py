@@ -4,6 +4,7 @@ Single-embedding (SE) is multi-embedding (ME) with one set, so there is one code
 are a batch dimension of every tensor.
 """
 
+import contextlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -104,7 +105,7 @@ class Recommender(nn.Module):
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         penalty = None
         if self.penalty is not None:
-            with torch.autocast(embeddings.device.type, enabled=False):  # float32, always
+            with _in_full_precision(embeddings.device):
                 penalty = self.penalty(self.interaction, embeddings)
         return F.binary_cross_entropy_with_logits(logits, labels.float()), penalty
 
@@ -113,3 +114,10 @@ class Recommender(nn.Module):
         parts = {"embedding": [self.table], "interaction": self.interaction.parameters(),
                  "head": self.head.parameters()}  # fmt: skip
         return {name: sum(p.numel() for p in part) for name, part in parts.items()}
+
+
+def _in_full_precision(device: torch.device) -> contextlib.AbstractContextManager:
+    """Products in float32, whatever those of the model are in."""
+    if device.type == "meta":
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, enabled=False)
