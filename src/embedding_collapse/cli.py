@@ -202,7 +202,7 @@ def add_record(command: argparse.ArgumentParser) -> None:
                          help=f"of matrix products ({recording.FULL['precision']})")  # fmt: skip
     command.add_argument("--device", default="auto", help="auto, cpu or cuda (auto)")
     command.add_argument("--output", metavar="FOLDER",
-                         help=f"folder of records (results/<dataset>{recording.SUFFIX})")  # fmt: skip
+                         help=f"of records (results/<dataset>{recording.SUFFIX})")  # fmt: skip
     command.add_argument("--recorded", default="book/recorded", metavar="FOLDER",
                          help="where executed chapters go; '' executes none")  # fmt: skip
 
@@ -230,9 +230,8 @@ def record_command(parsed: argparse.Namespace) -> int:
             print(f"executed {path}")
     print(f"{len(done.records)} of {len(specs)} runs are recorded in {folder}/")
     if done.waiting:
-        print(
-            f"{len(done.waiting)} wait, first {describe(done.waiting[0])}; the same command goes on"
-        )
+        first = describe(done.waiting[0])
+        print(f"{len(done.waiting)} wait, first {first}; the same command goes on")
     return 1 if done.failures else 0
 
 
