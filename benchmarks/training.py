@@ -19,12 +19,12 @@ so that a slow spell of the machine hits all of them. Shown are medians over rou
 
 import argparse
 import json
+import multiprocessing
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from functools import partial
 
 import numpy as np
 import torch
@@ -143,6 +143,14 @@ def measure(name: str, design: str, scale: int, variant: str, options: argparse.
     }
 
 
+def attempt(job: tuple, options: argparse.Namespace) -> dict | str:
+    """A measurement, or in words why there is none."""
+    try:
+        return measure(*job, options)
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+
+
 def size_of(name: str, design: str, scale: int, fields: int) -> Size:
     """The cell's dimensions, from the paper's K of the model."""
     width = MODELS[name].embedding_size
@@ -216,19 +224,16 @@ def main() -> None:
         if variant != "official" or options.official
     ]
     found: dict[tuple, list[dict]] = {job: [] for job in jobs}
-    for job in tqdm(jobs * options.rounds, desc="measuring", leave=False):
-        command = [sys.executable, str(Path(__file__).resolve()), "--device", device.type,
-                   "--shape", options.shape, "--steps", str(options.steps), "--one",
-                   *map(str, job)]  # fmt: skip
-        if options.precision:
-            command += ["--precision", options.precision]
-        if options.official:
-            command += ["--official", str(Path(options.official).resolve())]
-        done = subprocess.run(command, capture_output=True, text=True)
-        if done.returncode:
-            tqdm.write(f"{' '.join(map(str, job))} failed: {done.stderr.splitlines()[-1]}")
-            continue
-        found[job].append(json.loads(done.stdout.splitlines()[-1]))
+    todo = jobs * options.rounds
+    # a fresh process for each: forked on a CPU, where none has run anything yet, to start at once
+    way = multiprocessing.get_context("fork" if device.type == "cpu" else "spawn")
+    with way.Pool(1, maxtasksperchild=1) as pool:
+        done = pool.imap(partial(attempt, options=options), todo)
+        for job, one in zip(todo, tqdm(done, "measuring", len(todo), leave=False), strict=True):
+            if isinstance(one, str):
+                tqdm.write(f"{' '.join(map(str, job))} failed: {one}")
+            else:
+                found[job].append(one)
     best = rates(device, options.precision)
     print(f"best product {best[0] / 1e12:.3g} TFLOP/s, best copy {best[1] / 1e9:.3g} GB/s, "
           f"products in {options.precision or 'float32'}")  # fmt: skip

@@ -225,7 +225,7 @@ def record_command(parsed: argparse.Namespace) -> int:
     if parsed.recorded and done.records:
         command = "python -m embedding_collapse " + shlex.join(parsed.arguments)
         for path in recording.execute_chapters(
-            done.records, folder, Path(parsed.recorded), command, parsed.device
+            done.records, folder, Path(parsed.recorded), command, parsed.device, source(parsed)
         ):
             print(f"executed {path}")
     print(f"{len(done.records)} of {len(specs)} runs are recorded in {folder}/")

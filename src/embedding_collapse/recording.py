@@ -104,7 +104,12 @@ def record(
 
 
 def execute_chapters(
-    done: Sequence[Record], folder: Path, target: Path, command: str, device: str = "auto"
+    done: Sequence[Record],
+    folder: Path,
+    target: Path,
+    command: str,
+    device: str = "auto",
+    source: Mapping[str, str] | None = None,
 ) -> list[Path]:
     """Execute the chapters at the records' parameters; those that the records suffice for.
 
@@ -113,7 +118,7 @@ def execute_chapters(
         folder: where they lie.
         target: where the executed notebooks go, as `<chapter>-<dataset>.ipynb`.
         command: that made the records; told at the top of each notebook.
-        device: for chapter 5, which finds its runs recorded.
+        device, source: for chapter 5, which loads the data and finds its runs recorded.
 
     Raises:
         ParameterError: papermill is not installed.
@@ -124,7 +129,7 @@ def execute_chapters(
     except ImportError:
         raise ParameterError("papermill is not installed; requirements.txt has it") from None
     written = []
-    for chapter, parameters in _parameters(done, folder, device).items():
+    for chapter, parameters in _parameters(done, folder, device, source or {}).items():
         path = target / f"{chapter}-{done[0].spec['dataset']}.ipynb"
         path.parent.mkdir(parents=True, exist_ok=True)
         notebook = ROOT / "notebooks" / f"{chapter}.ipynb"
@@ -140,7 +145,9 @@ def execute_chapters(
     return written
 
 
-def _parameters(done: Sequence[Record], folder: Path, device: str) -> dict[str, dict[str, Any]]:
+def _parameters(
+    done: Sequence[Record], folder: Path, device: str, source: Mapping[str, str]
+) -> dict[str, dict[str, Any]]:
     """Of each chapter that can be executed, its parameters."""
     if not done:
         return {}
@@ -161,7 +168,7 @@ def _parameters(done: Sequence[Record], folder: Path, device: str) -> dict[str, 
         found[CHAPTERS[0]] |= {
             "precision": spec.get("precision") or "",
             "embedding_size": trio[scale][0].spec["embedding_size"],
-        }
+        } | {name: value for name, value in source.items() if value is not None}
     found[CHAPTERS[1]] = {"folders": output}
     return found
 
