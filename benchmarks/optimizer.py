@@ -11,6 +11,7 @@ plain-PyTorch twin, which is there for its results and not for its speed.
 import argparse
 import statistics
 import time
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -19,7 +20,8 @@ from training import BATCH, make_dataset
 
 from embedding_collapse.blocked_adam import ExactBlockedAdam
 from embedding_collapse.cost import table_traffic
-from embedding_collapse.environment import processor
+from embedding_collapse.environment import environment, processor
+from embedding_collapse.files import write_json
 from embedding_collapse.training import choose_device
 
 
@@ -45,6 +47,7 @@ def main() -> None:
     parser.add_argument("--columns", type=int, default=10, help="(default %(default)s)")
     parser.add_argument("--block", type=int, default=32, help="(default %(default)s)")
     parser.add_argument("--rounds", type=int, default=5, help="windows (default %(default)s)")
+    parser.add_argument("--output", type=Path, help="a file for the record (JSON)")
     options = parser.parse_args()
     device = choose_device(options.device)
     dataset = make_dataset("synthetic", BATCH * options.block)
@@ -77,6 +80,11 @@ def main() -> None:
     dense, blocked = (statistics.median(seconds) for seconds in found.values())
     change = (trained[0][1] - trained[1][1]).abs().max().item()
     print(f"dense over blocked: {dense / blocked:.2f}; the tables differ by {change:.1e} at most")
+    if options.output:
+        content = {"rows": rows, "columns": options.columns, "block": options.block,
+                   "touched": touched, "look_ups": batches.shape[1], "seconds_per_step": found,
+                   "difference": change, "environment": environment(device)}  # fmt: skip
+        write_json(options.output, content)
 
 
 if __name__ == "__main__":
