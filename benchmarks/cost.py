@@ -23,7 +23,7 @@ from embedding_collapse.files import write_json
 from embedding_collapse.models import Size, build
 from embedding_collapse.training import choose_device, fit, peak_memory, reset_peak_memory
 
-MODEL, BATCH, STEPS = "dcnv2", 512, 32
+MODEL, BATCH = "dcnv2", 512
 CENTRE = {"features": 100_000, "fields": 12, "K": 10, "M": 1}
 AXES = {
     "features": (10_000, 30_000, 100_000, 300_000, 1_000_000),
@@ -31,7 +31,8 @@ AXES = {
     "K": (5, 10, 20, 40),
     "M": (1, 2, 4, 8),
 }
-BLOCK = 32
+BLOCK = 32  # steps from flush to flush in the engine: an epoch of features' axis has as many
+FEWER = 10  # steps in an epoch of the other axes
 
 
 def size_of(point: dict[str, int]) -> Size:
@@ -43,26 +44,25 @@ def cardinalities(point: dict[str, int]) -> list[int]:
     return [point["features"] // point["fields"]] * point["fields"]
 
 
-def make_dataset(point: dict[str, int]) -> Dataset:
+def make_dataset(point: dict[str, int], steps: int) -> Dataset:
     """Ids that favour low numbers, labels by chance."""
     generator = np.random.default_rng(0)
-    rows, sizes = int(BATCH * STEPS / 0.8), cardinalities(point)
+    rows, sizes = int(BATCH * steps / 0.8), cardinalities(point)
     ids = (generator.random((rows, len(sizes))) ** 4 * sizes).astype(np.int32)
     labels = (generator.random(rows) < 0.25).astype(np.uint8)
     fields = tuple(Field(f"f{i}", size) for i, size in enumerate(sizes))
     return Dataset("cost", ids, labels, fields, "benchmark")
 
 
-def measure(job: tuple[dict[str, int], bool, str]) -> dict[str, float]:
+def measure(job: tuple[dict[str, int], int, bool, str]) -> dict[str, float]:
     """Seconds per step and peak memory in bytes, of one point."""
-    point, engine, name = job
-    device, dataset = choose_device(name), make_dataset(point)
+    point, steps, engine, name = job
+    device, dataset = choose_device(name), make_dataset(point, steps)
     reset_peak_memory(device)
     before = peak_memory(device) or 0
     model = build(MODEL, dataset.cardinalities, size_of(point))
     run = fit(model, dataset, epochs=2, batch_size=BATCH, device=device, engine=engine)
-    seconds = run.epochs[1]["seconds"] / STEPS
-    return {"seconds": seconds, "memory": (run.peak_memory or 0) - before}
+    return {"seconds": run.epochs[1]["seconds"] / steps, "memory": (run.peak_memory or 0) - before}
 
 
 def main() -> None:
@@ -73,7 +73,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("results/cost"))
     options = parser.parse_args()
     jobs = [
-        (axis, value, CENTRE | {axis: value}, engine)
+        (axis, value, CENTRE | {axis: value}, BLOCK if axis == "features" else FEWER, engine)
         for axis, values in AXES.items()
         for value in values
         for engine in ((False, True) if axis == "features" else (False,))
@@ -83,11 +83,11 @@ def main() -> None:
     way = multiprocessing.get_context("fork" if options.device == "cpu" else "spawn")
     with way.Pool(1, maxtasksperchild=1) as pool:
         order = [place for _ in range(options.rounds) for place in range(len(jobs))]
-        todo = ((jobs[place][2], jobs[place][3], options.device) for place in order)
+        todo = ((*jobs[place][2:], options.device) for place in order)
         for place, one in zip(order, tqdm(pool.imap(measure, todo), total=len(order)), strict=True):
             found[place].append(one)
     points: list[dict[str, Any]] = []
-    for (axis, value, point, engine), rounds in zip(jobs, found, strict=True):
+    for (axis, value, point, _, engine), rounds in zip(jobs, found, strict=True):
         cost = step_cost(MODEL, cardinalities(point), size_of(point), BATCH)
         block = BLOCK if engine else None
         times = [one["seconds"] for one in rounds]

@@ -196,6 +196,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="(default %(default)s)")
     parser.add_argument("--quick", action="store_true",
                         help="one round of 5 steps, no loop over the sets, no 4x")  # fmt: skip
+    parser.add_argument("--models", default=",".join(PAPER), metavar="M,M", help="(all six)")
     parser.add_argument("--precision", choices=["tf32", "bf16"], help="of products; else float32")
     parser.add_argument("--one", nargs=4, metavar=("MODEL", "DESIGN", "SCALE", "VARIANT"),
                         help="measure one variant of one cell and print JSON")  # fmt: skip
@@ -216,7 +217,7 @@ def main() -> None:
           f"{options.rounds} rounds of {options.steps} steps")  # fmt: skip
     jobs = [
         (name, design, scale, variant)
-        for name in PAPER
+        for name in options.models.split(",")
         for design, scale in (MORE_CELLS if name in COMPARED and not options.quick else CELLS)
         for variant in ("ours", "loop", "official")
         if variant == "ours" or name in COMPARED

@@ -76,7 +76,7 @@ class Engine:
     Args:
         model: on the device.
         ids, labels: int32 `[rows, N]` and `[rows]`, the whole dataset on the device.
-        learning_rate, weight_decay: Adam's.
+        learning_rate, weight_decay: Adam's; they do not change, since a graph holds them.
         precision: see `products`.
         block: steps from one flush to the next, and in a graph.
         capture: whether to use CUDA graphs; by default on a GPU where Triton is installed.

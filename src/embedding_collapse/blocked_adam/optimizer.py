@@ -42,7 +42,8 @@ class ExactBlockedAdam(torch.optim.Adam):
     Args:
         params, lr, betas, eps, weight_decay: as in `torch.optim.Adam`.
         block: T, steps from one flush to the next. 1 is dense Adam in all but name.
-        kernels: whether to use the Triton kernels; by default on a GPU where Triton is installed.
+        kernels: whether to use the Triton kernels; by default for float32 tables on a GPU, where
+            Triton is installed.
         options: `fused`, `foreach` or `capturable`, for the parameters that are no tables.
 
     Raises:
@@ -207,7 +208,9 @@ class ExactBlockedAdam(torch.optim.Adam):
 
     def _passes(self, p: Tensor) -> Any:
         """The module whose `catch_up`, `apply` and `flush` do the work."""
-        kernels = p.is_cuda and triton_is_installed() if self.kernels is None else self.kernels
+        kernels = self.kernels
+        if kernels is None:
+            kernels = p.is_cuda and p.dtype == torch.float32 and triton_is_installed()
         if not kernels:
             return twin
         from . import kernels as triton_passes

@@ -39,11 +39,13 @@ def plan(ids: Tensor, length: int) -> Plan:
     if n == 0:
         return Plan(ids, ids, ids.new_zeros(*before, 1), ids.new_zeros(before))
     places = torch.arange(n + 1, device=ids.device)
-    ordered, order = ids.sort(dim=-1, stable=True)
+    ordered, order = (part.contiguous() for part in ids.sort(dim=-1, stable=True))
     first = torch.ones_like(ordered, dtype=torch.bool)
     first[..., 1:] = ordered[..., 1:] != ordered[..., :-1]
     number = first.cumsum(-1)  # from 1: of each place, which of the different rows it holds
     starts = torch.searchsorted(number, (places + 1).expand(*before, -1).contiguous())
     rows = ordered.gather(-1, starts[..., :-1].clamp(max=n - 1))
     count = number[..., -1]
-    return Plan(order, rows.where(places[:-1] < count[..., None], length), starts, count)
+    return Plan(
+        order.contiguous(), rows.where(places[:-1] < count[..., None], length), starts, count
+    )
