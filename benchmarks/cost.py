@@ -1,6 +1,6 @@
 """How time per step and memory grow with features, fields, K and M: the record behind a page.
 
-    python benchmarks/cost.py [--device cpu] [--rounds 5] [--output results/cost]
+    python benchmarks/cost.py [--device cpu] [--rounds 5] [--output results/speed]
 
 One axis is changed at a time around a DCNv2 of 12 fields, 100,000 features, K = 10 and M = 1, in
 batches of 512. Each measurement is the second epoch in a process of its own; rounds go over all of
@@ -70,7 +70,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", default="cpu", help="cpu or cuda (cpu)")
     parser.add_argument("--rounds", type=int, default=5, help="(default %(default)s)")
-    parser.add_argument("--output", type=Path, default=Path("results/cost"))
+    parser.add_argument("--output", type=Path, default=Path("results/speed"))
     options = parser.parse_args()
     jobs = [
         (axis, value, CENTRE | {axis: value}, BLOCK if axis == "features" else FEWER, engine)

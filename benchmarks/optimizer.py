@@ -25,15 +25,17 @@ from embedding_collapse.files import write_json
 from embedding_collapse.training import choose_device
 
 
-def window_seconds(table: nn.Parameter, optimizer: torch.optim.Adam, batches: Tensor) -> float:
-    """Seconds per step over a window of batches `[steps, n]`."""
+def window_seconds(
+    table: nn.Parameter, optimizer: torch.optim.Adam, batches: Tensor, gradient: Tensor
+) -> float:
+    """Seconds per step over a window of batches `[steps, n]`, each with that gradient."""
     blocked = isinstance(optimizer, ExactBlockedAdam)
     started = time.perf_counter()
     for ids in batches:
         if blocked:
             optimizer.catch_up(table, ids)
         optimizer.zero_grad()
-        F.embedding(ids, table, sparse=blocked).square().sum().backward()
+        F.embedding(ids, table, sparse=blocked).backward(gradient)
         optimizer.step()
     if table.is_cuda:
         torch.cuda.synchronize(table.device)
@@ -56,6 +58,8 @@ def main() -> None:
     batches = ids.view(options.block, -1).to(device)  # a flush ends each window
     touched = statistics.mean(len(batch.unique()) for batch in batches)
 
+    gradient = torch.randn(batches.shape[1], options.columns, device=device)
+
     found: dict[str, list[float]] = {}
     trained = []
     for kind in (torch.optim.Adam, ExactBlockedAdam):
@@ -64,10 +68,10 @@ def main() -> None:
         more = {"block": options.block} if kind is ExactBlockedAdam else {}
         optimizer = kind([table], lr=1e-3, weight_decay=1e-6, fused=True, **more)
         trained.append((kind.__name__, table, optimizer))
-        window_seconds(table, optimizer, batches)  # to make the state
+        window_seconds(table, optimizer, batches, gradient)  # to make the state
     for _ in range(options.rounds):
         for name, table, optimizer in trained:
-            found.setdefault(name, []).append(window_seconds(table, optimizer, batches))
+            found.setdefault(name, []).append(window_seconds(table, optimizer, batches, gradient))
 
     hardware = torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
     print(f"{hardware}, {torch.get_num_threads()} threads, torch {torch.__version__}; table "
