@@ -14,7 +14,15 @@ VARIANTS := dcnv2-shared,dcnv2-linear,dcnv2-aligned,ipnn-raw
 SUPPRESSED := dcnv2,dcnv2-regularized,dnn
 BEYOND := $(GRID) --output results/beyond --models dcnv2 --dataset synthetic-mini
 
-.PHONY: help book test serve refresh grid interaction beyond links address clean browser
+# the full-scale runs: make record DATASET=criteo PATH=train.txt MINUTES=120
+DATASET ?= synthetic
+MINUTES ?= 60
+ifeq ($(origin PATH),command line)
+FILE := $(PATH)
+override PATH := $(shell command -p getconf PATH):/usr/local/bin:/usr/local/cuda/bin
+endif
+
+.PHONY: help book test serve refresh grid interaction beyond record links address clean browser
 .DEFAULT_GOAL := help
 
 help:
@@ -25,6 +33,7 @@ help:
 	@echo "make grid      run what is missing in results/grid: every model, SE and ME, three seeds"
 	@echo "make interaction  run what is missing in results/interaction: FFM, for chapter 3"
 	@echo "make beyond    run what is missing in results/beyond: equal parameters, depth, more rows"
+	@echo "make record    full-scale runs for MINUTES=60, most telling first, and chapters made of them"
 	@echo "make links     ask every address outside the book whether it is still there"
 	@echo "make address   REPOSITORY=https://... writes the book's public address where it is needed"
 	@echo "make clean     remove what was built (_build)"
@@ -70,6 +79,10 @@ beyond: $(READY)
 	$(BEYOND) --scales 1,10 --rows 800000 --epochs 1
 	$(BEYOND) --models dcnv2-regularized-fixed --designs se --scales 1,4,10
 	$(BEYOND) --models $(SUPPRESSED) --designs se --scales 1,10 --weight-decay 0
+
+record: $(READY)
+	$(BIN)/python -m embedding_collapse record --dataset $(DATASET) --minutes $(MINUTES) \
+		$(if $(FILE),--path "$(FILE)") $(OPTIONS)
 
 serve: $(READY)
 	@test -d _build/html || { echo "there is no book yet: run make book"; exit 1; }

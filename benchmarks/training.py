@@ -1,10 +1,15 @@
-"""Samples per second, time per step and peak memory of training, DNN and DCNv2, SE and ME.
+"""Time per step and peak memory of training, every model, SE and ME, beside what they must take.
 
-    python benchmarks/training.py [--device cpu] [--official PATH] [--quick]
+    python benchmarks/training.py [--device cpu] [--official PATH] [--quick] [--precision bf16]
 
-Each cell is timed beside a plain loop over the sets and, with `--official PATH` pointing at a
-checkout of the paper's code (github.com/thuml/Multi-Embedding), beside its model in its training
-loop. Its data loader is left out, in its favour: all variants find their batches on the device.
+Each cell stands beside its floor: the products of its step at the rate of this machine's best
+product, and after them (Adam waits for the gradients) the bytes that it must move at the speed of a
+large copy; both counted from the model's shapes by `embedding_collapse.cost`.
+
+DNN and DCNv2 are timed beside a plain loop over the sets as well and, with `--official PATH`
+pointing at a checkout of the paper's code (github.com/thuml/Multi-Embedding), beside its model in
+its training loop. Its data loader is left out, in its favour: all variants find their batches on
+the device.
 Our loop over sets trains as the batched form does (fused Adam, freed memory kept); the official
 loop trains as the official code does.
 
@@ -14,11 +19,12 @@ so that a slow spell of the machine hits all of them. Shown are medians over rou
 
 import argparse
 import json
+import multiprocessing
 import statistics
-import subprocess
 import sys
 import time
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -26,15 +32,19 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from embedding_collapse.cost import step_cost
 from embedding_collapse.data import Dataset, Field
 from embedding_collapse.data.synthetic import LAWS, draw_zipf, words, zipf_table
+from embedding_collapse.engine import products
 from embedding_collapse.environment import processor
-from embedding_collapse.models import Size, build
-from embedding_collapse.training import choose_device, fit, peak_memory
+from embedding_collapse.models import MODELS, PAPER, Size, build
+from embedding_collapse.training import choose_device, fit, peak_memory, reset_peak_memory
 
-WIDTH, BATCH = 10, 2048  # the paper's base embedding size and batch size
-NAMES = ("dnn", "dcnv2")
-CELLS = [("se", 1), ("se", 4), ("me", 4), ("se", 10), ("me", 10)]
+BATCH = 2048  # the paper's
+BLOCK = 32  # steps from flush to flush in the engine
+COMPARED = ("dnn", "dcnv2")  # beside a loop over the sets and the official code
+CELLS = [("se", 1), ("se", 10), ("me", 10)]
+MORE_CELLS = [("se", 1), ("se", 4), ("me", 4), ("se", 10), ("me", 10)]  # of the compared ones
 
 
 class LoopedSets(nn.Module):
@@ -113,16 +123,67 @@ def measure(name: str, design: str, scale: int, variant: str, options: argparse.
     device = choose_device(options.device)
     dataset = make_dataset(options.shape, int(options.steps * BATCH / 0.8))
     cardinalities = dataset.cardinalities
-    sets, width = (scale, WIDTH) if design == "me" else (1, WIDTH * scale)
-    size = Size(len(cardinalities), sets, width)
+    size = size_of(name, design, scale, len(cardinalities))
     rows = dataset.split_sizes[0]
+    reset_peak_memory(device)
+    before = peak_memory(device) or 0  # of the process, on a CPU: libraries and data
     if variant == "official":
         model = official_model(options.official, name, cardinalities, size)
         seconds = official_seconds(model, dataset, device)
-        return {"speed": rows / seconds, "memory": peak_memory(device)}
+        return {"speed": rows / seconds, "memory": (peak_memory(device) or 0) - before}
     make = LoopedSets if variant == "loop" else build
-    run = fit(make(name, cardinalities, size), dataset, epochs=2, device=device, batch_size=BATCH)
-    return {"speed": rows / run.epochs[1]["seconds"], "memory": run.peak_memory}
+    run = fit(
+        make(name, cardinalities, size), dataset, epochs=2, device=device, batch_size=BATCH,
+        precision=options.precision,
+    )  # fmt: skip
+    return {
+        "speed": rows / run.epochs[1]["seconds"],
+        "memory": (run.peak_memory or 0) - before,
+        "touched": touched(dataset),
+    }
+
+
+def attempt(job: tuple, options: argparse.Namespace) -> dict | str:
+    """A measurement, or in words why there is none."""
+    try:
+        return measure(*job, options)
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+
+
+def size_of(name: str, design: str, scale: int, fields: int) -> Size:
+    """The cell's dimensions, from the paper's K of the model."""
+    width = MODELS[name].embedding_size
+    return Size(fields, scale, width) if design == "me" else Size(fields, 1, width * scale)
+
+
+def touched(dataset: Dataset, batches: int = 5) -> float:
+    """Different rows of the table in a batch, the mean."""
+    ids = dataset.ids[: batches * BATCH].reshape(-1, BATCH, len(dataset.fields))
+    return float(np.mean([sum(len(np.unique(field)) for field in batch.T) for batch in ids]))
+
+
+def rates(device: torch.device, precision: str | None) -> tuple[float, float]:
+    """The best of five large products, in FLOP a second, and of five copies, in bytes a second."""
+    large = 8192 if device.type == "cuda" else 2048
+    x = torch.randn(large, large, device=device)
+    source = torch.zeros(2**28 if device.type == "cuda" else 2**25, device=device)
+    target = torch.zeros_like(source)
+
+    def seconds(work: Callable[[], object]) -> float:
+        found = []
+        for _ in range(6):
+            started = time.perf_counter()
+            work()
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
+            found.append(time.perf_counter() - started)
+        return min(found[1:])
+
+    with products(precision, device):
+        low = x.bfloat16() if precision == "bf16" else x
+        product = seconds(lambda: low @ low)
+    return 2 * large**3 / product, 2 * source.nbytes / seconds(lambda: target.copy_(source))
 
 
 def main() -> None:
@@ -133,7 +194,10 @@ def main() -> None:
     parser.add_argument("--shape", choices=LAWS, help="default: synthetic on a GPU, else -mini")
     parser.add_argument("--steps", type=int, default=20, help="per epoch (default %(default)s)")
     parser.add_argument("--rounds", type=int, default=3, help="(default %(default)s)")
-    parser.add_argument("--quick", action="store_true", help="one round of 5 steps")
+    parser.add_argument("--quick", action="store_true",
+                        help="one round of 5 steps, no loop over the sets, no 4x")  # fmt: skip
+    parser.add_argument("--models", default=",".join(PAPER), metavar="M,M", help="(all six)")
+    parser.add_argument("--precision", choices=["tf32", "bf16"], help="of products; else float32")
     parser.add_argument("--one", nargs=4, metavar=("MODEL", "DESIGN", "SCALE", "VARIANT"),
                         help="measure one variant of one cell and print JSON")  # fmt: skip
     options = parser.parse_args()
@@ -153,28 +217,44 @@ def main() -> None:
           f"{options.rounds} rounds of {options.steps} steps")  # fmt: skip
     jobs = [
         (name, design, scale, variant)
-        for name in NAMES
-        for design, scale in CELLS
+        for name in options.models.split(",")
+        for design, scale in (MORE_CELLS if name in COMPARED and not options.quick else CELLS)
         for variant in ("ours", "loop", "official")
-        if (variant != "loop" or design == "me") and (variant != "official" or options.official)
+        if variant == "ours" or name in COMPARED
+        if variant != "loop" or (design == "me" and not options.quick)
+        if variant != "official" or options.official
     ]
     found: dict[tuple, list[dict]] = {job: [] for job in jobs}
-    for job in tqdm(jobs * options.rounds, desc="measuring", leave=False):
-        command = [sys.executable, str(Path(__file__).resolve()), "--device", device.type,
-                   "--shape", options.shape, "--steps", str(options.steps), "--one",
-                   *map(str, job)]  # fmt: skip
-        if options.official:
-            command += ["--official", str(Path(options.official).resolve())]
-        done = subprocess.run(command, capture_output=True, text=True)
-        if done.returncode:
-            tqdm.write(f"{' '.join(map(str, job))} failed: {done.stderr.splitlines()[-1]}")
-            continue
-        found[job].append(json.loads(done.stdout.splitlines()[-1]))
-    print_table(found)
+    todo = jobs * options.rounds
+    # a fresh process for each: forked on a CPU, where none has run anything yet, to start at once
+    way = multiprocessing.get_context("fork" if device.type == "cpu" else "spawn")
+    with way.Pool(1, maxtasksperchild=1) as pool:
+        done = pool.imap(partial(attempt, options=options), todo)
+        for job, one in zip(todo, tqdm(done, "measuring", len(todo), leave=False), strict=True):
+            if isinstance(one, str):
+                tqdm.write(f"{' '.join(map(str, job))} failed: {one}")
+            else:
+                found[job].append(one)
+    best = rates(device, options.precision)
+    print(f"best product {best[0] / 1e12:.3g} TFLOP/s, best copy {best[1] / 1e9:.3g} GB/s, "
+          f"products in {options.precision or 'float32'}")  # fmt: skip
+    print_table(found, law.sizes, best, BLOCK if device.type == "cuda" else None)
 
 
-def print_table(found: dict[tuple, list[dict]]) -> None:
-    """A Markdown table: medians over rounds, the spread of ours, and ratios."""
+def print_table(
+    found: dict[tuple, list[dict]],
+    cardinalities: Sequence[int],
+    best: tuple[float, float],
+    block: int | None,
+) -> None:
+    """A Markdown table: medians over rounds, the spread of ours, floors and ratios.
+
+    Args:
+        found: per cell and variant its measurements.
+        cardinalities: of the data.
+        best: see `rates`.
+        block: of blocked Adam, where that trains the table.
+    """
 
     def speed(*job: object) -> float:
         values = [one["speed"] for one in found.get(job, [])]
@@ -183,21 +263,27 @@ def print_table(found: dict[tuple, list[dict]]) -> None:
     def ratio(value: float) -> str:
         return "" if value != value else f"{value:.2f}x"
 
-    print("\n| model | samples/s (min to max) | ms per step | peak memory "
-          "| against the loop | against official | against SE of the size |")  # fmt: skip
-    print("|---|---|---|---|---|---|---|")
-    for name in NAMES:
-        for design, scale in CELLS:
-            ours = found[name, design, scale, "ours"]
-            if not ours:
-                continue
+    print("\n| model | samples/s (min to max) | ms per step | floor: products + bytes | over floor "
+          "| peak memory | computed | against the loop | against official "
+          "| against SE |")  # fmt: skip
+    print("|---" * 10 + "|")
+    for (name, design, scale, variant), ours in found.items():
+        if variant == "ours" and ours:
+            cost = step_cost(
+                name, cardinalities, size_of(name, design, scale, len(cardinalities)), BATCH
+            )
+            moved = sum(cost.traffic(ours[0]["touched"], block).values())
+            floors = cost.flops / best[0] * 1e3, moved / best[1] * 1e3
+            computed = sum(cost.memory(block).values()) + 4 * (cost.embedding + cost.dense)
             median = speed(name, design, scale, "ours")
+            step = BATCH / median * 1e3
             speeds = [one["speed"] for one in ours]
             memory = statistics.median(one["memory"] for one in ours) / 1e9
             label = f"{name} {design.upper()} {scale}x" if scale > 1 else f"{name} base"
             against_se = median / speed(name, "se", scale, "ours") if design == "me" else np.nan
             print(f"| {label} | {median:,.0f} ({min(speeds):,.0f} to {max(speeds):,.0f}) "
-                  f"| {BATCH / median * 1e3:.2f} | {memory:.2f} GB "
+                  f"| {step:.2f} | {floors[0]:.2f} + {floors[1]:.2f} ms "
+                  f"| {ratio(step / sum(floors))} | {memory:.2f} GB | {computed / 1e9:.2f} GB "
                   f"| {ratio(median / speed(name, design, scale, 'loop'))} "
                   f"| {ratio(median / speed(name, design, scale, 'official'))} "
                   f"| {ratio(against_se)} |")  # fmt: skip

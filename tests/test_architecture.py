@@ -7,12 +7,23 @@ import embedding_collapse
 
 PACKAGE = Path(embedding_collapse.__file__).parent
 FLOORS = [
-    {"spectrum", "subspace", "gradient", "sizing", "metrics", "parameters", "files", "environment"},
+    {
+        "spectrum",
+        "subspace",
+        "gradient",
+        "sizing",
+        "metrics",
+        "parameters",
+        "files",
+        "environment",
+        "blocked_adam",
+    },
     {"models", "data", "checkpoint", "toy", "language_model", "weights", "multi_embedding"},
+    {"engine", "cost"},
     {"training", "records", "tables"},
     {"experiment", "comparisons", "yardsticks", "language_comparison", "collapse"},
     {"outcome", "paper", "sweep", "interaction", "frequency", "studies", "mechanism", "monitor"},
-    {"figures", "report", "examples"},
+    {"figures", "report", "examples", "recording"},
     {"cli"},
     {"__main__"},
 ]

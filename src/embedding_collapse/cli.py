@@ -3,16 +3,19 @@
 import argparse
 import dataclasses
 import logging
+import shlex
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from . import records
+from . import recording, records
 from .data import DATASETS, load, summarise
+from .engine import PRECISIONS
 from .experiment import Spec, output_folder, run
 from .models import MODELS
-from .parameters import ParameterError
+from .parameters import ParameterError, check_number
 from .report import command as report_command
 from .sweep import describe, grid, sweep
 from .training import DivergedError
@@ -20,7 +23,7 @@ from .training import DivergedError
 PLURAL = {"dataset": "datasets", "model": "models", "design": "designs", "scale": "scales",
           "seed": "seeds"}  # fmt: skip
 TYPES = {"dataset": str, "model": str, "design": str, "dropout": float, "learning_rate": float,
-         "weight_decay": float}  # the others are whole numbers  # fmt: skip
+         "weight_decay": float, "precision": str}  # the others are whole numbers  # fmt: skip
 HELP = {
     "dataset": ", ".join(DATASETS),
     "rows": "rows of the dataset; all by default",
@@ -29,12 +32,14 @@ HELP = {
     "scale": "by how much",
     "embedding_size": "K of the base model; the paper's by default",
     "seed": "of the weights, the shuffling and dropout",
+    "precision": "of matrix products in training: tf32 or bf16; float32 by default",
 }
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code: 0, or 1 after a failure that is told on stderr."""
     parsed = parser().parse_args(arguments)
+    parsed.arguments = sys.argv[1:] if arguments is None else list(arguments)
     try:
         return parsed.command(parsed)
     except (ValueError, DivergedError) as error:
@@ -71,6 +76,15 @@ def parser() -> argparse.ArgumentParser:
     many.add_argument("--gpu-share", type=float, default=1, metavar="SHARE",
                       help="with Ray, the share of a GPU that a run asks for (1)")  # fmt: skip
     many.set_defaults(command=sweep_command)
+
+    full = commands.add_parser(
+        "record",
+        help="run the paper's grid at full scale, as far as time allows, and record the chapters",
+        description="Models, sizes and seeds come in an order of which any beginning is useful. "
+        "The same command goes on where it stopped.",
+    )
+    add_record(full)
+    full.set_defaults(command=record_command)
 
     data = commands.add_parser(
         "data",
@@ -180,6 +194,52 @@ def sweep_command(parsed: argparse.Namespace) -> int:
     return 1 if done.failures else 0
 
 
+def add_record(command: argparse.ArgumentParser) -> None:
+    """What is recorded, for how long, and where it goes."""
+    command.add_argument("--minutes", type=float, default=60, metavar="M",
+                         help="no run is begun once they have passed (60)")  # fmt: skip
+    command.add_argument("--dataset", default="synthetic", metavar="D", help=HELP["dataset"])
+    add_source(command)
+    for name in ("rows", "epochs", "batch_size", "hidden", "embedding_size"):
+        command.add_argument(f"--{name.replace('_', '-')}", type=int, metavar=name[0].upper(),
+                             help="by default as at full scale")  # fmt: skip
+    command.add_argument("--precision", choices=["float32", *PRECISIONS],
+                         help=f"of matrix products ({recording.FULL['precision']})")  # fmt: skip
+    command.add_argument("--device", default="auto", help="auto, cpu or cuda (auto)")
+    command.add_argument("--output", metavar="FOLDER",
+                         help=f"of records (results/<dataset>{recording.SUFFIX})")  # fmt: skip
+    command.add_argument("--recorded", default="book/recorded", metavar="FOLDER",
+                         help="where executed chapters go; '' executes none")  # fmt: skip
+
+
+def record_command(parsed: argparse.Namespace) -> int:
+    """Record what time allows; an exit code of 1 where a run failed."""
+    check_number("minutes", parsed.minutes, 0)
+    names = ("rows", "epochs", "batch_size", "hidden", "embedding_size", "precision")
+    parameters = {name: getattr(parsed, name) for name in names if getattr(parsed, name)}
+    if parameters.get("precision") == "float32":
+        parameters["precision"] = None
+    folder = folder_of(parsed.output or f"results/{parsed.dataset}{recording.SUFFIX}")
+    specs = recording.cells(parsed.dataset, **parameters)
+    told = partial(print, flush=True)
+    done = recording.record(
+        specs, folder, 60 * parsed.minutes, device=parsed.device, source=source(parsed), told=told
+    )
+    for failure in done.failures:
+        print(f"failed: {describe(failure.spec)}: {failure.reason}", file=sys.stderr)
+    if parsed.recorded and done.records:
+        command = "python -m embedding_collapse " + shlex.join(parsed.arguments)
+        for path in recording.execute_chapters(
+            done.records, folder, Path(parsed.recorded), command, parsed.device, source(parsed)
+        ):
+            print(f"executed {path}")
+    print(f"{len(done.records)} of {len(specs)} runs are recorded in {folder}/")
+    if done.waiting:
+        first = describe(done.waiting[0])
+        print(f"{len(done.waiting)} wait, first {first}; the same command goes on")
+    return 1 if done.failures else 0
+
+
 def add_source(command: argparse.ArgumentParser) -> None:
     """What to read, and how, where a dataset is not drawn."""
     command.add_argument("--path", metavar="P", help="file, folder or dataset on the Hub to read")
@@ -214,7 +274,8 @@ def add_data(command: argparse.ArgumentParser) -> None:
 
 def data_command(parsed: argparse.Namespace) -> int:
     """Load a dataset and print what is in it."""
-    options = {name: value for name, value in vars(parsed).items() if name != "command"}
+    own = ("command", "arguments")
+    options = {name: value for name, value in vars(parsed).items() if name not in own}
     logging.getLogger(__package__).setLevel(logging.ERROR)  # the notes are printed below
     loaded = load(**options)
     fields = summarise(loaded)

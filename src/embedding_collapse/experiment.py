@@ -19,6 +19,7 @@ from torch import Tensor
 
 from . import records
 from .data import DATASETS, Dataset, load
+from .engine import PRECISIONS
 from .environment import environment
 from .files import write_atomically
 from .models import MODELS, Recommender, Size, build
@@ -44,6 +45,7 @@ class Spec:
         hidden, cross_layers, dropout: see `models.Size`.
         epochs, batch_size, learning_rate, weight_decay, patience: see `training.fit`.
         seed: of the initial weights, the shuffling and dropout. Not of the data or its split.
+        precision: of matrix products in training: "tf32", "bf16", or None for float32.
 
     Raises:
         ParameterError: a value of the wrong type or out of range; the message is one line that says
@@ -65,6 +67,7 @@ class Spec:
     weight_decay: float = 1e-6
     patience: int = 3
     seed: int = 0
+    precision: str | None = None
 
     def __post_init__(self) -> None:
         check_choice("dataset", self.dataset, DATASETS)
@@ -77,6 +80,8 @@ class Spec:
         for name in ("scale", "embedding_size", "hidden", "cross_layers", "epochs", "patience"):
             check_whole(name, getattr(self, name), least=1)
         check_whole("batch_size", self.batch_size, least=2)
+        if self.precision is not None:
+            check_choice("precision", self.precision, PRECISIONS)
         check_whole("seed", self.seed, least=0, most=2**32 - 1)
         check_number("dropout", self.dropout, 0, 1)
         check_number("learning_rate", self.learning_rate, 0)
@@ -235,6 +240,7 @@ def _train(
         patience=spec.patience,
         seed=spec.seed,
         device=device,
+        precision=spec.precision,
         checkpoints=checkpoints,
         progress=f"{spec.model} {spec.label}, seed {spec.seed}" if progress else None,
     )

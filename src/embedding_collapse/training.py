@@ -9,6 +9,7 @@ import contextlib
 import ctypes
 import platform
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -17,6 +18,7 @@ from tqdm.auto import tqdm
 
 from .checkpoint import Fit, exists, resume, save
 from .data import Dataset
+from .engine import Engine, products
 from .metrics import auc, grouped, log_loss, placements
 from .models import Recommender
 from .parameters import ParameterError
@@ -62,6 +64,8 @@ def fit(
     device: str | torch.device = "auto",
     checkpoints: Path | None = None,
     progress: str | None = None,
+    precision: str | None = None,
+    engine: bool | None = None,
 ) -> Fit:
     """Train with Adam until the validation AUC has not risen for `patience` epochs; then test.
 
@@ -79,6 +83,9 @@ def fit(
         checkpoints: folder for one checkpoint per epoch, resumed from when it holds one. Only
             ever one run's.
         progress: label of the progress bar; without one there is no bar.
+        precision: of matrix products in training, see `engine.products`; None is float32.
+        engine: whether steps are taken by `engine.Engine` instead of one by one, which gives the
+            same results within rounding; by default on a GPU.
 
     Raises:
         DivergedError: a loss that is not finite.
@@ -97,9 +104,18 @@ def fit(
             f"batch size {batch_size} cuts {len(train)} training rows into batches of one row; "
             "batch norm needs two at least"
         )
-    optimizer = torch.optim.Adam(
-        model.parameters(), lr=learning_rate, weight_decay=weight_decay, fused=True
+    if engine is None:
+        engine = device.type == "cuda" and isinstance(model, Recommender)
+    kind = Engine if engine else StepByStep
+    trainer = kind(
+        model,
+        ids,
+        labels,
+        learning_rate=learning_rate,
+        weight_decay=weight_decay,
+        precision=precision,
     )
+    optimizer = trainer.optimizer
     run = Fit()
     best = {name: value.clone() for name, value in model.state_dict().items()}
     if checkpoints is not None and exists(checkpoints):
@@ -121,18 +137,13 @@ def fit(
             losses = torch.full((steps,), float("nan"), device=device)
             penalties = torch.zeros_like(losses)
             model.train()
-            for step, rows in enumerate(order.tensor_split(steps)):
-                loss, penalty = model.loss(ids[rows], labels[rows])
-                optimizer.zero_grad()
-                (loss if penalty is None else loss + penalty).backward()
-                optimizer.step()
-                losses[step] = loss.detach()
-                if penalty is not None:
-                    penalties[step] = penalty.detach()
-                bar.update(len(rows))
-                if (step + 1) % STEPS_BETWEEN_CHECKS == 0 or step + 1 == steps:
-                    _check_finite((losses + penalties)[: step + 1], epoch, learning_rate)
-                    bar.set_postfix(_postfix(losses[: step + 1], run), refresh=False)
+            checked = 0
+            for done in trainer.epoch(order, losses, penalties):
+                bar.update(epoch * len(train) + done * len(train) // steps - bar.n)
+                if done - checked >= trainer.steps_between_checks or done == steps:
+                    checked = done
+                    _check_finite((losses + penalties)[:done], epoch, learning_rate)
+                    bar.set_postfix(_postfix(losses[:done], run), refresh=False)
             seconds = time.perf_counter() - started
             parts = losses.double().tensor_split(min(steps, CURVE_POINTS))
             logits = predict(model, ids, valid)
@@ -160,6 +171,40 @@ def fit(
     run.test_log_loss = log_loss(logits, labels[test])
     run.placements = grouped(placements(logits, labels[test]))
     return run
+
+
+class StepByStep:
+    """Takes the steps of an epoch one by one, with dense Adam; as `engine.Engine`."""
+
+    steps_between_checks = STEPS_BETWEEN_CHECKS
+
+    def __init__(
+        self,
+        model: nn.Module,
+        ids: Tensor,
+        labels: Tensor,
+        *,
+        learning_rate: float,
+        weight_decay: float,
+        precision: str | None,
+    ) -> None:
+        self.model, self.ids, self.labels, self.precision = model, ids, labels, precision
+        self.optimizer = torch.optim.Adam(
+            model.parameters(), lr=learning_rate, weight_decay=weight_decay, fused=True
+        )
+
+    def epoch(self, order: Tensor, losses: Tensor, penalties: Tensor) -> Iterator[int]:
+        """As `Engine.epoch`, after each step."""
+        for step, rows in enumerate(order.tensor_split(len(losses))):
+            with products(self.precision, rows.device):
+                loss, penalty = self.model.loss(self.ids[rows], self.labels[rows])
+                self.optimizer.zero_grad()
+                (loss if penalty is None else loss + penalty).backward()
+            self.optimizer.step()
+            losses[step] = loss.detach()
+            if penalty is not None:
+                penalties[step] = penalty.detach()
+            yield step + 1
 
 
 @torch.no_grad()

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .layers import Projection
+from .layers import Projection, aligned
 from .recommender import Size
 
 
@@ -30,7 +30,10 @@ class DCNv2(nn.Module):
         bias: `[L, M, 1, N*K]`.
         scale: `[L, M, N, N]`, ones at first, or None.
         encoder: V, `[M, N*K, N*K]`, Xavier-uniform, or None.
+        align: see `layers.aligned`.
     """
+
+    align = 1
 
     def __init__(
         self,
@@ -55,10 +58,15 @@ class DCNv2(nn.Module):
             self.encoder = nn.Parameter(encoder.uniform_(-bound, bound))
 
     def forward(self, embeddings: Tensor) -> Tensor:
-        x = x0 = embeddings.flatten(2)  # [M, B, N*K]
-        if self.encoder is not None:
-            x = F.relu(torch.bmm(x0, self.encoder.mT))
-        for weight, bias in zip(self.scaled_weight, self.bias, strict=True):
+        x = x0 = aligned(embeddings.flatten(2), self.align)  # [M, B, N*K], and zeros
+        more = x0.shape[-1] - self.size.inputs
+        weights, biases, encoder = self.scaled_weight, self.bias, self.encoder
+        if more:
+            weights, biases = F.pad(weights, (0, more, 0, more)), F.pad(biases, (0, more))
+            encoder = encoder if encoder is None else F.pad(encoder, (0, more, 0, more))
+        if encoder is not None:
+            x = F.relu(torch.bmm(x0, encoder.mT))
+        for weight, bias in zip(weights, biases, strict=True):
             x = torch.addcmul(x, x0, torch.bmm(x, weight.mT).add_(bias))
         return self.project(x)
 

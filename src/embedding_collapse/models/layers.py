@@ -13,11 +13,26 @@ from torch import Tensor, nn
 from .recommender import Size
 
 
+def aligned(x: Tensor, multiple: int) -> Tensor:
+    """The last dimension filled up with zeros to a multiple, which GPUs multiply faster.
+
+    At 390 numbers a row does not begin at a multiple of 16 bytes, at 392 it does. A product is the
+    same where the other factor is filled up too.
+    """
+    missing = -x.shape[-1] % multiple
+    return F.pad(x, (0, missing)) if missing else x
+
+
 class SetLinear(nn.Module):
     """M linear layers side by side, initialised like `torch.nn.Linear`: `[M, B, I] -> [M, O, B]`.
 
     Note the order of the output: features before rows.
+
+    Attributes:
+        align: see `aligned`.
     """
+
+    align = 1
 
     def __init__(self, sets: int, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -26,7 +41,10 @@ class SetLinear(nn.Module):
         self.bias = nn.Parameter(torch.empty(sets, outputs, 1).uniform_(-bound, bound))
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.bmm(self.weight, x.mT).add_(self.bias)
+        x = aligned(x, self.align)
+        more = x.shape[-1] - self.weight.shape[-1]  # also where x came with zeros at its end
+        weight = F.pad(self.weight, (0, more)) if more else self.weight
+        return torch.bmm(weight, x.mT).add_(self.bias)
 
 
 class SetNorm(nn.BatchNorm1d):

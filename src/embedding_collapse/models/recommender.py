@@ -4,6 +4,7 @@ Single-embedding (SE) is multi-embedding (ME) with one set, so there is one code
 are a batch dimension of every tensor.
 """
 
+import contextlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -78,7 +79,10 @@ class Recommender(nn.Module):
 
     def embed(self, ids: Tensor) -> Tensor:
         """Look up ids `[B, N]` (from 0 in each field) in all sets: `[M, B, N, K]`."""
-        rows = F.embedding(ids + self.starts, self.table.flatten(1))  # [B, N, M*K]
+        return self.arrange(F.embedding(ids + self.starts, self.table.flatten(1)))
+
+    def arrange(self, rows: Tensor) -> Tensor:
+        """Rows of the table `[B, N, M*K]`, set by set: `[M, B, N, K]`."""
         return rows.unflatten(-1, self.table.shape[1:]).permute(2, 0, 1, 3)
 
     def decide(self, embeddings: Tensor) -> Tensor:
@@ -93,9 +97,16 @@ class Recommender(nn.Module):
 
     def loss(self, ids: Tensor, labels: Tensor) -> tuple[Tensor, Tensor | None]:
         """Mean log-loss (nats per row) of ids `[B, N]` and labels `[B]`, and the penalty."""
-        embeddings = self.embed(ids)
+        return self.loss_of(self.embed(ids), labels)
+
+    def loss_of(self, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The same, from embeddings `[M, B, N, K]`."""
         logits = self.decide(embeddings)
-        penalty = self.penalty and self.penalty(self.interaction, embeddings)
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        penalty = None
+        if self.penalty is not None:
+            with _in_full_precision(embeddings.device):
+                penalty = self.penalty(self.interaction, embeddings)
         return F.binary_cross_entropy_with_logits(logits, labels.float()), penalty
 
     def parameter_counts(self) -> dict[str, int]:
@@ -103,3 +114,10 @@ class Recommender(nn.Module):
         parts = {"embedding": [self.table], "interaction": self.interaction.parameters(),
                  "head": self.head.parameters()}  # fmt: skip
         return {name: sum(p.numel() for p in part) for name, part in parts.items()}
+
+
+def _in_full_precision(device: torch.device) -> contextlib.AbstractContextManager:
+    """Products in float32, whatever those of the model are in."""
+    if device.type == "meta":
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, enabled=False)

@@ -1,0 +1,95 @@
+"""Dense Adam against ExactBlockedAdam on an embedding table: milliseconds per step, and the ratio.
+
+    python benchmarks/optimizer.py [--device cpu] [--columns 10] [--block 32]
+
+The table has the rows of the synthetic law (1,327,180) and the batches its ids: 2048 rows of 39
+fields. A step is the look-up, the gradient of the looked-up rows, and the optimizer. Both take
+turns, window by window, so that a slow spell of the machine hits both. On a CPU blocked Adam is its
+plain-PyTorch twin, which is there for its results and not for its speed.
+"""
+
+import argparse
+import statistics
+import time
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from training import BATCH, make_dataset
+
+from embedding_collapse.blocked_adam import ExactBlockedAdam
+from embedding_collapse.cost import table_traffic
+from embedding_collapse.environment import environment, processor
+from embedding_collapse.files import write_json
+from embedding_collapse.training import choose_device
+
+
+def window_seconds(
+    table: nn.Parameter, optimizer: torch.optim.Adam, batches: Tensor, gradient: Tensor
+) -> float:
+    """Seconds per step over a window of batches `[steps, n]`, each with that gradient."""
+    blocked = isinstance(optimizer, ExactBlockedAdam)
+    started = time.perf_counter()
+    for ids in batches:
+        if blocked:
+            optimizer.catch_up(table, ids)
+        optimizer.zero_grad()
+        F.embedding(ids, table, sparse=blocked).backward(gradient)
+        optimizer.step()
+    if table.is_cuda:
+        torch.cuda.synchronize(table.device)
+    return (time.perf_counter() - started) / len(batches)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    parser.add_argument("--columns", type=int, default=10, help="(default %(default)s)")
+    parser.add_argument("--block", type=int, default=32, help="(default %(default)s)")
+    parser.add_argument("--rounds", type=int, default=5, help="windows (default %(default)s)")
+    parser.add_argument("--output", type=Path, help="a file for the record (JSON)")
+    options = parser.parse_args()
+    device = choose_device(options.device)
+    dataset = make_dataset("synthetic", BATCH * options.block)
+    rows = sum(dataset.cardinalities)
+    ids = torch.from_numpy(dataset.ids).long() + dataset.offsets
+    batches = ids.view(options.block, -1).to(device)  # a flush ends each window
+    touched = statistics.mean(len(batch.unique()) for batch in batches)
+
+    gradient = torch.randn(batches.shape[1], options.columns, device=device)
+
+    found: dict[str, list[float]] = {}
+    trained = []
+    for kind in (torch.optim.Adam, ExactBlockedAdam):
+        table = nn.Parameter(torch.zeros(rows, options.columns, device=device))
+        nn.init.normal_(table, std=0.01, generator=torch.Generator(device).manual_seed(0))
+        more = {"block": options.block} if kind is ExactBlockedAdam else {}
+        optimizer = kind([table], lr=1e-3, weight_decay=1e-6, fused=True, **more)
+        trained.append((kind.__name__, table, optimizer))
+        window_seconds(table, optimizer, batches, gradient)  # to make the state
+    for _ in range(options.rounds):
+        for name, table, optimizer in trained:
+            found.setdefault(name, []).append(window_seconds(table, optimizer, batches, gradient))
+
+    hardware = torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
+    print(f"{hardware}, {torch.get_num_threads()} threads, torch {torch.__version__}; table "
+          f"{rows:,} x {options.columns}, {touched:,.0f} rows touched a step")  # fmt: skip
+    for (name, seconds), block in zip(found.items(), (None, options.block), strict=True):
+        moved = table_traffic(rows, options.columns, touched, batches.shape[1], block)
+        print(f"{name}: {statistics.median(seconds) * 1e3:.2f} ms a step "
+              f"({min(seconds) * 1e3:.2f} to {max(seconds) * 1e3:.2f}); "
+              f"{moved / 1e6:,.0f} MB must move")  # fmt: skip
+    dense, blocked = (statistics.median(seconds) for seconds in found.values())
+    change = (trained[0][1] - trained[1][1]).abs().max().item()
+    print(f"dense over blocked: {dense / blocked:.2f}; the tables differ by {change:.1e} at most")
+    if options.output:
+        content = {"rows": rows, "columns": options.columns, "block": options.block,
+                   "touched": touched, "look_ups": batches.shape[1], "seconds_per_step": found,
+                   "difference": change, "environment": environment(device)}  # fmt: skip
+        write_json(options.output, content)
+
+
+if __name__ == "__main__":
+    main()

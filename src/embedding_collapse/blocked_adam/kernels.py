@@ -1,0 +1,144 @@
+"""The three passes over a table as Triton kernels; `twin` says what they do.
+
+Nothing here waits for the device, and shapes depend on the batch's size alone, so that a CUDA graph
+can hold them. Products and sums are kept apart (no fused multiply-add), roots and quotients are
+rounded to nearest: the replay is meant to give the twin's bits. A row's gradients are summed tile
+by tile, always in the same order but not in the twin's.
+"""
+
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from .plan import Plan
+from .twin import Decay, Table
+
+TILE = 1024  # numbers that a program of the replay holds of each of w, m, v
+TALL = 64  # look-ups that are summed at once: a hot row has thousands
+
+
+def catch_up(table: Table, plan: Plan, now: int, decay: Decay) -> None:
+    """As `twin.catch_up`."""
+    _launch_replay(table, plan.rows, plan.count, now, decay, every=False)
+    # Not in the kernel: programs share a row's columns, and all of them read its mark first.
+    table.last.index_fill_(0, plan.rows, now)
+
+
+def flush(table: Table, now: int, decay: Decay) -> None:
+    """As `twin.flush`."""
+    _launch_replay(table, table.last, table.last, now, decay, every=True)
+    table.last.zero_()
+
+
+def apply(table: Table, plan: Plan, gradients: Tensor, now: int, decay: Decay) -> None:
+    """As `twin.apply`."""
+    width, most = table.w.shape[1], len(plan.rows)
+    if most:
+        columns = min(triton.next_power_of_2(width), 128)
+        _apply[(most, triton.cdiv(width, columns))](
+            table.w, table.m, table.v, table.coefficients, plan.rows, plan.count, plan.order,
+            plan.starts, gradients.contiguous(), now, *_factors(decay),
+            WIDTH=width, COLUMNS=columns, TALL=TALL, enable_fp_fusion=False,
+        )  # fmt: skip
+    table.last.index_fill_(0, plan.rows, now + 1)
+
+
+def _launch_replay(
+    table: Table, rows: Tensor, count: Tensor, now: int, decay: Decay, *, every: bool
+) -> None:
+    length, width = table.w.shape
+    most = length if every else len(rows)
+    if most == 0:
+        return
+    columns = min(triton.next_power_of_2(width), 128)
+    together = TILE // columns
+    _replay[(triton.cdiv(most, together), triton.cdiv(width, columns))](
+        table.w, table.m, table.v, table.last, table.coefficients, rows, count, length, now,
+        *_factors(decay), EVERY=every, WIDTH=width, ROWS=together, COLUMNS=columns,
+        enable_fp_fusion=False,
+    )  # fmt: skip
+
+
+def _factors(decay: Decay) -> tuple[float, ...]:
+    return 1 - decay.beta1, decay.beta2, 1 - decay.beta2, decay.eps, decay.weight_decay
+
+
+@triton.jit
+def _step(w, m, v, g, minus_size, root, rest1, beta2, rest2, eps):
+    m = m + (g - m) * rest1
+    v = v * beta2 + (g * rest2) * g
+    w = w + tl.div_rn(m * minus_size, tl.div_rn(tl.sqrt_rn(v), root) + eps)
+    return w, m, v
+
+
+@triton.jit(do_not_specialize=["length", "now"])
+def _replay(
+    w_at, m_at, v_at, last_at, coefficients_at, rows_at, count_at, length, now,
+    rest1, beta2, rest2, eps, weight_decay,
+    EVERY: tl.constexpr, WIDTH: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
+):  # fmt: skip
+    places = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
+    if EVERY:
+        there = places < length
+        rows = places
+    else:
+        there = places < tl.load(count_at)
+        rows = tl.load(rows_at + places, mask=there, other=0)
+    last = tl.load(last_at + rows, mask=there, other=now)
+    columns = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
+    here = rows[:, None] * WIDTH + columns[None, :]  # int64: a table has more than 2^31 numbers
+    mask = (there & (last < now))[:, None] & (columns < WIDTH)[None, :]
+    w = tl.load(w_at + here, mask=mask, other=0.0)
+    m = tl.load(m_at + here, mask=mask, other=0.0)
+    v = tl.load(v_at + here, mask=mask, other=0.0)
+    for number in range(tl.min(last, 0), now):
+        minus_size = tl.load(coefficients_at + 2 * number)
+        root = tl.load(coefficients_at + 2 * number + 1)
+        new_w, new_m, new_v = _step(
+            w, m, v, w * weight_decay, minus_size, root, rest1, beta2, rest2, eps
+        )
+        begun = (last <= number)[:, None]
+        w = tl.where(begun, new_w, w)
+        m = tl.where(begun, new_m, m)
+        v = tl.where(begun, new_v, v)
+    tl.store(w_at + here, w, mask=mask)
+    tl.store(m_at + here, m, mask=mask)
+    tl.store(v_at + here, v, mask=mask)
+
+
+@triton.jit(do_not_specialize=["now"])
+def _apply(
+    w_at, m_at, v_at, coefficients_at, rows_at, count_at, order_at, starts_at,
+    gradients_at, now, rest1, beta2, rest2, eps, weight_decay,
+    WIDTH: tl.constexpr, COLUMNS: tl.constexpr, TALL: tl.constexpr,
+):  # fmt: skip
+    place = tl.program_id(0)
+    if place < tl.load(count_at):
+        row = tl.load(rows_at + place)
+        start = tl.load(starts_at + place)
+        end = tl.load(starts_at + place + 1)
+        columns = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
+        mask = columns < WIDTH
+        total = tl.zeros([COLUMNS], dtype=tl.float32)
+        for first in range(start, end, TALL):
+            places = first + tl.arange(0, TALL)
+            inside = places < end
+            of = tl.load(order_at + places, mask=inside, other=0)
+            tile = tl.load(
+                gradients_at + of[:, None] * WIDTH + columns[None, :],
+                mask=inside[:, None] & mask[None, :],
+                other=0.0,
+            )
+            total += tl.sum(tile, 0)
+        here = row * WIDTH + columns
+        w = tl.load(w_at + here, mask=mask, other=0.0)
+        m = tl.load(m_at + here, mask=mask, other=0.0)
+        v = tl.load(v_at + here, mask=mask, other=0.0)
+        minus_size = tl.load(coefficients_at + 2 * now)
+        root = tl.load(coefficients_at + 2 * now + 1)
+        w, m, v = _step(
+            w, m, v, w * weight_decay + total, minus_size, root, rest1, beta2, rest2, eps
+        )
+        tl.store(w_at + here, w, mask=mask)
+        tl.store(m_at + here, m, mask=mask)
+        tl.store(v_at + here, v, mask=mask)

@@ -1,0 +1,274 @@
+"""Adam with weight decay on embedding tables: the same arithmetic, a fraction of the traffic.
+
+Weight decay and Adam's moments move every row at every step, looked up or not, so a dense optimizer
+streams the whole table for the few rows that have a gradient. But a row without a gradient evolves
+by a recurrence that needs no data: `g = weight_decay * w`, and Adam's step. It can wait until the
+row is next read and then be replayed, several steps at once, while the row is at hand. Every
+`block` steps all rows are brought up to date (flushed), which bounds how much there is to replay.
+"""
+
+import inspect
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from . import twin
+from .plan import Plan, plan
+from .twin import Decay, Table
+
+_dense_step = inspect.unwrap(torch.optim.Adam.step)  # bare, or step hooks would run twice
+
+
+class ExactBlockedAdam(torch.optim.Adam):
+    """`torch.optim.Adam` whose sparse gradients cost what they touch, and change nothing else.
+
+    A parameter that receives a sparse gradient, of `nn.Embedding(..., sparse=True)` say, is a
+    table: its untouched rows move too, as under dense Adam, but later. All other parameters are
+    dense Adam's. What a program owes it is to read no row that is behind:
+
+        optimizer = ExactBlockedAdam(model.parameters(), weight_decay=1e-6)
+        optimizer.attach(model.embedding)  # an nn.Embedding with sparse=True
+        loss = model(ids).mean()  # the rows of ids are brought up to date before they are read
+        loss.backward()
+        optimizer.step()
+        torch.save((model.state_dict(), optimizer.state_dict()), path)  # both are flushed before
+
+    Without `attach`, call `catch_up(table, ids)` before a look-up and `flush()` before the table
+    is read in any other way.
+
+    Args:
+        params, lr, betas, eps, weight_decay: as in `torch.optim.Adam`.
+        block: T, steps from one flush to the next. 1 is dense Adam in all but name.
+        kernels: whether to use the Triton kernels; by default for float32 tables on a GPU, where
+            Triton is installed.
+        options: `fused`, `foreach` or `capturable`, for the parameters that are no tables.
+
+    Raises:
+        ValueError: a block that is not a whole number from 1.
+    """
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0,
+        *,
+        block: int = 32,
+        kernels: bool | None = None,
+        **options: bool,
+    ) -> None:
+        if not isinstance(block, int) or block < 1:
+            raise ValueError(f"block is {block!r}; whole numbers from 1 up are accepted")
+        if unknown := options.keys() - {"fused", "foreach", "capturable"}:
+            raise ValueError(f"{', '.join(sorted(unknown))}: not an option of this optimizer")
+        super().__init__(params, lr, betas, eps, weight_decay, **options)
+        self.block = block
+        self.kernels = kernels
+        self._windows: dict[Tensor, _Window] = {}
+        self._given: dict[Tensor, tuple[Plan, Tensor]] = {}
+
+    # --- before and after a look-up ---------------------------------------------------------------
+
+    @torch.no_grad()
+    def catch_up(self, table: Tensor, ids: Tensor | Plan) -> None:
+        """Bring the rows of a table that are about to be read up to date.
+
+        Args:
+            table: a parameter `[D, ...]` of this optimizer.
+            ids: rows of it, of any shape and more than once, or their plan.
+        """
+        window = self._windows.get(table)
+        if window is not None and window.now:
+            self._passes(table).catch_up(
+                self._table(table), _planned(ids, table), window.now, window.decay
+            )
+
+    def give(self, table: Tensor, ids: Tensor | Plan, gradients: Tensor) -> None:
+        """Hand the next step a table's gradient, where autograd leaves no sparse one.
+
+        Args:
+            table: a parameter `[D, ...]` of this optimizer.
+            ids: the rows looked up, `[n]` in all, or their plan.
+            gradients: of each look-up, `[n]` times the shape of a row; those of a row that was
+                looked up several times are summed, always in the same order.
+        """
+        planned, width = _planned(ids, table), table.numel() // len(table)
+        self._given[table] = planned, gradients.detach().reshape(-1, width)
+
+    def attach(self, embedding: nn.Embedding) -> None:
+        """Catch up whenever an embedding is called, flush before its state is saved or loaded."""
+        embedding.register_forward_pre_hook(
+            lambda module, inputs: self.catch_up(module.weight, inputs[0])
+        )
+        embedding.register_state_dict_pre_hook(lambda *_: self.flush())
+        embedding.register_load_state_dict_pre_hook(lambda *_: self.flush())
+
+    # --- steps ------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """One step of all parameters that have a gradient, as Adam counts steps."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.grad is not None and p.grad.layout == torch.sparse_coo:
+                    self.give(p, p.grad._indices()[0], p.grad._values())
+                    p.grad = None  # so that what follows takes the parameter for untouched
+                if p in self._given:
+                    self._step_table(p, group, *self._given.pop(p))
+                elif p.grad is not None and p in self._windows:
+                    raise ValueError(
+                        "a table's gradient is dense, after sparse ones; give one kind of them"
+                    )
+        _dense_step(self)
+        return loss
+
+    @torch.no_grad()
+    def flush(self) -> None:
+        """Bring all rows of all tables up to date."""
+        for p in self._windows:
+            self._flush(p)
+
+    def announce(self, steps: int) -> None:
+        """Settle the coefficients of the next steps of a window now, at the learning rate as it is.
+
+        Those steps then need nothing from the host, so that a CUDA graph can hold them.
+
+        Args:
+            steps: up to `block`, from a flush on.
+        """
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p in self._windows:
+                    self._windows[p].announce(group, 0, steps)
+
+    def replayed(self, steps: int) -> None:
+        """Count steps that a CUDA graph has taken, a flush included."""
+        for window in self._windows.values():
+            window.before += steps
+            window.announced = 0
+
+    def _step_table(self, p: Tensor, group: dict, planned: Plan, gradients: Tensor) -> None:
+        window = self._windows.get(p)
+        if window is None:
+            window = self._windows[p] = self._begin(p, group)
+        decay = Decay(*group["betas"], group["eps"], group["weight_decay"])
+        if decay != window.decay:  # the steps so far were taken with the old ones
+            self._flush(p)
+            window.decay = decay
+        if window.now >= window.announced:
+            window.announce(group, window.now, 1)
+        passes, table = self._passes(p), self._table(p)
+        if window.now:
+            passes.catch_up(table, planned, window.now, decay)
+        passes.apply(table, planned, gradients, window.now, decay)
+        window.now += 1
+        if window.now == self.block:
+            self._flush(p)
+
+    def _flush(self, p: Tensor) -> None:
+        window = self._windows[p]
+        if window.now:
+            self._passes(p).flush(self._table(p), window.now, window.decay)
+        window.before += window.now
+        window.now = window.announced = 0
+
+    # --- state ------------------------------------------------------------------------------------
+
+    def _begin(self, p: Tensor, group: dict) -> "_Window":
+        """The state of a table: dense Adam's, and where the window stands."""
+        if not p.is_contiguous():
+            raise ValueError(f"a table of shape {tuple(p.shape)} is not contiguous in memory")
+        state = self.state[p]
+        if not state:
+            on_device = group["capturable"] or group["fused"]
+            state["step"] = torch.zeros((), device=p.device if on_device else "cpu")
+            state["exp_avg"] = torch.zeros_like(p)
+            state["exp_avg_sq"] = torch.zeros_like(p)
+        return _Window(
+            before=int(state["step"]),
+            decay=Decay(*group["betas"], group["eps"], group["weight_decay"]),
+            last=torch.zeros(len(p) + 1, dtype=torch.int32, device=p.device),
+            coefficients=torch.zeros(self.block, 2, dtype=p.dtype, device=p.device),
+        )
+
+    def _table(self, p: Tensor) -> Table:
+        state, window = self.state[p], self._windows[p]
+        parts = (p.detach(), state["exp_avg"], state["exp_avg_sq"])
+        flat = (part.view(len(p), -1) for part in parts)
+        return Table(*flat, window.last, window.coefficients)
+
+    def _passes(self, p: Tensor) -> Any:
+        """The module whose `catch_up`, `apply` and `flush` do the work."""
+        kernels = self.kernels
+        if kernels is None:
+            kernels = p.is_cuda and p.dtype == torch.float32 and triton_is_installed()
+        if not kernels:
+            return twin
+        from . import kernels as triton_passes
+
+        return triton_passes
+
+    def state_dict(self) -> dict[str, Any]:
+        """As dense Adam's, whatever the step: all rows are brought up to date before."""
+        self._settle()
+        return super().state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Load a state of this optimizer or of dense Adam. Steps not replayed yet are forgotten:
+        the weights that belong to the state are loaded into the model."""
+        self._windows.clear()
+        super().load_state_dict(state_dict)
+
+    def __getstate__(self) -> dict[str, Any]:
+        self._settle()
+        return super().__getstate__() | {"block": self.block, "kernels": self.kernels}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._windows, self._given = {}, {}
+
+    def _settle(self) -> None:
+        self.flush()
+        for p, window in self._windows.items():
+            self.state[p]["step"].fill_(window.before)
+
+
+class _Window:
+    """Where a table stands: `now` steps into the window, which began `before` steps from the
+    beginning; of its steps, those below `announced` have their coefficients."""
+
+    def __init__(self, before: int, decay: Decay, last: Tensor, coefficients: Tensor) -> None:
+        self.before, self.decay, self.last, self.coefficients = before, decay, last, coefficients
+        self.now = self.announced = 0
+
+    def announce(self, group: dict, first: int, steps: int) -> None:
+        rate, (beta1, beta2) = float(group["lr"]), group["betas"]
+        numbers = range(self.before + first + 1, self.before + first + steps + 1)
+        rows = [[-rate / (1 - beta1**t), math.sqrt(1 - beta2**t)] for t in numbers]
+        values = torch.tensor(rows, dtype=self.coefficients.dtype)
+        if self.coefficients.is_cuda:
+            values = values.pin_memory()  # or the copy would wait for the device
+        self.coefficients[first : first + steps].copy_(values, non_blocking=True)
+        self.announced = first + steps
+
+
+def _planned(ids: Tensor | Plan, table: Tensor) -> Plan:
+    return ids if isinstance(ids, Plan) else plan(ids.detach().reshape(-1), len(table))
+
+
+def triton_is_installed() -> bool:
+    """Whether the kernels can be had."""
+    try:
+        import triton  # noqa: F401
+    except ImportError:
+        return False
+    return True

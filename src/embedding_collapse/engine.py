@@ -1,0 +1,187 @@
+"""Training steps for a GPU: a window of them is one CUDA graph, and nothing in it waits.
+
+A step looks rows up, goes forward and backward, and updates: `ExactBlockedAdam` for the table,
+fused Adam for the rest. Batches are slices of a permutation on the device. The `block` steps from
+one flush of the table to the next are captured as one graph and replayed; what does not fill a
+window, and the first window of each batch size, runs uncaptured, step by step.
+
+All but the capture itself runs on a CPU too, where the tests hold it against `training.fit`. The
+capture has not been run on a GPU since this version was written.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .blocked_adam import ExactBlockedAdam, Plan, plan, triton_is_installed
+from .models import Recommender
+
+PRECISIONS = ("tf32", "bf16")  # None is float32 throughout
+ALIGN = 8  # numbers: 16 bytes of bf16
+
+
+class Window(NamedTuple):
+    """Steps from one flush to the next, with batches of one size.
+
+    Attributes:
+        step: number of the first one in the epoch.
+        row: where its batch begins in the epoch's permutation.
+        steps: how many.
+        batch: rows of each.
+    """
+
+    step: int
+    row: int
+    steps: int
+    batch: int
+
+    def of(self, order: Tensor) -> Tensor:
+        """Its rows of a permutation, `[steps, batch]`."""
+        return order[self.row : self.row + self.steps * self.batch].view(self.steps, self.batch)
+
+
+def windows(rows: int, steps: int, block: int) -> list[Window]:
+    """Cut an epoch of so many steps as `Tensor.tensor_split` does, then each size into windows."""
+    found, row = [], 0
+    larger = rows % steps
+    for first, last, batch in ((0, larger, rows // steps + 1), (larger, steps, rows // steps)):
+        for step in range(first, last, block):
+            found.append(Window(step, row, min(block, last - step), batch))
+            row += found[-1].steps * batch
+    return found
+
+
+@contextlib.contextmanager
+def products(precision: str | None, device: torch.device) -> Iterator[None]:
+    """Matrix products in that precision: "tf32" (on GPUs that have it) or "bf16"; weights, tables,
+    moments and sums stay float32."""
+    before = torch.get_float32_matmul_precision()
+    if precision == "tf32":
+        torch.set_float32_matmul_precision("high")
+    # the cache of cast weights would outlive a graph
+    with torch.autocast(device.type, torch.bfloat16, precision == "bf16", cache_enabled=False):
+        try:
+            yield
+        finally:
+            torch.set_float32_matmul_precision(before)
+
+
+class Engine:
+    """Takes the steps of an epoch with a model whose table it looks up itself.
+
+    Args:
+        model: on the device.
+        ids, labels: int32 `[rows, N]` and `[rows]`, the whole dataset on the device.
+        learning_rate, weight_decay: Adam's; they do not change, since a graph holds them.
+        precision: see `products`.
+        block: steps from one flush to the next, and in a graph.
+        capture: whether to use CUDA graphs; by default on a GPU where Triton is installed.
+        align: whether to fill dimensions up to multiples of 8; by default where the precision is
+            not float32.
+    """
+
+    steps_between_checks = 2048  # a look at the losses waits for the device
+
+    def __init__(
+        self,
+        model: Recommender,
+        ids: Tensor,
+        labels: Tensor,
+        *,
+        learning_rate: float,
+        weight_decay: float,
+        precision: str | None = None,
+        block: int = 32,
+        capture: bool | None = None,
+        align: bool | None = None,
+    ) -> None:
+        self.model, self.ids, self.labels, self.precision = model, ids, labels, precision
+        self.device = ids.device
+        on_gpu = self.device.type == "cuda"
+        self.capture = on_gpu and triton_is_installed() if capture is None else capture
+        self.optimizer = ExactBlockedAdam(
+            model.parameters(), learning_rate, weight_decay=weight_decay, block=block, fused=True,
+            capturable=on_gpu,
+        )  # fmt: skip
+        self.dense = [p for p in model.parameters() if p is not model.table]
+        for module in model.modules():
+            if hasattr(module, "align"):
+                module.align = ALIGN if (precision if align is None else align) else 1
+        self._graphs: dict[int, _Graph | None] = {}
+
+    def epoch(self, order: Tensor, losses: Tensor, penalties: Tensor) -> Iterator[int]:
+        """Take an epoch's steps; after each window yields how many have been taken.
+
+        Args:
+            order: row numbers int64 `[rows]`, in the order in which they train.
+            losses, penalties: `[steps]`, filled in.
+        """
+        for window in windows(len(order), len(losses), self.optimizer.block):
+            rows = window.of(order)
+            place = slice(window.step, window.step + window.steps)
+            whole = window.steps == self.optimizer.block
+            if self.capture and whole and window.batch in self._graphs:
+                graph = self._graphs[window.batch]
+                if graph is None:
+                    graph = self._graphs[window.batch] = _Graph(self, rows)
+                losses[place], penalties[place] = graph.replay(rows)
+            else:  # the first whole window of a size also makes all that a capture needs to find
+                losses[place], penalties[place] = self.window(rows)
+                if whole:
+                    self._graphs[window.batch] = None
+            yield window.step + window.steps
+
+    def window(self, rows: Tensor) -> Tensor:
+        """Take the steps of batches `[steps, batch]`; their losses and penalties `[2, steps]`."""
+        ids = self.ids[rows].long() + self.model.starts  # [steps, B, N], rows of the joint table
+        plans = plan(ids.flatten(1), len(self.model.table))
+        found = torch.zeros(2, len(rows), device=self.device)
+        for number in range(len(rows)):
+            loss, penalty = self.step(ids[number], self.labels[rows[number]], plans.of_step(number))
+            found[0, number] = loss
+            if penalty is not None:
+                found[1, number] = penalty
+        self.optimizer.flush()
+        return found
+
+    def step(self, ids: Tensor, labels: Tensor, planned: Plan) -> tuple[Tensor, Tensor | None]:
+        """One step of rows ids `[B, N]` of the table; the loss and the penalty."""
+        table = self.model.table
+        self.optimizer.catch_up(table, planned)
+        looked_up = F.embedding(ids, table.detach().flatten(1)).requires_grad_()
+        with products(self.precision, self.device):
+            loss, penalty = self.model.loss_of(self.model.arrange(looked_up), labels)
+            total = loss if penalty is None else loss + penalty
+            of_rows, *gradients = torch.autograd.grad(
+                total, [looked_up, *self.dense], allow_unused=True
+            )
+        for p, gradient in zip(self.dense, gradients, strict=True):
+            # fused Adam reads memory as the parameter lies; `backward` would have seen to that
+            p.grad = None if gradient is None else gradient.contiguous()
+        self.optimizer.give(table, planned, of_rows)
+        self.optimizer.step()
+        return loss.detach(), None if penalty is None else penalty.detach()
+
+
+class _Graph:
+    """A window's steps as one CUDA graph, for batches of one size."""
+
+    def __init__(self, engine: Engine, rows: Tensor) -> None:
+        self.optimizer, self.rows = engine.optimizer, rows.clone()
+        self.optimizer.announce(len(rows))
+        self.graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self.graph):  # nothing is computed, but the host counts the steps
+            self.found = engine.window(self.rows)
+        self.optimizer.replayed(-len(rows))
+
+    def replay(self, rows: Tensor) -> Tensor:
+        """As `Engine.window`; what it returns is overwritten by the next replay."""
+        self.rows.copy_(rows)
+        self.optimizer.announce(len(rows))
+        self.graph.replay()
+        self.optimizer.replayed(len(rows))
+        return self.found

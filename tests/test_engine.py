@@ -1,0 +1,176 @@
+"""The engine takes the steps that `training.fit` takes; all but the graphs is tested on a CPU."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from test_training import fit_tiny, tiny_dataset, tiny_model
+from torch import Tensor
+
+from embedding_collapse.data import Dataset, Field
+from embedding_collapse.engine import Engine, products, windows
+from embedding_collapse.experiment import Spec, run
+from embedding_collapse.metrics import auc
+from embedding_collapse.models import MODELS, PAPER, Size, build
+
+
+@pytest.mark.parametrize("rows, steps, block", [(1603, 16, 4), (100, 7, 3), (64, 2, 32), (9, 3, 1)])
+def test_windows_are_the_batches_of_an_epoch_in_order_and_of_one_size_each(rows, steps, block):
+    order = torch.randperm(rows)
+    found = windows(rows, steps, block)
+    batches = [batch for window in found for batch in window.of(order)]
+    for ours, theirs in zip(batches, order.tensor_split(steps), strict=True):
+        assert torch.equal(ours, theirs)
+    assert [window.step for window in found] == [
+        sum(w.steps for w in found[:i]) for i in range(len(found))
+    ]
+    assert max(window.steps for window in found) <= block
+
+
+def fitted(dataset: Dataset, name: str = "dcnv2", *, engine: bool, dtype=torch.float32, **changed):
+    model = build(name, dataset.cardinalities, Size(len(dataset.fields), 2, 3, hidden=8)).to(dtype)
+    return model, fit_tiny(model, dataset, engine=engine, **({"epochs": 2} | changed))
+
+
+@pytest.mark.parametrize("name", [*PAPER, "dcnv2-regularized", "dcnv2-shared", "dcnv2-sfg"])
+def test_uncaptured_it_trains_as_the_loop_does(name):
+    """In float64, since Adam makes whole steps of gradients that are rounding alone (of biases
+    before batch norm, say)."""
+    dataset = tiny_dataset(2003)  # batches of two sizes
+    changed = {"weight_decay": 1e-3, "dtype": torch.float64}  # a row that is forgotten shows
+    (ours, new), (theirs, old) = (
+        fitted(dataset, name, engine=engine, **changed) for engine in (True, False)
+    )
+    for key in ("train_loss", "penalty", "valid_auc", "valid_log_loss"):
+        for one, other in zip(new.epochs, old.epochs, strict=True):
+            assert one[key] == pytest.approx(other[key], rel=1e-6), key
+    assert new.test_auc == old.test_auc
+    for one, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-8)
+
+
+def test_in_float32_it_trains_as_the_loop_does_within_rounding():
+    dataset = tiny_dataset(2003)
+    new, old = (fitted(dataset, engine=engine)[1] for engine in (True, False))
+    assert new.epochs[0]["losses"][0] == pytest.approx(old.epochs[0]["losses"][0], rel=1e-6)
+    assert new.epochs[-1]["train_loss"] == pytest.approx(old.epochs[-1]["train_loss"], rel=1e-2)
+
+
+def test_a_run_of_the_engine_cut_short_and_resumed_equals_one_that_was_not(tmp_path):
+    dataset = tiny_dataset()
+    whole, _ = fitted(dataset, engine=True, epochs=3)
+    fitted(dataset, engine=True, epochs=1, checkpoints=tmp_path)
+    resumed, _ = fitted(dataset, engine=True, epochs=3, checkpoints=tmp_path)
+    for one, other in zip(whole.parameters(), resumed.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_the_loop_resumes_what_the_engine_began(tmp_path):
+    dataset = tiny_dataset()
+    exact = {"dtype": torch.float64}
+    expected, _ = fitted(dataset, engine=False, epochs=3, **exact)
+    fitted(dataset, engine=True, epochs=1, checkpoints=tmp_path, **exact)
+    resumed, _ = fitted(dataset, engine=False, epochs=3, checkpoints=tmp_path, **exact)
+    torch.testing.assert_close(resumed.table, expected.table, rtol=1e-6, atol=1e-8)
+
+
+# --- dimensions filled up -------------------------------------------------------------------------
+
+
+def ids_of(dataset: Dataset) -> Tensor:
+    return torch.from_numpy(dataset.ids[:64])
+
+
+def logits_and_gradients(name: str, dataset: Dataset, align: bool) -> list[Tensor]:
+    model = build(name, dataset.cardinalities, Size(len(dataset.fields), 2, 5, hidden=9))
+    ids, labels = torch.from_numpy(dataset.ids), torch.from_numpy(dataset.labels)
+    Engine(model, ids, labels, learning_rate=0.1, weight_decay=0, align=align)
+    torch.manual_seed(0)  # of dropout
+    loss, _ = model.loss(ids[:64], labels[:64])
+    gradients = torch.autograd.grad(loss, list(model.parameters()), allow_unused=True)
+    model.eval()
+    return [model(ids[:64]).detach(), *(g for g in gradients if g is not None)]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_with_dimensions_filled_up_logits_and_gradients_are_the_same(name):
+    dataset = tiny_dataset(200)
+    both = (logits_and_gradients(name, dataset, align) for align in (True, False))
+    for filled, plain in zip(*both, strict=True):
+        assert filled.shape == plain.shape
+        torch.testing.assert_close(filled, plain, rtol=1e-4, atol=1e-5)
+
+
+def test_what_fills_up_stays_exactly_zero_through_the_cross_layers():
+    dataset = tiny_dataset(200)
+    model = build("dcnv2", dataset.cardinalities, Size(2, 2, 5, hidden=9))
+    with torch.no_grad():
+        model.interaction.bias.fill_(1)  # zero at first
+    model.interaction.align = 8
+    seen = []
+    model.interaction.project.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    model(ids_of(dataset))
+    assert seen[0].shape[-1] == 16
+    assert seen[0][..., 10:].abs().max() == 0
+    assert seen[0][..., :10].abs().min() > 0
+
+
+# --- precision ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_model_trains_with_products_in_bf16_and_weights_in_float32(name):
+    dataset = tiny_dataset(500)
+    for engine in (True, False):
+        model, found = fitted(dataset, name, engine=engine, precision="bf16", epochs=1)
+        assert {p.dtype for p in model.parameters()} == {torch.float32}
+        assert np.isfinite(found.test_log_loss)
+
+
+def test_bf16_changes_the_products_and_float32_is_left_alone():
+    x = torch.randn(20, 20)
+    with products("bf16", x.device):
+        assert (x @ x).dtype == torch.bfloat16
+    with products(None, x.device):
+        assert (x @ x).dtype == torch.float32
+    before = torch.get_float32_matmul_precision()
+    with products("tf32", x.device):
+        assert torch.get_float32_matmul_precision() == "high"
+    assert torch.get_float32_matmul_precision() == before
+
+
+def test_a_specs_precision_reaches_the_products_and_older_keys_stay():
+    spec = Spec(dataset="flights", rows=500, epochs=1, batch_size=128, hidden=8, embedding_size=2)
+    assert spec.key == "b2198aafbfd2"
+    low = replace(spec, precision="bf16")
+    assert low.key != spec.key
+    with pytest.raises(ValueError, match="precision 'fp8' is unknown; known: tf32, bf16"):
+        replace(spec, precision="fp8")
+    records = [run(one, device="cpu", progress=False) for one in (spec, low)]
+    losses = [record.epochs[0]["train_loss"] for record in records]
+    assert losses[0] != losses[1] and losses[0] == pytest.approx(losses[1], rel=0.02)
+    assert records[1].spec["precision"] == "bf16"
+
+
+# --- on a GPU -------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
+def test_captured_it_trains_as_uncaptured():
+    generator = np.random.default_rng(0)
+    ids = generator.integers(0, (50, 300), (64 * 200, 2)).astype(np.int32)
+    labels = (ids.sum(1) % 3 == 0).astype(np.uint8)
+    dataset = Dataset("tiny", ids, labels, (Field("a", 50), Field("b", 300)), "tiny")
+    tables = []
+    for capture in (True, False):
+        model = tiny_model(dataset, dropout=0.0).cuda()
+        data = (torch.from_numpy(part).cuda() for part in (dataset.ids, dataset.labels))
+        engine = Engine(model, *data, learning_rate=1e-2, weight_decay=1e-3, capture=capture)
+        losses = torch.zeros(200, device="cuda")
+        for _ in range(2):
+            list(engine.epoch(torch.arange(len(ids)).cuda(), losses, torch.zeros_like(losses)))
+        tables.append(model.table.detach())
+        assert auc(model.eval()(torch.from_numpy(ids).cuda()), torch.from_numpy(labels).cuda()) > 0
+        assert engine.optimizer.state_dict()["state"][0]["step"] == 400
+    torch.testing.assert_close(*tables, rtol=1e-3, atol=1e-4)
