@@ -30,6 +30,9 @@ def notebooks() -> list[Path]:
     return [page for page in pages if (ROOT / page).exists()]
 
 
+WIDGET = "application/vnd.jupyter.widget-view+json"
+
+
 def execute(chapter: Path, target: Path, parameters: dict[str, str] | None = None) -> None:
     """Run a chapter into `target`; end the program with the chapter's name where a cell fails."""
     print(f"running {chapter}", flush=True)
@@ -46,6 +49,16 @@ def execute(chapter: Path, target: Path, parameters: dict[str, str] | None = Non
         )
     except PapermillExecutionError as error:
         sys.exit(f"{error}\n{chapter}: a cell failed; the partial notebook is {target}")
+    drop_widgets(target)
+
+
+def drop_widgets(notebook: Path) -> None:
+    """Take out of a notebook's outputs what only a kernel can bring to life."""
+    ran = nbformat.read(notebook, as_version=4)
+    ran.metadata.pop("widgets", None)
+    for output in (output for cell in ran.cells for output in cell.get("outputs", [])):
+        output.get("data", {}).pop(WIDGET, None)
+    nbformat.write(ran, notebook)
 
 
 def render() -> None:

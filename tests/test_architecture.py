@@ -13,6 +13,7 @@ FLOORS = [
     {"experiment", "comparisons"},
     {"outcome", "paper", "sweep"},
     {"figures"},
+    {"explorers"},
     {"cli"},
     {"__main__"},
 ]
