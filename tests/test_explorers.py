@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from embedding_collapse import explorers
-from embedding_collapse.explorers import drawing, page
+from embedding_collapse.explorers import drawing, page, toy_curves
 from embedding_collapse.explorers.explorer import Explorer, packed, unpacked
 from embedding_collapse.parameters import ParameterError
-from embedding_collapse.records import Record
+from embedding_collapse.records import Record, folder_of
 
 NAMES = list(explorers.EXPLORERS)
 
@@ -243,6 +243,29 @@ def test_sub_embeddings_are_those_of_the_record_in_the_order_asked_for(runs, sor
     assert view.readout[1][2] == f"{pairs[2, 0]:.3f}"
     text = mark["text"][names.index("site")][names.index("user")]
     assert text.startswith("of site (20 features, IA/K 0.4") and "for user (50 features" in text
+
+
+def test_toy_is_its_record(made):
+    explorer = made["toy"]
+    held = json.loads((folder_of("results/toy") / "abundance.json").read_text())
+    view = explorer.view(explorer.data, {"third": 5, "width": 20, "seed": 3})
+    place = held["grid"]["third"].index(5), held["grid"]["widths"].index(20)
+    expected = np.array(held["abundance"])[place[0], place[1], 3]
+    most, chosen = view.marks
+    assert chosen["x"] == held["steps"] == list(range(0, 5001, 100))
+    assert chosen["y"] == pytest.approx(expected.tolist(), abs=1e-3)
+    assert most["y"][0] == chosen["y"][0]  # both begin with the same table
+    assert view.readout[2][0] == "D₃ = 5, K = 20, seed 3"
+
+
+def test_the_record_of_the_toy_is_what_its_command_makes(monkeypatch, tmp_path):
+    pytest.importorskip("embedding_collapse.toy")
+    small = toy_curves.GRID | {"third": [3, 100], "widths": [10], "seeds": [1], "iterations": 200}
+    monkeypatch.setattr(toy_curves, "GRID", small)
+    made = json.loads(toy_curves.record(str(tmp_path)).read_text())
+    held = json.loads((folder_of("results/toy") / "abundance.json").read_text())
+    expected = np.array(held["abundance"])[[2, 7]][:, [1]][:, :, [1], :3]
+    assert np.array(made["abundance"]) == pytest.approx(expected, abs=2e-3)
 
 
 def test_scaling_is_the_mean_over_seeds_and_the_papers_table(runs):

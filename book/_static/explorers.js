@@ -146,6 +146,22 @@
       return { marks, readout: [head, [told(i), told(j), ...values]] };
     },
 
+    toy({ third: thirds, widths, seeds, steps, shares }, { third, width, seed }) {
+      const marks = [];
+      const readout = [["", "IA(E₁) at the start", "at the end", "change"]];
+      const [k, s] = [widths.indexOf(width), seeds.indexOf(seed)];
+      const curves = rows(unpacked(shares), steps.length);
+      for (const [size, like] of [[thirds.at(-1), "most"], [third, "chosen"]]) {
+        const curve = (thirds.indexOf(size) * widths.length + k) * seeds.length + s;
+        const values = curves[curve].map((share) => share * width);
+        const name = `D₃ = ${size}, K = ${width}, seed ${seed}`;
+        marks.push({ like, name, x: steps, y: values });
+        const [first, last] = [values[0], values.at(-1)];
+        readout.push([name, first.toFixed(2), last.toFixed(2), signed(last - first, 2)]);
+      }
+      return { marks, readout };
+    },
+
     scaling({ curves }, state) {
       const marks = [];
       const titles = [];

@@ -12,12 +12,13 @@ from functools import lru_cache
 from ..parameters import check_choice
 from ..records import Record, folder_of, load_all
 from . import page
-from .bend import bend
+from .bending import bend
+from .dimensions import sizing
 from .explorer import Explorer
-from .scaling import scaling
-from .sizing import sizing
+from .heat_map import sub_embeddings
+from .scales import scaling
 from .spectra import spectrum
-from .sub_embeddings import sub_embeddings
+from .toy_curves import toy
 
 GRID = "results/grid"  # the runs that an explorer shows where none are given
 
@@ -32,6 +33,7 @@ EXPLORERS: dict[str, Callable[[], Explorer]] = {
     "spectrum": lambda: spectrum(_grid()),
     "bend": bend,
     "sub_embeddings": lambda: sub_embeddings(_grid()),
+    "toy": toy,
     "scaling": lambda: scaling(_grid()),
 }
 
@@ -49,5 +51,13 @@ def show(explorer: str | Explorer) -> None:
 
 
 __all__ = [
-    "EXPLORERS", "Explorer", "bend", "scaling", "show", "sizing", "spectrum", "sub_embeddings",
-]  # fmt: skip
+    "EXPLORERS",
+    "Explorer",
+    "bend",
+    "scaling",
+    "show",
+    "sizing",
+    "spectrum",
+    "sub_embeddings",
+    "toy",
+]
