@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 
 import nbformat
+import outputs
 import papermill
 from papermill.exceptions import PapermillExecutionError
 from sphinx_external_toc.parsing import parse_toc_yaml
@@ -30,11 +31,10 @@ def notebooks() -> list[Path]:
     return [page for page in pages if (ROOT / page).exists()]
 
 
-WIDGET = "application/vnd.jupyter.widget-view+json"
-
-
 def execute(chapter: Path, target: Path, parameters: dict[str, str] | None = None) -> None:
     """Run a chapter into `target`; end the program with the chapter's name where a cell fails."""
+    if parameters is None and outputs.keeps_records(ROOT / chapter):
+        parameters = {"output": str(STAGING / "results" / chapter.stem)}
     print(f"running {chapter}", flush=True)
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -49,16 +49,7 @@ def execute(chapter: Path, target: Path, parameters: dict[str, str] | None = Non
         )
     except PapermillExecutionError as error:
         sys.exit(f"{error}\n{chapter}: a cell failed; the partial notebook is {target}")
-    drop_widgets(target)
-
-
-def drop_widgets(notebook: Path) -> None:
-    """Take out of a notebook's outputs what only a kernel can bring to life."""
-    ran = nbformat.read(notebook, as_version=4)
-    ran.metadata.pop("widgets", None)
-    for output in (output for cell in ran.cells for output in cell.get("outputs", [])):
-        output.get("data", {}).pop(WIDGET, None)
-    nbformat.write(ran, notebook)
+    outputs.tidy(target)
 
 
 def render() -> None:
@@ -75,6 +66,7 @@ def render() -> None:
         sys.exit("jupyter-book failed: see the warnings above")
     shutil.rmtree(HTML, ignore_errors=True)
     shutil.move(STAGING / "_build" / "html", HTML)
+    outputs.copy_records(STAGING, [ROOT / "results", STAGING / "results"], HTML / "records")
     print(f"The book is ready: open {HTML / 'index.html'} (or `make serve`)")
 
 

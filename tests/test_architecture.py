@@ -8,7 +8,7 @@ import embedding_collapse
 PACKAGE = Path(embedding_collapse.__file__).parent
 FLOORS = [
     {"spectrum", "subspace", "metrics", "parameters", "files", "environment"},
-    {"models", "data", "checkpoint"},
+    {"models", "data", "checkpoint", "toy"},
     {"training", "records"},
     {"experiment", "comparisons"},
     {"outcome", "paper", "sweep"},

@@ -72,8 +72,9 @@
   // Room above the plot for the title's lines and the panels' titles.
   function headroom({ title, annotations = [] }) {
     const lines = title?.text ? title.text.split("<br>").length : 0;
-    const panelTitles = annotations.some((note) => note.yref === "paper");
-    return (lines && 12 + lines * TITLE * 1.35) + (panelTitles ? 30 : 12);
+    const titles = annotations.filter((note) => note.yref === "paper");
+    const most = Math.max(0, ...titles.map((note) => note.text.split("<br>").length));
+    return (lines && 12 + lines * TITLE * 1.35) + (most ? 10 + most * 20 : 12);
   }
 
   // --- Narrow screens -------------------------------------------------------------------------

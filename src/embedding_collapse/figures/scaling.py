@@ -55,8 +55,7 @@ def points(records: Iterable[Record], lines: Sequence[Line]) -> pd.DataFrame:
                 rows.append(
                     {"dataset": cell.dataset, "model": cell.model, "line": line.name,
                      "scale": cell.scale, "mean": values.mean(), "runs": len(values),
-                     "reach": _reach(values.std(ddof=1), len(values)) if len(values) > 1
-                     else np.nan}
+                     "reach": reach_of(values)}
                 )  # fmt: skip
     return pd.DataFrame(rows).dropna(subset="mean")
 
@@ -79,8 +78,41 @@ def published_points() -> pd.DataFrame:
     )
 
 
+def reach_of(values: Sequence[float]) -> float:
+    """How far the 95% interval of a mean over seeds reaches; NaN with one seed."""
+    return _reach(np.std(values, ddof=1), len(values)) if len(values) > 1 else np.nan
+
+
 def _reach(deviation: float, runs: int) -> float:
     return stats.t.ppf(0.975, runs - 1) * deviation / np.sqrt(runs)
+
+
+def with_band(
+    found: pd.DataFrame, name: str, ink: str, dash: str, who: str
+) -> tuple[go.Scatter, go.Scatter]:
+    """The 95% band of some `points`, and the line of their means.
+
+    Args:
+        found: rows of one line, by scale.
+        name: of the line in the legend.
+        ink, dash: its colour and dash.
+        who: what the line is of, in the text at a point.
+    """
+    sure = found.dropna(subset="reach")
+    low, high = sure["mean"] - sure["reach"], sure["mean"] + sure["reach"]
+    band = go.Scatter(
+        x=[*sure["scale"], *sure["scale"][::-1]], y=[*low.round(6), *high.round(6)[::-1]],
+        fill="toself", fillcolor=faint(ink), line={"width": 0}, mode="lines",
+        hoverinfo="skip", showlegend=False, legendgroup=name, name=name,
+    )  # fmt: skip
+    drawn = go.Scatter(
+        x=found["scale"], y=found["mean"].round(6), mode="lines+markers", name=name,
+        line={"color": ink, "dash": dash}, legendgroup=name,
+        customdata=found[["reach", "runs"]].round(5),
+        hovertemplate=f"{who}, %{{x}}x: %{{y:.5f}} "
+        "± %{customdata[0]:.5f} (%{customdata[1]} runs)<extra></extra>",
+    )  # fmt: skip
+    return band, drawn
 
 
 def against_scale(
@@ -108,25 +140,13 @@ def against_scale(
             continue
         ink = COLOURS[line.design.upper()]
         place = {"row": panel // columns + 1, "col": panel % columns + 1}
-        sure = found.dropna(subset="reach")
-        low, high = sure["mean"] - sure["reach"], sure["mean"] + sure["reach"]
-        band = go.Scatter(
-            x=[*sure["scale"], *sure["scale"][::-1]], y=[*low.round(6), *high.round(6)[::-1]],
-            fill="toself", fillcolor=faint(ink), line={"width": 0}, mode="lines",
-            hoverinfo="skip", showlegend=False, legendgroup=line.name, name=line.name,
-        )  # fmt: skip
-        drawn = go.Scatter(
-            x=found["scale"], y=found["mean"].round(6), mode="lines+markers", name=line.name,
-            line={"color": ink, "dash": line.dash}, legendgroup=line.name,
-            showlegend=line.name not in {
-                trace.name for trace, of in zip(figure.data, owner, strict=True)
-                if of == dataset and trace.showlegend
-            },
-            customdata=found[["reach", "runs"]].round(5),
-            hovertemplate=f"{MODELS[model].name}, {line.name}, %{{x}}x: %{{y:.5f}} "
-            "± %{customdata[0]:.5f} (%{customdata[1]} runs)<extra></extra>",
-        )  # fmt: skip
-        for trace in (band, drawn):
+        told = line.name in {
+            trace.name for trace, of in zip(figure.data, owner, strict=True)
+            if of == dataset and trace.showlegend
+        }  # fmt: skip
+        traces = with_band(found, line.name, ink, line.dash, f"{MODELS[model].name}, {line.name}")
+        traces[1].showlegend = not told
+        for trace in traces:
             figure.add_trace(trace.update(visible=dataset == datasets[0]), **place)
             owner.append(dataset)
     scales = sorted(table["scale"].unique())
