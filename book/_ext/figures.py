@@ -15,6 +15,15 @@ SCRIPTS = {
 }
 
 
+# What Sphinx's other extensions write and a screen reader trips over: a label that says other than
+# the text it labels, a role that is no more, and a list that holds more than its items.
+MENDED = {
+    ' aria-label="Toggle hidden content"': "",
+    ' role="doc-biblioentry"': "",
+    '<div role="list" class="citation-list">': '<div class="citation-list">',
+}
+
+
 def _silence_thebe(app: Sphinx, config: Config) -> None:
     """Take sphinx-thebe's handlers and style sheet out, before they reach a page."""
     for listeners in app.events.listeners.values():
@@ -38,8 +47,15 @@ def _add_scripts(
         app.add_js_file(script, defer="defer")
 
 
+def _mend(app: Sphinx, pagename: str, templatename: str, context: dict, doctree: object) -> None:
+    """Put right what hinders those who listen to a page."""
+    for wrong, right in MENDED.items():
+        context["body"] = context.get("body", "").replace(wrong, right)
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register the extension."""
     app.connect("config-inited", _silence_thebe)
     app.connect("html-page-context", _add_scripts)
+    app.connect("html-page-context", _mend)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

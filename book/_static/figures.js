@@ -257,7 +257,7 @@
       if (!redraw) return Plotly.Plots.resize(plot);
       const minHeight = parseInt(box.style.minHeight) || 420;
       await draw(read(), plot, controls, width, minHeight, again);
-      if (controls.childElementCount) box.role = "group"; // an image may hold no controls
+      box.role = "group"; // an image may hold no controls, and Plotly's buttons are some
       box.dataset.drawn = "true";
     }
     const later = () => (queue = queue.then(fit));
