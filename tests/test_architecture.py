@@ -13,8 +13,7 @@ FLOORS = [
     {"experiment", "comparisons"},
     {"outcome", "paper", "sweep"},
     {"figures"},
-    {"explorers"},
-    {"cli"},
+    {"cli", "explorers"},
     {"__main__"},
 ]
 

@@ -1,7 +1,9 @@
+import base64
 import json
 import re
 from collections.abc import Callable
 from html.parser import HTMLParser
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -112,14 +114,26 @@ def test_without_a_script_the_page_shows_the_first_state(made, name):
     explorer = made[name]
     shown = Page(page.page(explorer))
     view = explorer.view(explorer.data, explorer.start)
-    images = [attributes for tag, attributes in shown.tags if tag == "svg"]
-    assert [image["aria-label"] for image in images] == [explorer.alt]
+    (image,) = [attributes for tag, attributes in shown.tags if tag == "img"]
+    assert image["alt"] == explorer.alt
+    drawn = ElementTree.fromstring(base64.b64decode(image["src"].partition(",")[2]))
+    assert len(list(drawn.iter())) > 10
     assert drawing.table(view.readout) in page.page(explorer)
     held = json.loads(shown.script)
     assert held["start"] == explorer.start
     assert held["data"] == json.loads(json.dumps(explorer.data))
     text = page.page(explorer)
-    assert "http" not in text and "src=" not in text
+    assert "http" not in text and text.count("src=") == 1
+
+
+def test_an_explorer_leads_to_the_records_of_the_runs_it_shows(runs):
+    first = {f"../records/{run.key}.json" for run in runs if run.spec["seed"] == 0}
+    every = {f"../records/{run.key}.json" for run in runs}
+    made = {explorers.spectrum: first, explorers.sub_embeddings: first, explorers.scaling: every}
+    for make, expected in made.items():
+        links = {attributes["href"] for tag, attributes in Page(page.page(make(runs))).tags
+                 if tag == "a"}  # fmt: skip
+        assert links == expected
 
 
 def test_the_same_explorer_is_the_same_output_and_nothing_in_it_ends_its_element(runs):

@@ -6,7 +6,7 @@ from importlib.resources import files
 from typing import Any
 
 from ..figures import COLOURS
-from .explorer import Control, Explorer, State, View
+from .explorer import LEGEND, Control, Explorer, State, View
 
 FEATURES = [10**exponent for exponent in range(2, 11)]
 DISTORTIONS = [0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5]
@@ -87,7 +87,7 @@ def sizing() -> Explorer:
             "xaxis": {"type": "log", "title": {"text": "features D"}, "dtick": 2},
             "yaxis": {"type": "log", "title": {"text": "dimensions K"}, "range": [0, 5],
                       "dtick": 1},
-            "legend": {"orientation": "h"},
+            "legend": LEGEND,
             "hovermode": "closest",
         },
         view=view,

@@ -1,9 +1,10 @@
 """An explorer's first state without a script: a small SVG of its figure, and its readout.
 
 The SVG knows what explorers draw (lines, bands, dots, bars, heat-maps, on linear, logarithmic and
-named axes) and takes its text's colour from the page, so that it is at home in the dark too.
+named axes). It travels as an image, which Jupyter shows even of a notebook that it does not trust.
 """
 
+import base64
 import html
 from collections.abc import Sequence
 from typing import Any
@@ -14,6 +15,7 @@ from plotly.colors import sample_colorscale
 
 WIDTH, HEIGHT = 640, 340
 LEFT, RIGHT, TOP, BOTTOM = 90, 20, 24, 64  # room around the plot
+INK = "#767676"  # to be read on white and on black
 SHADES = 24  # of a heat-map
 
 
@@ -38,8 +40,14 @@ def key(figure: go.Figure) -> str:
     return f'<p class="ec-key">{entries}</p>' if entries else ""
 
 
-def svg(figure: go.Figure, alt: str) -> str:
-    """The figure as an SVG image with that description."""
+def image(figure: go.Figure, alt: str) -> str:
+    """The figure as an HTML image with that description."""
+    content = base64.b64encode(svg(figure).encode()).decode()
+    return f'<img src="data:image/svg+xml;base64,{content}" alt="{html.escape(alt)}" width="100%">'
+
+
+def svg(figure: go.Figure) -> str:
+    """The figure as SVG."""
     content = figure.to_plotly_json()
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for trace in content["data"]:
@@ -53,8 +61,8 @@ def svg(figure: go.Figure, alt: str) -> str:
         for note in content["layout"].get("annotations", [])
     )
     return (
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{html.escape(alt)}" '
-        f'fill="currentColor" font-size="11">{drawn}{notes}</svg>'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" fill="{INK}" '
+        f'font-family="sans-serif" font-size="11">{drawn}{notes}</svg>'
     )
 
 
@@ -101,7 +109,7 @@ def _panel(traces: list[dict[str, Any]], across: dict[str, Any], up: dict[str, A
     y = _Axis(up, ys, HEIGHT - BOTTOM, TOP)
     frame = (
         f'<rect x="{x.start:.1f}" y="{y.end}" width="{x.end - x.start:.1f}" '
-        f'height="{y.start - y.end}" fill="none" stroke="currentColor" stroke-opacity=".4"/>'
+        f'height="{y.start - y.end}" fill="none" stroke="{INK}" stroke-opacity=".4"/>'
     )
     marks = "".join(_mark(trace, x, y) for trace in traces)
     named = x.names is not None and len(x.names) > 8
@@ -155,7 +163,7 @@ def _colour(trace: dict[str, Any]) -> str:
     for part in ("line", "marker"):
         if "color" in trace.get(part, {}):
             return trace[part]["color"]
-    return "currentColor"
+    return INK
 
 
 def _text(x: float, y: float, text: str, anchor: str = "middle", turned: bool = False) -> str:

@@ -16,9 +16,11 @@ import numpy as np
 import plotly.graph_objects as go
 
 from ..parameters import ParameterError
+from ..records import Record
 
 State = dict[str, Any]
 Options = Sequence[tuple[Any, str]]  # values and their names
+LEGEND = {"orientation": "h", "y": -0.25}  # in a notebook; the page places it itself
 LEVELS = 65_535  # shares are stored in 16 bits
 
 
@@ -74,7 +76,7 @@ class Explorer:
         layout: of the figure, in plotly's terms.
         view: from data and state to what is shown.
         height: of the figure, in pixels.
-        sources: keys of the records that the data come from.
+        sources: the runs that the data come from.
     """
 
     name: str
@@ -88,7 +90,7 @@ class Explorer:
     layout: dict[str, Any]
     view: Callable[[dict[str, Any], State], View]
     height: int = 400
-    sources: Sequence[str] = ()
+    sources: Sequence[Record] = ()
 
     def changed(self, state: State, name: str, value: Any) -> State:
         """The state after one control was turned.

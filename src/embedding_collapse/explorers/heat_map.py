@@ -46,7 +46,7 @@ def sub_embeddings(records: Sequence[Record], model: str = "dcnv2") -> Explorer:
         spectra = torch.tensor(record.spectra, dtype=torch.float64)
         sets, width = spectra.shape[1:]
         labels.append(cell.label)
-        sources.append(record.key)
+        sources.append(record)
         sets_of[cell.label] = [(m, f"{m} of {sets}") for m in range(1, sets + 1)]
         runs[f"{cell.dataset} {cell.label}"] = {
             "sets": sets,

@@ -75,7 +75,7 @@ class Live:
         self._settling = False
         view = self.explorer.view(self.explorer.data, self.state)
         drawn = self.explorer.figure(view).update_layout(
-            template="plotly_white", height=self.explorer.height
+            template="plotly_white", height=self.explorer.height, margin={"t": 40, "r": 10}
         )
         data = {PLOTLY: json.loads(drawn.to_json()), "text/plain": self.explorer.alt}
         self.figure.outputs = ({"output_type": "display_data", "data": data, "metadata": {}},)

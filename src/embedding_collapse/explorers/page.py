@@ -11,7 +11,8 @@ import json
 from importlib.util import find_spec
 from typing import Any
 
-from .drawing import key, svg, table
+from ..figures import provenance
+from .drawing import image, key, table
 from .explorer import Explorer
 
 
@@ -34,14 +35,15 @@ def page(explorer: Explorer) -> str:
     name = f"{explorer.name}-{hashlib.sha256(content.encode()).hexdigest()[:8]}"
     view = explorer.view(explorer.data, explorer.start)
     figure = explorer.figure(view)
-    static = svg(figure, explorer.alt) + key(figure) + table(view.readout)
+    static = image(figure, explorer.alt) + key(figure) + table(view.readout)
     return (
         f'<section class="ec-explorer" id="{name}" aria-labelledby="{name}-title">'
         f'<p class="ec-title" id="{name}-title">{html.escape(explorer.title)}</p>'
         f'<p class="ec-hint"><strong>Try this:</strong> {html.escape(explorer.hint)}</p>'
         f'<div class="ec-static">{static}</div>'
         f'<script type="application/json">{content}</script>'
-        "<noscript>Its controls need JavaScript.</noscript></section>"
+        "<noscript>The controls need JavaScript or, in Jupyter, a run of this cell.</noscript>"
+        f"</section>{provenance(explorer.sources)}"
     )
 
 

@@ -9,7 +9,7 @@ from ..figures import AUC, COLOURS, points, published_points
 from ..figures.style import faint
 from ..models import MODELS, PAPER
 from ..records import Record
-from .explorer import Control, Explorer, State, View
+from .explorer import LEGEND, Control, Explorer, State, View
 
 DESIGNS = [("SE ME", "SE and ME"), ("SE", "SE"), ("ME", "ME")]
 
@@ -75,11 +75,11 @@ def scaling(records: Sequence[Record]) -> Explorer:
             "xaxis2": axis | {"domain": [0.58, 1], "anchor": "y2"},
             "yaxis": {"title": {"text": "test AUC"}, "tickformat": ".4f"},
             "yaxis2": {"title": {"text": "test AUC"}, "tickformat": ".4f", "anchor": "x2"},
-            "legend": {"orientation": "h"},
+            "legend": LEGEND,
             "hovermode": "closest",
         },
         view=view,
-        sources=[record.key for record in records if record.spec["model"] in PAPER],
+        sources=[record for record in records if record.spec["model"] in PAPER],
     )
 
 

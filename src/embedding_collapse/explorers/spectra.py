@@ -12,6 +12,7 @@ from ..parameters import ParameterError
 from ..records import Record, by_cell
 from ..spectrum import directions, effective_rank, information_abundance, random_abundance
 from .explorer import (
+    LEGEND,
     Control,
     Explorer,
     State,
@@ -97,11 +98,11 @@ def spectrum(records: Sequence[Record]) -> Explorer:
         layout={
             "xaxis": {"title": {"text": "direction k, as a share of K"}, "range": [0, 1.02]},
             "yaxis": {"title": {"text": "σ<sub>k</sub> / σ<sub>1</sub>"}, "range": [0, 1.05]},
-            "legend": {"orientation": "h"},
+            "legend": LEGEND,
             "hovermode": "closest",
         },
         view=view,
-        sources=[record.key for record in cells.values()],
+        sources=list(cells.values()),
     )  # fmt: skip
 
 

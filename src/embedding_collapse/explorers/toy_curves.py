@@ -11,7 +11,7 @@ from ..environment import environment
 from ..figures import COLOURS
 from ..files import write_json
 from ..records import folder_of
-from .explorer import Control, Explorer, State, View, packed, unpacked
+from .explorer import LEGEND, Control, Explorer, State, View, packed, unpacked
 
 FOLDER, NAME = "results/toy", "abundance.json"
 COMMAND = "python -c 'from embedding_collapse.explorers import toy_curves; toy_curves.record()'"
@@ -80,7 +80,7 @@ def toy() -> Explorer:
         layout={
             "xaxis": {"title": {"text": "iteration"}},
             "yaxis": {"title": {"text": "IA(E<sub>1</sub>)"}, "rangemode": "tozero"},
-            "legend": {"orientation": "h"},
+            "legend": LEGEND,
             "hovermode": "closest",
         },
         view=view,
