@@ -1,10 +1,13 @@
 """The built book as its reader meets it: every page, light and dark, on a desk and on a phone."""
 
+import gzip
 import json
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from itertools import product
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Browser
@@ -13,6 +16,11 @@ from sphinx_external_toc.parsing import parse_toc_yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = list(parse_toc_yaml(ROOT / "_toc.yml"))
+HTML = ROOT / "_build" / "html"
+AXE = Path(__file__).parent / "vendor" / "axe" / "axe.min.js"
+# two buttons of the theme, whose names leave out a keyboard's short cut and the chosen colours
+THEMES = [".search-button-field", ".theme-switch-button"]
+MOST = 3_000_000  # bytes that a page may weigh, compressed
 VIEWS = list(product(PAGES, ("light", "dark"), (1280, 390)))
 HOLDER = re.compile('class="ec-(figure|explorer)"')  # an explorer draws one figure
 BACKGROUND = "getComputedStyle(document.body).backgroundColor"
@@ -128,6 +136,29 @@ def test_text_in_figures_contrasts(view: View) -> None:
         }})"""
     )
     assert [text for text, fill, behind in texts if contrast(behind, fill) < 3] == []
+
+
+def test_text_contrasts_and_everything_has_a_name(view: View) -> None:
+    view.page.add_script_tag(path=AXE)
+    found = view.page.evaluate(
+        f"""axe.run({{exclude: {THEMES}}}, {{
+            runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa'], resultTypes: ['violations'],
+        }}).then(({{violations}}) => violations.flatMap(({{id, nodes}}) => nodes.map(
+            ({{html, failureSummary}}) => `${{id}}: ${{html}} ${{failureSummary}}`)))"""
+    )
+    assert not found, f"{len(found)}:\n" + "\n".join(found[:10])
+
+
+@lru_cache
+def weight(path: Path) -> int:
+    """Bytes of a file as a server would send it."""
+    content = path.read_bytes()
+    return min(len(content), len(gzip.compress(content, 6)))
+
+
+def test_a_page_weighs_less_than_3_megabytes(view: View) -> None:
+    files = {urlsplit(url).path.lstrip("/") for url in view.requests if url.startswith("http")}
+    assert sum(weight(HTML / file) for file in files) < MOST
 
 
 @pytest.mark.parametrize("name", PAGES)

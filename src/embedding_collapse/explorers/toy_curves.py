@@ -56,7 +56,7 @@ def toy() -> Explorer:
     }  # fmt: skip
     return Explorer(
         name="toy",
-        title="A small field pulls a large one down",
+        title="Does a small field pull a large one down?",
         hint="move D₃ from 100 down to 1. Does the same happen with another seed, and with another "
         "K?",
         alt="Information abundance of the first field's table over the iterations of training",
