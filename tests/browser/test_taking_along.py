@@ -19,7 +19,8 @@ NOTEBOOKS = [page for page in PAGES if (ROOT / f"{page}.ipynb").exists()]
 def long_word(page: str) -> str:
     """The longest word near the beginning of a page's prose."""
     article = (HTML / f"{page}.html").read_text(encoding="utf-8").partition("<article")[2]
-    prose = re.sub("<[^>]*>", " ", " ".join(re.findall(r"(?s)<p>(.*?)</p>", article)))
+    prose = " ".join(re.findall(r"(?s)<p>(.*?)</p>", article))
+    prose = re.sub(r'(?s)<span class="math.*?</span>|<[^>]*>', " ", prose)
     return max(re.findall(r"\b[a-z]{5,}\b", prose)[:200], key=len)
 
 

@@ -1,9 +1,10 @@
 """How many dimensions do D vectors need, and how many do they get?"""
 
-import csv
 import math
 from importlib.resources import files
 from typing import Any
+
+import pandas as pd
 
 from ..figures import COLOURS
 from .explorer import LEGEND, Control, Explorer, State, View
@@ -31,14 +32,14 @@ def needed(features: int, distortion: float) -> float:
 def sizing() -> Explorer:
     """D and eps to K, with practice and language models marked."""
     with (files("embedding_collapse.data") / "criteo_fields.csv").open(encoding="utf-8") as file:
-        fields = [{name: int(value) for name, value in row.items()} for row in csv.DictReader(file)]
+        fields = pd.read_csv(file, comment="#")
     data = {
         "features": FEATURES,
         "practice": PRACTICE,
         "criteo": {
-            "x": [field["num_features"] for field in fields],
-            "y": [field["embedding_dim"] for field in fields],
-            "text": [f"Criteo field {field['field']}" for field in fields],
+            "x": fields["num_features"].tolist(),
+            "y": fields["embedding_dim"].tolist(),
+            "text": [f"Criteo field {number}" for number in fields["field"]],
         },
         "language": {
             "x": [tokens for tokens, _ in LANGUAGE_MODELS.values()],
