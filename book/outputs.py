@@ -1,5 +1,6 @@
 """What chapters leave behind: outputs made fit for pages, and the records that they cite."""
 
+import json
 import re
 import shutil
 import sys
@@ -32,17 +33,26 @@ def tidy(notebook: Path) -> None:
     nbformat.write(ran, notebook)
 
 
+def is_record(path: Path) -> bool:
+    """Whether a file holds a run's record, see `embedding_collapse.records`."""
+    return "epochs" in json.loads(path.read_text(encoding="utf-8"))
+
+
 def copy_records(notebooks: Path, folders: Sequence[Path], target: Path) -> None:
     """Put the records that figures cite beside the pages.
 
     Args:
         notebooks: the folder of the notebooks that became pages.
-        folders: of records; those of a later one come before those of an earlier.
+        folders: of records; those of a later one come before those of an earlier. Another study of
+            a run may bear the run's name: what is a record of training comes first.
         target: the folder that the pages link to.
     """
     pages = [page.read_text(encoding="utf-8") for page in notebooks.rglob("*.ipynb")]
     cited = {key for page in pages for key in CITED.findall(page)}
-    found = {path.stem: path for folder in folders for path in folder.rglob("*.json")}
+    found: dict[str, Path] = {}
+    for path in (path for folder in folders for path in folder.rglob("*.json")):
+        if path.stem in cited and (path.stem not in found or is_record(path)):
+            found[path.stem] = path
     if missing := cited - set(found):
         sys.exit(f"pages cite runs whose records are not in results: {', '.join(sorted(missing))}")
     target.mkdir(exist_ok=True)

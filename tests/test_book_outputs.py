@@ -1,5 +1,6 @@
 """From notebooks that ran to pages: what is taken out, and which records come along."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -49,13 +50,16 @@ def test_a_chapter_keeps_records_where_it_has_a_parameter_for_their_folder(tmp_p
 def test_cited_records_come_along_the_latest_first(tmp_path):
     page = {"text/html": '<a href="../records/aa11.json">0</a>, <a href="../records/bb22.json">'}
     notebook(tmp_path / "pages/notebooks/one.ipynb", code("show()", data=page))
-    for folder, key in (("old", "aa11"), ("old", "bb22"), ("old", "cc33"), ("new", "aa11")):
-        path = tmp_path / folder / "grid" / f"{key}.json"
+    for name in ("old/grid/aa11", "old/grid/bb22", "old/grid/cc33", "old/study/bb22", "new/x/aa11"):
+        path = tmp_path / f"{name}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(folder)
+        content = {"about": 1} if "study" in name else {"epochs": [], "from": name[:3]}
+        path.write_text(json.dumps(content))
     folders = [tmp_path / "old", tmp_path / "new"]
     outputs.copy_records(tmp_path / "pages", folders, tmp_path / "site")
-    copied = {path.stem: path.read_text() for path in (tmp_path / "site").iterdir()}
+    copied = {
+        path.stem: json.loads(path.read_text())["from"] for path in (tmp_path / "site").iterdir()
+    }
     assert copied == {"aa11": "new", "bb22": "old"}
 
 
