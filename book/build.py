@@ -18,6 +18,7 @@ from typing import Any
 
 import execution
 import nbformat
+import outputs
 import papermill
 from papermill.exceptions import PapermillExecutionError
 from sphinx_external_toc.parsing import parse_toc_yaml
@@ -36,6 +37,8 @@ def notebooks() -> list[Path]:
 
 def execute(chapter: Path, target: Path, parameters: dict[str, str] | None = None) -> None:
     """Run a chapter into `target`; end the program with the chapter's name where a cell fails."""
+    if parameters is None and outputs.keeps_records(ROOT / chapter):
+        parameters = {"output": str(STAGING / "results" / chapter.stem)}
     print(f"running {chapter}", flush=True)
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -50,6 +53,7 @@ def execute(chapter: Path, target: Path, parameters: dict[str, str] | None = Non
         )
     except PapermillExecutionError as error:
         sys.exit(f"{error}\n{chapter}: a cell failed; the partial notebook is {target}")
+    outputs.tidy(target)
 
 
 def stage(chapters: dict[str, dict[str, Any]]) -> None:
@@ -81,6 +85,7 @@ def render() -> None:
         sys.exit("jupyter-book failed: see the warnings above")
     shutil.rmtree(HTML, ignore_errors=True)
     shutil.move(STAGING / "_build" / "html", HTML)
+    outputs.copy_records(STAGING, [ROOT / "results", STAGING / "results"], HTML / "records")
     print(f"The book is ready: open {HTML / 'index.html'} (or `make serve`)")
 
 

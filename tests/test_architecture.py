@@ -24,7 +24,7 @@ FLOORS = [
     {"experiment", "comparisons", "yardsticks", "language_comparison", "collapse"},
     {"outcome", "paper", "sweep", "interaction", "frequency", "studies", "mechanism", "monitor"},
     {"figures", "report", "examples", "recording"},
-    {"cli"},
+    {"cli", "explorers"},
     {"__main__"},
 ]
 

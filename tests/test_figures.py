@@ -408,3 +408,51 @@ def test_the_height_is_kept_free_in_the_page_and_set_in_the_figure(shown):
     assert elements.found[0][1]["style"] == "min-height:333px"
     assert json.loads(elements.scripts[0])["layout"]["height"] == 333
     assert figure.layout.height is None  # what is shown is a copy
+
+
+def test_a_figure_with_a_source_links_to_the_record_of_every_run(records, shown):
+    page = shown(plain(), source=iter(records))["text/html"]
+    elements = Elements(page)
+    links = {attributes["href"] for tag, attributes in elements.found if tag == "a"}
+    assert links == {f"../records/{record.key}.json" for record in records}
+    assert "6 recorded runs" in page
+    for label in ("base", "SE 4x", "ME 4x"):
+        assert f"synthetic-mini, DCNv2 {label}: seed" in page
+    assert "ec-source" not in shown(plain())["text/html"]
+
+
+# --- the opening page -----------------------------------------------------------------------------
+
+
+def test_directions_in_use_are_the_mean_over_seeds_of_the_largest_field(records):
+    wide = [record for record in records if record.label != "ME 4x"]
+    figure = figures.directions_in_use(wide)
+    base, random, se, _ = figure.data
+    spectra = torch.tensor([r.spectra[0][0] for r in of(records, "SE 4x")])
+    assert list(se.y) == pytest.approx((spectra / spectra[:, :1]).mean(0).tolist(), abs=1e-4)
+    shares = [r.relative_abundance[0].item() for r in of(records, "SE 4x")]
+    assert se.name == f"SE 4x: 16 dimensions, {16 * np.mean(shares):.1f} directions in use"
+    expected = random_spectrum(50, 4)
+    assert list(random.y) == pytest.approx((expected / expected[0]).tolist(), abs=1e-4)
+    ratio = information_abundance(torch.tensor(se.y)) / information_abundance(torch.tensor(base.y))
+    assert figure.layout.title.text == f"4 times the dimensions, {ratio:.1f} times the directions"
+
+
+def test_the_slider_shows_one_size_at_a_time(records):
+    figure = figures.directions_in_use([r for r in records if r.label != "ME 4x"])
+    (slider,) = figure.layout.sliders
+    shown = [step.args[0]["visible"] for step in slider.steps]
+    assert shown == [[True, True, False, False], [False, False, True, True]]
+    assert [trace.visible for trace in figure.data] == shown[slider.active]
+
+
+def test_the_remedy_is_our_collapse_beside_the_papers_auc(cells):
+    figure = figures.remedy(cells, "flights")
+    (menu,) = figure.layout.updatemenus
+    assert menu.buttons[0].label == "DCNv2" and menu.active == 0
+    shown = [trace for trace in figure.data if trace.visible and trace.mode != "lines"]
+    se, me, joined, their_se, their_me = shown
+    assert list(se.x) == [1, 4, 10] and se.y[1] == pytest.approx(0.6 - 4 / 50 + 0.001)
+    assert (se.xaxis, their_se.xaxis) == ("x", "x2")
+    assert [joined.name, me.name, their_me.name] == ["ME, sets joined", "ME, mean over sets", "ME"]
+    assert list(their_me.x) == [1, 2, 3, 4, 10] and their_me.y[-1] == 0.81385

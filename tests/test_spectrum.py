@@ -8,6 +8,7 @@ from torch import Tensor
 from embedding_collapse import spectrum
 from embedding_collapse.spectrum import (
     GRAM_LIMIT,
+    directions,
     effective_rank,
     field_spectra,
     information_abundance,
@@ -368,3 +369,22 @@ def test_random_tables_that_cannot_be_are_named(size):
     with pytest.raises(ValueError, match="must be at least 1") as caught:
         random_spectrum(**asked)
     assert f"{asked['rows']} x {asked['width']}" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("spectrum", "energy", "count"),
+    [
+        ([1, 1, 1, 1], 0.5, 2),
+        ([1.0] * 10, 0.9, 9),  # a sum that rounds must not ask for one more
+        ([0.1, 3, 0.2], 0.9, 1),  # in any order
+        ([3, 4], 1, 2),
+        ([0, 0], 0.9, 0),
+        ([5, 0, 0], 1, 1),
+    ],
+)
+def test_directions_that_hold_a_share_of_the_energy(spectrum, energy, count):
+    assert directions(torch.tensor(spectrum, dtype=torch.float64), energy).item() == count
+
+
+def test_directions_are_counted_along_the_last_dimension():
+    assert directions(torch.eye(3).cumsum(0), 0.9).tolist() == [1, 2, 3]

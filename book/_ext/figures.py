@@ -1,14 +1,27 @@
 """Sphinx extension: scripts for the pages that need them, and none from another host.
 
-A page that holds a figure (`<div class="ec-figure">`, see `_static/figures.js`) gets plotly.js and
-the script that draws it; the other pages stay light. sphinx-thebe, which Jupyter Book always
+A page that holds a figure (`<div class="ec-figure">`, see `_static/figures.js`) or an explorer
+(`<section class="ec-explorer">`, see `_static/explorers.js`) gets plotly.js and the scripts that
+draw them; the other pages stay light. sphinx-thebe, which Jupyter Book always
 loads, is taken out: the book has no live kernel, and its script throws without one.
 """
 
 from sphinx.application import Sphinx
 from sphinx.config import Config
 
-SCRIPTS = ("vendor/plotly/plotly-cartesian.min.js", "figures.js")
+SCRIPTS = {
+    "ec-figure": ("vendor/plotly/plotly-cartesian.min.js", "figures.js"),
+    "ec-explorer": ("vendor/plotly/plotly-cartesian.min.js", "figures.js", "explorers.js"),
+}
+
+
+# What Sphinx's other extensions write and a screen reader trips over: a label that says other than
+# the text it labels, a role that is no more, and a list that holds more than its items.
+MENDED = {
+    ' aria-label="Toggle hidden content"': "",
+    ' role="doc-biblioentry"': "",
+    '<div role="list" class="citation-list">': '<div class="citation-list">',
+}
 
 
 def _silence_thebe(app: Sphinx, config: Config) -> None:
@@ -25,14 +38,24 @@ def _silence_thebe(app: Sphinx, config: Config) -> None:
 def _add_scripts(
     app: Sphinx, pagename: str, templatename: str, context: dict, doctree: object
 ) -> None:
-    """Add the figures' scripts to a page that holds a figure."""
-    if 'class="ec-figure"' in context.get("body", ""):
-        for script in SCRIPTS:
-            app.add_js_file(script, defer="defer")
+    """Add the scripts to a page that holds what they draw, each once."""
+    body = context.get("body", "")
+    needed = [
+        script for kind, all in SCRIPTS.items() if f'class="{kind}"' in body for script in all
+    ]
+    for script in dict.fromkeys(needed):
+        app.add_js_file(script, defer="defer")
+
+
+def _mend(app: Sphinx, pagename: str, templatename: str, context: dict, doctree: object) -> None:
+    """Put right what hinders those who listen to a page."""
+    for wrong, right in MENDED.items():
+        context["body"] = context.get("body", "").replace(wrong, right)
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register the extension."""
     app.connect("config-inited", _silence_thebe)
     app.connect("html-page-context", _add_scripts)
+    app.connect("html-page-context", _mend)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

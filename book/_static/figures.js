@@ -3,6 +3,7 @@
 //  - a Plotly template gives the theme's colours, so a colour set in the figure stays as it is;
 //  - buttons, menus and sliders become HTML controls, which a keyboard and a thumb can use;
 //  - on a narrow screen panels stand one under another and the legend goes below.
+// What it draws with is there for explorers.js too, as `embeddingFigures`.
 (() => {
   "use strict";
 
@@ -71,8 +72,9 @@
   // Room above the plot for the title's lines and the panels' titles.
   function headroom({ title, annotations = [] }) {
     const lines = title?.text ? title.text.split("<br>").length : 0;
-    const panelTitles = annotations.some((note) => note.yref === "paper");
-    return (lines && 12 + lines * TITLE * 1.35) + (panelTitles ? 30 : 12);
+    const titles = annotations.filter((note) => note.yref === "paper");
+    const most = Math.max(0, ...titles.map((note) => note.text.split("<br>").length));
+    return (lines && 12 + lines * TITLE * 1.35) + (most ? 10 + most * 20 : 12);
   }
 
   // --- Narrow screens -------------------------------------------------------------------------
@@ -214,7 +216,7 @@
 
   // --- Drawing --------------------------------------------------------------------------------
 
-  async function draw(figure, plot, controls, width, minHeight) {
+  async function draw(figure, plot, controls, width, minHeight, again) {
     const { layout } = figure;
     const { updatemenus = [], sliders = [] } = layout;
     delete layout.updatemenus;
@@ -225,36 +227,49 @@
     if (layout.legend?.orientation === "h") Object.assign(layout.legend, BELOW);
     if (width < NARROW) height = narrow(figure, width, height);
     Object.assign(layout, { height, autosize: true, template: template(theme()) });
-    await Plotly.newPlot(plot, { ...figure, config: { ...figure.config, ...CONFIG } });
+    const config = { ...figure.config, ...CONFIG };
+    if (again) return Plotly.react(plot, { ...figure, config });
+    await Plotly.newPlot(plot, { ...figure, config });
     controls.replaceChildren(
       ...updatemenus.map((each) => menu(plot, each)),
       ...sliders.map((each) => slider(plot, each)),
     );
   }
 
-  function mount(box) {
-    const json = box.querySelector("script").textContent;
+  // Draw in a box what `read` gives, anew at another width; the function returned draws it anew
+  // because it has changed.
+  function mount(box, read) {
     const plot = element("div", { className: "ec-plot" });
     const controls = element("div", { className: "ec-controls" });
     box.append(controls, plot);
     let drawn = 0; // the width of the last drawing; 0 before the first
+    let changed = false;
     let queue = Promise.resolve();
+    plots.push(plot);
 
     async function fit() {
       const width = box.clientWidth;
-      if (!width || width === drawn) return; // hidden, or only the height changed
-      const redraw = !drawn || width < NARROW !== drawn < NARROW;
+      if (!width || (width === drawn && !changed)) return; // hidden, or only the height changed
+      const again = changed && drawn && width < NARROW === drawn < NARROW;
+      const redraw = changed || !drawn || width < NARROW !== drawn < NARROW;
       drawn = width;
+      changed = false;
       if (!redraw) return Plotly.Plots.resize(plot);
-      await draw(JSON.parse(json), plot, controls, width, parseInt(box.style.minHeight) || 420);
-      if (controls.childElementCount) box.role = "group"; // an image may hold no controls
+      const minHeight = parseInt(box.style.minHeight) || 420;
+      await draw(read(), plot, controls, width, minHeight, again);
+      box.role = "group"; // an image may hold no controls, and Plotly's buttons are some
       box.dataset.drawn = "true";
     }
-    new ResizeObserver(() => (queue = queue.then(fit))).observe(box);
-    return plot;
+    const later = () => (queue = queue.then(fit));
+    new ResizeObserver(later).observe(box);
+    return () => ((changed = true), later());
   }
 
-  const plots = [...document.querySelectorAll(".ec-figure")].map(mount);
+  const plots = [];
+  for (const box of document.querySelectorAll(".ec-figure")) {
+    const json = box.querySelector("script").textContent;
+    mount(box, () => JSON.parse(json));
+  }
 
   function recolour() {
     for (const plot of plots)
@@ -264,4 +279,6 @@
     attributeFilter: ["data-theme"],
   });
   darkScreen.addEventListener("change", recolour);
+
+  window.embeddingFigures = { element, mount };
 })();

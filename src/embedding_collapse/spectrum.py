@@ -216,6 +216,22 @@ def stable_rank(spectrum: Tensor) -> Tensor:
     return _ratio(spectrum, spectrum.amax(-1, keepdim=True)).square().sum(-1)
 
 
+def directions(spectrum: Tensor, energy: float) -> Tensor:
+    """How many directions hold that share of the energy `sum sigma^2`, the largest first.
+
+    Args:
+        spectrum: singular values `[..., K]`.
+        energy: a share, from 0 to 1.
+
+    Returns:
+        int64 `[...]`; 0 for a table of zeros.
+    """
+    held = spectrum.double().square().sort(-1, descending=True).values.cumsum(-1)
+    most = held[..., -1:]
+    enough = held >= energy * most * (1 - 1e-12)  # rounding must not ask for one more
+    return torch.where(most[..., 0] > 0, enough.int().argmax(-1) + 1, 0)
+
+
 @lru_cache(maxsize=4096)
 def random_abundance(rows: int, width: int) -> float:
     """IA of `random_spectrum`: the most that a table of that shape may be expected to have."""
@@ -253,5 +269,7 @@ def random_spectrum(rows: int, width: int, draws: int = 16, seed: int = 0) -> Te
     factors[:, diagonal, diagonal] = np.sqrt(
         generator.chisquare(large - diagonal, size=(draws, small))
     )
-    mean = torch.linalg.svdvals(torch.from_numpy(factors)).mean(0)
-    return F.pad(mean, (0, width - small))
+    drawn = torch.from_numpy(factors)
+    # Squares are good enough for random matrices, whose small values are not that small.
+    values = torch.linalg.eigvalsh(drawn.mT @ drawn).flip(-1).clamp(min=0).sqrt()
+    return F.pad(values.mean(0), (0, width - small))

@@ -1,59 +1,30 @@
 """The built book as its reader meets it: every page, light and dark, on a desk and on a phone."""
 
+import gzip
 import json
+import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import product
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, TimeoutError
+from playwright.sync_api import Browser
+from reading import View, context
 from sphinx_external_toc.parsing import parse_toc_yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = list(parse_toc_yaml(ROOT / "_toc.yml"))
+HTML = ROOT / "_build" / "html"
+AXE = Path(__file__).parent / "vendor" / "axe" / "axe.min.js"
+# two buttons of the theme, whose names leave out a keyboard's short cut and the chosen colours
+THEMES = [".search-button-field", ".theme-switch-button"]
+MOST = 3_000_000  # bytes that a page may weigh, compressed
 VIEWS = list(product(PAGES, ("light", "dark"), (1280, 390)))
+HOLDER = re.compile('class="ec-(figure|explorer)"')  # an explorer draws one figure
 BACKGROUND = "getComputedStyle(document.body).backgroundColor"
 PLOT_TEXT = ".xtick text, .ytick text, .gtitle, .xtitle, .ytitle, .legendtext, .annotation-text"
-
-
-@dataclass
-class View:
-    """A loaded page, with what went wrong while it loaded."""
-
-    page: Page
-    theme: str
-    base: str
-    requests: list[str] = field(default_factory=list)
-    faults: list[str] = field(default_factory=list)
-
-    def open(self, address: str) -> None:
-        """Go to a page of the book and wait until it has drawn itself."""
-        page, faults = self.page, self.faults
-        page.on("request", lambda request: self.requests.append(request.url))
-        page.on("requestfailed", lambda request: faults.append(f"failed: {request.url}"))
-        page.on("response", lambda r: faults.append(f"{r.status}: {r.url}") if not r.ok else None)
-        page.on("console", lambda m: faults.append(m.text) if m.type == "error" else None)
-        page.on("pageerror", lambda error: faults.append(str(error)))
-        page.goto(f"{self.base}/{address}")
-        page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
-        page.evaluate("window.MathJax?.startup?.promise?.then(() => null)")
-        try:
-            page.wait_for_function(
-                "document.querySelectorAll('.ec-figure:not([data-drawn])').length === 0",
-                timeout=20_000,
-            )
-        except TimeoutError:
-            faults.append("a figure was not drawn within 20 s")
-
-
-def context(browser: Browser, theme: str, width: int) -> BrowserContext:
-    """A browser window of a reader who has chosen a theme."""
-    made = browser.new_context(viewport={"width": width, "height": 900})
-    made.add_init_script(
-        f"localStorage.setItem('mode', '{theme}'); localStorage.setItem('theme', '{theme}')"
-    )
-    return made
 
 
 @pytest.fixture(scope="module", params=VIEWS, ids=lambda view: "-".join(map(str, view)))
@@ -94,7 +65,7 @@ def test_every_figure_of_the_chapters_is_on_its_page(view: View) -> None:
     cells = json.loads(chapter.read_text())["cells"] if chapter.exists() else []
     held = [
         output for cell in cells for output in cell.get("outputs", [])
-        if "ec-figure" in "".join(output.get("data", {}).get("text/html", ""))
+        if HOLDER.search("".join(output.get("data", {}).get("text/html", "")))
     ]  # fmt: skip
     assert view.page.locator(".ec-figure").count() == len(held)
     numbered = chapter.name[0].isdigit()  # a chapter of the argument has figures
@@ -165,6 +136,29 @@ def test_text_in_figures_contrasts(view: View) -> None:
         }})"""
     )
     assert [text for text, fill, behind in texts if contrast(behind, fill) < 3] == []
+
+
+def test_text_contrasts_and_everything_has_a_name(view: View) -> None:
+    view.page.add_script_tag(path=AXE)
+    found = view.page.evaluate(
+        f"""axe.run({{exclude: {THEMES}}}, {{
+            runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa'], resultTypes: ['violations'],
+        }}).then(({{violations}}) => violations.flatMap(({{id, nodes}}) => nodes.map(
+            ({{html, failureSummary}}) => `${{id}}: ${{html}} ${{failureSummary}}`)))"""
+    )
+    assert not found, f"{len(found)}:\n" + "\n".join(found[:10])
+
+
+@lru_cache
+def weight(path: Path) -> int:
+    """Bytes of a file as a server would send it."""
+    content = path.read_bytes()
+    return min(len(content), len(gzip.compress(content, 6)))
+
+
+def test_a_page_weighs_less_than_3_megabytes(view: View) -> None:
+    files = {urlsplit(url).path.lstrip("/") for url in view.requests if url.startswith("http")}
+    assert sum(weight(HTML / file) for file in files) < MOST
 
 
 @pytest.mark.parametrize("name", PAGES)

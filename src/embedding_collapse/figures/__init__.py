@@ -3,7 +3,8 @@
 from .abundance import across_widths, bend, beside_language, collapse, weighted
 from .checkpoints import collapse_in_training, table_spectra
 from .interaction import influence, sub_embeddings, sub_embeddings_with_sums
-from .page import show
+from .opening import directions_in_use, remedy
+from .page import provenance, show
 from .runs import accuracy, overfitting, training_curves
 from .scaling import AUC, COLLAPSE, DIVERSITY, Line, against_scale, points, published_points
 from .sets import diversity_by_field, projection_norms, sums_of_abundance
@@ -49,6 +50,7 @@ __all__ = [
     "collapse",
     "collapse_in_training",
     "colour",
+    "directions_in_use",
     "distortion",
     "diversity_by_field",
     "fields_and_rule",
@@ -56,8 +58,10 @@ __all__ = [
     "overfitting",
     "points",
     "projection_norms",
+    "provenance",
     "published_points",
     "pulls_by_direction",
+    "remedy",
     "rule_and_practice",
     "series_against_scale",
     "show",

@@ -5,18 +5,25 @@ In the page a small script of the book draws it from the data there and follows 
 
 import hashlib
 import html
+from collections.abc import Iterable, Sequence
 
 import plotly.graph_objects as go
 import plotly.io
 
+from ..models import MODELS
+from ..records import Record, by_cell
 
-def show(figure: go.Figure, alt: str, height: int = 420) -> None:
+
+def show(
+    figure: go.Figure, alt: str, height: int = 420, source: Iterable[Record] | None = None
+) -> None:
     """Display a figure in a notebook and in the page made of it.
 
     Args:
         figure: what to show.
         alt: what it shows, for those who cannot see it.
         height: in pixels.
+        source: the runs that its numbers come from; the page links to their records.
     """
     from IPython.display import display
 
@@ -30,6 +37,27 @@ def show(figure: go.Figure, alt: str, height: int = 420) -> None:
         f'style="min-height:{height}px"><script type="application/json">'
         f"{content}</script>"  # plotly escapes "<", so nothing in it ends the element
         "<noscript>This figure needs JavaScript.</noscript></div>"
-    )
+    ) + provenance(list(source or []))
     bundle = {"application/vnd.plotly.v1+json": figure.to_plotly_json(), "text/html": page}
     display(bundle, raw=True)
+
+
+def provenance(records: Sequence[Record]) -> str:
+    """HTML that says which runs a figure was made from and links to the record of each.
+
+    Building the book copies the records that its pages link to into `records/`.
+    """
+    if not records:
+        return ""
+    lines = []
+    for cell, group in by_cell(records).items():
+        links = ", ".join(
+            f'<a href="../records/{record.key}.json">{record.spec["seed"]}</a>' for record in group
+        )
+        name = f"{cell.dataset}, {MODELS[cell.model].name} {cell.label}"
+        lines.append(f"<li>{html.escape(name)}: seed {links}</li>")
+    count = f"{len(records)} recorded run" + ("s" if len(records) > 1 else "")
+    return (
+        f'<details class="ec-source"><summary>How these numbers were made: {count}</summary>'
+        f"<ul>{''.join(lines)}</ul></details>"
+    )

@@ -1,0 +1,312 @@
+// The book's explorers without a kernel. Each <section class="ec-explorer"> holds, as JSON, what
+// `embedding_collapse.explorers` states of it: controls, data, styles, layout. Here are the views,
+// each the twin of the Python function of its name: from data and state to
+//  - marks, what is drawn: numbers, and under `like` the name of a style;
+//  - readout, a table of text whose first row is the head;
+//  - layout, what differs from the explorer's own.
+// A test in a browser holds the twins to the same numbers.
+(() => {
+  "use strict";
+
+  const { element, mount } = window.embeddingFigures;
+
+  // --- Numbers --------------------------------------------------------------------------------
+
+  const sum = (values) => values.reduce((total, value) => total + value, 0);
+  const mean = (values) => sum(values) / values.length;
+  const range = (length) => Array.from({ length }, (_, i) => i);
+  const commas = (number) => number.toLocaleString("en-US");
+  const signed = (number, digits) => (number < 0 ? "" : "+") + number.toFixed(digits);
+
+  const informationAbundance = (spectrum) => sum(spectrum) / (Math.max(...spectrum) || 1);
+  const stableRank = (spectrum) => {
+    const largest = Math.max(...spectrum) || 1;
+    return sum(spectrum.map((value) => (value / largest) ** 2));
+  };
+  const effectiveRank = (spectrum) => {
+    const total = sum(spectrum);
+    if (!total) return 0;
+    const shares = spectrum.map((value) => value / total).filter((share) => share > 0);
+    return Math.exp(-sum(shares.map((share) => share * Math.log(share))));
+  };
+  // How many directions hold that share of the sum of squares.
+  const directions = (spectrum, energy) => {
+    const squares = spectrum.map((value) => value ** 2).sort((a, b) => b - a);
+    let held = 0;
+    const sums = squares.map((square) => (held += square));
+    return held && sums.findIndex((part) => part >= energy * held * (1 - 1e-12)) + 1;
+  };
+
+  // Numbers from 0 to 1 that lie in the page as 16 bits each, in base 64.
+  const decoded = new Map();
+  function unpacked(text) {
+    if (!decoded.has(text)) {
+      const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+      const view = new DataView(bytes.buffer);
+      const level = (_, i) => view.getUint16(2 * i, true) / 65535;
+      decoded.set(text, Array.from({ length: bytes.length / 2 }, level));
+    }
+    return decoded.get(text);
+  }
+  const rows = (values, width) =>
+    range(values.length / width).map((row) => values.slice(row * width, (row + 1) * width));
+
+  // --- Views ----------------------------------------------------------------------------------
+
+  const views = {
+    sizing({ features, practice: [low, high], criteo, language }, { D, eps }) {
+      const needed = (size) => (8 * Math.log(size)) / eps ** 2;
+      const [first, last] = [features[0], features.at(-1)];
+      const marks = [
+        { like: "practice", x: [first, last, last, first], y: [low, low, high, high] },
+        {
+          ...{ like: "bound", name: `K = 8 ε⁻² ln D, ε = ${eps}` },
+          ...{ x: features, y: features.map((size) => Math.round(needed(size))) },
+        },
+        { like: "criteo", ...criteo },
+        { like: "language", ...language },
+        { like: "chosen", x: [D], y: [Math.round(needed(D))], text: ["your choice"] },
+      ];
+      const head = ["D", "ε", "K must be at least", `that is, times ${high}`];
+      const least = commas(Math.ceil(needed(D)));
+      return { marks, readout: [head, [commas(D), `${eps}`, least, (needed(D) / high).toFixed(1)]] };
+    },
+
+    spectrum({ datasets, runs, models }, state) {
+      const marks = [];
+      const energy = ["directions for 90% of the energy", "for 99%"];
+      const head = ["", "IA", "IA / K", "IA against random", "effective rank", ...energy];
+      const columns = [head];
+      for (const shown of [state, state.pinned].filter(Boolean)) {
+        const { fields, random } = datasets[shown.dataset];
+        const { sets, width, shares } = runs[`${shown.dataset} ${shown.model} ${shown.run}`];
+        const all = rows(unpacked(shares), width);
+        const spectra = all.slice(shown.field * sets, (shown.field + 1) * sets);
+        const name = `${models[shown.model]} ${shown.run}, ${fields[shown.field]}`;
+        spectra.forEach((values, m) =>
+          marks.push({
+            like: shown === state ? shown.run.split(" ")[0] : "pinned",
+            name: m === 0 ? name : `${name}, set ${m + 1}`,
+            ...{ legendgroup: name, showlegend: m === 0 },
+            x: range(width).map((k) => (k + 1) / width),
+            y: values,
+            customdata: range(width).map((k) => k + 1),
+          }),
+        );
+        const over = (measure) => mean(spectra.map(measure));
+        const abundance = over(informationAbundance);
+        columns.push([
+          `${shown.dataset}, ${name}${sets > 1 ? ", mean of its sets" : ""}`,
+          `${abundance.toFixed(2)} of ${width}`,
+          (abundance / width).toFixed(3),
+          (abundance / random[width][shown.field]).toFixed(3),
+          over(effectiveRank).toFixed(2),
+          ...[0.9, 0.99].map((share) => over((each) => directions(each, share)).toFixed(1)),
+        ]);
+      }
+      return { marks, readout: head.map((_, row) => columns.map((column) => column[row])) };
+    },
+
+    bend({ width, measures }, state) {
+      const numbers = range(width).map((k) => `${k + 1}`);
+      const values = numbers.map((k) => state[`s${k}`]);
+      const counts = [informationAbundance, effectiveRank, stableRank].map((count) => count(values));
+      const marks = [
+        { like: "values", x: numbers, y: values },
+        { like: "measures", x: measures, y: counts },
+      ];
+      const head = [...measures, "for 90% of the energy", "for 99%"];
+      const energy = [0.9, 0.99].map((share) => `${directions(values, share)}`);
+      return { marks, readout: [head, [...counts.map((count) => count.toFixed(2)), ...energy]] };
+    },
+
+    sub_embeddings({ datasets, runs }, state) {
+      const { fields: names, cardinalities } = datasets[state.dataset];
+      const run = runs[`${state.dataset} ${state.run}`];
+      const [number, m] = [names.length, state.set - 1];
+      const own = rows(unpacked(run.own), number)[m];
+      const pairs = rows(unpacked(run.pairs), number).slice(m * number, (m + 1) * number);
+      const by = state.sort === "IA" ? own : cardinalities;
+      const order = range(number).sort((a, b) => by[a] - by[b]);
+      const sorted = order.map((k) => names[k]);
+      const told = (i) =>
+        `${names[i]} (${commas(cardinalities[i])} features, IA/K ${own[i].toFixed(3)})`;
+      const cell = (i, j) => `of ${told(i)}<br>for ${told(j)}<br>IA/K ${pairs[i][j].toFixed(3)}`;
+      const [i, j] = [state.of, state.for];
+      const marks = [
+        {
+          ...{ like: "pairs", x: sorted, y: sorted },
+          z: order.map((row) => order.map((column) => pairs[row][column])),
+          text: order.map((row) => order.map((column) => cell(row, column))),
+        },
+        { like: "chosen", x: [names[j]], y: [names[i]] },
+      ];
+      const head = ["of field i", "made for field j", "IA/K of this one", "mean over all"];
+      const values = [pairs[i][j], mean(pairs.flat())].map((value) => value.toFixed(3));
+      return { marks, readout: [head, [told(i), told(j), ...values]] };
+    },
+
+    toy({ third: thirds, widths, seeds, steps, shares }, { third, width, seed }) {
+      const marks = [];
+      const readout = [["", "IA(E₁) at the start", "at the end", "change"]];
+      const [k, s] = [widths.indexOf(width), seeds.indexOf(seed)];
+      const curves = rows(unpacked(shares), steps.length);
+      for (const [size, like] of [[thirds.at(-1), "most"], [third, "chosen"]]) {
+        const curve = (thirds.indexOf(size) * widths.length + k) * seeds.length + s;
+        const values = curves[curve].map((share) => share * width);
+        const name = `D₃ = ${size}, K = ${width}, seed ${seed}`;
+        marks.push({ like, name, x: steps, y: values });
+        const [first, last] = [values[0], values.at(-1)];
+        readout.push([name, first.toFixed(2), last.toFixed(2), signed(last - first, 2)]);
+      }
+      return { marks, readout };
+    },
+
+    scaling({ curves }, state) {
+      const marks = [];
+      const titles = [];
+      const readout = [["", "at 1x", "at the largest size", "change"]];
+      const reached = (reach) => (reach === null ? "" : ` ± ${reach.toFixed(5)}`);
+      [state.left, state.right].forEach((dataset, panel) => {
+        const place = panel ? { xaxis: "x2", yaxis: "y2" } : {};
+        for (const design of state.design.split(" ")) {
+          const { scale, mean: means, reach, runs } = curves[dataset][state.model][design];
+          const sure = range(scale.length).filter((i) => reach[i] !== null);
+          const back = [...sure].reverse();
+          marks.push({
+            ...{ like: `${design} band`, ...place },
+            x: [...sure, ...back].map((i) => scale[i]),
+            y: [...sure.map((i) => means[i] - reach[i]), ...back.map((i) => means[i] + reach[i])],
+          });
+          marks.push({
+            ...{ like: design, ...place, x: scale, y: means, showlegend: panel === 0 },
+            text: reach.map((each, i) =>
+              each === null ? "" : `${reached(each).trim()} (${runs[i]} runs)`,
+            ),
+          });
+          readout.push([
+            `${dataset}, ${design}`,
+            means[0].toFixed(5) + reached(reach[0]),
+            `${scale.at(-1)}x: ${means.at(-1).toFixed(5)}${reached(reach.at(-1))}`,
+            signed(means.at(-1) - means[0], 5),
+          ]);
+        }
+        titles.push({
+          ...{ text: dataset, x: [0.22, 0.79][panel], y: 1, xref: "paper", yref: "paper" },
+          ...{ xanchor: "center", yanchor: "bottom", showarrow: false },
+        });
+      });
+      return { marks, readout, layout: { annotations: titles } };
+    },
+  };
+
+  // --- States ---------------------------------------------------------------------------------
+
+  const choices = ({ options, by }, state) => (by ? options[state[by]] : options);
+
+  // The state after one control was turned, as `Explorer.changed` has it.
+  function changed(controls, state, { kind, name }, value) {
+    if (kind === "presets") return { ...state, ...value };
+    if (kind === "pin") {
+      const { [name]: _, ...copy } = state;
+      return { ...state, [name]: value ? copy : null };
+    }
+    const next = { ...state, [name]: value };
+    for (const other of controls.filter((each) => each.by === name)) {
+      const values = choices(other, next).map(([option]) => option);
+      if (!values.includes(next[other.name])) next[other.name] = values.at(-1);
+    }
+    return next;
+  }
+
+  // --- Controls -------------------------------------------------------------------------------
+  // Each is made once and gives its element and a function that brings it in line with a state.
+
+  const makers = {
+    choice(control, turn) {
+      const select = element("select", { name: control.name });
+      let shown = [];
+      select.onchange = () => turn(shown[select.selectedIndex][0]);
+      const settle = (state) => {
+        if (shown !== choices(control, state)) {
+          shown = choices(control, state);
+          select.replaceChildren(...shown.map(([, text]) => element("option", {}, text)));
+          select.disabled = shown.length < 2; // there is nothing to choose
+        }
+        select.selectedIndex = shown.findIndex(([value]) => value === state[control.name]);
+      };
+      return [element("label", {}, control.label, select), settle];
+    },
+
+    slider({ name, label, options }, turn) {
+      const input = element("input", { type: "range", name, min: 0, max: options.length - 1 });
+      const value = element("span", { className: "ec-value", ariaHidden: "true" });
+      input.oninput = () => turn(options[input.value][0]);
+      const settle = (state) => {
+        input.value = options.findIndex(([option]) => option === state[name]);
+        value.textContent = input.ariaValueText = options[input.value][1];
+      };
+      return [element("label", {}, label, input, value), settle];
+    },
+
+    presets({ label, options }, turn) {
+      const buttons = options.map(([value, text]) =>
+        element("button", { type: "button", onclick: () => turn(value) }, text),
+      );
+      const group = element("span", { role: "group", ariaLabel: label }, ...buttons);
+      return [element("div", {}, label, group), () => {}];
+    },
+
+    pin({ name, label }, turn) {
+      const button = element("button", { type: "button", name }, label);
+      button.onclick = () => turn(button.ariaPressed !== "true");
+      const settle = (state) => (button.ariaPressed = String(state[name] !== null));
+      return [element("div", {}, button), settle];
+    },
+  };
+
+  // --- An explorer ----------------------------------------------------------------------------
+
+  function table([head, ...body]) {
+    const heads = head.map((text) => element("th", { scope: "col" }, text));
+    const lines = body.map((row) =>
+      element("tr", {}, ...row.map((text) => element("td", {}, text))),
+    );
+    return [element("thead", {}, element("tr", {}, ...heads)), element("tbody", {}, ...lines)];
+  }
+
+  function explore(section) {
+    const explorer = JSON.parse(section.querySelector("script").textContent);
+    const { name, alt, controls, start, data, styles, layout, height } = explorer;
+    const figure = element("div", { className: "ec-figure", role: "img", ariaLabel: alt });
+    figure.style.minHeight = `${height}px`;
+    const readout = element("table", { className: "ec-readout" });
+    const live = element("div", { className: "ec-live" }, readout);
+    live.setAttribute("aria-live", "polite");
+    let state = start;
+    let view;
+
+    const made = controls.map((control) =>
+      makers[control.kind](control, (value) => {
+        state = changed(controls, state, control, value);
+        settle();
+        draw();
+      }),
+    );
+    function settle() {
+      for (const [, follow] of made) follow(state);
+      view = views[name](data, state);
+      readout.replaceChildren(...table(view.readout));
+    }
+    const panel = element("div", { className: "ec-controls" }, ...made.map(([each]) => each));
+    settle();
+    section.querySelector(".ec-static").replaceWith(panel, figure, live);
+    const draw = mount(figure, () => ({
+      data: view.marks.map(({ like, ...numbers }) => ({ ...structuredClone(styles[like]), ...numbers })),
+      layout: { ...structuredClone(layout), ...view.layout, height },
+    }));
+  }
+
+  document.querySelectorAll(".ec-explorer").forEach(explore);
+  window.embeddingExplorers = { views };
+})();

@@ -1,0 +1,82 @@
+"""An explorer with a kernel: ipywidgets whose callbacks call the view."""
+
+import json
+from typing import Any
+
+import ipywidgets
+
+from .drawing import table
+from .explorer import Control, Explorer, State
+
+PLOTLY = "application/vnd.plotly.v1+json"
+WRAPPED = ipywidgets.Layout(flex_flow="row wrap")
+LOOK = {"description_width": "initial"}  # as wide as the text
+
+
+class Live:
+    """The widgets of one explorer, and its state.
+
+    Attributes:
+        explorer: what is shown.
+        state: the present one.
+        controls: a widget per control, by name.
+        figure, readout: what the view makes of the state.
+        box: all of it, to display.
+    """
+
+    def __init__(self, explorer: Explorer) -> None:
+        self.explorer = explorer
+        self.state: State = dict(explorer.start)
+        self.controls = {control.name: self._widget(control) for control in explorer.controls}
+        self.figure, self.readout = ipywidgets.Output(), ipywidgets.HTML()
+        head = ipywidgets.HTML(f"<b>{explorer.title}</b><br>Try this: {explorer.hint}")
+        controls = ipywidgets.Box(list(self.controls.values()), layout=WRAPPED)
+        self.box = ipywidgets.VBox([head, controls, self.figure, self.readout])
+        self._settling = False
+        self._settle()
+
+    def _widget(self, control: Control) -> ipywidgets.Widget:
+        if control.kind == "presets":
+            made = [ipywidgets.Button(description=text) for _, text in control.options]
+            for button, (change, _) in zip(made, control.options, strict=True):
+                button.on_click(lambda _, change=change: self.turn(control.name, change))
+            return ipywidgets.Box(made, layout=WRAPPED)
+        if control.kind == "pin":
+            made = ipywidgets.ToggleButton(description=control.label)
+        else:
+            kinds = {"choice": ipywidgets.Dropdown, "slider": ipywidgets.SelectionSlider}
+            made = kinds[control.kind](
+                options=[(text, value) for value, text in control.choices(self.state)],
+                value=self.state[control.name],
+                description=control.label,
+                style=LOOK,
+            )
+        made.observe(lambda change: self.turn(control.name, change["new"]), "value")
+        return made
+
+    def turn(self, name: str, value: Any) -> None:
+        """What a control's callback does: go to the new state and show it."""
+        if not self._settling:
+            self.state = self.explorer.changed(self.state, name, value)
+            self._settle()
+
+    def _settle(self) -> None:
+        """Bring the controls in line with the state, and show its view."""
+        self._settling = True  # what is set here is no turn of the reader's
+        for control in self.explorer.controls:
+            made, value = self.controls[control.name], self.state.get(control.name)
+            if control.kind == "pin":
+                made.value = value is not None
+            elif control.kind != "presets":
+                options = tuple((text, option) for option, text in control.choices(self.state))
+                if made.options != options:
+                    made.options = options
+                made.value = value
+        self._settling = False
+        view = self.explorer.view(self.explorer.data, self.state)
+        drawn = self.explorer.figure(view).update_layout(
+            template="plotly_white", height=self.explorer.height, margin={"t": 40, "r": 10}
+        )
+        data = {PLOTLY: json.loads(drawn.to_json()), "text/plain": self.explorer.alt}
+        self.figure.outputs = ({"output_type": "display_data", "data": data, "metadata": {}},)
+        self.readout.value = table(view.readout)
