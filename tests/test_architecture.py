@@ -7,24 +7,18 @@ import embedding_collapse
 
 PACKAGE = Path(embedding_collapse.__file__).parent
 FLOORS = [
-    {
-        "spectrum",
-        "subspace",
-        "gradient",
-        "sizing",
-        "metrics",
-        "parameters",
-        "files",
-        "environment",
-        "blocked_adam",
-    },
-    {"models", "data", "checkpoint", "toy", "language_model", "weights", "multi_embedding"},
-    {"engine", "cost"},
-    {"training", "records", "tables"},
-    {"experiment", "comparisons", "yardsticks", "language_comparison", "collapse"},
-    {"outcome", "paper", "sweep", "interaction", "frequency", "studies", "mechanism", "monitor"},
-    {"figures", "report", "examples", "recording"},
-    {"cli", "explorers"},
+    {"spectrum", "subspace", "gradient", "sizing", "metrics"},
+    {"parameters", "files", "environment"},
+    {"models", "data", "checkpoint", "toy", "language_model", "blocked_adam"},
+    {"weights", "multi_embedding"},
+    {"engine", "cost", "tables"},
+    {"training", "records", "collapse"},
+    {"experiment", "monitor"},
+    {"findings", "sweep"},
+    {"paper"},
+    {"figures", "recording"},
+    {"explorers", "report", "examples"},
+    {"cli"},
     {"__main__"},
 ]
 

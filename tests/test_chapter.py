@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from embedding_collapse import outcome, paper, records
+from embedding_collapse import paper, records
+from embedding_collapse.findings import outcome
 
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
 CHAPTER = NOTEBOOKS / "05_multi_embedding.ipynb"

@@ -8,7 +8,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from embedding_collapse import interaction, records
+from embedding_collapse import records
+from embedding_collapse.findings import interaction
 
 CHAPTER = Path(__file__).parent.parent / "notebooks" / "03_interaction_collapse.ipynb"
 

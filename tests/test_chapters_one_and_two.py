@@ -4,7 +4,8 @@ import nbformat
 import pytest
 from test_chapter import papermill, shown
 
-from embedding_collapse import records, yardsticks
+from embedding_collapse import records
+from embedding_collapse.findings import yardsticks
 
 
 def test_chapter_1_runs_at_another_size(tmp_path):

@@ -3,8 +3,8 @@ import pytest
 import torch
 
 from embedding_collapse import figures
-from embedding_collapse import language_comparison as beside
-from embedding_collapse.frequency import Weighting
+from embedding_collapse.findings import language as beside
+from embedding_collapse.findings.frequency import Weighting
 from embedding_collapse.language_model import TokenEmbedding, TokenSpectrum
 from embedding_collapse.spectrum import information_abundance, stable_rank
 

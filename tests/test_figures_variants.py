@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from embedding_collapse import figures
-from embedding_collapse.mechanism import block_deviation
+from embedding_collapse.findings.mechanism import block_deviation
 from embedding_collapse.records import Record
 from embedding_collapse.spectrum import random_abundance
 

@@ -1,7 +1,7 @@
 import pytest
 
 from embedding_collapse import paper
-from embedding_collapse.comparisons import NOTABLE
+from embedding_collapse.findings.comparisons import NOTABLE
 from embedding_collapse.metrics import welch
 from embedding_collapse.models import PAPER
 

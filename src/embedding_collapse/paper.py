@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from .comparisons import (
+from .findings.comparisons import (
     NOTABLE,
     OUTCOMES,
     SAME_ORDER,

@@ -13,8 +13,8 @@ from filelock import FileLock
 
 from . import records
 from .experiment import Spec
+from .findings.outcome import outcome
 from .models import PAPER
-from .outcome import outcome
 from .paper import ledger, verdict_table
 from .parameters import ParameterError
 from .records import Record

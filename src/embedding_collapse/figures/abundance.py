@@ -8,11 +8,11 @@ import torch
 from plotly.subplots import make_subplots
 from torch import Tensor
 
-from ..frequency import Weighting
-from ..language_comparison import Spectrum
+from ..findings.frequency import Weighting
+from ..findings.language import Spectrum
+from ..findings.yardsticks import MEASURES
 from ..records import Record, by_cell
 from ..spectrum import random_spectrum
-from ..yardsticks import MEASURES
 from .spectra import abundance_by_field
 from .style import COLOURS, DASHES, colour, with_menu
 

@@ -6,7 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from ..interaction import Influence
+from ..findings.interaction import Influence
 from ..models import MODELS
 from ..records import Record, by_cell
 from .style import COLOURS, with_menu

@@ -6,7 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from ..mechanism import abundance_sums, most_abundance
+from ..findings.mechanism import abundance_sums, most_abundance
 from ..models import MODELS
 from ..records import Record, by_cell
 from ..subspace import random_diversity

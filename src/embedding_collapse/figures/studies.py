@@ -6,9 +6,9 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from ..findings.studies import Groups, total_parameters
 from ..models import MODELS
 from ..records import Record, by_cell
-from ..studies import Groups, total_parameters
 from .scaling import reach_of
 from .style import COLOURS, DASHES, colour, with_menu
 

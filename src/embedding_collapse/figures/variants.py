@@ -8,7 +8,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from ..mechanism import block_deviation
+from ..findings.mechanism import block_deviation
 from ..records import Record, by_cell
 from ..spectrum import random_abundance
 from .scaling import Line, with_band

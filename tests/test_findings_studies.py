@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from embedding_collapse import records, studies
+from embedding_collapse import records
 from embedding_collapse.experiment import Spec, parameter_counts
+from embedding_collapse.findings import studies
 from embedding_collapse.metrics import Difference
 from embedding_collapse.parameters import ParameterError
 from embedding_collapse.records import Record

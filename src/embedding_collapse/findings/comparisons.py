@@ -11,9 +11,9 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import rankdata
 
-from .metrics import Difference, welch
-from .models import MODELS
-from .records import Record, design_label
+from ..metrics import Difference, welch
+from ..models import MODELS
+from ..records import Record, design_label
 
 NOTABLE = 0.001  # in AUC: a smaller gain counts as none, as is usual for click models
 SAME_ORDER = 0.5  # rank correlation from which two sets' weights count as one pattern

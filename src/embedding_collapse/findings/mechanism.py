@@ -7,13 +7,13 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
+from ..metrics import welch
+from ..models import MODELS
+from ..models.penalties import orthogonality
+from ..records import Record, by_cell, spread, told
+from ..spectrum import random_abundance
+from ..subspace import random_diversity
 from .comparisons import common_pattern
-from .metrics import welch
-from .models import MODELS
-from .models.penalties import orthogonality
-from .records import Record, by_cell, spread, told
-from .spectrum import random_abundance
-from .subspace import random_diversity
 
 
 def relative_diversity(record: Record) -> float:

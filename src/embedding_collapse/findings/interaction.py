@@ -14,14 +14,14 @@ import numpy as np
 from safetensors.torch import load_file
 from scipy.stats import spearmanr
 
+from ..data import Dataset
+from ..experiment import Spec, build_model, run
+from ..metrics import Difference, welch
+from ..models import MODELS
+from ..records import IN_WORDS, Cell, Record, by_cell
+from ..spectrum import projected_abundance
+from ..toy import Curves
 from .comparisons import with_own_field, with_partner
-from .data import Dataset
-from .experiment import Spec, build_model, run
-from .metrics import Difference, welch
-from .models import MODELS
-from .records import IN_WORDS, Cell, Record, by_cell
-from .spectrum import projected_abundance
-from .toy import Curves
 
 NOISE = IN_WORDS["not told apart"]
 

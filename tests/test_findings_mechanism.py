@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from embedding_collapse import mechanism
+from embedding_collapse.findings import mechanism
 from embedding_collapse.models import build
 from embedding_collapse.models.penalties import orthogonality
 from embedding_collapse.models.recommender import Size

@@ -10,18 +10,18 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from .data import Dataset, load
-from .environment import environment
-from .experiment import Spec, build_model
-from .files import write_json
-from .metrics import welch
-from .records import Record, design_label, folder_of, load_all, path_of, told
-from .spectrum import (
+from ..data import Dataset, load
+from ..environment import environment
+from ..experiment import Spec, build_model
+from ..files import write_json
+from ..metrics import welch
+from ..records import Record, design_label, folder_of, load_all, path_of, told
+from ..spectrum import (
     information_abundance,
     random_spectrum,
     singular_values,
 )
-from .training import choose_device, fit
+from ..training import choose_device, fit
 from .yardsticks import in_blocks
 
 DRAWS = 8  # of random tables whose rows are weighted

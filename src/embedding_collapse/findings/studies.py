@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ..data.dataset import split_sizes
+from ..experiment import Spec, parameter_counts
+from ..metrics import Difference
+from ..models import MODELS
+from ..parameters import ParameterError
+from ..records import Record, auc_change, by_cell, spread, told
 from .comparisons import decline, fair_abundance
-from .data.dataset import split_sizes
-from .experiment import Spec, parameter_counts
-from .metrics import Difference
-from .models import MODELS
-from .parameters import ParameterError
-from .records import Record, auc_change, by_cell, spread, told
 
 Groups = Mapping[str, Sequence[Record]]  # runs of several seeds by what they are called
 

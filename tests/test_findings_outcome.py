@@ -2,8 +2,8 @@ from collections.abc import Callable
 
 import pytest
 
+from embedding_collapse.findings.outcome import collapse_verdicts, outcome
 from embedding_collapse.metrics import welch
-from embedding_collapse.outcome import collapse_verdicts, outcome
 from embedding_collapse.records import Record
 
 NOISE = (-0.001, 0.0, 0.001)  # of three seeds

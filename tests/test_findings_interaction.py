@@ -5,11 +5,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from embedding_collapse import interaction
-from embedding_collapse.comparisons import with_own_field, with_partner
 from embedding_collapse.data import load
 from embedding_collapse.experiment import Spec, build_model, run
-from embedding_collapse.interaction import Influence, Learned
+from embedding_collapse.findings import interaction
+from embedding_collapse.findings.comparisons import with_own_field, with_partner
+from embedding_collapse.findings.interaction import Influence, Learned
 from embedding_collapse.records import Cell
 from embedding_collapse.spectrum import information_abundance, singular_values
 from embedding_collapse.toy import Curves

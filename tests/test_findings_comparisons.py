@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from embedding_collapse.comparisons import (
+from embedding_collapse.findings.comparisons import (
     NOTABLE,
     Comparison,
     abundance,

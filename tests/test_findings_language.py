@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from embedding_collapse import language_comparison as beside
+from embedding_collapse.findings import language as beside
 from embedding_collapse.language_model import TokenEmbedding, TokenSpectrum
 
 TABLE = torch.randn(200, 8, generator=torch.Generator().manual_seed(0))

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from embedding_collapse import data, experiment, frequency, records
+from embedding_collapse import data, experiment, records
+from embedding_collapse.findings import frequency
 from embedding_collapse.spectrum import information_abundance, normalised_abundance
 
 SPEC = experiment.Spec(

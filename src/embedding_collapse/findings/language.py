@@ -8,9 +8,9 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from .language_model import TokenEmbedding, TokenSpectrum
-from .records import Record
-from .spectrum import (
+from ..language_model import TokenEmbedding, TokenSpectrum
+from ..records import Record
+from ..spectrum import (
     effective_rank,
     information_abundance,
     normalised_abundance,

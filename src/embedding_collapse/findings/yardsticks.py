@@ -13,10 +13,10 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from .metrics import Difference, welch
-from .parameters import check_choice
-from .records import Record, by_label
-from .spectrum import (
+from ..metrics import Difference, welch
+from ..parameters import check_choice
+from ..records import Record, by_label
+from ..spectrum import (
     effective_rank,
     information_abundance,
     random_abundance,

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .metrics import Difference, welch
-from .records import IN_WORDS, Record, auc_change, by_label
+from ..metrics import Difference, welch
+from ..records import IN_WORDS, Record, auc_change, by_label
 
 
 def collapse_verdicts(records: Sequence[Record]) -> list[str]:

@@ -1,0 +1,1 @@
+"""What runs say: sentences, tables and comparisons, each computed from records."""
