@@ -24,7 +24,7 @@ class Writer(Protocol):
 
 
 class CollapseMonitor:
-    """Measures embedding tables while they are trained.
+    """Measures embedding tables while they are trained::
 
         monitor = CollapseMonitor(model)
         for batch in batches:
