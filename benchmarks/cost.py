@@ -89,8 +89,9 @@ def main() -> None:
         for engine in ((False, True) if axis == "features" else (False,))
     ]
     found: list[list[dict[str, float]]] = [[] for _ in jobs]
-    # a fresh process for each: forked where nothing has run yet, so that it starts at once
-    way = multiprocessing.get_context("fork" if options.device == "cpu" else "spawn")
+    # a fresh process for each, forked where nothing has run yet, so that it starts at once
+    way = multiprocessing.get_context("forkserver")
+    way.set_forkserver_preload(["embedding_collapse.training"])
     with way.Pool(1, maxtasksperchild=1) as pool:
         order = [place for _ in range(options.rounds) for place in range(len(jobs))]
         todo = ((*jobs[place][2:], options.device) for place in order)

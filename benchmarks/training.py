@@ -226,8 +226,9 @@ def main() -> None:
     ]
     found: dict[tuple, list[dict]] = {job: [] for job in jobs}
     todo = jobs * options.rounds
-    # a fresh process for each: forked on a CPU, where none has run anything yet, to start at once
-    way = multiprocessing.get_context("fork" if device.type == "cpu" else "spawn")
+    # a fresh process for each, forked where nothing has run yet, so that it starts at once
+    way = multiprocessing.get_context("forkserver")
+    way.set_forkserver_preload(["embedding_collapse.training"])
     with way.Pool(1, maxtasksperchild=1) as pool:
         done = pool.imap(partial(attempt, options=options), todo)
         for job, one in zip(todo, tqdm(done, "measuring", len(todo), leave=False), strict=True):

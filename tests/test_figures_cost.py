@@ -46,9 +46,9 @@ def test_memory_bars_add_up_to_what_is_computed():
 
 def test_tables_grow_in_proportion_to_features_and_devices_are_marked():
     figure = drawn.memory_by_features({"dense": 16, "blocked": 12}, [10], {"24 GB": 24e9})
-    dense, blocked = figure.data
+    dense, blocked, device = figure.data
     assert dense.y[-1] == 160 and blocked.y[-1] == 120  # GB for 10^9 features
-    assert figure.layout.shapes[0].y0 == 24
+    assert device.y == (24, 24) and device.text[0] == "24 GB"
 
 
 def test_growth_has_a_panel_per_axis_and_a_line_per_optimizer():

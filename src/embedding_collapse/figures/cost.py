@@ -142,8 +142,11 @@ def memory_by_features(
                 name=f"{name}, {wide} numbers", mode="lines", line={"color": ink, "dash": dash},
             )  # fmt: skip
     for name, size in devices.items():
-        figure.add_hline(size / 1e9, line={"color": ELSE, "width": 1}, annotation={"text": name},
-                         annotation_position="top left")  # fmt: skip
+        figure.add_scatter(
+            x=[features[0], features[-1]], y=[size / 1e9] * 2, mode="lines+text", name=name,
+            text=[name, ""], textposition="top right", showlegend=False,
+            line={"color": ELSE, "width": 1},
+        )  # fmt: skip
     figure.update_xaxes(type="log", title="features", exponentformat="power", dtick=1)
     figure.update_yaxes(type="log", title="GB for the tables", exponentformat="power", dtick=1)
     return figure.update_layout(legend=BELOW)
