@@ -2,8 +2,8 @@
 
 A page that holds a figure (`<div class="ec-figure">`, see `_static/figures.js`) or an explorer
 (`<section class="ec-explorer">`, see `_static/explorers.js`) gets plotly.js and the scripts that
-draw them; the other pages stay light. sphinx-thebe, which Jupyter Book always
-loads, is taken out: the book has no live kernel, and its script throws without one.
+draw them; the other pages stay light. sphinx-thebe, which Jupyter Book always loads, is taken out:
+the book has no live kernel, and its script throws without one.
 """
 
 from sphinx.application import Sphinx
@@ -55,6 +55,7 @@ def _mend(app: Sphinx, pagename: str, templatename: str, context: dict, doctree:
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register the extension."""
+    app.add_js_file("scrolling.js", defer="defer")
     app.connect("config-inited", _silence_thebe)
     app.connect("html-page-context", _add_scripts)
     app.connect("html-page-context", _mend)

@@ -4,6 +4,10 @@ from dataclasses import dataclass, field
 
 from playwright.sync_api import Browser, BrowserContext, Page, TimeoutError
 
+# boxes that have just been opened fade in, and text that fades in is hard to read
+FINISH = """for (const moving of document.getAnimations())
+    if (moving.effect.getComputedTiming().endTime !== Infinity) moving.finish()"""
+
 
 @dataclass
 class View:
@@ -25,6 +29,7 @@ class View:
         page.on("pageerror", lambda error: faults.append(str(error)))
         page.goto(f"{self.base}/{address}")
         page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+        page.evaluate(FINISH)
         page.evaluate("window.MathJax?.startup?.promise?.then(() => null)")
         try:
             page.wait_for_function(

@@ -38,7 +38,7 @@ def test_search_finds_a_word_of_every_page(browser: Browser, book: str, page: st
 def test_a_chapter_downloads_as_the_notebook_it_is(browser: Browser, book: str, page: str) -> None:
     window = context(browser, "light", 1280, accept_downloads=True)
     reader = window.new_page()
-    reader.goto(f"{book}/{page}.html")
+    reader.goto(f"{book}/{page}.html", wait_until="domcontentloaded")
     with reader.expect_download() as download:
         link = reader.locator("a.btn-download-source-button").first
         link.evaluate("it => it.click()")  # it lies in a menu
