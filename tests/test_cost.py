@@ -24,8 +24,9 @@ def test_the_products_of_dcnv2_are_those_one_counts_by_hand():
 @pytest.mark.parametrize("name", MODELS)
 def test_parameters_are_counted_for_every_model(name):
     found = cost(name)
-    model = build(name, CARDINALITIES, Size(FIELDS, SETS, WIDTH, HIDDEN))
-    assert found.embedding == model.table.numel() == 73 * SETS * WIDTH
+    size = Size(FIELDS, SETS, WIDTH, HIDDEN)
+    model = build(name, CARDINALITIES, size)
+    assert found.embedding == model.table.numel() == 73 * SETS * MODELS[name].columns(size)
     assert found.embedding + found.dense == sum(p.numel() for p in model.parameters())
 
 

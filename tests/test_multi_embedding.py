@@ -150,7 +150,7 @@ def test_this_librarys_own_base_model_becomes_its_multi_embedding_model():
             model = build("dcnv2", CARDINALITIES, one, seed=int(torch.randint(1000, ())))
             self.table, self.starts = model.table, model.starts
 
-        embed = Recommender.embed
+        embed, arrange = Recommender.embed, Recommender.arrange
 
         def forward(self, ids: Tensor) -> Tensor:
             return self.embed(ids)

@@ -122,7 +122,7 @@ def step_cost(name: str, cardinalities: Sequence[int], size: Size, batch: int) -
     counts = model.parameter_counts()
     return Cost(
         rows=sum(cardinalities),
-        columns=size.sets * size.width,
+        columns=model.table[0].numel(),
         look_ups=batch * size.fields,
         dense=counts["interaction"] + counts["head"],
         flops=counter.get_total_flops(),

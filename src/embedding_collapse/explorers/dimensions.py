@@ -1,38 +1,19 @@
 """How many dimensions do D vectors need, and how many do they get?"""
 
 import math
-from importlib.resources import files
 from typing import Any
 
-import pandas as pd
-
 from ..figures import COLOURS
+from ..sizing import PRACTICE, bound, criteo_fields, language_models
 from .explorer import LEGEND, Control, Explorer, State, View
 
 FEATURES = [10**exponent for exponent in range(2, 11)]
 DISTORTIONS = [0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5]
-# tokens and width of the token embedding, from the models' published configurations
-LANGUAGE_MODELS = {
-    "BERT base": (30_522, 768),
-    "GPT-2": (50_257, 768),
-    "GPT-2 XL": (50_257, 1_600),
-    "T5 base": (32_128, 768),
-    "T5 large": (32_128, 1_024),
-    "Llama 2 7B": (32_000, 4_096),
-    "Llama 3 8B": (128_256, 4_096),
-}
-PRACTICE = (10, 100)  # dimensions that recommenders use
-
-
-def needed(features: int, distortion: float) -> float:
-    """`K >= 8 eps^-2 ln D`, as the talk states the bound of Johnson and Lindenstrauss."""
-    return 8 * math.log(features) / distortion**2
 
 
 def sizing() -> Explorer:
     """D and eps to K, with practice and language models marked."""
-    with (files("embedding_collapse.data") / "criteo_fields.csv").open(encoding="utf-8") as file:
-        fields = pd.read_csv(file, comment="#")
+    fields, models = criteo_fields(), language_models()
     data = {
         "features": FEATURES,
         "practice": PRACTICE,
@@ -42,9 +23,9 @@ def sizing() -> Explorer:
             "text": [f"Criteo field {number}" for number in fields["field"]],
         },
         "language": {
-            "x": [tokens for tokens, _ in LANGUAGE_MODELS.values()],
-            "y": [width for _, width in LANGUAGE_MODELS.values()],
-            "text": list(LANGUAGE_MODELS),
+            "x": models["tokens"].tolist(),
+            "y": models["width"].tolist(),
+            "text": models["model"].tolist(),
         },
     }
     hover = "%{text}<br>D = %{x:,}, K = %{y:,}<extra></extra>"
@@ -100,14 +81,14 @@ def view(data: dict[str, Any], state: State) -> View:
     features, distortion = state["D"], state["eps"]
     first, last = data["features"][0], data["features"][-1]
     low, high = data["practice"]
-    chosen = needed(features, distortion)
+    chosen = float(bound(features, distortion))
     marks = [
         {"like": "practice", "x": [first, last, last, first], "y": [low, low, high, high]},
         {
             "like": "bound",
             "name": f"K = 8 ε⁻² ln D, ε = {distortion}",
             "x": data["features"],
-            "y": [round(needed(size, distortion)) for size in data["features"]],
+            "y": [round(float(bound(size, distortion))) for size in data["features"]],
         },
         {"like": "criteo", **data["criteo"]},
         {"like": "language", **data["language"]},

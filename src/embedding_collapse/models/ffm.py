@@ -40,7 +40,9 @@ class FFM(nn.Module):
     def __init__(self, size: Size) -> None:
         super().__init__()
         self.others = size.fields - 1
-        own, other = (~torch.eye(size.fields, dtype=torch.bool)).nonzero().T
+        own = torch.arange(size.fields).repeat_interleave(self.others)
+        other = torch.arange(self.others).repeat(size.fields)
+        other = other + (other >= own)  # the field itself is left out
         counterpart = other * self.others + own - (own > other).long()
         self.register_buffer("counterpart", counterpart, persistent=False)
 
