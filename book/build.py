@@ -104,16 +104,14 @@ def refresh(chapter: Path) -> None:
     papermill's metadata nor its injected cell reaches the repository and diffs stay small.
     """
     source = nbformat.read(ROOT / chapter, as_version=4)
-    keeps_records = any(
-        "parameters" in tags(cell) and "output:" in cell.source for cell in source.cells
-    )
     target, records = STAGING / chapter, RESULTS / chapter.stem
     shutil.rmtree(records, ignore_errors=True)  # or the chapter would show runs of older code
-    execute(chapter, target, {"output": str(records)} if keeps_records else None)
+    execute(
+        chapter, target, {"output": str(records)} if outputs.keeps_records(ROOT / chapter) else {}
+    )
     execution.store(chapter.stem, execution.of_chapter(target), RESULTS)
 
     ran = nbformat.read(target, as_version=4).cells
-    ran = [cell for cell in ran if "injected-parameters" not in tags(cell)]
     count = 0
     for cell, executed in zip(source.cells, ran, strict=True):
         if cell.cell_type != "code":

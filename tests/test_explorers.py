@@ -273,7 +273,6 @@ def test_toy_is_its_record(made):
 
 
 def test_the_record_of_the_toy_is_what_its_command_makes(monkeypatch, tmp_path):
-    pytest.importorskip("embedding_collapse.toy")
     small = toy_curves.GRID | {"third": [3, 100], "widths": [10], "seeds": [1], "iterations": 200}
     monkeypatch.setattr(toy_curves, "GRID", small)
     made = json.loads(toy_curves.record(str(tmp_path)).read_text())

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from .parameters import ParameterError
 from .spectrum import (
+    directions,
     effective_rank,
     information_abundance,
     random_spectrum,
@@ -142,7 +143,6 @@ def measure(spectrum: Tensor, random: Tensor) -> dict[str, float]:
         directions hold that share of the energy, the sum of squares.
     """
     abundance = information_abundance(spectrum).item()
-    energy = spectrum.square().cumsum(-1)
     found = {
         "abundance": abundance,
         "relative_abundance": abundance / len(spectrum),
@@ -151,8 +151,7 @@ def measure(spectrum: Tensor, random: Tensor) -> dict[str, float]:
         "stable_rank": stable_rank(spectrum).item(),
     }
     for share in (90, 99):
-        enough = energy >= energy[-1] * (share / 100) * (1 - 1e-12)
-        found[f"directions_{share}"] = float(enough.int().argmax() + 1) if energy[-1] > 0 else 0.0
+        found[f"directions_{share}"] = float(directions(spectrum, share / 100))
     return found
 
 

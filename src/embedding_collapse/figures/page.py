@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 import plotly.io
 
 from ..models import MODELS
-from ..records import Record, by_cell
+from ..records import Cell, Record, cell_of
 
 
 def show(
@@ -49,15 +49,27 @@ def provenance(records: Sequence[Record]) -> str:
     """
     if not records:
         return ""
+    groups: dict[str, list[Record]] = {}
+    for record in sorted(records, key=lambda r: (*cell_of(r)._replace(design=""), r.spec["seed"])):
+        groups.setdefault(_name(record, records), []).append(record)
     lines = []
-    for cell, group in by_cell(records).items():
+    for name, group in groups.items():
         links = ", ".join(
             f'<a href="../records/{record.key}.json">{record.spec["seed"]}</a>' for record in group
         )
-        name = f"{cell.dataset}, {MODELS[cell.model].name} {cell.label}"
         lines.append(f"<li>{html.escape(name)}: seed {links}</li>")
     count = f"{len(records)} recorded run" + ("s" if len(records) > 1 else "")
     return (
         f'<details class="ec-source"><summary>How these numbers were made: {count}</summary>'
         f"<ul>{''.join(lines)}</ul></details>"
     )
+
+
+def _name(record: Record, among: Sequence[Record]) -> str:
+    """Dataset, model, design and scale, and all else in which the runs differ."""
+    cell = cell_of(record)
+    told = [f"{cell.dataset}, {MODELS[cell.model].name} {cell.label}"]
+    for name, value in record.spec.items():
+        if name not in (*Cell._fields, "seed") and any(r.spec.get(name) != value for r in among):
+            told.append(f"{name.replace('_', ' ')} {'all' if value is None else value}")
+    return ", ".join(told)
