@@ -151,6 +151,22 @@ def test_who_interrupts_is_told_that_nothing_is_lost(tmp_path, monkeypatch, caps
 # --- help -----------------------------------------------------------------------------------------
 
 
+def test_who_closes_the_pipe_sees_no_traceback(tmp_path):
+    """`python -m embedding_collapse data ... | head -1`, with more to print than a pipe holds."""
+    columns = [f"column_{i}_{'x' * 200}" for i in range(500)]
+    table = tmp_path / "wide.csv"
+    rows = [",".join([str(i % 2), *(["a"] * len(columns))]) for i in range(20)]
+    table.write_text("\n".join([",".join(["y", *columns]), *rows]))
+    command = [sys.executable, "-m", "embedding_collapse", "data", "table", "--quiet"]
+    options = ["--path", str(table), "--label", "y", "--cache", str(tmp_path / "cache")]
+    with subprocess.Popen(
+        [*command, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as running:
+        assert running.stdout.readline().startswith("table: 20 rows, 500 fields")
+        running.stdout.close()
+        assert running.stderr.read() == ""
+
+
 @pytest.fixture(autouse=True)
 def wide(monkeypatch) -> None:
     """Lines as long as they like: argparse breaks names at their hyphens."""

@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import logging
+import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
@@ -46,6 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from here", file=sys.stderr)
+    except BrokenPipeError:  # whoever reads us, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing left to flush to
     return 1
 
 
