@@ -44,22 +44,23 @@ def run(parsed: argparse.Namespace) -> int:
         "row_weights": parsed.rows_weight,
     }
     found = [inspect(path, **options) for path in paths]
+    page = html(*found)
+    content = found[0].to_json()
+    if len(found) > 1:
+        content["compared_with"] = found[1].to_json()
+    try:  # files first: whoever reads what is printed may stop reading
+        write_atomically(Path(parsed.output), lambda path: path.write_text(page, encoding="utf-8"))
+        if parsed.json:
+            write_json(Path(parsed.json), content)
+    except OSError as error:
+        raise ParameterError(f"the report cannot be written ({error})") from None
     for label, one in zip("AB", found, strict=False):
         if len(found) > 1:
             print(f"{label}: {one.name}")
         print(text(one) + "\n")
     if len(found) > 1:
         print(comparison(*found).to_string() + "\n")
-    page = html(*found)
-    try:
-        write_atomically(Path(parsed.output), lambda path: path.write_text(page, encoding="utf-8"))
-        print(f"report: {parsed.output}")
-        if parsed.json:
-            content = found[0].to_json()
-            if len(found) > 1:
-                content["compared_with"] = found[1].to_json()
-            write_json(Path(parsed.json), content)
-            print(f"json: {parsed.json}")
-    except OSError as error:
-        raise ParameterError(f"the report cannot be written ({error})") from None
+    print(f"report: {parsed.output}")
+    if parsed.json:
+        print(f"json: {parsed.json}")
     return 0
