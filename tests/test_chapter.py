@@ -1,7 +1,6 @@
 """The chapters under real papermill: they run from anywhere and refuse what cannot be."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,36 +9,12 @@ import nbformat
 import numpy as np
 import pandas as pd
 import pytest
+from chapters import NOTEBOOKS, papermill, shown
 
 from embedding_collapse import paper, records
 from embedding_collapse.findings import outcome
 
-NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
 CHAPTER = NOTEBOOKS / "05_multi_embedding.ipynb"
-
-
-def papermill(
-    folder: Path, *parameters: str, chapter: str = "05_multi_embedding"
-) -> subprocess.CompletedProcess:
-    """The command line as a reader types it, in a folder that is not the repository's."""
-    flags = [
-        flag for p in zip(parameters[::2], parameters[1::2], strict=True) for flag in ("-p", *p)
-    ]
-    return subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "papermill",
-            str(NOTEBOOKS / f"{chapter}.ipynb"),
-            "out.ipynb",
-            *flags,
-        ],
-        cwd=folder,
-        env=os.environ | {"EMBEDDING_COLLAPSE_CACHE": str(folder / "cache")},
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-    )
 
 
 @pytest.fixture(scope="module")
@@ -52,15 +27,6 @@ def flights(tmp_path_factory) -> tuple[Path, nbformat.NotebookNode]:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     return folder, nbformat.read(folder / "out.ipynb", as_version=4)
-
-
-def shown(notebook: nbformat.NotebookNode, source: str) -> str:
-    """The text that the cell holding `source` put out."""
-    (cell,) = (c for c in notebook.cells if c.cell_type == "code" and source in c.source)
-    return "".join(
-        o.text if o.output_type == "stream" else o.data.get("text/markdown", o.data["text/plain"])
-        for o in cell.outputs
-    )
 
 
 def test_the_page_shows_what_the_records_hold(flights):

@@ -1,29 +1,15 @@
 """Chapter 3 under real papermill."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
+from functools import partial
 
+import chapters
 import nbformat
 import pytest
 
 from embedding_collapse import records
 from embedding_collapse.findings import interaction
 
-CHAPTER = Path(__file__).parent.parent / "notebooks" / "03_interaction_collapse.ipynb"
-
-
-def papermill(folder: Path, *parameters: str) -> subprocess.CompletedProcess:
-    flags = [
-        flag for p in zip(parameters[::2], parameters[1::2], strict=True) for flag in ("-p", *p)
-    ]
-    return subprocess.run(
-        [sys.executable, "-m", "papermill", str(CHAPTER), "out.ipynb", *flags],
-        cwd=folder,
-        env=os.environ | {"EMBEDDING_COLLAPSE_CACHE": str(folder / "cache")},
-        capture_output=True, text=True, encoding="utf-8",
-    )  # fmt: skip
+papermill = partial(chapters.papermill, chapter="03_interaction_collapse")
 
 
 def test_it_runs_small_from_anywhere_and_reads_the_repositorys_records(tmp_path):

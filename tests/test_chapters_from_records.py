@@ -1,15 +1,11 @@
 """Chapters 4 and 6, which are drawn from records: what they hold, and what they refuse."""
 
-import os
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import nbformat
 import pytest
+from chapters import NOTEBOOKS, papermill
 
-NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
 CHAPTERS = ["04_suppressing_interaction", "06_how_it_works"]
 
 
@@ -45,10 +41,6 @@ def test_no_cell_is_so_long_that_it_belongs_in_the_library(chapter):
     ],
 )
 def test_a_parameter_that_cannot_be_stops_the_chapter(tmp_path, chapter, name, value, message):
-    notebook = str(NOTEBOOKS / f"{chapter}.ipynb")
-    done = subprocess.run(
-        [sys.executable, "-m", "papermill", notebook, "out.ipynb", "-p", name, value],
-        cwd=tmp_path, env=os.environ, capture_output=True, text=True, encoding="utf-8",
-    )  # fmt: skip
+    done = papermill(tmp_path, name, value, chapter=chapter)
     assert done.returncode != 0
     assert any(line.startswith(message) for line in done.stderr.splitlines())

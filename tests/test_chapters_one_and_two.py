@@ -2,7 +2,7 @@
 
 import nbformat
 import pytest
-from test_chapter import papermill, shown
+from chapters import papermill, shown
 
 from embedding_collapse import records
 from embedding_collapse.findings import yardsticks

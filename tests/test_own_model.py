@@ -1,10 +1,9 @@
 """Chapter 8: a reader's own model and file, under real papermill."""
 
-import os
 import subprocess
-import sys
 from pathlib import Path
 
+import chapters
 import nbformat
 import pytest
 import torch
@@ -13,26 +12,19 @@ from torch import nn
 from embedding_collapse import data
 from embedding_collapse.examples import loop
 
-CHAPTER = Path(__file__).parent.parent / "notebooks" / "08_your_embeddings.ipynb"
 
-
-def papermill(folder: Path, *parameters: str) -> subprocess.CompletedProcess:
-    """The command as a reader types it, in the folder of the reader's file."""
-    flags = [flag for name, value in zip(parameters[::2], parameters[1::2], strict=True)
-             for flag in ("-p", name, value)]  # fmt: skip
-    return subprocess.run(
-        [sys.executable, "-m", "papermill", str(CHAPTER), "out.ipynb", "-p", "rows", "1000",
-         "-p", "epochs", "1", "-p", "seeds", "2", *flags],
-        cwd=folder, capture_output=True, text=True, encoding="utf-8",
-        env=os.environ | {"EMBEDDING_COLLAPSE_CACHE": str(folder / "cache")},
-    )  # fmt: skip
+def papermill(folder: Path, **parameters: str) -> subprocess.CompletedProcess:
+    """A small run, in the folder of the reader's file."""
+    small = {"rows": "1000", "epochs": "1", "seeds": "2"} | parameters
+    pairs = [part for pair in small.items() for part in pair]
+    return chapters.papermill(folder, *pairs, chapter="08_your_embeddings")
 
 
 def test_the_chapter_runs_on_the_readers_file(tmp_path):
     low = torch.randn(400, 2, generator=torch.Generator().manual_seed(0)) @ torch.ones(2, 24)
     torch.save({"my_tower.emb_a": low, "my_tower.emb_b": nn.Embedding(90, 4).weight},
                tmp_path / "my_model.pt")  # fmt: skip
-    done = papermill(tmp_path, "checkpoint", "my_model.pt")
+    done = papermill(tmp_path, checkpoint="my_model.pt")
     assert done.returncode == 0, done.stderr[-2000:]
     page = nbformat.read(tmp_path / "out.ipynb", as_version=4)
     outputs = [output for cell in page.cells for output in cell.get("outputs", [])]
@@ -52,7 +44,7 @@ def test_the_chapter_runs_on_the_readers_file(tmp_path):
     ],
 )
 def test_what_cannot_be_stops_the_chapter_at_once(tmp_path, name, value, message):
-    done = papermill(tmp_path, name, value)
+    done = papermill(tmp_path, **{name: value})
     assert done.returncode != 0
     assert any(line.startswith(message) for line in done.stderr.splitlines())
 
