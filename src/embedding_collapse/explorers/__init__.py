@@ -1,4 +1,4 @@
-"""Explorers: things to turn, alive in Jupyter and, with no kernel, in the published page.
+"""Explorers: things to turn, alive in Jupyter and, with no kernel, in the published page::
 
     explorers.show("spectrum")                                  # one of EXPLORERS as it stands
     explorers.show(explorers.spectrum(records.load_all(...)))   # over runs of your own
