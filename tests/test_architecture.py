@@ -44,3 +44,11 @@ def test_imports_run_downwards_only():
             continue
         above = {name for name in imported(path) if floor[name] >= floor[module]}
         assert not above, f"{path.name} imports {above}"
+
+
+def test_every_module_is_in_the_books_reference():
+    reference = (Path(__file__).parent.parent / "book" / "api.md").read_text(encoding="utf-8")
+    for module in set().union(*FLOORS) - {"findings", "examples", "__main__"}:
+        assert f"automodule:: embedding_collapse.{module}\n" in reference, module
+    for path in (PACKAGE / "findings").glob("[a-z]*.py"):
+        assert f"automodule:: embedding_collapse.findings.{path.stem}\n" in reference, path.stem
