@@ -134,7 +134,7 @@ def measure(name: str, design: str, scale: int, variant: str, options: argparse.
     make = LoopedSets if variant == "loop" else build
     run = fit(
         make(name, cardinalities, size), dataset, epochs=2, device=device, batch_size=BATCH,
-        precision=options.precision,
+        precision=options.precision, compile=device.type == "cuda",
     )  # fmt: skip
     return {
         "speed": rows / run.epochs[1]["seconds"],
@@ -192,10 +192,11 @@ def main() -> None:
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     parser.add_argument("--official", metavar="PATH", help="a checkout of the paper's code")
     parser.add_argument("--shape", choices=LAWS, help="default: synthetic on a GPU, else -mini")
-    parser.add_argument("--steps", type=int, default=20, help="per epoch (default %(default)s)")
+    parser.add_argument("--steps", type=int,
+                        help="per epoch (default: 256 on a GPU, 8 graphs; else 20)")  # fmt: skip
     parser.add_argument("--rounds", type=int, default=3, help="(default %(default)s)")
     parser.add_argument("--quick", action="store_true",
-                        help="one round of 5 steps, no loop over the sets, no 4x")  # fmt: skip
+                        help="one round of a few steps, no loop over the sets, no 4x")  # fmt: skip
     parser.add_argument("--models", default=",".join(PAPER), metavar="M,M", help="(all six)")
     parser.add_argument("--precision", choices=["tf32", "bf16"], help="of products; else float32")
     parser.add_argument("--one", nargs=4, metavar=("MODEL", "DESIGN", "SCALE", "VARIANT"),
@@ -203,8 +204,9 @@ def main() -> None:
     options = parser.parse_args()
     device = choose_device(options.device)
     options.shape = options.shape or ("synthetic" if device.type == "cuda" else "synthetic-mini")
+    options.steps = options.steps or (8 * BLOCK if device.type == "cuda" else 20)
     if options.quick:
-        options.rounds, options.steps = 1, 5
+        options.rounds, options.steps = 1, 2 * BLOCK if device.type == "cuda" else 5
     if options.one:
         name, design, scale, variant = options.one
         print(json.dumps(measure(name, design, int(scale), variant, options)))

@@ -1,5 +1,6 @@
 """The engine takes the steps that `training.fit` takes; all but the graphs is tested on a CPU."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +13,7 @@ from embedding_collapse.data import Dataset, Field
 from embedding_collapse.engine import Engine, products, windows
 from embedding_collapse.experiment import Spec, run
 from embedding_collapse.metrics import auc
-from embedding_collapse.models import MODELS, PAPER, Size, build
+from embedding_collapse.models import MODELS, PAPER, Recommender, Size, build
 
 
 @pytest.mark.parametrize("rows, steps, block", [(1603, 16, 4), (100, 7, 3), (64, 2, 32), (9, 3, 1)])
@@ -75,6 +76,49 @@ def test_the_loop_resumes_what_the_engine_began(tmp_path):
     torch.testing.assert_close(resumed.table, expected.table, rtol=1e-6, atol=1e-8)
 
 
+# --- what stands between the products is fused ----------------------------------------------------
+
+
+def engine_of(model: Recommender, dataset: Dataset, **changed) -> Engine:
+    data = (torch.from_numpy(part) for part in (dataset.ids, dataset.labels))
+    settings = {"learning_rate": 0.01, "weight_decay": 1e-3}
+    return Engine(model, *data, **(settings | changed))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_loss_and_gradients_are_one_graph_for_the_compiler(name):
+    dataset = tiny_dataset(200)
+    size = Size(len(dataset.fields), 2, 3, hidden=8, dropout=0.0)  # ours, on a CPU, breaks it
+    model = build(name, dataset.cardinalities, size).double()
+    engine = engine_of(model, dataset)
+    rows = torch.randn(64, 2, 6, dtype=torch.float64, requires_grad=True)
+    torch.compiler.reset()
+    with torch._dynamo.config.patch(error_on_recompile=True):
+        compiled = torch.compile(engine.loss_of, fullgraph=True, dynamic=False, backend="aot_eager")
+        found = []
+        for loss_of in (engine.loss_of, compiled, compiled):
+            loss, penalty = loss_of(rows, engine.labels[:64])
+            total = loss if penalty is None else loss + penalty
+            found.append([total, *torch.autograd.grad(total, [rows, *engine.dense])])
+    eager, *others = found
+    for other in others:
+        torch.testing.assert_close(other, eager)
+
+
+@pytest.mark.skipif(not shutil.which("g++"), reason="the compiler for a CPU needs g++")
+@pytest.mark.filterwarnings("ignore:.torch.jit.script:DeprecationWarning")  # torch's own
+def test_fused_it_trains_as_unfused():
+    dataset = tiny_dataset(1000)
+    tables = []
+    for fused in (True, False):
+        model = tiny_model(dataset, dropout=0.0).double()
+        engine = engine_of(model, dataset, compile=fused)
+        losses = torch.zeros(4)
+        list(engine.epoch(torch.arange(1000), losses, torch.zeros_like(losses)))
+        tables.append(model.table.detach())
+    torch.testing.assert_close(*tables)
+
+
 # --- dimensions filled up -------------------------------------------------------------------------
 
 
@@ -85,7 +129,7 @@ def ids_of(dataset: Dataset) -> Tensor:
 def logits_and_gradients(name: str, dataset: Dataset, align: bool) -> list[Tensor]:
     model = build(name, dataset.cardinalities, Size(len(dataset.fields), 2, 5, hidden=9))
     ids, labels = torch.from_numpy(dataset.ids), torch.from_numpy(dataset.labels)
-    Engine(model, ids, labels, learning_rate=0.1, weight_decay=0, align=align)
+    engine_of(model, dataset, align=align)
     torch.manual_seed(0)  # of dropout
     loss, _ = model.loss(ids[:64], labels[:64])
     gradients = torch.autograd.grad(loss, list(model.parameters()), allow_unused=True)

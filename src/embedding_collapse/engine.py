@@ -1,7 +1,8 @@
 """Training steps for a GPU: a window of them is one CUDA graph, and nothing in it waits.
 
 A step looks rows up, goes forward and backward, and updates: `ExactBlockedAdam` for the table,
-fused Adam for the rest. Batches are slices of a permutation on the device. The `block` steps from
+fused Adam for the rest. What stands between the products (norms, ReLU, dropout, sums, casts) is
+fused by `torch.compile`. Batches are slices of a permutation on the device. The `block` steps from
 one flush of the table to the next are captured as one graph and replayed; what does not fill a
 window, and the first window of each batch size, runs uncaptured, step by step.
 
@@ -17,11 +18,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .blocked_adam import ExactBlockedAdam, Plan, plan, triton_is_installed
+from .blocked_adam import ExactBlockedAdam, Plan, kernels_run_on, plan
 from .models import Recommender
 
 PRECISIONS = ("tf32", "bf16")  # None is float32 throughout
 ALIGN = 8  # numbers: 16 bytes of bf16
+WORTH_COMPILING = 5_000_000  # rows: the compiler takes the time of some tens of thousands of steps
 
 
 class Window(NamedTuple):
@@ -79,9 +81,12 @@ class Engine:
         learning_rate, weight_decay: Adam's; they do not change, since a graph holds them.
         precision: see `products`.
         block: steps from one flush to the next, and in a graph.
-        capture: whether to use CUDA graphs; by default on a GPU where Triton is installed.
+        capture: whether to use CUDA graphs; by default where `kernels_run_on` the device.
         align: whether to fill dimensions up to multiples of 8; by default where the precision is
             not float32.
+        compile: whether `torch.compile` fuses what stands between the products; by default where
+            steps are captured and the dataset has `WORTH_COMPILING` rows. It draws other random
+            numbers for dropout.
     """
 
     steps_between_checks = 2048  # a look at the losses waits for the device
@@ -98,11 +103,12 @@ class Engine:
         block: int = 32,
         capture: bool | None = None,
         align: bool | None = None,
+        compile: bool | None = None,
     ) -> None:
         self.model, self.ids, self.labels, self.precision = model, ids, labels, precision
         self.device = ids.device
         on_gpu = self.device.type == "cuda"
-        self.capture = on_gpu and triton_is_installed() if capture is None else capture
+        self.capture = kernels_run_on(self.device) if capture is None else capture
         self.optimizer = ExactBlockedAdam(
             model.parameters(), learning_rate, weight_decay=weight_decay, block=block, fused=True,
             capturable=on_gpu,
@@ -111,6 +117,12 @@ class Engine:
         for module in model.modules():
             if hasattr(module, "align"):
                 module.align = ALIGN if (precision if align is None else align) else 1
+        self._loss = self.loss_of
+        if compile is None:
+            compile = self.capture and len(ids) >= WORTH_COMPILING
+        if compile:
+            torch.compiler.reset()  # it gives up on code that it has compiled for many models
+            self._loss = torch.compile(self.loss_of, dynamic=False)  # each batch size for itself
         self._graphs: dict[int, _Graph | None] = {}
 
     def epoch(self, order: Tensor, losses: Tensor, penalties: Tensor) -> Iterator[int]:
@@ -148,13 +160,17 @@ class Engine:
         self.optimizer.flush()
         return found
 
+    def loss_of(self, rows: Tensor, labels: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The loss and the penalty of looked-up rows `[B, N, M*K]` and their labels `[B]`."""
+        return self.model.loss_of(self.model.arrange(rows), labels)
+
     def step(self, ids: Tensor, labels: Tensor, planned: Plan) -> tuple[Tensor, Tensor | None]:
         """One step of rows ids `[B, N]` of the table; the loss and the penalty."""
         table = self.model.table
         self.optimizer.catch_up(table, planned)
         looked_up = F.embedding(ids, table.detach().flatten(1)).requires_grad_()
         with products(self.precision, self.device):
-            loss, penalty = self.model.loss_of(self.model.arrange(looked_up), labels)
+            loss, penalty = self._loss(looked_up, labels)
             total = loss if penalty is None else loss + penalty
             of_rows, *gradients = torch.autograd.grad(
                 total, [looked_up, *self.dense], allow_unused=True

@@ -10,12 +10,14 @@ import ctypes
 import platform
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from .blocked_adam import kernels_run_on
 from .checkpoint import Fit, exists, resume, save
 from .data import Dataset
 from .engine import Engine, products
@@ -66,6 +68,7 @@ def fit(
     progress: str | None = None,
     precision: str | None = None,
     engine: bool | None = None,
+    compile: bool | None = None,
 ) -> Fit:
     """Train with Adam until the validation AUC has not risen for `patience` epochs; then test.
 
@@ -85,7 +88,8 @@ def fit(
         progress: label of the progress bar; without one there is no bar.
         precision: of matrix products in training, see `engine.products`; None is float32.
         engine: whether steps are taken by `engine.Engine` instead of one by one, which gives the
-            same results within rounding; by default on a GPU.
+            same results within rounding; by default where `blocked_adam.kernels_run_on` the device.
+        compile: see `engine.Engine`; without the engine nothing is compiled.
 
     Raises:
         DivergedError: a loss that is not finite.
@@ -105,8 +109,8 @@ def fit(
             "batch norm needs two at least"
         )
     if engine is None:
-        engine = device.type == "cuda" and isinstance(model, Recommender)
-    kind = Engine if engine else StepByStep
+        engine = kernels_run_on(device) and isinstance(model, Recommender)
+    kind = partial(Engine, compile=compile) if engine else StepByStep
     trainer = kind(
         model,
         ids,

@@ -42,8 +42,8 @@ class ExactBlockedAdam(torch.optim.Adam):
     Args:
         params, lr, betas, eps, weight_decay: as in `torch.optim.Adam`.
         block: T, steps from one flush to the next. 1 is dense Adam in all but name.
-        kernels: whether to use the Triton kernels; by default for float32 tables on a GPU, where
-            Triton is installed.
+        kernels: whether to use the Triton kernels; by default for float32 tables where
+            `kernels_run_on` their device.
         options: `fused`, `foreach` or `capturable`, for the parameters that are no tables.
 
     Raises:
@@ -210,7 +210,7 @@ class ExactBlockedAdam(torch.optim.Adam):
         """The module whose `catch_up`, `apply` and `flush` do the work."""
         kernels = self.kernels
         if kernels is None:
-            kernels = p.is_cuda and p.dtype == torch.float32 and triton_is_installed()
+            kernels = p.dtype == torch.float32 and kernels_run_on(p.device)
         if not kernels:
             return twin
         from . import kernels as triton_passes
@@ -265,8 +265,11 @@ def _planned(ids: Tensor | Plan, table: Tensor) -> Plan:
     return ids if isinstance(ids, Plan) else plan(ids.detach().reshape(-1), len(table))
 
 
-def triton_is_installed() -> bool:
-    """Whether the kernels can be had."""
+def kernels_run_on(device: torch.device) -> bool:
+    """Whether the kernels can be had there: on a GPU of compute capability 7.0 or higher, which
+    Triton asks for, and where Triton is installed."""
+    if device.type != "cuda" or torch.cuda.get_device_capability(device) < (7, 0):
+        return False
     try:
         import triton  # noqa: F401
     except ImportError:
