@@ -35,6 +35,7 @@ AXES = {
 }
 BLOCK = 32  # steps from flush to flush in the engine: an epoch of features' axis has as many
 FEWER = 10  # steps in an epoch of the other axes
+GRAPHS = 8 * BLOCK  # steps in an epoch on a GPU, where the first window is no graph yet
 
 
 def size_of(point: dict[str, int]) -> Size:
@@ -82,11 +83,15 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="(default %(default)s)")
     parser.add_argument("--output", type=Path, default=Path("results/speed"))
     options = parser.parse_args()
+    on_gpu = options.device == "cuda"
+    steps = dict.fromkeys(AXES, GRAPHS if on_gpu else FEWER) | (
+        {} if on_gpu else {"features": BLOCK}
+    )
     jobs = [
-        (axis, value, CENTRE | {axis: value}, BLOCK if axis == "features" else FEWER, engine)
+        (axis, value, CENTRE | {axis: value}, steps[axis], engine)
         for axis, values in AXES.items()
         for value in values
-        for engine in ((False, True) if axis == "features" else (False,))
+        for engine in ((False, True) if axis == "features" else (on_gpu,))
     ]
     found: list[list[dict[str, float]]] = [[] for _ in jobs]
     # a fresh process for each, forked where nothing has run yet, so that it starts at once

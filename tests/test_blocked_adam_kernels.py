@@ -1,4 +1,5 @@
 """The Triton kernels do what their twin does: interpreted on the CPU, and on a GPU where one is.
+Without a GPU they are compiled for some.
 
 In a process of their own, because Triton settles how it runs when it is first imported.
 """
@@ -11,17 +12,26 @@ from pathlib import Path
 import pytest
 import torch
 
-TESTS = Path(__file__).with_name("kernels_by_triton.py")
+HERE = Path(__file__).parent
 pytest.importorskip("triton", reason="Triton is not installed (it comes for Linux alone)")
 
 
-@pytest.mark.parametrize("how", ["interpreted", "on a GPU"])
-def test_the_kernels_are_the_twin(how):
-    if how == "on a GPU" and not torch.cuda.is_available():
-        pytest.skip("there is no GPU here")
-    environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
-    if how == "interpreted":
-        environment |= {"TRITON_INTERPRET": "1", "CUDA_VISIBLE_DEVICES": ""}
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", str(TESTS)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+def run(name: str, **environment: str) -> None:
+    """Run a file of tests in a process of its own."""
+    kept = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", str(HERE / name)]
+    done = subprocess.run(command, env=kept | environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
+
+
+def test_interpreted_the_kernels_are_the_twin():
+    run("kernels_by_triton.py", TRITON_INTERPRET="1", CUDA_VISIBLE_DEVICES="")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
+def test_on_a_gpu_the_kernels_are_the_twin():
+    run("kernels_by_triton.py")
+
+
+def test_for_gpus_the_kernels_compile_to_the_twins_arithmetic(tmp_path):
+    run("kernels_compiled.py", TRITON_CACHE_DIR=str(tmp_path))
