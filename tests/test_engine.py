@@ -8,6 +8,7 @@ import pytest
 import torch
 from test_training import fit_tiny, tiny_dataset, tiny_model
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from embedding_collapse.data import Dataset, Field
 from embedding_collapse.engine import Engine, products, windows
@@ -195,6 +196,48 @@ def test_a_specs_precision_reaches_the_products_and_older_keys_stay():
     losses = [record.epochs[0]["train_loss"] for record in records]
     assert losses[0] != losses[1] and losses[0] == pytest.approx(losses[1], rel=0.02)
     assert records[1].spec["precision"] == "bf16"
+
+
+# --- what a graph can hold ------------------------------------------------------------------------
+
+
+class NothingWaits(TorchDispatchMode):
+    """Forbids what reads a tensor's content: its value on the host, or a shape that depends on it;
+    and what makes a tensor of numbers on the host."""
+
+    def __torch_dispatch__(self, operation, types, arguments=(), options=None):
+        tags = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape}
+        waits = tags & set(operation.tags) or operation == torch.ops.aten.lift_fresh.default
+        if operation == torch.ops.aten.index.Tensor:  # whole numbers settle a shape, a mask doesn't
+            waits = any(index.dtype == torch.bool for index in arguments[1] if index is not None)
+        if waits:
+            raise AssertionError(f"{operation} waits for the device")
+        return operation(*arguments, **(options or {}))
+
+
+class Launched:
+    """Stands in a kernel's place and does nothing: the passes around it are looked at."""
+
+    def __getitem__(self, grid):
+        return lambda *arguments, **constants: None
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_nothing_in_a_window_waits_for_the_device(name, monkeypatch):
+    kernels = pytest.importorskip("embedding_collapse.blocked_adam.kernels")
+    for kernel in ("_replay", "_apply"):
+        monkeypatch.setattr(kernels, kernel, Launched())
+    dataset = tiny_dataset(200)
+    model = build(name, dataset.cardinalities, Size(len(dataset.fields), 2, 3, hidden=8))
+    engine = engine_of(model, dataset, block=3)
+    engine.optimizer.kernels = True
+    rows = torch.arange(150).view(3, 50)
+    engine.window(rows)  # makes the optimizers' states
+    engine.optimizer.announce(3)
+    with NothingWaits():
+        engine.window(rows)
+    with pytest.raises(AssertionError, match="waits"), NothingWaits():
+        engine.labels.sum().item()
 
 
 # --- on a GPU -------------------------------------------------------------------------------------
