@@ -22,7 +22,7 @@ FILE := $(PATH)
 override PATH := $(shell command -p getconf PATH):/usr/local/bin:/usr/local/cuda/bin
 endif
 
-.PHONY: help book test serve refresh grid interaction beyond record links address clean browser
+.PHONY: help book test serve refresh grid interaction beyond precision record links address clean browser
 .DEFAULT_GOAL := help
 
 help:
@@ -33,6 +33,7 @@ help:
 	@echo "make grid      run what is missing in results/grid: every model, SE and ME, three seeds"
 	@echo "make interaction  run what is missing in results/interaction: FFM, for chapter 3"
 	@echo "make beyond    run what is missing in results/beyond: equal parameters, depth, more rows"
+	@echo "make precision run what is missing in results/precision: the grid's ends with products in bf16"
 	@echo "make record    full-scale runs for MINUTES=60, most telling first, and chapters made of them"
 	@echo "make links     ask every address outside the book whether it is still there"
 	@echo "make address   REPOSITORY=https://... writes the book's public address where it is needed"
@@ -79,6 +80,10 @@ beyond: $(READY)
 	$(BEYOND) --scales 1,10 --rows 800000 --epochs 1
 	$(BEYOND) --models dcnv2-regularized-fixed --designs se --scales 1,4,10
 	$(BEYOND) --models $(SUPPRESSED) --designs se --scales 1,10 --weight-decay 0
+
+precision: $(READY)
+	$(GRID) --output results/precision --dataset synthetic-mini --models dcnv2,dnn --scales 1,10 \
+		--precision bf16
 
 record: $(READY)
 	$(BIN)/python -m embedding_collapse record --dataset $(DATASET) --minutes $(MINUTES) \
