@@ -30,7 +30,9 @@ class Compiler:
     def __getitem__(self, grid: tuple[int, ...]) -> "Compiler":
         return self
 
-    def __call__(self, *arguments: Any, enable_fp_fusion: bool, **constants: int) -> None:
+    def __call__(
+        self, *arguments: Any, enable_fp_fusion: bool, num_warps: int = 4, **constants: int
+    ) -> None:
         given = dict(zip(self.kernel.arg_names, arguments, strict=False))
         types = {name: self.type_of(value) for name, value in given.items()}
         aligned = {
@@ -42,7 +44,7 @@ class Compiler:
             self.kernel, types | dict.fromkeys(constants, "constexpr"), constants, aligned
         )
         target = GPUTarget("cuda", self.capability, 32)
-        options = {"enable_fp_fusion": enable_fp_fusion}
+        options = {"enable_fp_fusion": enable_fp_fusion, "num_warps": num_warps}
         self.compiled.append(triton.compile(source, target, options))
 
     @staticmethod

@@ -117,12 +117,12 @@ class Engine:
         for module in model.modules():
             if hasattr(module, "align"):
                 module.align = ALIGN if (precision if align is None else align) else 1
-        self._loss = self.loss_of
+        self._loss = _loss_of  # not a method: a cycle would keep the GPU's memory from the next fit
         if compile is None:
             compile = self.capture and len(ids) >= WORTH_COMPILING
         if compile:
             torch.compiler.reset()  # it gives up on code that it has compiled for many models
-            self._loss = torch.compile(self.loss_of, dynamic=False)  # each batch size for itself
+            self._loss = torch.compile(_loss_of, dynamic=False)  # each batch size for itself
         self._graphs: dict[int, _Graph | None] = {}
 
     def epoch(self, order: Tensor, losses: Tensor, penalties: Tensor) -> Iterator[int]:
@@ -162,7 +162,7 @@ class Engine:
 
     def loss_of(self, rows: Tensor, labels: Tensor) -> tuple[Tensor, Tensor | None]:
         """The loss and the penalty of looked-up rows `[B, N, M*K]` and their labels `[B]`."""
-        return self.model.loss_of(self.model.arrange(rows), labels)
+        return _loss_of(self.model, rows, labels)
 
     def step(self, ids: Tensor, labels: Tensor, planned: Plan) -> tuple[Tensor, Tensor | None]:
         """One step of rows ids `[B, N]` of the table; the loss and the penalty."""
@@ -170,7 +170,7 @@ class Engine:
         self.optimizer.catch_up(table, planned)
         looked_up = F.embedding(ids, table.detach().flatten(1)).requires_grad_()
         with products(self.precision, self.device):
-            loss, penalty = self._loss(looked_up, labels)
+            loss, penalty = self._loss(self.model, looked_up, labels)
             total = loss if penalty is None else loss + penalty
             of_rows, *gradients = torch.autograd.grad(
                 total, [looked_up, *self.dense], allow_unused=True
@@ -181,6 +181,10 @@ class Engine:
         self.optimizer.give(table, planned, of_rows)
         self.optimizer.step()
         return loss.detach(), None if penalty is None else penalty.detach()
+
+
+def _loss_of(model: Recommender, rows: Tensor, labels: Tensor) -> tuple[Tensor, Tensor | None]:
+    return model.loss_of(model.arrange(rows), labels)
 
 
 class _Graph:

@@ -20,7 +20,7 @@ TALL = 64  # look-ups that are summed at once: a hot row has thousands
 def catch_up(table: Table, plan: Plan, now: int, decay: Decay) -> None:
     """As `twin.catch_up`."""
     _launch_replay(table, plan.rows, plan.count, now, decay, every=False)
-    # Not in the kernel: programs share a row's columns, and all of them read its mark first.
+    # Not in the kernel: programs share rows, and all of them read a row's mark first.
     table.last.index_fill_(0, plan.rows, now)
 
 
@@ -36,11 +36,11 @@ def apply(table: Table, plan: Plan, gradients: Tensor, now: int, decay: Decay) -
     if most:
         columns = min(triton.next_power_of_2(width), 128)
         _apply[(most, triton.cdiv(width, columns))](
-            table.w, table.m, table.v, table.coefficients, plan.rows, plan.count, plan.order,
-            plan.starts, gradients.contiguous(), now, *_factors(decay),
+            table.w, table.m, table.v, table.last, table.coefficients, plan.rows, plan.count,
+            plan.order, plan.starts, gradients.contiguous(), now, *_factors(decay),
             WIDTH=width, COLUMNS=columns, TALL=TALL, enable_fp_fusion=False,
+            num_warps=1 if columns <= 32 else 4,
         )  # fmt: skip
-    table.last.index_fill_(0, plan.rows, now + 1)
 
 
 def _launch_replay(
@@ -48,15 +48,11 @@ def _launch_replay(
 ) -> None:
     length, width = table.w.shape
     most = length if every else len(rows)
-    if most == 0:
-        return
-    columns = min(triton.next_power_of_2(width), 128)
-    together = TILE // columns
-    _replay[(triton.cdiv(most, together), triton.cdiv(width, columns))](
-        table.w, table.m, table.v, table.last, table.coefficients, rows, count, length, now,
-        *_factors(decay), EVERY=every, WIDTH=width, ROWS=together, COLUMNS=columns,
-        enable_fp_fusion=False,
-    )  # fmt: skip
+    if most:
+        _replay[(triton.cdiv(most * width, TILE),)](
+            table.w, table.m, table.v, table.last, table.coefficients, rows, count, length, now,
+            *_factors(decay), EVERY=every, WIDTH=width, TILE=TILE, enable_fp_fusion=False,
+        )  # fmt: skip
 
 
 def _factors(decay: Decay) -> tuple[float, ...]:
@@ -64,10 +60,10 @@ def _factors(decay: Decay) -> tuple[float, ...]:
 
 
 @triton.jit
-def _step(w, m, v, g, minus_size, root, rest1, beta2, rest2, eps):
+def _step(w, m, v, g, minus_size, inverse_root, rest1, beta2, rest2, eps):
     m = m + (g - m) * rest1
     v = v * beta2 + (g * rest2) * g
-    w = w + tl.div_rn(m * minus_size, tl.div_rn(tl.sqrt_rn(v), root) + eps)
+    w = w + tl.div_rn(m * minus_size, tl.sqrt_rn(v) * inverse_root + eps)
     return w, m, v
 
 
@@ -75,40 +71,41 @@ def _step(w, m, v, g, minus_size, root, rest1, beta2, rest2, eps):
 def _replay(
     w_at, m_at, v_at, last_at, coefficients_at, rows_at, count_at, length, now,
     rest1, beta2, rest2, eps, weight_decay,
-    EVERY: tl.constexpr, WIDTH: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
+    EVERY: tl.constexpr, WIDTH: tl.constexpr, TILE: tl.constexpr,
 ):  # fmt: skip
-    places = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
+    # int64: a table has more than 2^31 numbers
+    numbers = tl.program_id(0).to(tl.int64) * TILE + tl.arange(0, TILE)
+    rows = numbers // WIDTH
+    columns = numbers % WIDTH
     if EVERY:
-        there = places < length
-        rows = places
+        there = rows < length
     else:
-        there = places < tl.load(count_at)
-        rows = tl.load(rows_at + places, mask=there, other=0)
+        there = rows < tl.load(count_at)
+        rows = tl.load(rows_at + rows, mask=there, other=0)
     last = tl.load(last_at + rows, mask=there, other=now)
-    columns = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
-    here = rows[:, None] * WIDTH + columns[None, :]  # int64: a table has more than 2^31 numbers
-    mask = (there & (last < now))[:, None] & (columns < WIDTH)[None, :]
-    w = tl.load(w_at + here, mask=mask, other=0.0)
-    m = tl.load(m_at + here, mask=mask, other=0.0)
-    v = tl.load(v_at + here, mask=mask, other=0.0)
-    for number in range(tl.min(last, 0), now):
-        minus_size = tl.load(coefficients_at + 2 * number)
-        root = tl.load(coefficients_at + 2 * number + 1)
+    here = rows * WIDTH + columns
+    behind = last < now
+    w = tl.load(w_at + here, mask=behind, other=0.0)
+    m = tl.load(m_at + here, mask=behind, other=0.0)
+    v = tl.load(v_at + here, mask=behind, other=0.0)
+    for step in range(tl.min(last, 0), now):
+        minus_size = tl.load(coefficients_at + 2 * step)
+        inverse_root = tl.load(coefficients_at + 2 * step + 1)
         new_w, new_m, new_v = _step(
-            w, m, v, w * weight_decay, minus_size, root, rest1, beta2, rest2, eps
+            w, m, v, w * weight_decay, minus_size, inverse_root, rest1, beta2, rest2, eps
         )
-        begun = (last <= number)[:, None]
+        begun = last <= step
         w = tl.where(begun, new_w, w)
         m = tl.where(begun, new_m, m)
         v = tl.where(begun, new_v, v)
-    tl.store(w_at + here, w, mask=mask)
-    tl.store(m_at + here, m, mask=mask)
-    tl.store(v_at + here, v, mask=mask)
+    tl.store(w_at + here, w, mask=behind)
+    tl.store(m_at + here, m, mask=behind)
+    tl.store(v_at + here, v, mask=behind)
 
 
 @triton.jit(do_not_specialize=["now"])
 def _apply(
-    w_at, m_at, v_at, coefficients_at, rows_at, count_at, order_at, starts_at,
+    w_at, m_at, v_at, last_at, coefficients_at, rows_at, count_at, order_at, starts_at,
     gradients_at, now, rest1, beta2, rest2, eps, weight_decay,
     WIDTH: tl.constexpr, COLUMNS: tl.constexpr, TALL: tl.constexpr,
 ):  # fmt: skip
@@ -135,10 +132,11 @@ def _apply(
         m = tl.load(m_at + here, mask=mask, other=0.0)
         v = tl.load(v_at + here, mask=mask, other=0.0)
         minus_size = tl.load(coefficients_at + 2 * now)
-        root = tl.load(coefficients_at + 2 * now + 1)
-        w, m, v = _step(
-            w, m, v, w * weight_decay + total, minus_size, root, rest1, beta2, rest2, eps
-        )
+        inverse_root = tl.load(coefficients_at + 2 * now + 1)
+        gradient = w * weight_decay + total
+        w, m, v = _step(w, m, v, gradient, minus_size, inverse_root, rest1, beta2, rest2, eps)
         tl.store(w_at + here, w, mask=mask)
         tl.store(m_at + here, m, mask=mask)
         tl.store(v_at + here, v, mask=mask)
+        if tl.program_id(1) == 0:
+            tl.store(last_at + row, now + 1)  # nothing in this kernel reads it

@@ -71,6 +71,7 @@ class ExactBlockedAdam(torch.optim.Adam):
         self.kernels = kernels
         self._windows: dict[Tensor, _Window] = {}
         self._given: dict[Tensor, tuple[Plan, Tensor]] = {}
+        self._caught_up: dict[Tensor, Plan] = {}
 
     # --- before and after a look-up ---------------------------------------------------------------
 
@@ -84,9 +85,9 @@ class ExactBlockedAdam(torch.optim.Adam):
         """
         window = self._windows.get(table)
         if window is not None and window.now:
-            self._passes(table).catch_up(
-                self._table(table), _planned(ids, table), window.now, window.decay
-            )
+            planned = _planned(ids, table)
+            self._passes(table).catch_up(self._table(table), planned, window.now, window.decay)
+            self._caught_up[table] = planned
 
     def give(self, table: Tensor, ids: Tensor | Plan, gradients: Tensor) -> None:
         """Hand the next step a table's gradient, where autograd leaves no sparse one.
@@ -167,7 +168,7 @@ class ExactBlockedAdam(torch.optim.Adam):
         if window.now >= window.announced:
             window.announce(group, window.now, 1)
         passes, table = self._passes(p), self._table(p)
-        if window.now:
+        if self._caught_up.pop(p, None) is not planned and window.now:
             passes.catch_up(table, planned, window.now, decay)
         passes.apply(table, planned, gradients, window.now, decay)
         window.now += 1
@@ -234,7 +235,7 @@ class ExactBlockedAdam(torch.optim.Adam):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        self._windows, self._given = {}, {}
+        self._windows, self._given, self._caught_up = {}, {}, {}
 
     def _settle(self) -> None:
         self.flush()
@@ -253,8 +254,8 @@ class _Window:
     def announce(self, group: dict, first: int, steps: int) -> None:
         rate, (beta1, beta2) = float(group["lr"]), group["betas"]
         numbers = range(self.before + first + 1, self.before + first + steps + 1)
-        rows = [[-rate / (1 - beta1**t), math.sqrt(1 - beta2**t)] for t in numbers]
-        values = torch.tensor(rows, dtype=self.coefficients.dtype)
+        rows = [[-rate / (1 - beta1**t), 1 / math.sqrt(1 - beta2**t)] for t in numbers]
+        values = torch.tensor(rows, dtype=self.coefficients.dtype, device="cpu")
         if self.coefficients.is_cuda:
             values = values.pin_memory()  # or the copy would wait for the device
         self.coefficients[first : first + steps].copy_(values, non_blocking=True)

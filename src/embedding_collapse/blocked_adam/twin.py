@@ -84,13 +84,13 @@ def step(
     decay: Decay,
 ) -> None:  # fmt: skip
     """One step of Adam with L2 weight decay, in place, as `torch.optim.Adam` orders it."""
-    minus_size, root = coefficients
+    minus_size, inverse_root = coefficients
     g = w * decay.weight_decay
     if gradient is not None:
         g += gradient
     m += (g - m).mul_(1 - decay.beta1)
     v.mul_(decay.beta2).add_((g * (1 - decay.beta2)).mul_(g))
-    w += (m * minus_size).div_(_root(v).div_(root).add_(decay.eps))
+    w += (m * minus_size).div_(_root(v).mul_(inverse_root).add_(decay.eps))
 
 
 def _root(v: Tensor) -> Tensor:

@@ -61,8 +61,8 @@ def set_overlap(interaction: nn.Module, embeddings: Tensor, weight: float) -> Te
     regular = gram + 1e-3 * energy * torch.eye(width, device=gram.device)
     first, second = torch.triu_indices(sets, sets, offset=1, device=gram.device)
     cross = _grams(embeddings[first], embeddings[second])  # [pairs, N, K, K]
-    left = torch.linalg.solve(regular[first], cross)
-    right = torch.linalg.solve(regular[second], cross.mT)
+    left = torch.linalg.solve_ex(regular[first], cross).result
+    right = torch.linalg.solve_ex(regular[second], cross.mT).result
     return weight * (left * right.mT).sum((-2, -1)).mean() / width
 
 
