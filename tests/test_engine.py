@@ -130,7 +130,7 @@ def ids_of(dataset: Dataset) -> Tensor:
 def logits_and_gradients(name: str, dataset: Dataset, align: bool) -> list[Tensor]:
     model = build(name, dataset.cardinalities, Size(len(dataset.fields), 2, 5, hidden=9))
     ids, labels = torch.from_numpy(dataset.ids), torch.from_numpy(dataset.labels)
-    engine_of(model, dataset, align=align)
+    engine_of(model, dataset, align=8 if align else 1)
     torch.manual_seed(0)  # of dropout
     loss, _ = model.loss(ids[:64], labels[:64])
     gradients = torch.autograd.grad(loss, list(model.parameters()), allow_unused=True)
@@ -245,21 +245,51 @@ def test_nothing_in_a_window_waits_for_the_device(name, monkeypatch):
 # --- on a GPU -------------------------------------------------------------------------------------
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
-def test_captured_it_trains_as_uncaptured():
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
+
+
+def dataset_for_graphs() -> Dataset:
+    """Two sizes of batches, each enough for three windows of 32 steps."""
     generator = np.random.default_rng(0)
-    ids = generator.integers(0, (50, 300), (64 * 200, 2)).astype(np.int32)
+    ids = generator.integers(0, (50, 300), (64 * 200 + 100, 2)).astype(np.int32)
     labels = (ids.sum(1) % 3 == 0).astype(np.uint8)
-    dataset = Dataset("tiny", ids, labels, (Field("a", 50), Field("b", 300)), "tiny")
-    tables = []
+    return Dataset("tiny", ids, labels, (Field("a", 50), Field("b", 300)), "tiny")
+
+
+def losses_on_gpu(model: Recommender, dataset: Dataset, **changed) -> tuple[Tensor, Engine]:
+    data = (torch.from_numpy(part).cuda() for part in (dataset.ids, dataset.labels))
+    engine = Engine(model.cuda(), *data, learning_rate=1e-2, weight_decay=1e-3, **changed)
+    losses = torch.zeros(2, 200, device="cuda")
+    for epoch in losses:
+        list(engine.epoch(torch.arange(len(dataset.labels)).cuda(), epoch, torch.zeros_like(epoch)))
+    return losses, engine
+
+
+@needs_gpu
+@pytest.mark.parametrize("precision", [None, "tf32", "bf16"])
+@pytest.mark.parametrize("compile", [False, True])
+@pytest.mark.filterwarnings("ignore:.torch.jit.script:DeprecationWarning")
+def test_captured_it_trains_as_uncaptured(precision, compile):
+    dataset = dataset_for_graphs()
+    found = []
     for capture in (True, False):
-        model = tiny_model(dataset, dropout=0.0).cuda()
-        data = (torch.from_numpy(part).cuda() for part in (dataset.ids, dataset.labels))
-        engine = Engine(model, *data, learning_rate=1e-2, weight_decay=1e-3, capture=capture)
-        losses = torch.zeros(200, device="cuda")
-        for _ in range(2):
-            list(engine.epoch(torch.arange(len(ids)).cuda(), losses, torch.zeros_like(losses)))
-        tables.append(model.table.detach())
-        assert auc(model.eval()(torch.from_numpy(ids).cuda()), torch.from_numpy(labels).cuda()) > 0
+        model = tiny_model(dataset, dropout=0.0)
+        changed = {"precision": precision, "compile": compile, "capture": capture}
+        losses, engine = losses_on_gpu(model, dataset, **changed)
         assert engine.optimizer.state_dict()["state"][0]["step"] == 400
-    torch.testing.assert_close(*tables, rtol=1e-3, atol=1e-4)
+        assert len([graph for graph in engine._graphs.values() if graph]) == 2 * capture
+        found.append((losses, model.table.detach()))
+    for captured, uncaptured in zip(*found, strict=True):
+        torch.testing.assert_close(captured, uncaptured, rtol=1e-3, atol=1e-3)
+
+
+@needs_gpu
+@pytest.mark.parametrize("name", MODELS)
+def test_every_model_trains_captured_and_drops_other_units_at_each_step(name):
+    dataset = dataset_for_graphs()
+    model = build(name, dataset.cardinalities, Size(2, 2, 3, hidden=8, dropout=0.5))
+    losses, engine = losses_on_gpu(model, dataset)
+    assert losses.isfinite().all()
+    assert losses[1].mean() < losses[0, :10].mean()
+    assert len(losses[1].unique()) > 150
+    assert auc(model.eval()(engine.ids), engine.labels) > 0.5

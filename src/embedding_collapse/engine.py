@@ -22,7 +22,7 @@ from .blocked_adam import ExactBlockedAdam, Plan, kernels_run_on, plan
 from .models import Recommender
 
 PRECISIONS = ("tf32", "bf16")  # None is float32 throughout
-ALIGN = 8  # numbers: 16 bytes of bf16
+ALIGN = {None: 1, "tf32": 4, "bf16": 8}  # numbers: 16 bytes for tensor cores, 1 is as it comes
 WORTH_COMPILING = 5_000_000  # rows: the compiler takes the time of some tens of thousands of steps
 
 
@@ -81,9 +81,9 @@ class Engine:
         learning_rate, weight_decay: Adam's; they do not change, since a graph holds them.
         precision: see `products`.
         block: steps from one flush to the next, and in a graph.
-        capture: whether to use CUDA graphs; by default where `kernels_run_on` the device.
-        align: whether to fill dimensions up to multiples of 8; by default where the precision is
-            not float32.
+        capture: whether to use CUDA graphs; by default for a float32 table where `kernels_run_on`
+            the device.
+        align: what dimensions are filled up to a multiple of; by default see `ALIGN`.
         compile: whether `torch.compile` fuses what stands between the products; by default where
             steps are captured and the dataset has `WORTH_COMPILING` rows. It draws other random
             numbers for dropout.
@@ -102,13 +102,14 @@ class Engine:
         precision: str | None = None,
         block: int = 32,
         capture: bool | None = None,
-        align: bool | None = None,
+        align: int | None = None,
         compile: bool | None = None,
     ) -> None:
         self.model, self.ids, self.labels, self.precision = model, ids, labels, precision
         self.device = ids.device
         on_gpu = self.device.type == "cuda"
-        self.capture = kernels_run_on(self.device) if capture is None else capture
+        able = model.table.dtype == torch.float32 and kernels_run_on(self.device)
+        self.capture = able if capture is None else capture
         self.optimizer = ExactBlockedAdam(
             model.parameters(), learning_rate, weight_decay=weight_decay, block=block, fused=True,
             capturable=on_gpu,
@@ -116,7 +117,7 @@ class Engine:
         self.dense = [p for p in model.parameters() if p is not model.table]
         for module in model.modules():
             if hasattr(module, "align"):
-                module.align = ALIGN if (precision if align is None else align) else 1
+                module.align = ALIGN[precision] if align is None else align
         self._loss = _loss_of  # not a method: a cycle would keep the GPU's memory from the next fit
         if compile is None:
             compile = self.capture and len(ids) >= WORTH_COMPILING
@@ -124,6 +125,7 @@ class Engine:
             torch.compiler.reset()  # it gives up on code that it has compiled for many models
             self._loss = torch.compile(_loss_of, dynamic=False)  # each batch size for itself
         self._graphs: dict[int, _Graph | None] = {}
+        self.pool = torch.cuda.graph_pool_handle() if self.capture else None  # of all graphs
 
     def epoch(self, order: Tensor, losses: Tensor, penalties: Tensor) -> Iterator[int]:
         """Take an epoch's steps; after each window yields how many have been taken.
@@ -194,7 +196,10 @@ class _Graph:
         self.optimizer, self.rows = engine.optimizer, rows.clone()
         self.optimizer.announce(len(rows))
         self.graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self.graph):  # nothing is computed, but the host counts the steps
+        # They can share memory: what one leaves is copied before another is replayed.
+        with torch.cuda.graph(
+            self.graph, pool=engine.pool
+        ):  # nothing is computed, but the host counts the steps
             self.found = engine.window(self.rows)
         self.optimizer.replayed(-len(rows))
 

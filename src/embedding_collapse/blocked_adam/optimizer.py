@@ -7,8 +7,11 @@ row is next read and then be replayed, several steps at once, while the row is a
 `block` steps all rows are brought up to date (flushed), which bounds how much there is to replay.
 """
 
+import importlib.util
 import inspect
 import math
+import os
+import shutil
 from collections.abc import Callable
 from typing import Any
 
@@ -267,12 +270,9 @@ def _planned(ids: Tensor | Plan, table: Tensor) -> Plan:
 
 
 def kernels_run_on(device: torch.device) -> bool:
-    """Whether the kernels can be had there: on a GPU of compute capability 7.0 or higher, which
-    Triton asks for, and where Triton is installed."""
+    """Whether the kernels can be had there: on a GPU of compute capability 7.0 or higher, where
+    Triton is installed, and a C compiler, with which Triton makes what launches a kernel."""
     if device.type != "cuda" or torch.cuda.get_device_capability(device) < (7, 0):
         return False
-    try:
-        import triton  # noqa: F401
-    except ImportError:
-        return False
-    return True
+    compilers = (os.environ.get("CC"), *map(shutil.which, ("gcc", "clang")))
+    return any(compilers) and importlib.util.find_spec("triton") is not None

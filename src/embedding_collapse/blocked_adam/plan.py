@@ -35,16 +35,18 @@ def plan(ids: Tensor, length: int) -> Plan:
         ids: whole numbers `[..., n]`, rows of the table.
         length: rows of the table, or any number above all ids.
     """
-    n, before, ids = ids.shape[-1], ids.shape[:-1], ids.long()
+    n, before = ids.shape[-1], ids.shape[:-1]
+    ids = ids.int() if length < 2**31 else ids.long()  # half the passes of a sort by radix
     if n == 0:
-        return Plan(ids, ids, ids.new_zeros(*before, 1), ids.new_zeros(before))
+        none = ids.long()
+        return Plan(none, none, none.new_zeros(*before, 1), none.new_zeros(before))
     places = torch.arange(n + 1, device=ids.device)
     ordered, order = (part.contiguous() for part in ids.sort(dim=-1, stable=True))
     first = torch.ones_like(ordered, dtype=torch.bool)
     first[..., 1:] = ordered[..., 1:] != ordered[..., :-1]
     number = first.cumsum(-1)  # from 1: of each place, which of the different rows it holds
     starts = torch.searchsorted(number, (places + 1).expand(*before, -1).contiguous())
-    rows = ordered.gather(-1, starts[..., :-1].clamp(max=n - 1))
+    rows = ordered.gather(-1, starts[..., :-1].clamp(max=n - 1)).long()
     count = number[..., -1]
     return Plan(
         order.contiguous(), rows.where(places[:-1] < count[..., None], length), starts, count

@@ -33,7 +33,8 @@ class Table(NamedTuple):
         last: int32 `[D + 1]`: of each row, how many of the window's steps it has had. The entry
             past the end takes the marks of the rows that fill up a plan.
         coefficients: `[T, 2]`: of each of the window's steps, minus the step size (learning rate
-            over the first bias correction), and the root of the second bias correction.
+            over the first bias correction), and one over the root of the second bias correction:
+            a factor, since a quotient by a number is a product on some devices and not on others.
     """
 
     w: Tensor

@@ -41,9 +41,13 @@ class SetLinear(nn.Module):
         self.bias = nn.Parameter(torch.empty(sets, outputs, 1).uniform_(-bound, bound))
 
     def forward(self, x: Tensor) -> Tensor:
-        x = aligned(x, self.align)
-        more = x.shape[-1] - self.weight.shape[-1]  # also where x came with zeros at its end
-        weight = F.pad(self.weight, (0, more)) if more else self.weight
+        weight = aligned(self.weight, self.align)
+        if x.stride(-1) == 1:
+            x = aligned(x, self.align)
+            more = x.shape[-1] - weight.shape[-1]  # where x came with other zeros at its end
+            weight = F.pad(weight, (0, more)) if more else weight
+        else:  # its rows begin where they should already; to fill it up would be to copy it
+            weight = weight[..., : x.shape[-1]]
         return torch.bmm(weight, x.mT).add_(self.bias)
 
 
