@@ -16,7 +16,7 @@ def test_chapter_1_runs_at_another_size(tmp_path):
     assert done.returncode == 0, done.stderr[-2000:]
     page = nbformat.read(tmp_path / "out.ipynb", as_version=4)
     assert "In 40 draws at the rule's K" in shown(page, "violations_told")
-    assert "ε = 0.4" in shown(page, "sizing.bound(np.logspace(2")
+    assert "ε = 0.4" in shown(page, "sizing.least(np.logspace(2")
 
 
 def test_chapter_2_says_what_the_records_of_another_model_say(tmp_path):
