@@ -158,12 +158,12 @@ def in_short(compared: Mapping[str, Sequence[Reading]], label: str) -> str:
             if (each.measure, each.reading) == ("information abundance", "over K")
         )  # fmt: skip
         said.append(
-            f"{more} of {len(shares)} readings on {dataset} (IA/K {over_k.old.mean():.2f} in base, "
+            f"{more} of {len(shares)} on {dataset} (IA/K {over_k.old.mean():.2f} in base, "
             f"{over_k.new.mean():.2f} in {label})"
         )
     return (
-        f"**In our runs,** {label} is more collapsed than base, read as a share, in "
-        f"{', '.join(said)}."
+        f"**In our runs,** readings as a share say that {label} is more collapsed than base: "
+        f"{'; '.join(said)}."
     )
 
 
