@@ -245,7 +245,8 @@ def _side(shown: int, number: int, none: str) -> str:
 
 _AS = {"higher": "as the paper finds", "lower": "against the paper", "not told apart": NOISE}
 _CONSISTENT = {
-    "higher": "is consistent with training doing what the paper says, under a start that hides it",
+    "higher": "is consistent with training doing what the paper says, hidden under the random "
+    "start",
     "lower": "speaks against the law in these runs",
     "not told apart": "is not told apart from zero: of it these runs know nothing",
 }
