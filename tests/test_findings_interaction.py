@@ -158,7 +158,8 @@ def test_agreement_sorts_the_findings_by_how_many_settings_show_them():
     lines = interaction.agreement(curves([[2.0, 2.1, 2.2], [3.5, 3.7, 3.6]]), found).splitlines()
     assert lines == [
         "- **Agrees:** the toy experiment (in 1 of 1); FFM's sub-embeddings follow their own field "
-        "(in 1 of 1); FFM's sub-embeddings follow their partner (in 1 of 1).",
+        "(in 1 of 1, with no projections to compare with); FFM's sub-embeddings follow their "
+        "partner (in 1 of 1).",
         "- **Agrees in part:** DCNv2's sub-embeddings follow their own field (above zero in 1 of "
         "2, above random projections in 1).",
         "- **Does not show:** DCNv2's sub-embeddings follow their partner (in 0 of 2).",

@@ -202,6 +202,8 @@ def agreement(curves: Curves, found: Sequence[Influence]) -> str:
             told = f"above zero in {shown} of {number}, above random projections in {above}"
         else:
             side, told = _side(shown, number, none="Does not show"), f"in {shown} of {number}"
+            if above is None and what.endswith("own field"):
+                told += ", with no projections to compare with"
         sides[side].append(f"{what} ({told})")
     return "\n".join(f"- **{side}:** {'; '.join(of)}." for side, of in sides.items() if of)
 
