@@ -2,10 +2,13 @@
 
 import nbformat
 import pytest
+import torch
 from chapters import papermill, shown
+from scipy.optimize import brentq
 
 from embedding_collapse import records
 from embedding_collapse.findings import yardsticks
+from embedding_collapse.spectrum import effective_rank, information_abundance
 
 
 def test_chapter_1_runs_at_another_size(tmp_path):
@@ -16,7 +19,7 @@ def test_chapter_1_runs_at_another_size(tmp_path):
     assert done.returncode == 0, done.stderr[-2000:]
     page = nbformat.read(tmp_path / "out.ipynb", as_version=4)
     assert "In 40 draws at the rule's K" in shown(page, "violations_told")
-    assert "ε = 0.4" in shown(page, "sizing.bound(np.logspace(2")
+    assert "ε = 0.4" in shown(page, "sizing.least(np.logspace(2")
 
 
 def test_chapter_2_says_what_the_records_of_another_model_say(tmp_path):
@@ -32,6 +35,27 @@ def test_chapter_2_says_what_the_records_of_another_model_say(tmp_path):
     said = yardsticks.agreement(yardsticks.compare(runs, "SE 4x"), "SE 4x")
     (cell,) = (c for c in page.cells if "yardsticks.agreement" in c.source)
     assert said in [output.data.get("text/markdown") for output in cell.outputs]
+
+
+def test_the_answer_on_the_smallest_information_abundance_is_true():
+    """Chapter 2, exercise 1: of one strong direction over a flat floor, with its numbers."""
+
+    def smallest(rank: float, width: int) -> float:
+        def spectrum(floor: float) -> torch.Tensor:
+            return torch.tensor([1.0] + [floor] * (width - 1), dtype=torch.float64)
+
+        floor = brentq(lambda floor: effective_rank(spectrum(floor)).item() - rank, 0, 1)
+        return information_abundance(spectrum(floor)).item()
+
+    found = [smallest(10, width) for width in (100, 1_000, 1_000_000)]
+    assert [f"{each:.1f}" for each in found] == ["1.6", "1.3", "1.2"]
+    assert 6 < smallest(500, 1_000) < 6.1
+    # no other spectrum of that effective rank has less
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(20):
+        other = torch.rand(100, generator=generator, dtype=torch.float64) ** 4
+        least = smallest(effective_rank(other).item(), 100)
+        assert information_abundance(other).item() >= least
 
 
 @pytest.mark.parametrize(

@@ -185,6 +185,7 @@ def test_packed_numbers_come_back_to_16_bits():
 def test_sizing_is_the_bound_of_the_talk(made, features, distortion, least):
     view = made["sizing"].view(made["sizing"].data, {"D": features, "eps": distortion})
     assert view.readout[1][2] == least
+    assert view.marks[-1]["y"] == [int(least.replace(",", ""))]
 
 
 def test_spectrum_is_that_of_the_record(runs):

@@ -41,20 +41,26 @@ def test_the_sweep_shows_the_share_kept_for_every_third_field_and_width(curves):
     np.testing.assert_allclose(band.y[:2], kept.amin(1), atol=1e-3)
 
 
-def test_the_span_figure_has_both_measures_from_the_first_measurement_after_the_start(curves):
+def test_the_span_figure_has_both_measures_from_iteration_0_on(curves):
+    """On a logarithmic axis iteration 0 stands a decade before the next measurement."""
     figure = figures.toy_span({"one": curves, "other": curves})
     inside, abundance = lines(figure)[:2]
-    assert list(inside.x) == list(abundance.x) == [10, 20, 30, 40]
-    np.testing.assert_allclose(inside.y, curves.inside[0, :, 1:].mean(0), atol=1e-3)
-    np.testing.assert_allclose(abundance.y, curves.abundance[0, :, 1:].mean(0), atol=1e-3)
+    assert list(inside.x) == list(abundance.x) == [1, 10, 20, 30, 40]
+    assert [told[2] for told in inside.customdata] == [0, 10, 20, 30, 40]
+    assert figure.layout.xaxis.ticktext == ("0", "10")
+    assert figure.layout.xaxis.tickvals == (1, 10)
+    np.testing.assert_allclose(inside.y, curves.inside[0].mean(0), atol=1e-3)
+    np.testing.assert_allclose(abundance.y, curves.abundance[0].mean(0), atol=1e-3)
     assert [line.name for line in lines(figure) if line.showlegend] == ["one", "other"]
 
 
-def test_a_long_curve_is_thinned_but_keeps_its_end():
+def test_a_long_curve_is_thinned_but_keeps_its_ends():
     curves = toy.run(3, 4, [0], 400, every=1, first=12, second=9)
-    line = lines(figures.toy_span({"one": curves}))[0]
-    assert len(line.x) <= 50
-    assert (line.x[0], line.x[-1]) == (1, 400)
+    figure = figures.toy_span({"one": curves})
+    line = lines(figure)[0]
+    assert len(line.x) <= 51
+    assert (line.customdata[0][2], line.customdata[-1][2]) == (0, 400)
+    assert figure.layout.xaxis.ticktext == ("0", "1", "10", "100")
 
 
 def test_pulls_show_alpha_sigma_and_their_product():

@@ -106,3 +106,17 @@ def test_sentences_hold_the_means_over_fields_and_seeds(clicks, run, tmp_path):
     told = frequency.blocks_told(groups)
     assert "In blocks of 2 columns" in told
     assert "in base it is 0.900" in told
+
+
+def test_the_direction_of_weighting_is_told_from_seeds_in_pairs(clicks, run, tmp_path):
+    frequency.remake(run, tmp_path, clicks, device="cpu")
+    ((_, (kept,)),) = frequency.recorded(tmp_path).items()
+    alike = np.array(kept.fields["alike / random"])
+    group = [
+        replace(kept, fields=kept.fields | {"weighted / random": (alike + rise).tolist()})
+        for rise in (0.1, 0.11, 0.12)
+    ]
+    told = frequency.direction_told({"base": group})
+    mean = alike.mean()
+    assert f"from {mean:.3f} to {mean + 0.11:.3f} in base: +0.11" in told
+    assert told.endswith("higher.")

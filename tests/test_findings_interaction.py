@@ -158,11 +158,39 @@ def test_agreement_sorts_the_findings_by_how_many_settings_show_them():
     lines = interaction.agreement(curves([[2.0, 2.1, 2.2], [3.5, 3.7, 3.6]]), found).splitlines()
     assert lines == [
         "- **Agrees:** the toy experiment (in 1 of 1); FFM's sub-embeddings follow their own field "
-        "(in 1 of 1); FFM's sub-embeddings follow their partner (in 1 of 1).",
-        "- **Agrees in part:** DCNv2's sub-embeddings follow their own field (in 1 of 2, random "
-        "projections in 2).",
+        "(in 1 of 1, with no projections to compare with); FFM's sub-embeddings follow their "
+        "partner (in 1 of 1).",
+        "- **Agrees in part:** DCNv2's sub-embeddings follow their own field (above zero in 1 of "
+        "2, above random projections in 1).",
         "- **Does not show:** DCNv2's sub-embeddings follow their partner (in 0 of 2).",
     ]
+
+
+def test_what_random_projections_show_as_well_is_no_agreement():
+    chance = [[0.5, 0.52, 0.51], [0.8, 0.81, 0.82]]
+    found = [influence("dcnv2", [0.5, 0.51, 0.52], [0.0, 0.1, -0.1], each) for each in chance]
+    lines = interaction.agreement(curves([[2.0, 2.1, 2.2], [3.5, 3.7, 3.6]]), found).splitlines()
+    assert lines[1] == (
+        "- **No more than chance:** DCNv2's sub-embeddings follow their own field (above zero in 2 "
+        "of 2, above random projections in 0)."
+    )
+
+
+def test_in_short_counts_the_settings_that_follow_their_partner():
+    found = [
+        influence("dcnv2", [0.5, 0.51], [-0.1, 0.1], []),
+        influence("ffm", [0.6, 0.61], [0.4, 0.41], []),
+    ]
+    assert interaction.in_short(found).endswith(
+        "their partner: those of DCNv2 in 0 of 1 settings, those of FFM in 1 of 1 settings."
+    )
+
+
+def test_no_interval_of_a_correlation_reaches_beyond_one():
+    found = curves([[3.0, 1.0, 2.0], [2.0, 2.0, 3.0], [2.5, 3.0, 3.9]])
+    told = interaction.sweep_told({5: found}, [2, 10, 100])
+    low, high = map(float, told.partition("[")[2].partition("]")[0].split(","))
+    assert -1 <= low < 0 and high == 1
 
 
 def test_what_was_learned_is_told_with_intervals_over_seeds(make_record):
@@ -177,4 +205,5 @@ def test_what_was_learned_is_told_with_intervals_over_seeds(make_record):
         "Over 3 seeds of DCNv2 base on synthetic-mini, training moves the projections by 20%"
         in text
     )
-    assert text.endswith("with IA(Eⱼ) 1.00 [1.00, 1.00], above zero.")
+    assert "with IA(Eⱼ) 1.000 [1.000, 1.000], above zero. The second" in text
+    assert "is consistent with training doing what the paper says" in text

@@ -49,6 +49,11 @@ def test_comparison_has_every_reading_with_a_number_per_seed(runs):
     assert row["SE 4x - base"].startswith("-0.40 [-0.4")
 
 
+def test_in_short_counts_the_shares_that_say_more_collapsed(runs):
+    told = yardsticks.in_short({"flights": yardsticks.compare(runs, "SE 4x")}, "SE 4x")
+    assert "more collapsed than base: 4 of 6 on flights (IA/K 0.81 in base" in told
+
+
 def test_agreement_is_told_and_so_is_its_absence(runs):
     compared = yardsticks.compare(runs, "SE 4x")
     as_is, over_k, _ = yardsticks.agreement(compared, "SE 4x").splitlines()

@@ -54,22 +54,23 @@
   // --- Views ----------------------------------------------------------------------------------
 
   const views = {
-    sizing({ features, practice: [low, high], criteo, language }, { D, eps }) {
-      const needed = (size) => (8 * Math.log(size)) / eps ** 2;
-      const [first, last] = [features[0], features.at(-1)];
+    sizing({ features, vocabulary: [few, many], practice: [low, high], criteo, language }, state) {
+      const { D, eps } = state;
+      const least = (size) => Math.ceil((8 * Math.log(size)) / eps ** 2);
+      const chosen = least(D);
       const marks = [
-        { like: "practice", x: [first, last, last, first], y: [low, low, high, high] },
+        { like: "practice", x: [few, many, many, few], y: [low, low, high, high] },
         {
           ...{ like: "bound", name: `K = 8 ε⁻² ln D, ε = ${eps}` },
-          ...{ x: features, y: features.map((size) => Math.round(needed(size))) },
+          ...{ x: features, y: features.map(least) },
         },
         { like: "criteo", ...criteo },
         { like: "language", ...language },
-        { like: "chosen", x: [D], y: [Math.round(needed(D))], text: ["your choice"] },
+        { like: "chosen", x: [D], y: [chosen], text: ["your choice"] },
       ];
       const head = ["D", "ε", "K must be at least", `that is, times ${high}`];
-      const least = commas(Math.ceil(needed(D)));
-      return { marks, readout: [head, [commas(D), `${eps}`, least, (needed(D) / high).toFixed(1)]] };
+      const told = [commas(D), `${eps}`, commas(chosen), (chosen / high).toFixed(1)];
+      return { marks, readout: [head, told] };
     },
 
     spectrum({ datasets, runs, models }, state) {

@@ -22,13 +22,18 @@ VOCABULARY = (1e5, 1e9)  # features of a recommender, as the talk has them
 
 
 def bound(points: Numbers, distortion: Numbers) -> Numbers:
-    """The talk's rule: `8 eps^-2 ln D` dimensions; the least whole K is its ceiling.
+    """The talk's rule: `8 eps^-2 ln D` dimensions; `least` is the least whole K that satisfies it.
 
     Args:
         points: D, from 2 up.
         distortion: eps, above 0 and below 1.
     """
     return 8 * np.log(points) / distortion**2
+
+
+def least(points: Numbers, distortion: Numbers) -> Numbers:
+    """The least whole K that satisfies the rule: what every table and every figure shows of it."""
+    return np.ceil(bound(points, distortion)).astype(int)
 
 
 def bound_distortion(points: Numbers, width: Numbers) -> Numbers:
@@ -178,8 +183,8 @@ def looseness(measured: pd.DataFrame, points: int, distortions: Sequence[float])
     worst = measured.groupby("width")["worst"].mean()
     rows = {
         eps: {
-            "rule": bound(points, eps),
-            "proof": union_bound(points, eps),
+            "rule": least(points, eps),
+            "proof": np.ceil(union_bound(points, eps)),
             "measured": width_needed(worst.index.to_numpy(), worst.to_numpy(), eps),
         }
         for eps in distortions
@@ -198,7 +203,7 @@ def violations(
     """
     rows = {}
     for eps in distortions:
-        width = int(np.ceil(bound(points, eps)))
+        width = int(least(points, eps))
         found = project(points, width, draws, seed)
         rows[eps] = {
             "K": width,
@@ -249,6 +254,17 @@ def language_models() -> pd.DataFrame:
     return _table("language_models.csv")
 
 
+def in_short(fields: pd.DataFrame, distortion: float) -> str:
+    """What practice has beside what the rule asks for, in a Markdown sentence."""
+    models = language_models()
+    allowed = bound_distortion(models["tokens"], models["width"])
+    reach = (fields["embedding_dim"] >= least(fields["num_features"], distortion)).sum()
+    return (
+        f"**Beside the rule at ε = {distortion:g},** {reach} of Criteo's {len(fields)} fields and "
+        f"{(allowed <= distortion).sum()} of {len(models)} language models are as wide as it asks."
+    )
+
+
 def _table(name: str) -> pd.DataFrame:
     with files(__package__).joinpath("data", name).open(encoding="utf-8") as file:
         return pd.read_csv(file, comment="#")
@@ -256,26 +272,26 @@ def _table(name: str) -> pd.DataFrame:
 
 def field_bounds(fields: pd.DataFrame, distortions: Sequence[float]) -> pd.DataFrame:
     """A row per field: its dimensions and features, `ln D_i`, and for every eps what the rule asks
-    for, rounded."""
+    for."""
     columns = {
         "dimensions": fields["embedding_dim"].to_numpy(),
         "features": fields["num_features"].to_numpy(),
         "ln D": np.log(fields["num_features"].to_numpy()).round(1),
     }
     for eps in distortions:
-        columns[f"ε = {eps:g}"] = bound(columns["features"], eps).round().astype(int)
+        columns[f"ε = {eps:g}"] = least(columns["features"], eps)
     return pd.DataFrame(columns, index=pd.Index(fields["field"], name="field"))
 
 
 def fields_told(fields: pd.DataFrame, distortion: float) -> str:
     """What the search over sizes found beside what the rule asks for, in Markdown sentences."""
     found, features = fields["embedding_dim"], fields["num_features"]
-    asked = bound(features, distortion)
+    asked = least(features, distortion)
     largest = fields.nlargest(5, "num_features")["embedding_dim"]
     return (
         f"The {len(fields)} fields have {features.sum():,} features together. The search gave them "
         f"{found.min()} to {found.max()} dimensions; the rule at ε = {distortion:g} asks for "
-        f"{asked.min():,.0f} to {asked.max():,.0f}. In {(found >= asked).sum()} of the "
+        f"{asked.min():,} to {asked.max():,}. In {(found >= asked).sum()} of the "
         f"{len(fields)} fields the search reaches the rule. The rank correlation between a field's "
         "dimensions and its number of features is "
         f"{found.corr(features, method='spearman'):.2f}; from the largest down, the five largest "

@@ -149,8 +149,8 @@ def _stack(draws: Sequence[_Draw]) -> _Draw:
 def _descend(draws: _Draw, steps: Sequence[int], learning_rate: float, slope: Slope) -> Tensor:
     """E_1 of G experiments at each of the steps, the first being 0: `[G, T, D_1, K]`.
 
-    In closed form: with the residuals `r = dl/dh` of all pairs as a D_1 x D_2 matrix R, and with
-    their sums C over the pairs of each (x_1, x_3), `dL/dE_1 = (R E_2 + C E_3) / (D_1 D_2)`.
+    In closed form: with the slopes `dl/dh` of all pairs as a D_1 x D_2 matrix S, and with their
+    sums C over the pairs of each (x_1, x_3), `dL/dE_1 = (S E_2 + C E_3) / (D_1 D_2)`.
     """
     one, two, three = draws.first, draws.second, draws.third
     constant = (three @ two.mT).gather(1, draws.context)  # e_2^T e_3 of every pair, [G, D_1, D_2]
@@ -162,8 +162,8 @@ def _descend(draws: _Draw, steps: Sequence[int], learning_rate: float, slope: Sl
         for _ in range(begin, end):
             logits = torch.baddbmm(constant, one, two.mT)
             logits += torch.bmm(one, three.mT).gather(2, draws.context)
-            residuals = slope(logits, draws.labels)
-            sums.zero_().scatter_add_(2, draws.context, residuals)
-            one.baddbmm_(residuals, two, alpha=-rate).baddbmm_(sums, three, alpha=-rate)
+            slopes = slope(logits, draws.labels)
+            sums.zero_().scatter_add_(2, draws.context, slopes)
+            one.baddbmm_(slopes, two, alpha=-rate).baddbmm_(sums, three, alpha=-rate)
         tables.append(one.clone())
     return torch.stack(tables, 1)

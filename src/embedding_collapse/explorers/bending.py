@@ -4,7 +4,8 @@ from typing import Any
 
 import torch
 
-from ..figures import COLOURS
+from ..figures.abundance import INKS
+from ..figures.style import NEUTRAL
 from ..spectrum import directions, effective_rank, information_abundance, stable_rank
 from .explorer import Control, Explorer, State, View
 
@@ -17,6 +18,7 @@ SHAPES = {
     "One direction": [1] + [0.0] * (WIDTH - 1),
 }
 MEASURES = ["IA", "effective rank", "stable rank"]
+COLOURS = [INKS["information abundance"], INKS["effective rank"], INKS["stable rank"]]
 
 
 def bend() -> Explorer:
@@ -41,8 +43,8 @@ def bend() -> Explorer:
         start=shapes["Slow fall"],
         data={"width": WIDTH, "measures": MEASURES},
         styles={
-            "values": bars | {"marker": {"color": COLOURS["SE"]}},
-            "measures": bars | {"marker": {"color": COLOURS["ME"]}, "xaxis": "x2", "yaxis": "y2"},
+            "values": bars | {"marker": {"color": NEUTRAL}},
+            "measures": bars | {"marker": {"color": COLOURS}, "xaxis": "x2", "yaxis": "y2"},
         },
         layout={
             "xaxis": {"domain": [0, 0.55], "title": {"text": "direction k"}, "type": "category"},

@@ -1,10 +1,10 @@
 """How many dimensions do D vectors need, and how many do they get?"""
 
-import math
 from typing import Any
 
-from ..figures import COLOURS
-from ..sizing import PRACTICE, bound, criteo_fields, language_models
+from ..figures.sizing import MODELS, RECOMMENDERS, RULE
+from ..figures.style import faint
+from ..sizing import PRACTICE, VOCABULARY, criteo_fields, language_models, least
 from .explorer import LEGEND, Control, Explorer, State, View
 
 FEATURES = [10**exponent for exponent in range(2, 11)]
@@ -17,6 +17,7 @@ def sizing() -> Explorer:
     data = {
         "features": FEATURES,
         "practice": PRACTICE,
+        "vocabulary": [int(end) for end in VOCABULARY],
         "criteo": {
             "x": fields["num_features"].tolist(),
             "y": fields["embedding_dim"].tolist(),
@@ -44,25 +45,25 @@ def sizing() -> Explorer:
         data=data,
         styles={
             "bound": {
-                "type": "scatter", "mode": "lines", "line": {"color": COLOURS["base"]},
+                "type": "scatter", "mode": "lines", "line": {"color": RULE},
                 "hovertemplate": "D = %{x:,}: K ≥ %{y:,}<extra></extra>",
             },
             "practice": {
                 "type": "scatter", "mode": "lines", "fill": "toself", "line": {"width": 0},
-                "fillcolor": "rgba(213,94,0,0.18)", "hoverinfo": "skip",
-                "name": "recommenders, 10 to 100",
+                "fillcolor": faint(RECOMMENDERS), "hoverinfo": "skip",
+                "name": "recommenders",
             },
             "criteo": dots | {
                 "name": "searched sizes of Criteo's fields",
-                "marker": {"color": COLOURS["SE"], "size": 6},
+                "marker": {"color": RECOMMENDERS, "size": 6},
             },
             "language": dots | {
                 "name": "language models",
-                "marker": {"color": COLOURS["ME"], "size": 8, "symbol": "diamond"},
+                "marker": {"color": MODELS, "size": 8, "symbol": "diamond"},
             },
             "chosen": dots | {
                 "name": "your choice",
-                "marker": {"color": COLOURS["base"], "size": 13, "symbol": "star"},
+                "marker": {"color": RULE, "size": 13, "symbol": "star"},
             },
         },
         layout={
@@ -79,23 +80,22 @@ def sizing() -> Explorer:
 def view(data: dict[str, Any], state: State) -> View:
     """The bound's line and where the choice lies on it."""
     features, distortion = state["D"], state["eps"]
-    first, last = data["features"][0], data["features"][-1]
-    low, high = data["practice"]
-    chosen = float(bound(features, distortion))
+    (few, many), (low, high) = data["vocabulary"], data["practice"]
+    chosen = int(least(features, distortion))
     marks = [
-        {"like": "practice", "x": [first, last, last, first], "y": [low, low, high, high]},
+        {"like": "practice", "x": [few, many, many, few], "y": [low, low, high, high]},
         {
             "like": "bound",
             "name": f"K = 8 ε⁻² ln D, ε = {distortion}",
             "x": data["features"],
-            "y": [round(float(bound(size, distortion))) for size in data["features"]],
+            "y": [int(least(size, distortion)) for size in data["features"]],
         },
         {"like": "criteo", **data["criteo"]},
         {"like": "language", **data["language"]},
-        {"like": "chosen", "x": [features], "y": [round(chosen)], "text": ["your choice"]},
+        {"like": "chosen", "x": [features], "y": [chosen], "text": ["your choice"]},
     ]
     readout = [
         ["D", "ε", "K must be at least", f"that is, times {high}"],
-        [f"{features:,}", str(distortion), f"{math.ceil(chosen):,}", f"{chosen / high:.1f}"],
+        [f"{features:,}", str(distortion), f"{chosen:,}", f"{chosen / high:.1f}"],
     ]
     return View(marks, readout)

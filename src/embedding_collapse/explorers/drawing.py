@@ -13,9 +13,11 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
 
+from ..figures.style import FAINT, NEUTRAL
+
 WIDTH, HEIGHT = 640, 340
 LEFT, RIGHT, TOP, BOTTOM = 90, 20, 24, 64  # room around the plot
-INK = "#767676"  # to be read on white and on black
+INK = NEUTRAL
 SHADES = 24  # of a heat-map
 
 
@@ -127,10 +129,10 @@ def _mark(trace: dict[str, Any], x: _Axis, y: _Axis) -> str:
     if kind == "heatmap":
         return _cells(trace, x, y)
     if kind == "bar":
+        colours = [colour] * len(trace["x"]) if isinstance(colour, str) else colour
         return "".join(
-            f'<path fill="{colour}" '
-            f'd="M{x(name, -0.35)} {y(0)}V{y(value)}H{x(name, 0.35)}V{y(0)}"/>'
-            for name, value in zip(trace["x"], trace["y"], strict=True)
+            f'<path fill="{each}" d="M{x(name, -0.35)} {y(0)}V{y(value)}H{x(name, 0.35)}V{y(0)}"/>'
+            for name, value, each in zip(trace["x"], trace["y"], colours, strict=True)
         )
     places = [(x(a), y(b)) for a, b in zip(trace["x"], trace["y"], strict=True)]
     if trace["mode"] == "markers":
@@ -157,9 +159,10 @@ def _cells(trace: dict[str, Any], x: _Axis, y: _Axis) -> str:
     )
 
 
-def _colour(trace: dict[str, Any]) -> str:
+def _colour(trace: dict[str, Any]) -> str | list[str]:
+    """The colour of a trace, or those of its bars."""
     if "fillcolor" in trace:
-        return trace["fillcolor"].replace("0.18", "0.5")
+        return trace["fillcolor"].replace(f"{FAINT})", "0.5)")
     for part in ("line", "marker"):
         if "color" in trace.get(part, {}):
             return trace[part]["color"]

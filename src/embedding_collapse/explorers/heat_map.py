@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..figures import COLOURS
+from ..figures.style import PINK
 from ..models import MODELS
 from ..parameters import ParameterError
 from ..records import Record, by_cell
@@ -84,7 +84,7 @@ def sub_embeddings(records: Sequence[Record], model: str = "dcnv2") -> Explorer:
             "chosen": {
                 "type": "scatter", "mode": "markers", "hoverinfo": "skip", "showlegend": False,
                 "marker": {"symbol": "square-open", "size": 15, "line": {"width": 3},
-                           "color": COLOURS["SE"]},
+                           "color": PINK},
             },
         },
         layout={

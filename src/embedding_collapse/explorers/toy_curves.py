@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from ..environment import environment
-from ..figures import COLOURS
+from ..figures.toy import FEW, MANY
 from ..files import write_json
 from ..records import folder_of
 from .explorer import LEGEND, Control, Explorer, State, View, packed, unpacked
@@ -74,8 +74,8 @@ def toy() -> Explorer:
             "shares": packed(shares),
         },
         styles={
-            "chosen": line | {"line": {"color": COLOURS["SE"]}},
-            "most": line | {"line": {"color": COLOURS["random"], "dash": "dash"}},
+            "chosen": line | {"line": {"color": FEW}},
+            "most": line | {"line": {"color": MANY, "dash": "dash"}},
         },
         layout={
             "xaxis": {"title": {"text": "iteration"}},

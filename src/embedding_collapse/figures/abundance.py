@@ -14,15 +14,14 @@ from ..findings.yardsticks import MEASURES
 from ..records import Record, by_cell
 from ..spectrum import random_spectrum
 from .spectra import abundance_by_field
-from .style import COLOURS, DASHES, colour, with_menu
+from .style import AMBER, COLOURS, DASHES, NEUTRAL, PINK, SKY, colour, with_menu
 
-INKS = {"stable rank": "#56B4E9", "information abundance": "#CC79A7", "effective rank": "#E69F00"}
-BARS = {"stable<br>rank": "#56B4E9", "IA": "#CC79A7", "effective<br>rank": "#E69F00",
-        "rank": "#8C8C8C"}  # fmt: skip
+INKS = {"stable rank": SKY, "information abundance": PINK, "effective rank": AMBER}
+BARS = {"stable<br>rank": SKY, "IA": PINK, "effective<br>rank": AMBER, "rank": COLOURS["random"]}
 STEPS = 10  # of the slider that bends a spectrum
 FIRST = 3  # where it stands at first
 DRAWS = 50  # of random tables, for smooth lines
-FIELD_INK, LANGUAGE_INK = COLOURS["SE"], "#CC79A7"
+FIELD_INK, LANGUAGE_INK = COLOURS["SE"], PINK
 
 
 # --- bending a spectrum ---------------------------------------------------------------------------
@@ -72,7 +71,7 @@ def bend(width: int = 10) -> go.Figure:
         shown = family == next(iter(bent))
         figure.add_bar(
             x=np.arange(1, width + 1), y=spectrum.round(4), name=name, visible=shown,
-            marker={"color": COLOURS["ME"]}, row=1, col=1,
+            marker={"color": NEUTRAL}, row=1, col=1,
             hovertemplate="σ<sub>%{x}</sub> / σ<sub>1</sub> = %{y:.3f}<extra></extra>",
         )  # fmt: skip
         values = _measures(spectrum)

@@ -9,9 +9,9 @@ from plotly.subplots import make_subplots
 from ..findings.interaction import Influence
 from ..models import MODELS
 from ..records import Record, by_cell
-from .style import COLOURS, with_menu
+from .style import COLOURS, SKY, with_menu
 
-BARS = COLOURS["ME"]  # no design is meant: the palette's blue
+BARS = SKY  # no design is meant
 
 
 def sub_embeddings(records: Iterable[Record]) -> go.Figure:

@@ -7,26 +7,28 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from .. import sizing
-from .style import COLOURS, DASHES, faint
+from .style import AMBER, COLOURS, DASHES, PINK, SKY, faint
 
-RULE, MODELS, WORST, TYPICAL = "#0072B2", "#CC79A7", "#D55E00", "#009E73"
+RULE, MODELS, RECOMMENDERS = SKY, PINK, AMBER  # here and in the explorer
+WORST, TYPICAL = PINK, AMBER
 
 
 def rule_and_practice(distortions: Sequence[float]) -> go.Figure:
     """Dimensions against points: the rule for D = 10^2 to 10^9, a line per eps, with what
     recommenders and language models use."""
-    points = np.logspace(2, 9, 29)
+    points = np.logspace(2, 9, 29).round()
     figure = go.Figure()
     for eps, dash in zip(distortions, DASHES, strict=False):
         figure.add_scatter(
-            x=points.round(), y=sizing.bound(points, eps).round(1), name=f"rule, ε = {eps:g}",
+            x=points, y=sizing.least(points, eps), name=f"rule, ε = {eps:g}",
             mode="lines", line={"color": RULE, "dash": dash},
             hovertemplate="D = %{x:,.3g}: K ≥ %{y:,.0f}",
         )  # fmt: skip
     (low, high), (few, many) = sizing.PRACTICE, sizing.VOCABULARY
     figure.add_scatter(
         x=[few, many, many, few, few], y=[low, low, high, high, low], fill="toself", mode="lines",
-        fillcolor=faint(WORST), line={"color": WORST, "width": 1}, name="recommenders",
+        fillcolor=faint(RECOMMENDERS), line={"color": RECOMMENDERS, "width": 1},
+        name="recommenders",
         hoveron="fills", hoverinfo="name",
     )  # fmt: skip
     known = sizing.language_models()
@@ -48,21 +50,21 @@ def fields_and_rule(fields: pd.DataFrame, distortions: Sequence[float]) -> go.Fi
         distortions: the eps.
     """
     logs = np.log(fields["num_features"])
-    ends = np.array([logs.min(), logs.max()])
+    counts = np.geomspace(fields["num_features"].min(), fields["num_features"].max(), 40)
     figure = go.Figure()
     for eps, dash in zip(distortions, DASHES, strict=False):
         figure.add_scatter(
-            x=ends.round(4), y=(8 * ends / eps**2).round(2), name=f"rule, ε = {eps:g}",
+            x=np.log(counts).round(4), y=sizing.least(counts, eps), name=f"rule, ε = {eps:g}",
             mode="lines", line={"color": RULE, "dash": dash},
             hovertemplate="ln D = %{x:.2f}: K ≥ %{y:,.0f}",
         )  # fmt: skip
     beside = [
-        "<br>".join(f"rule, ε = {eps:g}: {sizing.bound(count, eps):,.0f}" for eps in distortions)
+        "<br>".join(f"rule, ε = {eps:g}: {sizing.least(count, eps):,}" for eps in distortions)
         for count in fields["num_features"]
     ]
     figure.add_scatter(
         x=logs.round(4), y=fields["embedding_dim"], mode="markers", name="a field of Criteo",
-        marker={"color": WORST, "size": 9},
+        marker={"color": RECOMMENDERS, "size": 9},
         customdata=np.column_stack([fields["field"], fields["num_features"], beside]),
         hovertemplate="field %{customdata[0]}, %{customdata[1]} features: %{y} dimensions<br>"
         "%{customdata[2]}<extra></extra>",

@@ -48,7 +48,8 @@ def abundance_by_field(records: Sequence[Record]) -> go.Figure:
 
 
 def spectra_by_field(records: Sequence[Record]) -> go.Figure:
-    """Normalised spectra of one field, chosen from a menu: first seed; one line per set."""
+    """Normalised spectra of one field, chosen from a menu: first seed; one line per set. The
+    dataset stands above."""
     names, cardinalities, order = fields(records[0])
     firsts = {label: group[0] for label, group in by_label(records).items()}
     figure = go.Figure()
@@ -78,6 +79,10 @@ def spectra_by_field(records: Sequence[Record]) -> go.Figure:
             "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom"}  # fmt: skip
     figure.update_xaxes(title="direction k, as a share of K", range=[0, 1.02])
     figure.update_yaxes(title="σ<sub>k</sub> / σ<sub>1</sub>", rangemode="tozero")
+    figure.add_annotation(
+        text=records[0].dataset["name"], x=1, xref="paper", xanchor="right", y=1.02, yref="paper",
+        yanchor="bottom", showarrow=False,
+    )  # fmt: skip
     return figure.update_layout(updatemenus=[menu], hovermode="closest")
 
 

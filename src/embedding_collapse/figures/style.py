@@ -8,6 +8,9 @@ from ..records import Record
 
 # Okabe & Ito's palette, which the colour-blind can tell apart; the same thing, the same colour.
 COLOURS = {"base": "#009E73", "SE": "#D55E00", "ME": "#0072B2", "random": "#999999"}
+PINK, SKY, AMBER = "#CC79A7", "#56B4E9", "#E69F00"  # the rest of it, for what is no design
+FAINT = 0.14  # opacity of a band
+NEUTRAL = "#767676"  # to be read on white and on black
 DASHES = ["solid", "dot", "dash", "dashdot", "longdash", "longdashdot"]
 
 
@@ -17,9 +20,9 @@ def colour(label: str) -> str:
 
 
 def faint(colour: str) -> str:
-    """A colour of the palette as a band's, which shows what it covers."""
+    """A colour of the palette as a band's, which shows what it covers, also another band."""
     red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
-    return f"rgba({red},{green},{blue},0.18)"
+    return f"rgba({red},{green},{blue},{FAINT})"
 
 
 def with_menu(figure: go.Figure, owner: Sequence[str], name: str) -> go.Figure:

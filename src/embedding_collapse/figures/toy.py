@@ -11,10 +11,10 @@ from torch import Tensor
 
 from ..gradient import Pull
 from ..toy import Curves
-from .style import DASHES, faint
+from .style import AMBER, DASHES, NEUTRAL, PINK, SKY, faint
 
-# The rest of Okabe & Ito's palette: these lines are no designs.
-INKS = ["#CC79A7", "#56B4E9", "#E69F00", "#009E73"]
+FEW, MANY = PINK, SKY  # features of the third field, here and in the explorer
+INKS = [FEW, MANY, AMBER, NEUTRAL]
 
 
 def toy_curves(curves: Curves, thirds: Sequence[int]) -> go.Figure:
@@ -46,30 +46,42 @@ def toy_sweep(swept: Mapping[int, Curves], thirds: Sequence[int]) -> go.Figure:
 
 
 def toy_span(runs: Mapping[str, Curves]) -> go.Figure:
-    """The share of E_1 inside the span of E_3, and IA(E_1), over the iterations (from the first
-    on, on a logarithmic axis); a line per run of one third field."""
+    """The share of E_1 inside the span of E_3, and IA(E_1), over the iterations, on a logarithmic
+    axis on which iteration 0 stands a decade before the next; a line per run of one third field."""
     figure = make_subplots(
         cols=2, subplot_titles=["share of E<sub>1</sub> inside the span", "IA(E<sub>1</sub>)"]
     )
-    for (name, curves), ink, dash in zip(runs.items(), cycle(INKS), cycle(DASHES), strict=False):
-        last = len(curves.steps) - 1
-        drawn = np.unique(np.geomspace(1, last, 50).round().astype(int))  # a page has no more dots
+    for (name, curves), ink, dash in zip(runs.items(), cycle((FEW, AMBER)), DASHES, strict=False):
+        steps = curves.steps.numpy()
+        # a page has no more dots
+        drawn = np.unique([0, *np.geomspace(1, len(steps) - 1, 50).round().astype(int)])
+        places = np.where(steps == 0, steps[1] / 10, steps)
         for column, values in ((1, curves.inside), (2, curves.abundance)):
             _line_and_band(
-                figure, curves.steps[drawn], values[0][:, drawn], name, ink, dash,
-                showlegend=column == 1, row=1, col=column,
+                figure, places[drawn], values[0][:, drawn], name, ink, dash,
+                told=steps[drawn], showlegend=column == 1, row=1, col=column,
             )  # fmt: skip
-    figure.update_xaxes(title="iteration", type="log", dtick=1, minor_ticks="")
+    figure.update_xaxes(
+        title="iteration", type="log", minor_ticks="", **_decades(int(steps[1]), int(steps[-1]))
+    )
     figure.update_yaxes(tickformat=".0%", range=[0, 1], col=1)
     return figure.update_layout(legend={"orientation": "h", "y": -0.25})
 
 
+def _decades(first: int, last: int) -> dict[str, list]:
+    """Ticks of a logarithmic axis from 0, which stands a decade before `first`, to `last`."""
+    tens = [first * 10**power for power in range(int(np.log10(last / first)) + 1)]
+    return {"tickvals": [first / 10, *tens], "ticktext": ["0", *(f"{each:,}" for each in tens)]}
+
+
 def _line_and_band(
     figure: go.Figure, x: Iterable[float], values: Tensor, name: str, ink: str, dash: str,
-    mode: str = "lines", showlegend: bool = True, **place: Any,
+    mode: str = "lines", showlegend: bool = True, told: Iterable[float] | None = None, **place: Any,
 ) -> None:  # fmt: skip
-    """A mean over seeds `[S, T]`, and the range of the seeds behind it."""
+    """A mean over seeds `[S, T]`, and the range of the seeds behind it; `told` is what to call the
+    places `x`, their own numbers if not given."""
     x, values = [float(each) for each in x], values.numpy()
+    told = x if told is None else [float(each) for each in told]
     low, high = values.min(0).round(3), values.max(0).round(3)
     figure.add_scatter(
         x=[*x, *x[::-1]], y=[*low, *high[::-1]], fill="toself", fillcolor=faint(ink),
@@ -78,8 +90,8 @@ def _line_and_band(
     )  # fmt: skip
     figure.add_scatter(
         x=x, y=values.mean(0).round(3), mode=mode, name=name, legendgroup=name,
-        showlegend=showlegend, line={"color": ink, "dash": dash}, customdata=np.c_[low, high],
-        hovertemplate=f"{name}, %{{x}}: %{{y:.3g}} (%{{customdata[0]:.3g}} to "
+        showlegend=showlegend, line={"color": ink, "dash": dash}, customdata=np.c_[low, high, told],
+        hovertemplate=f"{name}, %{{customdata[2]:,}}: %{{y:.3g}} (%{{customdata[0]:.3g}} to "
         f"%{{customdata[1]:.3g}} over {len(values)} seeds)<extra></extra>",
         **place,
     )  # fmt: skip

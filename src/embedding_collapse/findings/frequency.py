@@ -205,6 +205,20 @@ def weighting_told(groups: dict[str, list[Weighting]]) -> str:
     return "\n".join(lines)
 
 
+def direction_told(groups: dict[str, list[Weighting]]) -> str:
+    """Does weighting raise or lower a table's share of a random one? A Markdown sentence; groups
+    as above. Both are of the same table, so seeds are compared in pairs."""
+    said = []
+    for label, group in groups.items():
+        alike, weighted = (
+            np.array([run.frame[f"{name} / random"].mean() for run in group])
+            for name in ("alike", "weighted")
+        )
+        change = welch(weighted - alike, np.zeros(len(group)))
+        said.append(f"from {alike.mean():.3f} to {weighted.mean():.3f} in {label}: {told(change)}")
+    return f"Weighting takes IA against random {'; '.join(said)}."
+
+
 def blocks_told(groups: dict[str, list[Weighting]]) -> str:
     """What tables cut to the base model's width say, in a Markdown sentence; groups as above."""
     base, label = groups

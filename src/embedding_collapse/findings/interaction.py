@@ -1,7 +1,7 @@
 """What a sub-embedding owes to its own field and to its partner, and what the toy experiment says.
 
 A verdict is computed, never written: a correlation counts where its 95% interval over seeds leaves
-out zero.
+out zero, and as learned where it leaves out what random projections give as well.
 """
 
 import tempfile
@@ -124,11 +124,10 @@ def told(found: Sequence[Influence]) -> str:
         own, partner = [each.own for each in of], [each.partner for each in of]
         lines += [_counted(f"{model}, own field", "IA(Eᵢ)", own)]
         if all(each.own_by_chance for each in of):
-            verdicts = [welch(each.own, each.own_by_chance).verdict for each in of]
             lines[-1] += (
                 f" Random projections of the same tables give "
                 f"{_range([each.own_by_chance for each in of])}; the trained ones are above them "
-                f"in {verdicts.count('higher')} of {len(of)}."
+                f"in {sum(map(_above_chance, of))} of {len(of)}."
             )
         lines += [_counted(f"{model}, partner", "IA(Eⱼ)", partner)]
     return "\n".join(f"- {line}" for line in lines)
@@ -141,8 +140,9 @@ def learned_told(changes: Sequence[Learned]) -> str:
     return (
         f"Over {len(changes)} seeds of {of.name} on {of.cell.dataset}, training moves the "
         f"projections by {moved:.0%} of their initial norm. Of the sub-embeddings that this change "
-        f"alone would make, the rank correlation with IA(Eᵢ) is {_interval(of.own)}, and with "
-        f"IA(Eⱼ) {_interval(of.partner)}."
+        f"alone would make, the rank correlation with IA(Eᵢ) is {_interval(of.own, 3)}, and with "
+        f"IA(Eⱼ) {_interval(of.partner, 3)}. The second, which is the paper's law, "
+        f"{_CONSISTENT[_against_zero(of.partner).verdict]}."
     )
 
 
@@ -187,25 +187,71 @@ def span_told(name: str, curves: Curves) -> str:
 
 
 def agreement(curves: Curves, found: Sequence[Influence]) -> str:
-    """Which of the paper's findings these data show, in Markdown; a setting counts as showing one
-    where its 95% interval lies above zero. It is told where random projections show it too."""
-    tried = {"the toy experiment": ([_gaps(curves)[0]], [])}  # settings, and the same by chance
-    for model, of in _by_model(found).items():
-        chance = [each.own_by_chance for each in of if each.own_by_chance]
-        own, partner = [each.own for each in of], [each.partner for each in of]
-        tried[f"{model}'s sub-embeddings follow their own field"] = own, chance
-        tried[f"{model}'s sub-embeddings follow their partner"] = partner, []
-    sides: dict[str, list[str]] = {"Agrees": [], "Agrees in part": [], "Does not show": []}
-    for what, (settings, chance) in tried.items():
-        shown = _above_zero(settings)
-        in_part = "Agrees in part" if shown else "Does not show"
-        side = "Agrees" if shown == len(settings) else in_part
-        beside = f", random projections in {_above_zero(chance)}" if chance else ""
-        sides[side].append(f"{what} (in {shown} of {len(settings)}{beside})")
+    """Which of the paper's findings these data show, in Markdown.
+
+    A setting counts as showing one where its 95% interval lies above zero. Where random projections
+    are there to compare with, what is above them in no setting is no more than chance.
+    """
+    sides: dict[str, list[str]] = {
+        side: [] for side in ("Agrees", "Agrees in part", "No more than chance", "Does not show")
+    }
+    for what, settings, above in _findings(curves, found):
+        shown, number = _above_zero(settings), len(settings)
+        if above is not None and shown:
+            side = _side(above, number, none="No more than chance")
+            told = f"above zero in {shown} of {number}, above random projections in {above}"
+        else:
+            side, told = _side(shown, number, none="Does not show"), f"in {shown} of {number}"
+            if above is None and what.endswith("own field"):
+                told += ", with no projections to compare with"
+        sides[side].append(f"{what} ({told})")
     return "\n".join(f"- **{side}:** {'; '.join(of)}." for side, of in sides.items() if of)
 
 
+def in_short(found: Sequence[Influence]) -> str:
+    """In how many settings sub-embeddings follow their partner, which is the paper's law, model by
+    model: a Markdown sentence."""
+    counts = [
+        f"those of {model} in {_above_zero([each.partner for each in of])} of {len(of)} settings"
+        for model, of in _by_model(found).items()
+    ]
+    return f"**In our runs,** sub-embeddings follow their partner: {', '.join(counts)}."
+
+
+def _findings(
+    curves: Curves, found: Sequence[Influence]
+) -> list[tuple[str, list[list[float]], int | None]]:
+    """A finding, a number per seed for each of its settings, and in how many of them it is above
+    what random projections give; None without these."""
+    tried: list[tuple[str, list[list[float]], int | None]] = [
+        ("the toy experiment", [_gaps(curves)[0]], None)
+    ]
+    for model, of in _by_model(found).items():
+        chance = all(each.own_by_chance for each in of)
+        tried += [
+            (
+                f"{model}'s sub-embeddings follow their own field",
+                [each.own for each in of],
+                sum(map(_above_chance, of)) if chance else None,
+            ),
+            (f"{model}'s sub-embeddings follow their partner", [each.partner for each in of], None),
+        ]
+    return tried
+
+
+def _side(shown: int, number: int, none: str) -> str:
+    if not shown:
+        return none
+    return "Agrees" if shown == number else "Agrees in part"
+
+
 _AS = {"higher": "as the paper finds", "lower": "against the paper", "not told apart": NOISE}
+_CONSISTENT = {
+    "higher": "is consistent with training doing what the paper says, hidden under the random "
+    "start",
+    "lower": "speaks against the law in these runs",
+    "not told apart": "is not told apart from zero: of it these runs know nothing",
+}
 
 
 def _by_model(found: Sequence[Influence]) -> dict[str, list[Influence]]:
@@ -233,6 +279,11 @@ def _counted(title: str, what: str, settings: Sequence[Sequence[float]]) -> str:
 _BESIDE_ZERO = {"higher": "above zero", "not told apart": NOISE, "lower": "below zero"}
 
 
+def _above_chance(each: Influence) -> bool:
+    """Is the correlation with the own field above that of random projections?"""
+    return welch(each.own, each.own_by_chance).verdict == "higher"
+
+
 def _above_zero(settings: Sequence[Sequence[float]]) -> int:
     return sum(_against_zero(values).verdict == "higher" for values in settings)
 
@@ -242,12 +293,16 @@ def _against_zero(values: Sequence[float]) -> Difference:
     return welch(values, [0.0] * len(values))
 
 
-def _interval(values: Sequence[float]) -> str:
-    change = _against_zero(values)
+def _interval(correlations: Sequence[float], digits: int = 2) -> str:
+    """Mean and interval, cut to where a correlation can be, which takes nothing from its coverage.
+    (Fisher's z, which stays within by itself, is infinite for a seed whose correlation is 1.)"""
+    change = _against_zero(correlations)
     if not np.isfinite(change.high):
-        return f"{change.mean:.2f} (one seed)"
+        return f"{change.mean:.{digits}f} (one seed)"
+    low, high = max(change.low, -1), min(change.high, 1)
     return (
-        f"{change.mean:.2f} [{change.low:.2f}, {change.high:.2f}], {_BESIDE_ZERO[change.verdict]}"
+        f"{change.mean:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}], "
+        f"{_BESIDE_ZERO[change.verdict]}"
     )
 
 

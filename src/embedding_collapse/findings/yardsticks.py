@@ -4,7 +4,7 @@ A measure of a spectrum can be read as it is, over K, or against that of a rando
 shape. The last two allow tables of different width to stand side by side; see chapter 2.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -139,6 +139,32 @@ def agreement(compared: Sequence[Reading], label: str) -> str:
             ]
         lines.append(f"- **Read {reading}**, {said}: {', '.join(changes)}.")
     return "\n".join(lines)
+
+
+def in_short(compared: Mapping[str, Sequence[Reading]], label: str) -> str:
+    """How many of the readings that are shares say that the wider model is more collapsed, dataset
+    by dataset: a Markdown sentence.
+
+    Args:
+        compared: from `compare`, by dataset.
+        label: of the wider model.
+    """
+    said = []
+    for dataset, of in compared.items():
+        shares = [each for each in of if each.reading != "as it is"]
+        more = sum(each.change.verdict == "lower" for each in shares)
+        (over_k,) = (
+            each for each in shares
+            if (each.measure, each.reading) == ("information abundance", "over K")
+        )  # fmt: skip
+        said.append(
+            f"{more} of {len(shares)} on {dataset} (IA/K {over_k.old.mean():.2f} in base, "
+            f"{over_k.new.mean():.2f} in {label})"
+        )
+    return (
+        f"**In our runs,** readings as a share say that {label} is more collapsed than base: "
+        f"{'; '.join(said)}."
+    )
 
 
 def in_blocks(table: Tensor, cardinalities: Sequence[int], width: int) -> float:
