@@ -127,7 +127,7 @@ def test_overview_has_means_over_seeds_and_the_steps_up_to_the_best_epoch(make):
     assert row["parameters"] == "1,492"
     assert row["test AUC"] == "0.7010 ± 0.0010"
     assert row["best epoch"] == "2.0 of 10"
-    assert row["steps to it"] == f"{2 * 800 / 2048:,.0f}"
+    assert row["steps"] == f"{2 * 800 / 2048:,.0f}"
 
 
 def test_contrasts_have_both_numbers_and_whether_they_differ_by_measure(make):

@@ -133,7 +133,7 @@ def overview(groups: Groups) -> pd.DataFrame:
             "test AUC": spread([record.test["auc"] for record in group]),
             "IA / random": spread(abundance),
             "best epoch": f"{np.mean(best):.1f} of {group[0].spec['epochs']}",
-            "steps to it": f"{np.mean(best) * steps:,.0f}",
+            "steps": f"{np.mean(best) * steps:,.0f}",
         }
     return pd.DataFrame.from_dict(rows, orient="index")
 
