@@ -59,7 +59,7 @@ def page(chapters: dict[str, dict[str, Any]], results: Path) -> str:
             run_rows.append([*row, f"{hours:.2f} h", *made])
         else:
             other_rows.append([*row, *made])
-    ends = ["finished (UTC)", "source", "where"]
+    ends = ["finished", "source", "where"]
     return "\n\n".join(
         [
             "## The chapters",
@@ -75,7 +75,7 @@ def page(chapters: dict[str, dict[str, Any]], results: Path) -> str:
 
 
 def _when_and_where(told: list[dict[str, Any]], places: list[str]) -> list[str]:
-    """The last time, the commits, and the numbers of the places, which grow by new ones."""
+    """The last day, the commits, and the numbers of the places, which grow by new ones."""
     numbers = set()
     for each in told:
         versions = ", ".join(f"{name} {version}" for name, version in each["versions"].items())
@@ -84,7 +84,7 @@ def _when_and_where(told: list[dict[str, Any]], places: list[str]) -> list[str]:
         if place not in places:
             places.append(place)
         numbers.add(places.index(place) + 1)
-    finished = max(each["finished"] for each in told)[:16].replace("T", " ")
+    finished = max(each["finished"] for each in told)[:10]
     commits = sorted({f"`{(each['commit'] or 'unknown')[:7]}`" for each in told})
     return [finished, ", ".join(commits), ", ".join(map(str, sorted(numbers)))]
 

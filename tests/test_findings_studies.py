@@ -203,9 +203,9 @@ def test_gains_are_tabled_at_each_number_of_rows_with_how_they_move(make):
     assert list(tables) == ["SE 10x (new) against base (old)", "ME 10x (new) against SE 10x (old)"]
     me = tables["ME 10x (new) against SE 10x (old)"]
     assert me["difference"].to_dict() == {
-        "100 rows": "+0.0100", "400 rows": "+0.0500", "most against fewest": "+0.0400",
+        "100 rows": "+0.0100", "400 rows": "+0.0500", "most − fewest": "+0.0400",
     }  # fmt: skip
-    assert me.loc["most against fewest", ["new", "old"]].tolist() == ["+0.0500", "+0.0100"]
+    assert me.loc["most − fewest", ["new", "old"]].tolist() == ["+0.0500", "+0.0100"]
 
 
 def test_course_tells_the_fall_from_the_best_epoch_to_the_last(make_record):

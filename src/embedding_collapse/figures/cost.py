@@ -187,7 +187,8 @@ def growth(points: pd.DataFrame) -> go.Figure:
         values = sorted(set(points[points["axis"] == axis]["value"]))
         figure.update_xaxes(
             type="log", tickvals=values, minor_ticks="",
-            ticktext=[f"{v / 1e6:g} M" if v >= 1e6 else f"{v:,}" for v in values],
+            ticktext=[f"{v / 1e6:g} M" if v >= 1e6 else f"{v / 1e3:g} k" if v >= 1e4 else f"{v:,}"
+                      for v in values],
             row=place // 2 + 1, col=place % 2 + 1,
         )  # fmt: skip
     figure.update_yaxes(**LOG)

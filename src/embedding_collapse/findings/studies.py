@@ -287,7 +287,7 @@ def gains_by_rows(groups: Mapping[int, Groups], measure: str) -> dict[str, pd.Da
             rows |= table.to_dict("index")
         first, last = of[min(of)], of[max(of)]
         sides = {"new": _signed(last.mean), "old": _signed(first.mean)}
-        rows["most against fewest"] = sides | in_columns(change_of(last, first))
+        rows["most − fewest"] = sides | in_columns(change_of(last, first))
         tables[f"{new} (new) against {old} (old)"] = _titled(rows, measure)
     return tables
 
