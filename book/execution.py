@@ -1,19 +1,23 @@
 """When, where and how long the chapters and the recorded runs took, as a page of the book."""
 
 import json
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import nbformat
 import torch
 
-from embedding_collapse import records
 from embedding_collapse.environment import environment
 from embedding_collapse.files import write_json
 
 STORED = "execution.json"  # in results/: how the stored outputs came about
-COMMANDS = {"grid": "make grid", "interaction": "make interaction", "beyond": "make beyond"}
+COMMANDS = {
+    **{name: f"make {name}" for name in ("grid", "interaction", "beyond", "precision")},
+    "frequency": "findings.frequency.remake_all()",
+    "language_models": "language_model.record()",
+    "speed": "python benchmarks/cost.py, python benchmarks/optimizer.py",
+    "toy": "explorers.toy_curves.record()",
+}  # how a folder of results is made anew; one that is not here belongs to a chapter
 
 
 def of_chapter(executed: Path) -> dict[str, Any]:
@@ -34,44 +38,44 @@ def store(chapter: str, told: dict[str, Any], results: Path) -> None:
 
 
 def page(chapters: dict[str, dict[str, Any]], results: Path) -> str:
-    """In Markdown: a table of the chapters, one of the recorded runs folder by folder, and the
-    places (hardware and versions) that both point to by number."""
+    """In Markdown: a table of the chapters, one of the recorded runs folder by folder, one of the
+    other folders, and the places (hardware and versions) that all point to by number."""
     places: list[str] = []
     chapter_rows = [
         [f"`{name}`", f"{told['seconds']:.0f} s", *_when_and_where([told], places)]
         for name, told in chapters.items()
     ]
-    run_rows = []
+    run_rows, other_rows = [], []
     for folder in sorted(path for path in results.iterdir() if path.is_dir()):
-        found = list(_records(folder))
-        if found:
-            hours = sum(epoch["seconds"] for r in found for epoch in r.epochs) / 3600
-            command = COMMANDS.get(folder.name, "make refresh")
-            run_rows.append(
-                [f"`{folder.name}`", str(len(found)), f"{hours:.2f} h", f"`{command}`",
-                 *_when_and_where([record.environment for record in found], places)]
-            )  # fmt: skip
-    ends = ["finished (UTC)", "source", "where"]
+        files = [json.loads(path.read_text(encoding="utf-8")) for path in folder.glob("*.json")]
+        if not files:
+            continue
+        row = [f"`{folder.name}`", str(len(files))]
+        commands = COMMANDS.get(folder.name, "make refresh").split(", ")
+        made = [", ".join(f"`{command}`" for command in commands),
+                *_when_and_where([each["environment"] for each in files], places)]  # fmt: skip
+        if all("epochs" in each for each in files):
+            hours = sum(epoch["seconds"] for each in files for epoch in each["epochs"]) / 3600
+            run_rows.append([*row, f"{hours:.2f} h", *made])
+        else:
+            other_rows.append([*row, *made])
+    ends = ["finished", "source", "where"]
     return "\n\n".join(
         [
             "## The chapters",
             _table(["notebook", "took", *ends], chapter_rows),
             "## The recorded runs",
             _table(["folder", "runs", "training took", "made by", *ends], run_rows),
+            "## Other records",
+            _table(["folder", "files", "made by", *ends], other_rows),
             "## Where",
             "\n".join(f"{number}. {place}" for number, place in enumerate(places, 1)),
         ]
     )
 
 
-def _records(folder: Path) -> Iterable[records.Record]:
-    for path in sorted(folder.glob("*.json")):
-        if "epochs" in json.loads(path.read_text(encoding="utf-8")):  # others are no training
-            yield records.load(path)
-
-
 def _when_and_where(told: list[dict[str, Any]], places: list[str]) -> list[str]:
-    """The last time, the commits, and the numbers of the places, which grow by new ones."""
+    """The last day, the commits, and the numbers of the places, which grow by new ones."""
     numbers = set()
     for each in told:
         versions = ", ".join(f"{name} {version}" for name, version in each["versions"].items())
@@ -80,7 +84,7 @@ def _when_and_where(told: list[dict[str, Any]], places: list[str]) -> list[str]:
         if place not in places:
             places.append(place)
         numbers.add(places.index(place) + 1)
-    finished = max(each["finished"] for each in told)[:16].replace("T", " ")
+    finished = max(each["finished"] for each in told)[:10]
     commits = sorted({f"`{(each['commit'] or 'unknown')[:7]}`" for each in told})
     return [finished, ", ".join(commits), ", ".join(map(str, sorted(numbers)))]
 

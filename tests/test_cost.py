@@ -52,8 +52,11 @@ def test_memory_and_traffic_grow_with_the_table_as_adam_says():
     found = cost()
     table = 4 * found.embedding
     dense, blocked = found.memory(), found.memory(block=32)
-    assert dense["embedding"] + dense["its gradient"] + dense["its Adam state"] == 4 * table
-    assert blocked["its gradient"] == 4 * BATCH * FIELDS * SETS * WIDTH
+    assert (
+        dense["embedding"] + dense["embedding's gradient"] + dense["embedding's Adam state"]
+        == 4 * table
+    )
+    assert blocked["embedding's gradient"] == 4 * BATCH * FIELDS * SETS * WIDTH
     assert dense["other parameters, gradients, Adam state"] == 16 * found.dense
 
 

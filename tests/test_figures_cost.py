@@ -18,7 +18,8 @@ def test_errors_are_drawn_on_a_log_axis_with_dense_and_blocked_in_their_colours(
 
 def test_traffic_is_that_of_the_cost_model_as_a_share_of_dense():
     figure = drawn.traffic(1000, 10, 4, [0.1], [32])
-    against_block, against_share = figure.data
+    against_block, against_share, *dense = figure.data
+    assert [(trace.name, trace.y) for trace in dense] == [("dense Adam", (1, 1))] * 2
     place = list(against_block.x).index(1)
     expected = table_traffic(1000, 10, 100, 400, 1) / table_traffic(1000, 10, 100, 400, None)
     assert against_block.y[place] == pytest.approx(expected, rel=1e-3)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from embedding_collapse import figures
+from embedding_collapse.findings import studies
 
 
 def test_auc_stands_over_the_number_of_all_parameters_family_by_family(make_record):
@@ -61,3 +62,11 @@ def test_best_epochs_are_means_over_seeds_with_the_fall_behind_them(make_record)
     assert list(heat.x) == ["base", "SE 4x", "ME 4x"] and list(heat.y) == ["DNN", "DCNv2"]
     assert np.array(heat.z, dtype=float)[1] == pytest.approx([0.05, np.nan, 0.3], nan_ok=True)
     assert [list(row) for row in heat.text] == [["", "1.0", ""], ["1.5", "", "1.0"]]
+
+
+def test_the_columns_of_best_epochs_are_those_of_the_table_beside_it(make_record):
+    cells = [("se", 1), ("me", 10), ("se", 10), ("me", 4), ("se", 4)]
+    epochs = [{"valid_auc": 0.7}, {"valid_auc": 0.6}]
+    runs = [replace(make_record(*cell), epochs=epochs, best_epoch=0) for cell in cells]
+    (heat,) = figures.best_epochs(runs, ["dcnv2"]).data
+    assert list(heat.x) == list(studies.peaks(runs).columns)

@@ -127,21 +127,42 @@ def test_overview_has_means_over_seeds_and_the_steps_up_to_the_best_epoch(make):
     assert row["parameters"] == "1,492"
     assert row["test AUC"] == "0.7010 ± 0.0010"
     assert row["best epoch"] == "2.0 of 10"
-    assert row["steps to it"] == f"{2 * 800 / 2048:,.0f}"
+    assert row["steps"] == f"{2 * 800 / 2048:,.0f}"
 
 
-def test_a_contrast_tells_both_numbers_and_whether_they_differ(make):
+def test_contrasts_have_both_numbers_and_whether_they_differ_by_measure(make):
     groups = groups_of(make, new=0.8, old=0.7)
-    text = studies.contrast(groups, "new", "old")
-    assert text.startswith("**new against old.** Test AUC 0.8010 and 0.7010, +0.1000 [")
-    assert "higher; IA against random tables" in text
-    assert studies.contrasts(groups, [("new", "old"), ("new", "absent")]) == f"- {text}"
+    pairs = {"it": ("new", "old"), "lacking": ("new", "absent")}
+    auc, abundance = studies.contrasts(groups, pairs, columns=("after", "before"))
+    assert (auc.columns.name, abundance.columns.name) == ("test AUC", "IA / random")
+    assert list(auc.index) == ["it"]
+    row = auc.loc["it"]
+    assert (row["after"], row["before"]) == ("0.8010", "0.7010")
+    assert (row["difference"], row["verdict"]) == ("+0.1000", "higher")
+
+
+def test_numbers_below_zero_have_a_minus_and_those_that_round_to_zero_have_none():
+    columns = studies.in_columns(Difference(-0.00001, -0.25, 0.25))
+    assert columns["difference"] == "+0.0000"
+    assert columns["95% interval"] == "\N{MINUS SIGN}0.2500 to +0.2500"
+    assert columns["verdict"] == "inside the noise"
+
+
+def test_one_seed_has_no_interval_and_no_verdict(make):
+    groups = {name: [make(auc=0.7)] for name in ("a", "b")}
+    auc, _ = studies.contrasts(groups, {"it": ("a", "b")})
+    assert auc.loc["it", ["95% interval", "verdict"]].tolist() == ["", "not known"]
+
+
+def test_a_tally_counts_verdicts():
+    differences = [Difference(1, 0.5, 1.5), Difference(0, -1, 1), Difference(2, 1, 3)]
+    assert studies.tally(differences) == "2 higher, 1 inside the noise (of 3)"
 
 
 def test_runs_on_different_data_are_not_contrasted(make):
     groups = {"a": [make()], "b": [make(fingerprint="other")]}
     with pytest.raises(ValueError, match="a and b are runs on different data"):
-        studies.contrast(groups, "a", "b")
+        studies.changes(groups, {"it": ("a", "b")})
 
 
 def test_named_are_the_cells_of_one_dataset(make_record):
@@ -166,7 +187,7 @@ def test_simulated_changes_of_differences_stay_in_their_interval_as_often_as_the
     assert inside / 4000 == pytest.approx(0.95, abs=0.015)
 
 
-def test_rows_in_words_tells_each_gain_at_each_number_of_rows_and_how_it_moves(make):
+def test_gains_are_tabled_at_each_number_of_rows_with_how_they_move(make):
     gains = {100: 0.01, 400: 0.05}
     runs = [
         make(design, scale, seed, rows=rows, fingerprint=str(rows),
@@ -178,12 +199,13 @@ def test_rows_in_words_tells_each_gain_at_each_number_of_rows_and_how_it_moves(m
     found = studies.by_rows(runs)
     assert list(found) == [100, 400]
     assert [list(of) for of in found.values()] == [["base", "SE 10x", "ME 10x"]] * 2
-    auc = studies.rows_in_words(found).splitlines()[1]
-    assert auc.startswith("- **ME 10x minus SE 10x, test AUC.** +0.0100 [")
-    assert (
-        "+0.0500 [" in auc
-        and "higher at 400 rows. From 100 to 400 rows that moves by +0.0400" in auc
-    )
+    tables = studies.gains_by_rows(found, "test AUC")
+    assert list(tables) == ["SE 10x (new) against base (old)", "ME 10x (new) against SE 10x (old)"]
+    me = tables["ME 10x (new) against SE 10x (old)"]
+    assert me["difference"].to_dict() == {
+        "100 rows": "+0.0100", "400 rows": "+0.0500", "most − fewest": "+0.0400",
+    }  # fmt: skip
+    assert me.loc["most − fewest", ["new", "old"]].tolist() == ["+0.0500", "+0.0100"]
 
 
 def test_course_tells_the_fall_from_the_best_epoch_to_the_last(make_record):
@@ -210,6 +232,7 @@ def test_falls_are_compared_between_me_and_se_of_one_size(make_record):
         for design, fall in (("se", 0.05), ("me", 0.01))
         for seed in range(3)
     ]
-    text = studies.falls_in_words(runs)
-    assert "Of 1 pairs ME falls less in 1, more in 0" in text
-    assert "DCNv2 4x -0.0400 [" in text
+    (found,) = studies.falls(runs).values()
+    assert studies.falls_in_words(found).startswith("Of 1 pairs ME falls less in 1 and more in 0;")
+    table = studies.as_table(found, "ME minus SE")
+    assert table.loc["DCNv2 4x", "difference"] == "\N{MINUS SIGN}0.0400"

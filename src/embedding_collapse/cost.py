@@ -52,8 +52,8 @@ class Cost(NamedTuple):
         table = self.embedding * FLOAT
         return {
             "embedding": table,
-            "its gradient": table if block is None else of_rows,
-            "its Adam state": 2 * table + (0 if block is None else MARK * (self.rows + 1)),
+            "embedding's gradient": table if block is None else of_rows,
+            "embedding's Adam state": 2 * table + (0 if block is None else MARK * (self.rows + 1)),
             "other parameters, gradients, Adam state": 4 * self.dense * FLOAT,
             "activations": self.activations,
         }

@@ -14,12 +14,16 @@ from .style import COLOURS, DASHES
 DENSE, BLOCKED, ELSE = "#E69F00", "#56B4E9", "#999999"
 PARTS = {
     "embedding": "#0072B2",
-    "its gradient": "#56B4E9",
-    "its Adam state": "#E69F00",
+    "embedding's gradient": "#56B4E9",
+    "embedding's Adam state": "#E69F00",
     "other parameters, gradients, Adam state": "#CC79A7",
     "activations": "#009E73",
 }
 BELOW = {"orientation": "h", "y": -0.25}
+# of a logarithmic axis: all digits between would be a clutter
+TICKS = [digit * 10.0**power for power in range(-3, 6) for digit in (1, 2, 5)]
+LOG = {"type": "log", "tickvals": TICKS, "ticktext": [f"{tick:,g}" for tick in TICKS],
+       "minor_ticks": ""}  # fmt: skip
 
 
 def errors(curves: Mapping[str, Sequence[float]], dense: str, blocked: str) -> go.Figure:
@@ -75,7 +79,12 @@ def traffic(
             row=1, col=2, name=f"T = {block}", mode="lines",
             line={"color": COLOURS["ME"], "dash": dash},
         )  # fmt: skip
-    figure.add_hline(1, line={"color": DENSE, "width": 2})
+    for column, ends in ((1, every[[0, -1]]), (2, axis[[0, -1]])):
+        figure.add_scatter(
+            x=[float(f"{end:.3g}") for end in ends], y=[1, 1], name="dense Adam", mode="lines",
+            line={"color": DENSE, "width": 2}, showlegend=column == 1, legendgroup="dense",
+            row=1, col=column,
+        )  # fmt: skip
     figure.update_xaxes(type="log")
     figure.update_xaxes(title="T, steps per flush", tickvals=[1, 4, 16, 64, 256], col=1)
     figure.update_xaxes(title="share of rows touched", tickformat=".0%", col=2,
@@ -119,7 +128,8 @@ def memory_parts(costs: Mapping[str, Cost], block: int | None) -> go.Figure:
             hovertemplate=f"%{{y}}, {part}: %{{x}} GB<extra></extra>",
         )  # fmt: skip
     figure.update_xaxes(title="GB in training")
-    return figure.update_layout(barmode="stack", legend={"orientation": "h", "y": -0.15})
+    legend = {"orientation": "h", "y": -0.15, "traceorder": "normal"}
+    return figure.update_layout(barmode="stack", legend=legend)
 
 
 def memory_by_features(
@@ -176,10 +186,12 @@ def growth(points: pd.DataFrame) -> go.Figure:
             )  # fmt: skip
         values = sorted(set(points[points["axis"] == axis]["value"]))
         figure.update_xaxes(
-            type="log", tickvals=values, ticktext=[f"{v:,}" for v in values], minor_ticks="",
+            type="log", tickvals=values, minor_ticks="",
+            ticktext=[f"{v / 1e6:g} M" if v >= 1e6 else f"{v / 1e3:g} k" if v >= 1e4 else f"{v:,}"
+                      for v in values],
             row=place // 2 + 1, col=place % 2 + 1,
         )  # fmt: skip
-    figure.update_yaxes(type="log", dtick="D1", exponentformat="none")
+    figure.update_yaxes(**LOG)
     figure.update_yaxes(title="ms per step", col=1)
     return figure.update_layout(legend={"orientation": "h", "y": -0.12})
 
@@ -197,6 +209,6 @@ def against_products(cells: pd.DataFrame) -> go.Figure:
             marker={"color": COLOURS[design], "size": 9}, hovertext=group["cell"],
             hovertemplate="%{hovertext}<br>%{x} GFLOP, %{y} ms<extra></extra>",
         )  # fmt: skip
-    figure.update_xaxes(type="log", title="products of a step (GFLOP)", dtick="D1")
-    figure.update_yaxes(type="log", title="measured (ms per step)", dtick="D1")
+    figure.update_xaxes(title="products of a step (GFLOP)", **LOG)
+    figure.update_yaxes(title="measured (ms per step)", **LOG)
     return figure.update_layout(legend=BELOW)

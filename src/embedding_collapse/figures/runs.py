@@ -69,7 +69,7 @@ def overfitting(records: Iterable[Record], models: Sequence[str]) -> go.Figure:
     cells = by_cell(records)
     models = [model for model in models if model in {cell.model for cell in cells}]
     names = [MODELS[model].name for model in models]
-    figure = make_subplots(2, len(models), subplot_titles=names, vertical_spacing=0.12)
+    figure = make_subplots(2, len(models), subplot_titles=names * 2, vertical_spacing=0.15)
     owner = []
     dashes = {1: "solid", 4: "dash", 10: "dot"}
     for cell, group in cells.items():

@@ -110,7 +110,7 @@ def sums_of_abundance(records: Iterable[Record], scales: Sequence[int] = (1, 4, 
             owner.append(cell.dataset)
     for trace, of in zip(figure.data, owner, strict=True):
         trace.visible = of == owner[0]
-    figure.update_xaxes(tickangle=-60, tickfont={"size": 10})
+    figure.update_xaxes(tickangle=-90, tickfont={"size": 9}, dtick=1)  # every field is named
     figure.update_yaxes(rangemode="tozero")
     figure.update_yaxes(title="Σ<sub>i</sub> IA(E<sub>i</sub><sup>→j</sup>), share of the most",
                         col=1)  # fmt: skip

@@ -73,9 +73,8 @@ def best_epochs(records: Iterable[Record], models: Sequence[str]) -> go.Figure:
     """How far validation AUC falls from its best epoch to the last, a heat-map by model and size,
     with the best epoch written in it: means over seeds; a menu of datasets."""
     cells = by_cell(records)
-    labels = list(dict.fromkeys(
-        cell.label for cell in sorted(cells, key=lambda c: (c.scale > 1, c.design == "me", c.scale))
-    ))  # fmt: skip
+    order = sorted(cells, key=lambda cell: (cell.scale, cell.design == "me"))
+    labels = list(dict.fromkeys(cell.label for cell in order))
     figure, owner = go.Figure(), []
     for dataset in dict.fromkeys(cell.dataset for cell in cells):
         falls = np.full((len(models), len(labels)), np.nan)
@@ -89,7 +88,7 @@ def best_epochs(records: Iterable[Record], models: Sequence[str]) -> go.Figure:
         text = [["" if np.isnan(v) else f"{v:.1f}" for v in row] for row in best]
         figure.add_heatmap(
             z=falls.round(5), x=labels, y=[MODELS[model].name for model in models], text=text,
-            texttemplate="%{text}", colorscale="Viridis", reversescale=True, zmin=0,
+            texttemplate="%{text}", colorscale="Viridis", zmin=0,
             colorbar={"title": "fall of AUC"}, visible=not owner, hoverongaps=False,
             hovertemplate="%{y} %{x}: best epoch %{text}, then down by %{z:.4f}<extra></extra>",
         )  # fmt: skip

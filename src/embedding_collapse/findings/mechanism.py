@@ -7,10 +7,10 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from ..metrics import welch
+from ..metrics import Difference, welch
 from ..models import MODELS
 from ..models.penalties import orthogonality
-from ..records import Record, by_cell, spread, told
+from ..records import Record, by_cell, spread
 from ..spectrum import random_abundance
 from ..subspace import random_diversity
 from .comparisons import common_pattern
@@ -125,21 +125,19 @@ def patterns_between_runs(records: Sequence[Record]) -> list[float]:
     ]
 
 
-def patterns_in_words(records: Iterable[Record]) -> str:
-    """Are the sets of a run less alike than runs that know nothing of each other? In Markdown.
+def patterns_compared(records: Iterable[Record]) -> dict[str, Difference]:
+    """Are the sets of a run less alike than runs that know nothing of each other?
 
-    The difference of the mean rank correlations with its 95% interval (Welch); the runs of a base
-    model come in pairs that share runs, so that the interval is rather too narrow than too wide.
+    The difference of the mean rank correlations with its 95% interval (Welch), by dataset and
+    cell; the runs of a base model come in pairs that share runs, so that the interval is rather
+    too narrow than too wide.
     """
     cells = by_cell(records)
-    lines = []
+    found = {}
     for cell, group in cells.items():
         apart = cells.get(cell._replace(design="se", scale=1), [])
         if cell.design == "me" and group[0].projection_norms and len(apart) > 1:
             within = [common_pattern(record) for record in group]
             change = welch(within, patterns_between_runs(apart))
-            lines.append(
-                f"- **{cell.dataset}, {MODELS[cell.model].name} {cell.label}.** Likeness of its "
-                f"sets minus that of base models trained apart: {told(change)}."
-            )
-    return "\n".join(lines)
+            found[f"{cell.dataset}, {MODELS[cell.model].name} {cell.label}"] = change
+    return found

@@ -1,6 +1,6 @@
 """Studies outside the grid: runs that differ in other things than model, design and scale."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,10 +12,11 @@ from ..experiment import Spec, parameter_counts
 from ..metrics import Difference
 from ..models import MODELS
 from ..parameters import ParameterError
-from ..records import Record, auc_change, by_cell, spread, told
-from .comparisons import decline, fair_abundance
+from ..records import IN_WORDS, Record, auc_change, by_cell, spread
+from .comparisons import Measure, abundance, decline, fair_abundance
 
 Groups = Mapping[str, Sequence[Record]]  # runs of several seeds by what they are called
+Pairs = Mapping[str, tuple[str, str]]  # two such names, new and old, by what the pair is called
 
 
 def group_by(records: Iterable[Record], *names: str) -> dict[tuple, list[Record]]:
@@ -132,7 +133,7 @@ def overview(groups: Groups) -> pd.DataFrame:
             "test AUC": spread([record.test["auc"] for record in group]),
             "IA / random": spread(abundance),
             "best epoch": f"{np.mean(best):.1f} of {group[0].spec['epochs']}",
-            "steps to it": f"{np.mean(best) * steps:,.0f}",
+            "steps": f"{np.mean(best) * steps:,.0f}",
         }
     return pd.DataFrame.from_dict(rows, orient="index")
 
@@ -142,32 +143,100 @@ def total_parameters(group: Sequence[Record]) -> int:
     return sum(group[0].parameters.values())
 
 
-def contrast(groups: Groups, new: str, old: str) -> str:
-    """Two groups on the same data in a Markdown sentence: AUC, and IA against random tables, each
-    with its difference, the 95% interval and whether that is outside the noise.
+MEASURES: dict[str, tuple[Callable[[Record], float], Measure]] = {
+    "test AUC": (lambda record: record.test["auc"], auc_change),
+    "IA / random": (
+        lambda record: record.abundance_against_random.mean().item(),
+        fair_abundance,
+    ),
+    "IA / K": (lambda record: record.relative_abundance.mean().item(), abundance),
+}
+
+
+def changes(groups: Groups, pairs: Pairs, measure: str = "test AUC") -> dict[str, Difference]:
+    """The difference of every pair of groups, new minus old, by what the pair is called.
+
+    Args:
+        groups: runs by name.
+        pairs: two names each, new and old; a pair that lacks runs is left out.
+        measure: one of `MEASURES`.
 
     Raises:
-        ValueError: groups on different data.
+        ValueError: a pair of groups on different data.
     """
-    if groups[new][0].dataset["fingerprint"] != groups[old][0].dataset["fingerprint"]:
-        raise ValueError(f"{new} and {old} are runs on different data; they can't be paired")
-    aucs = [np.mean([r.test["auc"] for r in groups[name]]) for name in (new, old)]
-    abundances = [
-        np.mean([r.abundance_against_random.mean().item() for r in groups[name]])
-        for name in (new, old)
-    ]
-    return (
-        f"**{new} against {old}.** Test AUC {aucs[0]:.4f} and {aucs[1]:.4f}, "
-        f"{told(auc_change(groups[new], groups[old]))}; IA against random tables "
-        f"{abundances[0]:.3f} and {abundances[1]:.3f}, "
-        f"{told(fair_abundance(groups[new], groups[old]))}."
-    )
+    found = {}
+    for label, (new, old) in pairs.items():
+        if groups.keys() >= {new, old}:
+            if groups[new][0].dataset["fingerprint"] != groups[old][0].dataset["fingerprint"]:
+                raise ValueError(
+                    f"{new} and {old} are runs on different data; they can't be paired"
+                )
+            found[label] = MEASURES[measure][1](groups[new], groups[old])
+    return found
 
 
-def contrasts(groups: Groups, pairs: Iterable[tuple[str, str]]) -> str:
-    """A list of contrasts, new and old, in Markdown; a pair that lacks runs is left out."""
-    found = [pair for pair in pairs if groups.keys() >= set(pair)]
-    return "\n".join(f"- {contrast(groups, new, old)}" for new, old in found)
+def contrasts(
+    groups: Groups,
+    pairs: Pairs,
+    measures: Sequence[str] = ("test AUC", "IA / random"),
+    columns: tuple[str, str] = ("new", "old"),
+) -> list[pd.DataFrame]:
+    """Pairs of groups side by side, a table per measure and a row per pair; see `changes`.
+
+    Args:
+        columns: what to call the two sides.
+    """
+    tables = []
+    for measure in measures:
+        value, _ = MEASURES[measure]
+        rows = {}
+        for label, change in changes(groups, pairs, measure).items():
+            means = [np.mean([value(record) for record in groups[name]]) for name in pairs[label]]
+            sides = {side: f"{mean:.4f}" for side, mean in zip(columns, means, strict=True)}
+            rows[label] = sides | in_columns(change)
+        tables.append(_titled(rows, measure))
+    return tables
+
+
+def in_columns(change: Difference) -> dict[str, str]:
+    """A difference as the columns of a table: itself, its interval, and its verdict."""
+    if not np.isfinite(change.high - change.low):
+        return {"difference": _signed(change.mean), "95% interval": "", "verdict": "not known"}
+    return {
+        "difference": _signed(change.mean),
+        "95% interval": f"{_signed(change.low)} to {_signed(change.high)}",
+        "verdict": IN_WORDS[change.verdict],
+    }
+
+
+def tallied(cells: Mapping[str, Groups], pairs: Pairs, measure: str = "test AUC") -> str:
+    """The `tally` of pairs on several datasets.
+
+    Args:
+        cells: groups by dataset.
+    """
+    of = (changes(groups, pairs, measure).values() for groups in cells.values())
+    return tally(change for found in of for change in found)
+
+
+def as_table(differences: Mapping[str, Difference], title: str) -> pd.DataFrame:
+    """Differences by name, a row each; the title stands in the corner."""
+    return _titled({name: in_columns(change) for name, change in differences.items()}, title)
+
+
+def _signed(value: float) -> str:
+    return f"{value:+z.4f}".replace("-", "\u2212")
+
+
+def _titled(rows: Mapping[str, Mapping[str, str]], title: str) -> pd.DataFrame:
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis(columns=title)
+
+
+def tally(differences: Iterable[Difference]) -> str:
+    """How differences came out: "2 higher, 1 lower, 3 inside the noise (of 6)"."""
+    verdicts = [difference.verdict for difference in differences]
+    parts = [f"{verdicts.count(v)} {word}" for v, word in IN_WORDS.items() if v in verdicts]
+    return f"{', '.join(parts) or 'none'} (of {len(verdicts)})"
 
 
 def named(records: Iterable[Record], dataset: str) -> dict[str, list[Record]]:
@@ -200,26 +269,27 @@ def _base_se_me(item: tuple[str, Sequence[Record]]) -> tuple[int, bool]:
     return spec["scale"], spec["design"] == "me"
 
 
-def rows_in_words(groups: Mapping[int, Groups]) -> str:
-    """Does a gain depend on the number of rows? In Markdown.
+def gains_by_rows(groups: Mapping[int, Groups], measure: str) -> dict[str, pd.DataFrame]:
+    """Does a gain depend on the number of rows? A table for SE against base, one for ME against
+    SE; their last rows say how far the gain moves from the fewest rows to the most.
 
     Args:
         groups: from `by_rows`; base, SE and ME at every number of rows.
+        measure: one of `MEASURES`.
     """
-    lines = []
-    measures = (("test AUC", auc_change), ("IA against random tables", fair_abundance))
-    for measure, compare in measures:
-        base, se, me = next(iter(groups.values()))
-        for new, old in ((se, base), (me, se)):
-            changes = {rows: compare(of[new], of[old]) for rows, of in groups.items()}
-            steps = ", ".join(f"{told(change)} at {rows:,}" for rows, change in changes.items())
-            first, last = min(changes), max(changes)
-            moved = told(change_of(changes[last], changes[first]))
-            lines.append(
-                f"- **{new} minus {old}, {measure}.** {steps} rows. From {first:,} to {last:,} "
-                f"rows that moves by {moved}."
-            )
-    return "\n".join(lines)
+    base, se, me = next(iter(groups.values()))
+    tables = {}
+    for new, old in ((se, base), (me, se)):
+        of = {rows: changes(here, {new: (new, old)}, measure)[new] for rows, here in groups.items()}
+        rows = {}
+        for count, here in groups.items():
+            (table,) = contrasts(here, {f"{count:,} rows": (new, old)}, [measure])
+            rows |= table.to_dict("index")
+        first, last = of[min(of)], of[max(of)]
+        sides = {"new": _signed(last.mean), "old": _signed(first.mean)}
+        rows["most − fewest"] = sides | in_columns(change_of(last, first))
+        tables[f"{new} (new) against {old} (old)"] = _titled(rows, measure)
+    return tables
 
 
 def course(groups: Groups) -> pd.DataFrame:
@@ -266,21 +336,21 @@ def peaks_in_words(records: Iterable[Record]) -> str:
     return "\n".join(lines)
 
 
-def falls_in_words(records: Iterable[Record]) -> str:
-    """Does validation AUC fall less after its best epoch in ME than in SE of the same size? In
-    Markdown, by dataset."""
+def falls(records: Iterable[Record]) -> dict[str, dict[str, Difference]]:
+    """How far validation AUC falls after its best epoch, ME minus SE of the same size: by dataset,
+    then by model and scale."""
     cells = by_cell(records)
-    changes: dict[str, dict[str, Difference]] = {}
+    found: dict[str, dict[str, Difference]] = {}
     for cell, group in cells.items():
         se = cells.get(cell._replace(design="se"))
         if cell.design == "me" and se:
             name = f"{MODELS[cell.model].name} {cell.scale}x"
-            changes.setdefault(cell.dataset, {})[name] = decline(group, se)
-    lines = []
-    for dataset, of in changes.items():
-        less, more = ([n for n in of if of[n].verdict == way] for way in ("lower", "higher"))
-        line = f"- **{dataset}.** Of {len(of)} pairs ME falls less in {len(less)}, more in "
-        line += f"{len(more)}; the others are inside the noise"
-        outside = "; ".join(f"{name} {told(of[name])}" for name in less + more)
-        lines.append(line + (f". {outside}." if outside else "."))
-    return "\n".join(lines)
+            found.setdefault(cell.dataset, {})[name] = decline(group, se)
+    return found
+
+
+def falls_in_words(of: Mapping[str, Difference]) -> str:
+    """Does validation AUC fall less in ME than in SE? A sentence on one dataset's `falls`."""
+    less, more = (sum(d.verdict == way for d in of.values()) for way in ("lower", "higher"))
+    told = f"Of {len(of)} pairs ME falls less in {less} and more in {more}"
+    return f"{told}; {len(of) - less - more} are inside the noise."

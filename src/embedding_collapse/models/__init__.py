@@ -48,17 +48,36 @@ class Model(NamedTuple):
 MODELS = {
     "dnn": Model("DNN", "an MLP on the embeddings side by side; interaction is implicit", DNN),
     "ipnn": Model(
-        "IPNN", "inner products of fields; raw embeddings too, but in SE alone (official)", IPNN
+        "IPNN",
+        "inner-product neural network (Qu et al. 2016): inner products of fields; raw embeddings "
+        "too, but in SE alone (official)",
+        IPNN,
     ),
     "nfwfm": Model(
-        "NFwFM", "weighted products of fields summed to K numbers", NFwFM, embedding_size=50
+        "NFwFM",
+        "neural field-weighted factorization machine (after Pan et al. 2018 and He & Chua 2017): "
+        "weighted products of fields summed to K numbers",
+        NFwFM,
+        embedding_size=50,
     ),
     "xdeepfm": Model(
-        "xDeepFM", "a compressed interaction network beside an MLP", XDeepFM, XDeepFMHead
+        "xDeepFM",
+        "extreme deep factorization machine (Lian et al. 2018): a compressed interaction network "
+        "beside an MLP",
+        XDeepFM,
+        XDeepFMHead,
     ),
-    "dcnv2": Model("DCNv2", "four cross layers before the MLP; interaction is explicit", DCNv2),
+    "dcnv2": Model(
+        "DCNv2",
+        "deep and cross network, version 2 (Wang et al. 2021): four cross layers before the MLP; "
+        "interaction is explicit",
+        DCNv2,
+    ),
     "finalmlp": Model(
-        "FinalMLP", "two MLPs whose outputs meet in a bilinear form", FinalMLP, Fusion
+        "FinalMLP",
+        "two MLPs whose outputs meet in a bilinear form (Mao et al. 2023)",
+        FinalMLP,
+        Fusion,
     ),
     # like for like, and the variants of ME
     "ipnn-raw": Model(
@@ -111,11 +130,18 @@ MODELS = {
     ),
     "dcnv2-sfg": Model(
         "DCNv2 with SFG",
-        "a field-wise non-linear encoder before the interaction",
+        "supervised feature generation (Yin et al. 2025): a field-wise non-linear encoder before "
+        "the interaction",
         partial(DCNv2, encode=True),
     ),
     # sub-embeddings that are parameters
-    "ffm": Model("FFM", "a vector per field and partner", FFM, Offset, columns=columns),
+    "ffm": Model(
+        "FFM",
+        "field-aware factorization machine (Juan et al. 2016): a vector per field and partner",
+        FFM,
+        Offset,
+        columns=columns,
+    ),
 }
 PAPER = ["dnn", "ipnn", "nfwfm", "xdeepfm", "dcnv2", "finalmlp"]  # the rows of its table
 

@@ -51,6 +51,11 @@ class Inspection:
             text += f" Furthest below a random table: {printable(worst.name)}, {share:.2f} of it."
         return text
 
+    @property
+    def worst_first(self) -> list[Collapse]:
+        """The tables, those furthest below a random one first; before them those not measured."""
+        return sorted(self.tables, key=lambda one: one.measures.get("against_random", -1.0))
+
     def to_json(self) -> dict[str, Any]:
         """Everything, as plain lists and numbers."""
         return {
@@ -167,9 +172,8 @@ def text(inspection: Inspection) -> str:
 
 def advice(inspection: Inspection, most: int = 10) -> str:
     """What to try, as a Markdown list: the tables furthest below a random one come first."""
-    order = sorted(inspection.tables, key=lambda one: one.measures.get("against_random", -1.0))
-    lines = [f"- {_code(one.name)}, {one.verdict}: {one.advice}" for one in order[:most]]
-    return "\n".join(lines)
+    first = inspection.worst_first[:most]
+    return "\n".join(f"- {_code(one.name)}, {one.verdict}: {one.advice}" for one in first)
 
 
 def _code(name: str) -> str:
