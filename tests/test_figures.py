@@ -243,6 +243,13 @@ def test_against_scale_has_a_panel_per_model_and_shows_one_dataset_at_a_time(cel
         assert entries == ["SE", "ME"]
 
 
+def test_panels_of_against_scale_can_have_one_axis(cells):
+    table = figures.points(cells, figures.AUC)
+    for shared in (True, False):
+        figure = figures.against_scale(table, figures.AUC, "AUC", ["dnn", "dcnv2"], shared)
+        assert (figure.layout.yaxis2.matches == "y") == shared
+
+
 def test_against_scale_draws_means_and_their_bands(cells):
     table = figures.points(cells, figures.COLLAPSE)
     figure = figures.against_scale(table, figures.COLLAPSE, "IA / K", ["dcnv2"])

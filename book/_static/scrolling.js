@@ -2,7 +2,8 @@
 // so that the arrow keys can scroll it too, and fades on the right until its end is in sight.
 (() => {
   "use strict";
-  const BOXES = "mjx-container[display='true'], .cell_output div.text_html:has(table.dataframe)";
+  const BOXES =
+    "mjx-container[display='true'], .ec-scroll, .cell_output div.text_html:has(table.dataframe)";
   const look = (box) => {
     const hidden = box.scrollWidth - box.clientWidth;
     if (hidden > 0) box.tabIndex = 0;

@@ -35,8 +35,9 @@ def sub_embeddings(records: Iterable[Record]) -> go.Figure:
             hovertemplate="of %{y}<br>for %{x}<br>IA/K %{z:.3f}<extra></extra>",
         )  # fmt: skip
         owner.append(f"{cell.dataset}, {MODELS[cell.model].name} {cell.label}")
-    figure.update_xaxes(title="made for field j (its own IA/K)", tickangle=-60)
-    figure.update_yaxes(title="of field i (its own IA/K)")
+    each = {"dtick": 1, "tickfont": {"size": 9}}  # every field is named
+    figure.update_xaxes(title="made for field j (its own IA/K)", tickangle=-60, **each)
+    figure.update_yaxes(title="of field i (its own IA/K)", **each)
     return with_menu(figure, owner, "Run")
 
 

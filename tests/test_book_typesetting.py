@@ -7,7 +7,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "book" / "_ext"))
 
-from tables import set_in_type
+from typesetting import set_in_type
 
 
 def cell(text: str) -> str:
@@ -20,7 +20,7 @@ def cell(text: str) -> str:
     ("text", "there"),
     [
         ("0.7401 ± 0.0023", "0.7401~±~0.0023"),
-        ("-0.0023 [-0.0098, +0.0051] inside the noise", "−0.0023 [−0.0098,~+0.0051] inside the noise"),
+        ("-0.0023 [-0.0098, +0.0051] lower", "−0.0023 [−0.0098,~+0.0051] lower"),
         ("0.5 (0.4 to 0.6)", "0.5 (0.4~to~0.6)"),
         ("2.0 of 4", "2.0~of~4"),
         ("8 x 141 GB", "8~x~141~GB"),
