@@ -153,7 +153,8 @@ def tally_told(findings: Sequence[Finding]) -> str:
     """The same in a sentence of Markdown, with what the runs cannot tell."""
     counts = tally(findings)
     parts = [
-        f"on {name} " + ", ".join(f"{count} {verdict[2:]}" for verdict, count in of.items())
+        f"on {name}: "
+        + ", ".join(f"{count} {verdict[2:]}" for verdict, count in of[of > 0].items())
         for name, of in counts.items()
     ]
     text = f"{counts.columns.name.removesuffix(', on').capitalize()}, {'; '.join(parts)}."
