@@ -257,7 +257,7 @@ def test_the_detail_names_every_comparison_that_was_run_with_its_interval(make_r
         for what, change, _, level in finding.comparisons:
             if change:
                 low, high = (f"{value + level:+z.4f}".replace("-", "−") for value in change[1:])
-                numbers = f"[{low}, {high}]"
+                numbers = f"[{low},\u00a0{high}]"
                 assert f"<th>{what}</th>" in text
                 assert (numbers if level == 0 else numbers.replace("+", "")) in text
     assert "None" not in text and "inf]" not in text and "−0.0000" not in text

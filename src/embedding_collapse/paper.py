@@ -259,5 +259,5 @@ def _cell(comparison: Comparison) -> str:
     outcome = comparison.outcome
     return (
         f'<span class="ec-said" data-said="{SIGNS[outcome]}" title="{outcome}">{SIGNS[outcome]}'
-        f"</span> {mean} [{low}, {high}]"
+        f"</span> {mean} [{low},\u00a0{high}]"
     )

@@ -6,6 +6,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from ..findings.claims import Finding
+from ..findings.comparisons import Comparison
 from .style import COLOURS, with_menu
 
 # an outcome is told by its mark as well as by its colour
@@ -42,26 +43,32 @@ def forest(findings: Sequence[Finding]) -> go.Figure:
         trace.showlegend = trace.name in MARKS and (claim, trace.name) not in told
         told.add((claim, trace.name))
     figure.update_yaxes(autorange="reversed", automargin=True)
-    figure.update_xaxes(showticklabels=True)
-    figure.update_xaxes(title="difference or number, with its 95% interval", row=len(datasets))
+    figure.update_xaxes(showticklabels=True, nticks=5, tickangle=0)
+    figure.update_xaxes(title="with 95% intervals", row=len(datasets))
     return with_menu(figure, owner, "Claim").update_layout(legend_y=-0.16)
 
 
-def _held_against(ran: Sequence) -> go.Scatter:
+def _name(comparison: Comparison) -> str:
+    """Of a row: the new side, in two lines where a model's name has a part after a comma."""
+    return comparison.what.split(" against ")[0].replace(", ", ",<br>")
+
+
+def _held_against(ran: Sequence[Comparison]) -> go.Scatter:
     return go.Scatter(
-        x=[comparison.level for comparison in ran], y=[comparison.what for comparison in ran],
+        x=[comparison.level for comparison in ran], y=[_name(comparison) for comparison in ran],
         mode="lines", line={"color": COLOURS["random"], "dash": "dot"}, hoverinfo="skip",
         name="level",
     )  # fmt: skip
 
 
-def _points(ran: Sequence, outcome: str) -> go.Scatter:
+def _points(ran: Sequence[Comparison], outcome: str) -> go.Scatter:
     """The comparisons that came out so; one empty point where none did, for the legend."""
     colour, symbol = MARKS[outcome]
     shown = [comparison for comparison in ran if comparison.outcome == outcome]
     values = [[part + c.level for part in c.change] for c in shown] or [[None] * 3]
     return go.Scatter(
-        x=[mean for mean, _, _ in values], y=[c.what for c in shown] or [None],
+        x=[mean for mean, _, _ in values], y=[_name(c) for c in shown] or [None],
+        hovertext=[c.what for c in shown],
         error_x={
             "array": [high - mean if shown else None for mean, _, high in values],
             "arrayminus": [mean - low if shown else None for mean, low, _ in values],
@@ -69,5 +76,5 @@ def _points(ran: Sequence, outcome: str) -> go.Scatter:
         },
         mode="markers", name=outcome, legendgroup=outcome,
         marker={"color": colour, "symbol": symbol, "size": 9},
-        hovertemplate="%{y}: %{x:.4f}, " + outcome + "<extra></extra>",
+        hovertemplate="%{hovertext}: %{x:.4f}, " + outcome + "<extra></extra>",
     )  # fmt: skip

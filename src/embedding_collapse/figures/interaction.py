@@ -40,7 +40,7 @@ def sub_embeddings(records: Iterable[Record]) -> go.Figure:
         )  # fmt: skip
         owner.append(f"{cell.dataset}, {MODELS[cell.model].name} {cell.label}")
     each = {"dtick": 1, "tickfont": {"size": 9}}  # every field is named
-    figure.update_xaxes(title="made for field j, in the same order", tickangle=-90, **each)
+    figure.update_xaxes(title="made for field j", tickangle=-90, **each)
     figure.update_yaxes(title="of field i (its own IA/K)", **each)
     return with_menu(figure, owner, "Run")
 
