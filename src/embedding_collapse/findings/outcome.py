@@ -31,7 +31,7 @@ def in_short(records: Sequence[Record]) -> str:
             "**In these runs** of one seed the noise is not known, and nothing can be told apart."
         )
     parts = []
-    for label, group in ((se, ses), (me, mes)):
+    for label, group in ((se, ses), (f"{me}, set by set,", mes)):
         collapse = welch(_abundance(group), _abundance(bases)).verdict
         words = {"lower": "more collapsed", "higher": "less collapsed"}
         parts.append(
