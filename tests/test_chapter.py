@@ -129,7 +129,7 @@ def test_chapter_7_answers_every_claim_from_the_records_of_a_folder(flights):
     assert done.returncode == 0, done.stderr[-2000:]
     notebook = nbformat.read(folder / "out.ipynb", as_version=4)
     kept = records.load_all(folder / "kept")
-    assert shown(notebook, "paper.in_detail") == paper.in_detail(paper.ledger(kept))
+    assert shown(notebook, "paper.in_detail") == paper.in_detail(paper.ledger(kept), folded=True)
     tables = [output for cell in notebook.cells for output in cell.get("outputs", [])
               if "dataframe" in output.get("data", {}).get("text/html", "")]  # fmt: skip
     mean = sum(r.test["auc"] for r in kept if r.label == "SE 2x") / 2

@@ -243,6 +243,13 @@ def test_against_scale_has_a_panel_per_model_and_shows_one_dataset_at_a_time(cel
         assert entries == ["SE", "ME"]
 
 
+def test_panels_of_against_scale_can_have_one_axis(cells):
+    table = figures.points(cells, figures.AUC)
+    for shared in (True, False):
+        figure = figures.against_scale(table, figures.AUC, "AUC", ["dnn", "dcnv2"], shared)
+        assert (figure.layout.yaxis2.matches == "y") == shared
+
+
 def test_against_scale_draws_means_and_their_bands(cells):
     table = figures.points(cells, figures.COLLAPSE)
     figure = figures.against_scale(table, figures.COLLAPSE, "IA / K", ["dcnv2"])
@@ -274,7 +281,8 @@ def test_sub_embeddings_are_sorted_by_the_fields_own_abundance(make_record):
     record = make_record(abundance=[0.9, 0.3, 0.5], projected_abundance=pairs)
     other = make_record(model="dnn", projected_abundance=None)
     (heat,) = figures.sub_embeddings([record, other]).data
-    assert list(heat.x) == list(heat.y) == ["device (0.30)", "site (0.50)", "user (0.90)"]
+    assert list(heat.y) == ["device (0.30)", "site (0.50)", "user (0.90)"]
+    assert list(heat.x) == ["device", "site", "user"]
     assert np.array(heat.z).tolist() == [[0.5, 0.6, 0.4], [0.8, 0.9, 0.7], [0.2, 0.3, 0.1]]
 
 

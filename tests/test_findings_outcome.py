@@ -2,7 +2,7 @@ from collections.abc import Callable
 
 import pytest
 
-from embedding_collapse.findings.outcome import collapse_verdicts, outcome
+from embedding_collapse.findings.outcome import collapse_verdicts, in_short, outcome
 from embedding_collapse.metrics import welch
 from embedding_collapse.records import Record
 
@@ -125,3 +125,12 @@ def test_an_outcome_of_fewer_models_is_refused(runs, kept):
 def test_an_outcome_of_more_models_is_refused(runs, make_record):
     with pytest.raises(ValueError, match="records of base, SE 4x, ME 4x, ME 10x; base, SE and ME"):
         outcome([*runs(), make_record("me", 10)])
+
+
+def test_in_short_it_says_the_same(runs):
+    text = in_short(runs(aucs=(0.70, 0.60, 0.80), abundances=(0.5, 0.3, 0.5)))
+    assert "against base: SE 4x is more collapsed, its test AUC lower; " in text
+    assert "ME 4x, set by set, is as collapsed, within the noise, its test AUC higher. " in text
+    assert text.endswith("ME 4x against SE 4x: test AUC higher.")
+    assert "inside the noise" in in_short(runs())
+    assert "not known" in in_short(runs(noise=(0.0,)))

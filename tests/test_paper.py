@@ -1,6 +1,7 @@
 import pytest
 
 from embedding_collapse import paper
+from embedding_collapse.findings.claims import READERS
 from embedding_collapse.findings.comparisons import NOTABLE
 from embedding_collapse.metrics import welch
 from embedding_collapse.models import PAPER
@@ -45,12 +46,18 @@ def test_the_papers_table_has_its_108_cells():
 
 def test_beside_the_paper_alone_there_are_its_columns_alone():
     table = paper.beside([], "criteo")
-    assert list(table.columns) == ["SE, paper", "ME, paper", "ME - SE, paper"]
+    assert list(table.columns) == [
+        "SE, paper",
+        "ME, paper",
+        "ME - SE, paper",
+        "95% interval, paper",
+    ]
     assert len(table) == 6 * 5
     row = table.loc["DCNv2", "10x"]
     assert row["SE, paper"] == "0.81357 ± 0.00004"
     change = welch([0.81385 - 5e-5, 0.81385, 0.81385 + 5e-5], [0.81357 - 4e-5, 0.81357, 0.81361])
-    assert row["ME - SE, paper"] == f"+0.0003 [{change.low:+.4f}, {change.high:+.4f}] higher"
+    assert row["ME - SE, paper"] == "+0.0003↑"  # an arrow: outside the noise
+    assert row["95% interval, paper"] == f"[{change.low:+.4f}, {change.high:+.4f}]"
 
 
 def test_beside_the_paper_ours_stand_with_their_difference(make_record, monkeypatch):
@@ -61,8 +68,9 @@ def test_beside_the_paper_ours_stand_with_their_difference(make_record, monkeypa
     row = table.loc["DNN", "10x"]
     assert row["SE, ours"] == "0.80001 ± 0.00001"
     assert row["SE, ours - paper"] == f"{0.80001 - 0.81142:+.5f}"
-    assert row["ME - SE, ours"].startswith("+0.1000 [") and row["ME - SE, ours"].endswith("higher")
-    assert row["parameters, SE"] == f"{292 * 10 + 900 + 300:,}" and row["seconds, ME"] == "4"
+    assert row["ME - SE, ours"] == "+0.1000↑"
+    cost = paper.sizes(records, "criteo").loc["DNN", "10x"]
+    assert cost["parameters, SE"] == f"{292 * 10 + 900 + 300:,}" and cost["seconds, ME"] == "4"
     assert table.loc["DNN", "2x"]["SE, ours"] == ""  # the paper ran it, we did not
 
 
@@ -82,7 +90,7 @@ def test_a_variant_stands_beside_what_it_varies(make_record):
     records += [make_record("me", 4, seed, model="dcnv2-shared", auc=0.6) for seed in SEEDS]
     row = paper.variants(records, ["dcnv2-shared"]).loc["ME 4x"]
     assert row["test AUC"].startswith("0.6000")
-    assert row["AUC - DCNv2"].startswith("-0.1000 [") and row["AUC - DCNv2"].endswith("lower")
+    assert row["AUC - DCNv2"].startswith("-0.1000↓ [")
     assert paper.variants(records, ["dcnv2-sfg"]).index.tolist() == ["no runs"]
 
 
@@ -137,6 +145,24 @@ def test_a_claim_that_holds_for_some_models_is_partly_reproduced(make_record):
     assert verdict(records, "Multi-embedding gains") == "partly"
 
 
+def test_what_lies_inside_the_noise_alone_is_undecided_and_not_refuted(make_record):
+    noisy = grid(make_record)  # no cell differs from another
+    assert verdict(noisy, "Multi-embedding gains") == "undecided"
+    assert verdict(noisy, "DNN, xDeepFM and FinalMLP") == "undecided"
+    one_loses = grid(make_record, lambda m, d, s: 0.7 - (m == "dnn" and d == "me") * s / 100)
+    assert verdict(one_loses, "Multi-embedding gains") == "not reproduced"
+    assert verdict(grid(make_record, models=["dnn"]), "Multi-embedding gains") == "undecided"
+
+
+def test_a_claim_of_no_gain_is_refuted_by_a_gain_alone(make_record):
+    def gaining(by: float) -> list:
+        return grid(make_record, lambda m, d, s: 0.7 + by * (s > 1) * (m == "dcnv2"))
+
+    assert verdict(gaining(0.1), "Making embeddings wider") == "partly"  # the others gain nothing
+    only = [r for r in gaining(0.1) if r.spec["model"] == "dcnv2"]
+    assert verdict(only, "Making embeddings wider") == "not reproduced"
+
+
 def test_a_claim_of_which_some_cells_are_missing_is_not_wholly_reproduced(make_record):
     records = grid(make_record, as_the_paper_says, collapse_as_the_paper_says, models=["dnn"])
     assert verdict(records, "Embeddings collapse") == "partly"
@@ -167,7 +193,7 @@ def test_the_claims_on_regularised_dcnv2_follow_its_records(make_record):
     assert verdict(records, "Less collapsed, these two gain") == "reproduced"
     gaining = grid(make_record, lambda m, d, s: 0.7 + s * NOTABLE, models=models)
     assert verdict(gaining, "Less collapsed, these two gain") == "not reproduced"
-    assert verdict(gaining, "Regularised DCNv2") == "not reproduced"
+    assert verdict(gaining, "Regularised DCNv2") == "undecided"
 
 
 def test_diversity_and_patterns_of_sets_follow_the_records(make_record):
@@ -196,8 +222,30 @@ def test_every_dataset_has_its_own_verdicts(make_record):
     assert len(table) == len(paper.CLAIMS)
     (name,) = [name for name in table.index if "Multi-embedding gains" in name]
     row = table.loc[name]
-    assert row["synthetic-mini"] == "reproduced: 6 as claimed"
-    assert row["flights"] == "not reproduced: 1 inside the noise, 5 not run"
+    assert row["synthetic-mini"] == "✓ reproduced: 6 as claimed"
+    assert row["flights"] == "○ undecided: 1 inside the noise, 5 not run"
+    linked = paper.verdict_table(paper.ledger(records), linked=True)
+    assert linked.index[10].startswith('<a href="#claim-11">11</a>. Multi-embedding gains')
+
+
+def test_the_tally_counts_the_papers_claims_and_not_its_readers(make_record):
+    findings = paper.ledger(grid(make_record, as_the_paper_says, collapse_as_the_paper_says))
+    counts = paper.tally(findings)
+    assert counts.index.tolist()[:4] == [
+        "✓ reproduced", "◐ partly", "○ undecided", "✗ not reproduced",
+    ]  # fmt: skip
+    asked = sum(claim.where == READERS for claim in paper.CLAIMS)
+    assert asked == 2
+    assert counts["synthetic-mini"].sum() == len(paper.CLAIMS) - asked
+    text = paper.tally_told(findings)
+    assert f"{counts.iloc[0, 0]} reproduced" in text and "2 further rows" in text
+    assert "further" not in paper.tally_told(findings[:1])
+
+
+def test_a_claim_keeps_its_number_wherever_it_is_told(make_record):
+    chosen = [f for f in paper.ledger(grid(make_record)) if f.claim.where == "section 5"]
+    assert paper.verdict_table(chosen).index[0].startswith("11. Multi-embedding gains")
+    assert "<summary>11. Multi-embedding gains" in paper.in_detail(chosen)
 
 
 def test_the_detail_names_every_comparison_that_was_run_with_its_interval(make_record):
@@ -205,11 +253,16 @@ def test_the_detail_names_every_comparison_that_was_run_with_its_interval(make_r
     findings = paper.ledger(records)
     text = paper.in_detail(findings)
     for finding in findings:
-        assert finding.claim.text in text and f"(#{finding.claim.figure})" in text
-        for what, change, _ in finding.comparisons:
+        assert finding.claim.text in text and f'href="#{finding.claim.figure}"' in text
+        for what, change, _, level in finding.comparisons:
             if change:
-                assert f"{what} {change.mean:+.4f} [{change.low:+.4f}, {change.high:+.4f}]" in text
-    assert "None" not in text and "-inf" not in text
+                low, high = (f"{value + level:+z.4f}".replace("-", "−") for value in change[1:])
+                numbers = f"[{low},\u00a0{high}]"
+                assert f"<th>{what}</th>" in text
+                assert (numbers if level == 0 else numbers.replace("+", "")) in text
+    assert "None" not in text and "inf]" not in text and "−0.0000" not in text
+    assert text.count("<details") == len(paper.CLAIMS) == text.count(" open>")
+    assert " open>" not in paper.in_detail(findings, folded=True)
 
 
 def test_the_resolution_is_how_far_intervals_reach_beside_the_papers_differences(make_record):

@@ -98,7 +98,9 @@ def some_runs(tmp_path, make_record) -> list[records.Record]:
 def test_recorded_runs_are_shown_with_their_scale(tmp_path, some_runs):
     assert {k: len(v) for k, v in full_scale(tmp_path).items()} == {"synthetic": 6}
     text = comparison_at_full_scale("dcnv2", 4, tmp_path)
-    assert text.startswith("**synthetic, 1,000 rows of 3 fields, 73 features; hidden 400")
+    assert text.startswith(
+        "**At full scale: synthetic, 1,000 rows of 3 fields, 73 features; hidden 400"
+    )
     assert "over 2 seeds" in text and some_runs[0].key in text
     assert comparison_at_full_scale("dcnv2", 10, tmp_path) == NONE
     assert comparison_at_full_scale("dnn", 4, tmp_path) == NONE

@@ -1,14 +1,21 @@
-// A formula wider than the screen scrolls in its own box; so that the arrow keys can scroll it too,
-// it takes the focus, and only while it scrolls.
+// A table or a formula wider than the page scrolls in its own box. While it does it takes the focus,
+// so that the arrow keys can scroll it too, and fades on the right until its end is in sight.
 (() => {
   "use strict";
-  const watch = new ResizeObserver((seen) => {
-    for (const { target } of seen)
-      if (target.scrollWidth > target.clientWidth) target.tabIndex = 0;
-      else target.removeAttribute("tabindex");
-  });
+  const BOXES =
+    "mjx-container[display='true'], .ec-scroll, .cell_output div.text_html:has(table.dataframe)";
+  const look = (box) => {
+    const hidden = box.scrollWidth - box.clientWidth;
+    if (hidden > 0) box.tabIndex = 0;
+    else box.removeAttribute("tabindex");
+    box.classList.toggle("ec-more", hidden - box.scrollLeft > 1);
+  };
+  const watch = new ResizeObserver((seen) => seen.forEach(({ target }) => look(target)));
   addEventListener("load", async () => {
     await window.MathJax?.startup?.promise;
-    document.querySelectorAll("mjx-container[display='true']").forEach((it) => watch.observe(it));
+    for (const box of document.querySelectorAll(BOXES)) {
+      watch.observe(box);
+      box.addEventListener("scroll", () => look(box), { passive: true });
+    }
   });
 })();

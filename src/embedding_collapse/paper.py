@@ -1,39 +1,30 @@
-"""The paper's own numbers, and its claims, each answered from records alone.
+"""The paper's own numbers beside ours, and what became of its claims, in tables and words."""
 
-A verdict is computed, never written: a claim is a list of comparisons, see `comparisons`.
-"""
-
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from importlib.resources import files
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from .findings.comparisons import (
-    NOTABLE,
-    OUTCOMES,
-    SAME_ORDER,
-    Cells,
-    Compare,
-    Comparison,
-    abundance,
-    between,
-    common_pattern,
-    decline,
-    diversity,
-    fair_abundance,
-    joined_abundance,
-    me_against_se,
-    of_runs,
-    projected_abundance,
-    scaled,
-    with_own_field,
-    with_partner,
-)
-from .metrics import welch_of_moments
+from .findings.claims import CLAIMS, READERS, VERDICTS, Finding, ledger
+from .findings.comparisons import OUTCOMES, Cells, Comparison
+from .metrics import Difference, welch_of_moments
 from .models import MODELS, PAPER
-from .records import Record, auc_change, by_cell, summary, table, told
+from .records import Record, auc_change, by_cell, in_parts, summary, table
+
+__all__ = [
+    "CLAIMS",
+    "beside",
+    "in_detail",
+    "ledger",
+    "published",
+    "resolution",
+    "sizes",
+    "tally",
+    "tally_told",
+    "variants",
+    "verdict_table",
+]
 
 RUNS = 3  # behind every number of the paper's table
 
@@ -46,199 +37,19 @@ def published() -> pd.DataFrame:
         return pd.read_csv(file, comment="#")
 
 
-class Claim(NamedTuple):
-    """What the paper says, and what to compare.
-
-    Attributes:
-        text: the claim in our words.
-        where: in the paper.
-        criterion: what is compared, in words.
-        figure: anchor of the figure that shows it in chapter 7.
-        compare: from the records of one dataset to comparisons.
-    """
-
-    text: str
-    where: str
-    criterion: str
-    figure: str
-    compare: Compare
-
-
-class Finding(NamedTuple):
-    """A claim on one dataset."""
-
-    claim: Claim
-    dataset: str
-    comparisons: list[Comparison]
-
-    def count(self, outcome: str) -> int:
-        """How many comparisons came out so."""
-        return sum(comparison.outcome == outcome for comparison in self.comparisons)
-
-    @property
-    def verdict(self) -> str:
-        """ "reproduced" where every comparison is as claimed, "partly" where some are, "not
-        reproduced" where none is, "not run" where there are no runs to compare."""
-        claimed, every = self.count("as claimed"), len(self.comparisons)
-        if self.count("not run") == every:
-            return "not run"
-        if claimed == every:
-            return "reproduced"
-        return "partly" if claimed else "not reproduced"
-
-
-def ledger(records: Iterable[Record]) -> list[Finding]:
-    """Every claim on every dataset that has records, claim by claim."""
-    groups = by_cell(records)
-    datasets = list(dict.fromkeys(cell.dataset for cell in groups))
-    cells = {
-        name: {cell[1:]: group for cell, group in groups.items() if cell.dataset == name}
-        for name in datasets
-    }
-    return [
-        Finding(claim, name, list(claim.compare(cells[name])))
-        for claim in CLAIMS
-        for name in datasets
-    ]
-
-
-WIDE = [("dcnv2", "se", scale) for scale in (1, 4, 10)]
-SUPPRESSED = ("dcnv2-regularized", "dnn")  # models whose interaction is weaker than DCNv2's
-
-CLAIMS = [
-    Claim(
-        "Embeddings collapse as they grow: the wider the tables, the smaller the share of "
-        "directions that they use.",
-        "section 1", "mean IA/K over fields, SE 4x and 10x lower than base, each model",
-        "collapse-against-scale", scaled(PAPER, "se", abundance, "lower", (4, 10)),
-    ),
-    Claim(
-        "The same, against random tables of the same shape: they too cannot fill many directions "
-        "with few features.",
-        "a question of readers", "mean over fields of IA against that of a random table, SE 4x and "
-        "10x lower than base, each model; added after the runs", "collapse-against-scale",
-        scaled(PAPER, "se", fair_abundance, "lower", (4, 10)),
-    ),
-    Claim(
-        "Making embeddings wider brings no gain.",
-        "sections 1 and 5", f"test AUC, SE 10x above base by less than {NOTABLE}, each model",
-        "auc-against-scale", scaled(PAPER, "se", auc_change, "no gain"),
-    ),
-    Claim(
-        "DNN, xDeepFM and FinalMLP even lose by it.",
-        "table of results", "test AUC, SE 10x lower than base, these three",
-        "auc-against-scale", scaled(("dnn", "xdeepfm", "finalmlp"), "se", auc_change, "lower"),
-    ),
-    Claim(
-        "A sub-embedding's information abundance grows with that of the field it comes from.",
-        "section 4, finding 1", "rank correlation over i of IA(E_i→j) with IA(E_i), above 0, DCNv2 "
-        "at base, SE 4x and 10x", "sub-embeddings", of_runs(with_own_field, 0, "higher", WIDE),
-    ),
-    Claim(
-        "It grows as well with that of the field it is made for: interacting with a collapsed "
-        "field lowers information abundance.",
-        "section 4, finding 1", "rank correlation over j of IA(E_i→j) with IA(E_j), above 0, DCNv2 "
-        "at base, SE 4x and 10x", "sub-embeddings", of_runs(with_partner, 0, "higher", WIDE),
-    ),
-    Claim(
-        "Regularised DCNv2, whose interaction keeps singular values, is less collapsed.",
-        "section 4, finding 2", "mean IA/K at SE 10x, higher than DCNv2's",
-        "ways-to-suppress-interaction",
-        between("dcnv2-regularized", "dcnv2", "se", abundance, "higher"),
-    ),
-    Claim(
-        "DNN, without explicit interaction, is less collapsed.",
-        "section 4, finding 2", "mean IA/K at SE 10x, higher than DCNv2's",
-        "collapse-against-scale", between("dnn", "dcnv2", "se", abundance, "higher"),
-    ),
-    Claim(
-        "Less collapsed, these two gain nothing from size.",
-        "section 4, finding 2", f"test AUC, SE 10x above base by less than {NOTABLE}",
-        "ways-to-suppress-interaction", scaled(SUPPRESSED, "se", auc_change, "no gain"),
-    ),
-    Claim(
-        "The reason is overfitting, which grows with size.",
-        "section 4, finding 2", "fall of validation AUC from its best epoch to the last, larger at "
-        "SE 10x than at base", "overfitting", scaled(SUPPRESSED, "se", decline, "higher"),
-    ),
-    Claim(
-        "Multi-embedding gains from size.",
-        "section 5", "test AUC, ME 10x higher than base, each model",
-        "auc-against-scale", scaled(PAPER, "me", auc_change, "higher"),
-    ),
-    Claim(
-        "Multi-embedding beats single-embedding of the same size.",
-        "section 5", "test AUC at 4x and 10x, ME higher than SE, each model",
-        "auc-against-scale", me_against_se(PAPER, auc_change, "higher"),
-    ),
-    Claim(
-        "Multi-embedding is less collapsed, set by set.",
-        "section 5", "mean IA/K at 4x and 10x, the mean over ME's sets higher than SE, each model",
-        "collapse-against-scale", me_against_se(PAPER, abundance, "higher"),
-    ),
-    Claim(
-        "The same again, against random tables of the same shape.",
-        "a question of readers", "mean over fields of IA against that of a random table, at 4x and "
-        "10x, the mean over ME's sets higher than SE, each model; added after the runs",
-        "collapse-against-scale", me_against_se(PAPER, fair_abundance, "higher"),
-    ),
-    Claim(
-        "Multi-embedding is less collapsed, a field's sets side by side as one table.",
-        "section 5", "mean IA/K at 4x and 10x, ME's joined tables higher than SE, each model",
-        "collapse-against-scale", me_against_se(PAPER, joined_abundance, "higher"),
-    ),
-    Claim(
-        "In multi-embedding the sub-embeddings are less collapsed too.",
-        "section 5", "mean IA/K of E_i→j at 4x and 10x, ME higher than SE, DCNv2",
-        "sub-embeddings", me_against_se(("dcnv2",), projected_abundance, "higher"),
-    ),
-    Claim(
-        "The embedding sets are diverse, more so than blocks of one wide table.",
-        "section 5", "diversity at 4x and 10x, between ME's sets higher than between SE's blocks, "
-        "DCNv2", "diversity-against-scale", me_against_se(("dcnv2",), diversity, "higher"),
-    ),
-    Claim(
-        "Each set lets other pairs of fields interact.",
-        "section 5", f"rank correlation of two sets' ||W_i→j||_F, below {SAME_ORDER}, DCNv2 at ME "
-        "4x and 10x", "diversity-against-scale",
-        of_runs(common_pattern, SAME_ORDER, "lower", [("dcnv2", "me", 4), ("dcnv2", "me", 10)]),
-    ),
-    Claim(
-        "Held to equal patterns (aligned norms), multi-embedding stops scaling.",
-        "section 5", "test AUC at 10x, lower than ME's own, DCNv2",
-        "variants-of-multi-embedding",
-        between("dcnv2-aligned", "dcnv2", "me", auc_change, "lower"),
-    ),
-    Claim(
-        "With one interaction shared by all sets, it stops scaling.",
-        "section 5", "test AUC at 10x, lower than ME's own, DCNv2",
-        "variants-of-multi-embedding", between("dcnv2-shared", "dcnv2", "me", auc_change, "lower"),
-    ),
-    Claim(
-        "The interaction of a set needs a non-linearity.",
-        "section 5", "test AUC at 10x, lower without it than with it, DCNv2",
-        "variants-of-multi-embedding", between("dcnv2-linear", "dcnv2", "me", auc_change, "lower"),
-    ),
-]  # fmt: skip
-
-
 # --- side by side ---------------------------------------------------------------------------------
 
 
-COLUMNS = [
-    *("SE, paper", "SE, ours", "SE, ours - paper", "ME, paper", "ME, ours", "ME, ours - paper"),
-    *("ME - SE, paper", "ME - SE, ours"),
-    *("parameters, SE", "parameters, ME", "seconds, SE", "seconds, ME"),
-]
+SPREAD = "± sd"  # in the corner: what stands after a mean, the standard deviation over seeds
 
 
 def beside(records: Iterable[Record], dataset: str) -> pd.DataFrame:
     """The results on one dataset, the paper's and ours: one row per model and scale.
 
     For SE and ME the test AUC (mean and standard deviation over seeds) as the paper has it, as we
-    have it, and ours minus the paper's; ME minus SE with its 95% interval and whether that is
-    outside the noise (the paper's between seeds, ours also from the choice of test rows); and
-    parameters and seconds of training of ours. Columns of whoever has no numbers are left out.
+    have it, and ours minus the paper's; ME minus SE with its 95% interval, and an arrow where that
+    is outside the noise (the paper's between seeds, ours also from the choice of test rows).
+    Columns of whoever has no numbers are left out.
     """
     theirs = published()
     theirs = theirs[theirs["dataset"] == dataset].set_index(["model", "design", "scale"])
@@ -248,36 +59,55 @@ def beside(records: Iterable[Record], dataset: str) -> pd.DataFrame:
         scales = {key[2] for key in (*theirs.index, *ours) if key[0] == model}
         for scale in sorted(scales):
             rows[MODELS[model].name, f"{scale}x"] = _row(model, scale, theirs, ours)
-    found = pd.DataFrame.from_dict(rows, orient="index")
-    return found.loc[:, (found != "").any()]
+    found = pd.DataFrame.from_dict(rows, orient="index").fillna("")
+    return found.loc[:, (found != "").any()].rename_axis(columns=SPREAD)
 
 
 def _row(model: str, scale: int, theirs: pd.DataFrame, ours: Cells) -> dict[str, str]:
-    row = dict.fromkeys(COLUMNS, "")
+    row: dict[str, str] = {}
     se, me = ((model, design, scale) for design in ("se", "me"))
     for name, key in (("SE", se), ("ME", me)):
-        if key in theirs.index:
-            published_auc, deviation = theirs.loc[key, ["test_auc", "std"]]
-            row[f"{name}, paper"] = _spread(published_auc, deviation)
+        auc, known = np.nan, key in theirs.index
         if key in ours:
-            runs = table(ours[key])
-            auc, deviation = runs["test_auc"].mean(), runs["test_auc"].std()
-            row[f"{name}, ours"] = _spread(auc, deviation)
-            row[f"parameters, {name}"] = f"{runs['parameters'].iloc[0]:,}"
-            row[f"seconds, {name}"] = f"{runs['seconds'].median():.0f}"
-            if key in theirs.index:
-                row[f"{name}, ours - paper"] = f"{auc - published_auc:+.5f}"
+            aucs = table(ours[key])["test_auc"]
+            auc = aucs.mean()
+        row[f"{name}, paper"] = _spread(*theirs.loc[key, ["test_auc", "std"]]) if known else ""
+        row[f"{name}, ours"] = _spread(auc, aucs.std()) if key in ours else ""
+        both = known and key in ours
+        row[f"{name}, ours - paper"] = f"{auc - theirs.loc[key, 'test_auc']:+z.5f}" if both else ""
     if se in theirs.index and me in theirs.index:
         aucs, deviations = theirs.loc[[me, se], "test_auc"], theirs.loc[[me, se], "std"]
-        change = aucs.iloc[0] - aucs.iloc[1]
-        row["ME - SE, paper"] = told(welch_of_moments(change, tuple(deviations), (RUNS, RUNS)))
+        change = welch_of_moments(aucs.iloc[0] - aucs.iloc[1], tuple(deviations), (RUNS, RUNS))
+        row["ME - SE, paper"], row["95% interval, paper"] = _marked(change)
     if se in ours and me in ours:
-        row["ME - SE, ours"] = told(auc_change(ours[me], ours[se]))
+        change = auc_change(ours[me], ours[se])
+        row["ME - SE, ours"], row["95% interval, ours"] = _marked(change)
     return row
 
 
 def _spread(mean: float, deviation: float) -> str:
     return f"{mean:.5f}" + ("" if np.isnan(deviation) else f" ± {deviation:.5f}")
+
+
+def _marked(change: Difference) -> tuple[str, str]:
+    """A difference, with an arrow where it is outside the noise, and its 95% interval."""
+    mean, interval, verdict = in_parts(change)
+    return mean + {"higher": "↑", "lower": "↓"}.get(verdict, ""), interval or f"({verdict})"
+
+
+def sizes(records: Iterable[Record], dataset: str) -> pd.DataFrame:
+    """What the paper's models cost in our runs on one dataset, beside `beside`: parameters, and
+    seconds of training (medians)."""
+    rows: dict[tuple[str, str], dict[str, str]] = {}
+    for cell, group in by_cell(records).items():
+        if cell.dataset == dataset and cell.model in PAPER:
+            runs, design = table(group), cell.design.upper()
+            rows.setdefault((MODELS[cell.model].name, f"{cell.scale}x"), {}).update({
+                f"parameters, {design}": f"{runs['parameters'].iloc[0]:,}",
+                f"seconds, {design}": f"{runs['seconds'].median():.0f}",
+            })  # fmt: skip
+    found = pd.DataFrame.from_dict(rows, orient="index").fillna("")
+    return found[sorted(found, key=lambda name: (name.split(",")[0], name[-2:] == "ME"))]
 
 
 def variants(records: Iterable[Record], names: Sequence[str], of: str = "dcnv2") -> pd.DataFrame:
@@ -289,27 +119,74 @@ def variants(records: Iterable[Record], names: Sequence[str], of: str = "dcnv2")
         return pd.DataFrame(index=["no runs"])
     found = summary(record for group in kept.values() for record in group)
     found = found[["test AUC", "mean IA/K", "parameters"]]
+    found = found.rename(index={name: MODELS[name].name for name in names})
     others = [cells.get(cell._replace(model=of)) for cell in kept]
     found[f"AUC - {MODELS[of].name}"] = [
-        told(auc_change(group, other)) if other else ""
+        " ".join(_marked(auc_change(group, other))) if other else ""
         for group, other in zip(kept.values(), others, strict=True)
     ]
-    return found
+    return found.rename_axis(columns=SPREAD)
 
 
 # --- in words -------------------------------------------------------------------------------------
 
 
-def verdict_table(findings: Sequence[Finding]) -> pd.DataFrame:
-    """One row per claim, one column per dataset: the verdict, and how the comparisons came out."""
+SIGNS = {
+    "reproduced": "✓", "partly": "◐", "undecided": "○", "not reproduced": "✗", "not run": "–",
+    "as claimed": "✓", "inside the noise": "○", "against the claim": "✗",
+}  # fmt: skip
+
+
+def tally(findings: Sequence[Finding]) -> pd.DataFrame:
+    """How many of the paper's claims came out how: a row per verdict, a column per dataset."""
+    ours = [finding for finding in findings if finding.claim.where != READERS]
+    counts = pd.crosstab([f.verdict for f in ours], [f.dataset for f in ours])
+    counts = counts.reindex([v for v in VERDICTS if v != "not run" or v in counts.index])
+    counts = (
+        counts.fillna(0).astype(int).rename(index=lambda verdict: f"{SIGNS[verdict]} {verdict}")
+    )
+    claims = {finding.claim.number for finding in ours}
+    return counts.rename_axis(index=None, columns=f"of the paper's {len(claims)} claims, on")
+
+
+def tally_told(findings: Sequence[Finding]) -> str:
+    """The same in a sentence of Markdown, with what the runs cannot tell."""
+    counts = tally(findings)
+    parts = [
+        f"on {name}: "
+        + ", ".join(f"{count} {verdict[2:]}" for verdict, count in of[of > 0].items())
+        for name, of in counts.items()
+    ]
+    text = f"{counts.columns.name.removesuffix(', on').capitalize()}, {'; '.join(parts)}."
+    asked = {finding.claim.number for finding in findings if finding.claim.where == READERS}
+    return text + (
+        f" The ledger has {len(asked)} further rows, of readers' questions." if asked else ""
+    )
+
+
+def verdict_table(findings: Sequence[Finding], linked: bool = False) -> pd.DataFrame:
+    """One row per claim, one column per dataset: the verdict, and how the comparisons came out.
+
+    Args:
+        findings: from `ledger`.
+        linked: whether cells are HTML, with a link to what `in_detail` says on the page.
+    """
     rows: dict[str, dict[str, str]] = {}
-    for number, finding in _numbered(findings):
-        said = finding.verdict
-        if said != "not run":
-            counts = [(finding.count(outcome), outcome) for outcome in OUTCOMES]
-            said += ": " + ", ".join(f"{count} {outcome}" for count, outcome in counts if count)
-        rows.setdefault(f"{number}. {finding.claim.text}", {})[finding.dataset] = said
+    for finding in findings:
+        number, said = finding.claim.number, finding.verdict
+        counts = [(finding.count(outcome), outcome) for outcome in OUTCOMES]
+        told = [f"{count} {outcome}" for count, outcome in counts if count]
+        told += [finding.beyond_chance] if finding.beyond_chance else []
+        after = "" if said == "not run" else f": {', '.join(told)}"
+        name = f'<a href="#claim-{number}">{number}</a>' if linked else str(number)
+        verdict = _badge(said) if linked else f"{SIGNS[said]} {said}"
+        rows.setdefault(f"{name}. {finding.claim.text}", {})[finding.dataset] = verdict + after
     return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def _badge(said: str) -> str:
+    """A verdict or an outcome with its sign, in the colour that the book gives it."""
+    return f'<span class="ec-said" data-said="{SIGNS[said]}">{SIGNS[said]} {said}</span>'
 
 
 def resolution(records: Sequence[Record]) -> str:
@@ -335,39 +212,52 @@ def resolution(records: Sequence[Record]) -> str:
     )
 
 
-def in_detail(findings: Sequence[Finding], page: str = "") -> str:
-    """Every claim in Markdown: where it stands, the criterion, and each comparison's numbers.
+def in_detail(findings: Sequence[Finding], page: str = "", folded: bool = False) -> str:
+    """Every claim in HTML within Markdown: where it stands, the criterion, and each comparison's
+    numbers, a column per dataset.
 
     Args:
         findings: from `ledger`.
         page: that holds the figures, for the links to them; "" is the page itself.
+        folded: whether a claim shows its numbers only when it is opened.
     """
-    blocks: dict[int, list[str]] = {}
-    for number, finding in _numbered(findings):
-        claim = finding.claim
-        head = (
-            f"**{number}. {claim.text}** ({claim.where}.) Compared: {claim.criterion}. "
-            f"[Figure]({page}#{claim.figure})"
-        )
-        block = blocks.setdefault(number, [head, ""])
-        block.append(f"- {finding.dataset}: **{finding.verdict}**" + _numbers(finding))
-    return "\n\n".join("\n".join(block) for block in blocks.values())
-
-
-def _numbered(findings: Sequence[Finding]) -> Iterator[tuple[int, Finding]]:
-    numbers: dict[str, int] = {}
+    claims: dict[int, list[Finding]] = {}
     for finding in findings:
-        yield numbers.setdefault(finding.claim.text, len(numbers) + 1), finding
+        claims.setdefault(finding.claim.number, []).append(finding)
+    return "\n\n".join(_detail(of, page, folded) for of in claims.values())
 
 
-def _numbers(finding: Finding) -> str:
-    parts = []
-    for outcome in OUTCOMES:
-        told = [
-            f"{what} {change.mean:+.4f} [{change.low:+.4f}, {change.high:+.4f}]"
-            for what, change, _ in (c for c in finding.comparisons if c.outcome == outcome)
-            if change
-        ]
-        if told:
-            parts.append(f" *{outcome.capitalize()}:* {', '.join(told)}.")
-    return "." + "".join(parts)
+def _detail(findings: Sequence[Finding], page: str, folded: bool) -> str:
+    claim = findings[0].claim
+    verdicts = ", ".join(f"{_badge(f.verdict)} on {f.dataset}" for f in findings)
+    rows = zip(*(f.comparisons for f in findings), strict=True)
+    heads = "".join(f"<th>{f.dataset}</th>" for f in findings)
+    body = "".join(
+        f"<tr><th>{row[0].what}</th>" + "".join(f"<td>{_cell(c)}</td>" for c in row) + "</tr>"
+        for row in rows
+        if any(c.change for c in row)
+    )
+    beyond = "".join(f" On {f.dataset}, {f.beyond_chance}." for f in findings if f.beyond_chance)
+    return (
+        f'<details class="ec-claim"{"" if folded else " open"}>'
+        f"<summary>{claim.number}. {claim.text} {verdicts}</summary>"
+        f'<p id="claim-{claim.number}">{claim.where.capitalize()}. Compared: {claim.criterion}. '
+        f'<a href="{page}#{claim.figure}">Figure</a>.{beyond}</p>'
+        f'<div class="ec-scroll"><table class="dataframe"><thead><tr><th></th>{heads}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div></details>"
+    )
+
+
+def _cell(comparison: Comparison) -> str:
+    """How a comparison came out, by its sign, and the number with its 95% interval."""
+    if not comparison.change:
+        return SIGNS["not run"]
+    sign = "+" if comparison.level == 0 else ""
+    mean, low, high = (
+        f"{value + comparison.level:{sign}z.4f}".replace("-", "−") for value in comparison.change
+    )
+    outcome = comparison.outcome
+    return (
+        f'<span class="ec-said" data-said="{SIGNS[outcome]}" title="{outcome}">{SIGNS[outcome]}'
+        f"</span> {mean} [{low},\u00a0{high}]"
+    )

@@ -27,7 +27,7 @@ FULL = {"epochs": 10, "precision": "tf32"}  # beside the paper's parameters, whi
 SUFFIX = "-full"
 ROOT = Path(__file__).parents[2]
 CHAPTERS = ("05_multi_embedding", "07_results")
-NONE = "No full-scale runs are recorded yet; `make record` makes them."
+NONE = "Of runs at full scale none is recorded yet; `make record` makes them."
 
 
 def cells(dataset: str = "synthetic", **parameters: Any) -> list[Spec]:
@@ -222,7 +222,8 @@ def comparison_at_full_scale(model: str, scale: int, results: Path | None = None
     parts = []
     for runs in full_scale(results).values():
         if trio := _trio(runs, model, scale):
-            parts.append(f"**{scale_of(trio)}.**\n\n{outcome(trio)}\n\n{records.provenance(trio)}")
+            made = records.provenance(trio)
+            parts.append(f"**At full scale: {scale_of(trio)}.**\n\n{outcome(trio)}\n\n{made}")
     return "\n\n".join(parts) or NONE
 
 
@@ -231,5 +232,6 @@ def ledger_at_full_scale(results: Path | None = None) -> str:
     parts = []
     for runs in full_scale(results).values():
         table = verdict_table(ledger(runs)).to_html(classes="ec-prose")
-        parts.append(f"**{scale_of(runs)}.**\n\n{table}\n\n{records.provenance(runs, keys=False)}")
+        made = records.provenance(runs, keys=False)
+        parts.append(f"**At full scale: {scale_of(runs)}.**\n\n{table}\n\n{made}")
     return "\n\n".join(parts) or NONE

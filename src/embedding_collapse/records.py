@@ -249,7 +249,7 @@ def by_label(records: Iterable[Record]) -> dict[str, list[Record]]:
 
 def summary(records: Iterable[Record]) -> pd.DataFrame:
     """One row per cell: test AUC, log-loss and IA/K over fields (mean and standard deviation over
-    seeds), ME's AUC minus SE's at the same scale and whether it is outside the noise (see
+    seeds), ME's AUC minus SE's at the same scale and its 95% interval (see
     `metrics.auc_difference`), the parameter counts, and time and samples per second of training
     (medians)."""
     groups = by_cell(records)
@@ -265,7 +265,8 @@ def summary(records: Iterable[Record]) -> pd.DataFrame:
             )
         }
         se = groups.get(cell._replace(design="se"))
-        row["ME - SE"] = told(auc_change(group, se)) if cell.design == "me" and se else ""
+        change = in_parts(auc_change(group, se)) if cell.design == "me" and se else ("", "", "")
+        row["ME - SE, AUC"], row["its 95% interval"], _ = change
         rows[cell.dataset, cell.model, cell.label] = row | {
             "seeds": len(runs),
             "parameters": f"{runs['parameters'].iloc[0]:,}",
@@ -274,8 +275,8 @@ def summary(records: Iterable[Record]) -> pd.DataFrame:
             "samples/s": f"{runs['samples_per_second'].median():,.0f}",
         }
     found = pd.DataFrame(rows.values(), index=pd.MultiIndex.from_tuples(rows))
-    if not found["ME - SE"].any():  # nothing to compare
-        del found["ME - SE"]
+    if not found["ME - SE, AUC"].any():  # nothing to compare
+        found = found.drop(columns=["ME - SE, AUC", "its 95% interval"])
     constant = [level for level in (0, 1) if found.index.get_level_values(level).nunique() == 1]
     return found.droplevel(constant)
 
@@ -297,9 +298,17 @@ def auc_change(new: Sequence[Record], old: Sequence[Record]) -> Difference:
 
 def told(change: Difference) -> str:
     """A difference with its interval, and whether it is outside the noise."""
+    mean, interval, verdict = in_parts(change)
+    return f"{mean} {interval} {verdict}" if interval else f"{mean} ({verdict})"
+
+
+def in_parts(change: Difference) -> tuple[str, str, str]:
+    """A difference, its interval ("" where one seed leaves that open), and whether it is outside
+    the noise: what `told` says in one string."""
+    mean = f"{change.mean:+z.4f}"
     if not np.isfinite(change.high - change.low):
-        return f"{change.mean:+.4f} (noise not known)"
-    return f"{change.mean:+.4f} [{change.low:+.4f}, {change.high:+.4f}] {IN_WORDS[change.verdict]}"
+        return mean, "", "noise not known"
+    return mean, f"[{change.low:+z.4f}, {change.high:+z.4f}]", IN_WORDS[change.verdict]
 
 
 def provenance(records: Sequence[Record], keys: bool = True) -> str:

@@ -95,6 +95,16 @@ def test_page_does_not_overflow(view: View) -> None:
     assert too_wide == []
 
 
+def test_a_table_that_scrolls_shows_that_there_is_more(view: View) -> None:
+    silent = view.page.evaluate(
+        """[...document.querySelectorAll('.cell_output .text_html:has(table.dataframe)')]
+            .filter(box => box.checkVisibility() && box.scrollWidth > box.clientWidth + 1)
+            .filter(box => box.tabIndex || !getComputedStyle(box).maskImage.includes('gradient'))
+            .map(box => box.innerText.slice(0, 60))"""
+    )
+    assert silent == []
+
+
 def test_links_within_the_page_lead_somewhere(view: View) -> None:
     lost = view.page.evaluate(
         """[...document.querySelectorAll('.bd-article a[href^="#"]')]

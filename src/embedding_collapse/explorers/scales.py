@@ -73,7 +73,7 @@ def scaling(records: Sequence[Record]) -> Explorer:
         layout={
             "xaxis": axis | {"domain": [0, 0.44]},
             "xaxis2": axis | {"domain": [0.58, 1], "anchor": "y2"},
-            "yaxis": {"title": {"text": "test AUC"}, "tickformat": ".4f"},
+            "yaxis": {"title": {"text": "test AUC, 95% bands"}, "tickformat": ".4f"},
             "yaxis2": {"title": {"text": "test AUC"}, "tickformat": ".4f", "anchor": "x2"},
             "legend": LEGEND,
             "hovermode": "closest",
@@ -86,7 +86,7 @@ def scaling(records: Sequence[Record]) -> Explorer:
 def view(data: dict[str, Any], state: State) -> View:
     """A panel per dataset: a line per design with its band, and the change from 1x to the end."""
     marks, titles = [], []
-    readout = [["", "at 1x", "at the largest size", "change"]]
+    readout = [["95% intervals", "at 1x", "at the largest size", "change"]]
     for panel, side in enumerate(("left", "right")):
         dataset = state[side]
         place = {"xaxis": "x2", "yaxis": "y2"} if panel else {}
@@ -105,7 +105,7 @@ def view(data: dict[str, Any], state: State) -> View:
             marks.append({
                 "like": design, **place, "x": scales, "y": means, "showlegend": panel == 0,
                 "text": [
-                    "" if reach is None else f"± {reach:.5f} ({runs} runs)"
+                    "" if reach is None else f"± {reach:.5f} (95%, {runs} runs)"
                     for reach, runs in zip(reaches, curve["runs"], strict=True)
                 ],
             })  # fmt: skip

@@ -2,6 +2,7 @@
 
 from .abundance import across_widths, bend, beside_language, collapse, weighted
 from .checkpoints import collapse_in_training, table_spectra
+from .claims import forest
 from .interaction import influence, sub_embeddings, sub_embeddings_with_sums
 from .opening import directions_in_use, remedy
 from .page import provenance, show
@@ -54,6 +55,7 @@ __all__ = [
     "distortion",
     "diversity_by_field",
     "fields_and_rule",
+    "forest",
     "influence",
     "overfitting",
     "points",

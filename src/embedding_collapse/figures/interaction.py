@@ -18,6 +18,10 @@ def sub_embeddings(records: Iterable[Record]) -> go.Figure:
     """IA / K of every sub-embedding as a heat-map, the mean over sets, fields sorted by their own
     IA; a menu of datasets and designs; first seed."""
     figure = go.Figure()
+    above = {
+        "title": {"text": "IA / K", "side": "right"}, "orientation": "h", "thickness": 12,
+        "y": 1, "yanchor": "bottom",
+    }  # fmt: skip
     owner = []
     for cell, group in by_cell(records).items():
         record = group[0]
@@ -27,16 +31,17 @@ def sub_embeddings(records: Iterable[Record]) -> go.Figure:
         own = record.relative_abundance.numpy()
         order = np.argsort(own)
         values = np.mean(record.projected_abundance, axis=0)[np.ix_(order, order)] / width
-        names = [f"{record.dataset['fields'][i]} ({own[i]:.2f})" for i in order]
+        names = [record.dataset["fields"][i] for i in order]
         figure.add_heatmap(
-            z=values.round(4), x=names, y=names, zmin=0, zmax=1, visible=not owner,
-            colorscale="Viridis",
-            colorbar={"title": "IA / K"},
+            z=values.round(4), x=names,
+            y=[f"{name} ({own[i]:.2f})" for name, i in zip(names, order, strict=True)],
+            zmin=0, zmax=1, visible=not owner, colorscale="Viridis", colorbar=above,
             hovertemplate="of %{y}<br>for %{x}<br>IA/K %{z:.3f}<extra></extra>",
         )  # fmt: skip
         owner.append(f"{cell.dataset}, {MODELS[cell.model].name} {cell.label}")
-    figure.update_xaxes(title="made for field j (its own IA/K)", tickangle=-60)
-    figure.update_yaxes(title="of field i (its own IA/K)")
+    each = {"dtick": 1, "tickfont": {"size": 9}}  # every field is named
+    figure.update_xaxes(title="made for field j", tickangle=-90, **each)
+    figure.update_yaxes(title="of field i (its own IA/K)", **each)
     return with_menu(figure, owner, "Run")
 
 

@@ -110,13 +110,17 @@ def with_band(
         line={"color": ink, "dash": dash}, legendgroup=name,
         customdata=found[["reach", "runs"]].round(5),
         hovertemplate=f"{who}, %{{x}}x: %{{y:.5f}} "
-        "± %{customdata[0]:.5f} (%{customdata[1]} runs)<extra></extra>",
+        "± %{customdata[0]:.5f} (95%, %{customdata[1]} runs)<extra></extra>",
     )  # fmt: skip
     return band, drawn
 
 
 def against_scale(
-    table: pd.DataFrame, lines: Sequence[Line], title: str, models: Sequence[str] = tuple(PAPER)
+    table: pd.DataFrame,
+    lines: Sequence[Line],
+    title: str,
+    models: Sequence[str] = tuple(PAPER),
+    shared: bool = False,
 ) -> go.Figure:
     """A panel per model, a line per design with its 95% band over seeds, a menu of datasets.
 
@@ -125,12 +129,16 @@ def against_scale(
         lines: which of them to draw.
         title: of the vertical axes.
         models: the panels; one that the table lacks gets none.
+        shared: whether the panels have one vertical axis.
     """
     models = [model for model in models if model in set(table["model"])]
     columns = min(3, len(models))
     rows = -(-len(models) // columns)
     names = [MODELS[model].name for model in models]
-    figure = make_subplots(rows, columns, subplot_titles=names, vertical_spacing=0.2)
+    figure = make_subplots(
+        rows, columns, subplot_titles=names, vertical_spacing=0.2,
+        shared_yaxes="all" if shared else False,
+    )  # fmt: skip
     datasets = list(dict.fromkeys(table["dataset"]))
     owner = []  # of each trace, its dataset
     for dataset, (panel, model), line in product(datasets, enumerate(models), lines):

@@ -28,14 +28,16 @@ class Comparison(NamedTuple):
     """One difference that a claim is about.
 
     Attributes:
-        what: the two sides.
+        what: the two sides; the runs alone where their own number is told.
         change: the difference, new minus old; None where either side lacks runs of two seeds.
         expected: "higher", "lower", or "no gain".
+        level: what the runs' own number is held against; 0 of a difference.
     """
 
     what: str
     change: Difference | None
     expected: str
+    level: float = 0.0
 
     @property
     def outcome(self) -> str:
@@ -158,7 +160,24 @@ def of_runs(
                 values = [statistic(record) for record in cells[key]]
                 # against a constant, Welch's test is the t-test of one sample
                 change = welch(values, [threshold] * len(values))
-            yield Comparison(f"{_name(key)} against {threshold:g}", change, expected)
+            yield Comparison(_name(key), change, expected, threshold)
+
+    return compare
+
+
+def beyond_chance(
+    statistic: Callable[[Record], float],
+    by_chance: Callable[[Cells, Key], Sequence[float]],
+    expected: str,
+    keys: Sequence[Key],
+) -> Compare:
+    """A claim on a number of each run, against the same number had nothing been learned."""
+
+    def compare(cells: Cells) -> Iterator[Comparison]:
+        for key in keys:
+            chance = by_chance(cells, key) if _enough(cells, key) else []
+            change = welch([statistic(r) for r in cells[key]], chance) if chance else None
+            yield Comparison(_name(key), change, expected)
 
     return compare
 

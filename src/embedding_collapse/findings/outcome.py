@@ -23,6 +23,27 @@ def collapse_verdicts(records: Sequence[Record]) -> list[str]:
     ]
 
 
+def in_short(records: Sequence[Record]) -> str:
+    """The same as `outcome` in one sentence, without the numbers."""
+    (base, bases), (se, ses), (me, mes) = by_label(records).items()
+    if min(len(bases), len(ses), len(mes)) < 2:
+        return (
+            "**In these runs** of one seed the noise is not known, and nothing can be told apart."
+        )
+    parts = []
+    for label, group in ((se, ses), (f"{me}, set by set,", mes)):
+        collapse = welch(_abundance(group), _abundance(bases)).verdict
+        words = {"lower": "more collapsed", "higher": "less collapsed"}
+        parts.append(
+            f"{label} is {words.get(collapse, 'as collapsed, within the noise')}, its test AUC "
+            f"{IN_WORDS[auc_change(group, bases).verdict]}"
+        )
+    return (
+        f"**In these runs**, against {base}: {'; '.join(parts)}. {me} against {se}: test AUC "
+        f"{IN_WORDS[auc_change(mes, ses).verdict]}."
+    )
+
+
 def outcome(records: Sequence[Record]) -> str:
     """What the runs say of base, SE and ME at one scale, in Markdown sentences with numbers.
 
