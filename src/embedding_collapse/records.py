@@ -320,8 +320,8 @@ def provenance(records: Sequence[Record], keys: bool = True) -> str:
     """
     places, versions, commits = [], [], []
     for environment in (record.environment for record in records):
-        device, hardware = environment["device"].upper(), environment["hardware"]
-        places.append(f"{device}: {hardware}, {environment['threads']} threads")
+        device, threads = environment["device"].upper(), environment["threads"]
+        places.append(f"{device}: {environment['hardware']}, {threads} thread{'s'[: threads != 1]}")
         versions.append(", ".join(f"{n} {v}" for n, v in environment["versions"].items()))
         commits.append(f"source at commit {environment['commit'] or 'unknown'}")
     found = "; ".join("; ".join(sorted(set(part))) for part in (places, versions, commits))
