@@ -166,7 +166,7 @@
     scaling({ curves }, state) {
       const marks = [];
       const titles = [];
-      const readout = [["", "at 1x", "at the largest size", "change"]];
+      const readout = [["95% intervals", "at 1x", "at the largest size", "change"]];
       const reached = (reach) => (reach === null ? "" : ` ± ${reach.toFixed(5)}`);
       [state.left, state.right].forEach((dataset, panel) => {
         const place = panel ? { xaxis: "x2", yaxis: "y2" } : {};
@@ -182,7 +182,7 @@
           marks.push({
             ...{ like: design, ...place, x: scale, y: means, showlegend: panel === 0 },
             text: reach.map((each, i) =>
-              each === null ? "" : `${reached(each).trim()} (${runs[i]} runs)`,
+              each === null ? "" : `${reached(each).trim()} (95%, ${runs[i]} runs)`,
             ),
           });
           readout.push([
