@@ -1,6 +1,8 @@
 """The engine takes the steps that `training.fit` takes; all but the graphs is tested on a CPU."""
 
+import gc
 import shutil
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +13,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from embedding_collapse.data import Dataset, Field
-from embedding_collapse.engine import Engine, products, windows
+from embedding_collapse.engine import Engine, loss_of, products, windows
 from embedding_collapse.experiment import Spec, run
 from embedding_collapse.metrics import auc
 from embedding_collapse.models import MODELS, PAPER, Recommender, Size, build
@@ -95,10 +97,10 @@ def test_loss_and_gradients_are_one_graph_for_the_compiler(name):
     rows = torch.randn(64, 2, 6, dtype=torch.float64, requires_grad=True)
     torch.compiler.reset()
     with torch._dynamo.config.patch(error_on_recompile=True):
-        compiled = torch.compile(engine.loss_of, fullgraph=True, dynamic=False, backend="aot_eager")
+        compiled = torch.compile(loss_of, fullgraph=True, dynamic=False, backend="aot_eager")
         found = []
-        for loss_of in (engine.loss_of, compiled, compiled):
-            loss, penalty = loss_of(rows, engine.labels[:64])
+        for one in (loss_of, compiled, compiled):
+            loss, penalty = one(model, rows, engine.labels[:64])
             total = loss if penalty is None else loss + penalty
             found.append([total, *torch.autograd.grad(total, [rows, *engine.dense])])
     eager, *others = found
@@ -240,6 +242,19 @@ def test_nothing_in_a_window_waits_for_the_device(name, monkeypatch):
         engine.window(rows)
     with pytest.raises(AssertionError, match="waits"), NothingWaits():
         engine.labels.sum().item()
+
+
+def test_an_engine_that_is_dropped_gives_its_memory_back_at_once():
+    dataset = tiny_dataset(200)
+    engine = engine_of(tiny_model(dataset), dataset, block=3)
+    engine.window(torch.arange(150).view(3, 50))
+    dropped = weakref.ref(engine)
+    gc.disable()
+    try:
+        del engine
+        assert dropped() is None
+    finally:
+        gc.enable()
 
 
 # --- on a GPU -------------------------------------------------------------------------------------

@@ -118,12 +118,12 @@ class Engine:
         for module in model.modules():
             if hasattr(module, "align"):
                 module.align = ALIGN[precision] if align is None else align
-        self._loss = _loss_of  # not a method: a cycle would keep the GPU's memory from the next fit
+        self._loss = loss_of  # not a method: a cycle would keep the GPU's memory from the next fit
         if compile is None:
             compile = self.capture and len(ids) >= WORTH_COMPILING
         if compile:
             torch.compiler.reset()  # it gives up on code that it has compiled for many models
-            self._loss = torch.compile(_loss_of, dynamic=False)  # each batch size for itself
+            self._loss = torch.compile(loss_of, dynamic=False)  # each batch size for itself
         self._graphs: dict[int, _Graph | None] = {}
         self.pool = torch.cuda.graph_pool_handle() if self.capture else None  # of all graphs
 
@@ -162,10 +162,6 @@ class Engine:
         self.optimizer.flush()
         return found
 
-    def loss_of(self, rows: Tensor, labels: Tensor) -> tuple[Tensor, Tensor | None]:
-        """The loss and the penalty of looked-up rows `[B, N, M*K]` and their labels `[B]`."""
-        return _loss_of(self.model, rows, labels)
-
     def step(self, ids: Tensor, labels: Tensor, planned: Plan) -> tuple[Tensor, Tensor | None]:
         """One step of rows ids `[B, N]` of the table; the loss and the penalty."""
         table = self.model.table
@@ -185,7 +181,8 @@ class Engine:
         return loss.detach(), None if penalty is None else penalty.detach()
 
 
-def _loss_of(model: Recommender, rows: Tensor, labels: Tensor) -> tuple[Tensor, Tensor | None]:
+def loss_of(model: Recommender, rows: Tensor, labels: Tensor) -> tuple[Tensor, Tensor | None]:
+    """The loss and the penalty of looked-up rows `[B, N, M*K]` and their labels `[B]`."""
     return model.loss_of(model.arrange(rows), labels)
 
 
