@@ -23,7 +23,7 @@ from .models import Recommender
 
 PRECISIONS = ("tf32", "bf16")  # None is float32 throughout
 ALIGN = {None: 1, "tf32": 4, "bf16": 8}  # numbers: 16 bytes for tensor cores, 1 is as it comes
-WORTH_COMPILING = 5_000_000  # rows: the compiler takes the time of some tens of thousands of steps
+WORTH_COMPILING = 5_000_000  # rows; estimated, not measured: below, compiling may not pay
 
 
 class Window(NamedTuple):
@@ -193,10 +193,9 @@ class _Graph:
         self.optimizer, self.rows = engine.optimizer, rows.clone()
         self.optimizer.announce(len(rows))
         self.graph = torch.cuda.CUDAGraph()
-        # They can share memory: what one leaves is copied before another is replayed.
-        with torch.cuda.graph(
-            self.graph, pool=engine.pool
-        ):  # nothing is computed, but the host counts the steps
+        # Graphs can share memory: what one leaves is copied before another is replayed. While one
+        # is captured nothing is computed, but the host counts the steps.
+        with torch.cuda.graph(self.graph, pool=engine.pool):
             self.found = engine.window(self.rows)
         self.optimizer.replayed(-len(rows))
 
