@@ -24,7 +24,7 @@ from embedding_collapse.monitor import CollapseMonitor
 def loop(batch: int, seconds: float, options: dict | None) -> tuple[float, CollapseMonitor | None]:
     """Steps per second of training for so long, with a monitor if it has options."""
     clicks = load("synthetic-mini", progress=False)
-    model = build_model(Spec("synthetic-mini"), clicks.cardinalities)
+    model = build_model(Spec(), clicks.cardinalities)
     optimizer = torch.optim.Adam(model.parameters(), weight_decay=1e-6)
     ids, labels = torch.from_numpy(clicks.ids[:]), torch.from_numpy(clicks.labels[:])
     fields = {

@@ -1,12 +1,13 @@
 """What several test files need."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from itertools import chain
 from typing import Any
 
 import pytest
 
+from embedding_collapse.data import DataSpec
 from embedding_collapse.experiment import Spec
 from embedding_collapse.records import Record
 
@@ -41,13 +42,13 @@ def _make_record(
         changes: attributes of the record to set to something else.
     """
     spec = Spec(
-        dataset=dataset, model=model, design=design, scale=scale, seed=seed, embedding_size=4
+        DataSpec(dataset), model=model, design=design, scale=scale, seed=seed, embedding_size=4
     )
     shares = [abundance] * len(FIELDS) if isinstance(abundance, float) else abundance
     spectra = [[_spectrum(share, spec.width, m) for m in range(spec.sets)] for share in shares]
     record = Record(
         key=spec.key,
-        spec=asdict(spec),
+        spec=spec.written(),
         dataset={
             "name": "small",
             "rows": 1000,

@@ -10,6 +10,7 @@ import pytest
 
 from embedding_collapse import cli, experiment, records
 from embedding_collapse.cli import main
+from embedding_collapse.data import DataSpec
 from embedding_collapse.experiment import Spec
 from embedding_collapse.models import MODELS
 from embedding_collapse.sweep import Sweep
@@ -47,8 +48,8 @@ def test_run_is_a_command_that_does_one_run_and_prints_its_table_and_record(tmp_
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
     (record,) = records.load_all(tmp_path)
-    assert Spec(**record.spec) == Spec(
-        dataset="flights", rows=1500, model="dnn", design="me", scale=2, seed=3, embedding_size=2,
+    assert Spec.read(record.spec) == Spec(
+        DataSpec("flights", 1500), model="dnn", design="me", scale=2, seed=3, embedding_size=2,
         hidden=8, epochs=1, batch_size=400,
     )  # fmt: skip
     lines = done.stdout.splitlines()
@@ -83,6 +84,9 @@ def test_records_go_to_runs_in_the_folder_that_one_is_in(tmp_path, monkeypatch):
         (["run", "--model=foo"], f"model 'foo' is unknown; known: {', '.join(MODELS)}"),
         (["sweep", "--models=dnn,foo"], f"model 'foo' is unknown; known: {', '.join(MODELS)}"),
         (["run", "--dropout=1"], "dropout is 1.0; numbers from 0 to below 1 are accepted"),
+        (["run", "--dataset=foo"], "dataset 'foo' is unknown; known: synthetic, synthetic-mini"),
+        (["sweep", "--datasets=flights,foo"], "dataset 'foo' is unknown; known: synthetic, "),
+        (["sweep", "--rows=3"], "rows is 3; whole numbers from 10 to 1099511627776 are accepted"),
         (["sweep", "--scales=0"], "scale is 0; whole numbers from 1 up are accepted"),
         (["sweep", "--preset=paper", "--models=dnn"], "--preset paper sets models itself; give"),
         (["sweep", "--preset=paper", "--seed=4"], "--preset paper sets seeds itself; give either"),
@@ -191,6 +195,8 @@ def test_help_of_a_command_lists_every_parameter_of_a_spec_and_every_model(capsy
     text = help_of(capsys, command)
     listed = set(re.findall(r"^  (--[\w-]+)", text, re.M))
     parameters = {f"--{field.name.replace('_', '-')}" for field in dataclasses.fields(Spec)}
+    parameters |= {"--dataset", "--rows", "--held-out", "--path", "--label", "--vocabulary"}
+    parameters -= {"--data"}
     assert parameters | {"--output", "--device", "--no-weights", "--quiet"} <= listed
     for model in MODELS:
         assert model in text
@@ -200,7 +206,7 @@ def test_help_of_a_command_lists_every_parameter_of_a_spec_and_every_model(capsy
 def test_help_of_sweep_lists_what_only_a_sweep_has(capsys):
     only = set(re.findall(r"--[\w-]+", help_of(capsys, "sweep")))
     only -= set(re.findall(r"--[\w-]+", help_of(capsys, "run")))
-    assert only == {"--datasets", "--models", "--designs", "--scales", "--seeds", "--preset",
+    assert only == {"--models", "--designs", "--scales", "--seeds", "--preset",
                     "--ray", "--ray-address", "--gpu-share"}  # fmt: skip
 
 
@@ -277,7 +283,7 @@ def test_a_sweep_without_lists_is_the_papers_grid(asked, preset):
     assert main(["sweep", *preset]) == 0
     ((specs, options),) = asked
     assert len(specs) == 6 * (5 + 4) * 3
-    assert {spec.dataset for spec in specs} == {"synthetic-mini"}
+    assert {spec.data.name for spec in specs} == {"synthetic-mini"}
     assert options["output"] == Path("runs")
     assert options["ray_address"] is None
 
@@ -287,7 +293,7 @@ def test_the_papers_grid_is_made_for_other_data_and_sizes_too(asked):
     assert main(["sweep", "--preset=paper", *sizes]) == 0
     ((specs, _),) = asked
     assert len(specs) == 2 * 162
-    assert {spec.dataset for spec in specs} == {"flights", "synthetic"}
+    assert {spec.data.name for spec in specs} == {"flights", "synthetic"}
     assert {(spec.model == "nfwfm", spec.embedding_size) for spec in specs} == {
         (True, 25), (False, 5)
     }  # fmt: skip

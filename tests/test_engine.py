@@ -12,7 +12,7 @@ from test_training import fit_tiny, tiny_dataset, tiny_model
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from embedding_collapse.data import Dataset, Field
+from embedding_collapse.data import Dataset, DataSpec, Field
 from embedding_collapse.engine import Engine, loss_of, products, windows
 from embedding_collapse.experiment import Spec, run
 from embedding_collapse.metrics import auc
@@ -188,7 +188,7 @@ def test_bf16_changes_the_products_and_float32_is_left_alone():
 
 
 def test_a_specs_precision_reaches_the_products_and_older_keys_stay():
-    spec = Spec(dataset="flights", rows=500, epochs=1, batch_size=128, hidden=8, embedding_size=2)
+    spec = Spec(DataSpec("flights", 500), epochs=1, batch_size=128, hidden=8, embedding_size=2)
     assert spec.key == "b2198aafbfd2"
     low = replace(spec, precision="bf16")
     assert low.key != spec.key

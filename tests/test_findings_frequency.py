@@ -10,13 +10,19 @@ from embedding_collapse.findings import frequency
 from embedding_collapse.spectrum import information_abundance, normalised_abundance
 
 SPEC = experiment.Spec(
-    rows=2000, scale=2, embedding_size=2, hidden=8, cross_layers=1, epochs=2, batch_size=256
+    data.DataSpec(rows=2000),
+    scale=2,
+    embedding_size=2,
+    hidden=8,
+    cross_layers=1,
+    epochs=2,
+    batch_size=256,
 )
 
 
 @pytest.fixture(scope="module")
 def clicks():
-    return data.load(SPEC.dataset, SPEC.rows)
+    return data.load_spec(SPEC.data)
 
 
 @pytest.fixture(scope="module")

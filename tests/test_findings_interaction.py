@@ -5,7 +5,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from embedding_collapse.data import load
+from embedding_collapse.data import DataSpec, load
 from embedding_collapse.experiment import Spec, build_model, run
 from embedding_collapse.findings import interaction
 from embedding_collapse.findings.comparisons import with_own_field, with_partner
@@ -65,8 +65,8 @@ def test_random_projections_pass_on_the_own_spectrum_and_know_no_partner(make_re
 def test_what_was_learned_is_the_projections_minus_those_of_the_seed(tmp_path):
     """Against the weights that the same run leaves behind, block by block."""
     data = load("synthetic-mini", 1_000, progress=False)
-    spec = Spec(rows=1_000, embedding_size=3, hidden=8, cross_layers=1, epochs=1, batch_size=256,
-                seed=3)  # fmt: skip
+    spec = Spec(DataSpec(rows=1_000), embedding_size=3, hidden=8, cross_layers=1, epochs=1,
+                batch_size=256, seed=3)  # fmt: skip
     found = interaction.learned(spec, data, device="cpu", progress=False)
     run(spec, data, output=tmp_path, device="cpu", progress=False)
     after = load_file(tmp_path / f"{spec.key}.safetensors")

@@ -5,7 +5,7 @@ from itertools import combinations
 import pytest
 import torch
 
-from embedding_collapse.data import load
+from embedding_collapse.data import DataSpec, load
 from embedding_collapse.experiment import Spec, run
 from embedding_collapse.models import Recommender, Size, build
 from embedding_collapse.parameters import ParameterError
@@ -90,8 +90,8 @@ def test_sub_tables_abundance_is_that_of_each_table_by_field_and_partner():
 @pytest.mark.parametrize("design", ["se", "me"])
 def test_a_run_learns_and_records_its_sub_tables(design):
     data = load("synthetic-mini", 4_000, progress=False)
-    spec = Spec(rows=4_000, model="ffm", design=design, scale=2, embedding_size=3, epochs=2,
-                batch_size=64, learning_rate=0.01)  # fmt: skip
+    spec = Spec(DataSpec(rows=4_000), model="ffm", design=design, scale=2, embedding_size=3,
+                epochs=2, batch_size=64, learning_rate=0.01)  # fmt: skip
     record = run(spec, data, device="cpu", progress=False)
     assert record.test["auc"] > 0.55
     fields = len(data.fields)

@@ -7,6 +7,7 @@ import pytest
 
 from embedding_collapse import records
 from embedding_collapse.cli import main
+from embedding_collapse.data import DataSpec
 from embedding_collapse.models import PAPER
 from embedding_collapse.recording import (
     NONE,
@@ -18,11 +19,11 @@ from embedding_collapse.recording import (
     record,
 )
 
-TINY = {"rows": 500, "epochs": 1, "batch_size": 100, "hidden": 8, "embedding_size": 2}
+TINY = {"epochs": 1, "batch_size": 100, "hidden": 8, "embedding_size": 2}
 
 
 def test_any_beginning_of_the_cells_is_useful():
-    specs = cells()
+    specs = cells(DataSpec("synthetic"))
     first = [(s.model, s.label) for s in specs[:10]]
     assert set(first) == {
         (model, label)
@@ -40,14 +41,15 @@ def test_any_beginning_of_the_cells_is_useful():
 
 
 def test_the_cells_are_the_papers_but_for_what_is_said():
-    spec = cells()[0]
-    assert (spec.embedding_size, spec.hidden, spec.batch_size, spec.rows) == (10, 400, 2048, None)
+    spec = cells(DataSpec("synthetic"))[0]
+    assert (spec.embedding_size, spec.hidden, spec.batch_size) == (10, 400, 2048)
+    assert spec.data.rows is None
     assert spec.precision == "tf32"
-    assert cells(precision=None)[0].precision is None
+    assert cells(DataSpec("synthetic"), precision=None)[0].precision is None
 
 
 def test_no_run_begins_after_the_budget_and_the_next_call_goes_on(tmp_path):
-    specs, lines = cells("flights", **TINY), []
+    specs, lines = cells(DataSpec("flights", 500), **TINY), []
     clock = count(0, 10)  # seconds: each look takes ten
     tell = {"told": lines.append, "device": "cpu"}
     first = record(specs, tmp_path, 25, clock=lambda: next(clock), **tell)
@@ -63,8 +65,7 @@ def test_no_run_begins_after_the_budget_and_the_next_call_goes_on(tmp_path):
 
 
 def test_a_run_that_fails_is_told_of_and_the_others_go_on(tmp_path, monkeypatch):
-    specs = list(islice(cells("flights", **TINY), 2))
-    monkeypatch.setitem(TINY, "rows", 500)
+    specs = list(islice(cells(DataSpec("flights", 500), **TINY), 2))
     done = record(specs, tmp_path, 60, device="no such device")
     assert len(done.failures) == 2 and not done.records and not done.waiting
     assert "no such device" in done.failures[0].reason
@@ -73,7 +74,7 @@ def test_a_run_that_fails_is_told_of_and_the_others_go_on(tmp_path, monkeypatch)
 def test_the_command_records_and_says_what_waits(tmp_path, capsys):
     folder = tmp_path / "flights-full"
     options = [f"--{name.replace('_', '-')}={value}" for name, value in TINY.items()]
-    command = ["record", "--dataset", "flights", "--device", "cpu", "--output", str(folder)]
+    command = ["record", "--dataset=flights", "--rows=500", "--device=cpu", f"--output={folder}"]
     assert main([*command, "--recorded", "", "--minutes", "0", *options]) == 0
     told = capsys.readouterr().out
     assert f"0 of {len(cells())} runs are recorded" in told
@@ -119,7 +120,7 @@ def test_without_recorded_runs_the_chapters_say_so(tmp_path):
 
 
 def test_the_chapters_are_executed_on_the_records_and_say_how_these_were_made(tmp_path):
-    specs = cells("flights", **(TINY | {"hidden": 400}))[:10]
+    specs = cells(DataSpec("flights"), **(TINY | {"hidden": 400}))[:10]
     done = record(specs, tmp_path / "records", 600, device="cpu").records
     paths = execute_chapters(done, tmp_path / "records", tmp_path / "book", "the command", "cpu")
     assert [path.name for path in paths] == [

@@ -16,6 +16,7 @@ from torch import nn
 
 from embedding_collapse import experiment, records, report
 from embedding_collapse.cli import main
+from embedding_collapse.data import DataSpec
 from embedding_collapse.multi_embedding import MultiEmbedding
 from embedding_collapse.parameters import ParameterError
 from embedding_collapse.spectrum import normalised_abundance, random_spectrum, singular_values
@@ -79,8 +80,7 @@ def test_inspect_is_a_command_that_prints_the_table_and_writes_report_and_json(p
 
 def test_a_run_of_this_library_is_cut_into_its_fields_and_sets(tmp_path, capsys):
     spec = experiment.Spec(
-        "flights",
-        rows=1500,
+        DataSpec("flights", 1500),
         design="me",
         scale=2,
         embedding_size=4,

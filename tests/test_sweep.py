@@ -14,14 +14,15 @@ import torch
 from filelock import FileLock
 
 from embedding_collapse import experiment, records
-from embedding_collapse.data import load
+from embedding_collapse.data import DataSpec, load
 from embedding_collapse.experiment import Spec
 from embedding_collapse.models import PAPER
 from embedding_collapse.parameters import ParameterError
 from embedding_collapse.records import Record
-from embedding_collapse.sweep import cost, describe, grid, sweep
+from embedding_collapse.sweep import cost, grid, sweep, title
 
-TINY = {"datasets": ["flights"], "models": ["dnn"], "scales": [1, 2], "seeds": [0], "rows": 1500,
+FLIGHTS, MINI = DataSpec("flights"), DataSpec("synthetic-mini")
+TINY = {"datasets": [DataSpec("flights", 1500)], "models": ["dnn"], "scales": [1, 2], "seeds": [0],
         "embedding_size": 2, "hidden": 8, "epochs": 1, "batch_size": 400}  # fmt: skip
 
 
@@ -33,7 +34,7 @@ def sweep_here(specs: list[Spec], folder: Path, **options):
 
 
 def test_the_papers_grid_is_six_models_of_nine_sizes_and_three_seeds():
-    specs = grid(datasets=["synthetic-mini"])
+    specs = grid(datasets=[MINI])
     assert len(specs) == 6 * (5 + 4) * 3 == len({spec.key for spec in specs})
     assert {spec.model for spec in specs} == set(PAPER)
     assert {spec.label for spec in specs} == {"base"} | {
@@ -43,21 +44,19 @@ def test_the_papers_grid_is_six_models_of_nine_sizes_and_three_seeds():
 
 def test_a_grid_has_one_base_run_whatever_the_designs():
     for designs in (["se", "me"], ["me", "se"], ["me"], ["se"]):
-        (base,) = grid(datasets=["flights"], models=["dnn"], designs=designs, scales=[1], seeds=[5])
-        assert base == Spec(dataset="flights", model="dnn", design="se", scale=1, seed=5)
+        (base,) = grid(datasets=[FLIGHTS], models=["dnn"], designs=designs, scales=[1], seeds=[5])
+        assert base == Spec(FLIGHTS, model="dnn", design="se", scale=1, seed=5)
 
 
 def test_a_grid_names_each_run_once():
-    specs = grid(datasets=["flights"] * 2, models=["dnn", "dnn"], scales=[2, 2], seeds=[1, 1])
+    specs = grid(datasets=[FLIGHTS] * 2, models=["dnn", "dnn"], scales=[2, 2], seeds=[1, 1])
     assert [spec.label for spec in specs] == ["SE 2x", "ME 2x"]
 
 
 def test_a_grid_does_all_of_a_seed_then_keeps_to_a_dataset_and_starts_with_small_models():
-    specs = grid(
-        datasets=["flights", "synthetic-mini"], models=["dnn", "ipnn"], scales=[1, 4], seeds=[0, 1]
-    )
+    specs = grid(datasets=[FLIGHTS, MINI], models=["dnn", "ipnn"], scales=[1, 4], seeds=[0, 1])
     assert [spec.seed for spec in specs] == [0] * 12 + [1] * 12
-    assert [spec.dataset for spec in specs[:12]] == ["flights"] * 6 + ["synthetic-mini"] * 6
+    assert [spec.data.name for spec in specs[:12]] == ["flights"] * 6 + ["synthetic-mini"] * 6
     assert [(spec.model, spec.label) for spec in specs[:6]] == [
         (model, label) for model in ("dnn", "ipnn") for label in ("base", "SE 4x", "ME 4x")
     ]
@@ -65,28 +64,27 @@ def test_a_grid_does_all_of_a_seed_then_keeps_to_a_dataset_and_starts_with_small
 
 @pytest.mark.parametrize(("asked", "dnn", "nfwfm"), [(None, 10, 50), (10, 10, 50), (3, 3, 15)])
 def test_a_grids_embedding_size_is_in_the_papers_proportion(asked, dnn, nfwfm):
-    specs = grid(datasets=["flights"], models=["dnn", "nfwfm"], embedding_size=asked)
+    specs = grid(datasets=[FLIGHTS], models=["dnn", "nfwfm"], embedding_size=asked)
     assert {(spec.model, spec.embedding_size) for spec in specs} == {
         ("dnn", dnn), ("nfwfm", nfwfm)
     }  # fmt: skip
 
 
 def test_a_grid_hands_the_other_parameters_to_every_run():
-    specs = grid(datasets=["flights"], rows=1500, epochs=7, dropout=0.5)
-    assert {(spec.rows, spec.epochs, spec.dropout) for spec in specs} == {(1500, 7, 0.5)}
+    specs = grid(datasets=[DataSpec("flights", 1500)], epochs=7, dropout=0.5)
+    assert {(spec.data.rows, spec.epochs, spec.dropout) for spec in specs} == {(1500, 7, 0.5)}
 
 
 @pytest.mark.parametrize("name", ["datasets", "models", "designs", "scales", "seeds"])
 def test_an_empty_list_is_refused_by_name(name):
     with pytest.raises(ParameterError, match=f"^{name} is empty; at least one is needed"):
-        grid(**{"datasets": ["flights"]} | {name: []})
+        grid(**{"datasets": [FLIGHTS]} | {name: []})
 
 
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
         ({"models": ["dnn", "foo"]}, "model 'foo' is unknown"),
-        ({"datasets": ["foo"]}, "dataset 'foo' is unknown"),
         ({"scales": [0]}, "scale is 0"),
         ({"embedding_size": -1}, "embedding_size is -"),
         ({"embedding_size": "4"}, "embedding_size is '4'"),
@@ -95,7 +93,7 @@ def test_an_empty_list_is_refused_by_name(name):
 )
 def test_a_grid_with_a_value_that_cannot_be_is_refused_whole(changed, message):
     with pytest.raises(ParameterError, match=message):
-        grid(**{"datasets": ["flights"]} | changed)
+        grid(**{"datasets": [FLIGHTS]} | changed)
 
 
 def test_a_run_that_is_larger_in_any_way_costs_more():
@@ -106,8 +104,8 @@ def test_a_run_that_is_larger_in_any_way_costs_more():
 
 
 def test_a_run_is_described_by_what_sets_it_apart():
-    spec = Spec(dataset="flights", model="ipnn", design="me", scale=4, seed=7)
-    assert describe(spec) == "flights, ipnn ME 4x, seed 7"
+    spec = Spec(FLIGHTS, model="ipnn", design="me", scale=4, seed=7)
+    assert title(spec) == "flights, ipnn ME 4x, seed 7"
 
 
 # --- one after another ----------------------------------------------------------------------------
@@ -153,7 +151,9 @@ def test_a_run_that_fails_is_told_of_and_the_others_go_on(tmp_path):
 
 
 def test_a_dataset_that_does_not_load_is_a_failure_of_its_runs(tmp_path):
-    specs = grid(**TINY | {"rows": 10**9, "scales": [1]}) + grid(**TINY | {"scales": [1]})
+    specs = grid(**TINY | {"datasets": [DataSpec("flights", 10**9)], "scales": [1]}) + grid(
+        **TINY | {"scales": [1]}
+    )
     done = sweep_here(specs, tmp_path)
     assert [failure.spec for failure in done.failures] == specs[:1]
     assert [record.key for record in done.records] == [specs[1].key]
@@ -210,13 +210,28 @@ def test_without_ray_the_message_says_how_to_install_it(tmp_path, monkeypatch):
 def test_on_ray_a_run_whose_worker_is_killed_goes_on_from_its_last_epoch_to_the_same_result(
     tmp_path,
 ):
-    size = {"rows": 10_000, "embedding_size": 4, "hidden": 32, "epochs": 6, "batch_size": 64}
-    specs = grid(datasets=["flights"], models=["dcnv2"], scales=[2], seeds=[0], **size)
+    size = {"embedding_size": 4, "hidden": 32, "epochs": 6, "batch_size": 64}
+    specs = grid(datasets=[DataSpec("flights", 10_000)], models=["dcnv2"], scales=[2], seeds=[0],
+                 **size)  # fmt: skip
     folder, said = tmp_path / "ray", tmp_path / "said.txt"
     options = [f"--{name.replace('_', '-')}={value}" for name, value in size.items()]
-    command = [sys.executable, "-m", "embedding_collapse", "sweep", "--dataset=flights",
-               "--models=dcnv2", "--scales=2", "--seeds=0", *options, f"--output={folder}",
-               "--ray=2", "--device=cpu", "--quiet", "--no-weights"]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "embedding_collapse",
+        "sweep",
+        "--dataset=flights",
+        "--rows=10000",
+        "--models=dcnv2",
+        "--scales=2",
+        "--seeds=0",
+        *options,
+        f"--output={folder}",
+        "--ray=2",
+        "--device=cpu",
+        "--quiet",
+        "--no-weights",
+    ]
     with said.open("w") as output:
         driver = subprocess.Popen(
             command, env=os.environ | {"OMP_NUM_THREADS": "1"}, stdout=output, stderr=output

@@ -12,22 +12,20 @@ from pathlib import Path
 from typing import Any
 
 from . import recording, records
-from .data import DATASETS, load, summarise
+from .data import DATASETS, DataSpec, describe, load_spec, summarise
 from .engine import PRECISIONS
 from .experiment import Spec, output_folder, run
 from .models import MODELS
 from .parameters import ParameterError, check_number
 from .report import command as report_command
-from .sweep import describe, grid, sweep
+from .sweep import grid, sweep, title
 from .training import DivergedError
 
-PLURAL = {"dataset": "datasets", "model": "models", "design": "designs", "scale": "scales",
+PLURAL = {"model": "models", "design": "designs", "scale": "scales",
           "seed": "seeds"}  # fmt: skip
-TYPES = {"dataset": str, "model": str, "design": str, "dropout": float, "learning_rate": float,
+TYPES = {"model": str, "design": str, "dropout": float, "learning_rate": float,
          "weight_decay": float, "precision": str}  # the others are whole numbers  # fmt: skip
 HELP = {
-    "dataset": ", ".join(DATASETS),
-    "rows": "rows of the dataset; all by default",
     "model": ", ".join(MODELS),
     "design": "se widens one embedding set, me adds sets",
     "scale": "by how much",
@@ -58,8 +56,8 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(required=True, metavar="COMMAND")
 
     one = commands.add_parser("run", help="train and test one model, and record it")
+    add_data(one)
     add_spec(one)
-    add_source(one)
     add_output(one)
     one.set_defaults(command=run_command)
 
@@ -68,8 +66,8 @@ def parser() -> argparse.ArgumentParser:
         help="run a grid of models, skip what is recorded, print the table",
         description="Lists are separated by commas. Without lists it is the paper's grid.",
     )
+    add_data(many)
     add_spec(many, several=PLURAL)
-    add_source(many)
     add_output(many)
     many.add_argument("--preset", choices=["paper"], help="the paper's grid: its six models, SE and"
                       " ME at 1, 2, 3, 4 and 10, three seeds")  # fmt: skip
@@ -95,7 +93,13 @@ def parser() -> argparse.ArgumentParser:
         description="\n".join(f"{name}: {about}" for name, about in DATASETS.items()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    add_data(data)
+    data.add_argument("dataset", metavar="DATASET", help=", ".join(DATASETS))
+    add_options_of_data(data)
+    data.add_argument("--max-rejected", type=float, default=0.01, metavar="SHARE",
+                      help="of rows that may be unusable (0.01)")  # fmt: skip
+    data.add_argument("--cache", metavar="FOLDER", help="where encoded data are kept")
+    data.add_argument("--workers", type=int, metavar="W", help="threads; one per core by default")
+    data.add_argument("--quiet", dest="progress", action="store_false", help="no progress bars")
     data.set_defaults(command=data_command)
 
     look = commands.add_parser("inspect", help="has this checkpoint collapsed? a report")
@@ -105,8 +109,11 @@ def parser() -> argparse.ArgumentParser:
 
 
 def add_spec(command: argparse.ArgumentParser, several: dict[str, str] | None = None) -> None:
-    """An option for every parameter of `experiment.Spec`; those in `several` take lists too."""
+    """An option for every parameter of `experiment.Spec` beside its data; those in `several` take
+    lists too."""
     for field in dataclasses.fields(Spec):
+        if field.name == "data":
+            continue
         kind, default = TYPES.get(field.name, int), field.default
         text = HELP.get(field.name, field.name.replace("_", " "))
         names = [f"--{field.name.replace('_', '-')}"]
@@ -139,8 +146,9 @@ def add_output(command: argparse.ArgumentParser) -> None:
 
 
 def given(parsed: argparse.Namespace) -> dict[str, Any]:
-    """The parameters of a spec that the command line names."""
-    values = {field.name: getattr(parsed, field.name) for field in dataclasses.fields(Spec)}
+    """The parameters of a spec beside its data that the command line names."""
+    names = [field.name for field in dataclasses.fields(Spec) if field.name != "data"]
+    values = {name: getattr(parsed, name) for name in names}
     return {name: value for name, value in values.items() if value is not None}
 
 
@@ -154,10 +162,12 @@ def folder_of(name: str) -> Path:
 
 def run_command(parsed: argparse.Namespace) -> int:
     """Do one run and print what came of it."""
-    spec, folder = Spec(**given(parsed)), folder_of(parsed.output)
+    folder = folder_of(parsed.output)
+    Spec(**given(parsed))  # what cannot be is refused before data are read
+    spec = Spec(data=data_of(parsed), **given(parsed))
     record = run(
         spec,
-        load(spec.dataset, spec.rows, progress=parsed.progress, **source(parsed)),
+        load_spec(spec.data, progress=parsed.progress),
         output=folder,
         device=parsed.device,
         progress=parsed.progress,
@@ -172,16 +182,18 @@ def sweep_command(parsed: argparse.Namespace) -> int:
     """Do a grid of runs and print the table."""
     parameters = given(parsed)
     lists = {PLURAL[name]: parameters.pop(name) for name in PLURAL if name in parameters}
-    own = [name for name in lists if name != "datasets"]
-    if parsed.preset and own:
-        raise ParameterError(f"--preset {parsed.preset} sets {', '.join(own)} itself; give either")
+    if parsed.preset and lists:
+        raise ParameterError(
+            f"--preset {parsed.preset} sets {', '.join(lists)} itself; give either"
+        )
     folder = folder_of(parsed.output)
-    specs = grid(**{"datasets": [Spec.dataset]} | lists | parameters)
+    grid(datasets=[DataSpec()], **lists, **parameters)  # refused before data are read
+    datasets = [data_of(parsed, name.strip()) for name in parsed.dataset.split(",")]
+    specs = grid(datasets=datasets, **lists, **parameters)
     done = sweep(
         specs,
         folder,
         device=parsed.device,
-        source=source(parsed),
         weights=parsed.weights,
         progress=parsed.progress,
         ray_address=parsed.ray_address or ("local" if parsed.ray is not None else None),
@@ -193,7 +205,7 @@ def sweep_command(parsed: argparse.Namespace) -> int:
     there = len(specs) - done.trained - len(done.failures)
     print(f"{len(specs)} runs: {there} were there, {done.trained} trained; records in {folder}/")
     for failure in done.failures:
-        print(f"failed: {describe(failure.spec)}: {failure.reason}", file=sys.stderr)
+        print(f"failed: {title(failure.spec)}: {failure.reason}", file=sys.stderr)
     return 1 if done.failures else 0
 
 
@@ -201,9 +213,8 @@ def add_record(command: argparse.ArgumentParser) -> None:
     """What is recorded, for how long, and where it goes."""
     command.add_argument("--minutes", type=float, default=60, metavar="M",
                          help="no run is begun once they have passed (60)")  # fmt: skip
-    command.add_argument("--dataset", default="synthetic", metavar="D", help=HELP["dataset"])
-    add_source(command)
-    for name in ("rows", "epochs", "batch_size", "hidden", "embedding_size"):
+    add_data(command, default="synthetic")
+    for name in ("epochs", "batch_size", "hidden", "embedding_size"):
         command.add_argument(f"--{name.replace('_', '-')}", type=int, metavar=name[0].upper(),
                              help="by default as at full scale")  # fmt: skip
     command.add_argument("--precision", choices=["float32", *PRECISIONS],
@@ -218,33 +229,42 @@ def add_record(command: argparse.ArgumentParser) -> None:
 def record_command(parsed: argparse.Namespace) -> int:
     """Record what time allows; an exit code of 1 where a run failed."""
     check_number("minutes", parsed.minutes, 0)
-    names = ("rows", "epochs", "batch_size", "hidden", "embedding_size", "precision")
+    names = ("epochs", "batch_size", "hidden", "embedding_size", "precision")
     parameters = {name: getattr(parsed, name) for name in names if getattr(parsed, name)}
     if parameters.get("precision") == "float32":
         parameters["precision"] = None
     folder = folder_of(parsed.output or f"results/{parsed.dataset}{recording.SUFFIX}")
-    specs = recording.cells(parsed.dataset, **parameters)
+    specs = recording.cells(data := data_of(parsed), **parameters)
     told = partial(print, flush=True)
-    done = recording.record(
-        specs, folder, 60 * parsed.minutes, device=parsed.device, source=source(parsed), told=told
-    )
+    done = recording.record(specs, folder, 60 * parsed.minutes, device=parsed.device, told=told)
     for failure in done.failures:
-        print(f"failed: {describe(failure.spec)}: {failure.reason}", file=sys.stderr)
+        print(f"failed: {title(failure.spec)}: {failure.reason}", file=sys.stderr)
     if parsed.recorded and done.records:
         command = "python -m embedding_collapse " + shlex.join(parsed.arguments)
         for path in recording.execute_chapters(
-            done.records, folder, Path(parsed.recorded), command, parsed.device, source(parsed)
+            done.records, folder, Path(parsed.recorded), command, data, parsed.device
         ):
             print(f"executed {path}")
     print(f"{len(done.records)} of {len(specs)} runs are recorded in {folder}/")
     if done.waiting:
-        first = describe(done.waiting[0])
+        first = title(done.waiting[0])
         print(f"{len(done.waiting)} wait, first {first}; the same command goes on")
     return 1 if done.failures else 0
 
 
-def add_source(command: argparse.ArgumentParser) -> None:
-    """What to read, and how, where a dataset is not drawn."""
+def add_data(command: argparse.ArgumentParser, default: str = DataSpec.name) -> None:
+    """What to train on: a dataset by name, and the options that are parts of it."""
+    command.add_argument("--dataset", "--datasets", default=default, metavar="D",
+                         help=f"{', '.join(DATASETS)} ({default})")  # fmt: skip
+    add_options_of_data(command)
+
+
+def add_options_of_data(command: argparse.ArgumentParser) -> None:
+    """An option for every parameter of `data.describe` beside the name."""
+    command.add_argument("--rows", type=int, metavar="R", help="how many; all by default")
+    command.add_argument("--held-out", type=list_of(int), metavar="V,T",
+                         help="of drawn data: rows that validate and that test; --rows are then"
+                         " those that train")  # fmt: skip
     command.add_argument("--path", metavar="P", help="file, folder or dataset on the Hub to read")
     command.add_argument("--label", metavar="COLUMN", help="of a table: its column of 0 and 1")
     command.add_argument("--categorical", default="", metavar="C,C",
@@ -255,32 +275,26 @@ def add_source(command: argparse.ArgumentParser) -> None:
                          help="count values on all rows, or on those that train (all)")  # fmt: skip
 
 
-def source(parsed: argparse.Namespace) -> dict[str, Any]:
-    """The options of `add_source`."""
-    names = ("path", "label", "categorical", "numeric", "vocabulary")
-    return {name: getattr(parsed, name) for name in names}
-
-
-def add_data(command: argparse.ArgumentParser) -> None:
-    """An option for every parameter of `data.load`."""
-    command.add_argument("name", metavar="DATASET", help=", ".join(DATASETS))
-    command.add_argument("--rows", type=int, metavar="R", help=HELP["rows"])
-    add_source(command)
-    command.add_argument("--max-rejected", type=float, default=0.01, metavar="SHARE",
-                         help="of rows that may be unusable (0.01)")  # fmt: skip
-    command.add_argument("--cache", metavar="FOLDER", help="where encoded data are kept")
-    command.add_argument(
-        "--workers", type=int, metavar="W", help="threads; one per core by default"
+def data_of(parsed: argparse.Namespace, name: str | None = None) -> DataSpec:
+    """What those options describe; a file is read for its hash."""
+    options = ("rows", "held_out", "path", "label", "categorical", "numeric", "vocabulary")
+    return describe(
+        name or parsed.dataset,
+        progress=getattr(parsed, "progress", True),
+        **{option: getattr(parsed, option) for option in options},
     )
-    command.add_argument("--quiet", dest="progress", action="store_false", help="no progress bars")
 
 
 def data_command(parsed: argparse.Namespace) -> int:
     """Load a dataset and print what is in it."""
-    own = ("command", "arguments")
-    options = {name: value for name, value in vars(parsed).items() if name not in own}
     logging.getLogger(__package__).setLevel(logging.ERROR)  # the notes are printed below
-    loaded = load(**options)
+    loaded = load_spec(
+        data_of(parsed),
+        max_rejected=parsed.max_rejected,
+        cache=parsed.cache,
+        workers=parsed.workers,
+        progress=parsed.progress,
+    )
     fields = summarise(loaded)
     print(
         f"{loaded.name}: {len(loaded):,} rows, {len(fields)} fields, "

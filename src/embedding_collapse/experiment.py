@@ -7,7 +7,7 @@ import json
 import shutil
 import statistics
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from . import records
-from .data import DATASETS, Dataset, load
+from .data import Dataset, DataSpec, load_spec
 from .engine import PRECISIONS
 from .environment import environment
 from .files import write_atomically
@@ -37,7 +37,7 @@ class Spec:
     """The whole truth of a run; the defaults are the paper's.
 
     Attributes:
-        dataset, rows: see `data.load`; rows of None is all.
+        data: what it trains on.
         model: one of `models.MODELS`.
         design: "se" scales the width of one embedding set, "me" the number of sets.
         scale: by how much; at 1 both designs are the same base model.
@@ -52,8 +52,7 @@ class Spec:
             what is accepted.
     """
 
-    dataset: str = "synthetic-mini"
-    rows: int | None = None
+    data: DataSpec = dataclasses.field(default=DataSpec())
     model: str = "dcnv2"
     design: Design = "se"
     scale: int = 1
@@ -70,13 +69,12 @@ class Spec:
     precision: str | None = None
 
     def __post_init__(self) -> None:
-        check_choice("dataset", self.dataset, DATASETS)
+        if not isinstance(self.data, DataSpec):
+            raise ParameterError(f"data is {self.data!r}; a DataSpec is accepted")
         check_choice("model", self.model, MODELS)
         check_choice("design", self.design, get_args(Design))
         if self.embedding_size is None:  # written out, for the key and for whoever reads a record
             object.__setattr__(self, "embedding_size", MODELS[self.model].embedding_size)
-        if self.rows is not None:
-            check_whole("rows", self.rows, least=10)
         for name in ("scale", "embedding_size", "hidden", "cross_layers", "epochs", "patience"):
             check_whole(name, getattr(self, name), least=1)
         check_whole("batch_size", self.batch_size, least=2)
@@ -105,23 +103,47 @@ class Spec:
 
     @property
     def key(self) -> str:
-        """Hash of the parameters as they are written: the same on every machine.
+        """Hash of the parameters as they are written, the data's included: the same on every
+        machine.
 
         What is None is left out, so that a parameter added later, None by default, leaves the
-        keys of older records as they are.
+        keys of older records as they are; of the data, whatever is at its default.
         """
-        written = {k: v for k, v in dataclasses.asdict(self).items() if v is not None}
+        written = {k: v for k, v in self.written().items() if v is not None}
         text = json.dumps(written, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
+    def written(self) -> dict[str, Any]:
+        """The parameters as a record holds them, the data's beside the others."""
+        own = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "data"}
+        return self.data.written() | own
 
-def comparison(*, scale: int, seeds: int, rows: int = 0, **parameters: Any) -> list[Spec]:
+    @classmethod
+    def read(cls, written: Mapping[str, Any], path: str | None = None) -> "Spec":
+        """The spec that a record was written of.
+
+        Args:
+            written: `Record.spec`.
+            path: where its data lie, if they were read.
+
+        Raises:
+            ParameterError: what is no spec, or of a parameter that is not known here.
+        """
+        own = dict(written)
+        of_data = {name: own.pop(name) for name in DataSpec.names() if name in own}
+        of_data["name"] = of_data.pop("dataset", None)
+        try:
+            return cls(data=DataSpec(**of_data, path=path), **own)
+        except TypeError as error:
+            raise ParameterError(f"not the parameters of a run: {error}") from None
+
+
+def comparison(*, scale: int, seeds: int, **parameters: Any) -> list[Spec]:
     """The base model, SE and ME at the same total embedding size; for each seed in turn.
 
     Args:
         scale: of SE and ME, at least 2.
         seeds: how many, counted from 0.
-        rows: of the dataset; 0 is all.
         parameters: the rest of the specs.
 
     Raises:
@@ -129,9 +151,8 @@ def comparison(*, scale: int, seeds: int, rows: int = 0, **parameters: Any) -> l
     """
     check_whole("scale", scale, least=2)
     check_whole("seeds", seeds, least=1)
-    check_whole("rows", rows, least=0)
     return [
-        Spec(design=design, scale=size, seed=seed, rows=rows or None, **parameters)
+        Spec(design=design, scale=size, seed=seed, **parameters)
         for seed in range(seeds)
         for design, size in (("se", 1), ("se", scale), ("me", scale))
     ]
@@ -170,7 +191,7 @@ def run(
 
     Args:
         spec: the run.
-        dataset: what `data.load(spec.dataset, spec.rows)` returns, to load it once for many runs.
+        dataset: what `data.load_spec(spec.data)` returns, to load it once for many runs.
         output: folder of records. A spec that has its record there is not trained again; one
             whose training was interrupted goes on from its last epoch. The record lands there as
             `<key>.json`, the weights of the best epoch as `<key>.safetensors`. Several processes
@@ -182,15 +203,12 @@ def run(
 
     Raises:
         filelock.Timeout: another process trains this run, and `wait` is off.
-        ValueError: a dataset that is not the spec's, or a stored record that was made on other
-            data under the same name.
+        ValueError: a dataset that is not the spec's, or a stored record of other data, which the
+            code that makes the data made before it was changed.
     """
-    dataset = load(spec.dataset, spec.rows, progress=progress) if dataset is None else dataset
-    if dataset.name != spec.dataset or spec.rows not in (None, len(dataset)):
-        raise ValueError(
-            f"the dataset is {dataset.name!r} with {len(dataset)} rows; the spec says "
-            f"{spec.dataset!r} with {spec.rows or 'all'}"
-        )
+    dataset = load_spec(spec.data, progress=progress) if dataset is None else dataset
+    if dataset.spec != spec.data:
+        raise ValueError(f"the dataset is {dataset.spec}; the run is of {spec.data}")
     device = choose_device(device)
     if output is None:
         return _train(spec, dataset, device, progress)
@@ -206,7 +224,7 @@ def run(
             shutil.rmtree(checkpoints, ignore_errors=True)
     if stored.dataset["fingerprint"] != dataset.fingerprint:
         raise ValueError(
-            f"{records.path_of(output, spec.key)} was made on other data of the same name "
+            f"{records.path_of(output, spec.key)} was made on other data of the same description "
             f"(fingerprint {stored.dataset['fingerprint'][:12]}, now "
             f"{dataset.fingerprint[:12]}); choose another output folder"
         )
@@ -250,7 +268,7 @@ def _train(
         write_atomically(path, lambda temporary: save_file(tensors, temporary))
     return Record(
         key=spec.key,
-        spec=dataclasses.asdict(spec),
+        spec=spec.written(),
         dataset={
             "name": dataset.name,
             "rows": len(dataset),

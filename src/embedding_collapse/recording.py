@@ -5,13 +5,14 @@ Whatever stops it, the same command goes on from there.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from filelock import FileLock
 
 from . import records
+from .data import DataSpec
 from .experiment import Spec
 from .findings.outcome import outcome
 from .models import PAPER
@@ -30,12 +31,12 @@ CHAPTERS = ("05_multi_embedding", "07_results")
 NONE = "Of runs at full scale none is recorded yet; `make record` makes them."
 
 
-def cells(dataset: str = "synthetic", **parameters: Any) -> list[Spec]:
+def cells(data: DataSpec, **parameters: Any) -> list[Spec]:
     """The grid in an order of which any beginning is useful: two models at base, 4x and 10x with
     one seed; their other seeds; the other models; the scales between.
 
     Args:
-        dataset: see `experiment.Spec`.
+        data: what to train on.
         parameters: of all specs; what is not named is as `FULL` and the paper have it.
     """
     stages = [
@@ -49,7 +50,7 @@ def cells(dataset: str = "synthetic", **parameters: Any) -> list[Spec]:
         for seed in seeds:
             for scale in scales:  # models side by side at each scale
                 specs = grid(
-                    datasets=[dataset], models=models, scales=[scale], seeds=[seed],
+                    datasets=[data], models=models, scales=[scale], seeds=[seed],
                     **(FULL | parameters),
                 )  # fmt: skip
                 found |= {spec.key: spec for spec in specs if spec.key not in found}
@@ -70,7 +71,6 @@ def record(
     seconds: float,
     *,
     device: str = "auto",
-    source: Mapping[str, str] | None = None,
     told: Callable[[str], None] = lambda line: None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Recording:
@@ -80,7 +80,7 @@ def record(
         specs: from `cells`.
         folder: of records; what it holds is not run again, what was interrupted goes on.
         seconds: the budget. The cell at which it runs out is finished first.
-        device, source: see `sweep.sweep`.
+        device: see `sweep.sweep`.
         told: gets a line after each cell.
         clock: what tells the time.
     """
@@ -92,8 +92,7 @@ def record(
                 continue
             if clock() - started >= seconds:
                 break
-            done = sweep([spec], folder, device=device, source=source, weights=False,
-                         progress=False)  # fmt: skip
+            done = sweep([spec], folder, device=device, weights=False, progress=False)
             failures += done.failures
             for one in done.records:
                 told(f"{one.spec['model']} {one.label}, seed {one.spec['seed']}: test AUC "
@@ -108,8 +107,8 @@ def execute_chapters(
     folder: Path,
     target: Path,
     command: str,
+    data: DataSpec,
     device: str = "auto",
-    source: Mapping[str, str] | None = None,
 ) -> list[Path]:
     """Execute the chapters at the records' parameters; those that the records suffice for.
 
@@ -118,7 +117,7 @@ def execute_chapters(
         folder: where they lie.
         target: where the executed notebooks go, as `<chapter>-<dataset>.ipynb`.
         command: that made the records; told at the top of each notebook.
-        device, source: for chapter 5, which loads the data and finds its runs recorded.
+        data, device: for chapter 5, which loads the data and finds its runs recorded.
 
     Raises:
         ParameterError: papermill is not installed.
@@ -129,7 +128,7 @@ def execute_chapters(
     except ImportError:
         raise ParameterError("papermill is not installed; requirements.txt has it") from None
     written = []
-    for chapter, parameters in _parameters(done, folder, device, source or {}).items():
+    for chapter, parameters in _parameters(done, folder, data, device).items():
         path = target / f"{chapter}-{done[0].spec['dataset']}.ipynb"
         path.parent.mkdir(parents=True, exist_ok=True)
         notebook = ROOT / "notebooks" / f"{chapter}.ipynb"
@@ -146,7 +145,7 @@ def execute_chapters(
 
 
 def _parameters(
-    done: Sequence[Record], folder: Path, device: str, source: Mapping[str, str]
+    done: Sequence[Record], folder: Path, data: DataSpec, device: str
 ) -> dict[str, dict[str, Any]]:
     """Of each chapter that can be executed, its parameters."""
     if not done:
@@ -168,7 +167,13 @@ def _parameters(
         found[CHAPTERS[0]] |= {
             "precision": spec.get("precision") or "",
             "embedding_size": trio[scale][0].spec["embedding_size"],
-        } | {name: value for name, value in source.items() if value is not None}
+        } | {
+            "path": data.path or "",
+            "label": data.label or "",
+            "categorical": ",".join(data.categorical),
+            "numeric": ",".join(data.numeric),
+            "vocabulary": data.vocabulary,
+        }
     found[CHAPTERS[1]] = {"folders": output}
     return found
 

@@ -217,9 +217,9 @@ def by_cell(records: Iterable[Record]) -> dict[Cell, list[Record]]:
         first = group[0]
         for record in group:
             other = {
-                name: (first.spec.get(name), value)
-                for name, value in record.spec.items()
-                if name not in ("seed", "design") and value != first.spec.get(name)
+                name: (first.spec.get(name), record.spec.get(name))
+                for name in first.spec | record.spec
+                if name not in ("seed", "design") and record.spec.get(name) != first.spec.get(name)
             }
             if record.dataset["fingerprint"] != first.dataset["fingerprint"]:
                 other["data"] = (first.dataset["fingerprint"], record.dataset["fingerprint"])

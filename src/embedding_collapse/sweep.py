@@ -6,7 +6,7 @@ and leaves the others alone.
 
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache, partial
 from itertools import product
 from pathlib import Path
@@ -16,7 +16,7 @@ from filelock import Timeout
 from tqdm.auto import tqdm
 
 from . import records
-from .data import load
+from .data import DataSpec, load_spec
 from .experiment import Design, Spec, run
 from .models import MODELS, PAPER
 from .parameters import ParameterError, check_choice, check_whole
@@ -27,7 +27,7 @@ BASE_SIZE = 10  # the paper's K, to which each model's own stands in a fixed pro
 
 def grid(
     *,
-    datasets: Sequence[str],
+    datasets: Sequence[DataSpec],
     models: Sequence[str] = tuple(PAPER),
     designs: Sequence[str] = ("se", "me"),
     scales: Sequence[int] = (1, 2, 3, 4, 10),
@@ -41,7 +41,8 @@ def grid(
     At scale 1, where SE and ME are one, there is one base run.
 
     Args:
-        datasets, models, designs, scales, seeds: see `experiment.Spec`.
+        datasets: what to train on.
+        models, designs, scales, seeds: see `experiment.Spec`.
         embedding_size: K of the base model; models that the paper gives another K than 10 (NFwFM:
             50) get theirs in proportion.
         parameters: the rest of the specs.
@@ -59,7 +60,7 @@ def grid(
     specs = {}
     for seed, dataset, model, scale, design in product(seeds, datasets, models, scales, designs):
         spec = Spec(
-            dataset=dataset,
+            data=dataset,
             model=model,
             design="se" if scale == 1 else design,
             scale=scale,
@@ -98,7 +99,6 @@ def sweep(
     output: Path,
     *,
     device: str = "auto",
-    source: Mapping[str, str] | None = None,
     weights: bool = True,
     progress: bool = True,
     ray_address: str | None = None,
@@ -111,7 +111,6 @@ def sweep(
         specs: the runs, see `grid`.
         output: folder of records.
         device, weights: see `experiment.run`.
-        source: what `data.load` is told beside name and rows (the path of a file, say).
         progress: show a bar with the time left.
         ray_address: of a Ray cluster, or "local"; None runs one after another in this process. On
             a cluster the folder should be one that all machines see.
@@ -122,9 +121,7 @@ def sweep(
         ParameterError: Ray is asked for and not installed.
     """
     pending = [spec for spec in specs if records.find(output, spec.key) is None]
-    one = partial(
-        _run, source=dict(source or {}), output=output.absolute(), device=device, weights=weights
-    )
+    one = partial(_run, output=output.absolute(), device=device, weights=weights)
     if ray_address is None or not pending:
         outcomes = _in_this_process(pending, one)
     else:
@@ -139,7 +136,7 @@ def sweep(
             if isinstance(outcome, str):
                 failures.append(Failure(spec, outcome))
                 if progress:
-                    bar.write(f"failed: {describe(spec)}: {outcome}", file=sys.stderr)
+                    bar.write(f"failed: {title(spec)}: {outcome}", file=sys.stderr)
             else:
                 records.save(outcome, output)  # it is there, unless another machine's disk holds it
             bar.set_description_str(f"{done} of {len(pending)} runs done", refresh=False)
@@ -148,9 +145,9 @@ def sweep(
     return Sweep(found, len(pending) - len(failures), failures)
 
 
-def describe(spec: Spec) -> str:
+def title(spec: Spec) -> str:
     """A run in a few words."""
-    return f"{spec.dataset}, {spec.model} {spec.label}, seed {spec.seed}"
+    return f"{spec.data.name}, {spec.model} {spec.label}, seed {spec.seed}"
 
 
 def cost(spec: Spec) -> float:
@@ -162,18 +159,17 @@ def cost(spec: Spec) -> float:
 Outcome = tuple[Spec, Record | str]
 
 
-def _run(spec: Spec, source: dict[str, str], **options: Any) -> Record | str:
+def _run(spec: Spec, **options: Any) -> Record | str:
     """A record, or in words why there is none."""
     try:
-        dataset = _load(spec.dataset, spec.rows, **source)
-        return run(spec, dataset, progress=False, **options)
+        return run(spec, _load(spec.data), progress=False, **options)
     except Timeout:
         raise
     except Exception as error:
         return f"{type(error).__name__}: {error}"
 
 
-_load = lru_cache(maxsize=1)(load)  # a grid keeps to one dataset for many runs
+_load = lru_cache(maxsize=1)(load_spec)  # a grid keeps to one dataset for many runs
 
 
 def _in_this_process(specs: Sequence[Spec], one: partial) -> Iterator[Outcome]:

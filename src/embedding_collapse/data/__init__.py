@@ -1,30 +1,25 @@
 """Datasets by name: integer ids, a label, and a split."""
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
-from ..parameters import ParameterError, check_choice, check_number, check_whole
+from ..parameters import ParameterError, check_number, check_whole
+from .columns import Source
 from .dataset import Dataset, Field
 from .drawing import draw_dataset
 from .encoding import encode
 from .flights import load_flights
 from .movielens import movielens
 from .sources import avazu, criteo, own_table
+from .spec import DATASETS, READ, DataSpec
 from .summary import compare, summarise
 
-__all__ = ["DATASETS", "Dataset", "Field", "compare", "load", "summarise"]
-
-DATASETS: dict[str, str] = {
-    "synthetic": "39 fields with the cardinalities of Criteo, from a known law; 45,840,617 rows",
-    "synthetic-mini": "12 fields from the same law, sized for two cores; 200,000 rows",
-    "flights": "26 fields of New York flights of 2013, late or not (real, CC0); 327,346 rows",
-    "criteo": "Kaggle's train.txt at `path`, else the Hub's reczoo/Criteo_x4; 45,840,617 rows",
-    "avazu": "Kaggle's train.csv at `path`, else the Hub's reczoo/Avazu_x4; 40.4 million rows",
-    "movielens": "GroupLens' ml-100k or ml-1m at `path`, rated 4 or better or not",
-    "table": "the text, Parquet or Hub table at `path`, with the label in column `label`",
-}
-ROWS = {"synthetic": 45_840_617, "synthetic-mini": 200_000}
+__all__ = [
+    "DATASETS", "DataSpec", "Dataset", "Field", "compare", "describe", "load", "load_spec",
+    "summarise",
+]  # fmt: skip
 
 
 def load(
@@ -35,7 +30,8 @@ def load(
     label: str | None = None,
     categorical: str | Sequence[str] = (),
     numeric: str | Sequence[str] = (),
-    vocabulary: Literal["all", "train"] = "all",
+    vocabulary: str = "all",
+    held_out: tuple[int, int] | None = None,
     max_rejected: float = 0.01,
     cache: str | Path | None = None,
     workers: int | None = None,
@@ -55,6 +51,7 @@ def load(
             about equal size, the others as categorical.
         vocabulary: of what is read from `path`, the rows that a value is counted on: "all", as in
             the paper, or "train", the training rows alone.
+        held_out: see `DataSpec`.
         max_rejected: the share of unusable rows up to which the rest is loaded, below 1.
         cache: folder where datasets are kept; by default the environment variable
             EMBEDDING_COLLAPSE_CACHE, else ~/.cache/embedding-collapse.
@@ -62,7 +59,7 @@ def load(
         progress: show a bar where loading takes more than a few seconds.
 
     Returns:
-        The dataset; the same rows on every machine.
+        The dataset, whose `spec` says what it is; the same rows on every machine.
 
     Raises:
         ParameterError: an unknown name, a parameter that cannot be, or data that cannot be used;
@@ -73,42 +70,98 @@ def load(
         >>> data.ids.shape
         (327346, 26)
     """
-    check_choice("dataset", name, DATASETS)
-    if rows is not None:
-        check_whole("rows", rows, least=10)
-    if workers is not None:
-        check_whole("workers", workers, least=1)
-    check_choice("vocabulary", vocabulary, ("all", "train"))
-    check_number("max_rejected", max_rejected, 0, 1)
-    path, categorical, numeric = str(path or ""), _names(categorical), _names(numeric)
-    if name != "table" and (label or categorical or numeric):
-        raise ParameterError(f"label, categorical and numeric are for 'table'; {name!r} knows its")
-    if name in ("synthetic", "synthetic-mini", "flights"):
-        if path or vocabulary != "all":
-            raise ParameterError(
-                f"path is {path!r} and vocabulary {vocabulary!r}; they are for what is read from "
-                f"a file, and {name!r} is not"
-            )
-        if name == "flights":
-            return load_flights(rows)
-        rows = rows or ROWS[name]
-        return draw_dataset(name, rows, cache=cache, workers=workers, progress=progress)
+    spec, source = _identify(
+        name, progress, rows=rows, path=path, label=label, categorical=categorical,
+        numeric=numeric, vocabulary=vocabulary, held_out=held_out,
+    )  # fmt: skip
+    return _load(spec, source, max_rejected, cache, workers, progress)
+
+
+def describe(name: str, *, progress: bool = True, **options: Any) -> DataSpec:
+    """What `load` with these arguments would load, without loading it; a file is read for its hash.
+
+    Args:
+        name: one of `DATASETS`.
+        progress: show a bar where that takes more than a few seconds.
+        options: `rows`, `path`, `label`, `categorical`, `numeric`, `vocabulary`, `held_out`, as
+            `load` takes them.
+
+    Raises:
+        ParameterError: as `load`.
+    """
+    return _identify(name, progress, **options)[0]
+
+
+def load_spec(
+    spec: DataSpec,
+    *,
+    max_rejected: float = 0.01,
+    cache: str | Path | None = None,
+    workers: int | None = None,
+    progress: bool = True,
+) -> Dataset:
+    """Load what a spec says; see `load` for the arguments.
+
+    Raises:
+        ParameterError: as `load`; or the file at `spec.path` is not the one that the spec was made
+            of.
+    """
+    options = {field.name: getattr(spec, field.name) for field in dataclasses.fields(spec)}
+    del options["content"]
+    here, source = _identify(progress=progress, **options)
+    if here != spec:
+        raise ParameterError(
+            f"path is {spec.path!r}, which holds other data than when this run was named (hash "
+            f"{here.content}, then {spec.content}); give the file back or name the run anew"
+        )
+    return _load(spec, source, max_rejected, cache, workers, progress)
+
+
+def _identify(
+    name: str,
+    progress: bool,
+    *,
+    path: str | Path | None = None,
+    label: str | None = None,
+    categorical: str | Sequence[str] = (),
+    numeric: str | Sequence[str] = (),
+    **options: Any,
+) -> tuple[DataSpec, Source | None]:
+    """The spec of some data, and where they are read, if they are."""
+    path, label = str(path or "") or None, label or None
+    categorical, numeric = _names(categorical), _names(numeric)
+    columns = {"label": label, "categorical": categorical, "numeric": numeric}
+    if name not in READ:
+        return DataSpec(name, path=path, **columns, **options), None
+    # with a stand-in for the hash, so that what cannot be is refused before a file is read
+    spec = DataSpec(name, path=path, content="unread", **columns, **options)
     if name == "table":
         source = own_table(path, label, categorical, numeric)
     else:
         source = {"criteo": criteo, "avazu": avazu, "movielens": movielens}[name](path)
-    return encode(
-        source,
-        rows=rows,
-        vocabulary=vocabulary,
-        max_rejected=max_rejected,
-        cache=cache,
-        workers=workers,
-        progress=progress,
-    )
+    return dataclasses.replace(spec, content=source.table.content(progress)), source
 
 
-def _names(columns: str | Sequence[str]) -> list[str]:
+def _load(
+    spec: DataSpec,
+    source: Source | None,
+    max_rejected: float,
+    cache: str | Path | None,
+    workers: int | None,
+    progress: bool,
+) -> Dataset:
+    check_number("max_rejected", max_rejected, 0, 1)
+    if workers is not None:
+        check_whole("workers", workers, least=1)
+    options = {"cache": cache, "workers": workers, "progress": progress}
+    if source is not None:
+        return encode(source, spec, max_rejected=max_rejected, **options)
+    if spec.name == "flights":
+        return load_flights(spec)
+    return draw_dataset(spec, **options)
+
+
+def _names(columns: str | Sequence[str]) -> tuple[str, ...]:
     if isinstance(columns, str):
         columns = columns.split(",")
-    return [name for column in columns if (name := column.strip())]
+    return tuple(name for column in columns if (name := column.strip()))

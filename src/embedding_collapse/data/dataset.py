@@ -8,6 +8,7 @@ import pyarrow as pa
 import torch
 
 from ..parameters import ParameterError
+from .spec import DataSpec
 from .vocabulary import RARE
 
 SPLIT_SEED = 0
@@ -67,6 +68,7 @@ class Dataset:
         fingerprint: hash of whatever determined the content.
         facts: what is known of the data beyond its ids (the generator's best possible AUC, say).
         notes: sentences about what reading the data brought up: rows rejected, columns guessed.
+        spec: what it was loaded by; None for one that was made by hand.
 
     Raises:
         ValueError: shapes that do not fit together, an id outside its field, a label other than
@@ -80,6 +82,7 @@ class Dataset:
     fingerprint: str
     facts: dict[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    spec: DataSpec | None = None
 
     def __post_init__(self) -> None:
         rows, columns = self.ids.shape

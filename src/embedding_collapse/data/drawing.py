@@ -14,15 +14,16 @@ from tqdm.auto import tqdm
 from .cache import stored
 from .dataset import Dataset, Field
 from .parallel import available_cores
+from .spec import DataSpec
 from .synthetic import LAWS, Law, draw_rows, make_tables
 from .vocabulary import cardinality, number_values
 
+ROWS = {"synthetic": 45_840_617, "synthetic-mini": 200_000}  # unless the spec tells
 BINS, LOWEST, PER_UNIT = 1 << 16, -16.0, 2048.0  # of the logits, to measure AUC
 
 
 def draw_dataset(
-    name: str,
-    rows: int,
+    spec: DataSpec,
     *,
     seed: int = 0,
     cache: str | Path | None = None,
@@ -32,9 +33,8 @@ def draw_dataset(
     """Draw a synthetic dataset, or map the one drawn before.
 
     Args:
-        name: "synthetic" (39 fields) or "synthetic-mini" (12 fields).
-        rows: how many, at least 10. A raw row depends on seed and row number only; which values
-            are rare depends on all rows.
+        spec: of "synthetic" (39 fields) or "synthetic-mini" (12 fields). A raw row depends on seed
+            and row number only; which values are rare depends on all rows.
         seed: 0 to 2^64 - 1.
         cache: folder that keeps the rows, 4 N + 1 bytes each; see `cache.stored`.
         workers: threads; by default one per available core. They do not change the rows.
@@ -50,14 +50,17 @@ def draw_dataset(
     Warns:
         UserWarning: the cache holds a damaged copy; it is drawn anew.
     """
-    law = LAWS[name]()
+    law, rows = LAWS[spec.name](), spec.rows or ROWS[spec.name]
 
     def build(folder: Path) -> dict[str, Any]:
         return _draw(folder, law, rows, seed, workers or available_cores(), progress)
 
-    found = stored(f"{name}-{rows}", [asdict(law), rows, seed], build, cache, progress)
+    found = stored(f"{spec.name}-{rows}", [asdict(law), rows, seed], build, cache, progress)
     fields = tuple(map(Field, law.names, found.about["cardinalities"]))
-    return Dataset(name, found.ids, found.labels, fields, found.fingerprint, found.about["facts"])
+    return Dataset(
+        spec.name, found.ids, found.labels, fields, found.fingerprint, found.about["facts"],
+        spec=spec,
+    )  # fmt: skip
 
 
 def _draw(

@@ -22,6 +22,7 @@ from .columns import Source, accept
 from .dataset import Dataset, Field, split_rows
 from .numbering import number_fields
 from .parallel import available_cores, in_order
+from .spec import DataSpec
 
 LOG = logging.getLogger(__name__)
 VERSION = 1  # of what the encoding makes of a table: raise it with any change to that
@@ -51,9 +52,8 @@ class Read(NamedTuple):
 
 def encode(
     source: Source,
+    spec: DataSpec,
     *,
-    rows: int | None,
-    vocabulary: str,
     max_rejected: float,
     cache: str | Path | None,
     workers: int | None,
@@ -75,20 +75,20 @@ def encode(
     """
     truth = {
         "version": VERSION,
-        "content": source.table.content(progress),
+        "content": spec.content,
         "label": [source.label, source.labels],
         "fields": list(source.fields.items()),
         "minimum_count": source.minimum_count,
-        "vocabulary": vocabulary,
-        "rows": rows,
+        "vocabulary": spec.vocabulary,
+        "rows": spec.rows,
     }
 
     def build(folder: Path) -> dict[str, Any]:
         threads = workers or available_cores()
         with ThreadPoolExecutor(threads) as pool:
-            read = _read(source, rows, folder, pool, threads, progress)
-            _check(source, rows, max_rejected, read)
-            return _number(source, vocabulary, read, folder, pool, progress)
+            read = _read(source, spec.rows, folder, pool, threads, progress)
+            _check(source, spec.rows, max_rejected, read)
+            return _number(source, spec.vocabulary, read, folder, pool, progress)
 
     found = stored(source.name, truth, build, cache, progress)
     about = found.about
@@ -107,7 +107,7 @@ def encode(
         "rejected_share": about["rejected"] / about["total"],
     }
     return Dataset(
-        source.name, found.ids, found.labels, tuple(fields), found.fingerprint, facts, notes
+        source.name, found.ids, found.labels, tuple(fields), found.fingerprint, facts, notes, spec
     )
 
 

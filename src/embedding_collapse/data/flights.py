@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from ..parameters import ParameterError
 from .dataset import Dataset, Field
+from .spec import DataSpec
 from .vocabulary import RARE, cardinality, number_values
 
 LATE = 15  # minutes after schedule beyond which an arrival is late
@@ -26,15 +27,15 @@ WEATHER = ["temp", "dewp", "humid", "wind_dir", "wind_speed", "wind_gust", "prec
 FIELDS = [*FLIGHT, *ROUTE, *PLANE, *WEATHER, "visib"]  # all of them known before departure
 
 
-def load_flights(rows: int | None = None) -> Dataset:
+def load_flights(spec: DataSpec) -> Dataset:
     """Read the flights whose arrival was recorded.
 
     Every column is categorical, numbers included; a blank (no plane or weather on record) is a
     value like any other; a value of fewer than ten of the rows falls into the rare bucket.
 
     Args:
-        rows: how many, at least 10: a fixed random subset in the order of the file; the smaller
-            subset is part of the larger. By default all 327,346.
+        spec: of which `rows` are a fixed random subset in the order of the file; the smaller subset
+            is part of the larger. By default all 327,346.
 
     Returns:
         A `Dataset` of 26 fields whose label is 1 where the flight arrived more than 15 minutes
@@ -47,7 +48,7 @@ def load_flights(rows: int | None = None) -> Dataset:
     folder = _folder()
     table = _read(folder)
     total = len(table)
-    rows = total if rows is None else rows
+    rows = total if spec.rows is None else spec.rows
     if rows > total:
         raise ParameterError(
             f"rows is {rows}; flights has {total} rows, and 10 to {total} are accepted"
@@ -66,7 +67,7 @@ def load_flights(rows: int | None = None) -> Dataset:
     labels = (table["arr_delay"] > LATE).to_numpy(np.uint8)
     fingerprint = hashlib.sha256(ids.tobytes() + labels.tobytes()).hexdigest()
     facts = {"late_rate": float(labels.mean())}
-    return Dataset("flights", ids, labels, tuple(fields), fingerprint, facts)
+    return Dataset("flights", ids, labels, tuple(fields), fingerprint, facts, spec=spec)
 
 
 def _folder() -> Path:

@@ -3,16 +3,18 @@
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
-from ..data import Dataset, load
-from ..environment import environment
-from ..experiment import Spec, build_model
+from ..data import Dataset, load_spec
+from ..experiment import Spec
+from ..experiment import run as train
 from ..files import write_json
 from ..metrics import welch
 from ..records import Record, design_label, folder_of, load_all, path_of, told
@@ -21,7 +23,6 @@ from ..spectrum import (
     random_spectrum,
     singular_values,
 )
-from ..training import choose_device, fit
 from .yardsticks import in_blocks
 
 DRAWS = 8  # of random tables whose rows are weighted
@@ -116,8 +117,7 @@ class Weighting:
 def remake(run: Record, folder: Path, dataset: Dataset, device: str = "auto") -> None:
     """Train a recorded run of SE once more, for its tables, and keep what `by_frequency` says.
 
-    A record holds spectra and no tables. Training stops at the run's best epoch, which changes
-    nothing in the weights that it ends with. A run that is in the folder already is left out.
+    A record holds spectra and no tables. A run that is in the folder already is left out.
 
     Raises:
         ValueError: a dataset that is not the run's.
@@ -127,20 +127,10 @@ def remake(run: Record, folder: Path, dataset: Dataset, device: str = "auto") ->
     path = path_of(folder, run.key)
     if path.exists():
         return
-    spec = Spec(**run.spec)
-    model = build_model(spec, dataset.cardinalities)
-    fitted = fit(
-        model,
-        dataset,
-        epochs=run.best_epoch + 1,
-        batch_size=spec.batch_size,
-        learning_rate=spec.learning_rate,
-        weight_decay=spec.weight_decay,
-        patience=spec.patience,
-        seed=spec.seed,
-        device=device,
-    )
-    table = model.table.detach().cpu()
+    spec = Spec.read(run.spec)
+    with TemporaryDirectory() as weights:
+        again = train(spec, dataset, output=Path(weights), device=device)
+        table = load_file(Path(weights) / f"{spec.key}.safetensors")["table"]
     fields = by_frequency(table, dataset).round(5).reset_index()
     made = Weighting(
         run.key,
@@ -148,8 +138,8 @@ def remake(run: Record, folder: Path, dataset: Dataset, device: str = "auto") ->
         {"name": dataset.name, "rows": len(dataset)},
         fields.to_dict("list"),
         round(in_blocks(table, dataset.cardinalities, spec.embedding_size), 5),
-        {"auc": fitted.test_auc, "log_loss": fitted.test_log_loss},
-        environment(choose_device(device)),
+        again.test,
+        again.environment,
     )
     write_json(path, asdict(made))
 
@@ -169,7 +159,7 @@ def remake_all(
         and run.spec["design"] == "se"
         and run.spec["scale"] in (1, scale)
     ]
-    clicks = load(dataset, chosen[0].spec["rows"])
+    clicks = load_spec(Spec.read(chosen[0].spec).data)
     for run in sorted(chosen, key=lambda run: run.spec["scale"]):
         remake(run, Path(folder), clicks)
 

@@ -107,7 +107,7 @@ def twins(records: Iterable[Record], me: Sequence[Record]) -> tuple[int, list[Re
         none.
     """
     one = me[0]
-    alike = Spec(**one.spec | {"design": "se", "scale": 1})
+    alike = Spec.read(one.spec | {"design": "se", "scale": 1})
     width = with_parameters(alike, one.dataset["cardinalities"], total_parameters(me))
     free = {"design", "scale", "embedding_size", "seed", "rows"}
     found = [
