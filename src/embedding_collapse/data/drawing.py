@@ -6,24 +6,29 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from tqdm.auto import tqdm
 
+from ..metrics import expected_auc
+from ..parameters import check_whole
 from .cache import stored
 from .dataset import Dataset, Field
 from .parallel import available_cores
-from .synthetic import LAWS, Law, draw_rows, make_tables
+from .synthetic import LAWS, Law, draw_rows, make_tables, sigmoid
 from .vocabulary import cardinality, number_values
 
 BINS, LOWEST, PER_UNIT = 1 << 16, -16.0, 2048.0  # of the logits, to measure AUC
+TRUTH = "truth.npy"
 
 
 def draw_dataset(
     name: str,
     rows: int,
     *,
+    held_out: tuple[int, int] | None = None,
     seed: int = 0,
     cache: str | Path | None = None,
     workers: int | None = None,
@@ -33,8 +38,12 @@ def draw_dataset(
 
     Args:
         name: "synthetic" (39 fields) or "synthetic-mini" (12 fields).
-        rows: how many, at least 10. A raw row depends on seed and row number only; which values
-            are rare depends on all rows.
+        rows: how many, at least 10, or the training rows alone where others are held out. A raw
+            row depends on seed and row number only; which values are rare depends on all rows
+            that are drawn, those held out included.
+        held_out: validation and test rows drawn beside the training rows. The raw rows of test
+            are the same whatever the other numbers are, those of validation whatever `rows` is,
+            and fewer training rows are the first of more.
         seed: 0 to 2^64 - 1.
         cache: folder that keeps the rows, 4 N + 1 bytes each; see `cache.stored`.
         workers: threads; by default one per available core. They do not change the rows.
@@ -42,41 +51,90 @@ def draw_dataset(
 
     Returns:
         A `Dataset` over memory maps, with facts `click_rate`, `best_auc` (of the true logit) and
-        `linear_auc` (of its linear part). Writing to the arrays does not reach the disk.
+        `linear_auc` (of its linear part). With rows held out, these lie as train, validation,
+        test, the test rows' true probabilities are the dataset's `truth`, and both AUCs are
+        `metrics.expected_auc` on it. Writing to the arrays does not reach the disk.
 
     Raises:
+        ParameterError: a number of rows held out below 1.
         ValueError: the rows drawn, if very few, are all of one class.
 
     Warns:
         UserWarning: the cache holds a damaged copy; it is drawn anew.
     """
     law = LAWS[name]()
+    truth = [asdict(law), rows, seed]
+    if held_out is not None:
+        for share, size in zip(("validation", "test"), held_out, strict=True):
+            check_whole(f"{share} rows", size, least=1)
+        truth.append(list(held_out))
 
     def build(folder: Path) -> dict[str, Any]:
-        return _draw(folder, law, rows, seed, workers or available_cores(), progress)
+        return _draw(folder, law, rows, held_out, seed, workers or available_cores(), progress)
 
-    found = stored(f"{name}-{rows}", [asdict(law), rows, seed], build, cache, progress)
+    found = stored(f"{name}-{rows}", truth, build, cache, progress)
     fields = tuple(map(Field, law.names, found.about["cardinalities"]))
-    return Dataset(name, found.ids, found.labels, fields, found.fingerprint, found.about["facts"])
+    known = None if held_out is None else np.load(found.folder / TRUTH, mmap_mode="c")
+    return Dataset(
+        name,
+        found.ids,
+        found.labels,
+        fields,
+        found.fingerprint,
+        found.about["facts"],
+        held_out=held_out,
+        truth=known,
+    )
+
+
+class Piece(NamedTuple):
+    """The first rows of a block, and where they go."""
+
+    block: int
+    rows: slice
+
+
+def _pieces(law: Law, rows: int, held_out: tuple[int, int]) -> list[Piece]:
+    """Test rows are drawn from the first blocks, then validation, then training rows from blocks
+    of their own; they lie the other way round."""
+    pieces, block = [], 0
+    validation, test = held_out
+    for start, size in ((rows + validation, test), (rows, validation), (0, rows)):
+        for first in range(start, start + size, law.block):
+            pieces.append(Piece(block, slice(first, min(first + law.block, start + size))))
+            block += 1
+    return pieces
 
 
 def _draw(
-    folder: Path, law: Law, rows: int, seed: int, workers: int, progress: bool
+    folder: Path,
+    law: Law,
+    rows: int,
+    held_out: tuple[int, int] | None,
+    seed: int,
+    workers: int,
+    progress: bool,
 ) -> dict[str, Any]:
     """Draw raw rows block by block while counting their values, then number these in place."""
-    shape = (rows, len(law.sizes))
+    pieces = _pieces(law, rows, held_out or (0, 0))
+    total = rows + sum(held_out or (0, 0))
+    known = total - held_out[1] if held_out else total  # the first row whose truth is kept
+    shape = (total, len(law.sizes))
     ids = np.lib.format.open_memmap(folder / "ids.npy", "w+", np.int32, shape)
-    labels = np.lib.format.open_memmap(folder / "labels.npy", "w+", np.uint8, (rows,))
+    labels = np.lib.format.open_memmap(folder / "labels.npy", "w+", np.uint8, (total,))
     ends = np.cumsum(law.sizes)
     starts = ends - law.sizes
     counts = np.zeros(ends[-1], np.int64)  # of all fields' raw ids, end to end
     scored = np.zeros((2, 2 * BINS), np.int64)  # rows per [whole or linear logit, label and bin]
+    kept = np.empty((2, total - known))  # whole and linear logit of the test rows
     lock = threading.Lock()
 
-    def draw(block: int) -> None:
-        part = slice(block * law.block, min(rows, (block + 1) * law.block))
-        raw, label, logits = draw_rows(law, tables, seed, block, part.stop - part.start)
+    def draw(piece: Piece) -> None:
+        part = piece.rows
+        raw, label, logits = draw_rows(law, tables, seed, piece.block, part.stop - part.start)
         ids[part], labels[part] = raw, label
+        if part.start >= known:
+            kept[:, part.start - known : part.stop - known] = logits
         seen = np.bincount((raw + starts).ravel(), minlength=len(counts))
         bins = ((logits - LOWEST) * PER_UNIT).astype(np.int64).clip(0, BINS - 1)
         histograms = [np.bincount(b, minlength=2 * BINS) for b in bins + label * np.int64(BINS)]
@@ -84,27 +142,30 @@ def _draw(
             np.add(counts, seen, out=counts)
             np.add(scored, histograms, out=scored)
 
-    def number(block: int) -> None:
-        part = slice(block * law.block, (block + 1) * law.block)
-        ids[part] = numbering.take(ids[part] + starts)
+    def number(piece: Piece) -> None:
+        ids[piece.rows] = numbering.take(ids[piece.rows] + starts)
 
-    def run(task: Callable[[int], None], title: str) -> None:
-        blocks = -(-rows // law.block)
-        with closing(pool.map(task, range(blocks))) as done:  # closing cancels what has not begun
-            for _ in tqdm(done, title, blocks, disable=not progress, delay=3, unit="block"):
+    def run(task: Callable[[Piece], None], title: str) -> None:
+        with closing(pool.map(task, pieces)) as done:  # closing cancels what has not begun
+            for _ in tqdm(done, title, len(pieces), disable=not progress, delay=3, unit="block"):
                 pass
 
     with ThreadPoolExecutor(workers) as pool:
         tables = make_tables(law, seed, pool)
-        run(draw, f"drawing {rows:,} rows")
+        run(draw, f"drawing {total:,} rows")
         numberings = [number_values(c, law.minimum_count) for c in np.split(counts, ends[:-1])]
         numbering = np.concatenate(numberings)
         run(number, "numbering values")
     whole, linear = scored.reshape(2, 2, BINS)
+    aucs = [_auc(*whole), _auc(*linear)]
+    if held_out:
+        truth = sigmoid(kept[0])
+        np.save(folder / TRUTH, truth)
+        aucs = [expected_auc(torch.from_numpy(k), torch.from_numpy(truth)) for k in kept]
     facts = {
-        "click_rate": float(whole[1].sum() / rows),
-        "best_auc": _auc(*whole),
-        "linear_auc": _auc(*linear),
+        "click_rate": float(whole[1].sum() / total),
+        "best_auc": aucs[0],
+        "linear_auc": aucs[1],
     }
     ids.flush()
     labels.flush()

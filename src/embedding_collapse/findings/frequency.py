@@ -148,7 +148,7 @@ def remake(run: Record, folder: Path, dataset: Dataset, device: str = "auto") ->
         {"name": dataset.name, "rows": len(dataset)},
         fields.to_dict("list"),
         round(in_blocks(table, dataset.cardinalities, spec.embedding_size), 5),
-        {"auc": fitted.test_auc, "log_loss": fitted.test_log_loss},
+        fitted.test,
         environment(choose_device(device)),
     )
     write_json(path, asdict(made))
