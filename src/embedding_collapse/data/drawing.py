@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -63,18 +63,18 @@ def draw_dataset(
         UserWarning: the cache holds a damaged copy; it is drawn anew.
     """
     law = LAWS[name]()
-    truth = [asdict(law), rows, seed]
+    determined_by = [asdict(law), rows, seed]
     if held_out is not None:
         for share, size in zip(("validation", "test"), held_out, strict=True):
             check_whole(f"{share} rows", size, least=1)
-        truth.append(list(held_out))
+        determined_by.append(list(held_out))
 
     def build(folder: Path) -> dict[str, Any]:
-        return _draw(folder, law, rows, held_out, seed, workers or available_cores(), progress)
+        sizes = (rows, *(held_out or (0, 0)))
+        return _draw(folder, law, sizes, seed, workers or available_cores(), progress)
 
-    found = stored(f"{name}-{rows}", truth, build, cache, progress)
+    found = stored(f"{name}-{rows}", determined_by, build, cache, progress)
     fields = tuple(map(Field, law.names, found.about["cardinalities"]))
-    known = None if held_out is None else np.load(found.folder / TRUTH, mmap_mode="c")
     return Dataset(
         name,
         found.ids,
@@ -83,42 +83,35 @@ def draw_dataset(
         found.fingerprint,
         found.about["facts"],
         held_out=held_out,
-        truth=known,
+        truth=None if held_out is None else np.load(found.folder / TRUTH, mmap_mode="c"),
     )
 
 
-class Piece(NamedTuple):
-    """The first rows of a block, and where they go."""
-
-    block: int
-    rows: slice
-
-
-def _pieces(law: Law, rows: int, held_out: tuple[int, int]) -> list[Piece]:
-    """Test rows are drawn from the first blocks, then validation, then training rows from blocks
-    of their own; they lie the other way round."""
-    pieces, block = [], 0
-    validation, test = held_out
-    for start, size in ((rows + validation, test), (rows, validation), (0, rows)):
-        for first in range(start, start + size, law.block):
-            pieces.append(Piece(block, slice(first, min(first + law.block, start + size))))
-            block += 1
-    return pieces
+def _parts(law: Law, sizes: tuple[int, int, int]) -> list[slice]:
+    """Where the rows of block 0, 1, ... go: they lie as train, validation, test, each from blocks
+    of its own; test has the first blocks and train the last, so that more training rows leave the
+    others as they are."""
+    parts = []
+    end = sum(sizes)
+    for size in reversed(sizes):
+        start = end - size
+        parts += [slice(i, min(i + law.block, end)) for i in range(start, end, law.block)]
+        end = start
+    return parts
 
 
 def _draw(
     folder: Path,
     law: Law,
-    rows: int,
-    held_out: tuple[int, int] | None,
+    sizes: tuple[int, int, int],
     seed: int,
     workers: int,
     progress: bool,
 ) -> dict[str, Any]:
     """Draw raw rows block by block while counting their values, then number these in place."""
-    pieces = _pieces(law, rows, held_out or (0, 0))
-    total = rows + sum(held_out or (0, 0))
-    known = total - held_out[1] if held_out else total  # the first row whose truth is kept
+    parts = _parts(law, sizes)
+    total, test = sum(sizes), sizes[2]
+    first_test = total - test
     shape = (total, len(law.sizes))
     ids = np.lib.format.open_memmap(folder / "ids.npy", "w+", np.int32, shape)
     labels = np.lib.format.open_memmap(folder / "labels.npy", "w+", np.uint8, (total,))
@@ -126,15 +119,14 @@ def _draw(
     starts = ends - law.sizes
     counts = np.zeros(ends[-1], np.int64)  # of all fields' raw ids, end to end
     scored = np.zeros((2, 2 * BINS), np.int64)  # rows per [whole or linear logit, label and bin]
-    kept = np.empty((2, total - known))  # whole and linear logit of the test rows
+    test_logits = np.empty((2, test))  # whole and linear, of the rows held out
     lock = threading.Lock()
 
-    def draw(piece: Piece) -> None:
-        part = piece.rows
-        raw, label, logits = draw_rows(law, tables, seed, piece.block, part.stop - part.start)
+    def draw(block: int, part: slice) -> None:
+        raw, label, logits = draw_rows(law, tables, seed, block, part.stop - part.start)
         ids[part], labels[part] = raw, label
-        if part.start >= known:
-            kept[:, part.start - known : part.stop - known] = logits
+        if part.start >= first_test:
+            test_logits[:, part.start - first_test : part.stop - first_test] = logits
         seen = np.bincount((raw + starts).ravel(), minlength=len(counts))
         bins = ((logits - LOWEST) * PER_UNIT).astype(np.int64).clip(0, BINS - 1)
         histograms = [np.bincount(b, minlength=2 * BINS) for b in bins + label * np.int64(BINS)]
@@ -142,12 +134,13 @@ def _draw(
             np.add(counts, seen, out=counts)
             np.add(scored, histograms, out=scored)
 
-    def number(piece: Piece) -> None:
-        ids[piece.rows] = numbering.take(ids[piece.rows] + starts)
+    def number(block: int, part: slice) -> None:
+        ids[part] = numbering.take(ids[part] + starts)
 
-    def run(task: Callable[[Piece], None], title: str) -> None:
-        with closing(pool.map(task, pieces)) as done:  # closing cancels what has not begun
-            for _ in tqdm(done, title, len(pieces), disable=not progress, delay=3, unit="block"):
+    def run(task: Callable[[int, slice], None], title: str) -> None:
+        # closing cancels what has not begun
+        with closing(pool.map(task, range(len(parts)), parts)) as done:
+            for _ in tqdm(done, title, len(parts), disable=not progress, delay=3, unit="block"):
                 pass
 
     with ThreadPoolExecutor(workers) as pool:
@@ -158,10 +151,12 @@ def _draw(
         run(number, "numbering values")
     whole, linear = scored.reshape(2, 2, BINS)
     aucs = [_auc(*whole), _auc(*linear)]
-    if held_out:
-        truth = sigmoid(kept[0])
+    if test:
+        truth = sigmoid(test_logits[0])
         np.save(folder / TRUTH, truth)
-        aucs = [expected_auc(torch.from_numpy(k), torch.from_numpy(truth)) for k in kept]
+        aucs = [
+            expected_auc(score, torch.from_numpy(truth)) for score in torch.from_numpy(test_logits)
+        ]
     facts = {
         "click_rate": float(whole[1].sum() / total),
         "best_auc": aucs[0],

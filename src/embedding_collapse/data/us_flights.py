@@ -70,18 +70,18 @@ def load_us_flights(
     check_whole("validation rows", validation, least=1, most=HELD_OUT[0])
     check_whole("test rows", test, least=1, most=HELD_OUT[1])
     table = _read()
-    chosen = _chosen(table, (rows, validation, test), split)
+    numbers = _row_numbers(table, (rows, validation, test), split)
     columns = {
         field: column for field, column in _columns(table).items() if field not in VARIANTS[name]
     }
-    ids = np.empty((len(chosen), len(columns)), np.int32)
+    ids = np.empty((len(numbers), len(columns)), np.int32)
     fields = []
     for i, (field, column) in enumerate(columns.items()):
         numbering = number_values(np.bincount(column.codes, minlength=len(column.values)))
-        ids[:, i] = numbering[column.codes[chosen]]
+        ids[:, i] = numbering[column.codes[numbers]]
         values = pa.array(column.values[numbering != RARE], pa.string())
         fields.append(Field(field, cardinality(numbering), values))
-    labels = table["late"].to_numpy()[chosen].astype(np.uint8)
+    labels = table["late"].to_numpy()[numbers].astype(np.uint8)
     fingerprint = hashlib.sha256(f"{name} {rows} {validation} {test}".encode())
     fingerprint.update(ids)
     fingerprint.update(labels)
@@ -112,29 +112,28 @@ def _read() -> pa.Table:
     return pa.parquet.read_table(pa.BufferReader(content), read_dictionary=airports)
 
 
-def _chosen(table: pa.Table, sizes: tuple[int, int, int], split: str) -> np.ndarray:
+def _row_numbers(table: pa.Table, sizes: tuple[int, int, int], split: str) -> np.ndarray:
     """Row numbers of the training, validation and test rows, one after the other."""
     rank = np.random.Philox(key=0).random_raw(ROWS)  # words that no version of numpy changes
-    order = rank
-    if split == "time":
-        order = _days(table).astype(np.int64) * 1440 + table["minute"].to_numpy()
+    order = rank if split == "random" else _days(table) * 1440 + table["minute"].to_numpy()
     parts = np.split(np.argsort(order, kind="stable"), np.cumsum((POOL, *HELD_OUT))[:-1])
     shuffled = (part[np.argsort(rank[part], kind="stable")] for part in parts)
     return np.concatenate([part[:size] for part, size in zip(shuffled, sizes, strict=True)])
 
 
 def _days(table: pa.Table) -> np.ndarray:
-    """Days since the first one."""
-    return table["date"].to_numpy().astype("datetime64[D]").astype(int) - FIRST_DAY.astype(int)
+    """Days since the first one, int32."""
+    return (table["date"].to_numpy().astype("datetime64[D]") - FIRST_DAY).astype(np.int32)
 
 
 def _columns(table: pa.Table) -> dict[str, Column]:
     """The nine fields, each with its values in their natural order."""
     ends = [table[end].to_pandas().cat for end in ("origin", "destination")]
     airports = np.union1d(*(np.array(end.categories, object) for end in ends))
-    origin, destination = (np.searchsorted(airports, e.categories)[e.codes] for e in ends)
-    routes, route = np.unique(origin * len(airports) + destination, return_inverse=True)
-    first, last = airports[np.stack(np.divmod(routes, len(airports)))]
+    origin, destination = (
+        np.searchsorted(airports, end.categories).astype(np.int32)[end.codes] for end in ends
+    )
+    routes = (airports[:, None] + "-" + airports).ravel()
     days, minutes = _days(table), table["minute"].to_numpy()
     dates = FIRST_DAY + np.arange(days.max() + 1)
     distance = table["distance"].to_numpy()
@@ -142,7 +141,7 @@ def _columns(table: pa.Table) -> dict[str, Column]:
     return {
         "origin": Column(origin, airports),
         "destination": Column(destination, airports),
-        "route": Column(route, first + "-" + last),
+        "route": Column(origin * len(airports) + destination, routes),
         "date": Column(days, dates.astype(str)),
         "weekday": Column(days % 7, pd.DatetimeIndex(dates[:7]).day_name().to_numpy()),
         "hour": Column(minutes // 60, np.arange(24).astype(str)),
