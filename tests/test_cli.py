@@ -195,7 +195,15 @@ def test_help_of_a_command_lists_every_parameter_of_a_spec_and_every_model(capsy
     text = help_of(capsys, command)
     listed = set(re.findall(r"^  (--[\w-]+)", text, re.M))
     parameters = {f"--{field.name.replace('_', '-')}" for field in dataclasses.fields(Spec)}
-    parameters |= {"--dataset", "--rows", "--held-out", "--path", "--label", "--vocabulary"}
+    parameters |= {
+        "--dataset",
+        "--rows",
+        "--held-out",
+        "--split",
+        "--path",
+        "--label",
+        "--vocabulary",
+    }
     parameters -= {"--data"}
     assert parameters | {"--output", "--device", "--no-weights", "--quiet"} <= listed
     for model in MODELS:

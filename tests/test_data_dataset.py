@@ -89,3 +89,36 @@ def test_one_class_in_a_split_is_named_with_the_split():
     labels[train[:40]] = 1
     with pytest.raises(ValueError, match="every label of the validation split is 0; both"):
         make(ids, labels)
+
+
+# --- rows held out explicitly ---------------------------------------------------------------------
+
+
+def held_out(rows: int, validation: int, test: int, **more) -> Dataset:
+    return Dataset("small", *parts(rows), FIELDS, "none", held_out=(validation, test), **more)
+
+
+def test_rows_held_out_lie_after_the_training_rows():
+    data = held_out(20, 2, 5)
+    assert data.split_sizes == (13, 2, 5)
+    assert [rows.tolist() for rows in data.split] == [[*range(13)], [13, 14], [*range(15, 20)]]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "share"), [((10, 10), "train"), ((0, 5), "validation"), ((30, 5), "train")]
+)
+def test_rows_held_out_that_leave_nothing_are_refused(sizes, share):
+    message = rf"20 rows leave the {share} split empty; held out \({sizes[0]}, {sizes[1]}\)"
+    with pytest.raises(ValueError, match=message):
+        held_out(20, *sizes)
+
+
+def test_a_truth_is_a_probability_for_each_test_row():
+    assert held_out(20, 2, 5, truth=np.linspace(0, 1, 5)).truth[1] == 0.25
+    with pytest.raises(ValueError, match=r"truth is float64 of shape \(4,\); .* \(5,\) is needed"):
+        held_out(20, 2, 5, truth=np.linspace(0, 1, 4))
+    with pytest.raises(ValueError, match="truth is float32"):
+        held_out(20, 2, 5, truth=np.zeros(5, np.float32))
+    for bad in (-0.5, 1.5, np.nan):
+        with pytest.raises(ValueError, match=f"truth holds {bad}; probabilities are needed"):
+            held_out(20, 2, 5, truth=np.array([0, 1, bad, 0, 0]))

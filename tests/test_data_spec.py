@@ -52,7 +52,8 @@ def test_whatever_changes_the_rows_changes_the_key(tmp_path):
         of(a), of(b), of(a, rows=300), of(a, vocabulary="train"), of(a, categorical="shop"),
         of(a, categorical="shop", numeric="day"), of(a, label="bought", numeric="day"),
         DataSpec(), DataSpec(rows=1000), DataSpec(rows=1000, held_out=(10, 20)),
-        DataSpec("synthetic"), DataSpec("flights"),
+        DataSpec("synthetic"), DataSpec("flights"), DataSpec("us-flights"),
+        DataSpec("us-flights", split="time"), DataSpec("us-flights-forecast"),
     ]  # fmt: skip
     assert len({Spec(data).key for data in specs}) == len(specs)
 
@@ -126,7 +127,7 @@ def test_a_run_is_not_made_on_other_data_than_its_spec_says(tmp_path):
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"name": "foo"}, "dataset 'foo' is unknown; known: synthetic, synthetic-mini, flights"),
+        ({"name": "foo"}, "dataset 'foo' is unknown; known: synthetic, synthetic-mini, us-flights"),
         ({"rows": 3}, "rows is 3; whole numbers from 10 "),
         ({"rows": 10**20}, "rows is 100000000000000000000; whole numbers from 10 to"),
         ({"rows": "all"}, "rows is 'all'; whole numbers from 10 "),
@@ -139,7 +140,12 @@ def test_a_run_is_not_made_on_other_data_than_its_spec_says(tmp_path):
         ({"held_out": 5}, "held_out is 5; two numbers of rows, validation and test, are accepted"),
         ({"held_out": (5,)}, r"held_out is \(5,\); two numbers of rows"),
         ({"held_out": (0, 5)}, "held_out, validation is 0; whole numbers from 1 "),
-        ({"name": "flights", "held_out": (5, 5)}, "it is for synthetic, synthetic-mini, not 'fli"),
+        (
+            {"name": "flights", "held_out": (5, 5)},
+            "it is for synthetic, synthetic-mini, us-fl",
+        ),
+        ({"split": "time"}, "split is 'time'; it is for us-flights, us-flights-forecast, not 'sy"),
+        ({"name": "us-flights", "split": "days"}, "split 'days' is unknown; known: random, time"),
     ],
 )
 def test_what_cannot_be_is_named_with_what_is_accepted(changed, message):

@@ -4,10 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
-from embedding_collapse.data import DATASETS, Dataset, drawing, load
+from embedding_collapse.data import DATASETS, Dataset, DataSpec, drawing, load
 from embedding_collapse.data import synthetic as law_of
 from embedding_collapse.data.drawing import draw_dataset
+from embedding_collapse.metrics import auc, expected_auc
+from embedding_collapse.parameters import ParameterError
 
 MINI = law_of.LAWS["synthetic-mini"]()
 ROWS = 40_000  # three blocks
@@ -73,7 +76,7 @@ def test_a_raw_row_depends_on_seed_and_row_number_only(tables, raw):
 
 
 def test_another_seed_is_another_dataset(tmp_path):
-    first, second = (draw_dataset("synthetic-mini", 1000, seed=s, cache=tmp_path) for s in (0, 1))
+    first, second = (draw_dataset(DataSpec(rows=1000), seed=s, cache=tmp_path) for s in (0, 1))
     assert first.fingerprint != second.fingerprint
     assert digest(first) != digest(second)
 
@@ -199,6 +202,89 @@ def test_kept_ids_are_the_raw_ids_renumbered_in_order(mini, raw):
     pairs = np.unique(np.stack([raw_ids[kept], new_ids[kept]], axis=1), axis=0)
     assert (np.diff(pairs, axis=0) > 0).all()
     assert 0 < (~kept).mean() < 0.2
+
+
+# --- rows held out, and their truth ---------------------------------------------------------------
+
+HELD_OUT = (1_000, 20_000)  # one block and two
+
+
+def draw_held_out(folder, rows: int = 2_000, held_out=HELD_OUT) -> Dataset:
+    return load("synthetic-mini", rows, held_out=held_out, cache=folder)
+
+
+@pytest.fixture(scope="module")
+def known(tmp_path_factory) -> Dataset:
+    return draw_held_out(tmp_path_factory.mktemp("cache"))
+
+
+def test_held_out_rows_are_those_of_the_first_blocks(known, raw):
+    _, labels, logits = raw
+    train, validation, test = (part.numpy() for part in known.split)
+    block = MINI.block
+    assert (len(train), len(validation), len(test)) == (2_000, *HELD_OUT)
+    assert np.array_equal(known.labels[test], labels[:20_000])
+    assert np.array_equal(known.truth, law_of.sigmoid(logits[0, :20_000]))
+    assert np.array_equal(known.labels[validation], labels[2 * block : 2 * block + 1_000])
+    assert np.array_equal(known.labels[train], labels[3 * block : 3 * block + 2_000])
+
+
+def test_more_training_rows_leave_the_held_out_rows_as_they_are(known, tmp_path):
+    """A value's id does depend on the rows, which decide whether it is rare."""
+    more = draw_held_out(tmp_path, 40_000)
+    assert np.array_equal(more.truth, known.truth)
+    assert np.array_equal(more.labels[-21_000:], known.labels[-21_000:])
+    assert np.array_equal(more.labels[:2_000], known.labels[:2_000])
+    assert sum(more.cardinalities) > sum(known.cardinalities)
+    assert more.fingerprint != known.fingerprint
+
+
+def test_values_are_counted_on_all_rows_drawn(known):
+    for column, size in zip(known.ids.T, known.cardinalities, strict=True):
+        assert np.bincount(column, minlength=size)[1:].min() >= 10
+
+
+def test_facts_of_held_out_rows_are_expected_aucs(known, raw):
+    truth = torch.from_numpy(known.truth)
+    logits = torch.from_numpy(raw[2][:, :20_000])
+    assert known.facts["best_auc"] == expected_auc(logits[0], truth)
+    assert known.facts["linear_auc"] == expected_auc(logits[1], truth)
+    assert known.facts["click_rate"] == known.labels.mean()
+    # one standard deviation of an AUC of 20,000 rows is about 0.003
+    assert known.facts["best_auc"] == pytest.approx(
+        auc(logits[0], torch.from_numpy(raw[1][:20_000])), abs=0.012
+    )
+
+
+def test_held_out_rows_come_from_the_cache(known, tmp_path, monkeypatch):
+    first = draw_held_out(tmp_path)
+    monkeypatch.setattr(drawing, "draw_rows", None)  # drawing again would fail
+    again = draw_held_out(tmp_path)
+    assert digest(first) == digest(again) == digest(known)
+    assert np.array_equal(first.truth, again.truth)
+    assert (again.held_out, again.facts) == (HELD_OUT, known.facts)
+
+
+def test_a_damaged_truth_is_drawn_anew(known, tmp_path):
+    draw_held_out(tmp_path)
+    path = finished(tmp_path)[0] / "truth.npy"
+    path.write_bytes(path.read_bytes()[:-1] + b"0")
+    with pytest.warns(UserWarning, match="is damaged .*truth.npy changed"):
+        again = draw_held_out(tmp_path)
+    assert np.array_equal(again.truth, known.truth)
+
+
+def test_without_rows_held_out_the_name_in_the_cache_is_as_it_ever_was(tmp_path):
+    """Records tell their data by it."""
+    data = load("synthetic-mini", 1000, cache=tmp_path)
+    assert data.fingerprint.startswith("413cc7c60194f700")
+    assert data.truth is None
+
+
+@pytest.mark.parametrize(("held_out", "share"), [((0, 5), "validation"), ((5, -1), "test")])
+def test_rows_held_out_that_cannot_be_are_named(tmp_path, held_out, share):
+    with pytest.raises(ParameterError, match=f"{share} rows is {min(held_out)}; whole numbers"):
+        draw_held_out(tmp_path, 1000, held_out)
 
 
 # --- the cache ------------------------------------------------------------------------------------

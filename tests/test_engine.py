@@ -49,7 +49,7 @@ def test_uncaptured_it_trains_as_the_loop_does(name):
     for key in ("train_loss", "penalty", "valid_auc", "valid_log_loss"):
         for one, other in zip(new.epochs, old.epochs, strict=True):
             assert one[key] == pytest.approx(other[key], rel=1e-6), key
-    assert new.test_auc == old.test_auc
+    assert new.test["auc"] == old.test["auc"]
     for one, other in zip(ours.parameters(), theirs.parameters(), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-8)
 
@@ -172,7 +172,7 @@ def test_every_model_trains_with_products_in_bf16_and_weights_in_float32(name):
     for engine in (True, False):
         model, found = fitted(dataset, name, engine=engine, precision="bf16", epochs=1)
         assert {p.dtype for p in model.parameters()} == {torch.float32}
-        assert np.isfinite(found.test_log_loss)
+        assert np.isfinite(found.test["log_loss"])
 
 
 def test_bf16_changes_the_products_and_float32_is_left_alone():

@@ -16,6 +16,8 @@ from embedding_collapse.metrics import (
     auc,
     auc_difference,
     delong,
+    excess_log_loss,
+    expected_auc,
     grouped,
     log_loss,
     placements,
@@ -253,6 +255,91 @@ def test_delongs_interval_holds_the_true_difference_95_times_in_100():
         found = delong(new, old, labels)
         held += found.low <= true <= found.high
     assert 0.915 <= held / draws <= 0.985
+
+
+# --- where the truth is known ---------------------------------------------------------------------
+
+
+def probabilities(rows: int, decimals: int | None = None) -> tuple[Tensor, Tensor]:
+    """Float32 scores, tied where they are rounded, and the rows' true probabilities."""
+    generator = torch.Generator().manual_seed(rows)
+    truth = torch.rand(rows, generator=generator, dtype=torch.float64)
+    scores = (truth + torch.randn(rows, generator=generator)).float()
+    return (scores if decimals is None else scores.round(decimals=decimals)), truth
+
+
+@pytest.mark.parametrize("decimals", [None, 1, 0])
+def test_expected_auc_weighs_every_pair_of_two_rows_by_its_chance(decimals):
+    scores, truth = probabilities(300, decimals)
+    chance = (truth[:, None] * (1 - truth)).fill_diagonal_(0)  # no row is a pair with itself
+    above = scores[:, None] - scores
+    won = (above > 0).double() + (above == 0).double() / 2
+    expected = ((chance * won).sum() / chance.sum()).item()
+    # sums of 300 and of 90,000 positive terms, each rounded
+    assert expected_auc(scores, truth) == pytest.approx(expected, rel=300**2 * 2**-53)
+
+
+def test_expected_auc_is_the_mean_auc_of_labels_drawn_from_the_truth():
+    scores, truth = probabilities(2000, 1)
+    generator = torch.Generator().manual_seed(0)
+    drawn = [auc(scores, torch.bernoulli(truth, generator=generator)) for _ in range(400)]
+    error = np.std(drawn, ddof=1) / math.sqrt(len(drawn))
+    assert error < 1e-3
+    assert expected_auc(scores, truth) == pytest.approx(np.mean(drawn), abs=4 * error)
+
+
+def test_expected_auc_of_a_truth_that_is_certain_is_the_auc():
+    scores, labels = clicks()
+    scores = scores.round(decimals=1)
+    assert expected_auc(scores, labels) == auc(scores, labels)  # integers and halves, all exact
+
+
+def test_no_score_has_a_higher_expected_auc_than_the_truth():
+    scores, truth = probabilities(1000)
+    best = expected_auc(truth, truth)
+    assert expected_auc(truth.logit(), truth) == best
+    assert best > expected_auc(scores, truth) > 0.5
+    assert expected_auc(torch.zeros(1000), truth) == pytest.approx(0.5, rel=1000 * 2**-53)
+
+
+@pytest.mark.parametrize("truth", [[0.0, 0.0], [1.0, 1.0], [0.5]])
+def test_expected_auc_of_one_class_is_refused(truth):
+    with pytest.raises(ValueError, match="the truth leaves no pair of them"):
+        expected_auc(torch.zeros(len(truth)), torch.tensor(truth))
+
+
+@pytest.mark.parametrize("metric", [expected_auc, excess_log_loss])
+def test_scores_that_do_not_fit_the_truth_are_named(metric):
+    with pytest.raises(ValueError, match=r"scores \(3,\) and labels \(4,\) must be two vectors"):
+        metric(torch.zeros(3), torch.zeros(4))
+    with pytest.raises(ValueError, match="1 of 2 scores are NaN"):
+        metric(torch.tensor([math.nan, 0]), torch.tensor([0.5, 0.5]))
+
+
+def test_excess_log_loss_is_the_mean_divergence_from_the_truth():
+    logits, truth = probabilities(300)
+    truth[:2] = torch.tensor([0.0, 1.0])
+    p, q = (torch.stack([1 - one, one]).numpy() for one in (truth, logits.double().sigmoid()))
+    expected = stats.entropy(p, q).mean()
+    assert excess_log_loss(logits, truth) == pytest.approx(expected, rel=1e-12)
+
+
+def test_log_loss_of_drawn_labels_is_that_of_the_truth_plus_the_excess():
+    logits, truth = probabilities(2000)
+    generator = torch.Generator().manual_seed(0)
+    excesses = []
+    for _ in range(400):
+        labels = torch.bernoulli(truth, generator=generator)
+        excesses.append(log_loss(logits, labels) - log_loss(truth.logit(), labels))
+    error = np.std(excesses, ddof=1) / math.sqrt(len(excesses))
+    assert error < 0.01
+    assert excess_log_loss(logits, truth) == pytest.approx(np.mean(excesses), abs=4 * error)
+
+
+def test_the_truth_has_no_excess():
+    _, truth = probabilities(1000)
+    # each row's logit is rounded, which costs its square, and so are entropy and cross-entropy
+    assert abs(excess_log_loss(truth.logit(), truth)) < 8 * 2**-53
 
 
 # --- groups of rows -------------------------------------------------------------------------------

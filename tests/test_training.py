@@ -43,15 +43,15 @@ def test_it_learns_what_can_be_learnt():
     dataset = tiny_dataset(4000)
     model = tiny_model(dataset)
     run = fit_tiny(model, dataset, epochs=8)
-    assert run.test_auc > 0.65  # the best possible is about 0.7
-    assert run.test_log_loss < 0.57  # 0.50 is possible, 0.63 the entropy of the label
+    assert run.test["auc"] > 0.65  # the best possible is about 0.7
+    assert run.test["log_loss"] < 0.57  # 0.50 is possible, 0.63 the entropy of the label
 
 
 def test_the_same_run_twice_gives_the_same_bits():
     dataset = tiny_dataset()
     first, second = tiny_model(dataset), tiny_model(dataset)
     runs = [fit_tiny(model, dataset, seed=5) for model in (first, second)]
-    assert runs[0].test_auc == runs[1].test_auc
+    assert runs[0].test["auc"] == runs[1].test["auc"]
     for one, other in zip(first.parameters(), second.parameters(), strict=True):
         assert torch.equal(one, other)
 
@@ -82,7 +82,7 @@ def test_a_run_cut_short_and_resumed_equals_one_that_was_not(tmp_path):
     resumed = fit_tiny(second, dataset, epochs=4, checkpoints=tmp_path)
     assert resumed.epochs[:2] == begun.epochs  # to the second: these were not trained again
     assert [e["train_loss"] for e in resumed.epochs] == [e["train_loss"] for e in expected.epochs]
-    assert resumed.test_auc == expected.test_auc
+    assert resumed.test["auc"] == expected.test["auc"]
     for one, other in zip(whole.parameters(), second.parameters(), strict=True):
         assert torch.equal(one, other)
     assert len(list(tmp_path.glob("*.safetensors"))) == 1  # older epochs are cleared away

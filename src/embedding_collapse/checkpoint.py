@@ -24,15 +24,15 @@ class Fit:
             it), `valid_auc`, `valid_log_loss`, `seconds` of
             training, and `losses`, the training loss in equal parts of the epoch.
         best_epoch: number (from 0) of the epoch with the highest validation AUC.
-        test_auc, test_log_loss: of the best epoch's weights, once training has ended.
+        test: `auc` and `log_loss` of the best epoch's weights, once training has ended; where
+            the dataset's truth is known also `expected_auc` and `excess_log_loss`, see `metrics`.
         placements: summary of the test rows' scores, from `metrics.grouped`.
         peak_memory: bytes; see `training.peak_memory`.
     """
 
     epochs: list[dict[str, Any]] = field(default_factory=list)
     best_epoch: int = -1
-    test_auc: float = float("nan")
-    test_log_loss: float = float("nan")
+    test: dict[str, float] = field(default_factory=dict)
     placements: Placements | None = None
     peak_memory: int | None = None
 

@@ -265,6 +265,12 @@ def add_options_of_data(command: argparse.ArgumentParser) -> None:
     command.add_argument("--held-out", type=list_of(int), metavar="V,T",
                          help="of drawn data: rows that validate and that test; --rows are then"
                          " those that train")  # fmt: skip
+    command.add_argument(
+        "--split",
+        default="random",
+        metavar="S",
+        help="of US flights: hold out at random, or the last in time (random)",
+    )
     command.add_argument("--path", metavar="P", help="file, folder or dataset on the Hub to read")
     command.add_argument("--label", metavar="COLUMN", help="of a table: its column of 0 and 1")
     command.add_argument("--categorical", default="", metavar="C,C",
@@ -277,7 +283,7 @@ def add_options_of_data(command: argparse.ArgumentParser) -> None:
 
 def data_of(parsed: argparse.Namespace, name: str | None = None) -> DataSpec:
     """What those options describe; a file is read for its hash."""
-    options = ("rows", "held_out", "path", "label", "categorical", "numeric", "vocabulary")
+    options = ("rows", "held_out", "split", "path", "label", "categorical", "numeric", "vocabulary")
     return describe(
         name or parsed.dataset,
         progress=getattr(parsed, "progress", True),

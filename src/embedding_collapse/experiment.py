@@ -280,7 +280,7 @@ def _train(
         parameters=model.parameter_counts(),
         epochs=fitted.epochs,
         best_epoch=fitted.best_epoch,
-        test={"auc": fitted.test_auc, "log_loss": fitted.test_log_loss},
+        test=fitted.test,
         placements={
             name: _rounded(torch.from_numpy(part))
             for name, part in fitted.placements._asdict().items()

@@ -33,7 +33,8 @@ class Record:
         parameters: how many the embedding, the interaction and the head hold.
         epochs: as in `checkpoint.Fit`.
         best_epoch: the one that was tested, counted from 0.
-        test: `auc` and `log_loss` (nats per row).
+        test: `auc` and `log_loss` (nats per row); where the dataset's truth is known also
+            `expected_auc` and `excess_log_loss`, see `metrics`.
         placements: `positive` and `negative`, a summary of the test rows' scores for paired tests;
             see `metrics.grouped`.
         spectra: `[N][M][K]` singular values per field and set, of the best epoch.

@@ -21,7 +21,7 @@ from .blocked_adam import kernels_run_on
 from .checkpoint import Fit, exists, resume, save
 from .data import Dataset
 from .engine import Engine, products
-from .metrics import auc, grouped, log_loss, placements
+from .metrics import auc, excess_log_loss, expected_auc, grouped, log_loss, placements
 from .models import Recommender
 from .parameters import ParameterError
 
@@ -171,8 +171,11 @@ def fit(
 
     model.load_state_dict(best)
     logits = predict(model, ids, test)
-    run.test_auc = auc(logits, labels[test])
-    run.test_log_loss = log_loss(logits, labels[test])
+    run.test = {"auc": auc(logits, labels[test]), "log_loss": log_loss(logits, labels[test])}
+    if dataset.truth is not None:
+        truth = torch.from_numpy(dataset.truth).to(device)
+        run.test["expected_auc"] = expected_auc(logits, truth)
+        run.test["excess_log_loss"] = excess_log_loss(logits, truth)
     run.placements = grouped(placements(logits, labels[test]))
     return run
 

@@ -13,8 +13,9 @@ from .encoding import encode
 from .flights import load_flights
 from .movielens import movielens
 from .sources import avazu, criteo, own_table
-from .spec import DATASETS, READ, DataSpec
+from .spec import DATASETS, READ, US_FLIGHTS, DataSpec
 from .summary import compare, summarise
+from .us_flights import load_us_flights
 
 __all__ = [
     "DATASETS", "DataSpec", "Dataset", "Field", "compare", "describe", "load", "load_spec",
@@ -32,6 +33,7 @@ def load(
     numeric: str | Sequence[str] = (),
     vocabulary: str = "all",
     held_out: tuple[int, int] | None = None,
+    split: str = "random",
     max_rejected: float = 0.01,
     cache: str | Path | None = None,
     workers: int | None = None,
@@ -51,7 +53,7 @@ def load(
             about equal size, the others as categorical.
         vocabulary: of what is read from `path`, the rows that a value is counted on: "all", as in
             the paper, or "train", the training rows alone.
-        held_out: see `DataSpec`.
+        held_out, split: see `DataSpec`.
         max_rejected: the share of unusable rows up to which the rest is loaded, below 1.
         cache: folder where datasets are kept; by default the environment variable
             EMBEDDING_COLLAPSE_CACHE, else ~/.cache/embedding-collapse.
@@ -72,7 +74,7 @@ def load(
     """
     spec, source = _identify(
         name, progress, rows=rows, path=path, label=label, categorical=categorical,
-        numeric=numeric, vocabulary=vocabulary, held_out=held_out,
+        numeric=numeric, vocabulary=vocabulary, held_out=held_out, split=split,
     )  # fmt: skip
     return _load(spec, source, max_rejected, cache, workers, progress)
 
@@ -83,8 +85,8 @@ def describe(name: str, *, progress: bool = True, **options: Any) -> DataSpec:
     Args:
         name: one of `DATASETS`.
         progress: show a bar where that takes more than a few seconds.
-        options: `rows`, `path`, `label`, `categorical`, `numeric`, `vocabulary`, `held_out`, as
-            `load` takes them.
+        options: `rows`, `path`, `label`, `categorical`, `numeric`, `vocabulary`, `held_out`,
+            `split`, as `load` takes them.
 
     Raises:
         ParameterError: as `load`.
@@ -156,6 +158,8 @@ def _load(
     options = {"cache": cache, "workers": workers, "progress": progress}
     if source is not None:
         return encode(source, spec, max_rejected=max_rejected, **options)
+    if spec.name in US_FLIGHTS:
+        return load_us_flights(spec)
     if spec.name == "flights":
         return load_flights(spec)
     return draw_dataset(spec, **options)

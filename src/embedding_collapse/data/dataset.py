@@ -69,10 +69,15 @@ class Dataset:
         facts: what is known of the data beyond its ids (the generator's best possible AUC, say).
         notes: sentences about what reading the data brought up: rows rejected, columns guessed.
         spec: what it was loaded by; None for one that was made by hand.
+        held_out: validation and test rows, of rows that lie as train, validation, test; None for
+            the paper's split, which is random.
+        truth: float64 `[test rows]`, the probability that the label is 1, in the order of the
+            split's test rows; None where nobody knows it.
 
     Raises:
         ValueError: shapes that do not fit together, an id outside its field, a label other than
-            0 or 1, or one class only; the message names the field and the value.
+            0 or 1, one class only, or a truth that is no probability; the message names the field
+            and the value.
     """
 
     name: str
@@ -83,6 +88,8 @@ class Dataset:
     facts: dict[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     spec: DataSpec | None = None
+    held_out: tuple[int, int] | None = None
+    truth: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         rows, columns = self.ids.shape
@@ -97,10 +104,13 @@ class Dataset:
                 f"{self.labels.shape} do not fit {len(self.fields)} fields"
             )
         for share, size in zip(SHARES, self.split_sizes, strict=True):
-            if size == 0:
+            if size <= 0:
+                needed = "10 are needed" if self.held_out is None else f"held out {self.held_out}"
                 raise ValueError(
-                    f"{self.name}: {rows} rows leave the {share} split empty; 10 are needed"
+                    f"{self.name}: {rows} rows leave the {share} split empty; {needed}"
                 )
+        if self.truth is not None:
+            self._check_truth(self.truth)
         lowest, highest = self.ids.min(axis=0), self.ids.max(axis=0)
         for column, low, high in zip(self.fields, lowest, highest, strict=True):
             if low < 0 or high >= column.cardinality:
@@ -120,6 +130,18 @@ class Dataset:
                     "both classes are needed"
                 )
 
+    def _check_truth(self, truth: np.ndarray) -> None:
+        if truth.dtype != np.float64 or truth.shape != (self.split_sizes[2],):
+            raise ValueError(
+                f"{self.name}: truth is {truth.dtype} of shape {truth.shape}; float64 of "
+                f"shape {(self.split_sizes[2],)} is needed"
+            )
+        outside = ~((truth >= 0) & (truth <= 1))
+        if outside.any():
+            raise ValueError(
+                f"{self.name}: truth holds {truth[outside][0]}; probabilities are needed"
+            )
+
     def __len__(self) -> int:
         return len(self.labels)
 
@@ -135,12 +157,19 @@ class Dataset:
 
     @property
     def split_sizes(self) -> tuple[int, int, int]:
-        return split_sizes(len(self))
+        if self.held_out is None:
+            return split_sizes(len(self))
+        return len(self) - sum(self.held_out), *self.held_out
 
     @cached_property
     def split(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Row numbers (int64) of train, validation and test: 8:1:1 at random, as in the paper."""
-        return split_rows(len(self))
+        """Row numbers (int64) of train, validation and test.
+
+        As they lie if rows are held out; else 8:1:1 at random, as in the paper.
+        """
+        if self.held_out is None:
+            return split_rows(len(self))
+        return torch.arange(len(self)).split(self.split_sizes)
 
 
 def split_sizes(rows: int) -> tuple[int, int, int]:

@@ -9,6 +9,8 @@ from ..parameters import ParameterError, check_choice, check_whole
 DATASETS: dict[str, str] = {
     "synthetic": "39 fields with the cardinalities of Criteo, from a known law; 45,840,617 rows",
     "synthetic-mini": "12 fields from the same law, sized for two cores; 200,000 rows",
+    "us-flights": "9 fields of US flights of 2001, late or not (real); 2,400,000 rows to train on",
+    "us-flights-forecast": "the same without the minute: 7 fields, nearer to a forecast",
     "flights": "26 fields of New York flights of 2013, late or not (real, CC0); 327,346 rows",
     "criteo": "Kaggle's train.txt at `path`, else the Hub's reczoo/Criteo_x4; 45,840,617 rows",
     "avazu": "Kaggle's train.csv at `path`, else the Hub's reczoo/Avazu_x4; 40.4 million rows",
@@ -16,8 +18,11 @@ DATASETS: dict[str, str] = {
     "table": "the text, Parquet or Hub table at `path`, with the label in column `label`",
 }
 READ = ("criteo", "avazu", "movielens", "table")  # from a path; the others need none
-DRAWN = ("synthetic", "synthetic-mini")
+US_FLIGHTS = ("us-flights", "us-flights-forecast")
+ROWS = dict.fromkeys(US_FLIGHTS, (1_000, 2_400_000))  # the least and the most that train
+HELD_OUT = ("synthetic", "synthetic-mini", *US_FLIGHTS)  # can hold out rows of a fixed number
 VOCABULARIES = ("all", "train")
+SPLITS = ("random", "time")
 
 
 @dataclass(frozen=True)
@@ -30,8 +35,9 @@ class DataSpec:
             these are its first rows.
         label, categorical, numeric: of a table, its columns; see `data.load`.
         vocabulary: the rows that a value is counted on: "all", or "train", the training rows.
-        held_out: of drawn data, how many rows validate and how many test; `rows` are then the
-            training rows. None cuts `rows` 8:1:1.
+        held_out: of drawn data and of US flights, how many rows validate and how many test; `rows`
+            are then the training rows. None cuts `rows` 8:1:1 (of US flights: 100,000 and 500,000).
+        split: of US flights, whether rows are held out at "random" or are the last in "time".
         content: hash of what was read at `path`; None for data that need no path.
         path: where it lies on this machine; no part of the value.
 
@@ -51,14 +57,21 @@ class DataSpec:
     numeric: tuple[str, ...] = ()
     vocabulary: str = "all"
     held_out: tuple[int, int] | None = None
+    split: str = "random"
     content: str | None = None
     path: str | None = dataclasses.field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         check_choice("dataset", self.name, DATASETS)
         if self.rows is not None:
-            check_whole("rows", self.rows, least=10, most=2**40)
+            least, most = ROWS.get(self.name, (10, 2**40))
+            check_whole("rows", self.rows, least, most)
         check_choice("vocabulary", self.vocabulary, VOCABULARIES)
+        check_choice("split", self.split, SPLITS)
+        if self.split != "random" and self.name not in US_FLIGHTS:
+            raise ParameterError(
+                f"split is {self.split!r}; it is for {', '.join(US_FLIGHTS)}, not {self.name!r}"
+            )
         for name in ("categorical", "numeric", "held_out"):  # JSON has lists
             if isinstance(value := getattr(self, name), list):
                 object.__setattr__(self, name, tuple(value))
@@ -80,9 +93,9 @@ class DataSpec:
     def _check_held_out(self) -> None:
         if self.held_out is None:
             return
-        if self.name not in DRAWN:
+        if self.name not in HELD_OUT:
             raise ParameterError(
-                f"held_out is {self.held_out!r}; it is for {', '.join(DRAWN)}, not {self.name!r}"
+                f"held_out is {self.held_out!r}; it is for {', '.join(HELD_OUT)}, not {self.name!r}"
             )
         try:
             valid, test = self.held_out
