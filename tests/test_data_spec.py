@@ -139,7 +139,7 @@ def test_a_run_is_not_made_on_other_data_than_its_spec_says(tmp_path):
         ({"name": "criteo"}, "the content of 'criteo' is not known; data.describe"),
         ({"held_out": 5}, "held_out is 5; two numbers of rows, validation and test, are accepted"),
         ({"held_out": (5,)}, r"held_out is \(5,\); two numbers of rows"),
-        ({"held_out": (0, 5)}, "held_out, validation is 0; whole numbers from 1 "),
+        ({"held_out": (0, 5)}, "validation rows is 0; whole numbers from 1 "),
         (
             {"name": "flights", "held_out": (5, 5)},
             "it is for synthetic, synthetic-mini, us-fl",

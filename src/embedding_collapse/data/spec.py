@@ -104,8 +104,8 @@ class DataSpec:
                 f"held_out is {self.held_out!r}; two numbers of rows, validation and test, are "
                 "accepted"
             ) from None
-        check_whole("held_out, validation", valid, least=1, most=2**40)
-        check_whole("held_out, test", test, least=1, most=2**40)
+        check_whole("validation rows", valid, least=1, most=2**40)
+        check_whole("test rows", test, least=1, most=2**40)
 
     def written(self) -> dict[str, Any]:
         """As records hold it: dataset and rows, and whatever differs from its default."""
