@@ -122,3 +122,11 @@ def test_a_truth_is_a_probability_for_each_test_row():
     for bad in (-0.5, 1.5, np.nan):
         with pytest.raises(ValueError, match=f"truth holds {bad}; probabilities are needed"):
             held_out(20, 2, 5, truth=np.array([0, 1, bad, 0, 0]))
+
+
+def test_training_counts_are_those_of_the_training_rows_field_after_field():
+    data = make(*parts(103))
+    sites, devices = data.training_counts.split([3, 2])
+    rows = data.split[0].numpy()
+    assert sites.tolist() == [(data.ids[rows, 0] == site).sum() for site in range(3)]
+    assert devices.sum() == len(rows)

@@ -30,14 +30,6 @@ def run(clicks):
     return experiment.run(SPEC, clicks, device="cpu", progress=False)
 
 
-def test_counts_are_those_of_the_training_rows(clicks):
-    found = frequency.counts(clicks)
-    assert [len(each) for each in found] == clicks.cardinalities
-    rows = clicks.split[0].numpy()
-    assert all(each.sum() == len(rows) for each in found)
-    assert found[3][2] == (clicks.ids[rows, 3] == 2).sum()
-
-
 def test_weighted_abundance_is_that_of_the_rows_the_model_is_fed(clicks):
     table = torch.randn(sum(clicks.cardinalities), 1, 4,
                         generator=torch.Generator().manual_seed(0))  # fmt: skip

@@ -25,7 +25,12 @@ from .files import write_atomically
 from .models import MODELS, Recommender, Size, build
 from .parameters import ParameterError, check_choice, check_number, check_whole
 from .records import Record, design_label
-from .spectrum import field_spectra, partner_abundance, projected_abundance
+from .spectrum import (
+    field_spectra,
+    partner_abundance,
+    projected_abundance,
+    weighted_random_spectra,
+)
 from .subspace import diversity
 from .training import choose_device, fit
 
@@ -285,7 +290,7 @@ def _train(
             name: _rounded(torch.from_numpy(part))
             for name, part in fitted.placements._asdict().items()
         },
-        **_measure(spec, model, dataset.cardinalities),
+        **_measure(spec, model, dataset),
         speed=dataset.split_sizes[0] / statistics.median(e["seconds"] for e in fitted.epochs),
         peak_memory=fitted.peak_memory,
         environment=environment(device),
@@ -293,9 +298,10 @@ def _train(
 
 
 @torch.no_grad()
-def _measure(spec: Spec, model: Recommender, cardinalities: list[int]) -> dict[str, Any]:
+def _measure(spec: Spec, model: Recommender, dataset: Dataset) -> dict[str, Any]:
     """What a record holds of the trained tables and projections."""
-    table = model.table
+    table, cardinalities = model.table, dataset.cardinalities
+    counts = dataset.training_counts.to(table.device)
     spectra = joined = field_spectra(table, cardinalities)
     if spec.sets > 1:
         joined = field_spectra(table.flatten(1).unsqueeze(1), cardinalities)
@@ -304,6 +310,9 @@ def _measure(spec: Spec, model: Recommender, cardinalities: list[int]) -> dict[s
     found = {
         "spectra": _rounded(spectra),
         "joined_spectra": _rounded(joined.squeeze(1)),
+        "centred_spectra": _rounded(field_spectra(table, cardinalities, centred=True)),
+        "weighted_spectra": _rounded(field_spectra(table, cardinalities, weights=counts)),
+        "weighted_random": _rounded(weighted_random_spectra(counts, cardinalities, spec.width), 4),
         "diversity": _rounded(diversity(blocks, cardinalities), 4) if spec.scale > 1 else None,
         "projected_abundance": None,
         "projection_norms": None,

@@ -49,6 +49,10 @@ class Record:
         speed: samples per second in training, evaluation left out; the epochs' median.
         peak_memory: bytes; see `training.peak_memory`.
         environment: device, hardware, versions, git commit and time.
+        centred_spectra: `[N][M][K]`, as `spectra`, the mean of a table's rows taken off each.
+        weighted_spectra: `[N][M][K]`, rows weighted by how often they occur in training.
+        weighted_random: `[N][K]`, that of random tables with such weights. All three are None in
+            older records.
     """
 
     key: str
@@ -67,6 +71,9 @@ class Record:
     speed: float
     peak_memory: int | None
     environment: dict[str, Any]
+    centred_spectra: list[list[list[float]]] | None = None
+    weighted_spectra: list[list[list[float]]] | None = None
+    weighted_random: list[list[float]] | None = None
 
     @property
     def label(self) -> str:

@@ -105,12 +105,20 @@ def _check_finite(finite: Tensor, table: Tensor) -> None:
                          f"at {tuple(bad[0].tolist())}; finite entries are needed")  # fmt: skip
 
 
-def field_spectra(table: Tensor, cardinalities: Sequence[int]) -> Tensor:
+def field_spectra(
+    table: Tensor,
+    cardinalities: Sequence[int],
+    *,
+    weights: Tensor | None = None,
+    centred: bool = False,
+) -> Tensor:
     """Spectra of every field of a joint table, per set.
 
     Args:
         table: `[D, M, K]`, the features of all fields stacked.
         cardinalities: features per field, N numbers with sum D.
+        weights: `[D]`, how much each row counts among those of its field; see `singular_values`.
+        centred: take the mean of a field's rows (their weighted mean, with weights) off each first.
 
     Returns:
         float64 `[N, M, K]`, descending along K; zeros where a field has fewer features than K.
@@ -123,9 +131,43 @@ def field_spectra(table: Tensor, cardinalities: Sequence[int]) -> Tensor:
             f"cardinalities add up to {sum(cardinalities)}; the table has {len(table)} rows"
         )
     fields = table.split(list(cardinalities))
-    spectra = [singular_values(field.transpose(0, 1)) for field in fields]
+    shares = [None] * len(fields) if weights is None else weights.split(list(cardinalities))
+    spectra = []
+    for field, share in zip(fields, shares, strict=True):
+        if centred:
+            field = field.double()
+            even = field.new_ones(len(field)) if share is None else share.to(field)
+            field = field - torch.einsum("d,dmk->mk", even / even.sum(), field)
+        spectra.append(singular_values(field.transpose(0, 1), share))
     width = table.shape[-1]
     return torch.stack([F.pad(values, (0, width - values.shape[-1])) for values in spectra])
+
+
+def weighted_random_spectra(
+    weights: Tensor, cardinalities: Sequence[int], width: int, draws: int = 4, seed: int = 0
+) -> Tensor:
+    """Mean spectra of tables with independent normal entries whose rows are weighted, per field.
+
+    What frequency alone makes of a spectrum: where a few rows have most of the weight, even a
+    random table looks narrow.
+
+    Args:
+        weights: `[D]`, see `singular_values`.
+        cardinalities: features per field, N numbers with sum D.
+        width: K, of the tables.
+        draws: tables per field to average over.
+        seed: of the draws.
+
+    Returns:
+        float64 `[N, K]`, descending; zeros where a field has fewer features than K.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    spectra = []
+    for share in weights.cpu().split(list(cardinalities)):  # drawn on the CPU: the same everywhere
+        tables = torch.randn(draws, len(share), width, generator=generator)
+        values = singular_values(tables, share).mean(0)
+        spectra.append(F.pad(values, (0, width - len(values))))
+    return torch.stack(spectra)
 
 
 def projected_abundance(table: Tensor, cardinalities: Sequence[int], projections: Tensor) -> Tensor:

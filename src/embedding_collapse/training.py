@@ -135,7 +135,7 @@ def fit(
         for epoch in range(len(run.epochs), epochs):
             if epoch - run.best_epoch > patience:
                 break
-            started = time.perf_counter()
+            started, cpu_started = time.perf_counter(), time.process_time()
             torch.manual_seed(seed * 1_000_003 + epoch)
             order = train[torch.randperm(len(train)).to(device)]
             losses = torch.full((steps,), float("nan"), device=device)
@@ -158,6 +158,7 @@ def fit(
                     "valid_auc": auc(logits, labels[valid]),
                     "valid_log_loss": log_loss(logits, labels[valid]),
                     "seconds": seconds,
+                    "cpu_seconds": time.process_time() - cpu_started,
                     "losses": [part.mean().item() for part in parts],
                 }
             )

@@ -155,6 +155,16 @@ class Dataset:
         """int32 `[N]`: where each field starts in the joint table of D rows."""
         return torch.tensor([0, *self.cardinalities[:-1]], dtype=torch.int64).cumsum(0).int()
 
+    @cached_property
+    def training_counts(self) -> torch.Tensor:
+        """int64 `[D]`: how often each feature occurs in the training rows, field after field."""
+        rows = self.split[0].numpy()
+        counts = [
+            np.bincount(self.ids[rows, i], minlength=cardinality)
+            for i, cardinality in enumerate(self.cardinalities)
+        ]
+        return torch.from_numpy(np.concatenate(counts))
+
     @property
     def split_sizes(self) -> tuple[int, int, int]:
         if self.held_out is None:

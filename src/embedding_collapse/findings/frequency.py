@@ -28,15 +28,6 @@ from .yardsticks import in_blocks
 DRAWS = 8  # of random tables whose rows are weighted
 
 
-def counts(dataset: Dataset) -> list[Tensor]:
-    """How often each feature occurs in the training rows: per field an integer `[D_i]`."""
-    rows = dataset.split[0].numpy()
-    return [
-        torch.from_numpy(np.bincount(dataset.ids[rows, i], minlength=cardinality))
-        for i, cardinality in enumerate(dataset.cardinalities)
-    ]
-
-
 def by_frequency(table: Tensor, dataset: Dataset, seed: int = 0) -> pd.DataFrame:
     """IA of every field with all rows alike and with rows weighted by their frequency.
 
@@ -56,7 +47,10 @@ def by_frequency(table: Tensor, dataset: Dataset, seed: int = 0) -> pd.DataFrame
     generator = torch.Generator().manual_seed(seed)
     rows = {}
     for field, part, weights in zip(
-        dataset.fields, table.split(dataset.cardinalities), counts(dataset), strict=True
+        dataset.fields,
+        table.split(dataset.cardinalities),
+        dataset.training_counts.split(dataset.cardinalities),
+        strict=True,
     ):
         (features, _, width), own = part.shape, part[:, 0]
         random = [
