@@ -4,6 +4,7 @@ import dataclasses
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import filelock
 import pytest
@@ -20,6 +21,7 @@ from embedding_collapse.experiment import (
     parameter_counts,
     run,
 )
+from embedding_collapse.metrics import auc, log_loss
 from embedding_collapse.parameters import ParameterError
 from embedding_collapse.spectrum import singular_values
 from embedding_collapse.subspace import diversity
@@ -287,3 +289,49 @@ def test_an_output_folder_is_made_and_an_empty_name_is_none(tmp_path):
     assert output_folder("") is None
     assert output_folder(str(tmp_path / "new" / "folder")).is_dir()
     assert not list((tmp_path / "new" / "folder").iterdir())
+
+
+# --- ensembles ------------------------------------------------------------------------------------
+
+
+def test_an_ensemble_averages_the_predictions_of_runs_of_its_own(flights, tmp_path):
+    options = {"device": "cpu", "progress": False}
+    ensemble = Spec(**TINY, members=2, average="logits", seed=1)
+    assert [one.seed for one in ensemble.runs] == [2, 3]
+    alone = [run(Spec(**TINY, seed=seed), flights, output=tmp_path, **options) for seed in (2, 3)]
+    record = run(ensemble, flights, output=tmp_path, **options)
+    assert record.label == "2 of base, logits" and record.key == ensemble.key
+    assert Spec.read(record.spec) == ensemble
+    test, logits = flights.split[2], []
+    for member in alone:
+        model = build_model(Spec.read(member.spec), flights.cardinalities)
+        model.load_state_dict(load_file(tmp_path / f"{member.key}.safetensors"))
+        logits.append(model.eval()(torch.from_numpy(flights.ids)[test]).detach().double())
+    labels = torch.from_numpy(flights.labels)[test]
+    assert record.test["auc"] == auc((logits[0] + logits[1]) / 2, labels)
+    other = run(replace(ensemble, average="probabilities"), flights, output=tmp_path, **options)
+    mean = (logits[0].sigmoid() + logits[1].sigmoid()) / 2
+    assert other.test["log_loss"] == pytest.approx(log_loss(mean.logit(), labels), rel=1e-12)
+    assert shape(record.spectra)[1] == 2 and record.spectra[0][1] == alone[1].spectra[0][0]
+    assert sum(record.parameters.values()) == 2 * sum(alone[0].parameters.values())
+
+
+def test_ensembles_of_other_seeds_share_no_run():
+    seeds = [
+        one.seed for seed in range(3) for one in Spec(members=4, average="logits", seed=seed).runs
+    ]
+    assert seeds == list(range(12))
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"members": 1, "average": "logits"}, "members is 1; whole numbers from 2 up"),
+        ({"members": 2}, "average None is unknown; known: logits, probabilities"),
+        ({"average": "logits"}, "average is 'logits'; it is for ensembles, with members"),
+        ({"members": 2, "average": "logits", "seed": 2**31}, "seed is 2147483648; whole numbers"),
+    ],
+)
+def test_an_ensemble_that_cannot_be_is_refused(changed, message):
+    with pytest.raises(ParameterError, match=message):
+        Spec(**changed)

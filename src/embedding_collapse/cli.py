@@ -24,7 +24,7 @@ from .training import DivergedError
 PLURAL = {"model": "models", "design": "designs", "scale": "scales",
           "seed": "seeds"}  # fmt: skip
 TYPES = {"model": str, "design": str, "dropout": float, "learning_rate": float,
-         "weight_decay": float, "precision": str}  # the others are whole numbers  # fmt: skip
+         "weight_decay": float, "precision": str, "average": str}  # the others are whole numbers  # fmt: skip
 HELP = {
     "model": ", ".join(MODELS),
     "design": "se widens one embedding set, me adds sets",
@@ -32,6 +32,8 @@ HELP = {
     "embedding_size": "K of the base model; the paper's by default",
     "seed": "of the weights, the shuffling and dropout",
     "precision": "of matrix products in training: tf32 or bf16; float32 by default",
+    "members": "runs of an ensemble, whose predictions are averaged",
+    "average": "of an ensemble: logits or probabilities",
 }
 
 

@@ -8,13 +8,13 @@ import shutil
 import statistics
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import torch
 from filelock import AcquireReturnProxy, FileLock
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from . import records
@@ -22,6 +22,7 @@ from .data import Dataset, DataSpec, load_spec
 from .engine import PRECISIONS
 from .environment import environment
 from .files import write_atomically
+from .metrics import Placements
 from .models import MODELS, Recommender, Size, build
 from .parameters import ParameterError, check_choice, check_number, check_whole
 from .records import Record, design_label
@@ -32,9 +33,10 @@ from .spectrum import (
     weighted_random_spectra,
 )
 from .subspace import diversity
-from .training import choose_device, fit
+from .training import choose_device, fit, predict, tested
 
 Design = Literal["se", "me"]
+AVERAGES = ("logits", "probabilities")  # of an ensemble
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,9 @@ class Spec:
         epochs, batch_size, learning_rate, weight_decay, patience: see `training.fit`.
         seed: of the initial weights, the shuffling and dropout. Not of the data or its split.
         precision: of matrix products in training: "tf32", "bf16", or None for float32.
+        members: M, for an ensemble: M runs that know nothing of each other, those of the seeds
+            `seed * M` to `seed * M + M - 1`, whose predictions are averaged. None is one run.
+        average: of an ensemble, whether "logits" or "probabilities" are averaged.
 
     Raises:
         ParameterError: a value of the wrong type or out of range; the message is one line that says
@@ -72,6 +77,8 @@ class Spec:
     patience: int = 3
     seed: int = 0
     precision: str | None = None
+    members: int | None = None
+    average: str | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.data, DataSpec):
@@ -86,6 +93,12 @@ class Spec:
         if self.precision is not None:
             check_choice("precision", self.precision, PRECISIONS)
         check_whole("seed", self.seed, least=0, most=2**32 - 1)
+        if self.members is not None:
+            check_whole("members", self.members, least=2)
+            check_whole("seed", self.seed, least=0, most=(2**32 - self.members) // self.members)
+            check_choice("average", self.average, AVERAGES)
+        elif self.average is not None:
+            raise ParameterError(f"average is {self.average!r}; it is for ensembles, with members")
         check_number("dropout", self.dropout, 0, 1)
         check_number("learning_rate", self.learning_rate, 0)
         check_number("weight_decay", self.weight_decay, 0)
@@ -104,7 +117,13 @@ class Spec:
 
     @property
     def label(self) -> str:
-        return design_label(self.design, self.scale)
+        return design_label(self.design, self.scale, self.members, self.average)
+
+    @property
+    def runs(self) -> list["Spec"]:
+        """The runs whose predictions an ensemble averages."""
+        first, alone = self.seed * self.members, replace(self, members=None, average=None)
+        return [replace(alone, seed=first + member) for member in range(self.members)]
 
     @property
     def key(self) -> str:
@@ -252,6 +271,11 @@ def _train(
     checkpoints: Path | None = None,
     weights: bool = False,
 ) -> Record:
+    if spec.members is not None:
+        if checkpoints is not None:
+            return _average(spec, dataset, device, progress, checkpoints.parent)
+        with tempfile.TemporaryDirectory() as folder:
+            return _average(spec, dataset, device, progress, Path(folder))
     model = build_model(spec, dataset.cardinalities)
     fitted = fit(
         model,
@@ -286,15 +310,57 @@ def _train(
         epochs=fitted.epochs,
         best_epoch=fitted.best_epoch,
         test=fitted.test,
-        placements={
-            name: _rounded(torch.from_numpy(part))
-            for name, part in fitted.placements._asdict().items()
-        },
+        placements=_written(fitted.placements),
         **_measure(spec, model, dataset),
         speed=dataset.split_sizes[0] / statistics.median(e["seconds"] for e in fitted.epochs),
         peak_memory=fitted.peak_memory,
         environment=environment(device),
     )
+
+
+def _average(
+    spec: Spec, dataset: Dataset, device: torch.device, progress: bool, folder: Path
+) -> Record:
+    """The record of an ensemble, whose members are run in that folder and leave their weights."""
+    members, logits = [], []
+    for one in spec.runs:
+        members.append(run(one, dataset, output=folder, device=str(device), progress=progress))
+        model = build_model(one, dataset.cardinalities)
+        model.load_state_dict(load_file(folder / f"{one.key}.safetensors"))
+        ids = torch.from_numpy(dataset.ids)
+        logits.append(predict(model.to(device), ids.to(device), dataset.split[2].to(device)))
+    stacked = torch.stack(logits).double()
+    by_name = {"logits": stacked.mean(0), "probabilities": stacked.sigmoid().mean(0).logit()}
+    test, placements = tested(by_name[spec.average], dataset)
+    first = members[0]
+    return replace(
+        first,
+        key=spec.key,
+        spec=spec.written(),
+        parameters={part: spec.members * count for part, count in first.parameters.items()},
+        epochs=[],
+        best_epoch=-1,
+        test=test,
+        placements=_written(placements),
+        environment=environment(device),
+        **{name: _side_by_side([getattr(member, name) for member in members]) for name in BY_SET},
+        joined_spectra=[],
+        diversity=None,
+        projected_abundance=None,
+        projection_norms=None,
+    )
+
+
+BY_SET = ("spectra", "centred_spectra", "weighted_spectra")  # of a record: [N][M][K]
+
+
+def _side_by_side(spectra: Sequence[list]) -> list:
+    """The members' spectra `[N][1][K]` as those of one run with as many sets."""
+    return [[one for part in field for one in part] for field in zip(*spectra, strict=True)]
+
+
+def _written(placements: Placements) -> dict[str, list[float]]:
+    return {name: _rounded(torch.from_numpy(part)) for name, part in placements._asdict().items()}
 
 
 @torch.no_grad()
@@ -312,7 +378,9 @@ def _measure(spec: Spec, model: Recommender, dataset: Dataset) -> dict[str, Any]
         "joined_spectra": _rounded(joined.squeeze(1)),
         "centred_spectra": _rounded(field_spectra(table, cardinalities, centred=True)),
         "weighted_spectra": _rounded(field_spectra(table, cardinalities, weights=counts)),
-        "weighted_random": _rounded(weighted_random_spectra(counts, cardinalities, spec.width), 4),
+        "weighted_random": _rounded(
+            weighted_random_spectra(counts, cardinalities, table.shape[-1]), 4
+        ),
         "diversity": _rounded(diversity(blocks, cardinalities), 4) if spec.scale > 1 else None,
         "projected_abundance": None,
         "projection_norms": None,

@@ -78,7 +78,8 @@ class Record:
     @property
     def label(self) -> str:
         """What the run is called beside others of its model: "base", "SE 4x", "ME 10x"."""
-        return design_label(self.spec["design"], self.spec["scale"])
+        names = ("design", "scale", "members", "average")
+        return design_label(*(self.spec.get(name) for name in names))
 
     @property
     def score_summary(self) -> Placements:
@@ -106,9 +107,13 @@ class Record:
         return normalised_abundance(torch.tensor(self.joined_spectra, dtype=torch.float64))
 
 
-def design_label(design: str, scale: int) -> str:
-    """ "base" at scale 1, where SE and ME are one; else design and scale, "ME 4x"."""
-    return "base" if scale == 1 else f"{design.upper()} {scale}x"
+def design_label(
+    design: str, scale: int, members: int | None = None, average: str | None = None
+) -> str:
+    """ "base" at scale 1, where SE and ME are one; else design and scale, "ME 4x"; of an ensemble
+    "4 of base, logits"."""
+    label = "base" if scale == 1 else f"{design.upper()} {scale}x"
+    return label if members is None else f"{members} of {label}, {average}"
 
 
 def path_of(folder: Path, key: str) -> Path:

@@ -21,7 +21,15 @@ from .blocked_adam import kernels_run_on
 from .checkpoint import Fit, exists, resume, save
 from .data import Dataset
 from .engine import Engine, products
-from .metrics import auc, excess_log_loss, expected_auc, grouped, log_loss, placements
+from .metrics import (
+    Placements,
+    auc,
+    excess_log_loss,
+    expected_auc,
+    grouped,
+    log_loss,
+    placements,
+)
 from .models import Recommender
 from .parameters import ParameterError
 
@@ -171,14 +179,23 @@ def fit(
                 save(checkpoints, run, model, best, optimizer)
 
     model.load_state_dict(best)
-    logits = predict(model, ids, test)
-    run.test = {"auc": auc(logits, labels[test]), "log_loss": log_loss(logits, labels[test])}
-    if dataset.truth is not None:
-        truth = torch.from_numpy(dataset.truth).to(device)
-        run.test["expected_auc"] = expected_auc(logits, truth)
-        run.test["excess_log_loss"] = excess_log_loss(logits, truth)
-    run.placements = grouped(placements(logits, labels[test]))
+    run.test, run.placements = tested(predict(model, ids, test), dataset)
     return run
+
+
+def tested(logits: Tensor, dataset: Dataset) -> tuple[dict[str, float], Placements]:
+    """What a record holds of the test rows' logits `[rows]`: metrics, and where the rows stand.
+
+    The metrics are `auc` and `log_loss`, and where the dataset's truth is known `expected_auc` and
+    `excess_log_loss`; see `metrics`.
+    """
+    labels = torch.from_numpy(dataset.labels)[dataset.split[2]].to(logits.device)
+    metrics = {"auc": auc(logits, labels), "log_loss": log_loss(logits, labels)}
+    if dataset.truth is not None:
+        truth = torch.from_numpy(dataset.truth).to(logits.device)
+        metrics["expected_auc"] = expected_auc(logits, truth)
+        metrics["excess_log_loss"] = excess_log_loss(logits, truth)
+    return metrics, grouped(placements(logits, labels))
 
 
 class StepByStep:
