@@ -23,8 +23,9 @@ from .training import DivergedError
 
 PLURAL = {"model": "models", "design": "designs", "scale": "scales",
           "seed": "seeds"}  # fmt: skip
-TYPES = {"model": str, "design": str, "dropout": float, "learning_rate": float,
-         "weight_decay": float, "precision": str, "average": str}  # the others are whole numbers  # fmt: skip
+TYPES = dict.fromkeys(("model", "design", "precision", "average"), str) | dict.fromkeys(
+    ("dropout", "learning_rate", "weight_decay"), float
+)  # the others are whole numbers
 HELP = {
     "model": ", ".join(MODELS),
     "design": "se widens one embedding set, me adds sets",
