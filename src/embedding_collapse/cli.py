@@ -7,6 +7,7 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,9 @@ from .data import DATASETS, DataSpec, describe, load_spec, summarise
 from .engine import PRECISIONS
 from .experiment import Spec, output_folder, run
 from .models import MODELS
-from .parameters import ParameterError, check_number
+from .parameters import ParameterError, check_number, check_whole
 from .report import command as report_command
+from .studies import STUDIES, progress, run_study, with_members
 from .sweep import grid, sweep, title
 from .training import DivergedError
 
@@ -89,6 +91,14 @@ def parser() -> argparse.ArgumentParser:
     )
     add_record(full)
     full.set_defaults(command=record_command)
+
+    study = commands.add_parser(
+        "study",
+        help="make what is missing of a study's runs, or tell how far it has come",
+        description="\n".join(f"{one.name}: {one.question}" for one in STUDIES.values()),
+    )
+    add_study(study)
+    study.set_defaults(command=study_command)
 
     data = commands.add_parser(
         "data",
@@ -210,6 +220,54 @@ def sweep_command(parsed: argparse.Namespace) -> int:
     for failure in done.failures:
         print(f"failed: {title(failure.spec)}: {failure.reason}", file=sys.stderr)
     return 1 if done.failures else 0
+
+
+def add_study(command: argparse.ArgumentParser) -> None:
+    """Which runs of a study, for how long, and where."""
+    command.add_argument("name", metavar="STUDY", choices=[*STUDIES], help=", ".join(STUDIES))
+    command.add_argument("--status", action="store_true", help="tell what is done, and make no run")
+    command.add_argument("--parts", type=list_of(str), metavar="P,P", help="of the study (all)")
+    command.add_argument("--only", default="", metavar="TEXT",
+                         help="runs whose title holds it, as 'dnn ME 4x, seed 0'")  # fmt: skip
+    command.add_argument("--minutes", type=float, metavar="M",
+                         help="no run is begun once they have passed (no end)")  # fmt: skip
+    command.add_argument("--workers", type=int, default=1, metavar="W",
+                         help="runs at a time, of one thread each (1)")  # fmt: skip
+    command.add_argument("--device", default="auto", help="auto, cpu or cuda (auto)")
+    command.add_argument("--output", metavar="FOLDER", help="of records (results/STUDY)")
+
+
+def study_command(parsed: argparse.Namespace) -> int:
+    """Make the runs of a study, or tell how far they are; an exit code of 1 where one failed."""
+    study = STUDIES[parsed.name]
+    if parsed.minutes is not None:
+        check_number("minutes", parsed.minutes, 0)
+    check_whole("workers", parsed.workers, least=1)
+    parts = [study.part(name) for name in parsed.parts or [part.name for part in study.parts]]
+    specs = [spec for spec in with_members(parts) if parsed.only in title(spec)]
+    if not specs:
+        raise ParameterError(f"no run of {study.name} has {parsed.only!r} in its title")
+    folder = Path(parsed.output) if parsed.output else study.folder
+    print(study.question)
+    failures = []
+    if not parsed.status:
+        tell = partial(print, flush=True)
+        _, failures = run_study(
+            specs, folder_of(str(folder)), minutes=parsed.minutes, workers=parsed.workers,
+            device=parsed.device, tell=tell,
+        )  # fmt: skip
+    made = study.records(folder=folder)
+    rows = {part.name: progress(part.specs, made) for part in parts} | {
+        "all of these": progress(specs, made)
+    }
+    for name, (done, runs, spent, left) in rows.items():
+        ahead = "" if left is None else f", about {left:.1f} left"
+        print(f"{name:15}{done:4} of{runs:4} runs; {spent:5.1f} core-hours{ahead}")
+    left = rows["all of these"].left
+    if left:
+        end = datetime.now() + timedelta(hours=left / parsed.workers)
+        print(f"with {parsed.workers} at work all the time it ends about {end:%A %H:%M}")
+    return 1 if failures else 0
 
 
 def add_record(command: argparse.ArgumentParser) -> None:

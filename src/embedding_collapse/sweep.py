@@ -121,7 +121,7 @@ def sweep(
         ParameterError: Ray is asked for and not installed.
     """
     pending = [spec for spec in specs if records.find(output, spec.key) is None]
-    one = partial(_run, output=output.absolute(), device=device, weights=weights)
+    one = partial(run_one, output=output.absolute(), device=device, weights=weights)
     if ray_address is None or not pending:
         outcomes = _in_this_process(pending, one)
     else:
@@ -159,7 +159,7 @@ def cost(spec: Spec) -> float:
 Outcome = tuple[Spec, Record | str]
 
 
-def _run(spec: Spec, **options: Any) -> Record | str:
+def run_one(spec: Spec, **options: Any) -> Record | str:
     """A record, or in words why there is none."""
     try:
         return run(spec, _load(spec.data), progress=False, **options)
@@ -169,7 +169,7 @@ def _run(spec: Spec, **options: Any) -> Record | str:
         return f"{type(error).__name__}: {error}"
 
 
-_load = lru_cache(maxsize=1)(load_spec)  # a grid keeps to one dataset for many runs
+_load = lru_cache(maxsize=2)(load_spec)  # a grid keeps to few datasets for many runs
 
 
 def _in_this_process(specs: Sequence[Spec], one: partial) -> Iterator[Outcome]:

@@ -1,0 +1,162 @@
+"""A study names its runs, makes what is missing, and tells how far it has come."""
+
+import json
+from dataclasses import replace
+from itertools import count
+
+import pytest
+
+from embedding_collapse import records
+from embedding_collapse.cli import main
+from embedding_collapse.data import DataSpec, load_spec
+from embedding_collapse.experiment import Spec, parameter_counts
+from embedding_collapse.parameters import ParameterError
+from embedding_collapse.studies import STUDIES, Part, Study, progress, run_study, with_members
+from embedding_collapse.studies.decide import BOTH, EQUAL, TRAINING, cells, equal_parameters
+
+SMALL = DataSpec("flights", 1500)
+TINY = {"embedding_size": 2, "hidden": 8, "epochs": 1, "batch_size": 400, "precision": None}
+
+
+def tiny(seeds: int = 2, **options) -> list[Spec]:
+    return cells([SMALL], ["dnn"], [("se", 1), ("me", 2)], range(seeds), **TINY | options)
+
+
+@pytest.fixture
+def small(monkeypatch) -> Study:
+    """A study of six runs in the registry."""
+    average = cells([SMALL], ["dnn"], [("se", 1)], [0], members=3, average="logits", **TINY)
+    study = Study("small", "Is it?", "07", (Part("main", "Is it?", tiny()),
+                                            Part("more", "Is it more?", average)))  # fmt: skip
+    monkeypatch.setitem(STUDIES, "small", study)
+    return study
+
+
+def test_every_run_of_a_study_is_named_once_and_members_come_before_their_ensemble(small):
+    specs = with_members(small.parts)
+    assert [(spec.label, spec.seed) for spec in specs] == [
+        ("base", 0), ("ME 2x", 0), ("base", 1), ("ME 2x", 1), ("base", 2), ("3 of base, logits", 0)
+    ]  # fmt: skip
+
+
+def test_a_study_makes_what_is_missing_and_says_what_it_cost(small, tmp_path, capsys):
+    command = ["study", "small", f"--output={tmp_path}", "--device=cpu"]
+    assert main([*command, "--parts=main", "--only=seed 0"]) == 0
+    assert "all of these      2 of   2 runs" in capsys.readouterr().out
+    assert main([*command, "--status"]) == 0
+    said = capsys.readouterr().out
+    assert "main              2 of   4 runs" in said and "all of these      2 of   6 runs" in said
+    assert "it ends about" in said
+    assert main([*command, "--workers=2"]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("Is it?\n") and "all of these      6 of   6 runs" in said
+    assert "flights, dnn 3 of base, logits, seed 0: test AUC 0." in said
+    made = small.records(folder=tmp_path)
+    assert [record.key for record in made] == [spec.key for spec in with_members(small.parts)]
+    assert [record.label for record in small.records("more", tmp_path)] == ["3 of base, logits"]
+    assert progress(small.part("main").specs, made).left == 0
+    assert main(command) == 0  # nothing is left to do
+    assert "test AUC" not in capsys.readouterr().out
+
+
+def test_a_studys_records_are_those_of_run(tmp_path):
+    """Whatever process made them, on one thread."""
+    from embedding_collapse.experiment import run
+
+    (spec,) = tiny(1)[:1]
+    run_study([spec], tmp_path, device="cpu", tell=lambda line: None)
+    (made,) = records.load_all(tmp_path)
+    alone = run(spec, device="cpu", progress=False)
+    assert made.spec == alone.spec and made.dataset == alone.dataset
+    assert made.test["auc"] == pytest.approx(alone.test["auc"], abs=0.01)
+
+
+def test_no_run_begins_after_the_time_is_up(tmp_path):
+    minutes = count(0, 60)  # each look at the clock takes one
+    done = run_study(tiny(3), tmp_path, minutes=2.5, device="cpu", tell=lambda line: None,
+                     clock=lambda: next(minutes))  # fmt: skip
+    assert done.made == len(records.load_all(tmp_path)) == 2
+
+
+def test_a_run_that_fails_is_told_and_leaves_the_others_alone(tmp_path):
+    bad, good = tiny(1)
+    lines = []
+    done = run_study([replace(bad, learning_rate=1e38), good], tmp_path, device="cpu",
+                     tell=lines.append)  # fmt: skip
+    assert done.made == 1 and "DivergedError" in done.failures[0].reason
+    assert lines[0].startswith("failed: flights, dnn base, seed 0: DivergedError")
+
+
+def test_what_a_run_may_take_is_foreseen_from_runs_of_its_kind(make_record):
+    def made(seed: int, seconds: float, scale: int = 1):
+        spec = tiny()[0] if scale == 1 else tiny()[1]
+        spec = replace(spec, seed=seed)
+        epochs = [{"seconds": 9.0, "cpu_seconds": seconds}] * 2
+        return make_record(key=spec.key, spec=spec.written(), epochs=epochs)
+
+    waiting = replace(tiny()[0], seed=7)
+    assert progress([waiting], []).left is None
+    assert progress([waiting], [made(0, 1800.0), made(1, 5400.0)]).left == pytest.approx(2)
+    done = progress([tiny()[0], waiting], [made(0, 1800.0)])
+    assert done[:3] == (1, 2, 1.0)
+    other = progress([waiting], [made(0, 1800.0, scale=2)]).left  # no such run: by its size
+    assert 0 < other < 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--parts=main,foo"], "part 'foo' is unknown; known: main, more"),
+        (["--only=seed 9"], "no run of small has 'seed 9' in its title"),
+        (["--workers=0"], "workers is 0; whole numbers from 1 up"),
+        (["--minutes=-1"], "minutes is -1.0; numbers from 0 up"),
+    ],
+)
+def test_what_cannot_be_is_told_in_one_line(small, tmp_path, capsys, options, message):
+    assert main(["study", "small", f"--output={tmp_path}", *options]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: {message}") and said.count("\n") == 1
+
+
+# --- decide ---------------------------------------------------------------------------------------
+
+
+def test_deciding_takes_the_runs_that_were_fixed_for_it():
+    study = STUDIES["decide"]
+    main_runs = study.part("main").specs
+    assert len(main_runs) == len({spec.key for spec in main_runs}) == 2 * 2 * 5 * 5
+    specs = with_members(study.parts)
+    assert len(specs) == len({spec.key for spec in specs})
+    assert json.dumps([spec.key for spec in specs])  # every spec is a valid one
+    for spec in specs:
+        assert spec.batch_size == TRAINING["batch_size"] and spec.patience == TRAINING["patience"]
+    with pytest.raises(ParameterError, match="part 'foo' is unknown"):
+        study.part("foo")
+
+
+@pytest.mark.parametrize("data", BOTH, ids=lambda data: data.name)
+def test_controls_of_equal_parameters_have_them(data):
+    """Within half a step of the embedding size, or of one hidden unit."""
+    sizes = load_spec(data, progress=False).cardinalities
+
+    def counted(spec: Spec) -> tuple[int, int]:
+        parts = parameter_counts(spec, sizes)
+        return sum(parts.values()), parts["interaction"]
+
+    def closest(spec: Spec, name: str, goal: int, place: int) -> None:
+        value = getattr(spec, name)
+        misses = [
+            abs(counted(replace(spec, **{name: near}))[place] - goal)
+            for near in (value - 1, value, value + 1)
+        ]
+        assert misses[1] == min(misses)
+
+    wide, crosses, more_me, deep, broad, of_dnn = equal_parameters(data)[::3]
+    me, se = (counted(Spec(data, design=design, scale=4)) for design in ("me", "se"))
+    closest(wide, "embedding_size", me[0], 0)
+    closest(crosses, "embedding_size", me[1], 1)
+    closest(more_me, "embedding_size", se[1], 1)
+    closest(broad, "hidden", me[0], 0)
+    closest(of_dnn, "hidden", counted(Spec(data, model="dnn", design="me", scale=4))[0], 0)
+    assert deep.cross_layers == 4 * Spec().cross_layers  # as many cross weights
+    assert set(EQUAL) == {one.name for one in BOTH}
