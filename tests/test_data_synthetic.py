@@ -265,6 +265,14 @@ def test_held_out_rows_come_from_the_cache(known, tmp_path, monkeypatch):
     assert (again.held_out, again.facts) == (HELD_OUT, known.facts)
 
 
+def test_other_rows_held_out_are_another_file(known, tmp_path):
+    draw_held_out(tmp_path)
+    other = draw_held_out(tmp_path, held_out=(1_000, 10_000))
+    assert len(finished(tmp_path)) == 2
+    assert other.fingerprint != known.fingerprint
+    assert np.array_equal(other.truth, known.truth[:10_000])  # fewer are the first of more
+
+
 def test_a_damaged_truth_is_drawn_anew(known, tmp_path):
     draw_held_out(tmp_path)
     path = finished(tmp_path)[0] / "truth.npy"

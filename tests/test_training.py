@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 from embedding_collapse.checkpoint import STATE
 from embedding_collapse.data import Dataset, Field
-from embedding_collapse.metrics import auc
+from embedding_collapse.metrics import auc, excess_log_loss, expected_auc, log_loss
 from embedding_collapse.models import Recommender, Size, build
 from embedding_collapse.training import DivergedError, choose_device, fit, predict
 
@@ -45,6 +45,25 @@ def test_it_learns_what_can_be_learnt():
     run = fit_tiny(model, dataset, epochs=8)
     assert run.test["auc"] > 0.65  # the best possible is about 0.7
     assert run.test["log_loss"] < 0.57  # 0.50 is possible, 0.63 the entropy of the label
+
+
+def test_a_known_truth_is_tested_on_too():
+    plain = tiny_dataset()
+    truth = 0.2 + 0.6 * (plain.ids[-500:, 0] == 1)
+    dataset = Dataset(
+        "tiny", plain.ids, plain.labels, plain.fields, "tiny", held_out=(200, 500), truth=truth
+    )
+    model = tiny_model(dataset)
+    run = fit_tiny(model, dataset)
+    test = dataset.split[2]
+    logits = predict(model, torch.from_numpy(dataset.ids), test)
+    assert run.test == {
+        "auc": auc(logits, torch.from_numpy(dataset.labels)[test]),
+        "log_loss": log_loss(logits, torch.from_numpy(dataset.labels)[test]),
+        "expected_auc": expected_auc(logits, torch.from_numpy(truth)),
+        "excess_log_loss": excess_log_loss(logits, torch.from_numpy(truth)),
+    }
+    assert fit_tiny(tiny_model(plain), plain).test.keys() == {"auc", "log_loss"}
 
 
 def test_the_same_run_twice_gives_the_same_bits():
