@@ -1,0 +1,1 @@
+"""From records to comparisons, intervals and verdicts; knows nothing of pages."""
