@@ -1,9 +1,13 @@
 """A study names its runs, makes what is missing, and tells how far it has come."""
 
 import json
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from itertools import count
 
+import psutil
 import pytest
 
 from embedding_collapse import records
@@ -101,6 +105,35 @@ def test_what_a_run_may_take_is_foreseen_from_runs_of_its_kind(make_record):
     assert done[:3] == (1, 2, 1.0)
     other = progress([waiting], [made(0, 1800.0, scale=2)]).left  # no such run: by its size
     assert 0 < other < 1
+
+
+LONG = """
+import sys
+from pathlib import Path
+from dataclasses import replace
+from embedding_collapse.data import DataSpec
+from embedding_collapse.experiment import Spec
+from embedding_collapse.studies import run_study
+if __name__ == "__main__":
+    specs = [Spec(DataSpec("flights", 20_000), epochs=500, patience=500, seed=s) for s in (0, 1)]
+    run_study(specs, Path(sys.argv[1]), workers=2, device="cpu")
+"""
+
+
+def test_workers_end_with_a_driver_that_is_killed(tmp_path):
+    script, folder = tmp_path / "long.py", tmp_path / "runs"
+    script.write_text(LONG)
+    folder.mkdir()
+    driver = subprocess.Popen([sys.executable, str(script), str(folder)])
+    until = time.monotonic() + 120
+    while len(list(folder.glob("*.checkpoint/checkpoint.json"))) < 2:  # both are at work
+        assert driver.poll() is None and time.monotonic() < until
+        time.sleep(0.1)
+    workers = psutil.Process(driver.pid).children(recursive=True)
+    assert len(workers) >= 2
+    driver.kill()
+    driver.wait()
+    assert psutil.wait_procs(workers, timeout=30)[1] == []
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 """A study is a named list of runs and the question that they answer."""
 
 import multiprocessing
+import os
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -195,6 +197,16 @@ def run_study(
     return Outcome(made, failures)
 
 
+def _end_with_the_driver() -> None:
+    """A worker whose driver was killed would train on, unseen, beside those of the next call."""
+
+    def watch() -> None:
+        multiprocessing.parent_process().join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def _run_alone(spec: Spec, *, output: Path, device: str, wait: bool) -> Record | str | None:
     """A record, in words why there is none, or None where another process is at it."""
     torch.set_num_threads(1)
@@ -214,7 +226,7 @@ def _side_by_side(
         ChildProcessError: somebody killed a worker.
     """
     processes = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=processes) as pool:
+    with ProcessPoolExecutor(workers, processes, initializer=_end_with_the_driver) as pool:
         running: dict[Future, Spec] = {}
         while True:
             while len(running) < workers and (spec := next(specs, None)) is not None:
