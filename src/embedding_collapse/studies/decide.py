@@ -147,23 +147,23 @@ STUDY = Study(
         Part(
             "suppressed",
             "Does suppressing interaction let a single set gain from size?",
-            cells([FLIGHTS], ["dcnv2-regularized"], [BASE, SE4, SE10], range(3)),
+            cells(BOTH, ["dcnv2-regularized"], [BASE, SE4, SE10], range(3)),
         ),
         Part(
             "variants",
             "Which part of multi-embedding makes it work?",
             cells(
-                [FLIGHTS],
+                BOTH,
                 ["dcnv2-shared", "dcnv2-linear", "dcnv2-aligned", "dcnv2-distinct"],
                 [ME4],
                 range(3),
             )
-            + cells([FLIGHTS], ["ipnn-raw"], [SE4, ME4], range(3)),
+            + cells(BOTH, ["ipnn-raw"], [SE4, ME4], range(3)),
         ),
         Part(
             "ffm",
             "Where sub-embeddings are parameters, do they follow the partner field?",
-            cells([FLIGHTS], ["ffm"], [BASE], range(3)),
+            cells(BOTH, ["ffm"], [BASE], range(3)),
         ),
         Part(
             "forecast",
