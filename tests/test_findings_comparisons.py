@@ -3,20 +3,18 @@ import math
 import numpy as np
 import pytest
 
+from embedding_collapse.analysis.measures import common_pattern, with_own_field, with_partner
 from embedding_collapse.findings.comparisons import (
     NOTABLE,
     Comparison,
     abundance,
     between,
-    common_pattern,
     decline,
     joined_abundance,
     me_against_se,
     of_runs,
     projected_abundance,
     scaled,
-    with_own_field,
-    with_partner,
 )
 from embedding_collapse.metrics import Difference
 

@@ -5,10 +5,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from embedding_collapse.analysis.measures import with_own_field, with_partner
 from embedding_collapse.data import DataSpec, load
 from embedding_collapse.experiment import Spec, build_model, run
 from embedding_collapse.findings import interaction
-from embedding_collapse.findings.comparisons import with_own_field, with_partner
 from embedding_collapse.findings.interaction import Influence, Learned
 from embedding_collapse.records import Cell
 from embedding_collapse.spectrum import information_abundance, singular_values

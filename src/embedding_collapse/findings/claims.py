@@ -6,6 +6,7 @@ A verdict is computed, never written: a claim is a list of comparisons, see `com
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
+from ..analysis.measures import common_pattern, with_own_field, with_partner
 from ..models import PAPER
 from ..records import Record, auc_change, by_cell
 from .comparisons import (
@@ -18,7 +19,6 @@ from .comparisons import (
     abundance,
     between,
     beyond_chance,
-    common_pattern,
     decline,
     diversity,
     fair_abundance,
@@ -27,8 +27,6 @@ from .comparisons import (
     of_runs,
     projected_abundance,
     scaled,
-    with_own_field,
-    with_partner,
 )
 from .interaction import at_random
 from .mechanism import patterns_between_runs

@@ -8,14 +8,12 @@ runs.
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-import numpy as np
-from scipy.stats import rankdata
-
+from ..analysis import measures
+from ..analysis.measures import NOTABLE
 from ..metrics import Difference, welch
 from ..models import MODELS
 from ..records import Record, design_label
 
-NOTABLE = 0.001  # in AUC: a smaller gain counts as none, as is usual for click models
 SAME_ORDER = 0.5  # rank correlation from which two sets' weights count as one pattern
 OUTCOMES = ("as claimed", "inside the noise", "against the claim", "not run")
 
@@ -64,33 +62,17 @@ def _welch_of(value: Callable[[Record], float]) -> Measure:
     return lambda new, old: welch([value(r) for r in new], [value(r) for r in old])
 
 
-def _mean_abundance(record: Record) -> float:
-    return record.relative_abundance.mean().item()
-
-
-def _mean_projected_abundance(record: Record) -> float:
-    """IA / K of the sub-embeddings, the mean over sets and pairs of different fields."""
-    abundance = np.array(record.projected_abundance)
-    others = ~np.eye(abundance.shape[-1], dtype=bool)
-    return float(abundance[:, others].mean() / len(record.spectra[0][0]))
-
-
-def _decline(record: Record) -> float:
-    """How far validation AUC has fallen from its best epoch to the last."""
-    aucs = [epoch["valid_auc"] for epoch in record.epochs]
-    return max(aucs) - aucs[-1]
-
-
-abundance = _welch_of(_mean_abundance)
-fair_abundance = _welch_of(lambda record: record.abundance_against_random.mean().item())
-diversity = _welch_of(lambda record: float(np.mean(record.diversity)))
-projected_abundance = _welch_of(_mean_projected_abundance)
-decline = _welch_of(_decline)
+abundance = _welch_of(measures.ABUNDANCE.value)
+fair_abundance = _welch_of(measures.FAIR_ABUNDANCE.value)
+diversity = _welch_of(measures.DIVERSITY.value)
+projected_abundance = _welch_of(measures.PROJECTED_ABUNDANCE.value)
+decline = _welch_of(measures.DECLINE.value)
 
 
 def joined_abundance(new: Sequence[Record], old: Sequence[Record]) -> Difference:
     """IA / K of ME's sets side by side, against SE's one table of the same width."""
-    return welch([r.joined_abundance.mean().item() for r in new], [_mean_abundance(r) for r in old])
+    value = measures.JOINED_ABUNDANCE.value
+    return welch([value(r) for r in new], [value(r) for r in old])
 
 
 # --- comparisons ----------------------------------------------------------------------------------
@@ -180,43 +162,3 @@ def beyond_chance(
             yield Comparison(_name(key), change, expected)
 
     return compare
-
-
-def _correlation(one: np.ndarray, other: np.ndarray) -> float:
-    """Spearman's, of two vectors; 0 where one has no order, all its entries being equal."""
-    if np.ptp(one) == 0 or np.ptp(other) == 0:
-        return 0.0
-    return float(np.corrcoef(rankdata(one), rankdata(other))[0, 1])
-
-
-def with_own_field(record: Record) -> float:
-    """Rank correlation over i of IA(E_i^{->j}) with IA(E_i), the mean over j (and sets)."""
-    return _with_field(record, own=True)
-
-
-def with_partner(record: Record) -> float:
-    """Rank correlation over j of IA(E_i^{->j}) with IA(E_j), the mean over i (and sets)."""
-    return _with_field(record, own=False)
-
-
-def _with_field(record: Record, own: bool) -> float:
-    spectra = np.array(record.spectra)  # [N, M, K]
-    of_field = (spectra.sum(-1) / spectra.max(-1)).T  # IA, [M, N]
-    found = []
-    for ia, pairs in zip(of_field, np.array(record.projected_abundance), strict=True):
-        for held, row in enumerate(pairs.T if own else pairs):
-            others = np.arange(len(ia)) != held  # the field with itself is no interaction
-            found.append(_correlation(row[others], ia[others]))
-    return float(np.mean(found))
-
-
-def common_pattern(record: Record) -> float:
-    """Rank correlation between two sets' ||W_{i->j}||_F over pairs of fields, the mean over
-    pairs of sets."""
-    norms = np.array(record.projection_norms)
-    others = ~np.eye(norms.shape[-1], dtype=bool)
-    maps = norms[:, others]
-    first, second = np.triu_indices(len(maps), 1)
-    return float(
-        np.mean([_correlation(maps[a], maps[b]) for a, b in zip(first, second, strict=True)])
-    )

@@ -14,6 +14,7 @@ import numpy as np
 from safetensors.torch import load_file
 from scipy.stats import spearmanr
 
+from ..analysis.measures import with_own_field, with_partner
 from ..data import Dataset
 from ..experiment import Spec, build_model, run
 from ..metrics import Difference, welch
@@ -21,7 +22,6 @@ from ..models import MODELS
 from ..records import IN_WORDS, Cell, Record, by_cell
 from ..spectrum import projected_abundance
 from ..toy import Curves
-from .comparisons import with_own_field, with_partner
 
 NOISE = IN_WORDS["not told apart"]
 
@@ -31,8 +31,8 @@ class Influence(NamedTuple):
 
     Attributes:
         cell: the runs.
-        own: of IA(E_i^{->j}) with IA(E_i), see `comparisons.with_own_field`.
-        partner: of IA(E_i^{->j}) with IA(E_j), see `comparisons.with_partner`.
+        own: of IA(E_i^{->j}) with IA(E_i), see `measures.with_own_field`.
+        partner: of IA(E_i^{->j}) with IA(E_j), see `measures.with_partner`.
         own_by_chance, partner_by_chance: the same had nothing been learned, see
             `at_random`; empty for a model that projects nothing.
     """

@@ -7,13 +7,13 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
+from ..analysis.measures import common_pattern
 from ..metrics import Difference, welch
 from ..models import MODELS
 from ..models.penalties import orthogonality
 from ..records import Record, by_cell, spread
 from ..spectrum import random_abundance
 from ..subspace import random_diversity
-from .comparisons import common_pattern
 
 
 def relative_diversity(record: Record) -> float:
@@ -117,7 +117,7 @@ def deviation_table(records: Iterable[Record]) -> pd.DataFrame:
 
 def patterns_between_runs(records: Sequence[Record]) -> list[float]:
     """Rank correlations between two runs' `||W_{i->j}||_F` over pairs of fields, one for every
-    pair of runs of one set each; `comparisons.common_pattern` is that between the sets of one
+    pair of runs of one set each; `measures.common_pattern` is that between the sets of one
     run."""
     return [
         common_pattern(replace(one, projection_norms=[r.projection_norms[0] for r in (one, other)]))
