@@ -66,12 +66,13 @@ class Effect(NamedTuple):
         return (self.high - self.low) / 2
 
 
-def contrast(groups: Sequence[Group], level: float = 0.95) -> Effect:
+def contrast(groups: Sequence[Group], level: float = 0.95, against: float = 0.0) -> Effect:
     """The weighted sum of the cells' means.
 
     Args:
         groups: cells that share no run; at least one.
         level: of the interval.
+        against: what is taken off the sum: the value that it is tested against.
 
     Raises:
         ValueError: no groups, a group without runs, or placements of different rows.
@@ -79,7 +80,7 @@ def contrast(groups: Sequence[Group], level: float = 0.95) -> Effect:
     if not groups or not all(len(group.values) for group in groups):
         raise ValueError(f"{len(groups)} groups, of {[len(g.values) for g in groups]} runs; at "
                          "least one run in each is needed")  # fmt: skip
-    value = float(sum(group.weight * np.mean(group.values) for group in groups))
+    value = float(sum(group.weight * np.mean(group.values) for group in groups)) - against
     if any(len(group.values) < 2 for group in groups):
         return Effect(value, -np.inf, np.inf, 1.0, np.inf)
     parts = [

@@ -1,0 +1,150 @@
+"""A claim's verdict follows from one contrast of its cells."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from embedding_collapse.analysis.ledger import (
+    CLAIMS,
+    CONTROL,
+    READERS,
+    Comparison,
+    by_spec,
+    effect_of,
+    ledger,
+)
+from embedding_collapse.analysis.measures import ABUNDANCE, AUC
+from embedding_collapse.experiment import Spec
+from embedding_collapse.records import Record
+from embedding_collapse.studies import STUDIES, with_members
+from embedding_collapse.studies.decide import (
+    BASE,
+    BOTH,
+    FLIGHTS,
+    ME4,
+    ME10,
+    SE4,
+    SE10,
+    TELLING,
+    cells,
+)
+
+GAINS = "Multi-embedding gains from size."
+NO_GAIN = "Making embeddings wider brings no gain."
+BEATS = "Multi-embedding beats single-embedding of the same size."
+
+
+@pytest.fixture
+def run(make_record) -> Callable[..., Record]:
+    """The record of a run of the study that never was."""
+
+    def make(spec: Spec, auc: float, abundance: float = 0.5) -> Record:
+        width = spec.sets, spec.width
+        like = make_record(spec.design, spec.scale, spec.seed, auc=auc, abundance=abundance)
+        spectra = [[[1.0] + [(abundance * width[1] - 1) / (width[1] - 1)] * (width[1] - 1)]
+                   * width[0]] * 3  # fmt: skip
+        return replace(like, key=spec.key, spec=spec.written(), spectra=spectra)
+
+    return make
+
+
+def runs_of(run, aucs: dict, models=TELLING, seeds: int = 5, spread: float = 0.0004):
+    """Runs of the sizes with these AUCs; seeds lie evenly about them."""
+    made = []
+    for size, auc in aucs.items():
+        for spec in cells([FLIGHTS], models, [size], range(seeds)):
+            made.append(run(spec, auc + spread * (spec.seed - (seeds - 1) / 2)))
+    return made
+
+
+def finding(records, text: str):
+    return next(f for f in ledger(records, FLIGHTS) if f.claim.text == text)
+
+
+def test_a_claim_holds_where_its_interval_lies_on_its_side(run):
+    records = runs_of(run, {BASE: 0.80, SE4: 0.81, ME4: 0.83, SE10: 0.815, ME10: 0.84})
+    found = finding(records, BEATS)
+    assert found.verdict == "holds"
+    assert found.effect.value == pytest.approx(0.0225)
+    assert len(found.parts) == 4 and {one.label for one, _ in found.parts} == {
+        "DNN ME 4x - SE 4x", "DNN ME 10x - SE 10x", "DCNv2 ME 4x - SE 4x", "DCNv2 ME 10x - SE 10x"
+    }  # fmt: skip
+    assert len(found.missing) == 8  # of the four other models
+    assert finding(records, GAINS).verdict == "holds"
+
+
+def test_it_fails_where_the_interval_lies_on_the_other_side_or_within_the_band(run):
+    worse = {BASE: 0.80, SE4: 0.83, ME4: 0.81, SE10: 0.84, ME10: 0.82}
+    assert finding(runs_of(run, worse), BEATS).verdict == "fails"
+    alike = {BASE: 0.80, SE4: 0.81, ME4: 0.8101, SE10: 0.81, ME10: 0.8099}
+    assert finding(runs_of(run, alike, spread=0.0001), BEATS).verdict == "fails"
+
+
+def test_it_is_undecided_where_the_interval_tells_nothing(run):
+    alike = {BASE: 0.80, SE4: 0.81, ME4: 0.8105, SE10: 0.81, ME10: 0.8105}
+    assert finding(runs_of(run, alike, spread=0.004), BEATS).verdict == "undecided"
+    one_seed = runs_of(run, {SE4: 0.80, ME4: 0.9}, seeds=1)
+    assert finding(one_seed, BEATS).verdict == "undecided"
+
+
+@pytest.mark.parametrize(
+    ("wide", "spread", "verdict"),
+    [(0.80, 1e-4, "holds"), (0.8004, 1e-4, "holds"), (0.81, 1e-4, "fails"),
+     (0.801, 2e-3, "undecided"), (0.79, 1e-4, "holds")],
+)  # fmt: skip
+def test_no_gain_is_claimed_from_an_interval_below_the_band(run, wide, spread, verdict):
+    records = runs_of(run, {BASE: 0.80, SE10: wide}, spread=spread)
+    found = finding(records, NO_GAIN)
+    assert found.verdict == verdict
+    assert found.effect.value == pytest.approx(wide - 0.80 - 0.001)
+
+
+def test_without_runs_a_claim_is_not_run(run):
+    found = ledger(runs_of(run, {BASE: 0.8}), FLIGHTS)
+    by_text = {one.claim.text: one for one in found}
+    assert by_text[BEATS].verdict == "not run" and by_text[BEATS].effect is None
+    assert len(by_text[BEATS].missing) == 12
+
+
+def test_what_several_comparisons_share_is_counted_once(run):
+    """The mean of two differences from one base is as sure as that base is, once."""
+    records = runs_of(run, {BASE: 0.80, SE4: 0.81, SE10: 0.82}, models=["dnn"], spread=0.001)
+    runs = by_spec(records)
+    old, four, ten = (cells([FLIGHTS], ["dnn"], [size], [0])[0] for size in (BASE, SE4, SE10))
+    both = effect_of([Comparison(four, old), Comparison(ten, old)], runs, ABUNDANCE)
+    assert both.value == 0
+    aucs = {spec: np.array([r.test["auc"] for r in group]) for spec, group in runs.items()}
+    variance = sum(
+        weight**2 * aucs[spec].var(ddof=1) / 5
+        for spec, weight in ((old, 1), (four, 0.5), (ten, 0.5))
+    )
+    combined = effect_of([Comparison(four, old), Comparison(ten, old)], runs, AUC)
+    assert combined.half_width >= 1.9 * variance**0.5
+
+
+def test_several_claims_are_corrected_for_being_several(run):
+    """The same effect is not decided where it would be alone."""
+    records = runs_of(run, {BASE: 0.80, SE4: 0.8, ME4: 0.8014, SE10: 0.8, ME10: 0.8014},
+                      spread=0.0012)  # fmt: skip
+    found = finding(records, BEATS)
+    assert found.effect.p < 0.05 and found.effect.low > 0
+    corrected = [one for one in ledger(records, FLIGHTS) if one.effect]
+    assert len(corrected) > 5
+    assert found.verdict == "undecided"
+
+
+def test_every_comparison_is_of_runs_that_the_study_makes():
+    made = {replace(spec, seed=0) for spec in with_members(STUDIES["decide"].parts)}
+    for data in BOTH:
+        for claim in CLAIMS:
+            for comparison in claim.compare(data):
+                for spec in filter(None, comparison):
+                    assert spec in made, (claim.text, comparison.label)
+
+
+def test_the_papers_claims_are_nineteen():
+    ours = [claim for claim in CLAIMS if claim.where in (READERS, CONTROL)]
+    assert len(CLAIMS) - len(ours) == 19
+    assert len({claim.text for claim in CLAIMS}) == len(CLAIMS)
