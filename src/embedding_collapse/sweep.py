@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, get_args
 from filelock import Timeout
 from tqdm.auto import tqdm
 
-from . import records
+from . import records, store
 from .data import DataSpec, load_spec
 from .experiment import Design, Spec, run
 from .models import MODELS, PAPER
@@ -120,7 +120,10 @@ def sweep(
     Raises:
         ParameterError: Ray is asked for and not installed.
     """
-    pending = [spec for spec in specs if records.find(output, spec.key) is None]
+    pending = [spec for spec in specs if store.recorded(spec.key, output, weights) is None]
+    for spec in specs:
+        if spec not in pending:
+            store.clear_away(spec.key, output)
     one = partial(_run, output=output.absolute(), device=device, weights=weights)
     if ray_address is None or not pending:
         outcomes = _in_this_process(pending, one)
