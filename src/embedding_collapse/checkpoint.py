@@ -10,7 +10,15 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from .files import DamagedError, checksum, load_json, set_aside, store_json, write_atomically
+from .files import (
+    DamagedError,
+    checksum,
+    damage,
+    load_json,
+    set_aside,
+    store_json,
+    write_atomically,
+)
 from .metrics import Placements
 from .parameters import ParameterError
 
@@ -162,11 +170,6 @@ def _read(folder: Path) -> dict[str, Any]:
     state = load_json(folder / STATE)
     if (made := state.get("version")) != VERSION:
         raise DamagedError(f"{folder / STATE} is of version {made} of the code, not {VERSION}")
-    tensors = folder / state["tensors"]
-    try:
-        whole = checksum(tensors) == state["checksum"]
-    except (FileNotFoundError, IsADirectoryError) as error:
-        raise DamagedError(f"{tensors}: {error.strerror}") from error
-    if not whole:
-        raise DamagedError(f"{tensors} is damaged: its content does not fit its checksum")
+    if wrong := damage(folder / state["tensors"], state["checksum"]):
+        raise DamagedError(wrong)
     return state

@@ -6,9 +6,10 @@ import glob
 import json
 import os
 import re
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import xxhash
 from safetensors import SafetensorError
@@ -20,6 +21,8 @@ CUT = re.compile(r"\d+ requested and \d+ written")  # how numpy tells that there
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk, a quota, the size of one file
 SUM = "sum"  # the key of a stored file's checksum
 BLOCK = 1 << 20
+
+T = TypeVar("T")
 
 
 class DamagedError(ValueError):
@@ -193,6 +196,28 @@ def load_json(path: Path) -> dict[str, Any]:
     return content
 
 
+def load_folder(folder: Path, read: Callable[[Path], T]) -> list[T]:
+    """Read the stored JSON files of a folder, in the order of their names.
+
+    Args:
+        folder: of files that `store_json` wrote.
+        read: reads one; it raises what `load_json` does.
+
+    Warns:
+        UserWarning: a damaged file, which is left out, or a folder without files.
+    """
+    found = []
+    paths = sorted(folder.glob("*.json"))
+    if not paths:
+        warnings.warn(f"there are no records in {folder}", stacklevel=3)
+    for path in paths:
+        try:
+            found.append(read(path))
+        except DamagedError as error:
+            warnings.warn(f"left out: {error}", stacklevel=3)
+    return found
+
+
 def add_sum(path: str | Path) -> None:
     """Add the checksum that `load_json` asks for to a JSON object that has none."""
     path = Path(path)
@@ -224,6 +249,15 @@ def checksum(path: Path, progress: bool = False) -> str:
             digest.update(part)
             bar.update(len(part))
     return digest.hexdigest()
+
+
+def damage(path: Path, told: str) -> str | None:
+    """What is wrong with a file of that checksum, in words that name it; None where all is well."""
+    try:
+        whole = checksum(path) == told
+    except (FileNotFoundError, IsADirectoryError) as error:
+        return f"{path}: {error.strerror}"
+    return None if whole else f"{path} is damaged: its content does not fit its checksum"
 
 
 def set_aside(path: Path) -> Path:

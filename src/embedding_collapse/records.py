@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from .files import DamagedError, load_json, store_json
+from .files import DamagedError, load_folder, load_json, store_json
 from .metrics import Difference, Placements, auc_difference
 from .models import MODELS
 from .parameters import ParameterError
@@ -150,31 +149,25 @@ def load(path: Path) -> Record:
     """
     try:
         record = Record(**load_json(path))
-        key = key_of(record.spec)
-    except (TypeError, AttributeError) as error:
+    except TypeError as error:
         raise DamagedError(f"{path} is not a record: {error}") from error
-    if not path.stem == record.key == key:
-        raise DamagedError(f"{path} is the record of another run ({record.key}; {key} by its spec)")
+    check_name(path, record.key, record.spec)
     return record
 
 
+def check_name(path: Path, key: str, spec: Mapping[str, Any]) -> None:
+    """Raise a `DamagedError` unless a record is named after its key, and this is its spec's."""
+    if not path.stem == key == key_of(spec):
+        raise DamagedError(f"{path} holds run {key}, whose parameters are those of {key_of(spec)}")
+
+
 def load_all(*folders: Path) -> list[Record]:
-    """All records of the folders, ordered by name.
+    """All records of the folders, folder by folder, ordered by name.
 
     Warns:
         UserWarning: a damaged record, which is left out, or a folder without records.
     """
-    found = []
-    for folder in folders:
-        paths = sorted(folder.glob("*.json"))
-        if not paths:
-            warnings.warn(f"there are no records in {folder}", stacklevel=2)
-        for path in paths:
-            try:
-                found.append(load(path))
-            except DamagedError as error:
-                warnings.warn(f"left out: {error}", stacklevel=2)
-    return found
+    return [record for folder in folders for record in load_folder(folder, load)]
 
 
 def folder_of(name: str) -> Path:

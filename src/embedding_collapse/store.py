@@ -14,7 +14,7 @@ from pathlib import Path
 from filelock import AcquireReturnProxy, FileLock
 
 from . import records
-from .files import DamagedError, checksum, set_aside
+from .files import DamagedError, damage, load_json, set_aside
 from .records import Record
 
 
@@ -37,14 +37,19 @@ def recorded(key: str, output: Path, weights: bool) -> Record | None:
 
 def weights_lack(record: Record, output: Path) -> str | None:
     """Why the weights of a recorded run cannot be used; None where they can."""
-    path = weights_path(output, record.key)
     if record.weights is None:
         return f"{records.path_of(output, record.key)} was made without weights"
+    return damage(weights_path(output, record.key), record.weights)
+
+
+def check_weights(path: Path) -> None:
+    """Raise a `DamagedError` where weights are not those of the record that lies beside them."""
     try:
-        whole = checksum(path) == record.weights
-    except (FileNotFoundError, IsADirectoryError) as error:
-        return f"{path}: {error.strerror}"
-    return None if whole else f"{path} is damaged: its content does not fit its checksum"
+        told = load_json(path.with_suffix(".json")).get("weights")
+    except (OSError, DamagedError):  # there is no record that would tell
+        return
+    if isinstance(told, str) and (wrong := damage(path, told)):
+        raise DamagedError(wrong)
 
 
 def hold(folder: Path, wait: bool) -> AcquireReturnProxy:
