@@ -167,7 +167,10 @@ def load_all(*folders: Path) -> list[Record]:
     Warns:
         UserWarning: a damaged record, which is left out, or a folder without records.
     """
-    return [record for folder in folders for record in load_folder(folder, load)]
+    found = []
+    for folder in folders:
+        found += load_folder(folder, load)
+    return found
 
 
 def folder_of(name: str) -> Path:
