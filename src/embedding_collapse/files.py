@@ -19,7 +19,8 @@ NUMBERS = re.compile(r"\[\n[-+.,\deE\s]*\]")  # no JSON string holds a line brea
 SYSTEM = re.compile(r"\(os error (\d+)\)$")  # how safetensors tells an error of the system
 CUT = re.compile(r"\d+ requested and \d+ written")  # how numpy tells that there is no room
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk, a quota, the size of one file
-SUM = "sum"  # the key of a stored file's checksum
+END = "\n}\n"  # of a JSON object
+SUMMED = re.compile(rb'(.*),\n "sum": "([0-9a-f]{32})"\n}\n', re.DOTALL)
 BLOCK = 1 << 20
 
 T = TypeVar("T")
@@ -151,16 +152,14 @@ def write_json(path: Path, content: Any, **options: Any) -> None:
         content: numbers that are not finite are an error.
         options: of `write_atomically`.
     """
-    text = json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False)
-    text = NUMBERS.sub(lambda match: " ".join(match[0].split()), text)
-    write_atomically(
-        path, lambda temporary: temporary.write_text(text + "\n", encoding="utf-8"), **options
-    )
+    _write_text(path, _json(content), **options)
 
 
 def store_json(path: Path, content: Mapping[str, Any], **options: Any) -> None:
-    """Write an object that is read again: as `write_json`, with a checksum of the rest as `sum`."""
-    write_json(path, {**content, SUM: _sum(content)}, **options)
+    """Write an object that is read again, as `write_json` does, with a checksum at its end."""
+    text = _json(content)
+    whole = f'{text.removesuffix(END)},\n "sum": "{_sum(text.encode())}"{END}'
+    _write_text(path, whole, **options)
 
 
 def load_json(path: Path) -> dict[str, Any]:
@@ -168,32 +167,49 @@ def load_json(path: Path) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: there is nothing of that name.
-        DamagedError: it is not as it was written.
+        DamagedError: it is not, byte for byte, as it was written.
         OSError: it cannot be read.
     """
     try:
         with naming(path):
-            text = path.read_bytes()
+            content = path.read_bytes()
     except IsADirectoryError:
         raise DamagedError(f"{path} is a folder; a file is needed") from None
     except FileNotFoundError:
         if path.is_symlink():
             raise DamagedError(f"{path} is a link to a file that is not there") from None
         raise
-    try:
-        content = json.loads(text.decode("utf-8"))
-        told = content.pop(SUM, None)
-        right = told == _sum(content)
-    except (ValueError, AttributeError, TypeError) as error:
-        raise DamagedError(f"{path} is damaged: {error}") from error
-    if told is None:
+    found = SUMMED.fullmatch(content)
+    if found is None:
         raise DamagedError(
-            f"{path} has no checksum: it has changed, or an earlier version wrote it; to a file "
-            "that you trust, files.add_sum adds one"
+            f"{path} does not end with a checksum: it has changed, or an earlier version wrote it; "
+            "to a file that you trust, files.add_sum adds one"
         )
-    if not right:
+    text = found[1] + END.encode()
+    if _sum(text) != found[2].decode():
         raise DamagedError(f"{path} is damaged: its content does not fit its checksum")
-    return content
+    return json.loads(text)
+
+
+def add_sum(path: str | Path) -> None:
+    """Add the checksum that `load_json` asks for to a JSON object that has none."""
+    path = Path(path)
+    content = json.loads(path.read_text(encoding="utf-8"))
+    if "sum" not in content:
+        store_json(path, content)
+
+
+def _json(content: Any) -> str:
+    text = json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+    return NUMBERS.sub(lambda match: " ".join(match[0].split()), text)
+
+
+def _write_text(path: Path, text: str, **options: Any) -> None:
+    write_atomically(path, lambda temporary: temporary.write_bytes(text.encode()), **options)
+
+
+def _sum(content: bytes) -> str:
+    return xxhash.xxh3_128_hexdigest(content)
 
 
 def load_folder(folder: Path, read: Callable[[Path], T]) -> list[T]:
@@ -216,20 +232,6 @@ def load_folder(folder: Path, read: Callable[[Path], T]) -> list[T]:
         except DamagedError as error:
             warnings.warn(f"left out: {error}", stacklevel=3)
     return found
-
-
-def add_sum(path: str | Path) -> None:
-    """Add the checksum that `load_json` asks for to a JSON object that has none."""
-    path = Path(path)
-    content = json.loads(path.read_text(encoding="utf-8"))
-    if SUM not in content:
-        store_json(path, content)
-
-
-def _sum(content: Mapping[str, Any]) -> str:
-    """Of the content, however it is written: order and spaces do not count."""
-    text = json.dumps(json.loads(json.dumps(content, allow_nan=False)), sort_keys=True)
-    return xxhash.xxh3_128_hexdigest(text.encode())
 
 
 # --- what has changed -----------------------------------------------------------------------------

@@ -112,7 +112,8 @@ class Weighting:
 def remake(run: Record, folder: Path, dataset: Dataset, device: str = "auto") -> Weighting:
     """Train a recorded run of SE once more, for its tables, and keep what `by_frequency` says.
 
-    A record holds spectra and no tables. A run that is in the folder already is left out.
+    A record holds spectra and no tables. A run that is in the folder already is left out; what is
+    damaged there is set aside, with a warning.
 
     Raises:
         ValueError: a dataset that is not the run's.
