@@ -20,7 +20,7 @@ from embedding_collapse.checkpoint import Fit
 from embedding_collapse.cost import step_cost
 from embedding_collapse.data import Dataset, Field
 from embedding_collapse.environment import environment
-from embedding_collapse.files import write_json
+from embedding_collapse.files import store_json
 from embedding_collapse.models import Size, build
 from embedding_collapse.training import choose_device, fit, peak_memory, reset_peak_memory
 
@@ -121,7 +121,7 @@ def main() -> None:
         "model": MODEL, "batch": BATCH, "centre": CENTRE, "rounds": options.rounds,
         "environment": environment(torch.device(options.device)), "points": points,
     }  # fmt: skip
-    write_json(options.output / f"{options.device}.json", content)
+    store_json(options.output / f"{options.device}.json", content)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from training import BATCH, make_dataset
 from embedding_collapse.blocked_adam import ExactBlockedAdam, plan
 from embedding_collapse.cost import table_traffic
 from embedding_collapse.environment import environment, processor
-from embedding_collapse.files import write_json
+from embedding_collapse.files import store_json
 from embedding_collapse.training import choose_device
 
 
@@ -133,7 +133,7 @@ def main() -> None:
         content = {"rows": rows, "columns": options.columns, "block": options.block,
                    "touched": touched, "look_ups": batches.shape[1], "seconds_per_step": found,
                    "difference": change, "environment": environment(device)}  # fmt: skip
-        write_json(options.output, content)
+        store_json(options.output, content)
 
 
 if __name__ == "__main__":

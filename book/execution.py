@@ -1,6 +1,5 @@
 """When, where and how long the chapters and the recorded runs took, as a page of the book."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +7,7 @@ import nbformat
 import torch
 
 from embedding_collapse.environment import environment
-from embedding_collapse.files import write_json
+from embedding_collapse.files import load_json, store_json
 
 STORED = "execution.json"  # in results/: how the stored outputs came about
 COMMANDS = {
@@ -29,12 +28,12 @@ def of_chapter(executed: Path) -> dict[str, Any]:
 def load(results: Path) -> dict[str, dict[str, Any]]:
     """How the stored outputs came about, by chapter."""
     path = results / STORED
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return load_json(path) if path.exists() else {}
 
 
 def store(chapter: str, told: dict[str, Any], results: Path) -> None:
     """Keep how a chapter's stored outputs came about."""
-    write_json(results / STORED, dict(sorted((load(results) | {chapter: told}).items())))
+    store_json(results / STORED, dict(sorted((load(results) | {chapter: told}).items())))
 
 
 def page(chapters: dict[str, dict[str, Any]], results: Path) -> str:
@@ -47,7 +46,7 @@ def page(chapters: dict[str, dict[str, Any]], results: Path) -> str:
     ]
     run_rows, other_rows = [], []
     for folder in sorted(path for path in results.iterdir() if path.is_dir()):
-        files = [json.loads(path.read_text(encoding="utf-8")) for path in folder.glob("*.json")]
+        files = [load_json(path) for path in folder.glob("*.json")]
         if not files:
             continue
         row = [f"`{folder.name}`", str(len(files))]

@@ -13,6 +13,7 @@ FLOORS = [
     {"weights", "multi_embedding"},
     {"engine", "cost", "tables"},
     {"training", "records", "collapse"},
+    {"store"},
     {"experiment", "monitor"},
     {"sweep"},
     {"studies"},

@@ -1,6 +1,7 @@
 """A dataset is built once, whole or not at all, and is what was built."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from harm import READ_ONLY, SMALL, each_harm, largest_file, on_a_disk
 
 from embedding_collapse.data import Dataset, encoding, load
 from embedding_collapse.data.cache import stored
@@ -82,22 +84,51 @@ def test_parameters_are_part_of_the_key(tmp_path):
     assert len(finished(tmp_path)) == 3
 
 
+@pytest.fixture(scope="module")
+def criteo(tmp_path_factory) -> tuple[Dataset, Path]:
+    """The table, and the folder that a cache holds it in."""
+    cache = tmp_path_factory.mktemp("cache")
+    data = load_criteo(cache)
+    (folder,) = finished(cache)
+    return data, folder
+
+
 @pytest.mark.parametrize("part", PARTS)
-@pytest.mark.parametrize("change", ["gone", "empty", "cut", "altered"])
-def test_what_is_not_as_it_was_built_is_built_anew_and_said_to_be(tmp_path, part, change):
-    before = load_criteo(tmp_path)
-    (folder,) = finished(tmp_path)
-    path = folder / part
-    content = bytearray(path.read_bytes())
-    content[-7] ^= 1
-    altered = {"empty": b"", "cut": content[:-1], "altered": content}
-    path.unlink()
-    if change != "gone":
-        path.write_bytes(altered[change])
-    with pytest.warns(UserWarning, match=r"is damaged \(.*\); building it anew"):
+@each_harm
+def test_what_is_not_as_it_was_built_is_built_anew_and_said_to_be(tmp_path, criteo, part, harm):
+    data, folder = criteo
+    damaged = shutil.copytree(folder, tmp_path / folder.name)
+    harm(damaged / part)
+    with pytest.warns(UserWarning, match=rf"{damaged} is damaged \(.*\); building it anew"):
         again = load_criteo(tmp_path)
-    assert np.array_equal(before.ids, again.ids)
-    assert finished(tmp_path) == [folder]
+    assert np.array_equal(data.ids, again.ids)
+    assert finished(tmp_path) == [damaged]
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_what_is_gone_is_built_anew(tmp_path, criteo, part):
+    data, folder = criteo
+    (shutil.copytree(folder, tmp_path / folder.name) / part).unlink()
+    with pytest.warns(UserWarning, match=rf"{part}.*; building it anew"):
+        assert np.array_equal(data.ids, load_criteo(tmp_path).ids)
+
+
+IN_ITS_PLACE = [Path.touch, Path.mkdir, lambda path: path.symlink_to("nowhere")]
+
+
+@pytest.mark.parametrize("instead", IN_ITS_PLACE)
+def test_what_is_in_the_place_of_a_dataset_is_replaced(tmp_path, criteo, instead):
+    data, folder = criteo
+    instead(tmp_path / folder.name)
+    with pytest.warns(UserWarning, match=rf"{folder.name} is damaged \(.*\); building it anew"):
+        assert np.array_equal(data.ids, load_criteo(tmp_path).ids)
+
+
+def test_a_dataset_may_lie_elsewhere_behind_a_link(tmp_path, criteo, monkeypatch):
+    data, folder = criteo
+    monkeypatch.setattr(encoding, "_read", None)  # reading the table would fail
+    (tmp_path / folder.name).symlink_to(folder)
+    assert np.array_equal(data.ids, load_criteo(tmp_path).ids)
 
 
 def test_of_two_processes_one_builds_and_the_other_waits(tmp_path, caplog):
@@ -137,3 +168,56 @@ def test_what_another_process_is_building_stays(tmp_path):
     assert len(list(tmp_path.glob("unfinished-*"))) == 1
     other.kill()
     other.wait()
+
+
+# --- disks that take no more ----------------------------------------------------------------------
+
+FILL = """
+import sys
+from pathlib import Path
+from embedding_collapse.data import load
+
+cache, table = sys.argv[1:]
+for name, options in (("synthetic-mini", {}), ("table", {"path": table, "label": "y"})):
+    try:
+        print(load(name, cache=cache, progress=False, **options).ids.sum())
+    except OSError as error:
+        print(error)
+print([path.name for path in Path(cache).iterdir() if path.name != "locks"])
+"""
+
+
+@pytest.fixture
+def table(tmp_path) -> Path:
+    """100,000 rows that are all different: 1.5 MB once read, and 0.4 MB while they are numbered."""
+    path = tmp_path / "table.csv"
+    path.write_text("y,c\n" + "".join(f"{i % 2},{i:06}\n" for i in range(100_000)))
+    return path
+
+
+def test_a_full_disk_is_an_error_and_not_the_end_of_the_process(tmp_path, table):
+    """Both are written through maps of files, where a lack of room is a signal."""
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    *told, left = on_a_disk(cache, SMALL.replace("2m", "1700k"), FILL, str(table)).splitlines()
+    for name, line in zip(("synthetic-mini", "table"), told, strict=True):
+        assert line.startswith("[Errno 28] No space left on device: ")
+        assert f"'{cache}/unfinished-{name}" in line
+    assert left == "[]"
+
+
+def test_where_there_is_no_room_the_next_with_room_builds(tmp_path, criteo):
+    with largest_file(100_000), pytest.raises(OSError, match=str(tmp_path / "unfinished-criteo")):
+        load_criteo(tmp_path)
+    assert finished(tmp_path) == []
+    assert np.array_equal(load_criteo(tmp_path).ids, criteo[0].ids)
+
+
+def test_a_cache_that_cannot_be_written_to_serves_what_it_holds(tmp_path, table):
+    cache = tmp_path / "cache"
+    load("table", path=table, label="y", cache=cache, progress=False)
+    for _ in range(2):
+        drawn, encoded, _ = on_a_disk(cache, READ_ONLY, FILL, str(table)).splitlines()
+        assert drawn.startswith(f"[Errno 30] Read-only file system: '{cache}/")
+        assert encoded == "0"  # no value is frequent enough for another id
+        shutil.rmtree(cache / "locks", ignore_errors=True)  # as where it was copied to

@@ -4,10 +4,25 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from harm import SMALL, each_harm, largest_file, on_a_disk
+from safetensors.torch import save_file
 
 from embedding_collapse import files
-from embedding_collapse.files import write_atomically, write_json
+from embedding_collapse.files import (
+    DamagedError,
+    add_sum,
+    load_folder,
+    load_json,
+    naming,
+    reserve,
+    set_aside,
+    store_json,
+    write_atomically,
+    write_json,
+)
 
 
 def write_half(path: Path) -> None:
@@ -155,3 +170,176 @@ def test_json_is_utf8_whatever_the_locale(tmp_path):
         check=True,
     )
     assert path.read_bytes().decode("utf-8") == '"Größe ™"\n'
+
+
+# --- what is in the way, and no room --------------------------------------------------------------
+
+
+def test_a_file_that_cannot_take_its_place_is_an_error_and_leaves_nothing(tmp_path):
+    (tmp_path / "folder.json").mkdir()
+    (tmp_path / "link.json").symlink_to("nowhere")
+    before = set(tmp_path.iterdir())
+    for name in ("folder.json", "link.json"):
+        with pytest.raises(OSError, match=name):
+            write_json(tmp_path / name, {}, replace=False)
+    with pytest.raises(OSError, match="folder"):
+        write_json(tmp_path / "folder.json", {})
+    assert set(tmp_path.iterdir()) == before
+
+
+def write_array(path: Path) -> None:
+    with path.open("wb") as file:
+        np.save(file, np.ones(10_000))
+
+
+WRITERS = {
+    "bytes": lambda path: path.write_bytes(b"1" * 10_000),
+    "tensors": lambda path: save_file({"one": torch.ones(10_000)}, path),
+    "an array": write_array,
+}
+
+
+@pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS)
+def test_where_there_is_no_room_the_error_names_the_file_and_the_old_one_stays(tmp_path, write):
+    path = tmp_path / "file"
+    path.write_text("old")
+    with largest_file(4096), pytest.raises(OSError) as caught:
+        write_atomically(path, write)
+    assert caught.value.filename == str(path)
+    assert {file.name: file.read_text() for file in tmp_path.iterdir()} == {"file": "old"}
+
+
+def test_only_the_errors_asked_for_are_named(tmp_path):
+    with pytest.raises(OSError) as caught, naming(tmp_path, *files.NO_ROOM):
+        raise OSError(5, "of another file")
+    assert caught.value.filename is None
+
+
+@pytest.mark.parametrize("portably", [False, True])
+def test_a_file_with_holes_takes_its_room_and_keeps_its_content(tmp_path, monkeypatch, portably):
+    if portably:
+        monkeypatch.delattr(os, "posix_fallocate", raising=False)
+    path, size = tmp_path / "file", 3 * files.BLOCK + 5
+    with path.open("wb") as file:
+        file.write(b"begin")
+        file.seek(size - 3)
+        file.write(b"end")
+    assert path.stat().st_blocks * 512 < size
+    reserve(path)
+    assert path.stat().st_blocks * 512 >= size
+    assert path.read_bytes() == b"begin" + bytes(size - 8) + b"end"
+
+
+def test_room_that_is_not_there_is_an_error_that_names_the_file(tmp_path):
+    script = (
+        "import os, pathlib, runpy, sys\n"
+        "path = pathlib.Path(sys.argv[1], 'file')\n"
+        "path.touch()\n"
+        "os.truncate(path, 1 << 22)  # twice the size of the disk\n"
+        "try:\n"
+        "    runpy.run_path(sys.argv[2])['reserve'](path)\n"
+        "except OSError as error:\n"
+        "    print(error)\n"
+    )
+    told = on_a_disk(tmp_path, SMALL, script, files.__file__)
+    assert told == f"[Errno 28] No space left on device: '{tmp_path / 'file'}'\n"
+
+
+# --- left by a killed process ---------------------------------------------------------------------
+
+
+def test_what_a_killed_writer_left_goes_with_the_next_write_of_the_file(tmp_path):
+    killed = subprocess.Popen(["sleep", "60"])
+    running = subprocess.Popen(["sleep", "60"])
+    try:
+        killed.kill()
+        killed.wait()
+        for name in (f".file[1].{killed.pid}", f".file[1].{running.pid}", f".other.{killed.pid}"):
+            (tmp_path / name).touch()
+        write_atomically(tmp_path / "file[1]", lambda path: path.touch())
+        left = {path.name for path in tmp_path.iterdir()}
+        assert left == {"file[1]", f".file[1].{running.pid}", f".other.{killed.pid}"}
+    finally:
+        running.kill()
+        running.wait()
+
+
+# --- what is stored -------------------------------------------------------------------------------
+
+STORED = {"auc": 0.1 + 0.2, "rate": 1e-06, "names": ["Größe", "™"], "none": None, "all": [[1], []]}
+
+
+def test_what_is_stored_is_read_as_it_was(tmp_path):
+    store_json(tmp_path / "file.json", STORED)
+    assert load_json(tmp_path / "file.json") == STORED
+    assert json.loads((tmp_path / "file.json").read_text()).keys() == {*STORED, "sum"}
+
+
+def test_what_is_not_there_is_not_damaged(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        load_json(tmp_path / "file.json")
+
+
+@each_harm
+def test_harm_to_a_stored_file_is_noticed_and_the_file_named(tmp_path, harm):
+    path = tmp_path / "file.json"
+    store_json(path, STORED)
+    harm(path)
+    with pytest.raises(DamagedError, match=str(path)):
+        load_json(path)
+
+
+def test_every_flipped_bit_of_a_stored_file_is_noticed(tmp_path):
+    """Also where the number remains the same: of 1E-06, say, or in a digit beyond its precision."""
+    path = tmp_path / "file.json"
+    store_json(path, STORED)
+    content = path.read_bytes()
+    for bit in range(8 * len(content)):
+        changed = bytearray(content)
+        changed[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(changed)
+        with pytest.raises(DamagedError, match=str(path)):
+            load_json(path)
+
+
+def test_a_file_without_a_checksum_is_damaged_until_one_is_added(tmp_path):
+    path = tmp_path / "file.json"
+    write_json(path, STORED)
+    with pytest.raises(DamagedError, match=r"does not end with a checksum: .*files\.add_sum"):
+        load_json(path)
+    add_sum(path)
+    assert load_json(path) == STORED
+
+
+def test_a_checksum_that_is_wrong_stays_wrong(tmp_path):
+    path = tmp_path / "file.json"
+    store_json(path, STORED)
+    path.write_text(path.read_text().replace("Größe", "Grosse"))
+    add_sum(path)
+    with pytest.raises(DamagedError, match="does not fit its checksum"):
+        load_json(path)
+
+
+def test_a_folder_is_read_but_for_what_is_damaged_in_it_which_is_told(tmp_path):
+    for name in "abc":
+        store_json(tmp_path / f"{name}.json", {"name": name})
+    (tmp_path / "b.json").write_text("{}")
+    with pytest.warns(UserWarning, match=r"left out: .*b\.json does not end") as said:
+        assert load_folder(tmp_path, load_json) == [{"name": "a"}, {"name": "c"}]
+    assert len(said) == 1
+    (tmp_path / "empty").mkdir()
+    for nothing in ("empty", "none", "a.json"):  # the last is a file
+        with pytest.warns(UserWarning, match=f"there are no records in .*{nothing}"):
+            assert load_folder(tmp_path / nothing, load_json) == []
+
+
+def test_what_is_set_aside_makes_room_and_keeps_what_was_set_aside_before(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("one")
+    assert set_aside(path) == tmp_path / "file.damaged"
+    path.mkdir()
+    assert set_aside(path) == tmp_path / "file.damaged-2"
+    path.symlink_to("nowhere")
+    assert set_aside(path).is_symlink()
+    assert not os.path.lexists(path)
+    assert (tmp_path / "file.damaged").read_text() == "one"

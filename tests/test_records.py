@@ -1,10 +1,11 @@
-import json
-import warnings
 from dataclasses import asdict
+from pathlib import Path
 
 import pytest
+from harm import each_harm
 
 from embedding_collapse import records
+from embedding_collapse.files import DamagedError, load_json, store_json
 from embedding_collapse.records import (
     by_label,
     find,
@@ -42,46 +43,62 @@ def test_all_records_of_a_folder_are_loaded_in_order_of_their_names(tmp_path, ma
     (tmp_path / "weights.safetensors").touch()
     (tmp_path / ".hidden.json.123").write_text("a write that was killed")
     assert load_all(tmp_path) == sorted(saved, key=lambda record: record.key)
-    assert load_all(tmp_path / "empty") == []
 
 
-def cut(text: str) -> str:
-    return text[: len(text) // 2]
-
-
-def without_spectra(text: str) -> str:
-    parts = json.loads(text)
-    del parts["spectra"]
-    return json.dumps(parts)
-
-
-def with_more(text: str) -> str:
-    return json.dumps(json.loads(text) | {"luck": 1})
-
-
-@pytest.mark.parametrize(
-    "damage", [cut, without_spectra, with_more, lambda text: "", lambda text: "null"]
-)
+@each_harm
 def test_a_damaged_record_is_an_error_alone_and_left_out_with_a_warning_among_others(
-    tmp_path, make_record, damage
+    tmp_path, make_record, harm
 ):
     whole, damaged = make_record(seed=0), make_record(seed=1)
     for record in (whole, damaged):
         save(record, tmp_path)
     path = path_of(tmp_path, damaged.key)
-    path.write_text(damage(path.read_text(encoding="utf-8")), encoding="utf-8")
-    with pytest.raises(ValueError, match=f"{damaged.key}.json is not a record: "):
+    harm(path)
+    with pytest.raises(DamagedError, match=str(path)):
         load(path)
-    with pytest.warns(UserWarning, match=f"left out: .*{damaged.key}.json is not a record") as said:
+    with pytest.warns(UserWarning, match=f"left out: .*{path.name}") as said:
         assert load_all(tmp_path) == [whole]
     assert len(said) == 1
     assert said[0].filename == __file__  # it points at who asked for the records
+    assert find(tmp_path, damaged.key) is None
 
 
-def test_bytes_that_are_no_text_are_a_damaged_record(tmp_path):
-    (tmp_path / "key.json").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(ValueError, match=r"key\.json is not a record"):
-        load(tmp_path / "key.json")
+def without_spectra(parts: dict) -> dict:
+    return {name: part for name, part in parts.items() if name != "spectra"}
+
+
+@pytest.mark.parametrize("change", [without_spectra, lambda parts: parts | {"luck": 1}])
+def test_what_is_whole_and_no_record_is_refused(tmp_path, make_record, change):
+    record = make_record()
+    path = path_of(tmp_path, record.key)
+    store_json(path, change(asdict(record)))
+    with pytest.raises(DamagedError, match=f"{path} is not a record: "):
+        load(path)
+
+
+def test_a_record_is_that_of_the_run_that_it_is_named_after(tmp_path, make_record):
+    """Also where somebody who changes the parameters, or renames the file, mends the checksum."""
+    record, other = make_record(seed=0), make_record(seed=1)
+    path = path_of(tmp_path, record.key)
+    for content in (asdict(other), asdict(record) | {"spec": other.spec}):
+        store_json(path, content)
+        with pytest.raises(DamagedError, match=f"{path} holds run .* are those of {other.key}"):
+            load(path)
+    store_json(path, asdict(record))
+    assert load(path) == record
+
+
+RESULTS = Path(records.__file__).parents[2] / "results"
+
+
+def test_whatever_is_stored_in_the_repository_is_whole_and_has_its_key():
+    studies = {"frequency", "language_models", "speed", "toy"}
+    runs = [path for path in RESULTS.glob("*/*.json") if path.parent.name not in studies]
+    assert len(runs) > 300
+    for path in runs:
+        assert load(path).key == path.stem
+    for path in {*RESULTS.rglob("*.json")} - {*runs}:
+        load_json(path)
 
 
 def test_a_record_that_is_there_is_never_overwritten(tmp_path, make_record):
@@ -100,50 +117,12 @@ def test_a_record_is_found_by_its_key(tmp_path, make_record):
     assert find(tmp_path, record.key) == record
 
 
-@pytest.mark.parametrize("damaged", [b"", b'{"key": "', b"null", b"\xff\xfe\x00"])
-def test_a_damaged_record_that_is_looked_for_is_set_aside_whole_and_makes_room(
-    tmp_path, make_record, damaged
-):
-    record = make_record()
-    path = path_of(tmp_path, record.key)
-    path.write_bytes(damaged)
-    with pytest.warns(
-        UserWarning, match=rf"set aside as {path.name}\.damaged: .*{path.name} is not a record: "
-    ) as said:
-        assert find(tmp_path, record.key) is None
-    assert len(said) == 1
-    assert said[0].filename == __file__  # it points at who asked
-    assert [file.name for file in tmp_path.iterdir()] == [f"{path.name}.damaged"]
-    assert path.with_name(f"{path.name}.damaged").read_bytes() == damaged
-    assert load_all(tmp_path) == []  # it is no record, so it is not warned of any more
-    save(record, tmp_path)
-    assert find(tmp_path, record.key) == record
-
-
-def test_a_damaged_record_may_be_set_aside_by_another_process_meanwhile(
-    tmp_path, make_record, monkeypatch
-):
-    path = path_of(tmp_path, make_record().key)
-    path.write_text("{")
-
-    def load_slowly(path):
-        try:
-            return load(path)
-        finally:
-            path.rename(path.with_name(f"{path.name}.damaged"))  # another got there first
-
-    monkeypatch.setattr(records, "load", load_slowly)
-    with warnings.catch_warnings(action="ignore"):
-        assert find(tmp_path, make_record().key) is None
-    assert path.with_name(f"{path.name}.damaged").read_text() == "{"
-
-
 def test_records_of_several_folders_are_loaded_folder_by_folder(tmp_path, make_record):
     first, second, both = (make_record(seed=seed) for seed in range(3))
     for folder, saved in (("b", [first, both]), ("a", [second, both])):
         for record in saved:
             save(record, tmp_path / folder)
-    loaded = load_all(tmp_path / "b", tmp_path / "none", tmp_path / "a")
+    loaded = load_all(tmp_path / "b", tmp_path / "a")
     by_key = [sorted(group, key=lambda r: r.key) for group in ([first, both], [second, both])]
     assert loaded == by_key[0] + by_key[1]
     assert load_all() == []

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from harm import flip
 
+from embedding_collapse.files import DamagedError, store_json
 from embedding_collapse.parameters import ParameterError
 from embedding_collapse.tables import by_set, field_dims_beside, find, is_table, read_field_dims
 
@@ -108,10 +110,18 @@ def test_field_dims_are_numbers_or_a_file(tmp_path):
     for content, expected in (
         ([4, 5], {"field 0": 4, "field 1": 5}),
         ({"a<b": 4}, {"a<b": 4}),
-        ({"dataset": {"fields": ["u"], "cardinalities": [9]}}, {"u": 9}),
     ):
         (tmp_path / "dims.json").write_text(json.dumps(content))
         assert read_field_dims(str(tmp_path / "dims.json")) == expected
+
+
+def test_field_dims_of_a_record_are_taken_where_it_is_whole(tmp_path):
+    path = tmp_path / "dims.json"
+    store_json(path, {"dataset": {"fields": ["u"], "cardinalities": [9]}})
+    assert read_field_dims(str(path)) == {"u": 9}
+    path.write_text(path.read_text().replace("9", "8"))
+    with pytest.raises(DamagedError, match=f"{path} is damaged"):
+        read_field_dims(str(path))
 
 
 @pytest.mark.parametrize("content", ["[]", "7", '{"a": 0}', '{"a": "many"}', "[1.5]", "not json"])
@@ -127,4 +137,14 @@ def test_a_json_beside_that_is_no_record_is_left_alone(tmp_path):
     checkpoint = Path(tmp_path / "model.safetensors")
     for content in ("{}", "[1]", "no json", '{"dataset": 3}', '{"dataset": {"fields": ["a"]}}'):
         checkpoint.with_suffix(".json").write_text(content)
+        assert field_dims_beside(checkpoint) is None
+
+
+def test_a_damaged_record_beside_tells_no_fields_and_that_is_said(tmp_path):
+    checkpoint = tmp_path / "0123456789ab.safetensors"
+    content = {"dataset": {"fields": ["u"], "cardinalities": [9]}}
+    store_json(checkpoint.with_suffix(".json"), content)
+    assert field_dims_beside(checkpoint) == {"u": 9}
+    flip(checkpoint.with_suffix(".json"), 0.5)
+    with pytest.warns(UserWarning, match=r"the fields are not known: .*0123456789ab\.json"):
         assert field_dims_beside(checkpoint) is None

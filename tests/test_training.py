@@ -135,15 +135,6 @@ def test_a_killed_run_goes_on_from_its_last_epoch_and_ends_with_the_same_bits(tm
         assert torch.equal(value, resumed[name]), name
 
 
-def test_a_damaged_checkpoint_is_not_taken_for_whole(tmp_path):
-    dataset = tiny_dataset()
-    fit_tiny(tiny_model(dataset), dataset, epochs=1, checkpoints=tmp_path)
-    tensors = next(tmp_path.glob("*.safetensors"))
-    tensors.write_bytes(tensors.read_bytes()[:100])
-    with pytest.raises(ValueError, match=r"cannot be resumed .* delete the folder"):
-        fit_tiny(tiny_model(dataset), dataset, checkpoints=tmp_path)
-
-
 def test_the_best_epoch_is_tested_and_patience_ends_the_run():
     dataset = tiny_dataset(300)
     model = tiny_model(dataset, hidden=64)

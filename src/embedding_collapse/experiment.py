@@ -1,31 +1,28 @@
 """One run: a frozen spec goes in, a record comes out. Every run goes through this door."""
 
-import contextlib
 import dataclasses
-import hashlib
-import json
-import shutil
 import statistics
 import tempfile
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import torch
-from filelock import AcquireReturnProxy, FileLock
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
-from . import records
+from . import records, store
+from .checkpoint import save_tensors
 from .data import Dataset, DataSpec, load_spec
 from .engine import PRECISIONS
 from .environment import environment
-from .files import write_atomically
+from .files import set_aside
 from .metrics import Placements
 from .models import MODELS, Recommender, Size, build
 from .parameters import ParameterError, check_choice, check_number, check_whole
-from .records import Record, design_label
+from .records import Record, design_label, key_of
 from .spectrum import (
     field_spectra,
     partner_abundance,
@@ -127,15 +124,8 @@ class Spec:
 
     @property
     def key(self) -> str:
-        """Hash of the parameters as they are written, the data's included: the same on every
-        machine.
-
-        What is None is left out, so that a parameter added later, None by default, leaves the
-        keys of older records as they are; of the data, whatever is at its default.
-        """
-        written = {k: v for k, v in self.written().items() if v is not None}
-        text = json.dumps(written, sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
+        """See `records.key_of`; the data's parameters are among the others."""
+        return key_of(self.written())
 
     def written(self) -> dict[str, Any]:
         """The parameters as a record holds them, the data's beside the others."""
@@ -185,15 +175,16 @@ def comparison(*, scale: int, seeds: int, **parameters: Any) -> list[Spec]:
 def output_folder(name: str) -> Path | None:
     """The folder of that name, made where it is missing; None for the empty name.
 
+    A folder that is there may be one that cannot be written to: what it holds serves.
+
     Raises:
-        ParameterError: not a name, or a folder that cannot be written to.
+        ParameterError: not a name, or of no folder that is there or can be made.
     """
     if name == "":
         return None
     try:
         folder = Path(name).expanduser()
         folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
     except (OSError, TypeError) as error:
         raise ParameterError(
             f"output is {name!r}; the name of a folder that can be written to is accepted ({error})"
@@ -219,16 +210,23 @@ def run(
         output: folder of records. A spec that has its record there is not trained again; one
             whose training was interrupted goes on from its last epoch. The record lands there as
             `<key>.json`, the weights of the best epoch as `<key>.safetensors`. Several processes
-            may share the folder.
+            may share the folder. Where it cannot be written to, what it holds serves.
         device: see `training.choose_device`.
         progress: show a bar.
-        weights: keep the weights too.
+        weights: keep the weights too. Where they are missing beside a record, or have changed,
+            the run is trained again, and its new record replaces the old.
         wait: while another process trains this very run; else that is an error.
 
     Raises:
         filelock.Timeout: another process trains this run, and `wait` is off.
         ValueError: a dataset that is not the spec's, or a stored record of other data, which the
             code that makes the data made before it was changed.
+        OSError: the output cannot be written to; the message names a path. What had been trained
+            is kept as far as it was stored.
+
+    Warns:
+        UserWarning: what is stored of the run is damaged, and set aside, or its weights are
+            missing; it is trained again.
     """
     dataset = load_spec(spec.data, progress=progress) if dataset is None else dataset
     if dataset.spec != spec.data:
@@ -236,31 +234,56 @@ def run(
     device = choose_device(device)
     if output is None:
         return _train(spec, dataset, device, progress)
-    stored = records.find(output, spec.key)
+    weights = weights and spec.members is None  # an ensemble has none beside its members'
+    stored = _stored(spec, dataset, output, weights)
     if stored is None:
         checkpoints = output / f"{spec.key}-{dataset.fingerprint[:12]}.checkpoint"
         # Whoever comes second waits, then finds the record. The lock dies with its process.
-        with _hold(checkpoints, wait):
-            stored = records.find(output, spec.key)
+        with store.hold(checkpoints, wait):
+            stored = _stored(spec, dataset, output, weights)
             if stored is None:
-                stored = _train(spec, dataset, device, progress, checkpoints, weights)
-                records.save(stored, output)
-            shutil.rmtree(checkpoints, ignore_errors=True)
-    if stored.dataset["fingerprint"] != dataset.fingerprint:
-        raise ValueError(
-            f"{records.path_of(output, spec.key)} was made on other data of the same description "
-            f"(fingerprint {stored.dataset['fingerprint'][:12]}, now "
-            f"{dataset.fingerprint[:12]}); choose another output folder"
-        )
+                stored = _make(spec, dataset, device, progress, output, checkpoints, weights)
+    store.clear_away(spec.key, output)
     return stored
 
 
-def _hold(folder: Path, wait: bool) -> AcquireReturnProxy:
-    """Hold the lock in that folder, which whoever held it before clears away when done."""
-    while True:
-        folder.mkdir(parents=True, exist_ok=True)
-        with contextlib.suppress(FileNotFoundError):
-            return FileLock(folder / "lock", blocking=wait).acquire()
+def _stored(spec: Spec, dataset: Dataset, output: Path, weights: bool) -> Record | None:
+    """See `store.recorded`; raises a ParameterError where a record is of other data."""
+    record = records.find(output, spec.key)
+    if record is not None and record.dataset["fingerprint"] != dataset.fingerprint:
+        raise ParameterError(
+            f"{records.path_of(output, spec.key)} was made on other data of the same description "
+            f"(fingerprint {record.dataset['fingerprint'][:12]}, now "
+            f"{dataset.fingerprint[:12]}); choose another output folder"
+        )
+    return store.recorded(spec.key, output, weights)
+
+
+def _make(
+    spec: Spec,
+    dataset: Dataset,
+    device: torch.device,
+    progress: bool,
+    output: Path,
+    checkpoints: Path,
+    weights: bool,
+) -> Record:
+    """Train a run and store it; whoever calls this holds its lock.
+
+    The record comes last, and until then the run counts as interrupted.
+    """
+    old = store.make_room(spec.key, output, weights)
+    beside = store.weights_path(output, spec.key) if weights else None
+    record = _train(spec, dataset, device, progress, checkpoints, beside)
+    if old is not None and record.test != old.test:
+        path = records.path_of(output, spec.key)
+        warnings.warn(
+            f"{path}: trained again, the run ends with {record.test}, not {old.test}; the record "
+            f"that said so is set aside as {set_aside(path).name}",
+            stacklevel=3,
+        )
+    records.save(record, output, replace=old is not None, scratch=checkpoints)
+    return record
 
 
 def _train(
@@ -269,7 +292,7 @@ def _train(
     device: torch.device,
     progress: bool,
     checkpoints: Path | None = None,
-    weights: bool = False,
+    weights: Path | None = None,
 ) -> Record:
     if spec.members is not None:
         if checkpoints is not None:
@@ -291,10 +314,7 @@ def _train(
         checkpoints=checkpoints,
         progress=f"{spec.model} {spec.label}, seed {spec.seed}" if progress else None,
     )
-    if weights:
-        tensors = {name: value.contiguous() for name, value in model.state_dict().items()}
-        path = checkpoints.parent / f"{spec.key}.safetensors"
-        write_atomically(path, lambda temporary: save_file(tensors, temporary))
+    kept = None if weights is None else save_tensors(weights, model.state_dict(), checkpoints)
     return Record(
         key=spec.key,
         spec=spec.written(),
@@ -315,6 +335,7 @@ def _train(
         speed=dataset.split_sizes[0] / statistics.median(e["seconds"] for e in fitted.epochs),
         peak_memory=fitted.peak_memory,
         environment=environment(device),
+        weights=kept,
     )
 
 
@@ -343,6 +364,7 @@ def _average(
         test=test,
         placements=_written(placements),
         environment=environment(device),
+        weights=None,
         **{name: _side_by_side([getattr(member, name) for member in members]) for name in BY_SET},
         joined_spectra=[],
         diversity=None,

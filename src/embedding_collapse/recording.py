@@ -163,6 +163,7 @@ def _parameters(
             "rows": spec["rows"] or 0,
             "device": device,
             "output": output,
+            "weights": False,  # the records were made without
         } | {name: spec[name] for name in ("epochs", "batch_size")}
         found[CHAPTERS[0]] |= {
             "precision": spec.get("precision") or "",

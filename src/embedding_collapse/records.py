@@ -1,9 +1,8 @@
 """Records: everything that a figure needs to know of a run, one JSON file each."""
 
-import contextlib
+import hashlib
 import json
-import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,7 +12,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from .files import write_json
+from .files import DamagedError, load_folder, load_json, store_json
 from .metrics import Difference, Placements, auc_difference
 from .models import MODELS
 from .parameters import ParameterError
@@ -53,6 +52,7 @@ class Record:
         weighted_spectra: `[N][M][K]`, rows weighted by how often they occur in training.
         weighted_random: `[N][K]`, that of random tables with such weights. All three are None in
             older records.
+        weights: checksum of the file of weights beside the record; None where none was kept.
     """
 
     key: str
@@ -74,6 +74,7 @@ class Record:
     centred_spectra: list[list[list[float]]] | None = None
     weighted_spectra: list[list[list[float]]] | None = None
     weighted_random: list[list[float]] | None = None
+    weights: str | None = None
 
     @property
     def label(self) -> str:
@@ -116,37 +117,64 @@ def design_label(
     return label if members is None else f"{members} of {label}, {average}"
 
 
+def key_of(spec: Mapping[str, Any]) -> str:
+    """Hash of a run's parameters as they are written: the same on every machine.
+
+    What is None is left out, so that a parameter added later, None by default, leaves the keys of
+    older records as they are.
+    """
+    text = json.dumps({k: v for k, v in spec.items() if v is not None}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
 def path_of(folder: Path, key: str) -> Path:
     """Where the record of that key lies in a folder of records."""
     return folder / f"{key}.json"
 
 
-def save(record: Record, folder: Path) -> None:
-    """Add a record to a folder, in one atomic write; one that is there stays as it is."""
-    write_json(path_of(folder, record.key), asdict(record), replace=False)
+def save(record: Record, folder: Path, **options: Any) -> None:
+    """Add a record to a folder, in one atomic write; one that is there stays as it is.
+
+    Args:
+        record: the run's.
+        folder: of records.
+        options: of `files.write_atomically`.
+    """
+    store_json(path_of(folder, record.key), asdict(record), **{"replace": False} | options)
 
 
 def load(path: Path) -> Record:
     """Read one record.
 
     Raises:
-        ValueError: a file that is not a whole record.
+        FileNotFoundError: there is none.
+        DamagedError: it is not as it was written, or not the record of the run that it is named
+            after.
+        OSError: it cannot be read.
     """
     try:
-        return Record(**json.loads(path.read_text(encoding="utf-8")))
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{path} is not a record: {error}") from error
+        record = Record(**load_json(path))
+    except TypeError as error:
+        raise DamagedError(f"{path} is not a record: {error}") from error
+    check_name(path, record.key, record.spec)
+    return record
+
+
+def check_name(path: Path, key: str, spec: Mapping[str, Any]) -> None:
+    """Raise a `DamagedError` unless a record is named after its key, and this is its spec's."""
+    if not path.stem == key == key_of(spec):
+        raise DamagedError(f"{path} holds run {key}, whose parameters are those of {key_of(spec)}")
 
 
 def load_all(*folders: Path) -> list[Record]:
-    """All records of the folders, ordered by name; a damaged one is left out with a warning."""
+    """All records of the folders, folder by folder, ordered by name.
+
+    Warns:
+        UserWarning: a damaged record, which is left out, or a folder without records.
+    """
     found = []
     for folder in folders:
-        for path in sorted(folder.glob("*.json")):
-            try:
-                found.append(load(path))
-            except ValueError as error:
-                warnings.warn(f"left out: {error}", stacklevel=2)
+        found += load_folder(folder, load)
     return found
 
 
@@ -177,20 +205,10 @@ def in_common(records: Iterable[Record]) -> dict[str, Any]:
 
 
 def find(folder: Path, key: str) -> Record | None:
-    """The record of that key, or None.
-
-    A damaged one is set aside as `<key>.json.damaged`, with a warning, to make room for another.
-    """
-    path = path_of(folder, key)
+    """The record of that key, or None where there is none that is whole."""
     try:
-        return load(path)
-    except FileNotFoundError:
-        return None
-    except ValueError as error:
-        aside = path.with_name(f"{path.name}.damaged")
-        with contextlib.suppress(FileNotFoundError):  # another process has set it aside meanwhile
-            path.replace(aside)
-        warnings.warn(f"set aside as {aside.name}: {error}", stacklevel=2)
+        return load(path_of(folder, key))
+    except (FileNotFoundError, DamagedError):
         return None
 
 

@@ -4,8 +4,11 @@ What the store has is not run again, what was interrupted goes on, and a run tha
 and leaves the others alone.
 """
 
+import contextlib
 import os
+import subprocess
 import sys
+import warnings
 from collections.abc import Iterator, Sequence
 from functools import lru_cache, partial
 from itertools import product
@@ -15,7 +18,7 @@ from typing import Any, NamedTuple, get_args
 from filelock import Timeout
 from tqdm.auto import tqdm
 
-from . import records
+from . import records, store
 from .data import DataSpec, load_spec
 from .experiment import Design, Spec, run
 from .models import MODELS, PAPER
@@ -120,7 +123,10 @@ def sweep(
     Raises:
         ParameterError: Ray is asked for and not installed.
     """
-    pending = [spec for spec in specs if records.find(output, spec.key) is None]
+    pending = [spec for spec in specs if store.recorded(spec.key, output, weights) is None]
+    for spec in specs:
+        if spec not in pending:
+            store.clear_away(spec.key, output)
     one = partial(run_one, output=output.absolute(), device=device, weights=weights)
     if ray_address is None or not pending:
         outcomes = _in_this_process(pending, one)
@@ -157,6 +163,20 @@ def cost(spec: Spec) -> float:
 
 
 Outcome = tuple[Spec, Record | str]
+
+# holds on to processes, so that no later one with their number is mistaken for them, and waits for
+# the end of whoever holds the other end of its input
+WATCHDOG = """
+import contextlib, os, signal, sys
+held = []
+for process in sys.argv[1:]:
+    with contextlib.suppress(ProcessLookupError):
+        held.append(os.pidfd_open(int(process)))
+sys.stdin.read()
+for one in held:
+    with contextlib.suppress(ProcessLookupError):
+        signal.pidfd_send_signal(one, signal.SIGKILL)
+"""
 
 
 def run_one(spec: Spec, **options: Any) -> Record | str:
@@ -198,7 +218,7 @@ def _on_ray(
         raise ParameterError(
             "Ray is not installed; pip install 'embedding-collapse[ray]' makes it so"
         ) from None
-    here = address == "local"
+    here, before = address == "local", _descendants(os.getpid())
     ray.init(
         address=address,
         num_cpus=workers if here else None,
@@ -206,16 +226,55 @@ def _on_ray(
         log_to_driver=False,
         logging_level="ERROR",
     )
+    started = [process for process in _descendants(os.getpid()) if process not in before]
+    watchdog = _end_with_this_process(started) if here else None
     try:
         share = gpu_share if ray.cluster_resources().get("GPU") else 0
-        remote = ray.remote(num_cpus=1, num_gpus=share, max_retries=3)(one.func)
+        remote = ray.remote(num_cpus=1, num_gpus=share, max_retries=3)(_run_elsewhere)
         waiting = {remote.remote(spec, **one.keywords): spec for spec in specs}
         while waiting:
             (first, *_), _ = ray.wait(list(waiting))
             spec = waiting.pop(first)
             try:
-                yield spec, ray.get(first)
+                outcome, said = ray.get(first)
+                for text in said:
+                    warnings.warn(f"{title(spec)}: {text}", stacklevel=2)
+                yield spec, outcome
             except ray.exceptions.RayError as error:
                 yield spec, f"{type(error).__name__}: {error}"
     finally:
         ray.shutdown()
+        if watchdog:
+            watchdog.communicate()
+
+
+def _run_elsewhere(spec: Spec, **options: Any) -> tuple[Record | str, list[str]]:
+    """What comes of a run, and the warnings that nobody would see where it takes place."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        outcome = run_one(spec, **options)
+    return outcome, [str(one.message) for one in caught if one.category is UserWarning]
+
+
+def _descendants(process: int) -> list[int]:
+    """The processes that one has started, and those that they have; none outside Linux."""
+    children: dict[int, list[int]] = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it has just ended
+            parent = int(path.read_text().rpartition(")")[2].split()[1])
+            children.setdefault(parent, []).append(int(path.parent.name))
+    found = [process]
+    for one in found:
+        found += children.get(one, [])
+    return found[1:]
+
+
+def _end_with_this_process(processes: Sequence[int]) -> subprocess.Popen | None:
+    """Have processes killed once this one has ended, were it by a kill.
+
+    Ray's own end with the driver, but for the agents beside them, which find out after a minute.
+    """
+    if not hasattr(os, "pidfd_open"):
+        return None
+    command = [sys.executable, "-c", WATCHDOG, *map(str, processes)]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)

@@ -2,6 +2,7 @@
 
 import json
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -10,6 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from .files import DamagedError, load_json
 from .parameters import ParameterError, check_whole
 from .weights import view
 
@@ -19,6 +21,7 @@ LAYER = re.compile(
     r"linear|proj|norm|mlp|conv|attn|attention|dense|interaction|gate|head|bias", re.IGNORECASE
 )
 OPTIMIZER = re.compile(r"optimi[sz]er|exp_avg|momentum|max_exp|square_avg", re.IGNORECASE)
+KEY = re.compile(r"[0-9a-f]{12}")  # of a run, which its files are named after
 MANY_ROWS, TALL = 1000, 16  # a tensor whose name doesn't tell is a table from here up
 
 
@@ -192,6 +195,7 @@ def read_field_dims(text: str) -> dict[str, int]:
 
     Raises:
         ParameterError: neither, or a number below 1.
+        DamagedError: a record that is not as it was written.
     """
     content: object
     if re.fullmatch(r"[\d\s,]+", text):
@@ -204,7 +208,7 @@ def read_field_dims(text: str) -> dict[str, int]:
                 f"field dims {text!r} are neither numbers nor a JSON file ({error})"
             ) from None
     if isinstance(content, dict) and isinstance(content.get("dataset"), dict):
-        content = _of_record(content)
+        content = _of_record(load_json(Path(text)))
     if isinstance(content, list):
         content = {f"field {index}": rows for index, rows in enumerate(content)}
     if not isinstance(content, dict) or not content:
@@ -214,18 +218,25 @@ def read_field_dims(text: str) -> dict[str, int]:
     return content
 
 
-def _of_record(record: dict) -> object:
-    dataset = record["dataset"]
-    names, rows = dataset.get("fields"), dataset.get("cardinalities")
-    return dict(zip(names, rows, strict=True)) if names and rows else None
+def _of_record(record: dict) -> dict[str, int] | None:
+    dataset = record.get("dataset")
+    if not isinstance(dataset, dict) or not {"fields", "cardinalities"} <= dataset.keys():
+        return None
+    return dict(zip(dataset["fields"], dataset["cardinalities"], strict=True))
 
 
 def field_dims_beside(path: Path) -> dict[str, int] | None:
-    """The fields of a checkpoint of this library, from the record that lies beside it."""
-    record = path.with_suffix(".json")
-    if not record.exists():
-        return None
+    """The fields of a checkpoint of this library, from the record that lies beside it.
+
+    Warns:
+        UserWarning: a file named as records are that is damaged. Of any other name it may be
+            anyone's.
+    """
     try:
-        return _of_record(json.loads(record.read_text(encoding="utf-8")))
-    except (ValueError, KeyError, TypeError, AttributeError):
+        return _of_record(load_json(path.with_suffix(".json")))
+    except FileNotFoundError:
+        return None
+    except DamagedError as error:
+        if KEY.fullmatch(path.stem):
+            warnings.warn(f"the fields are not known: {error}", stacklevel=3)
         return None

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from .blocked_adam import kernels_run_on
-from .checkpoint import Fit, exists, resume, save
+from .checkpoint import Fit, resume, save
 from .data import Dataset
 from .engine import Engine, products
 from .metrics import (
@@ -92,7 +92,7 @@ def fit(
         seed: of the shuffling and of dropout.
         device: see `choose_device`.
         checkpoints: folder for one checkpoint per epoch, resumed from when it holds one. Only
-            ever one run's.
+            ever one run's. One that is damaged, or that earlier code made, is set aside.
         progress: label of the progress bar; without one there is no bar.
         precision: of matrix products in training, see `engine.products`; None is float32.
         engine: whether steps are taken by `engine.Engine` instead of one by one, which gives the
@@ -101,7 +101,12 @@ def fit(
 
     Raises:
         DivergedError: a loss that is not finite.
-        ValueError: a batch size that leaves batches of one row, or a damaged checkpoint.
+        ValueError: a batch size that leaves batches of one row, or another run's checkpoint
+            (`ParameterError`).
+        OSError: a checkpoint that cannot be written; the one before it still holds.
+
+    Warns:
+        UserWarning: a checkpoint is set aside, and training starts anew.
     """
     device = choose_device(str(device))
     if device.type == "cpu":
@@ -130,8 +135,16 @@ def fit(
     optimizer = trainer.optimizer
     run = Fit()
     best = {name: value.clone() for name, value in model.state_dict().items()}
-    if checkpoints is not None and exists(checkpoints):
-        run, best = resume(checkpoints, model, optimizer, device)
+    settings = {
+        "data": dataset.fingerprint,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "weight_decay": weight_decay,
+        "precision": precision,
+        "seed": seed,
+    }
+    if checkpoints is not None:
+        run, best = resume(checkpoints, model, optimizer, device, settings) or (run, best)
     reset_peak_memory(device)
 
     with (
@@ -176,7 +189,7 @@ def fit(
                 best = {name: value.clone() for name, value in model.state_dict().items()}
             run.peak_memory = max(run.peak_memory or 0, peak_memory(device) or 0) or None
             if checkpoints is not None:
-                save(checkpoints, run, model, best, optimizer)
+                save(checkpoints, run, model, best, optimizer, settings)
 
     model.load_state_dict(best)
     run.test, run.placements = tested(predict(model, ids, test), dataset)

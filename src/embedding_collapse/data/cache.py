@@ -7,14 +7,14 @@ import os
 import shutil
 import warnings
 from collections.abc import Callable
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import xxhash
 from filelock import FileLock, Timeout
-from tqdm.auto import tqdm
+
+from ..files import NO_ROOM, checksum, naming
 
 LOG = logging.getLogger(__name__)
 SUMS = "checksums.json"
@@ -48,7 +48,8 @@ def stored(
     """The dataset that `build` makes, built only if it is not there.
 
     Whole or not there at all: it is built under another name and renamed. Of several processes
-    that ask at once one builds, and the others wait for it.
+    that ask at once one builds, and the others wait for it. Where the folder cannot be written to,
+    what is there and whole serves.
 
     Args:
         name: first part of the folder's name.
@@ -59,6 +60,10 @@ def stored(
             EMBEDDING_COLLAPSE_CACHE, else ~/.cache/embedding-collapse.
         progress: show a bar where checking what is there takes more than a few seconds.
 
+    Raises:
+        OSError: it has to be built and cannot be written; the message names a path, and nothing is
+            left behind.
+
     Warns:
         UserWarning: what was there is not what was built (a file is gone, cut or changed); it is
             built anew.
@@ -66,32 +71,16 @@ def stored(
     fingerprint = hashlib.sha256(json.dumps(truth, sort_keys=True).encode()).hexdigest()
     root = cache or os.environ.get("EMBEDDING_COLLAPSE_CACHE") or "~/.cache/embedding-collapse"
     root = Path(root).expanduser()
-    (root / "locks").mkdir(parents=True, exist_ok=True)
     folder = root / f"{name}-{fingerprint[:16]}"
     with _locked(folder):
-        if folder.exists() and (damage := _damage(folder, progress)):
+        if os.path.lexists(folder) and (damage := _damage(folder, progress)):
             warnings.warn(f"{folder} is damaged ({damage}); building it anew", stacklevel=3)
-            shutil.rmtree(folder)
+            _remove(folder)
         if not folder.exists():
             _build(folder, build, progress)
     about = json.loads((folder / "about.json").read_text())
     ids, labels = (np.load(folder / f"{part}.npy", mmap_mode="c") for part in ("ids", "labels"))
     return Stored(ids, labels, about, fingerprint, folder)
-
-
-def checksum(path: Path, progress: bool = False) -> str:
-    """Hash of a file's bytes, at several GB/s; against accidents, not against an adversary."""
-    digest, size, title = xxhash.xxh3_128(), path.stat().st_size, f"checking {path.name}"
-    with (
-        path.open("rb", buffering=0) as file,
-        tqdm(
-            total=size, desc=title, unit="B", unit_scale=True, disable=not progress, delay=3
-        ) as bar,
-    ):
-        while part := file.read(1 << 20):
-            digest.update(part)
-            bar.update(len(part))
-    return digest.hexdigest()
 
 
 def _build(folder: Path, build: Callable[[Path], dict[str, Any]], progress: bool) -> None:
@@ -103,9 +92,10 @@ def _build(folder: Path, build: Callable[[Path], dict[str, Any]], progress: bool
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir()
     try:
-        (unfinished / "about.json").write_text(json.dumps(build(unfinished)))
-        sums = {path.name: checksum(path, progress) for path in sorted(unfinished.iterdir())}
-        (unfinished / SUMS).write_text(json.dumps(sums))
+        with naming(unfinished, *NO_ROOM):
+            (unfinished / "about.json").write_text(json.dumps(build(unfinished)))
+            sums = {path.name: checksum(path, progress) for path in sorted(unfinished.iterdir())}
+            (unfinished / SUMS).write_text(json.dumps(sums))
         unfinished.rename(folder)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -121,13 +111,25 @@ def _damage(folder: Path, progress: bool) -> str | None:
     return f"{', '.join(changed)} changed" if changed else None
 
 
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+
+
 def _locked(folder: Path) -> AbstractContextManager:
     """The folder to oneself; the system takes back what a killed process held."""
     try:
+        (folder.parent / "locks").mkdir(parents=True, exist_ok=True)
         return _lock(folder).acquire(timeout=0)
     except Timeout:
         LOG.warning("another process is at work on %s; waiting for it", folder)
         return _lock(folder).acquire()
+    except OSError:
+        if not folder.is_dir():
+            raise
+        return nullcontext()  # there is something that may serve, and nobody can change it
 
 
 def _lock(folder: Path) -> FileLock:

@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.csv
 from tqdm.auto import tqdm
 
+from ..files import checksum
 from ..parameters import ParameterError
-from .cache import checksum
 from .reading import Batch, Table, check_file, whole
 
 BLOCK = 8 << 20  # bytes of text in a batch: small enough for its dictionaries to stay in cache

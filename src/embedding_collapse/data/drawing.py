@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
+from ..files import reserve
 from ..metrics import expected_auc
 from .cache import stored
 from .dataset import Dataset, Field
@@ -107,6 +108,8 @@ def _draw(
     shape = (total, len(law.sizes))
     ids = np.lib.format.open_memmap(folder / "ids.npy", "w+", np.int32, shape)
     labels = np.lib.format.open_memmap(folder / "labels.npy", "w+", np.uint8, (total,))
+    for part in ("ids.npy", "labels.npy"):
+        reserve(folder / part)
     ends = np.cumsum(law.sizes)
     starts = ends - law.sizes
     counts = np.zeros(ends[-1], np.int64)  # of all fields' raw ids, end to end

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from ..files import checksum
 from ..parameters import ParameterError
-from .cache import checksum
 from .reading import Table
 from .typed import ROWS, typed_table
 

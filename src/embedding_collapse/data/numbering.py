@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from tqdm.auto import tqdm
 
+from ..files import reserve
 from .bins import equal_bins
 from .columns import Kind
 from .vocabulary import RARE, number_values
@@ -55,6 +56,7 @@ def number_fields(
     # the id of each value, batch by batch and in it field by field: too many to hold in memory
     sizes = [len(lists[field].values) for lists in values for field in range(count)]
     every = np.memmap(scratch, np.int32, "w+", shape=sum(sizes))
+    reserve(scratch)
     ids = np.split(np.asarray(every), np.cumsum(sizes)[:-1])
 
     def number(field: int) -> Known:

@@ -9,8 +9,8 @@ import pyarrow.compute
 import pyarrow.parquet
 from tqdm.auto import tqdm
 
+from ..files import checksum
 from ..parameters import ParameterError
-from .cache import checksum
 from .reading import Batch, Table, check_file, whole
 
 ROWS = 1 << 15  # in a batch

@@ -1,6 +1,5 @@
 """The paper's toy experiment: what the features of a third field do to the first field's table."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,7 @@ import torch
 
 from ..environment import environment
 from ..figures.toy import FEW, MANY
-from ..files import write_json
+from ..files import load_json, store_json
 from ..records import folder_of
 from .explorer import LEGEND, Control, Explorer, State, View, packed, unpacked
 
@@ -39,13 +38,13 @@ def record(folder: str = FOLDER) -> Path:
     }  # abundance: [D_3, K, seed, step]
     content["abundance"] = np.round(content["abundance"], 3).tolist()
     path = Path(folder) / NAME
-    write_json(path, content)
+    store_json(path, content)
     return path
 
 
 def toy() -> Explorer:
     """IA(E_1) over iterations by D_3, K and seed, from the record in `results/toy`."""
-    held = json.loads((folder_of(FOLDER) / NAME).read_text(encoding="utf-8"))
+    held = load_json(folder_of(FOLDER) / NAME)
     grid, steps = held["grid"], held["steps"]
     abundance = np.array(held["abundance"])
     widths = np.array(grid["widths"])

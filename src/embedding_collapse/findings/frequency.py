@@ -1,6 +1,6 @@
 """Rows that count by how often they occur: is a table collapsed where it is used?"""
 
-import json
+import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,14 +15,15 @@ from torch import Tensor
 from ..data import Dataset, load_spec
 from ..experiment import Spec
 from ..experiment import run as train
-from ..files import write_json
+from ..files import DamagedError, load_folder, load_json, set_aside, store_json
 from ..metrics import welch
-from ..records import Record, design_label, folder_of, load_all, path_of, told
+from ..records import Record, check_name, design_label, folder_of, load_all, path_of, told
 from ..spectrum import (
     information_abundance,
     random_spectrum,
     singular_values,
 )
+from ..store import weights_path
 from .yardsticks import in_blocks
 
 DRAWS = 8  # of random tables whose rows are weighted
@@ -108,10 +109,11 @@ class Weighting:
         return pd.DataFrame(self.fields).set_index("field")
 
 
-def remake(run: Record, folder: Path, dataset: Dataset, device: str = "auto") -> None:
+def remake(run: Record, folder: Path, dataset: Dataset, device: str = "auto") -> Weighting:
     """Train a recorded run of SE once more, for its tables, and keep what `by_frequency` says.
 
-    A record holds spectra and no tables. A run that is in the folder already is left out.
+    A record holds spectra and no tables. A run that is in the folder already is left out; what is
+    damaged there is set aside, with a warning.
 
     Raises:
         ValueError: a dataset that is not the run's.
@@ -119,12 +121,16 @@ def remake(run: Record, folder: Path, dataset: Dataset, device: str = "auto") ->
     if dataset.fingerprint != run.dataset["fingerprint"]:
         raise ValueError(f"{dataset.name} is not the data of run {run.key}")
     path = path_of(folder, run.key)
-    if path.exists():
-        return
+    try:
+        return _load(path)
+    except FileNotFoundError:
+        pass
+    except DamagedError as error:
+        warnings.warn(f"set aside as {set_aside(path).name}: {error}", stacklevel=2)
     spec = Spec.read(run.spec)
     with TemporaryDirectory() as weights:
         again = train(spec, dataset, output=Path(weights), device=device)
-        table = load_file(Path(weights) / f"{spec.key}.safetensors")["table"]
+        table = load_file(weights_path(Path(weights), spec.key))["table"]
     fields = by_frequency(table, dataset).round(5).reset_index()
     made = Weighting(
         run.key,
@@ -135,7 +141,14 @@ def remake(run: Record, folder: Path, dataset: Dataset, device: str = "auto") ->
         again.test,
         again.environment,
     )
-    write_json(path, asdict(made))
+    store_json(path, asdict(made))
+    return made
+
+
+def _load(path: Path) -> Weighting:
+    kept = Weighting(**load_json(path))
+    check_name(path, kept.key, kept.spec)
+    return kept
 
 
 def remake_all(
@@ -159,10 +172,12 @@ def remake_all(
 
 
 def recorded(folder: Path) -> dict[str, list[Weighting]]:
-    """What `remake` has kept in a folder, by label: the base model first, in a group by seed."""
-    found = [
-        Weighting(**json.loads(path.read_text(encoding="utf-8"))) for path in folder.glob("*.json")
-    ]
+    """What `remake` has kept in a folder, by label: the base model first, in a group by seed.
+
+    Warns:
+        UserWarning: see `files.load_folder`.
+    """
+    found = load_folder(folder, _load)
     groups: dict[str, list[Weighting]] = {}
     for each in sorted(found, key=lambda each: (each.spec["scale"], each.spec["seed"])):
         groups.setdefault(each.label, []).append(each)

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 from torch import Tensor
 
-from .. import tables, weights
+from .. import store, tables, weights
 from ..collapse import COLLAPSED, PARTLY, VERDICTS, Collapse, inspect_table
 from ..parameters import ParameterError
 
@@ -87,8 +87,13 @@ def inspect(
 
     Raises:
         ParameterError: a file that cannot be read, no table in it, or parameters that fit none.
+        DamagedError: weights of this library that are not those of the record beside them.
+
+    Warns:
+        UserWarning: a damaged record beside the checkpoint, which tells no fields.
     """
     path = Path(path)
+    store.check_weights(path)
     tensors = weights.read(path)
     if field_dims is None and "table" in tensors:
         field_dims = tables.field_dims_beside(path)

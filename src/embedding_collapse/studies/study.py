@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -18,6 +19,7 @@ from filelock import Timeout
 
 from .. import records
 from ..experiment import Spec
+from ..files import DamagedError
 from ..parameters import check_choice
 from ..records import Record
 from ..sweep import Failure, cost, run_one, title
@@ -67,12 +69,18 @@ class Study:
     def records(self, part: str | None = None, folder: Path | None = None) -> list[Record]:
         """The records that are there, of a part or of all, in the order of the runs.
 
-        Raises:
-            ValueError: a record whose spec is not the one that it is named by.
+        Warns:
+            UserWarning: a damaged record, which is left out.
         """
-        specs = with_members(self.parts) if part is None else self.part(part).specs
-        made = [records.find(folder or self.folder, spec.key) for spec in specs]
-        return [record for record in made if record is not None]
+        made = []
+        for spec in with_members(self.parts) if part is None else self.part(part).specs:
+            try:
+                made.append(records.load(records.path_of(folder or self.folder, spec.key)))
+            except FileNotFoundError:
+                continue
+            except DamagedError as error:
+                warnings.warn(f"left out: {error}", stacklevel=2)
+        return made
 
 
 def with_members(parts: Sequence[Part]) -> list[Spec]:
