@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .blocked_adam import ExactBlockedAdam, Plan, kernels_run_on, plan
+from .environment import keep_kernels_apart
 from .models import Recommender
 
 PRECISIONS = ("tf32", "bf16")  # None is float32 throughout
@@ -122,6 +123,7 @@ class Engine:
         if compile is None:
             compile = self.capture and len(ids) >= WORTH_COMPILING
         if compile:
+            keep_kernels_apart()
             torch.compiler.reset()  # it gives up on code that it has compiled for many models
             self._loss = torch.compile(loss_of, dynamic=False)  # each batch size for itself
         self._graphs: dict[int, _Graph | None] = {}
