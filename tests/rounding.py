@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 CHANCE = 8  # how many times larger than another an error of the same size may be
-# Adam adds eps = 1e-8 to the size of a gradient. The rounding of a sum of a hundred can be 60 times as
-# large in float32, so that Adam's steps show that much less of it; in float64 they show it in full.
+# Adam adds eps = 1e-8 to the size of a gradient. The rounding of a sum of a hundred can be 60 times
+# as large in float32, so Adam's steps show that much less of it; in float64 they show it in full.
 HIDDEN = 32
 
 Values = Tensor | Sequence[Tensor]

@@ -11,16 +11,19 @@ import torch
 from rounding import assert_rounding_alone, assert_same_sums, unit
 from test_training import fit_tiny, tiny_dataset, tiny_model
 from torch import Tensor
+from torch._inductor.runtime.cache_dir_utils import cache_dir
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from embedding_collapse.data import Dataset, DataSpec, Field
 from embedding_collapse.engine import Engine, loss_of, products, windows
+from embedding_collapse.environment import instruction_set
 from embedding_collapse.experiment import Spec, run
 from embedding_collapse.metrics import auc
 from embedding_collapse.models import MODELS, PAPER, Recommender, Size, build
 from embedding_collapse.training import predict
 
 rounding = pytest.mark.rounding
+
 
 @pytest.mark.parametrize("rows, steps, block", [(1603, 16, 4), (100, 7, 3), (64, 2, 32), (9, 3, 1)])
 def test_windows_are_the_batches_of_an_epoch_in_order_and_of_one_size_each(rows, steps, block):
@@ -150,6 +153,13 @@ def test_fused_it_trains_as_unfused():
         list(engine.epoch(torch.arange(1000), losses, torch.zeros_like(losses)))
         tables.append(model.table.detach())
     assert_rounding_alone(*tables)
+
+
+def test_what_it_compiles_is_kept_by_instruction_set(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    dataset = tiny_dataset(200)
+    engine_of(tiny_model(dataset), dataset, compile=True)
+    assert cache_dir() == str(tmp_path / instruction_set())
 
 
 # --- dimensions filled up -------------------------------------------------------------------------

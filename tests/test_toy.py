@@ -17,7 +17,7 @@ def test_few_features_in_the_third_field_cost_the_first_table_its_information_ab
 
 
 def assert_descended_alike(found: torch.Tensor, expected: torch.Tensor, terms: int) -> None:
-    """Numbers measured in float64 of tables that were trained in float32, by so many terms in all."""
+    """Measured in float64, of tables trained in float32 by sums of so many terms in all."""
     assert_same_sums(found.float(), expected.float(), terms)
 
 
