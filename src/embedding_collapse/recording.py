@@ -6,6 +6,7 @@ Whatever stops it, the same command goes on from there.
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +20,7 @@ from .models import PAPER
 from .paper import ledger, verdict_table
 from .parameters import ParameterError
 from .records import Record
-from .sweep import Failure, grid, sweep
+from .sweep import Failure, grid, missing, sweep
 
 TELLING = ("dcnv2", "dnn")  # with explicit interaction and without
 SCALES, MORE_SCALES = (1, 4, 10), (1, 2, 3, 4, 10)
@@ -86,10 +87,9 @@ def record(
     """
     started, failures = clock(), []
     folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / ".lock"):
-        for spec in specs:
-            if records.find(folder, spec.key) is not None:
-                continue
+    todo = missing(specs, folder, lambda _: False)
+    with FileLock(folder / ".lock") if todo else nullcontext():
+        for spec in todo:
             if clock() - started >= seconds:
                 break
             done = sweep([spec], folder, device=device, weights=False, progress=False)

@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache, partial
 from itertools import product
 from pathlib import Path
@@ -123,10 +123,7 @@ def sweep(
     Raises:
         ParameterError: Ray is asked for and not installed.
     """
-    pending = [spec for spec in specs if store.recorded(spec.key, output, weights) is None]
-    for spec in specs:
-        if spec not in pending:
-            store.clear_away(spec.key, output)
+    pending = missing(specs, output, lambda _: weights)
     one = partial(run_one, output=output.absolute(), device=device, weights=weights)
     if ray_address is None or not pending:
         outcomes = _in_this_process(pending, one)
@@ -149,6 +146,24 @@ def sweep(
             bar.update(cost(spec))
     found = [record for spec in specs if (record := records.find(output, spec.key))]
     return Sweep(found, len(pending) - len(failures), failures)
+
+
+def missing(specs: Sequence[Spec], output: Path, weights: Callable[[Spec], bool]) -> list[Spec]:
+    """The runs of which not all that is asked for is there and whole; what kills have left of the
+    others is cleared away.
+
+    Args:
+        specs: the runs.
+        output: folder of records.
+        weights: whether a run's weights are asked for.
+    """
+    found = []
+    for spec in specs:
+        if store.recorded(spec.key, output, weights(spec)) is None:
+            found.append(spec)
+        else:
+            store.clear_away(spec.key, output)
+    return found
 
 
 def title(spec: Spec) -> str:

@@ -22,7 +22,7 @@ from ..experiment import Spec
 from ..files import DamagedError
 from ..parameters import check_choice
 from ..records import Record
-from ..sweep import Failure, cost, run_one, title
+from ..sweep import Failure, cost, missing, run_one, title
 
 ROOT = Path(__file__).parents[3]
 
@@ -187,11 +187,11 @@ def run_study(
         ChildProcessError: somebody killed a worker.
     """
     until = float("inf") if minutes is None else clock() + 60 * minutes
-    missing = [spec for spec in specs if records.find(folder, spec.key) is None]
+    todo = missing(specs, folder, _keeps_weights)
     task = partial(_run_alone, output=folder.absolute(), device=device)
     made, failures, busy = 0, [], []
-    for waits, todo in ((False, missing), (True, busy)):  # what another process is at comes last
-        due = (spec for spec in todo if clock() < until)
+    for waits, runs in ((False, todo), (True, busy)):  # what another process is at comes last
+        due = (spec for spec in runs if clock() < until)
         for spec, outcome in _side_by_side(partial(task, wait=waits), due, workers):
             if outcome is None:
                 busy.append(spec)
@@ -218,11 +218,15 @@ def _end_with_the_driver() -> None:
 def _run_alone(spec: Spec, *, output: Path, device: str, wait: bool) -> Record | str | None:
     """A record, in words why there is none, or None where another process is at it."""
     torch.set_num_threads(1)
-    weights = spec.design == "se" and spec.scale == 1  # ensembles are made of them
+    weights = _keeps_weights(spec)
     try:
         return run_one(spec, output=output, device=device, weights=weights, wait=wait)
     except Timeout:
         return None
+
+
+def _keeps_weights(spec: Spec) -> bool:
+    return spec.design == "se" and spec.scale == 1  # ensembles are made of them
 
 
 def _side_by_side(
