@@ -38,7 +38,9 @@ from torch import Tensor, nn
 
 from .engine import Engine, Seen
 from .loop import StepByStep
-from .rounding import REORDERED, UNITS, Apart, beyond, nudged, outside, size_of, widened
+from .rounding import (
+    REORDERED, UNITS, Apart, NudgedProducts, beyond, nudged, outside, widened
+)  # fmt: skip
 
 NUDGES = 3  # for the yardstick, of each step: a single one can be near zero by chance
 AT_ONCE = 2**22  # numbers of a weight that are compared at once
@@ -137,7 +139,7 @@ class _Led:
         self.ids = engine.ids[rows].long() + engine.model.starts  # [steps, B, N]
         self.looked_up = self.ids.unique()  # in all steps
         self.bounds = [torch.zeros_like(self.table[self.looked_up]) for _ in range(3)]
-        self.apart, self.moved, self.sizes = Apart(), Apart(), Apart()
+        self.apart, self.moved = Apart(), Apart()
 
     def compare(self, seen: list[Seen], after: State) -> str | None:
         """Where they differ, in words.
@@ -152,14 +154,15 @@ class _Led:
             if reason or not own["the loss"].isfinite():
                 return reason  # of a loss that is not finite `training.fit` tells
             self.apart.add(self._follow(number, step), own)
-            self.sizes.add(own, {name: torch.zeros_like(value) for name, value in own.items()})
-        reason = outside(self.apart, self.moved, self.sizes.most, self.rounding)
+        reason = outside(self.apart, self.moved, self.unit)
         return reason or self._compare_weights(after)
 
     def _compare_reading(self, number: int, step: Seen) -> str | None:
         ids = self.ids[number]
         bound = self.bounds[0][torch.searchsorted(self.looked_up, ids)]
-        return beyond(step.looked_up, self.table[ids], bound, "a row of the table, as read,")
+        reason = beyond(step.looked_up, self.table[ids], bound, "a row of the table, as read,")
+        self.table[ids] = step.looked_up  # within the bound, and so the loop stands where it stood
+        return reason
 
     def _own_results(self, number: int) -> dict[str, Tensor]:
         """The loop's loss, gradients and buffers where it stands; and the same nudged."""
@@ -177,7 +180,12 @@ class _Led:
 
         own = results()
         for nudge in range(NUDGES):
-            with nudged(self.model, rows, 2 * self.unit, seed=NUDGES * number + nudge):
+            seed = NUDGES * number + nudge
+            chance = torch.Generator(rows.device).manual_seed(seed) if nudge else None
+            with (
+                nudged(self.model, rows, 2 * self.rounding, seed),
+                NudgedProducts(2 * self.unit, chance),
+            ):
                 self.moved.add(results(), own)
         return own
 
@@ -279,17 +287,15 @@ def compare_replay(engine: Engine, rows: Tensor, state: State) -> tuple[Tensor, 
     others = {"the loss": expected} | uncaptured.copies
     if reason or all(torch.equal(ones[name], others[name]) for name in others):
         return found, reason
-    apart, moved, sizes = Apart(), Apart(), Apart()
+    apart, moved = Apart(), Apart()
     apart.add(ones, others)
-    sizes.add(others, {name: torch.zeros_like(value) for name, value in others.items()})
     for seed in range(NUDGES):
         state.restore(engine, len(rows))
         with nudged(engine.model, looked_up, REORDERED, seed):
             losses = engine.window(rows)
             moved.add({"the loss": losses} | tensors_of(engine), others)
     captured.restore(engine)
-    rounding = torch.finfo(engine.model.table.dtype).eps / 2
-    return found, outside(apart, moved, sizes.most, rounding)
+    return found, outside(apart, moved, REORDERED)
 
 
 def _compare_exactly(
