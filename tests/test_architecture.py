@@ -13,7 +13,7 @@ FLOORS = [
     {"weights", "multi_embedding"},
     {"engine", "cost", "tables"},
     {"training", "records", "collapse"},
-    {"experiment", "monitor"},
+    {"experiment", "monitor", "errors"},
     {"sweep"},
     {"studies"},
     {"analysis"},

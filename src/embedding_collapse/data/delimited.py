@@ -62,7 +62,12 @@ def open_text_with_header(path: Path, delimiters: str = ",\t;|") -> Table:
             f"path is {str(path)!r}, whose first line is not UTF-8 text ({error.reason})"
         ) from None
     delimiter = max(delimiters, key=text.count)
-    names = next(csv.reader([text], delimiter=delimiter), [])
+    try:
+        names = next(csv.reader([text], delimiter=delimiter), [])
+    except csv.Error as error:
+        raise ParameterError(
+            f"path is {str(path)!r}, whose first line names no columns ({error})"
+        ) from None
     read = partial(_text_batches, path, None, names, delimiter, True, True)
     return Table(str(path), names, partial(checksum, path), read, first=2)
 
@@ -123,7 +128,7 @@ def _text_batches(
         if header:
             file.readline()
         for block in _blocks(file, quoted, path):
-            yield partial(_parse, block, names, wanted, delimiter, quoted)
+            yield partial(_parse, path, block, names, wanted, delimiter, quoted)
             bar.update(packed.tell() - bar.n)
 
 
@@ -159,6 +164,7 @@ def _blocks(file: BinaryIO, quoted: bool, path: Path) -> Iterator[memoryview]:
 
 
 def _parse(
+    path: Path,
     block: memoryview,
     names: Sequence[str],
     wanted: Sequence[str],
@@ -171,7 +177,23 @@ def _parse(
         skipped[row.number - 1] = row.actual_columns
         return "skip"
 
-    table = pa.csv.read_csv(
+    try:
+        table = _table(block, names, wanted, delimiter, quoted, skip)
+    except pa.ArrowInvalid as error:  # of what skip is not asked, such as bytes in no encoding
+        raise ParameterError(f"path is {str(path)!r}; {error}") from None
+    columns = {name: whole(table[name]) for name in wanted}
+    return Batch(columns, skipped)
+
+
+def _table(
+    block: memoryview,
+    names: Sequence[str],
+    wanted: Sequence[str],
+    delimiter: str,
+    quoted: bool,
+    skip: Callable[[pa.csv.InvalidRow], str],
+) -> pa.Table:
+    return pa.csv.read_csv(
         pa.BufferReader(block),
         # one thread, or rows would not know their numbers; several blocks are parsed at once
         pa.csv.ReadOptions(column_names=names, use_threads=False, block_size=len(block) + 1),
@@ -189,5 +211,3 @@ def _parse(
             check_utf8=False,
         ),
     )
-    columns = {name: whole(table[name]) for name in wanted}
-    return Batch(columns, skipped)
