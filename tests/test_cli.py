@@ -4,6 +4,7 @@ import dataclasses
 import re
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -182,6 +183,13 @@ def help_of(capsys, *command: str) -> str:
         main([*command, "--help"])
     assert caught.value.code == 0
     return capsys.readouterr().out
+
+
+def test_the_version_is_told(capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["--version"])
+    assert caught.value.code == 0
+    assert capsys.readouterr().out == f"embedding-collapse {version('embedding-collapse')}\n"
 
 
 def test_help_lists_the_commands(capsys):

@@ -43,7 +43,7 @@ def check_installed(what: str, modules: Iterable[str], extra: str) -> None:
 
 
 def check_writable(name: str, folder: Path) -> None:
-    """Raise a `ParameterError` unless files can be made in a folder; it is made if it is missing."""
+    """Raise a `ParameterError` unless files can be made in a folder, itself made if missing."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()

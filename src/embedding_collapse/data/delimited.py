@@ -171,6 +171,7 @@ def _parse(
     delimiter: str,
     quoted: bool,
 ) -> Batch:
+    parse = partial(_table, block, names, wanted, delimiter, quoted)
     skipped = {}
 
     def skip(row: pa.csv.InvalidRow) -> str:
@@ -178,11 +179,31 @@ def _parse(
         return "skip"
 
     try:
-        table = _table(block, names, wanted, delimiter, quoted, skip)
-    except pa.ArrowInvalid as error:  # of what skip is not asked, such as bytes in no encoding
+        return Batch(parse(None, "utf8"), {})
+    except pa.ArrowInvalid:  # rows of too few or too many columns, as a rule
+        encoding = _encoding(block)
+    try:
+        columns = parse(skip, encoding)
+    except pa.ArrowInvalid as error:
         raise ParameterError(f"path is {str(path)!r}; {error}") from None
-    columns = {name: whole(table[name]) for name in wanted}
+    if encoding == "latin1":
+        columns = {name: _from_latin1(column) for name, column in columns.items()}
     return Batch(columns, skipped)
+
+
+def _encoding(block: memoryview) -> str:
+    """UTF-8, or Latin-1, which reads any bytes: rows to skip must be text, says pyarrow."""
+    try:
+        str(block, "utf8")
+    except UnicodeDecodeError:
+        return "latin1"
+    return "utf8"
+
+
+def _from_latin1(column: pa.DictionaryArray) -> pa.DictionaryArray:
+    """The column with its values' bytes as they are in the file."""
+    values = [value.decode().encode("latin1") for value in column.dictionary.to_pylist()]
+    return pa.DictionaryArray.from_arrays(column.indices, pa.array(values, pa.binary()))
 
 
 def _table(
@@ -191,12 +212,15 @@ def _table(
     wanted: Sequence[str],
     delimiter: str,
     quoted: bool,
-    skip: Callable[[pa.csv.InvalidRow], str],
-) -> pa.Table:
-    return pa.csv.read_csv(
+    skip: Callable[[pa.csv.InvalidRow], str] | None,
+    encoding: str,
+) -> dict[str, pa.DictionaryArray]:
+    table = pa.csv.read_csv(
         pa.BufferReader(block),
         # one thread, or rows would not know their numbers; several blocks are parsed at once
-        pa.csv.ReadOptions(column_names=names, use_threads=False, block_size=len(block) + 1),
+        pa.csv.ReadOptions(
+            column_names=names, use_threads=False, block_size=2 * len(block) + 1, encoding=encoding
+        ),
         pa.csv.ParseOptions(
             delimiter=delimiter,
             quote_char='"' if quoted else False,
@@ -211,3 +235,4 @@ def _table(
             check_utf8=False,
         ),
     )
+    return {name: whole(table[name]) for name in wanted}
