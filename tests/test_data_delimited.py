@@ -300,6 +300,11 @@ def test_text_that_is_not_utf8_in_the_header_is_told(table):
         table("y,gr\xf6\xdfe\n".encode("utf-16"))
 
 
+def test_lines_that_end_as_on_old_macs_are_told(table):
+    with pytest.raises(ParameterError, match=r"whose first line names no columns \(new-line"):
+        table(b"y,a\r0,1\r1,2\r")
+
+
 def test_a_damaged_parquet_file_is_told(tmp_path):
     path = tmp_path / "own.parquet"
     pd.DataFrame({"a": range(100), "y": [0, 1] * 50}).to_parquet(path)

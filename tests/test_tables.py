@@ -114,13 +114,22 @@ def test_field_dims_are_numbers_or_a_file(tmp_path):
         assert read_field_dims(str(tmp_path / "dims.json")) == expected
 
 
-@pytest.mark.parametrize("content", ["[]", "7", '{"a": 0}', '{"a": "many"}', "[1.5]", "not json"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        *("[]", "7", '{"a": 0}', '{"a": "many"}', "[1.5]", "not json"),
+        '{"dataset": {"fields": 3, "cardinalities": 7}}',
+        '{"dataset": {"fields": ["a"], "cardinalities": [1, 2]}}',
+    ],
+)
 def test_field_dims_that_cannot_be_are_refused(tmp_path, content):
     (tmp_path / "dims.json").write_text(content)
     with pytest.raises(ParameterError, match="field dims"):
         read_field_dims(str(tmp_path / "dims.json"))
     with pytest.raises(ParameterError, match="are neither numbers nor a JSON file"):
         read_field_dims("nowhere.json")
+    with pytest.raises(ParameterError, match="'1 2,3' are neither numbers nor a JSON file"):
+        read_field_dims("1 2,3")
 
 
 def test_a_json_beside_that_is_no_record_is_left_alone(tmp_path):
