@@ -178,7 +178,8 @@ def test_what_executes_chapters_is_asked_for_before_the_first_run(capsys, monkey
     monkeypatch.setitem(sys.modules, missing, None)
     assert refused(capsys, "record", "--dataset=flights") == (
         f"executing chapters needs {missing}, not installed here; "
-        "pip install 'embedding-collapse[chapters]' brings it"
+        "pip install 'embedding-collapse[chapters]' brings it; "
+        "--recorded '' records without chapters"
     )
 
 

@@ -313,7 +313,10 @@ def record_command(parsed: argparse.Namespace) -> int:
     recording.cells(DataSpec(), **parameters)  # refused before data are read, as is what follows
     choose_device(parsed.device)
     if parsed.recorded:
-        recording.check_chapters()
+        try:
+            recording.check_chapters()
+        except ParameterError as error:
+            raise ParameterError(f"{error}; --recorded '' records without chapters") from None
         check_writable("recorded", Path(parsed.recorded))
     folder = folder_of(parsed.output or f"results/{parsed.dataset}{recording.SUFFIX}")
     specs = recording.cells(data := data_of(parsed), **parameters)
