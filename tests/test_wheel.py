@@ -188,6 +188,7 @@ def test_data_run_sweep_and_inspect_work_outside_the_repository(python, tmp_path
 def test_what_is_missing_is_asked_for_by_name(python, tmp_path):
     keras = ROOT / "tests" / "data" / "checkpoints" / "keras.weights.h5"
     for arguments, message in (
+        (["study", "decide"], "there is no folder 'results' here, and this package is installed"),
         (["record", *TINY[:-1]], "there is no folder 'notebooks' here, and this package is instal"),
         (["sweep", *TINY, "--ray"], "a sweep on Ray needs ray, not installed here; pip install 'e"),
         (

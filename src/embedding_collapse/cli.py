@@ -22,7 +22,7 @@ from .models import MODELS
 from .parameters import ParameterError, check_number, check_whole, check_writable, printable
 from .report import command as report_command
 from .studies import STUDIES, progress, run_study, with_members
-from .sweep import Failure, grid, sweep, title
+from .sweep import grid, sweep, title
 from .training import choose_device
 
 PLURAL = {"model": "models", "design": "designs", "scale": "scales",
@@ -227,14 +227,8 @@ def sweep_command(parsed: argparse.Namespace) -> int:
     there = len(specs) - done.trained - len(done.failures)
     print(f"{len(specs)} runs: {there} were there, {done.trained} trained; records in {folder}/")
     for failure in done.failures:
-        tell_failure(failure)
+        print(f"failed: {title(failure.spec)}: {failure.reason}", file=sys.stderr)
     return 1 if done.failures else 0
-
-
-def tell_failure(failure: Failure) -> None:
-    """One line about a run that failed."""
-    told = f"failed: {title(failure.spec)}: {failure.reason}"
-    print(printable(told), file=sys.stderr)
 
 
 def add_study(command: argparse.ArgumentParser) -> None:
@@ -258,6 +252,7 @@ def study_command(parsed: argparse.Namespace) -> int:
     if parsed.minutes is not None:
         check_number("minutes", parsed.minutes, 0)
     check_whole("workers", parsed.workers, least=1)
+    choose_device(parsed.device)
     parts = [study.part(name) for name in parsed.parts or [part.name for part in study.parts]]
     specs = [spec for spec in with_members(parts) if parsed.only in title(spec)]
     if not specs:
@@ -323,7 +318,7 @@ def record_command(parsed: argparse.Namespace) -> int:
     told = partial(print, flush=True)
     done = recording.record(specs, folder, 60 * parsed.minutes, device=parsed.device, told=told)
     for failure in done.failures:
-        tell_failure(failure)
+        print(f"failed: {title(failure.spec)}: {failure.reason}", file=sys.stderr)
     if parsed.recorded and done.records:
         command = "python -m embedding_collapse " + shlex.join(parsed.arguments)
         for path in recording.execute_chapters(

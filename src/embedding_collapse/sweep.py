@@ -21,7 +21,13 @@ from .data import DataSpec, load_spec
 from .errors import message
 from .experiment import Design, Spec, run
 from .models import MODELS, PAPER
-from .parameters import ParameterError, check_choice, check_installed, check_whole
+from .parameters import (
+    ParameterError,
+    check_choice,
+    check_installed,
+    check_whole,
+    printable,
+)
 from .records import Record
 
 LOG = logging.getLogger(__name__)
@@ -179,7 +185,7 @@ def run_one(spec: Spec, **options: Any) -> Record | str:
         told = message(error)
         if told is None:  # a fault of the program; the other runs go on all the same
             LOG.exception("%s", title(spec))
-        return f"{type(error).__name__}: {told or error}"
+        return printable(f"{type(error).__name__}: {told or error}")
 
 
 _load = lru_cache(maxsize=2)(load_spec)  # a grid keeps to few datasets for many runs
