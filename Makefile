@@ -28,7 +28,7 @@ endif
 help:
 	@echo "make book      run every chapter and build the book into _build/html"
 	@echo "make serve     read the built book at http://localhost:$(PORT) (PORT=... for another)"
-	@echo "make test      lint, unit tests, notebooks against their outputs, the book in a browser"
+	@echo "make test      lint, unit tests, the wheel, notebooks against their outputs, the book in a browser"
 	@echo "make test-rounding  the tests that rounding could fail, as on two other processors"
 	@echo "make refresh   run every chapter and store its outputs and records in the repository"
 	@echo "make grid      run what is missing in results/grid: every model, SE and ME, three seeds"
@@ -98,7 +98,8 @@ serve: $(READY)
 test: $(READY) browser
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/pytest tests --ignore=tests/browser
+	$(BIN)/pytest tests --ignore=tests/browser --ignore=tests/test_wheel.py
+	$(BIN)/pytest tests/test_wheel.py
 	$(BIN)/pytest --nbval notebooks -o filterwarnings=default
 	$(BIN)/python book/build.py --stored
 	$(BIN)/pytest tests/browser

@@ -1,7 +1,13 @@
 """The house: a module imports only from floors below its own; pytest finds every test."""
 
 import ast
+import sys
+import tomllib
+from importlib.metadata import packages_distributions
+from itertools import chain
 from pathlib import Path
+
+from packaging.requirements import Requirement
 
 import embedding_collapse
 
@@ -14,7 +20,7 @@ FLOORS = [
     {"engine", "cost", "tables"},
     {"training", "records", "collapse"},
     {"store"},
-    {"experiment", "monitor"},
+    {"experiment", "monitor", "errors"},
     {"sweep"},
     {"studies"},
     {"analysis"},
@@ -64,3 +70,22 @@ def test_every_module_is_in_the_books_reference():
 def test_no_two_test_files_share_a_name_by_which_pytest_would_import_them():
     names = [path.name for path in Path(__file__).parent.rglob("test_*.py")]
     assert len(set(names)) == len(names)
+
+
+def test_what_is_imported_is_declared():
+    """Also where it would come along with something else that is declared."""
+    project = tomllib.loads((PACKAGE.parents[1] / "pyproject.toml").read_text())["project"]
+    texts = chain(project["dependencies"], *project["optional-dependencies"].values())
+    declared = {Requirement(text).name for text in texts} | {"triton"}  # of torch's own choice
+    distributions, undeclared = packages_distributions(), set()
+    known = sys.stdlib_module_names | {PACKAGE.name}
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and not node.level:
+                names = [node.module]
+            for module in {name.split(".")[0] for name in names} - known:
+                owners = {name.replace("_", "-").lower() for name in distributions[module]}
+                if not owners & declared:
+                    undeclared.add((path.name, module))
+    assert not undeclared

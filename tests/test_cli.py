@@ -4,6 +4,7 @@ import dataclasses
 import re
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -87,7 +88,7 @@ def test_records_go_to_runs_in_the_folder_that_one_is_in(tmp_path, monkeypatch):
         (["run", "--dataset=foo"], "dataset 'foo' is unknown; known: synthetic, synthetic-mini"),
         (["sweep", "--datasets=flights,foo"], "dataset 'foo' is unknown; known: synthetic, "),
         (["sweep", "--rows=3"], "rows is 3; whole numbers from 10 to 1099511627776 are accepted"),
-        (["sweep", "--scales=0"], "scale is 0; whole numbers from 1 up are accepted"),
+        (["sweep", "--scales=0"], "scale is 0; whole numbers from 1 to 2147483647 are"),
         (["sweep", "--preset=paper", "--models=dnn"], "--preset paper sets models itself; give"),
         (["sweep", "--preset=paper", "--seed=4"], "--preset paper sets seeds itself; give either"),
         (["run", *TINY, "--device=abacus"], "device 'abacus' cannot be used here"),
@@ -182,6 +183,13 @@ def help_of(capsys, *command: str) -> str:
         main([*command, "--help"])
     assert caught.value.code == 0
     return capsys.readouterr().out
+
+
+def test_the_version_is_told(capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["--version"])
+    assert caught.value.code == 0
+    assert capsys.readouterr().out == f"embedding-collapse {version('embedding-collapse')}\n"
 
 
 def test_help_lists_the_commands(capsys):

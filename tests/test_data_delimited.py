@@ -125,6 +125,19 @@ def test_blank_lines_are_counted_and_do_not_shift_the_others(criteo):
     )
 
 
+def test_a_row_of_bytes_in_no_encoding_is_rejected_and_its_block_is_read(criteo):
+    lines = [line.encode().split(b"\t") for line in criteo_lines()]
+    lines[30] = [b"\xff\xfe\x80"]
+    lines[40][-1] = b"\xff"
+    for line in lines[100:120]:
+        line[-1] = "é中".encode()
+    data = criteo(b"".join(b"\t".join(line) + b"\n" for line in lines))
+    (note,) = data.notes
+    assert note.startswith("2 rows rejected: line 31: 1 columns, 40 are needed; line 41: C26 is ")
+    assert data.fields[-1].values.to_pylist().count("é中") == 1
+    assert len(data) == ROWS - 2
+
+
 def test_only_the_first_few_rejected_rows_are_shown_and_all_are_counted(criteo, caplog):
     lines = criteo_lines(1000)
     lines[10:20] = ["x"] * 10
@@ -285,6 +298,11 @@ def test_a_row_without_end_is_told(criteo, monkeypatch):
 def test_text_that_is_not_utf8_in_the_header_is_told(table):
     with pytest.raises(ParameterError, match="whose first line is not UTF-8 text"):
         table("y,gr\xf6\xdfe\n".encode("utf-16"))
+
+
+def test_lines_that_end_as_on_old_macs_are_told(table):
+    with pytest.raises(ParameterError, match=r"whose first line names no columns \(new-line"):
+        table(b"y,a\r0,1\r1,2\r")
 
 
 def test_a_damaged_parquet_file_is_told(tmp_path):

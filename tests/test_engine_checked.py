@@ -618,7 +618,12 @@ def test_on_a_gpu_the_engine_is_kept(name, precision):
 def test_on_a_gpu_the_compiled_engine_is_kept(precision):
     dataset = some_dataset()
     found = fit_tiny(
-        tiny_model(dataset), dataset, device="cuda", precision=precision, batch_size=16, compile=True
+        tiny_model(dataset),
+        dataset,
+        device="cuda",
+        precision=precision,
+        batch_size=16,
+        compile=True,
     )
     assert found.engine == "captured"
 

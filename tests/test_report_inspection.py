@@ -174,7 +174,8 @@ def test_two_checkpoints_stand_side_by_side(plain, capsys):
         (["plain.pt", "--rows-weight=nowhere.npy"], "there is no file 'nowhere.npy'"),
         (["plain.pt", "--compare=nowhere.pt"], "there is no file 'nowhere.pt'"),
         (["plain.pt", "--output=plain.pt"], "plain.pt is the checkpoint; the report needs another"),
-        (["plain.pt", "--output=/proc/no/report.html"], "the report cannot be written"),
+        (["plain.pt", "--output=/proc/no/x.html"], "the report's folder is '/proc/no'; a"),
+        (["plain.pt", "--json=.."], ".. is a folder; the report needs the name of a file"),
     ],
 )
 def test_what_cannot_be_is_told_in_one_line(plain, capsys, options, message):

@@ -131,6 +131,8 @@ def test_field_dims_that_cannot_be_are_refused(tmp_path, content):
         read_field_dims(str(tmp_path / "dims.json"))
     with pytest.raises(ParameterError, match="are neither numbers nor a JSON file"):
         read_field_dims("nowhere.json")
+    with pytest.raises(ParameterError, match="'1 2,3' are neither numbers nor a JSON file"):
+        read_field_dims("1 2,3")
 
 
 def test_a_json_beside_that_is_no_record_is_left_alone(tmp_path):

@@ -39,7 +39,14 @@ from torch import Tensor, nn
 from .engine import Engine, Seen
 from .loop import StepByStep
 from .rounding import (
-    REORDERED, UNITS, Apart, NudgedProducts, beyond, nudged, outside, widened
+    REORDERED,
+    UNITS,
+    Apart,
+    NudgedProducts,
+    beyond,
+    nudged,
+    outside,
+    widened,
 )  # fmt: skip
 
 NUDGES = 3  # for the yardstick, of each step: a single one can be near zero by chance
@@ -312,7 +319,9 @@ def _compare_exactly(
         if name in of_table:
             if not torch.equal(value[apart], other[apart]):
                 return f"{name} differs from uncaptured in rows that are not looked up"
-        elif (name.startswith("step of ") or not value.is_floating_point()) and value.ne(other).any():
+        elif (name.startswith("step of ") or not value.is_floating_point()) and value.ne(
+            other
+        ).any():
             return f"{name} differs from uncaptured"
     return None
 

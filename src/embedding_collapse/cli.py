@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import io
 import logging
 import os
 import shlex
@@ -9,19 +10,20 @@ import sys
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from . import recording, records
+from . import errors, recording, records
 from .data import DATASETS, DataSpec, describe, load_spec, summarise
 from .engine import PRECISIONS
 from .experiment import Spec, output_folder, run
 from .models import MODELS
-from .parameters import ParameterError, check_number, check_whole
+from .parameters import ParameterError, check_number, check_whole, check_writable, printable
 from .report import command as report_command
 from .studies import STUDIES, progress, run_study, with_members
 from .sweep import grid, sweep, title
-from .training import DivergedError
+from .training import choose_device
 
 PLURAL = {"model": "models", "design": "designs", "scale": "scales",
           "seed": "seeds"}  # fmt: skip
@@ -44,20 +46,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code: 0, or 1 after a failure that is told on stderr."""
     parsed = parser().parse_args(arguments)
     parsed.arguments = sys.argv[1:] if arguments is None else list(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names that its encoding lacks, as stderr has it
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         return parsed.command(parsed)
-    except (ValueError, DivergedError) as error:
-        print(f"error: {error}", file=sys.stderr)
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from here", file=sys.stderr)
     except BrokenPipeError:  # whoever reads us, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing left to flush to
+    except Exception as error:
+        if (told := errors.message(error)) is None:
+            raise
+        print(f"error: {told}", file=sys.stderr)
     return 1
 
 
 def parser() -> argparse.ArgumentParser:
     """The commands and their options."""
     top = argparse.ArgumentParser(prog="embedding-collapse", description=__doc__)
+    release = f"%(prog)s {version('embedding-collapse')}"
+    top.add_argument("--version", action="version", version=release)
     commands = top.add_subparsers(required=True, metavar="COMMAND")
 
     one = commands.add_parser("run", help="train and test one model, and record it")
@@ -176,7 +184,8 @@ def folder_of(name: str) -> Path:
 def run_command(parsed: argparse.Namespace) -> int:
     """Do one run and print what came of it."""
     folder = folder_of(parsed.output)
-    Spec(**given(parsed))  # what cannot be is refused before data are read
+    choose_device(parsed.device)  # as all that cannot be, refused before data are read
+    Spec(**given(parsed))
     spec = Spec(data=data_of(parsed), **given(parsed))
     record = run(
         spec,
@@ -243,6 +252,7 @@ def study_command(parsed: argparse.Namespace) -> int:
     if parsed.minutes is not None:
         check_number("minutes", parsed.minutes, 0)
     check_whole("workers", parsed.workers, least=1)
+    choose_device(parsed.device)
     parts = [study.part(name) for name in parsed.parts or [part.name for part in study.parts]]
     specs = [spec for spec in with_members(parts) if parsed.only in title(spec)]
     if not specs:
@@ -291,9 +301,18 @@ def record_command(parsed: argparse.Namespace) -> int:
     """Record what time allows; an exit code of 1 where a run failed."""
     check_number("minutes", parsed.minutes, 0)
     names = ("epochs", "batch_size", "hidden", "embedding_size", "precision")
-    parameters = {name: getattr(parsed, name) for name in names if getattr(parsed, name)}
+    named = {name: getattr(parsed, name) for name in names}
+    parameters = {name: value for name, value in named.items() if value is not None}
     if parameters.get("precision") == "float32":
         parameters["precision"] = None
+    recording.cells(DataSpec(), **parameters)  # refused before data are read, as is what follows
+    choose_device(parsed.device)
+    if parsed.recorded:
+        try:
+            recording.check_chapters()
+        except ParameterError as error:
+            raise ParameterError(f"{error}; --recorded '' records without chapters") from None
+        check_writable("recorded", Path(parsed.recorded))
     folder = folder_of(parsed.output or f"results/{parsed.dataset}{recording.SUFFIX}")
     specs = recording.cells(data := data_of(parsed), **parameters)
     told = partial(print, flush=True)
@@ -369,6 +388,7 @@ def data_command(parsed: argparse.Namespace) -> int:
     )
     print(f"label rate {loaded.labels.mean():.4f}, rare share {fields['rare share'].mean():.4f}")
     for note in loaded.notes:
-        print(note)
-    print(fields.to_string(formatters={"features": "{:,}".format, "rare share": "{:.4f}".format}))
+        print(printable(note))
+    formats = {"features": "{:,}".format, "rare share": "{:.4f}".format}
+    print(fields.rename(index=printable).to_string(formatters=formats))
     return 0

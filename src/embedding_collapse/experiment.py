@@ -17,7 +17,7 @@ from . import records, store
 from .checkpoint import save_tensors
 from .data import Dataset, DataSpec, load_spec
 from .engine import PRECISIONS
-from .environment import environment
+from .environment import environment, memory
 from .files import set_aside
 from .metrics import Placements
 from .models import MODELS, Recommender, Size, build
@@ -34,6 +34,7 @@ from .training import choose_device, fit, predict, tested
 
 Design = Literal["se", "me"]
 AVERAGES = ("logits", "probabilities")  # of an ensemble
+MOST = 2**31 - 1  # that a size of a model may be; larger ones torch cannot even count
 
 
 @dataclass(frozen=True)
@@ -84,9 +85,10 @@ class Spec:
         check_choice("design", self.design, get_args(Design))
         if self.embedding_size is None:  # written out, for the key and for whoever reads a record
             object.__setattr__(self, "embedding_size", MODELS[self.model].embedding_size)
-        for name in ("scale", "embedding_size", "hidden", "cross_layers", "epochs", "patience"):
-            check_whole(name, getattr(self, name), least=1)
-        check_whole("batch_size", self.batch_size, least=2)
+        for name in ("scale", "embedding_size", "hidden", "cross_layers"):
+            check_whole(name, getattr(self, name), least=1, most=MOST)
+        for name, least in (("epochs", 1), ("patience", 1), ("batch_size", 2)):
+            check_whole(name, getattr(self, name), least)
         if self.precision is not None:
             check_choice("precision", self.precision, PRECISIONS)
         check_whole("seed", self.seed, least=0, most=2**32 - 1)
@@ -219,8 +221,8 @@ def run(
 
     Raises:
         filelock.Timeout: another process trains this run, and `wait` is off.
-        ValueError: a dataset that is not the spec's, or a stored record of other data, which the
-            code that makes the data made before it was changed.
+        ParameterError: a dataset that is not the spec's, or a stored record of other data, which
+            the code that makes the data made before it was changed.
         OSError: the output cannot be written to; the message names a path. What had been trained
             is kept as far as it was stored.
 
@@ -230,7 +232,7 @@ def run(
     """
     dataset = load_spec(spec.data, progress=progress) if dataset is None else dataset
     if dataset.spec != spec.data:
-        raise ValueError(f"the dataset is {dataset.spec}; the run is of {spec.data}")
+        raise ParameterError(f"the dataset is {dataset.spec}; the run is of {spec.data}")
     device = choose_device(device)
     if output is None:
         return _train(spec, dataset, device, progress)
@@ -294,6 +296,7 @@ def _train(
     checkpoints: Path | None = None,
     weights: Path | None = None,
 ) -> Record:
+    check_memory(spec, dataset.cardinalities, device)
     if spec.members is not None:
         if checkpoints is not None:
             return _average(spec, dataset, device, progress, checkpoints.parent)
@@ -439,6 +442,21 @@ def parameter_counts(spec: Spec, cardinalities: Sequence[int]) -> dict[str, int]
     """How many parameters embedding, interaction and head would hold; takes no memory."""
     with torch.device("meta"):
         return build_model(spec, cardinalities).parameter_counts()
+
+
+def check_memory(spec: Spec, cardinalities: Sequence[int], device: torch.device) -> None:
+    """Raise a `ParameterError` where not even the parameters of a run fit into the memory there is.
+
+    Training keeps each four times: itself, Adam's two moments and the best epoch's, all in float32.
+    To find out by asking for memory could take all of it from whatever else runs on the machine.
+    """
+    count, there = sum(parameter_counts(spec, cardinalities).values()), memory(device)
+    if there is not None and 16 * count > there:
+        raise ParameterError(
+            f"{spec.model} {spec.label} with embedding_size {spec.embedding_size}, hidden "
+            f"{spec.hidden} and cross_layers {spec.cross_layers} has {count:,} parameters, which "
+            f"take {16 * count / 1e9:,.0f} GB to train; {device.type} has {there / 1e9:,.0f} GB"
+        )
 
 
 def _rounded(values: Tensor, digits: int = 6) -> list:

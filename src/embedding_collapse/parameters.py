@@ -1,15 +1,57 @@
 """Checks of what a caller asked for; each failure is one line that says what is accepted."""
 
+import tempfile
 from collections.abc import Iterable
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 
 class ParameterError(ValueError):
-    """A parameter that cannot be: the message names it, its value and what is accepted."""
+    """A parameter that cannot be: the message names it, its value and what is accepted.
+
+    The message is one line, `printable` whatever the names in it are made of.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(printable(message))
 
     def _render_traceback_(self) -> list[str]:
         """What a notebook shows of it: this one line, instead of the call stack."""
         return [f"{type(self).__name__}: {self}"]
+
+
+def printable(text: str) -> str:
+    """A text as one line: what would move a terminal's cursor or colour it is written out."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def check_installed(what: str, modules: Iterable[str], extra: str) -> None:
+    """Raise a `ParameterError` unless the modules that something needs can be imported.
+
+    Args:
+        what: needs them.
+        modules: by the names they are imported by.
+        extra: of this package, which brings them.
+    """
+    missing = [name for name in modules if find_spec(name) is None]
+    if missing:
+        raise ParameterError(
+            f"{what} needs {', '.join(missing)}, not installed here; "
+            f"pip install 'embedding-collapse[{extra}]' brings it"
+        )
+
+
+def check_writable(name: str, folder: Path) -> None:
+    """Raise a `ParameterError` unless files can be made in a folder, itself made if missing."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise ParameterError(
+            f"{name} is {str(folder)!r}; a folder that can be written to is needed "
+            f"({error.strerror})"
+        ) from None
 
 
 def check_choice(name: str, value: Any, known: Iterable[Any]) -> None:

@@ -18,7 +18,7 @@ from .experiment import Spec
 from .findings.outcome import outcome
 from .models import PAPER
 from .paper import ledger, verdict_table
-from .parameters import ParameterError
+from .parameters import check_installed
 from .records import Record
 from .sweep import Failure, grid, missing, sweep
 
@@ -27,7 +27,6 @@ SCALES, MORE_SCALES = (1, 4, 10), (1, 2, 3, 4, 10)
 SEEDS = (0, 1, 2)
 FULL = {"epochs": 10, "precision": "tf32"}  # beside the paper's parameters, which are Spec's
 SUFFIX = "-full"
-ROOT = Path(__file__).parents[2]
 CHAPTERS = ("05_multi_embedding", "07_results")
 NONE = "Of runs at full scale none is recorded yet; `make record` makes them."
 
@@ -102,6 +101,17 @@ def record(
     return Recording(found, [spec for spec in specs if spec.key not in keys], failures)
 
 
+def check_chapters() -> Path:
+    """The folder of the chapters.
+
+    Raises:
+        ParameterError: there is none, or what executes them is not installed.
+    """
+    chapters = records.in_repository("notebooks")
+    check_installed("executing chapters", ("papermill", "nbformat", "ipykernel"), "chapters")
+    return chapters
+
+
 def execute_chapters(
     done: Sequence[Record],
     folder: Path,
@@ -120,21 +130,20 @@ def execute_chapters(
         data, device: for chapter 5, which loads the data and finds its runs recorded.
 
     Raises:
-        ParameterError: papermill is not installed.
+        ParameterError: see `check_chapters`.
     """
-    try:
-        import nbformat
-        import papermill
-    except ImportError:
-        raise ParameterError("papermill is not installed; requirements.txt has it") from None
+    chapters = check_chapters()
+    import nbformat
+    import papermill
+
     written = []
     for chapter, parameters in _parameters(done, folder, data, device).items():
         path = target / f"{chapter}-{done[0].spec['dataset']}.ipynb"
         path.parent.mkdir(parents=True, exist_ok=True)
-        notebook = ROOT / "notebooks" / f"{chapter}.ipynb"
         papermill.execute_notebook(
-            notebook, path, parameters, kernel_name="python3", language="python", cwd=ROOT,
-            progress_bar=False, extra_arguments=["--log-level=ERROR"],
+            chapters / f"{chapter}.ipynb", path, parameters, kernel_name="python3",
+            language="python", cwd=chapters.parent, progress_bar=False,
+            extra_arguments=["--log-level=ERROR"],
         )  # fmt: skip
         executed = nbformat.read(path, as_version=4)
         note = f"Recorded with `{command}`. {records.provenance(done, keys=False)}"
@@ -199,7 +208,7 @@ def _trio(done: Sequence[Record], model: str, scale: int) -> list[Record]:
 
 def full_scale(results: Path | None = None) -> dict[str, list[Record]]:
     """Per dataset the records in the repository's `results/<dataset>-full/`."""
-    results = ROOT / "results" if results is None else results
+    results = records.in_repository("results") if results is None else results
     found = {
         folder.name.removesuffix(SUFFIX): records.load_all(folder)
         for folder in sorted(results.glob(f"*{SUFFIX}"))

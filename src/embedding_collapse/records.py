@@ -12,6 +12,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from .environment import repository
 from .files import DamagedError, load_folder, load_json, store_json
 from .metrics import Difference, Placements, auc_difference
 from .models import MODELS
@@ -186,11 +187,25 @@ def folder_of(name: str) -> Path:
     Raises:
         ParameterError: it is in neither.
     """
-    places = [Path(name).expanduser(), Path(__file__).parents[2] / name]
-    for place in places:
-        if place.is_dir():
-            return place
-    raise ParameterError(f"there is no folder {name!r}, neither here nor in the repository")
+    here = Path(name).expanduser()
+    return here if here.is_dir() else in_repository(name)
+
+
+def in_repository(name: str) -> Path:
+    """A folder of the repository that this package runs from.
+
+    Raises:
+        ParameterError: the package runs from elsewhere, or the repository has no such folder.
+    """
+    root = repository()
+    if root is None:
+        raise ParameterError(
+            f"there is no folder {name!r} here, and this package is installed in "
+            f"{Path(__file__).parent}, without the repository that may have it"
+        )
+    if not (root / name).is_dir():
+        raise ParameterError(f"there is no folder {name!r}, neither here nor in the repository")
+    return root / name
 
 
 def in_common(records: Iterable[Record]) -> dict[str, Any]:
@@ -240,7 +255,7 @@ def by_cell(records: Iterable[Record]) -> dict[Cell, list[Record]]:
     scale, SE before ME; in a group by seed.
 
     Raises:
-        ValueError: records of one cell that differ in more than the seed.
+        ParameterError: records of one cell that differ in more than the seed.
     """
     groups: dict[Cell, list[Record]] = {}
     for record in records:
@@ -257,7 +272,7 @@ def by_cell(records: Iterable[Record]) -> dict[Cell, list[Record]]:
             if record.dataset["fingerprint"] != first.dataset["fingerprint"]:
                 other["data"] = (first.dataset["fingerprint"], record.dataset["fingerprint"])
             if other:
-                raise ValueError(
+                raise ParameterError(
                     f"runs of {cell.dataset}, {cell.model} {cell.label} differ in more than the "
                     f"seed, so that they can't be one group: {other}"
                 )
@@ -270,12 +285,12 @@ def by_label(records: Iterable[Record]) -> dict[str, list[Record]]:
     """Records of one model on one dataset, grouped and ordered as in `by_cell`, by label.
 
     Raises:
-        ValueError: records of several models or datasets, or what `by_cell` raises.
+        ParameterError: records of several models or datasets, or what `by_cell` raises.
     """
     groups = by_cell(records)
     of_what = {cell[:2] for cell in groups}
     if len(of_what) > 1:
-        raise ValueError(f"records of {sorted(of_what)}; those of one model on one dataset are "
+        raise ParameterError(f"records of {sorted(of_what)}; those of one model on one dataset are "
                          "needed")  # fmt: skip
     return {cell.label: group for cell, group in groups.items()}
 

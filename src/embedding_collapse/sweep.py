@@ -5,6 +5,7 @@ and leaves the others alone.
 """
 
 import contextlib
+import logging
 import os
 import subprocess
 import sys
@@ -20,11 +21,19 @@ from tqdm.auto import tqdm
 
 from . import records, store
 from .data import DataSpec, load_spec
+from .errors import message
 from .experiment import Design, Spec, run
 from .models import MODELS, PAPER
-from .parameters import ParameterError, check_choice, check_whole
+from .parameters import (
+    ParameterError,
+    check_choice,
+    check_installed,
+    check_whole,
+    printable,
+)
 from .records import Record
 
+LOG = logging.getLogger(__name__)
 BASE_SIZE = 10  # the paper's K, to which each model's own stands in a fixed proportion
 
 
@@ -121,8 +130,15 @@ def sweep(
         gpu_share: with Ray, the share of a GPU that each run asks for where there are any.
 
     Raises:
-        ParameterError: Ray is asked for and not installed.
+        ParameterError: Ray is asked for and not installed, or for a share or number that it cannot
+            give.
     """
+    if ray_address is not None:
+        check_installed("a sweep on Ray", ("ray",), "ray")
+        if not 0 <= gpu_share <= 1:
+            raise ParameterError(f"gpu_share is {gpu_share!r}; numbers from 0 to 1 are accepted")
+        if workers is not None:
+            check_whole("workers", workers, least=1)
     pending = missing(specs, output, lambda _: weights)
     one = partial(run_one, output=output.absolute(), device=device, weights=weights)
     if ray_address is None or not pending:
@@ -201,7 +217,10 @@ def run_one(spec: Spec, **options: Any) -> Record | str:
     except Timeout:
         raise
     except Exception as error:
-        return f"{type(error).__name__}: {error}"
+        told = message(error)
+        if told is None:  # a fault of the program; the other runs go on all the same
+            LOG.exception("%s", title(spec))
+        return printable(f"{type(error).__name__}: {told or error}")
 
 
 _load = lru_cache(maxsize=2)(load_spec)  # a grid keeps to few datasets for many runs
@@ -227,20 +246,19 @@ def _on_ray(
 ) -> Iterator[Outcome]:
     """As many runs at a time as the machines hold. Ray starts a lost one again, and it resumes."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anybody
-    try:
-        import ray
-    except ImportError:
-        raise ParameterError(
-            "Ray is not installed; pip install 'embedding-collapse[ray]' makes it so"
-        ) from None
+    import ray
+
     here, before = address == "local", _descendants(os.getpid())
-    ray.init(
-        address=address,
-        num_cpus=workers if here else None,
-        include_dashboard=False if here else None,
-        log_to_driver=False,
-        logging_level="ERROR",
-    )
+    try:
+        ray.init(
+            address=address,
+            num_cpus=workers if here else None,
+            include_dashboard=False if here else None,
+            log_to_driver=False,
+            logging_level="ERROR",
+        )
+    except ValueError as error:
+        raise ParameterError(f"ray_address is {address!r}; Ray says: {error}") from None
     started = [process for process in _descendants(os.getpid()) if process not in before]
     watchdog = _end_with_this_process(started) if here else None
     try:

@@ -198,17 +198,19 @@ def read_field_dims(text: str) -> dict[str, int]:
         DamagedError: a record that is not as it was written.
     """
     content: object
-    if re.fullmatch(r"[\d\s,]+", text):
-        content = [int(part) for part in text.split(",") if part.strip()]
-    else:
-        try:
+    try:
+        if re.fullmatch(r"[\d\s,]+", text):
+            content = [int(part) for part in text.split(",") if part.strip()]
+        else:
             content = json.loads(Path(text).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise ParameterError(
-                f"field dims {text!r} are neither numbers nor a JSON file ({error})"
-            ) from None
-    if isinstance(content, dict) and isinstance(content.get("dataset"), dict):
-        content = _of_record(load_json(Path(text)))
+        if isinstance(content, dict) and isinstance(content.get("dataset"), dict):
+            content = _of_record(load_json(Path(text)))
+    except DamagedError:
+        raise
+    except (OSError, ValueError, TypeError) as error:
+        raise ParameterError(
+            f"field dims {text!r} are neither numbers nor a JSON file of them ({error})"
+        ) from None
     if isinstance(content, list):
         content = {f"field {index}": rows for index, rows in enumerate(content)}
     if not isinstance(content, dict) or not content:

@@ -39,7 +39,7 @@ STATUS = Path("/proc/self/status")
 
 
 class DivergedError(RuntimeError):
-    """The training loss is no longer finite."""
+    """The training loss, or a score, is no longer finite."""
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -51,7 +51,9 @@ def choose_device(name: str = "auto") -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        return torch.empty(0, device=name).device
+        value = torch.ones(1, device=name)
+        value.item()  # which the device "meta", without numbers, does not have
+        return value.device
     except (RuntimeError, AssertionError, TypeError) as error:
         reason = str(error).splitlines()[0]
         raise ParameterError(
@@ -100,9 +102,8 @@ def fit(
         compile: see `engine.Engine`; without the engine nothing is compiled.
 
     Raises:
-        DivergedError: a loss that is not finite.
-        ValueError: a batch size that leaves batches of one row, or another run's checkpoint
-            (`ParameterError`).
+        DivergedError: a loss or a score that is not finite.
+        ParameterError: a batch size that leaves batches of one row, or another run's checkpoint.
         OSError: a checkpoint that cannot be written; the one before it still holds.
 
     Warns:
@@ -117,7 +118,7 @@ def fit(
     train, valid, test = (rows.to(device) for rows in dataset.split)
     steps = -(-len(train) // batch_size)
     if len(train) // steps < 2:
-        raise ValueError(
+        raise ParameterError(
             f"batch size {batch_size} cuts {len(train)} training rows into batches of one row; "
             "batch norm needs two at least"
         )
@@ -163,6 +164,7 @@ def fit(
             seconds = time.perf_counter() - started
             parts = losses.double().tensor_split(min(steps, CURVE_POINTS))
             logits = predict(model, ids, valid)
+            _check_scores(logits, f"validation rows after epoch {epoch}", learning_rate)
             run.epochs.append(
                 {
                     "train_loss": losses.double().mean().item(),
@@ -184,7 +186,9 @@ def fit(
                 save(checkpoints, run, model, best, trainer.optimizer, settings)
 
     model.load_state_dict(best)
-    run.test, run.placements = tested(predict(model, ids, test), dataset)
+    logits = predict(model, ids, test)
+    _check_scores(logits, "test rows", learning_rate)
+    run.test, run.placements = tested(logits, dataset)
     return run
 
 
@@ -229,6 +233,15 @@ def _check_finite(losses: Tensor, epoch: int, learning_rate: float) -> None:
         f"{last}. Try a smaller learning rate (now {learning_rate:g}) or a smaller model; if it "
         "happens at the first step, look for NaN in the initial weights."
     )
+
+
+def _check_scores(logits: Tensor, of: str, learning_rate: float) -> None:
+    lost = int((~logits.isfinite()).sum())
+    if lost:
+        raise DivergedError(
+            f"{lost:,} of {len(logits):,} scores of the {of} are not finite. Try a smaller "
+            f"learning rate (now {learning_rate:g}) or a smaller model."
+        )
 
 
 def reset_peak_memory(device: torch.device) -> None:

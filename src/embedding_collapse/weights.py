@@ -12,6 +12,7 @@ import re
 import struct
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -19,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .parameters import ParameterError
+from .parameters import ParameterError, check_installed
 
 ACCEPTED = "safetensors, .npy, .npz, torch's .pt and .pth, and HDF5 (Keras) are read"
 SAFETENSORS = {
@@ -83,10 +84,22 @@ def read(path: str | Path) -> dict[str, Tensor]:
             that holds more than tensors and plain containers.
     """
     path = Path(path)
+    with _telling(path):
+        return _reader(path)(path)
+
+
+def check(path: str | Path) -> None:
+    """Raise the `ParameterError` that `read` would, as far as the first bytes of a file tell."""
+    path = Path(path)
+    with _telling(path):
+        _reader(path)
+
+
+@contextmanager
+def _telling(path: Path) -> Iterator[None]:
+    """Whatever is wrong with the content of a checkpoint as a `ParameterError`."""
     try:
-        with path.open("rb") as file:
-            reader = _reader(path, file.read(16))
-            return reader(path)
+        yield
     except ParameterError:
         raise
     except IsADirectoryError:
@@ -96,19 +109,24 @@ def read(path: str | Path) -> dict[str, Tensor]:
     except pickle.UnpicklingError as error:
         raise ParameterError(_refusal(path, str(error))) from None
     except Exception as error:  # readers raise all sorts where bytes are missing or wrong
+        if isinstance(error, MemoryError) or getattr(error, "filename", None):
+            raise  # the system's word, not the content's
         if "pickle protocol" in str(error):  # no torch file; a pickle of something
             raise ParameterError(_refusal(path, "")) from None
         reason = (str(error) or type(error).__name__).strip().splitlines()[0]
         raise ParameterError(f"{path} is damaged or cut short ({reason})") from None
 
 
-def _reader(path: Path, head: bytes) -> Callable[[Path], dict[str, Tensor]]:
-    """How to read a file that begins with these bytes."""
+def _reader(path: Path) -> Callable[[Path], dict[str, Tensor]]:
+    """How to read a file, by its first bytes; HDF5 takes h5py."""
+    with path.open("rb") as file:
+        head = file.read(16)
     if head == b"":
         raise ParameterError(f"{path} is empty; {ACCEPTED}")
     if head.startswith(b"\x93NUMPY"):
         return _read_npy
     if head.startswith(b"\x89HDF\r\n\x1a\n"):
+        check_installed(f"{path}, which is HDF5,", ("h5py",), "hdf5")
         return _read_hdf5
     if head.startswith(b"PK"):
         with zipfile.ZipFile(path) as archive:
@@ -118,6 +136,7 @@ def _reader(path: Path, head: bytes) -> Callable[[Path], dict[str, Tensor]]:
         if any(name.endswith(".npy") for name in names):
             return _read_npz
         if "model.weights.h5" in names:
+            check_installed(f"{path}, which holds HDF5,", ("h5py",), "hdf5")
             return _read_keras
     if head[8:9] == b"{":
         return _read_safetensors
@@ -253,10 +272,8 @@ def _tensors_in(content: Any, name: str, prefix: str = "") -> Iterator[tuple[str
 
 
 def _read_hdf5(path: Path, file: BinaryIO | None = None) -> dict[str, Tensor]:
-    try:
-        import h5py
-    except ImportError:
-        raise ParameterError(f"{path} is HDF5, which h5py reads: pip install h5py") from None
+    import h5py
+
     found = {}
 
     def visit(name: str, item: Any) -> None:

@@ -78,12 +78,12 @@ def accept(source: Source, task: Callable[[], Batch]) -> Accepted:
         codes[i] = column.indices
         texts, usable = meaning(column.dictionary, kind)
         values.append(texts)
-        _reject(wrong, column, usable, f"{name} is {{}}, not {NOUN[kind]}")
+        _reject(wrong, column, usable, name, NOUN[kind])
     label = batch.columns[source.label]
     found = [source.labels.get(_show(value)) for value in label.dictionary.to_pylist()]
     usable = np.array([value is not None for value in found], bool)
     accepted = " or ".join(value for value in source.labels if value.isdigit())
-    _reject(wrong, label, usable, f"{source.label} is {{}}, not {accepted}")
+    _reject(wrong, label, usable, source.label, accepted)
     labels = np.array([value or 0 for value in found], np.uint8).take(label.indices)
 
     numbers = batch.numbers
@@ -97,7 +97,7 @@ def accept(source: Source, task: Callable[[], Batch]) -> Accepted:
 
 
 def _reject(
-    wrong: dict[int, str], column: pa.DictionaryArray, usable: np.ndarray, why: str
+    wrong: dict[int, str], column: pa.DictionaryArray, usable: np.ndarray, name: str, needed: str
 ) -> None:
     """Note the rows whose value cannot be used, save those noted already."""
     if usable.all():
@@ -106,7 +106,7 @@ def _reject(
     for row in np.flatnonzero(~usable[codes]).tolist():
         value = _show(column.dictionary[codes[row]].as_py())
         value = value if len(value) <= LONGEST else f"{value[:LONGEST]}..."
-        wrong.setdefault(row, why.format(repr(value)))
+        wrong.setdefault(row, f"{name} is {value!r}, not {needed}")
 
 
 def _show(value: bytes) -> str:

@@ -75,7 +75,7 @@ class Dataset:
             split's test rows; None where nobody knows it.
 
     Raises:
-        ValueError: shapes that do not fit together, an id outside its field, a label other than
+        ParameterError: shapes that do not fit together, an id outside its field, a label other than
             0 or 1, one class only, or a truth that is no probability; the message names the field
             and the value.
     """
@@ -94,19 +94,19 @@ class Dataset:
     def __post_init__(self) -> None:
         rows, columns = self.ids.shape
         if self.ids.dtype != np.int32 or self.labels.dtype != np.uint8:
-            raise ValueError(
+            raise ParameterError(
                 f"{self.name}: ids are {self.ids.dtype} and labels {self.labels.dtype}; "
                 "int32 and uint8 are needed"
             )
         if columns != len(self.fields) or self.labels.shape != (rows,):
-            raise ValueError(
+            raise ParameterError(
                 f"{self.name}: ids of shape {self.ids.shape} and labels of shape "
                 f"{self.labels.shape} do not fit {len(self.fields)} fields"
             )
         for share, size in zip(SHARES, self.split_sizes, strict=True):
             if size <= 0:
                 needed = "10 are needed" if self.held_out is None else f"held out {self.held_out}"
-                raise ValueError(
+                raise ParameterError(
                     f"{self.name}: {rows} rows leave the {share} split empty; {needed}"
                 )
         if self.truth is not None:
@@ -115,30 +115,32 @@ class Dataset:
         for column, low, high in zip(self.fields, lowest, highest, strict=True):
             if low < 0 or high >= column.cardinality:
                 bad = low if low < 0 else high
-                raise ValueError(
+                raise ParameterError(
                     f"{self.name}: field {column.name!r} holds id {bad}; "
                     f"0 to {column.cardinality - 1} are accepted"
                 )
         counts = np.bincount(self.labels, minlength=2)
         if len(counts) > 2:
-            raise ValueError(f"{self.name}: label {self.labels.max()} found; 0 and 1 are accepted")
+            raise ParameterError(
+                f"{self.name}: label {self.labels.max()} found; 0 and 1 are accepted"
+            )
         for share, rows in zip(SHARES, self.split, strict=True):
             counts = np.bincount(self.labels[rows.numpy()], minlength=2)
             if counts.min() == 0:
-                raise ValueError(
+                raise ParameterError(
                     f"{self.name}: every label of the {share} split is {counts.argmax()}; "
                     "both classes are needed"
                 )
 
     def _check_truth(self, truth: np.ndarray) -> None:
         if truth.dtype != np.float64 or truth.shape != (self.split_sizes[2],):
-            raise ValueError(
+            raise ParameterError(
                 f"{self.name}: truth is {truth.dtype} of shape {truth.shape}; float64 of "
                 f"shape {(self.split_sizes[2],)} is needed"
             )
         outside = ~((truth >= 0) & (truth <= 1))
         if outside.any():
-            raise ValueError(
+            raise ParameterError(
                 f"{self.name}: truth holds {truth[outside][0]}; probabilities are needed"
             )
 

@@ -62,7 +62,12 @@ def open_text_with_header(path: Path, delimiters: str = ",\t;|") -> Table:
             f"path is {str(path)!r}, whose first line is not UTF-8 text ({error.reason})"
         ) from None
     delimiter = max(delimiters, key=text.count)
-    names = next(csv.reader([text], delimiter=delimiter), [])
+    try:
+        names = next(csv.reader([text], delimiter=delimiter), [])
+    except csv.Error as error:
+        raise ParameterError(
+            f"path is {str(path)!r}, whose first line names no columns ({error})"
+        ) from None
     read = partial(_text_batches, path, None, names, delimiter, True, True)
     return Table(str(path), names, partial(checksum, path), read, first=2)
 
@@ -123,7 +128,7 @@ def _text_batches(
         if header:
             file.readline()
         for block in _blocks(file, quoted, path):
-            yield partial(_parse, block, names, wanted, delimiter, quoted)
+            yield partial(_parse, path, block, names, wanted, delimiter, quoted)
             bar.update(packed.tell() - bar.n)
 
 
@@ -159,22 +164,63 @@ def _blocks(file: BinaryIO, quoted: bool, path: Path) -> Iterator[memoryview]:
 
 
 def _parse(
+    path: Path,
     block: memoryview,
     names: Sequence[str],
     wanted: Sequence[str],
     delimiter: str,
     quoted: bool,
 ) -> Batch:
+    parse = partial(_table, block, names, wanted, delimiter, quoted)
     skipped = {}
 
     def skip(row: pa.csv.InvalidRow) -> str:
         skipped[row.number - 1] = row.actual_columns
         return "skip"
 
+    try:
+        return Batch(parse(None, "utf8"), {})
+    except pa.ArrowInvalid:  # rows of too few or too many columns, as a rule
+        encoding = _encoding(block)
+    try:
+        columns = parse(skip, encoding)
+    except pa.ArrowInvalid as error:
+        raise ParameterError(f"path is {str(path)!r}; {error}") from None
+    if encoding == "latin1":
+        columns = {name: _from_latin1(column) for name, column in columns.items()}
+    return Batch(columns, skipped)
+
+
+def _encoding(block: memoryview) -> str:
+    """UTF-8, or Latin-1, which reads any bytes: rows to skip must be text, says pyarrow."""
+    try:
+        str(block, "utf8")
+    except UnicodeDecodeError:
+        return "latin1"
+    return "utf8"
+
+
+def _from_latin1(column: pa.DictionaryArray) -> pa.DictionaryArray:
+    """The column with its values' bytes as they are in the file."""
+    values = [value.decode().encode("latin1") for value in column.dictionary.to_pylist()]
+    return pa.DictionaryArray.from_arrays(column.indices, pa.array(values, pa.binary()))
+
+
+def _table(
+    block: memoryview,
+    names: Sequence[str],
+    wanted: Sequence[str],
+    delimiter: str,
+    quoted: bool,
+    skip: Callable[[pa.csv.InvalidRow], str] | None,
+    encoding: str,
+) -> dict[str, pa.DictionaryArray]:
     table = pa.csv.read_csv(
         pa.BufferReader(block),
         # one thread, or rows would not know their numbers; several blocks are parsed at once
-        pa.csv.ReadOptions(column_names=names, use_threads=False, block_size=len(block) + 1),
+        pa.csv.ReadOptions(
+            column_names=names, use_threads=False, block_size=2 * len(block) + 1, encoding=encoding
+        ),
         pa.csv.ParseOptions(
             delimiter=delimiter,
             quote_char='"' if quoted else False,
@@ -189,5 +235,4 @@ def _parse(
             check_utf8=False,
         ),
     )
-    columns = {name: whole(table[name]) for name in wanted}
-    return Batch(columns, skipped)
+    return {name: whole(table[name]) for name in wanted}

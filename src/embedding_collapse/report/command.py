@@ -1,10 +1,12 @@
 """`python -m embedding_collapse inspect`: its options and what it does."""
 
 import argparse
+import os
 from pathlib import Path
 
+from .. import weights
 from ..files import write_atomically, write_json
-from ..parameters import ParameterError
+from ..parameters import ParameterError, check_writable
 from ..tables import read_field_dims
 from .inspection import comparison, inspect, text
 from .page import html
@@ -34,8 +36,13 @@ def run(parsed: argparse.Namespace) -> int:
     """Inspect one checkpoint or two, print the table, write the report."""
     paths = [parsed.checkpoint] + ([parsed.compare] if parsed.compare else [])
     for written in filter(None, (parsed.output, parsed.json)):
-        if any(Path(path).resolve() == Path(written).resolve() for path in paths):
+        if any(os.path.realpath(path) == os.path.realpath(written) for path in paths):
             raise ParameterError(f"{written} is the checkpoint; the report needs another name")
+        if Path(written).is_dir():
+            raise ParameterError(f"{written} is a folder; the report needs the name of a file")
+        check_writable("the report's folder", Path(written).parent)
+    for path in [*paths, *filter(None, [parsed.rows_weight])]:
+        weights.check(path)
     options = {
         "include": parsed.include,
         "exclude": parsed.exclude,

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from .. import store, tables, weights
 from ..collapse import COLLAPSED, PARTLY, VERDICTS, Collapse, inspect_table
-from ..parameters import ParameterError
+from ..parameters import ParameterError, printable
 
 COLUMNS = {
     "abundance": "IA",
@@ -189,11 +189,6 @@ def _code(name: str) -> str:
 def count(number: int, noun: str) -> str:
     """A number and its noun: "1 table", "2 tables"."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-def printable(name: str) -> str:
-    """A name as text: what would move a terminal's cursor or colour it is written out."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
 
 
 def _number(value: float | None, name: str) -> str:

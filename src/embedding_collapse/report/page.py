@@ -8,8 +8,9 @@ from pathlib import Path
 import pandas as pd
 
 from ..collapse import COLLAPSED, COLLAPSED_IS, FEW, HEALTHY_IS, PARTLY, PARTLY_IS, Collapse
+from ..parameters import printable
 from .drawing import spectra
-from .inspection import COLUMNS, Inspection, comparison, printable, table
+from .inspection import COLUMNS, Inspection, comparison, table
 
 STYLE = Path(__file__).with_name("page.css")
 CLASSES = {COLLAPSED_IS: "collapsed", PARTLY_IS: "partly", HEALTHY_IS: "healthy"}

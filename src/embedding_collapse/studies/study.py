@@ -24,8 +24,6 @@ from ..parameters import check_choice
 from ..records import Record
 from ..sweep import Failure, cost, missing, run_one, title
 
-ROOT = Path(__file__).parents[3]
-
 
 class Part(NamedTuple):
     """Some runs of a study, and the question that they answer."""
@@ -63,8 +61,12 @@ class Study:
 
     @property
     def folder(self) -> Path:
-        """Where the repository keeps its records."""
-        return ROOT / "results" / self.name
+        """Where the repository keeps its records.
+
+        Raises:
+            ParameterError: the package runs without the repository.
+        """
+        return records.in_repository("results") / self.name
 
     def records(self, part: str | None = None, folder: Path | None = None) -> list[Record]:
         """The records that are there, of a part or of all, in the order of the runs.
