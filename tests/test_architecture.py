@@ -13,11 +13,14 @@ import embedding_collapse
 
 PACKAGE = Path(embedding_collapse.__file__).parent
 FLOORS = [
-    {"spectrum", "subspace", "gradient", "sizing", "metrics"},
+    {"spectrum", "subspace", "gradient", "sizing", "metrics", "rounding"},
     {"parameters", "files", "environment"},
     {"models", "data", "checkpoint", "toy", "language_model", "blocked_adam"},
     {"weights", "multi_embedding"},
     {"engine", "cost", "tables"},
+    {"loop"},
+    {"agreement"},
+    {"checked"},
     {"training", "records", "collapse"},
     {"store"},
     {"experiment", "monitor", "errors"},
