@@ -155,6 +155,7 @@ def test_fused_it_trains_as_unfused():
     assert_rounding_alone(*tables)
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit.script:DeprecationWarning")
 def test_what_it_compiles_is_kept_by_instruction_set(tmp_path, monkeypatch):
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
     dataset = tiny_dataset(200)
