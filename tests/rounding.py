@@ -12,7 +12,7 @@ from torch import Tensor
 CHANCE = 8  # how many times larger than another an error of the same size may be
 # Adam adds eps = 1e-8 to the size of a gradient. The rounding of a sum of a hundred can be 60 times
 # as large in float32, so Adam's steps show that much less of it; in float64 they show it in full.
-HIDDEN = 32
+HIDDEN = 64
 
 Values = Tensor | Sequence[Tensor]
 
@@ -22,21 +22,18 @@ def unit(dtype: torch.dtype) -> float:
     return torch.finfo(dtype).eps / 2
 
 
-def assert_same_sums(
-    found: Values, expected: Values, terms: int, size: float | None = None
-) -> None:
+def assert_same_sums(found: Values, expected: Values, terms: int) -> None:
     """Both are sums of so many terms, or chains of sums with so many in all, each in its own order.
 
     In any order a sum is off by less than `terms * unit` of what its terms add up to in magnitude
-    (Higham 2002, section 4.2), so two orders differ by less than twice that.
+    (Higham 2002, section 4.2), so two orders differ by less than twice that. The largest number of
+    `expected` stands for that magnitude: a sum whose terms cancel is beside others whose don't.
 
     Args:
         found, expected: one tensor or several.
         terms: length of the sum.
-        size: what the terms add up to in magnitude; by default the largest number of `expected`,
-            for a sum whose terms cancel is one of several whose don't.
     """
-    size = _largest(expected) if size is None else size
+    size = _largest(expected)
     for one, other in zip(_several(found), _several(expected), strict=True):
         atol = 2 * terms * unit(other.dtype) * size
         torch.testing.assert_close(one, other, rtol=0, atol=atol)
