@@ -22,13 +22,14 @@ FILE := $(PATH)
 override PATH := $(shell command -p getconf PATH):/usr/local/bin:/usr/local/cuda/bin
 endif
 
-.PHONY: help book test serve refresh grid interaction beyond precision record links address clean browser
+.PHONY: help book test test-rounding serve refresh grid interaction beyond precision record links address clean browser
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make book      run every chapter and build the book into _build/html"
 	@echo "make serve     read the built book at http://localhost:$(PORT) (PORT=... for another)"
 	@echo "make test      lint, unit tests, notebooks against their outputs, the book in a browser"
+	@echo "make test-rounding  the tests that rounding could fail, as on two other processors"
 	@echo "make refresh   run every chapter and store its outputs and records in the repository"
 	@echo "make grid      run what is missing in results/grid: every model, SE and ME, three seeds"
 	@echo "make interaction  run what is missing in results/interaction: FFM, for chapter 3"
@@ -101,6 +102,12 @@ test: $(READY) browser
 	$(BIN)/pytest --nbval notebooks -o filterwarnings=default
 	$(BIN)/python book/build.py --stored
 	$(BIN)/pytest tests/browser
+
+# the tests that compare two orders of operations, under orders that other processors take
+test-rounding: $(READY)
+	MKL_ENABLE_INSTRUCTIONS=AVX2 $(BIN)/pytest -m rounding tests --ignore=tests/browser
+	ATEN_CPU_CAPABILITY=default OMP_NUM_THREADS=1 \
+		$(BIN)/pytest -m rounding tests --ignore=tests/browser
 
 browser:
 	@sh tests/browser/need_chromium.sh

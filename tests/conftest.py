@@ -1,15 +1,22 @@
 """What several test files need."""
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from embedding_collapse.data import DataSpec
+from embedding_collapse.environment import keep_kernels_apart
 from embedding_collapse.experiment import Spec
 from embedding_collapse.records import Record
+
+KERNELS = Path(__file__).parent.parent / "_build" / "kernels"
+os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(KERNELS))
+keep_kernels_apart()
 
 FIELDS = {"user": 50, "device": 3, "site": 20}  # features per field; the order is not by size
 

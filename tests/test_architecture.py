@@ -1,4 +1,4 @@
-"""The house: a module imports only from floors below its own."""
+"""The house: a module imports only from floors below its own; pytest finds every test."""
 
 import ast
 from pathlib import Path
@@ -59,3 +59,8 @@ def test_every_module_is_in_the_books_reference():
         for path in (PACKAGE / package).glob("[a-z]*.py"):
             module = f"embedding_collapse.{package}.{path.stem}"
             assert f"automodule:: {module}\n" in reference, module
+
+
+def test_no_two_test_files_share_a_name_by_which_pytest_would_import_them():
+    names = [path.name for path in Path(__file__).parent.rglob("test_*.py")]
+    assert len(set(names)) == len(names)

@@ -24,6 +24,7 @@ def run(name: str, **environment: str) -> None:
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
 
 
+@pytest.mark.rounding
 def test_interpreted_the_kernels_are_the_twin():
     run("kernels_by_triton.py", TRITON_INTERPRET="1", CUDA_VISIBLE_DEVICES="")
 

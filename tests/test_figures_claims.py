@@ -1,5 +1,7 @@
 """The picture of a claim's comparisons."""
 
+import pytest
+
 from embedding_collapse import figures, paper
 from embedding_collapse.figures.claims import MARKS
 
@@ -20,9 +22,9 @@ def test_every_comparison_has_its_point_interval_and_mark(make_record):
     finding, _ = (f for f in findings if f.claim.text.startswith("Multi-embedding gains"))
     (change,) = (c.change for c in finding.comparisons if c.change)
     point = next(t for t in shown if t.name == "as claimed")
-    assert list(point.y) == ["DCNv2 ME 10x"] and list(point.x) == [change.mean]
+    assert list(point.y) == ["DCNv2 ME 10x"] and list(point.x) == [round(change.mean, 6)]
     assert list(point.hovertext) == ["DCNv2 ME 10x against base"]
-    assert point.x[0] - point.error_x.arrayminus[0] == change.low
+    assert point.x[0] - point.error_x.arrayminus[0] == pytest.approx(change.low, abs=1e-6)
     assert (point.marker.color, point.marker.symbol) == MARKS["as claimed"]
     assert {t.yaxis for t in shown} == {"y", "y2"}  # a panel per dataset
     assert sum(bool(t.showlegend) for t in shown) == len(MARKS)  # each mark is explained once

@@ -5,6 +5,7 @@ from itertools import combinations
 import pytest
 import torch
 import torch.nn.functional as F
+from rounding import assert_same_sums
 
 from embedding_collapse.gradient import fm_logits, pulls
 
@@ -26,7 +27,8 @@ def test_logits_are_the_sum_of_the_inner_products_of_all_pairs(batch):
         sum(tables[i][row[i]] @ tables[j][row[j]] for i, j in combinations(range(4), 2))
         for row in ids
     ]
-    torch.testing.assert_close(fm_logits(tables, ids), torch.stack(expected))
+    # the square of a sum over fields is one over all their pairs
+    assert_same_sums(fm_logits(tables, ids), torch.stack(expected), len(SIZES) ** 2 * WIDTH)
 
 
 @pytest.mark.parametrize("field", range(4))
@@ -49,7 +51,8 @@ def test_a_pull_is_that_of_its_own_field_direction_by_direction(batch):
         alone = torch.zeros_like(tables[2])
         for row, slope in zip(ids, slopes, strict=True):
             alone[row[2]] += slope * tables[other][row[other]] / ROWS
-        torch.testing.assert_close(pull.theta, alone)
-        torch.testing.assert_close(pull.weights, pull.theta @ pull.axes.T)
+        assert_same_sums(pull.theta, alone, ROWS)
+        # axes are orthonormal to as many units as the table's longer side has entries
+        assert_same_sums(pull.weights, pull.theta @ pull.axes.T, max(SIZES) + 2 * WIDTH)
         assert pull.alpha.shape == (SIZES[2], min(SIZES[other], WIDTH))
         assert not pull.theta[-1].any()  # of the feature that never occurs

@@ -55,7 +55,8 @@ def test_auc_does_not_depend_on_the_order_of_rows_or_on_a_monotone_transform():
     logits, labels = clicks()
     shuffled = torch.randperm(len(labels), generator=torch.Generator().manual_seed(1))
     assert auc(logits[shuffled], labels[shuffled]) == auc(logits, labels)
-    assert auc(logits.double().sigmoid(), labels) == auc(logits, labels)
+    # by a product alone: equal logits stay equal, which a library's sigmoid doesn't promise
+    assert auc(logits.double() ** 3, labels) == auc(logits, labels)
 
 
 def test_auc_of_scores_that_are_constant_perfect_or_reversed():
@@ -214,7 +215,7 @@ def test_delongs_interval_is_that_of_a_bootstrap_over_rows():
 def test_the_same_scores_do_not_differ_at_all():
     scores, _, labels = two_models()
     assert delong(scores, scores, labels) == (0, 0, 0)
-    assert delong(scores.double().exp(), scores.double(), labels) == (0, 0, 0)  # same order
+    assert delong(scores.double() ** 3, scores.double(), labels) == (0, 0, 0)  # same order
     assert delong(scores, scores, labels).verdict == "not told apart"
 
 

@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from rounding import assert_same_sums
 
 from embedding_collapse import toy
 from embedding_collapse.parameters import ParameterError
@@ -15,6 +16,12 @@ def test_few_features_in_the_third_field_cost_the_first_table_its_information_ab
     assert (low[:, -1] < high[:, -1]).all()  # for every seed
 
 
+def assert_descended_alike(found: torch.Tensor, expected: torch.Tensor, terms: int) -> None:
+    """Measured in float64, of tables trained in float32 by sums of so many terms in all."""
+    assert_same_sums(found.float(), expected.float(), terms)
+
+
+@pytest.mark.rounding
 @pytest.mark.parametrize("loss", toy.LOSSES)
 def test_training_equals_gradient_descent_by_automatic_differentiation(loss):
     draw = toy._draw(6, 5, 3, 4, seed=1, spread=0.5)
@@ -28,16 +35,19 @@ def test_training_equals_gradient_descent_by_automatic_differentiation(loss):
     found = toy.run(3, 4, [1], 20, every=20, first=6, second=5, learning_rate=0.7, loss=loss,
                     spread=0.5)  # fmt: skip
     span = torch.linalg.qr(draw.third.mT).Q
-    assert torch.allclose(found.spectra[0, 0, -1], singular_values(one.detach()), rtol=1e-5)
+    terms = 20 * (4 + 5)  # steps; a logit's and a slope's sums, over K and D_2
+    assert_descended_alike(found.spectra[0, 0, -1], singular_values(one.detach()), terms)
     share = (one @ span).square().sum() / one.square().sum()
-    assert found.inside[0, 0, -1].item() == pytest.approx(share.item(), rel=1e-5)
+    assert_descended_alike(found.inside[0, 0, -1], share.detach(), terms + 6 * 4)
 
 
+@pytest.mark.rounding
 def test_a_setting_has_the_same_curve_alone_and_among_others():
     thirds, seeds = (2, 3, 100), range(4)
     together = toy.run(thirds, seeds=seeds, iterations=60, every=20)
     alone = toy.run(3, seeds=[2], iterations=60, every=20)
-    assert torch.allclose(together.spectra[1, 2], alone.spectra[0, 0], rtol=1e-4)
+    terms = 60 * (10 + 100)  # steps; over K and D_2
+    assert_descended_alike(together.spectra[1, 2], alone.spectra[0, 0], terms)
     assert together.steps.tolist() == [0, 20, 40, 60]
     assert together.abundance.shape == (3, 4, 4)
 
@@ -54,16 +64,18 @@ def test_float32_is_enough(monkeypatch):
     assert torch.allclose(single, double, rtol=1e-5)
 
 
+@pytest.mark.rounding
 def test_the_curves_of_a_seed_start_from_one_table_for_every_third_field():
     found = toy.run((3, 20), seeds=range(2), iterations=1)
-    assert torch.equal(found.spectra[0, :, 0], found.spectra[1, :, 0])
+    # tables of a batch, whose products a library may order differently
+    assert_same_sums(found.spectra[0, :, 0], found.spectra[1, :, 0], 100 + 10 * 10)
     assert not torch.equal(found.spectra[0, 0, 0], found.spectra[0, 1, 0])
 
 
 def test_the_abundance_is_that_of_the_spectra_and_everything_is_inside_a_full_span():
     found = toy.run((3, 20), seeds=[0], iterations=5, every=5)
     assert torch.equal(found.abundance, information_abundance(found.spectra))
-    assert torch.allclose(found.inside[1], torch.ones_like(found.inside[1]))
+    assert_same_sums(found.inside[1], torch.ones_like(found.inside[1]), 100 * 10 + 20 * 10)
     assert (found.inside[0] < 0.6).all()
 
 

@@ -24,7 +24,7 @@ from .parameters import ParameterError
 
 # Of the code that decides what training makes of a run (training, engine, blocked_adam, models,
 # metrics) and of what is kept below: raise it with any change to either.
-VERSION = 1
+VERSION = 2
 STATE = "checkpoint.json"
 
 
@@ -42,6 +42,8 @@ class Fit:
             the dataset's truth is known also `expected_auc` and `excess_log_loss`, see `metrics`.
         placements: summary of the test rows' scores, from `metrics.grouped`.
         peak_memory: bytes; see `training.peak_memory`.
+        engine: how the last epoch's steps were taken: "loop", "captured" (in CUDA graphs),
+            "uncaptured" or "loop (fallback: why)"; see `checked`.
     """
 
     epochs: list[dict[str, Any]] = field(default_factory=list)
@@ -49,6 +51,7 @@ class Fit:
     test: dict[str, float] = field(default_factory=dict)
     placements: Placements | None = None
     peak_memory: int | None = None
+    engine: str = "loop"
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], scratch: Path | None = None) -> str:
@@ -102,6 +105,7 @@ def save(
             "epochs": run.epochs,
             "best_epoch": run.best_epoch,
             "peak_memory": run.peak_memory,
+            "engine": run.engine,
         },
     )
     for old in folder.iterdir():  # and what killed processes were writing
@@ -138,7 +142,8 @@ def resume(
             aside = set_aside(path)
         warnings.warn(f"set aside as {aside.name}, training anew: {error}", stacklevel=2)
         return None
-    run = Fit(state["epochs"], state["best_epoch"], peak_memory=state["peak_memory"])
+    kept = ("epochs", "best_epoch", "peak_memory", "engine")
+    run = Fit(**{name: state[name] for name in kept})
     try:
         if state["settings"] != settings:
             raise ValueError(f"it was made with {state['settings']}, and this is {settings}")

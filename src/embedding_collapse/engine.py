@@ -6,8 +6,9 @@ fused by `torch.compile`. Batches are slices of a permutation on the device. The
 one flush of the table to the next are captured as one graph and replayed; what does not fill a
 window, and the first window of each batch size, runs uncaptured, step by step.
 
-All but the capture itself runs on a CPU too, where the tests hold it against `training.fit`. The
-capture has not been run on a GPU since this version was written.
+All but the capture itself runs on a CPU too, where the tests hold it against the plain loop. The
+capture has not been run on a GPU since this version was written: `checked` holds it against the
+plain loop at the start of every run.
 """
 
 import contextlib
@@ -19,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .blocked_adam import ExactBlockedAdam, Plan, kernels_run_on, plan
+from .environment import keep_kernels_apart
 from .models import Recommender
 
 PRECISIONS = ("tf32", "bf16")  # None is float32 throughout
@@ -72,6 +74,25 @@ def products(precision: str | None, device: torch.device) -> Iterator[None]:
             torch.set_float32_matmul_precision(before)
 
 
+class Seen(NamedTuple):
+    """What a step computed on its way.
+
+    Attributes:
+        loss, penalty: as `Engine.step` returns them.
+        looked_up: the table's rows as the step read them, `[B, N, M*K]`.
+        of_rows: their gradients.
+        gradients: of the dense parameters; None where the loss does not depend on one.
+        buffers: the model's, after the step: the running statistics of batch norm.
+    """
+
+    loss: Tensor
+    penalty: Tensor | None
+    looked_up: Tensor
+    of_rows: Tensor
+    gradients: list[Tensor | None]
+    buffers: list[Tensor]
+
+
 class Engine:
     """Takes the steps of an epoch with a model whose table it looks up itself.
 
@@ -121,11 +142,17 @@ class Engine:
         self._loss = loss_of  # not a method: a cycle would keep the GPU's memory from the next fit
         if compile is None:
             compile = self.capture and len(ids) >= WORTH_COMPILING
+        self.compiled = compile
         if compile:
+            keep_kernels_apart()
             torch.compiler.reset()  # it gives up on code that it has compiled for many models
             self._loss = torch.compile(loss_of, dynamic=False)  # each batch size for itself
         self._graphs: dict[int, _Graph | None] = {}
-        self.pool = torch.cuda.graph_pool_handle() if self.capture else None  # of all graphs
+
+    @property
+    def kind(self) -> str:
+        """How steps are taken: "captured" once there is a graph."""
+        return "captured" if any(self._graphs.values()) else "uncaptured"
 
     def epoch(self, order: Tensor, losses: Tensor, penalties: Tensor) -> Iterator[int]:
         """Take an epoch's steps; after each window yields how many have been taken.
@@ -135,34 +162,53 @@ class Engine:
             losses, penalties: `[steps]`, filled in.
         """
         for window in windows(len(order), len(losses), self.optimizer.block):
-            rows = window.of(order)
             place = slice(window.step, window.step + window.steps)
-            whole = window.steps == self.optimizer.block
-            if self.capture and whole and window.batch in self._graphs:
-                graph = self._graphs[window.batch]
-                if graph is None:
-                    graph = self._graphs[window.batch] = _Graph(self, rows)
-                losses[place], penalties[place] = graph.replay(rows)
-            else:  # the first whole window of a size also makes all that a capture needs to find
-                losses[place], penalties[place] = self.window(rows)
-                if whole:
-                    self._graphs[window.batch] = None
+            losses[place], penalties[place] = self.take(window.of(order))
             yield window.step + window.steps
 
-    def window(self, rows: Tensor) -> Tensor:
-        """Take the steps of batches `[steps, batch]`; their losses and penalties `[2, steps]`."""
+    def take(self, rows: Tensor) -> Tensor:
+        """As `window`, by a graph where there can be one; what a graph returns is overwritten when
+        it is replayed."""
+        steps, batch = rows.shape
+        if self.replays(rows):
+            graph = self._graphs[batch]
+            if graph is None:
+                others = [one.graph.pool() for one in self._graphs.values() if one]
+                graph = self._graphs[batch] = _Graph(self, rows, *others[:1])
+            return graph.replay(rows)
+        found = self.window(rows)
+        if steps == self.optimizer.block:  # a capture finds made all that it needs
+            self._graphs[batch] = None
+        return found
+
+    def replays(self, rows: Tensor) -> bool:
+        """Whether `take` replays a graph, captured where it is not there yet: not for what does
+        not fill a window, nor for the first window of a batch size."""
+        steps, batch = rows.shape
+        return self.capture and steps == self.optimizer.block and batch in self._graphs
+
+    def window(self, rows: Tensor, seen: list[Seen] | None = None) -> Tensor:
+        """Take the steps of batches `[steps, batch]`; their losses and penalties `[2, steps]`.
+
+        Args:
+            rows: of the dataset.
+            seen: gets what each step computed.
+        """
         ids = self.ids[rows].long() + self.model.starts  # [steps, B, N], rows of the joint table
         plans = plan(ids.flatten(1), len(self.model.table))
         found = torch.zeros(2, len(rows), device=self.device)
         for number in range(len(rows)):
-            loss, penalty = self.step(ids[number], self.labels[rows[number]], plans.of_step(number))
+            labels = self.labels[rows[number]]
+            loss, penalty = self.step(ids[number], labels, plans.of_step(number), seen)
             found[0, number] = loss
             if penalty is not None:
                 found[1, number] = penalty
         self.optimizer.flush()
         return found
 
-    def step(self, ids: Tensor, labels: Tensor, planned: Plan) -> tuple[Tensor, Tensor | None]:
+    def step(
+        self, ids: Tensor, labels: Tensor, planned: Plan, seen: list[Seen] | None = None
+    ) -> tuple[Tensor, Tensor | None]:
         """One step of rows ids `[B, N]` of the table; the loss and the penalty."""
         table = self.model.table
         self.optimizer.catch_up(table, planned)
@@ -178,7 +224,12 @@ class Engine:
             p.grad = None if gradient is None else gradient.contiguous()
         self.optimizer.give(table, planned, of_rows)
         self.optimizer.step()
-        return loss.detach(), None if penalty is None else penalty.detach()
+        loss, penalty = loss.detach(), None if penalty is None else penalty.detach()
+        if seen is not None:
+            buffers = [buffer.clone() for buffer in self.model.buffers()]
+            read = looked_up.detach()
+            seen.append(Seen(loss, penalty, read, of_rows, list(gradients), buffers))
+        return loss, penalty
 
 
 def loss_of(model: Recommender, rows: Tensor, labels: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -189,13 +240,15 @@ def loss_of(model: Recommender, rows: Tensor, labels: Tensor) -> tuple[Tensor, T
 class _Graph:
     """A window's steps as one CUDA graph, for batches of one size."""
 
-    def __init__(self, engine: Engine, rows: Tensor) -> None:
-        self.optimizer, self.rows = engine.optimizer, rows.clone()
+    def __init__(self, engine: Engine, rows: Tensor, pool: tuple[int, int] | None = None) -> None:
+        self.optimizer, self.rows = engine.optimizer, torch.zeros_like(rows)
         self.optimizer.announce(len(rows))
         self.graph = torch.cuda.CUDAGraph()
         # Graphs can share memory: what one leaves is copied before another is replayed. While one
-        # is captured nothing is computed, but the host counts the steps.
-        with torch.cuda.graph(self.graph, pool=engine.pool):
+        # is captured nothing is computed, but the host counts the steps. A capture that fails would
+        # leave its stream behind as the current one.
+        here = torch.cuda.current_stream(rows.device)
+        with torch.cuda.stream(here), torch.cuda.graph(self.graph, pool=pool):
             self.found = engine.window(self.rows)
         self.optimizer.replayed(-len(rows))
 

@@ -1,8 +1,11 @@
-"""Where and when a run takes place."""
+"""Where and when a run takes place, and where kernels compiled for its processor are kept."""
 
+import getpass
+import hashlib
 import os
 import platform
 import subprocess
+import tempfile
 from datetime import UTC, datetime
 from functools import lru_cache
 from importlib.metadata import version
@@ -32,12 +35,39 @@ def environment(device: torch.device) -> dict[str, Any]:
 
 def processor() -> str:
     """The processor's name, as well as the platform tells it."""
+    return _cpuinfo("model name") or platform.processor() or platform.machine()
+
+
+def instruction_set() -> str:
+    """What code compiled here may use: torch's choice, which ATEN_CPU_CAPABILITY changes, and eight
+    digits that stand for the processor's flags."""
+    flags = _cpuinfo("flags") or _cpuinfo("Features") or processor()
+    digest = hashlib.sha256(f"{platform.machine()} {flags}".encode()).hexdigest()
+    return f"{torch.backends.cpu.get_cpu_capability().lower()}-{digest[:8]}"
+
+
+def keep_kernels_apart() -> Path:
+    """Have `torch.compile` keep its kernels in a folder of this instruction set's own.
+
+    It lies in the folder that TORCHINDUCTOR_CACHE_DIR names, or in torch's own. That cache outlives
+    a process, and a kernel in it that was compiled for other instructions ends the next one.
+    """
+    given = os.environ.get("TORCHINDUCTOR_CACHE_DIR")
+    folder = Path(given or f"{tempfile.gettempdir()}/torchinductor_{getpass.getuser()}")
+    if folder.name != instruction_set():
+        folder /= instruction_set()
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(folder)
+    return folder
+
+
+def _cpuinfo(key: str) -> str | None:
+    """What Linux says of the first processor under that key."""
     cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+    for line in cpuinfo.read_text().splitlines() if cpuinfo.exists() else ():
+        name, _, value = line.partition(":")
+        if name.strip() == key:
+            return value.strip()
+    return None
 
 
 @lru_cache

@@ -336,6 +336,7 @@ def _train(
         peak_memory=fitted.peak_memory,
         environment=environment(device),
         weights=kept,
+        engine=fitted.engine,
     )
 
 

@@ -53,6 +53,7 @@ class Record:
         weighted_random: `[N][K]`, that of random tables with such weights. All three are None in
             older records.
         weights: checksum of the file of weights beside the record; None where none was kept.
+        engine: as in `checkpoint.Fit`; None in a record from before this was written down.
     """
 
     key: str
@@ -75,6 +76,7 @@ class Record:
     weighted_spectra: list[list[list[float]]] | None = None
     weighted_random: list[list[float]] | None = None
     weights: str | None = None
+    engine: str | None = None
 
     @property
     def label(self) -> str:

@@ -9,8 +9,6 @@ import contextlib
 import ctypes
 import platform
 import time
-from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -18,9 +16,11 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from .blocked_adam import kernels_run_on
+from .checked import FALLBACK, CheckedEngine
 from .checkpoint import Fit, resume, save
 from .data import Dataset
-from .engine import Engine, products
+from .engine import Engine
+from .loop import STEPS_BETWEEN_CHECKS, StepByStep
 from .metrics import (
     Placements,
     auc,
@@ -34,7 +34,6 @@ from .models import Recommender
 from .parameters import ParameterError
 
 EVALUATION_BATCH = 8192
-STEPS_BETWEEN_CHECKS = 25  # a check waits for the device, so not at every step
 CURVE_POINTS = 20  # per epoch, of the training loss
 STATUS = Path("/proc/self/status")
 
@@ -96,7 +95,8 @@ def fit(
         progress: label of the progress bar; without one there is no bar.
         precision: of matrix products in training, see `engine.products`; None is float32.
         engine: whether steps are taken by `engine.Engine` instead of one by one, which gives the
-            same results within rounding; by default where `blocked_adam.kernels_run_on` the device.
+            same results within rounding and is checked to do so, see `checked`; by default where
+            `blocked_adam.kernels_run_on` the device.
         compile: see `engine.Engine`; without the engine nothing is compiled.
 
     Raises:
@@ -123,28 +123,19 @@ def fit(
         )
     if engine is None:
         engine = kernels_run_on(device) and isinstance(model, Recommender)
-    kind = partial(Engine, compile=compile) if engine else StepByStep
-    trainer = kind(
-        model,
-        ids,
-        labels,
-        learning_rate=learning_rate,
-        weight_decay=weight_decay,
-        precision=precision,
-    )
-    optimizer = trainer.optimizer
+    adam = {
+        "learning_rate": learning_rate, "weight_decay": weight_decay, "precision": precision
+    }  # fmt: skip
+    trainer: StepByStep | CheckedEngine = StepByStep(model, ids, labels, **adam)
+    if engine:
+        trainer = CheckedEngine(Engine(model, ids, labels, compile=compile, **adam), trainer)
     run = Fit()
     best = {name: value.clone() for name, value in model.state_dict().items()}
-    settings = {
-        "data": dataset.fingerprint,
-        "batch_size": batch_size,
-        "learning_rate": learning_rate,
-        "weight_decay": weight_decay,
-        "precision": precision,
-        "seed": seed,
-    }
+    settings = adam | {"data": dataset.fingerprint, "batch_size": batch_size, "seed": seed}
     if checkpoints is not None:
-        run, best = resume(checkpoints, model, optimizer, device, settings) or (run, best)
+        run, best = resume(checkpoints, model, trainer.optimizer, device, settings) or (run, best)
+        if engine and run.engine.startswith(FALLBACK):
+            trainer.fall_back(run.engine)
     reset_peak_memory(device)
 
     with (
@@ -188,8 +179,9 @@ def fit(
                 run.best_epoch = epoch
                 best = {name: value.clone() for name, value in model.state_dict().items()}
             run.peak_memory = max(run.peak_memory or 0, peak_memory(device) or 0) or None
+            run.engine = trainer.kind
             if checkpoints is not None:
-                save(checkpoints, run, model, best, optimizer, settings)
+                save(checkpoints, run, model, best, trainer.optimizer, settings)
 
     model.load_state_dict(best)
     run.test, run.placements = tested(predict(model, ids, test), dataset)
@@ -209,40 +201,6 @@ def tested(logits: Tensor, dataset: Dataset) -> tuple[dict[str, float], Placemen
         metrics["expected_auc"] = expected_auc(logits, truth)
         metrics["excess_log_loss"] = excess_log_loss(logits, truth)
     return metrics, grouped(placements(logits, labels))
-
-
-class StepByStep:
-    """Takes the steps of an epoch one by one, with dense Adam; as `engine.Engine`."""
-
-    steps_between_checks = STEPS_BETWEEN_CHECKS
-
-    def __init__(
-        self,
-        model: nn.Module,
-        ids: Tensor,
-        labels: Tensor,
-        *,
-        learning_rate: float,
-        weight_decay: float,
-        precision: str | None,
-    ) -> None:
-        self.model, self.ids, self.labels, self.precision = model, ids, labels, precision
-        self.optimizer = torch.optim.Adam(
-            model.parameters(), lr=learning_rate, weight_decay=weight_decay, fused=True
-        )
-
-    def epoch(self, order: Tensor, losses: Tensor, penalties: Tensor) -> Iterator[int]:
-        """As `Engine.epoch`, after each step."""
-        for step, rows in enumerate(order.tensor_split(len(losses))):
-            with products(self.precision, rows.device):
-                loss, penalty = self.model.loss(self.ids[rows], self.labels[rows])
-                self.optimizer.zero_grad()
-                (loss if penalty is None else loss + penalty).backward()
-            self.optimizer.step()
-            losses[step] = loss.detach()
-            if penalty is not None:
-                penalties[step] = penalty.detach()
-            yield step + 1
 
 
 @torch.no_grad()

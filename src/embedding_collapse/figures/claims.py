@@ -67,11 +67,12 @@ def _points(ran: Sequence[Comparison], outcome: str) -> go.Scatter:
     shown = [comparison for comparison in ran if comparison.outcome == outcome]
     values = [[part + c.level for part in c.change] for c in shown] or [[None] * 3]
     return go.Scatter(
-        x=[mean for mean, _, _ in values], y=[_name(c) for c in shown] or [None],
+        x=[round(mean, 6) if shown else None for mean, _, _ in values],
+        y=[_name(c) for c in shown] or [None],
         hovertext=[c.what for c in shown],
         error_x={
-            "array": [high - mean if shown else None for mean, _, high in values],
-            "arrayminus": [mean - low if shown else None for mean, low, _ in values],
+            "array": [round(high - mean, 6) if shown else None for mean, _, high in values],
+            "arrayminus": [round(mean - low, 6) if shown else None for mean, low, _ in values],
             "symmetric": False, "color": colour,
         },
         mode="markers", name=outcome, legendgroup=outcome,
