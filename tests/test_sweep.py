@@ -5,6 +5,8 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +21,7 @@ from embedding_collapse.experiment import Spec
 from embedding_collapse.models import PAPER
 from embedding_collapse.parameters import ParameterError
 from embedding_collapse.records import Record
-from embedding_collapse.sweep import cost, grid, sweep, title
+from embedding_collapse.sweep import cost, grid, run_elsewhere, sweep, title
 
 FLIGHTS, MINI = DataSpec("flights"), DataSpec("synthetic-mini")
 TINY = {"datasets": [DataSpec("flights", 1500)], "models": ["dnn"], "scales": [1, 2], "seeds": [0],
@@ -207,46 +209,45 @@ def test_without_ray_the_message_says_how_to_install_it(tmp_path, monkeypatch):
         sweep_here(grid(**TINY), tmp_path, ray_address="local")
 
 
-def test_on_ray_a_run_whose_worker_is_killed_goes_on_from_its_last_epoch_to_the_same_result(
-    tmp_path,
-):
-    size = {"embedding_size": 4, "hidden": 32, "epochs": 6, "batch_size": 64}
-    specs = grid(datasets=[DataSpec("flights", 10_000)], models=["dcnv2"], scales=[2], seeds=[0],
-                 **size)  # fmt: skip
-    folder, said = tmp_path / "ray", tmp_path / "said.txt"
-    options = [f"--{name.replace('_', '-')}={value}" for name, value in size.items()]
-    command = [
-        sys.executable,
-        "-m",
-        "embedding_collapse",
-        "sweep",
-        "--dataset=flights",
-        "--rows=10000",
-        "--models=dcnv2",
-        "--scales=2",
-        "--seeds=0",
-        *options,
-        f"--output={folder}",
-        "--ray=2",
-        "--device=cpu",
-        "--quiet",
-        "--no-weights",
-    ]
+SIZE = {"embedding_size": 4, "hidden": 32, "epochs": 6, "batch_size": 64}
+ON_RAY = grid(datasets=[DataSpec("flights", 10_000)], models=["dcnv2"], scales=[2], seeds=[0],
+              **SIZE)  # fmt: skip
+
+
+@contextmanager
+def sweep_on_ray(folder: Path) -> Iterator[subprocess.Popen]:
+    """`ON_RAY` in a process of its own; what it says is shown where the test fails."""
+    options = [f"--{name.replace('_', '-')}={value}" for name, value in SIZE.items()]
+    command = [sys.executable, "-m", "embedding_collapse", "sweep", "--dataset=flights",
+               "--rows=10000", "--models=dcnv2", "--scales=2", "--seeds=0", *options,
+               f"--output={folder}", "--ray=2", "--device=cpu", "--quiet",
+               "--no-weights"]  # fmt: skip
+    said = folder.with_suffix(".txt")
     with said.open("w") as output:
         driver = subprocess.Popen(
             command, env=os.environ | {"OMP_NUM_THREADS": "1"}, stdout=output, stderr=output
         )
     try:
-        killed, before = kill_a_run_with_a_checkpoint(driver, folder)
-        expected = with_one_thread(specs, tmp_path / "here")
-        assert driver.wait(120) == 0
+        yield driver
     except BaseException:
-        print(said.read_text())  # pytest shows it
+        print(said.read_text())
         raise
     finally:
         end(driver)
+
+
+def test_on_ray_a_run_whose_worker_is_killed_goes_on_from_its_last_epoch_to_the_same_result(
+    tmp_path,
+):
+    folder = tmp_path / "ray"
+    with sweep_on_ray(folder) as driver:
+        worker, killed, before = worker_with_a_checkpoint(driver, folder)
+        worker.kill()
+        worker.wait()
+        expected = with_one_thread(ON_RAY, tmp_path / "here")
+        assert driver.wait(120) == 0
     found = {record.key: record for record in records.load_all(folder)}
-    assert found.keys() == {spec.key for spec in specs}
+    assert found.keys() == {spec.key for spec in ON_RAY}
     for record in expected:
         assert found[record.key].test == record.test
         assert losses(found[record.key]) == losses(record)
@@ -255,11 +256,38 @@ def test_on_ray_a_run_whose_worker_is_killed_goes_on_from_its_last_epoch_to_the_
     assert 0 < len(before) < len(found[killed].epochs)
 
 
-def kill_a_run_with_a_checkpoint(driver: subprocess.Popen, folder: Path) -> tuple[str, list]:
-    """SIGKILL a worker once its run, which it holds the lock of, has an epoch behind it.
+def test_all_that_ray_started_ends_with_a_driver_that_is_killed_and_the_sweep_goes_on(tmp_path):
+    """Ray's agents by themselves end after a minute."""
+    folder = tmp_path / "ray"
+    with sweep_on_ray(folder) as driver:
+        _, key, before = worker_with_a_checkpoint(driver, folder)
+        family = psutil.Process(driver.pid).children(recursive=True)
+        driver.kill()
+        driver.wait()
+        assert psutil.wait_procs(family, timeout=20)[1] == []
+    resumed = {record.key: record for record in with_one_thread(ON_RAY, folder)}
+    assert resumed.keys() == {spec.key for spec in ON_RAY}
+    assert resumed[key].epochs[: len(before)] == before
+    assert {path.suffix for path in folder.iterdir()} == {".json"}
+
+
+def test_what_a_run_elsewhere_warns_of_comes_back_with_it(tmp_path):
+    (spec,) = grid(**TINY | {"scales": [1]})
+    records.path_of(tmp_path, spec.key).write_text("{")
+    options = {"output": tmp_path, "device": "cpu", "weights": False}
+    record, said = run_elsewhere(spec, **options)
+    assert record.key == spec.key
+    assert len(said) == 1 and said[0].startswith(f"set aside as {spec.key}.json.damaged: ")
+    assert run_elsewhere(spec, **options) == (record, [])
+
+
+def worker_with_a_checkpoint(
+    driver: subprocess.Popen, folder: Path
+) -> tuple[psutil.Process, str, list]:
+    """A worker once its run, which it holds the lock of, has an epoch behind it.
 
     Returns:
-        The key of that run, and the epochs of its checkpoint.
+        The worker, the key of its run, and the epochs of its checkpoint.
     """
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
@@ -267,10 +295,11 @@ def kill_a_run_with_a_checkpoint(driver: subprocess.Popen, folder: Path) -> tupl
         for state in folder.glob("*.checkpoint/checkpoint.json"):
             for worker in psutil.Process(driver.pid).children(recursive=True):
                 if holds(worker, state.with_name("lock")):
-                    worker.kill()
-                    worker.wait()
                     key = state.parent.name.partition("-")[0]
-                    return key, json.loads(state.read_text())["epochs"]
+                    worker.suspend()  # or it might end the run while this reads
+                    epochs = json.loads(state.read_text())["epochs"]
+                    worker.resume()
+                    return worker, key, epochs
         time.sleep(0.01)
     raise TimeoutError("no worker came as far as a checkpoint")
 

@@ -89,6 +89,8 @@ def record(
     todo = missing(specs, folder, lambda _: False)
     with FileLock(folder / ".lock") if todo else nullcontext():
         for spec in todo:
+            if records.find(folder, spec.key) is not None:  # another has made it meanwhile
+                continue
             if clock() - started >= seconds:
                 break
             done = sweep([spec], folder, device=device, weights=False, progress=False)

@@ -263,7 +263,7 @@ def _on_ray(
     watchdog = _end_with_this_process(started) if here else None
     try:
         share = gpu_share if ray.cluster_resources().get("GPU") else 0
-        remote = ray.remote(num_cpus=1, num_gpus=share, max_retries=3)(_run_elsewhere)
+        remote = ray.remote(num_cpus=1, num_gpus=share, max_retries=3)(run_elsewhere)
         waiting = {remote.remote(spec, **one.keywords): spec for spec in specs}
         while waiting:
             (first, *_), _ = ray.wait(list(waiting))
@@ -281,7 +281,7 @@ def _on_ray(
             watchdog.communicate()
 
 
-def _run_elsewhere(spec: Spec, **options: Any) -> tuple[Record | str, list[str]]:
+def run_elsewhere(spec: Spec, **options: Any) -> tuple[Record | str, list[str]]:
     """What comes of a run, and the warnings that nobody would see where it takes place."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
