@@ -21,8 +21,7 @@ os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"  # to b
 os.environ["MKL_NUM_THREADS"] = "1"
 
 import numpy as np
-
-from faults import checkpoints, kills, stored, tables
+from faults import checkpoints, disk, kills, names, repeats, sharing, stored, tables
 from faults.runs import Case, NotHere
 
 PARTS: dict[str, Callable[[bool], Iterator[Case]]] = {
@@ -40,6 +39,12 @@ PARTS: dict[str, Callable[[bool], Iterator[Case]]] = {
     "npz": checkpoints.npz_files,
     "npy": checkpoints.npy_files,
     "hdf5": checkpoints.hdf5_files,
+    "full-disk": disk.full_disk,
+    "read-only": disk.read_only,
+    "side-by-side": sharing.side_by_side,
+    "mixed-up": sharing.mixed_up,
+    "names": names.names,
+    "trainings": repeats.trainings,
 }
 HEAD = "| part | tried | passed | what fell | seconds |\n|---|---|---|---|---|"
 

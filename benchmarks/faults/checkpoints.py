@@ -49,7 +49,7 @@ def hdf5_files(quick: bool) -> Iterator[Case]:
 
 
 def _cases(make: Callable, suffix: str, quick: bool) -> Iterator[Case]:
-    return mutated(Reader(make, suffix, _read), 200 if quick else 2000)
+    return mutated(Reader(make, suffix, _read), 30 if quick else 2000)
 
 
 def _read(path: Path) -> int:
@@ -81,12 +81,21 @@ def _safetensors(random: np.random.Generator, harm: bool) -> tuple[bytes, int, s
             written = pick(random, (
                 b"[" * 100_000, b'{"a":' * 50_000 + b"1" + b"}" * 50_000, b"{}", b"[]", b"{\xff}",
                 b"\xef\xbb\xbf{}", b"{" + b'"x":NaN,' * 9 + b'"y":1}', b"{" + b" " * 200_000 + b"}",
+                json.dumps(_overlapping()).encode(),
             ))  # fmt: skip
         stated = len(written) if chance(random, 0.9) else int(random.integers(2**63))
         content = struct.pack("<Q", stated) + written + rest
     if chance(random, 0.4):
         content = mutate_bytes(content, random)
     return content, size, ""
+
+
+def _overlapping() -> dict[str, Any]:
+    """Thousands of tables in the bytes of one."""
+    return {
+        f"embedding.{n}": {"dtype": "F32", "shape": [200, 8], "data_offsets": [n, n + 6400]}
+        for n in range(3000)
+    }
 
 
 # --- npy and npz ----------------------------------------------------------------------------------
@@ -186,10 +195,14 @@ def _zip(members: dict[str, bytes], random: np.random.Generator, harm: bool) -> 
 
 @lru_cache
 def _saved() -> list[bytes]:
-    """Files of torch: two of libraries, a state, one as torch wrote before 1.6, harmful pickles."""
+    """Files of torch: two of libraries, a state, one as torch wrote before 1.6, one of lists that
+    hold one another 2^30 times, harmful pickles."""
     state = {"embedding.weight": _table(), "bias": torch.zeros(8), "more": [{"x": _table(50)}]}
+    doubled: list[Any] = [_table()]
+    for _ in range(30):
+        doubled = [doubled, doubled]
     found = [(CHECKPOINTS / name).read_bytes() for name in ("embedding_bag.pt", "fuxictr.model")]
-    for content, archive in ((state, True), (state, False), ({"x": _Canary()}, True),
+    for content, archive in ((state, True), (state, False), (doubled, True), ([_Canary()], True),
                              ([_Canary()], False)):  # fmt: skip
         file = io.BytesIO()
         torch.save(content, file, _use_new_zipfile_serialization=archive)

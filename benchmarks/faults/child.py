@@ -12,6 +12,7 @@ import pickle
 import select
 import signal
 import sys
+import tempfile
 import time
 import traceback
 import warnings
@@ -21,9 +22,11 @@ from typing import Any, NamedTuple
 
 import embedding_collapse
 from embedding_collapse import cli
+from embedding_collapse.environment import commit
 from embedding_collapse.training import DivergedError
 
 PACKAGE = str(Path(embedding_collapse.__file__).parent)
+commit()  # asks git, once for all children
 HANGS = 10.0  # seconds
 ACTS = ("os.system", "os.exec", "os.posix_spawn", "os.fork", "subprocess.Popen", "socket.connect",
         "pickle.find_class")  # fmt: skip
@@ -124,6 +127,15 @@ def isolated(task: Callable[[], Any], limit: int | None = None, seconds: float =
     return finish(start(task), limit, seconds)
 
 
+def elsewhere(outcome: Outcome) -> str | None:
+    """What a task set going, or wrote, that no file or name may make it do."""
+    if outcome.acts:
+        return f"executed: {outcome.acts[:3]}"
+    ours = (tempfile.gettempdir(), "/dev/", "/proc/")
+    paths = [path for path in outcome.written if "canary" in path or not path.startswith(ours)]
+    return f"wrote elsewhere: {paths[:3]}" if paths else None
+
+
 def command(*arguments: str, cache: Path) -> Callable[[], int]:
     """The project's command line as a task."""
 
@@ -215,6 +227,12 @@ def remount(folder: Path, options: str = "", read_only: bool = False) -> None:
     """Change the size of that file system, or make it read-only."""
     libc, again = ctypes.CDLL(None, use_errno=True), 0x20
     _call(libc.mount, b"none", str(folder).encode(), None, again | read_only, options.encode())
+
+
+def drop_privileges() -> None:
+    """In a child: root, too, may write only where the mode of a folder says so."""
+    header = (ctypes.c_uint32 * 2)(0x20080522, 0)  # the layout's version, this process
+    _call(ctypes.CDLL(None, use_errno=True).capset, header, (ctypes.c_uint32 * 6)())
 
 
 def _call(function: Any, *arguments: Any) -> None:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .child import HANGS, isolated
+from .child import HANGS, elsewhere, isolated
 from .runs import Case
 
 FLOOR = 8 << 20  # bytes; of a smaller file the reader's own buffers are most of what it takes
@@ -50,11 +50,8 @@ def _attempt(reader: Reader, folder: Path, random: np.random.Generator) -> str |
     path.write_bytes(content)
     most = TIMES * max(len(content), size, usual, FLOOR)
     found = isolated(partial(reader.read, path), most)
-    if found.acts:
-        return f"executed: {found.acts[:3]}"
-    outside = [name for name in found.written if not name.startswith((str(folder), "/dev/"))]
-    if outside or any(folder.rglob("canary*")):
-        return f"wrote elsewhere: {outside[:3]}"
+    if wrong := elsewhere(found):
+        return wrong
     if found.kind == "hung":
         return f"hangs past {HANGS:g} s: {len(content):,} bytes"
     if found.kind in ("error", "killed", "too large"):
