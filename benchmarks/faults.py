@@ -1,0 +1,96 @@
+"""What goes wrong, tried out: how much of it the project notices, mends or survives.
+
+    python benchmarks/faults.py PART [--quick] [--seed 0] [--only NUMBER]
+    python benchmarks/faults.py all
+
+prints a row per part: what was tried, what passed, what fell, each with the number of the first
+try that fell so. `--only` repeats that one: a try has random numbers of its own, from the seed and
+its number. Each takes place in a process and in a folder of its own. Linux.
+"""
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"  # to be forked safely
+os.environ["MKL_NUM_THREADS"] = "1"
+
+import numpy as np
+from faults import checkpoints, disk, kills, names, repeats, sharing, stored, tables
+from faults.runs import Case, NotHere
+
+PARTS: dict[str, Callable[[bool], Iterator[Case]]] = {
+    "killed-runs": kills.killed_runs,
+    "killed-sweeps": kills.killed_sweeps,
+    "killed-on-ray": kills.killed_on_ray,
+    "stored-files": stored.stored_files,
+    "csv": tables.csv_tables,
+    "tsv": tables.tsv_tables,
+    "criteo": tables.criteo_tables,
+    "avazu": tables.avazu_tables,
+    "parquet": tables.parquet_tables,
+    "safetensors": checkpoints.safetensors_files,
+    "pt": checkpoints.pt_files,
+    "npz": checkpoints.npz_files,
+    "npy": checkpoints.npy_files,
+    "hdf5": checkpoints.hdf5_files,
+    "full-disk": disk.full_disk,
+    "read-only": disk.read_only,
+    "side-by-side": sharing.side_by_side,
+    "mixed-up": sharing.mixed_up,
+    "names": names.names,
+    "trainings": repeats.trainings,
+}
+HEAD = "| part | tried | passed | what fell | seconds |\n|---|---|---|---|---|"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("part", choices=["all", *PARTS])
+    parser.add_argument("--quick", action="store_true", help="a few of each")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", type=int, metavar="NUMBER", help="this try alone")
+    asked = parser.parse_args()
+    print(f"seed {asked.seed}", file=sys.stderr)
+    parts = list(PARTS) if asked.part == "all" else [asked.part]
+    print(HEAD, flush=True)
+    with tempfile.TemporaryDirectory(prefix="faults-", ignore_cleanup_errors=True) as folder:
+        tempfile.tempdir = folder
+        return max([do(part, asked.quick, asked.seed, asked.only) for part in parts])
+
+
+def do(part: str, quick: bool, seed: int, only: int | None) -> int:
+    """Try all of a part, print its row; returns 1 if anything fell."""
+    started, tried, fell = time.monotonic(), 0, {}
+    try:
+        for number, case in enumerate(PARTS[part](quick)):
+            if only not in (None, number):
+                continue
+            tried += 1
+            if wrong := attempt(case, np.random.default_rng([seed, number])):
+                fell.setdefault(wrong.partition(":")[0], []).append(number)
+                print(f"{part} {number}, {case.name}: {wrong}", file=sys.stderr, flush=True)
+    except NotHere as reason:
+        print(f"| {part} | 0 | 0 | not tried: {reason} | 0 |", flush=True)
+        return 0
+    told = "; ".join(f"{len(those)} {what} (first {those[0]})" for what, those in fell.items())
+    passed = tried - sum(map(len, fell.values()))
+    seconds = time.monotonic() - started
+    print(f"| {part} | {tried:,} | {passed:,} | {told} | {seconds:,.0f} |", flush=True)
+    return int(passed < tried)
+
+
+def attempt(case: Case, random: np.random.Generator) -> str | None:
+    """What fell in a try, in a folder that goes with it."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        return case.attempt(Path(folder), random)
+
+
+if __name__ == "__main__":
+    warnings.simplefilter("ignore")  # of the harness; a child collects its own
+    sys.exit(main())

@@ -1,0 +1,202 @@
+"""SIGKILL at any moment: the same command goes on and ends with the same bits."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from functools import lru_cache, partial
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+
+import numpy as np
+import psutil
+
+from embedding_collapse import training
+
+from .child import Outcome, command, finish, isolated, start
+from .runs import (
+    EPOCHS,
+    RUN,
+    SWEEP,
+    SWEEP_EPOCHS,
+    SWEPT,
+    Case,
+    difference,
+    essence,
+    last_line,
+)
+
+PATIENCE = 120.0  # seconds that a small run may take
+
+
+def killed_runs(quick: bool) -> Iterator[Case]:
+    """A run, killed by the clock and before it touches a file, in turn."""
+    attempt = partial(_attempt, RUN, EPOCHS)
+    return (Case("run", partial(attempt, n % 2 == 0)) for n in range(4 if quick else 30))
+
+
+def killed_sweeps(quick: bool) -> Iterator[Case]:
+    """A sweep, killed as a run is."""
+    attempt = partial(_attempt, SWEEP, SWEPT * SWEEP_EPOCHS)
+    return (Case("sweep", partial(attempt, n % 2 == 0)) for n in range(2 if quick else 10))
+
+
+def killed_on_ray(quick: bool) -> Iterator[Case]:
+    """A sweep on Ray of which the driver or a worker is killed, in turn."""
+    return (Case("sweep on Ray", partial(_on_ray, n % 2 == 0)) for n in range(1 if quick else 10))
+
+
+def _task(arguments: list[str], folder: Path) -> Callable[[], int]:
+    """The command, with a line in `folder/epochs` at the beginning of each epoch."""
+    run = command(*arguments, "--output", str(folder / "output"), cache=folder / "cache")
+
+    def counted(*arguments: Any) -> Iterator[int]:
+        with (folder / "epochs").open("a") as file:
+            file.write("one\n")
+        return epoch(*arguments)
+
+    def task() -> int:
+        training.StepByStep.epoch = counted
+        return run()
+
+    epoch = training.StepByStep.epoch
+    return task
+
+
+@lru_cache
+def _undisturbed(command: tuple[str, ...]) -> tuple[dict[str, Any], float, int]:
+    """What comes of the command, its seconds, and how often it touches files below its folder."""
+    folder, started = Path(mkdtemp()), time.monotonic()
+    touched = isolated(_counting(_task(list(command), folder), folder), seconds=PATIENCE)
+    assert touched.kind == "value" and touched.value[0] == 0, touched
+    return essence(folder / "output"), time.monotonic() - started, touched.value[1]
+
+
+def _counting(task: Callable[[], int], folder: Path) -> Callable[[], tuple[int, int]]:
+    count = 0
+
+    def counted() -> tuple[int, int]:
+        sys.addaudithook(count_up)
+        return task(), count
+
+    def count_up(event: str, arguments: tuple) -> None:
+        nonlocal count
+        count += touches(event, arguments, folder)
+
+    return counted
+
+
+def touches(event: str, arguments: tuple, folder: Path) -> bool:
+    """Whether an audit event is about a file below the folder."""
+    named = event == "open" or event.startswith(("os.", "shutil."))
+    return named and any(str(each).startswith(str(folder)) for each in arguments)
+
+
+def _attempt(
+    arguments: list[str], epochs: int, by_clock: bool, folder: Path, random: np.random.Generator
+) -> str | None:
+    expected, seconds, touched = _undisturbed(tuple(arguments))
+    task = _task(arguments, folder)
+    if by_clock:
+        child = start(task)
+        time.sleep(random.uniform(0, seconds))
+        os.kill(child.process, signal.SIGKILL)
+        first = finish(child)
+    else:
+        left = int(random.integers(1, touched + 1))
+
+        def audit(event: str, arguments: tuple) -> None:
+            nonlocal left
+            left -= touches(event, arguments, folder)
+            if left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        first = finish(start(task, audit), seconds=PATIENCE)
+    if first.kind not in ("killed", "value"):
+        return f"first start: {first.kind} {first.text}"
+    second = isolated(task, seconds=PATIENCE)
+    return _wrong(second, folder, expected) or _lost(folder, epochs)
+
+
+def _wrong(outcome: Outcome, folder: Path, expected: dict[str, Any]) -> str | None:
+    if outcome.kind != "value" or outcome.value != 0:
+        told = outcome.text or last_line(outcome.said)
+        return f"not resumed: {outcome.kind} {outcome.value} {told}"
+    changed = difference(essence(folder / "output"), expected)
+    if changed:
+        return f"another result: {changed}"
+    names = {path.name for path in (folder / "output").iterdir()}
+    return f"left behind: {sorted(names - expected.keys())}" if names - expected.keys() else None
+
+
+def _lost(folder: Path, epochs: int) -> str | None:
+    begun = (folder / "epochs").read_text().count("one")
+    return None if begun <= epochs + 1 else f"epochs lost: {begun - epochs}"
+
+
+def _on_ray(driver: bool, folder: Path, random: np.random.Generator) -> str | None:
+    expected, _, _ = _undisturbed(tuple(SWEEP))
+    first = _start_ray(folder)
+    while first.poll() is None and not list(folder.glob("output/*")):
+        time.sleep(0.02)
+    time.sleep(random.uniform(0, 3))
+    family = psutil.Process(first.pid).children(recursive=True) if first.poll() is None else []
+    workers = [one for one in family if _name(one).startswith("ray::")]
+    kept = _seconds(folder)
+    if driver:
+        first.kill()
+    elif workers:
+        workers[random.integers(len(workers))].kill()
+    outcome = _end_ray(first, folder)
+    if driver:
+        psutil.wait_procs(family, timeout=20)
+        left = [one for one in family if one.is_running()]
+        for one in left:
+            one.kill()
+        outcome = _end_ray(_start_ray(folder), folder)
+    wrong = _wrong(outcome, folder, expected)
+    if wrong is None and not kept <= _seconds(folder):
+        return "epochs lost: one that was stored was trained again"
+    return wrong
+
+
+def _start_ray(folder: Path) -> subprocess.Popen:
+    arguments = [*SWEEP, "--output", str(folder / "output"), "--ray", "2"]
+    environment = os.environ | {"EMBEDDING_COLLAPSE_CACHE": str(folder / "cache")}
+    with (folder / "said").open("w") as said:
+        return subprocess.Popen(
+            [sys.executable, "-m", "embedding_collapse", *arguments],
+            env=environment, stdout=said, stderr=said,
+        )  # fmt: skip
+
+
+def _end_ray(process: subprocess.Popen, folder: Path) -> Outcome:
+    try:
+        return Outcome("value", process.wait(PATIENCE), said=(folder / "said").read_text())
+    except subprocess.TimeoutExpired:
+        for one in [*psutil.Process(process.pid).children(recursive=True), process]:
+            one.kill()
+        return Outcome("hung", said=(folder / "said").read_text())
+
+
+def _name(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
+
+
+def _seconds(folder: Path) -> set[float]:
+    """The time of every epoch that a JSON file below the folder holds: no two are alike."""
+    found = set()
+    for path in folder.glob("output/**/*.json"):
+        try:
+            epochs = json.loads(path.read_text())["epochs"]
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+        found |= {epoch["seconds"] for epoch in epochs}
+    return found
