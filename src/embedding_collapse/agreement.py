@@ -9,15 +9,16 @@ direction. Led along, two questions come apart, and each is answered as sharply 
 
 - Is this the gradient (the loss, the running statistics)? Both sides round, in the training's
   precision, and how much of that reaches a gradient depends on the model. So the yardstick is the
-  loop itself: how far its results move when every weight moves by two roundings.
+  loop itself: how far its results move when its weights, and what goes into its products, move by
+  two roundings.
 - Is this Adam's step? Of the same gradients, in float32 whatever the precision. How far rounding
   can carry two sides apart is derived entry by entry. A row that is not caught up, a weight decay
   that is dropped, a wrong sign are orders of magnitude outside.
 
 *Replays* (`compare_replay`). A graph's window against the same window uncaptured, with the same
 kernels. Rows that are not looked up, counters and the random generator must agree in every bit; all
-else too, unless a kernel sums in no fixed order, as `index_select` does backwards on a GPU. Then the
-yardstick is the uncaptured window itself, every weight moved by the rounding of such a sum.
+else too, unless a kernel sums in no fixed order, as `index_select` does backwards on a GPU. Then
+the yardstick is the uncaptured window itself, every weight moved by the rounding of such a sum.
 
 Both sides draw the same numbers for dropout. The generator is put back between them; a graph's
 kernels draw what they would have drawn uncaptured, since torch adds the generator's offset at the
@@ -47,7 +48,7 @@ from .rounding import (
     nudged,
     outside,
     widened,
-)  # fmt: skip
+)
 
 NUDGES = 3  # for the yardstick, of each step: a single one can be near zero by chance
 AT_ONCE = 2**22  # numbers of a weight that are compared at once
@@ -156,10 +157,11 @@ class _Led:
             after: the engine's state after the last.
         """
         for number, step in enumerate(seen):
-            reason = self._compare_reading(number, step)
+            if reason := self._compare_reading(number, step):
+                return reason
             own = self._own_results(number)
-            if reason or not own["the loss"].isfinite():
-                return reason  # of a loss that is not finite `training.fit` tells
+            if not own["the loss"].isfinite():
+                return None  # `training.fit` will say so
             self.apart.add(self._follow(number, step), own)
         reason = outside(self.apart, self.moved, self.unit)
         return reason or self._compare_weights(after)
@@ -314,14 +316,12 @@ def _compare_exactly(
     apart = torch.ones(len(engine.model.table), dtype=torch.bool)
     apart[looked_up] = False
     of_table = {"table", *(f"{part} of table" for part in MOMENTS)}
-    for name, value in captured.copies.items():
+    for name, one in captured.copies.items():
         other = uncaptured.copies[name]
-        if name in of_table:
-            if not torch.equal(value[apart], other[apart]):
-                return f"{name} differs from uncaptured in rows that are not looked up"
-        elif (name.startswith("step of ") or not value.is_floating_point()) and value.ne(
-            other
-        ).any():
+        if name in of_table and not torch.equal(one[apart], other[apart]):
+            return f"{name} differs from uncaptured in rows that are not looked up"
+        counts = name.startswith("step of ") or not one.is_floating_point()
+        if counts and not torch.equal(one, other):
             return f"{name} differs from uncaptured"
     return None
 

@@ -1,8 +1,8 @@
 """The engine, held against the plain loop at the start of every run; the loop where they differ.
 
 See `agreement` for what is compared. Whatever goes wrong while the engine does something for the
-first time, a disagreement or an error, the loop takes over from the state before it, with a warning,
-and stays: in a resumed run too, so that it ends as one that was not interrupted.
+first time, a disagreement or an error, the loop takes over from the state before it, with a
+warning, and stays: in a resumed run too, so that it ends as one that was not interrupted.
 """
 
 import warnings

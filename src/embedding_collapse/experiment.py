@@ -369,6 +369,7 @@ def _average(
         placements=_written(placements),
         environment=environment(device),
         weights=None,
+        engine="; ".join(sorted({member.engine or "unknown" for member in members})),
         **{name: _side_by_side([getattr(member, name) for member in members]) for name in BY_SET},
         joined_spectra=[],
         diversity=None,

@@ -366,13 +366,17 @@ def provenance(records: Sequence[Record], keys: bool = True) -> str:
         records: at least one.
         keys: whether to name each run's key.
     """
-    places, versions, commits = [], [], []
-    for environment in (record.environment for record in records):
+    places, versions, commits, engines = [], [], [], []
+    for record in records:
+        environment = record.environment
         device, threads = environment["device"].upper(), environment["threads"]
         places.append(f"{device}: {environment['hardware']}, {threads} thread{'s'[: threads != 1]}")
         versions.append(", ".join(f"{n} {v}" for n, v in environment["versions"].items()))
         commits.append(f"source at commit {environment['commit'] or 'unknown'}")
-    found = "; ".join("; ".join(sorted(set(part))) for part in (places, versions, commits))
+        if record.engine not in (None, "loop"):
+            engines.append(f"steps {record.engine}")
+    parts = filter(None, (places, versions, commits, engines))
+    found = "; ".join("; ".join(sorted(set(part))) for part in parts)
     last = max(record.environment["finished"] for record in records)
     text = f"{len(records)} runs on {found}; the last finished {last}."
     if keys:

@@ -107,7 +107,8 @@ def fit(
         OSError: a checkpoint that cannot be written; the one before it still holds.
 
     Warns:
-        UserWarning: a checkpoint is set aside, and training starts anew.
+        UserWarning: a checkpoint is set aside, and training starts anew; or the engine is left, and
+            training goes on step by step.
     """
     device = choose_device(str(device))
     if device.type == "cpu":
