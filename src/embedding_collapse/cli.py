@@ -1,13 +1,14 @@
 """The command line: `python -m embedding_collapse COMMAND`, `--help` lists the commands."""
 
 import argparse
+import contextlib
 import dataclasses
 import io
 import logging
 import os
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from importlib.metadata import version
@@ -371,16 +372,28 @@ def data_of(parsed: argparse.Namespace, name: str | None = None) -> DataSpec:
     )
 
 
+@contextlib.contextmanager
+def without_notes() -> Iterator[None]:
+    """The library logs errors alone."""
+    log = logging.getLogger(__package__)
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
+
+
 def data_command(parsed: argparse.Namespace) -> int:
     """Load a dataset and print what is in it."""
-    logging.getLogger(__package__).setLevel(logging.ERROR)  # the notes are printed below
-    loaded = load_spec(
-        data_of(parsed),
-        max_rejected=parsed.max_rejected,
-        cache=parsed.cache,
-        workers=parsed.workers,
-        progress=parsed.progress,
-    )
+    with without_notes():  # which are printed below
+        loaded = load_spec(
+            data_of(parsed),
+            max_rejected=parsed.max_rejected,
+            cache=parsed.cache,
+            workers=parsed.workers,
+            progress=parsed.progress,
+        )
     fields = summarise(loaded)
     print(
         f"{loaded.name}: {len(loaded):,} rows, {len(fields)} fields, "
