@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from embedding_collapse.errors import message
+from embedding_collapse.files import DamagedError
 from embedding_collapse.parameters import ParameterError
 from embedding_collapse.training import DivergedError
 
@@ -95,4 +96,5 @@ def test_a_line_is_one_line_whatever_a_name_in_it_holds():
     assert str(ParameterError(f"no column {name}")) == f"no column {escaped}"
     assert message(ParameterError(f"no column {name}")) == f"no column {escaped}"
     assert message(DivergedError(f"in {name}")) == f"in {escaped}"
+    assert message(DamagedError(f"{name} is damaged")) == f"{escaped} is damaged"
     assert message(FileNotFoundError(2, "No such file", name)) == f"{escaped}: No such file"
