@@ -76,6 +76,21 @@ def test_records_go_to_runs_in_the_folder_that_one_is_in(tmp_path, monkeypatch):
     assert len(records.load_all(tmp_path / "runs")) == 1
 
 
+def test_what_is_damaged_is_told_in_one_line_and_made_again(tmp_path):
+    command = [sys.executable, "-m", "embedding_collapse", "run", *TINY, "--model=dnn",
+               "--no-weights", f"--output={tmp_path}"]  # fmt: skip
+    subprocess.run(command, check=True, capture_output=True)
+    (path,) = tmp_path.iterdir()
+    path.write_text(path.read_text().replace('"auc": 0.', '"auc": 1.'))
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0
+    assert done.stderr == (
+        f"warning: set aside as {path.name}.damaged: {path} is damaged: its content does not fit "
+        "its checksum\n"
+    )
+    assert "1." not in done.stdout.splitlines()[1]  # the test AUC
+
+
 # --- what is refused ------------------------------------------------------------------------------
 
 

@@ -77,7 +77,8 @@ def test_the_command_records_and_says_what_waits(tmp_path, capsys):
     command = ["record", "--dataset=flights", "--rows=500", "--device=cpu", f"--output={folder}"]
     assert main([*command, "--recorded", "", "--minutes", "0", *options]) == 0
     told = capsys.readouterr().out
-    assert "0 of 162 runs are recorded" in told
+    count = len(cells(DataSpec("flights")))
+    assert f"0 of {count} runs are recorded" in told
     assert "wait, first flights, dcnv2 base, seed 0; the same command goes on" in told
     assert main([*command, "--minutes", "-1", *options]) == 1
     assert "minutes is -1" in capsys.readouterr().err
@@ -120,9 +121,14 @@ def test_without_recorded_runs_the_chapters_say_so(tmp_path):
 
 
 def test_the_chapters_are_executed_on_the_records_and_say_how_these_were_made(tmp_path):
-    specs = cells(DataSpec("flights"), **(TINY | {"hidden": 400}))[:10]
+    data = DataSpec("flights", 500)
+    specs = cells(data, **(TINY | {"hidden": 400}))[:10]
     done = record(specs, tmp_path / "records", 600, device="cpu").records
-    paths = execute_chapters(done, tmp_path / "records", tmp_path / "book", "the command", "cpu")
+    before = {path: path.read_bytes() for path in (tmp_path / "records").iterdir()}
+    paths = execute_chapters(
+        done, tmp_path / "records", tmp_path / "book", "the command", data, "cpu"
+    )
+    assert {path: path.read_bytes() for path in (tmp_path / "records").iterdir()} == before
     assert [path.name for path in paths] == [
         "05_multi_embedding-flights.ipynb",
         "07_results-flights.ipynb",

@@ -8,7 +8,9 @@ import logging
 import os
 import shlex
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from functools import partial
 from importlib.metadata import version
@@ -50,7 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):  # names that its encoding lacks, as stderr has it
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        return parsed.command(parsed)
+        with _warnings_in_one_line():
+            return parsed.command(parsed)
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from here", file=sys.stderr)
     except BrokenPipeError:  # whoever reads us, such as `head`, has seen enough
@@ -60,6 +63,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print(f"error: {told}", file=sys.stderr)
     return 1
+
+
+@contextmanager
+def _warnings_in_one_line() -> Iterator[None]:
+    """Warnings are for whoever reads them, and not for whoever looks for their place."""
+    before = warnings.formatwarning
+    warnings.formatwarning = lambda text, *_, **__: f"warning: {printable(str(text))}\n"
+    try:
+        yield
+    finally:
+        warnings.formatwarning = before
 
 
 def parser() -> argparse.ArgumentParser:
