@@ -1,7 +1,6 @@
 """The command line: `python -m embedding_collapse COMMAND`, `--help` lists the commands."""
 
 import argparse
-import contextlib
 import dataclasses
 import io
 import logging
@@ -386,7 +385,7 @@ def data_of(parsed: argparse.Namespace, name: str | None = None) -> DataSpec:
     )
 
 
-@contextlib.contextmanager
+@contextmanager
 def without_notes() -> Iterator[None]:
     """The library logs errors alone."""
     log = logging.getLogger(__package__)
