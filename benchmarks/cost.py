@@ -81,16 +81,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", default="cpu", help="cpu or cuda (cpu)")
     parser.add_argument("--rounds", type=int, default=5, help="(default %(default)s)")
+    parser.add_argument("--quick", action="store_true", help="one round, an axis's first point")
     parser.add_argument("--output", type=Path, default=Path("results/speed"))
     options = parser.parse_args()
-    on_gpu = options.device == "cuda"
+    on_gpu, rounds = options.device == "cuda", 1 if options.quick else options.rounds
     steps = dict.fromkeys(AXES, GRAPHS if on_gpu else FEWER) | (
         {} if on_gpu else {"features": BLOCK}
     )
     jobs = [
         (axis, value, CENTRE | {axis: value}, steps[axis], engine)
         for axis, values in AXES.items()
-        for value in values
+        for value in values[: 1 if options.quick else None]
         for engine in ((False, True) if axis == "features" else (on_gpu,))
     ]
     found: list[list[dict[str, float]]] = [[] for _ in jobs]
@@ -98,27 +99,27 @@ def main() -> None:
     way = multiprocessing.get_context("forkserver")
     way.set_forkserver_preload(["embedding_collapse.training"])
     with way.Pool(1, maxtasksperchild=1) as pool:
-        order = [place for _ in range(options.rounds) for place in range(len(jobs))]
+        order = [place for _ in range(rounds) for place in range(len(jobs))]
         todo = ((*jobs[place][2:], options.device) for place in order)
         for place, one in zip(order, tqdm(pool.imap(measure, todo), total=len(order)), strict=True):
             found[place].append(one)
     points: list[dict[str, Any]] = []
-    for (axis, value, point, _, engine), rounds in zip(jobs, found, strict=True):
+    for (axis, value, point, _, engine), measured in zip(jobs, found, strict=True):
         cost = step_cost(MODEL, cardinalities(point), size_of(point), BATCH)
         block = BLOCK if engine else None
-        times = [one["seconds"] for one in rounds]
+        times = [one["seconds"] for one in measured]
         points.append(
             {
                 "axis": axis, "value": value, "engine": engine,
                 "seconds": min(times), "slowest": max(times),
-                "memory": int(np.median([one["memory"] for one in rounds])),
+                "memory": int(np.median([one["memory"] for one in measured])),
                 "computed_memory": sum(cost.memory(block).values()),
                 "best_epoch": 4 * (cost.embedding + cost.dense),
                 "flops": cost.flops,
             }
         )  # fmt: skip
     content = {
-        "model": MODEL, "batch": BATCH, "centre": CENTRE, "rounds": options.rounds,
+        "model": MODEL, "batch": BATCH, "centre": CENTRE, "rounds": rounds,
         "environment": environment(torch.device(options.device)), "points": points,
     }  # fmt: skip
     store_json(options.output / f"{options.device}.json", content)

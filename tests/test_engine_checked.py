@@ -582,7 +582,8 @@ def test_a_run_resumed_after_a_fallback_stays_with_the_loop_and_ends_with_the_sa
         assert torch.equal(one, other)
 
 
-def test_a_loss_that_diverges_is_told_as_such_and_not_laid_on_the_engine():
+def test_a_loss_that_diverges_is_told_as_such_and_not_laid_on_the_engine(captures):
+    captures(Window)
     with pytest.raises(DivergedError, match="not finite"):
         fitted(engine=True, learning_rate=1e30)
 

@@ -97,8 +97,8 @@ def fit(
         progress: label of the progress bar; without one there is no bar.
         precision: of matrix products in training, see `engine.products`; None is float32.
         engine: whether steps are taken by `engine.Engine` instead of one by one, which gives the
-            same results within rounding and is checked to do so, see `checked`; by default where
-            `blocked_adam.kernels_run_on` the device.
+            same results within rounding; by default where `blocked_adam.kernels_run_on` the
+            device. Where it captures steps it is checked first, see `checked`.
         compile: see `engine.Engine`; without the engine nothing is compiled.
 
     Raises:
@@ -128,15 +128,16 @@ def fit(
     adam = {
         "learning_rate": learning_rate, "weight_decay": weight_decay, "precision": precision
     }  # fmt: skip
-    trainer: StepByStep | CheckedEngine = StepByStep(model, ids, labels, **adam)
+    trainer: StepByStep | Engine | CheckedEngine = StepByStep(model, ids, labels, **adam)
     if engine:
-        trainer = CheckedEngine(Engine(model, ids, labels, compile=compile, **adam), trainer)
+        fast = Engine(model, ids, labels, compile=compile, **adam)
+        trainer = CheckedEngine(fast, trainer) if fast.capture else fast
     run = Fit()
     best = {name: value.clone() for name, value in model.state_dict().items()}
     settings = adam | {"data": dataset.fingerprint, "batch_size": batch_size, "seed": seed}
     if checkpoints is not None:
         run, best = resume(checkpoints, model, trainer.optimizer, device, settings) or (run, best)
-        if engine and run.engine.startswith(FALLBACK):
+        if isinstance(trainer, CheckedEngine) and run.engine.startswith(FALLBACK):
             trainer.fall_back(run.engine)
     reset_peak_memory(device)
 

@@ -1,0 +1,46 @@
+"""What waits for a GPU is one command, whose parts run here at a tiny size on a CPU."""
+
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+SCRIPT = Path(__file__).parents[1] / "benchmarks" / "gpu.sh"
+PARTS = ["machine", "tests", "run-bf16", "run-compiled", "training", "kernels", "cost", "record",
+         "engines"]  # fmt: skip
+
+
+def test_every_part_runs_whatever_became_of_the_others_and_leaves_its_results(tmp_path):
+    python = tmp_path / "python"  # which fails in the first part
+    python.write_text(
+        f"""#!/bin/sh
+case "$*" in *torch.version.cuda*) echo "no machine"; exit 3 ;; esac
+exec {shlex.quote(sys.executable)} "$@"
+"""
+    )
+    python.chmod(0o755)
+    folder = tmp_path / "results of a day"
+    done = subprocess.run(
+        ["sh", SCRIPT, "--tiny", "--device", "cpu", folder],
+        env={**os.environ, "PYTHON": str(python)}, capture_output=True, text=True,
+    )  # fmt: skip
+    told = {path.stem: path.read_text() for path in folder.glob("*.txt")}
+    *rows, last = told["summary"].splitlines()
+    assert [row.split()[0] for row in rows] == PARTS
+    codes = {row.split()[0]: int(row.split()[-1]) for row in rows}
+    assert codes == dict.fromkeys(PARTS, 0) | {"machine": 3}, told
+    assert done.returncode == 1
+    assert told["summary"] in done.stdout and "no machine" in done.stdout
+    assert last == "no --official PATH: training was not timed beside the paper's code"
+    assert told["machine"] == "no machine\n"
+    assert "1 passed" in told["tests"]
+    assert "| dnn ME 10x |" in told["training"]
+    assert told["engines"].splitlines()[-1].endswith("samples/s: steps loop")
+    left = {"runs/*.json": 2, "record/*.json": 1, "cpu.json": 1, "optimizer.json": 1}
+    assert {pattern: len(list(folder.glob(pattern))) for pattern in left} == left
+
+
+def test_an_option_that_it_does_not_have_is_refused(tmp_path):
+    done = subprocess.run(["sh", SCRIPT, "--fast"], capture_output=True, text=True, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (2, "gpu.sh: unknown option --fast\n")
