@@ -25,7 +25,7 @@ from .parallel import available_cores, in_order
 from .spec import DataSpec
 
 LOG = logging.getLogger(__name__)
-VERSION = 1  # of what the encoding makes of a table: raise it with any change to that
+VERSION = 1  # of what reading and encoding make of a table: raise it with any change to that
 SHOWN = 5  # rejected rows that the notes list
 LISTS = pa.schema([("values", pa.list_(pa.string()))])
 
