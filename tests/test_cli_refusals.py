@@ -289,7 +289,6 @@ def test_names_of_columns_are_printed_with_control_characters_written_out(capsys
 
 
 def test_so_are_they_in_errors_and_in_what_a_run_says_of_its_data(capsys, caplog):
-    caplog.set_level(logging.WARNING, "embedding_collapse")  # which the command data raises
     options = table(NAME)
     sizes = ["--embedding-size=2", "--hidden=4", "--epochs=1", "--batch-size=64", "--quiet"]
     assert main(["run", "--dataset=table", *options, *sizes, "--model=dnn"]) == 0

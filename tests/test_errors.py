@@ -95,6 +95,6 @@ def test_a_line_is_one_line_whatever_a_name_in_it_holds():
     escaped = r"red\x1b[31m\nline\r\x9b2J\u202e"
     assert str(ParameterError(f"no column {name}")) == f"no column {escaped}"
     assert message(ParameterError(f"no column {name}")) == f"no column {escaped}"
-    assert message(DivergedError(f"in {name}")) == f"in {escaped}"
-    assert message(DamagedError(f"{name} is damaged")) == f"{escaped} is damaged"
+    for error in (DivergedError, DamagedError):
+        assert message(error(f"in {name}")) == f"in {escaped}"
     assert message(FileNotFoundError(2, "No such file", name)) == f"{escaped}: No such file"

@@ -111,7 +111,7 @@ def resident(mapped: Mapped) -> int:
         first = line.split()[0]
         if "-" in first and not first.endswith(":"):
             begin, end = (int(part, 16) for part in first.split("-"))
-            inside = begin <= mapped.start < end
+            inside = begin <= mapped.file.address < end
         elif inside and first == "Rss:":
             return int(line.split()[1])
     return -1

@@ -49,7 +49,7 @@ def hdf5_files(quick: bool) -> Iterator[Case]:
 
 
 def _cases(make: Callable, suffix: str, quick: bool) -> Iterator[Case]:
-    return mutated(Reader(make, suffix, _read), 30 if quick else 2000)
+    return mutated(Reader(make, suffix, _read), 20 if quick else 2000)
 
 
 def _read(path: Path) -> int:

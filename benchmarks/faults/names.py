@@ -63,7 +63,7 @@ Made = dict[str, Any]  # what a surface shows, by what it is: HTML, Markdown, a 
 def names(quick: bool) -> Iterator[Case]:
     """Each name on each surface."""
     for surface, show in SURFACES.items():
-        for number in range(3 if quick else len(NAMES)):
+        for number in (1, 3) if quick else range(len(NAMES)):
             yield Case(f"{surface}, name {number}", partial(_attempt, surface, show, NAMES[number]))
 
 

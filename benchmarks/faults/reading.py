@@ -54,9 +54,10 @@ def _attempt(reader: Reader, folder: Path, random: np.random.Generator) -> str |
         return wrong
     if found.kind == "hung":
         return f"hangs past {HANGS:g} s: {len(content):,} bytes"
-    if found.kind in ("error", "killed", "too large"):
+    if found.kind in ("error", "killed"):
         told = found.text.splitlines()[0] if found.text else ""
         return f"{found.kind} {told.partition(':')[0]}: {told[:300]}"
-    if found.growth > most:
-        return f"memory: {found.growth >> 20} MiB of {most >> 20} for {len(content):,} bytes"
+    if found.kind == "too large" or found.growth > most:
+        taken = f"{found.growth >> 20} MiB" if found.growth else "too many to wait for"
+        return f"too much memory: {taken} for {len(content):,} bytes, {most >> 20} MiB allowed"
     return None

@@ -39,7 +39,7 @@ def side_by_side(quick: bool) -> Iterator[Case]:
 def mixed_up(quick: bool) -> Iterator[Case]:
     """Two tables of as many rows, or two readings of one, into one output: a record of each."""
     for name in COMMANDS:
-        for change in SECOND:
+        for change in list(SECOND)[:: 3 if quick else 1]:
             yield Case(f"{name}, {change}", partial(_apart, name, change))
 
 

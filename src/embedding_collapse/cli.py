@@ -385,16 +385,28 @@ def data_of(parsed: argparse.Namespace, name: str | None = None) -> DataSpec:
     )
 
 
+@contextmanager
+def without_notes() -> Iterator[None]:
+    """The library logs errors alone."""
+    log = logging.getLogger(__package__)
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
+
+
 def data_command(parsed: argparse.Namespace) -> int:
     """Load a dataset and print what is in it."""
-    logging.getLogger(__package__).setLevel(logging.ERROR)  # the notes are printed below
-    loaded = load_spec(
-        data_of(parsed),
-        max_rejected=parsed.max_rejected,
-        cache=parsed.cache,
-        workers=parsed.workers,
-        progress=parsed.progress,
-    )
+    with without_notes():  # which are printed below
+        loaded = load_spec(
+            data_of(parsed),
+            max_rejected=parsed.max_rejected,
+            cache=parsed.cache,
+            workers=parsed.workers,
+            progress=parsed.progress,
+        )
     fields = summarise(loaded)
     print(
         f"{loaded.name}: {len(loaded):,} rows, {len(fields)} fields, "

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -25,11 +26,11 @@ from .spectrum import (
     stable_rank,
 )
 from .tables import Table
-from .weights import view
 
 COLLAPSED, PARTLY = 0.25, 0.5  # of a random table's IA: below the first, below the second
 ONE_DIRECTION = 1.5  # stable rank: below, the first direction holds two thirds of the energy
 FEW = 4  # rows or columns: below, chance decides
+MOST_SETS = 1000  # of one table: more are no embedding sets
 COLLAPSED_IS, PARTLY_IS, HEALTHY_IS = "collapsed", "partly collapsed", "not collapsed"
 FEW_IS, UNMEASURED_IS = "too small to tell", "not measured"
 VERDICTS = [COLLAPSED_IS, PARTLY_IS, HEALTHY_IS, FEW_IS, UNMEASURED_IS]
@@ -97,8 +98,7 @@ def inspect_table(table: Table, weights: Tensor | None = None) -> Collapse:
         return Collapse(**facts, note=str(error), verdict=UNMEASURED_IS, advice=_MEND)
     joined = None
     if sets > 1:
-        side_by_side = view(table.values, lambda t: t.transpose(0, 1).flatten(1))
-        whole = _padded(singular_values(side_by_side), sets * width)
+        whole = _padded(singular_values(table.values, side_by_side=True), sets * width)
         joined = measure(whole, _random(rows, sets * width))
     measures = _mean(per_set)
     return Collapse(
@@ -200,15 +200,28 @@ _MEND = "Mend what the note says and inspect it again."
 
 def _problem(values: Tensor) -> str:
     """Why a table cannot be measured, or ""."""
-    _, rows, width = values.shape
+    sets, rows, width = values.shape
     if 0 in values.shape:
         return f"the table is empty ({rows} x {width})"
+    if values.is_meta:
+        return (
+            "its entries cannot be read: it is sparse or a meta tensor, many of its entries share "
+            "memory, or they are of a type that torch lacks; save it dense to have it measured"
+        )
+    if sets > MOST_SETS:
+        return f"{sets:,} sets of {rows:,} x {width:,}; up to {MOST_SETS:,} sets are measured"
+    kind = str(values.dtype).removeprefix("torch.")
+    if values.is_complex() or values.dtype is torch.bool:
+        return f"numbers of type {kind}; real numbers have a spectrum here"
     if not values.is_floating_point():
-        kind = str(values.dtype).removeprefix("torch.")
         return (
             f"whole numbers ({kind}): quantised with scales that the file does not tie to them, "
             "so it was not de-quantised; save it as float to have it measured"
         )
+    try:
+        values[:1, :1, :1].double()
+    except NotImplementedError:
+        return f"numbers of type {kind}, which torch cannot turn into others"
     return ""
 
 

@@ -20,10 +20,10 @@ NO_MEMORY = re.compile(
 def message(error: BaseException) -> str | None:
     """The line that a user is told of an error; None of a fault of the program.
 
-    Told are parameters that cannot be, stored files that are damaged, training that diverges, what
+    Told are parameters that cannot be, training that diverges, stored files that have changed, what
     the system refuses (with the path), and memory that does not suffice.
     """
-    if isinstance(error, ParameterError | DamagedError | DivergedError):
+    if isinstance(error, ParameterError | DivergedError | DamagedError):
         return printable(str(error))
     if isinstance(error, OSError):
         return printable(_of_system(error))

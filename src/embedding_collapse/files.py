@@ -43,7 +43,7 @@ def write_atomically(
     """Let `write` make the file under a temporary name, then rename: whole or not at all.
 
     Args:
-        path: the file.
+        path: the file. A link stays one, to the new file; a device or a pipe is written to.
         write: is given the temporary name. What a killed process left under such a name goes with
             the next write of the same file.
         replace: whether a file that is there gives way; where not, it stays, also one that another
@@ -53,6 +53,11 @@ def write_atomically(
     Raises:
         OSError: it cannot be written; the message names a path, and nothing is left behind.
     """
+    if replace:
+        path = Path(os.path.realpath(path))
+        if path.exists() and not path.is_file() and not path.is_dir():
+            write(path)
+            return
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = (scratch or path.parent) / f".{path.name}.{os.getpid()}"
     clear(temporary.with_name(path.name))
@@ -158,7 +163,7 @@ def write_json(path: Path, content: Any, **options: Any) -> None:
 def store_json(path: Path, content: Mapping[str, Any], **options: Any) -> None:
     """Write an object that is read again, as `write_json` does, with a checksum at its end."""
     text = _json(content)
-    whole = f'{text.removesuffix(END)},\n "sum": "{_sum(text.encode())}"{END}'
+    whole = f'{text.removesuffix(END)},\n "sum": "{_sum(_bytes(text))}"{END}'
     _write_text(path, whole, **options)
 
 
@@ -170,11 +175,12 @@ def load_json(path: Path) -> dict[str, Any]:
         DamagedError: it is not, byte for byte, as it was written.
         OSError: it cannot be read.
     """
+    if path.exists() and not path.is_file():
+        kind = "a folder" if path.is_dir() else "a device or a pipe"
+        raise DamagedError(f"{path} is {kind}; a file is needed")
     try:
         with naming(path):
             content = path.read_bytes()
-    except IsADirectoryError:
-        raise DamagedError(f"{path} is a folder; a file is needed") from None
     except FileNotFoundError:
         if path.is_symlink():
             raise DamagedError(f"{path} is a link to a file that is not there") from None
@@ -204,8 +210,13 @@ def _json(content: Any) -> str:
     return NUMBERS.sub(lambda match: " ".join(match[0].split()), text)
 
 
+def _bytes(text: str) -> bytes:
+    """UTF-8; half of a surrogate pair, which a name may hold, is escaped as JSON has it."""
+    return text.encode(errors="backslashreplace")
+
+
 def _write_text(path: Path, text: str, **options: Any) -> None:
-    write_atomically(path, lambda temporary: temporary.write_bytes(text.encode()), **options)
+    write_atomically(path, lambda temporary: temporary.write_bytes(_bytes(text)), **options)
 
 
 def _sum(content: bytes) -> str:

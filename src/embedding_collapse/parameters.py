@@ -23,7 +23,22 @@ class ParameterError(ValueError):
 
 def printable(text: str) -> str:
     """A text as one line: what would move a terminal's cursor or colour it is written out."""
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def short(name: str, most: int = 120) -> str:
+    """A name that came with somebody's data: one line, with "..." for the middle of a long one."""
+    half = most // 2
+    return printable(name if len(name) <= most else f"{name[:half]}...{name[-half:]}")
+
+
+def listed(names: Iterable[str], most: int = 30) -> str:
+    """Names that came with somebody's data, separated by commas; beyond `most` their number."""
+    names = list(names)
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(map(short, names[:most])) + more
 
 
 def check_installed(what: str, modules: Iterable[str], extra: str) -> None:

@@ -23,7 +23,9 @@ GRAM_LIMIT = 1e-4
 BLOCK_ROWS = 4_096  # small enough for the processor's cache
 
 
-def singular_values(table: Tensor, weights: Tensor | None = None) -> Tensor:
+def singular_values(
+    table: Tensor, weights: Tensor | None = None, *, side_by_side: bool = False
+) -> Tensor:
     """Singular values of tall tables, in float64.
 
     Through the K x K Gram matrix, accumulated in float64 over blocks of rows, where every singular
@@ -35,9 +37,10 @@ def singular_values(table: Tensor, weights: Tensor | None = None) -> Tensor:
         weights: `[D]`, how much each row counts, such as how often its feature occurs: a row is
             scaled by `sqrt(weight / mean weight)`, so that equal weights change nothing and a row
             of weight 2 counts as two rows of weight 1. Without them all rows count alike.
+        side_by_side: take the M tables of `[M, D, K]` for one, `[D, M*K]`, which is never made.
 
     Returns:
-        float64 `[..., min(D, K)]`, descending.
+        float64 `[..., min(D, K)]`, descending; of one table `[min(D, M*K)]`.
 
     Raises:
         ValueError: no rows or no columns, not a floating type, or an entry that is NaN or infinite;
@@ -48,27 +51,33 @@ def singular_values(table: Tensor, weights: Tensor | None = None) -> Tensor:
                          "at least one row and one column is needed")  # fmt: skip
     if not table.is_floating_point():
         raise ValueError(f"a table of {table.dtype} has no spectrum; a floating type is needed")
-    rows, width = table.shape[-2:]
+    several, (rows, width) = table.shape[:-2], table.shape[-2:]
+    if side_by_side:
+        several, width = (), len(table) * width
     scales = None if weights is None else _row_scales(weights.to(table.device), rows)
     if rows <= width:
-        _check_finite(table.isfinite().all(), table)
-        return torch.linalg.svdvals(table.double() if scales is None else table.double() * scales)
-    gram = table.new_zeros(*table.shape[:-2], width, width, dtype=torch.float64)
-    for block in _blocks(table, scales):
+        (whole,) = _blocks(table, scales, side_by_side, rows)
+        _check_finite(whole.isfinite().all(), table)
+        return torch.linalg.svdvals(whole)
+    gram = table.new_zeros(*several, width, width, dtype=torch.float64)
+    for block in _blocks(table, scales, side_by_side):
         gram += block.mT @ block
     _check_finite(gram.isfinite().all(), table)
     eigenvalues = torch.linalg.eigvalsh(gram).flip(-1)
     if (eigenvalues[..., -1] > GRAM_LIMIT**2 * eigenvalues[..., 0]).all():
         return eigenvalues.sqrt()
-    return torch.linalg.svdvals(_triangular_factor(table, scales))
+    return torch.linalg.svdvals(_triangular_factor(_blocks(table, scales, side_by_side)))
 
 
-def _blocks(table: Tensor, scales: Tensor | None) -> Iterator[Tensor]:
+def _blocks(
+    table: Tensor, scales: Tensor | None = None, side_by_side: bool = False, size: int = BLOCK_ROWS
+) -> Iterator[Tensor]:
     """The table in float64, its rows scaled, one block of rows at a time."""
-    for start in range(0, table.shape[-2], BLOCK_ROWS):
-        rows = slice(start, start + BLOCK_ROWS)
+    for start in range(0, table.shape[-2], size):
+        rows = slice(start, start + size)
         block = table[..., rows, :].double()
-        yield block if scales is None else block * scales[rows]
+        block = block if scales is None else block * scales[rows]
+        yield block.transpose(0, 1).flatten(1) if side_by_side else block
 
 
 def _row_scales(weights: Tensor, rows: int) -> Tensor:
@@ -88,21 +97,29 @@ def _row_scales(weights: Tensor, rows: int) -> Tensor:
     return (weights / weights.mean()).sqrt().unsqueeze(-1)
 
 
-def _triangular_factor(table: Tensor, scales: Tensor | None = None) -> Tensor:
+def _triangular_factor(blocks: Iterator[Tensor]) -> Tensor:
     """The `[..., K, K]` factor R of `table = Q R`, folding in one block of rows at a time."""
-    factor = table.new_zeros(*table.shape[:-2], 0, table.shape[-1], dtype=torch.float64)
-    for block in _blocks(table, scales):
-        factor = torch.linalg.qr(torch.cat([factor, block], dim=-2), mode="r").R
-    return factor
+    factor = next(blocks)
+    for block in blocks:
+        factor = torch.cat([torch.linalg.qr(factor, mode="r").R, block], dim=-2)
+    return torch.linalg.qr(factor, mode="r").R
 
 
 def _check_finite(finite: Tensor, table: Tensor) -> None:
-    if not finite:
-        bad = (~table.isfinite()).nonzero()
-        if len(bad) == 0:
-            raise ValueError("the table's entries are too large: their squares overflow float64")
-        raise ValueError(f"the table holds {len(bad)} entries that are NaN or infinite, the first "
-                         f"at {tuple(bad[0].tolist())}; finite entries are needed")  # fmt: skip
+    if finite:
+        return
+    count, firsts = 0, []
+    for number, block in enumerate(_blocks(table)):
+        bad = ~block.isfinite()
+        if bad.any():
+            count += int(bad.sum())
+            place = int(bad.flatten().byte().argmax())
+            *batch, row, column = map(int, np.unravel_index(place, bad.shape))
+            firsts.append((*batch, row + number * BLOCK_ROWS, column))
+    if count == 0:
+        raise ValueError("the table's entries are too large: their squares overflow float64")
+    raise ValueError(f"the table holds {count} entries that are NaN or infinite, the first "
+                     f"at {min(firsts)}; finite entries are needed")  # fmt: skip
 
 
 def field_spectra(

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from .files import DamagedError, load_json
-from .parameters import ParameterError, check_whole
+from .parameters import ParameterError, check_whole, short
 from .weights import view
 
 NAMED = re.compile(r"emb|table|lookup", re.IGNORECASE)
@@ -122,14 +122,16 @@ def find(
     tables, seen = [], {}
     for name, tensor in chosen.items():
         place = (tensor.data_ptr(), tensor.shape, tensor.stride())
-        if tensor.numel() and place in seen:
-            notes.append(f"{name} is {seen[place]}, stored once")
+        if tensor.numel() and not tensor.is_meta and place in seen:
+            notes.append(f"{short(name)} is {short(seen[place])}, stored once")
             continue
         seen[place] = name
         tables += _cut(name, tensor, field_dims, sets, alone=len(chosen) == 1)
     total = sum(field_dims.values()) if field_dims else 0
     if field_dims and not any(table.source_rows == total for table in tables):
-        rows = ", ".join(f"{table.name} has {table.values.shape[1]:,}" for table in tables[:5])
+        rows = ", ".join(
+            f"{short(table.name)} has {table.values.shape[1]:,}" for table in tables[:5]
+        )
         raise ParameterError(f"the field dims add up to {total:,} rows; {rows}")
     return tables, notes
 
@@ -142,7 +144,7 @@ def _chosen(name: str, tensor: Tensor, include: Sequence[str]) -> bool:
 
 def _nothing(tensors: Mapping[str, Tensor], include: Sequence[str]) -> str:
     """Why no table was found, and what there is instead."""
-    shapes = [f"{name} {list(t.shape)}" for name, t in tensors.items() if t.ndim in (2, 3)]
+    shapes = [f"{short(name)} {list(t.shape)}" for name, t in tensors.items() if t.ndim in (2, 3)]
     there = f"; it holds {', '.join(shapes[:6])}" if shapes else f"; {len(tensors)} tensors in it"
     more = f" and {len(shapes) - 6} more" if len(shapes) > 6 else ""
     sought = f"matches {', '.join(include)}" if include else "looks like an embedding table"
@@ -158,7 +160,7 @@ def _left_out(tensors: Mapping[str, Tensor], chosen: Mapping[str, Tensor]) -> li
     if not single:
         return []
     more = f" and {len(single) - 1} more" if len(single) > 1 else ""
-    return [f"left out, since one column has nothing to measure: {single[0]}{more}"]
+    return [f"left out, since one column has nothing to measure: {short(single[0])}{more}"]
 
 
 def _cut(
@@ -202,12 +204,14 @@ def read_field_dims(text: str) -> dict[str, int]:
         if re.fullmatch(r"[\d\s,]+", text):
             content = [int(part) for part in text.split(",") if part.strip()]
         else:
+            if Path(text).exists() and not Path(text).is_file():
+                raise OSError("it is no file")
             content = json.loads(Path(text).read_text(encoding="utf-8"))
         if isinstance(content, dict) and isinstance(content.get("dataset"), dict):
             content = _of_record(load_json(Path(text)))
     except DamagedError:
         raise
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise ParameterError(
             f"field dims {text!r} are neither numbers nor a JSON file of them ({error})"
         ) from None
@@ -216,7 +220,7 @@ def read_field_dims(text: str) -> dict[str, int]:
     if not isinstance(content, dict) or not content:
         raise ParameterError(f"field dims {text!r} hold no list or object of numbers")
     for field, rows in content.items():
-        check_whole(f"field dims, {field}:", rows, least=1)
+        check_whole(f"field dims, {short(field)}:", rows, least=1)
     return content
 
 
@@ -224,7 +228,7 @@ def _of_record(record: dict) -> dict[str, int] | None:
     dataset = record.get("dataset")
     if not isinstance(dataset, dict) or not {"fields", "cardinalities"} <= dataset.keys():
         return None
-    return dict(zip(dataset["fields"], dataset["cardinalities"], strict=True))
+    return dict(zip(map(str, dataset["fields"]), dataset["cardinalities"], strict=True))
 
 
 def field_dims_beside(path: Path) -> dict[str, int] | None:

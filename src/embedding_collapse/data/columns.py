@@ -7,8 +7,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ..parameters import short
 from .bins import whole_number_bins
-from .reading import Batch, Table
+from .reading import SHOWN, Batch, Table, is_utf8
 from .vocabulary import MINIMUM_COUNT
 
 WHOLE = r"^-?[0-9]{1,18}(\.0*)?$"
@@ -50,21 +51,26 @@ class Accepted(NamedTuple):
         values: of each field.
         labels: uint8 `[rows]`.
         numbers: int64 `[rows]`, of the rows in the batch, from 0 up.
-        rejected: what is wrong with the other rows, by their number in the batch.
+        rejected: int64, ascending, numbers of the other rows in the batch.
+        why: what is wrong with the first `SHOWN` of these.
     """
 
     codes: np.ndarray
     values: list[pa.StringArray]
     labels: np.ndarray
     numbers: np.ndarray
-    rejected: dict[int, str]
+    rejected: np.ndarray
+    why: dict[int, str]
 
     def first(self, rows: int) -> "Accepted":
         """The batch as if it ended after so many rows."""
-        last = self.numbers[rows - 1]
-        rejected = {number: why for number, why in self.rejected.items() if number < last}
         return Accepted(
-            self.codes[:, :rows], self.values, self.labels[:rows], self.numbers[:rows], rejected
+            self.codes[:, :rows],
+            self.values,
+            self.labels[:rows],
+            self.numbers[:rows],
+            self.rejected[self.rejected < self.numbers[rows - 1]],
+            self.why,
         )
 
 
@@ -72,41 +78,48 @@ def accept(source: Source, task: Callable[[], Batch]) -> Accepted:
     """Read a batch and tell its usable rows from the others."""
     batch = task()
     codes = np.empty((len(source.fields), batch.rows), np.int32)
-    values, wrong = [], {}
+    values, kept, wrong = [], np.ones(batch.rows, bool), {}
     for i, (name, kind) in enumerate(source.fields.items()):
         column = batch.columns[name]
         codes[i] = column.indices
         texts, usable = meaning(column.dictionary, kind)
         values.append(texts)
-        _reject(wrong, column, usable, name, NOUN[kind])
+        _reject(kept, wrong, column, usable, name, NOUN[kind])
     label = batch.columns[source.label]
     found = [source.labels.get(_show(value)) for value in label.dictionary.to_pylist()]
     usable = np.array([value is not None for value in found], bool)
     accepted = " or ".join(value for value in source.labels if value.isdigit())
-    _reject(wrong, label, usable, source.label, accepted)
+    _reject(kept, wrong, label, usable, source.label, accepted)
     labels = np.array([value or 0 for value in found], np.uint8).take(label.indices)
 
     numbers = batch.numbers
-    rejected = {int(numbers[row]): why for row, why in wrong.items()}
-    for number, columns in batch.skipped.items():
-        rejected[number] = f"{columns} columns, {len(source.table.names)} are needed"
-    if wrong:
-        kept = np.delete(np.arange(batch.rows), list(wrong))
+    why = {int(numbers[row]): reason for row, reason in wrong.items()}
+    for number, columns in zip(batch.skipped.tolist(), batch.counts, strict=False):
+        why[number] = f"{columns} columns, {len(source.table.names)} are needed"
+    rejected = np.sort(np.concatenate([numbers[~kept], batch.skipped]))
+    if not kept.all():
         codes, labels, numbers = codes[:, kept], labels[kept], numbers[kept]
-    return Accepted(codes, values, labels, numbers, rejected)
+    return Accepted(codes, values, labels, numbers, rejected, why)
 
 
 def _reject(
-    wrong: dict[int, str], column: pa.DictionaryArray, usable: np.ndarray, name: str, needed: str
+    kept: np.ndarray,
+    wrong: dict[int, str],
+    column: pa.DictionaryArray,
+    usable: np.ndarray,
+    name: str,
+    needed: str,
 ) -> None:
-    """Note the rows whose value cannot be used, save those noted already."""
+    """Take out the rows whose value cannot be used, and tell why of the first of them."""
     if usable.all():
         return
     codes = column.indices.to_numpy()
-    for row in np.flatnonzero(~usable[codes]).tolist():
+    rows = np.flatnonzero(kept & ~usable[codes])
+    kept[rows] = False
+    for row in rows[:SHOWN].tolist():
         value = _show(column.dictionary[codes[row]].as_py())
         value = value if len(value) <= LONGEST else f"{value[:LONGEST]}..."
-        wrong.setdefault(row, f"{name} is {value!r}, not {needed}")
+        wrong[row] = f"{short(name)} is {value!r}, not {needed}"
 
 
 def _show(value: bytes) -> str:
@@ -122,7 +135,7 @@ def meaning(values: pa.BinaryArray, kind: Kind) -> tuple[pa.StringArray, np.ndar
     try:
         texts, usable = values.cast(pa.string()), np.ones(len(values), bool)
     except pa.ArrowInvalid:  # not UTF-8
-        usable = np.array([_is_utf8(value) for value in values.to_pylist()])
+        usable = np.array([is_utf8(value) for value in values.to_pylist()])
         texts = pc.if_else(usable, values, b"").cast(pa.string())
     if kind == "categorical":
         return texts, usable
@@ -136,11 +149,3 @@ def meaning(values: pa.BinaryArray, kind: Kind) -> tuple[pa.StringArray, np.ndar
         digits.cast(pa.int64()).to_numpy()
     )
     return pa.array(named, pa.string()), usable
-
-
-def _is_utf8(value: bytes) -> bool:
-    try:
-        value.decode()
-    except UnicodeDecodeError:
-        return False
-    return True

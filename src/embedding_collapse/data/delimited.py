@@ -1,27 +1,35 @@
 """Delimited text, plain or packed, parsed block by block."""
 
-import csv
 import gzip
+import lzma
+import re
+import struct
 import zipfile
 import zlib
+from array import array
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 from tqdm.auto import tqdm
 
 from ..files import checksum
-from ..parameters import ParameterError
-from .reading import Batch, Table, check_file, whole
+from ..parameters import ParameterError, listed
+from .reading import SHOWN, Batch, Table, check_file, is_utf8, whole
+from .rows import last_row_end, pieces, quotes, row_ends
 
 BLOCK = 8 << 20  # bytes of text in a batch: small enough for its dictionaries to stay in cache
 LONGEST = 8 * BLOCK  # that one row may have
+CELLS = 1 << 21  # in a batch: a block of blank lines would hold millions of rows
 BOM = b"\xef\xbb\xbf"
 TEXT = pa.dictionary(pa.int32(), pa.binary())
+IN_QUOTES = re.compile(rb'"[^"]*"')
+DAMAGE = (EOFError, zlib.error, lzma.LZMAError, struct.error, gzip.BadGzipFile, zipfile.BadZipFile)
 
 
 def open_text(path: Path, delimiter: str, names: list[str], member: str | None = None) -> Table:
@@ -37,16 +45,16 @@ def open_text(path: Path, delimiter: str, names: list[str], member: str | None =
         ParameterError: no such file, or an empty one; while it is read: one that is cut short.
     """
     check_file(path)
-    read = partial(_text_batches, path, member, names, delimiter, False, False)
+    read = partial(_text_batches, path, member, names, delimiter, None)
     return Table(str(path), names, partial(checksum, path), read)
 
 
 def open_text_with_header(path: Path, delimiters: str = ",\t;|") -> Table:
-    """Text whose first line names the columns; quotes may enclose a delimiter or a line end.
+    """Text whose first row names the columns; quotes may enclose a delimiter or a line end.
 
     Args:
         path: plain, .gz, or a .zip of one file.
-        delimiters: one of these is taken, the one most frequent in the header.
+        delimiters: one of these is taken, the one most frequent in the header outside quotes.
 
     Raises:
         ParameterError: no such file, an empty one, one that is no text; while it is read: one that
@@ -54,22 +62,47 @@ def open_text_with_header(path: Path, delimiters: str = ",\t;|") -> Table:
     """
     check_file(path)
     with _unpacked(path) as (file, _):
-        line = file.readline(BLOCK).removeprefix(BOM)
+        start = file.read(BLOCK)
+    mark = len(BOM) if start.startswith(BOM) else 0
+    header = _first_row(path, start[mark:], delimiters.encode())
+    outside = IN_QUOTES.sub(b"", header).decode()
+    delimiter = max(delimiters, key=outside.count)
+    names = pa.csv.read_csv(
+        pa.BufferReader(header + b"\n"),  # a second line end makes a row, which matters not
+        pa.csv.ReadOptions(use_threads=False, block_size=len(header) + 2),
+        pa.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
+    ).column_names
+    read = partial(_text_batches, path, None, names, delimiter, mark + len(header))
+    return Table(str(path), names, partial(checksum, path), read, first=2)
+
+
+def _first_row(path: Path, text: bytes, delimiters: bytes) -> bytes:
+    """The row that names the columns, with its line end."""
+    ends = row_ends(text, delimiters)
+    if len(ends):
+        row = text[: ends[0]]
+    elif len(quotes(text, delimiters)) % 2:
+        raise ParameterError(
+            f'path is {str(path)!r}; the quotes (") in its first row do not pair up'
+        )
+    elif len(text) > BLOCK - len(BOM) - 1:
+        raise ParameterError(
+            f"path is {str(path)!r}; its first row does not end within {BLOCK:,} bytes: "
+            "delimited text is accepted"
+        )
+    else:
+        row = text
+    if not row.strip(b"\r\n"):
+        raise ParameterError(
+            f"path is {str(path)!r}, whose first line is blank; the names of its columns are needed"
+        )
     try:
-        text = line.decode().rstrip("\r\n")
+        row.decode()
     except UnicodeDecodeError as error:
         raise ParameterError(
             f"path is {str(path)!r}, whose first line is not UTF-8 text ({error.reason})"
         ) from None
-    delimiter = max(delimiters, key=text.count)
-    try:
-        names = next(csv.reader([text], delimiter=delimiter), [])
-    except csv.Error as error:
-        raise ParameterError(
-            f"path is {str(path)!r}, whose first line names no columns ({error})"
-        ) from None
-    read = partial(_text_batches, path, None, names, delimiter, True, True)
-    return Table(str(path), names, partial(checksum, path), read, first=2)
+    return row
 
 
 @contextmanager
@@ -77,7 +110,8 @@ def _unpacked(path: Path, member: str | None = None) -> Iterator[tuple[BinaryIO,
     """Open a plain file, a .gz, or one file of a .zip; gives its content, and the file as it is.
 
     Raises:
-        ParameterError: a compressed file that is cut short or damaged, here or while it is read.
+        ParameterError: a file that cannot be read, or a compressed one that is cut short or
+            damaged, here or while it is read.
     """
     try:
         with path.open("rb") as packed:
@@ -92,10 +126,12 @@ def _unpacked(path: Path, member: str | None = None) -> Iterator[tuple[BinaryIO,
                     yield file, packed
             else:
                 yield packed, packed
-    except (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile) as error:
+    except DAMAGE as error:
         raise ParameterError(
             f"path is {str(path)!r}; the file is cut short or damaged ({error}): fetch it again"
         ) from None
+    except (OSError, RuntimeError) as error:  # no permission; a password, an unknown compression
+        raise ParameterError(f"path is {str(path)!r}; it cannot be read ({error})") from None
 
 
 def _only(archive: zipfile.ZipFile, path: Path) -> str:
@@ -103,7 +139,7 @@ def _only(archive: zipfile.ZipFile, path: Path) -> str:
     if len(names) != 1:
         raise ParameterError(
             f"path is {str(path)!r}, which holds {len(names)} files "
-            f"({', '.join(names[:5])}); a .zip of one file is accepted"
+            f"({listed(names, 5)}); a .zip of one file is accepted"
         )
     return names[0]
 
@@ -113,26 +149,27 @@ def _text_batches(
     member: str | None,
     names: Sequence[str],
     delimiter: str,
-    quoted: bool,
-    header: bool,
+    header: int | None,
     wanted: Sequence[str],
     progress: bool,
 ) -> Iterator[Callable[[], Batch]]:
+    """Tasks that parse some rows each; without a header, of that many bytes, quotes are text."""
     size, title = path.stat().st_size, f"reading {path.name}"
+    quoting = b"" if header is None else delimiter.encode()
     with (
         _unpacked(path, member) as (file, packed),
         tqdm(
             total=size, desc=title, unit="B", unit_scale=True, disable=not progress, delay=3
         ) as bar,
     ):
-        if header:
-            file.readline()
-        for block in _blocks(file, quoted, path):
-            yield partial(_parse, path, block, names, wanted, delimiter, quoted)
+        file.read(header or 0)
+        for block in _blocks(file, quoting, path):
+            for rows in pieces(block, quoting, max(1, CELLS // len(names))):
+                yield partial(_parse, rows, names, wanted, delimiter, bool(quoting))
             bar.update(packed.tell() - bar.n)
 
 
-def _blocks(file: BinaryIO, quoted: bool, path: Path) -> Iterator[memoryview]:
+def _blocks(file: BinaryIO, quoting: bytes, path: Path) -> Iterator[memoryview]:
     """The file in pieces that end where a row does."""
     rest = b""
     while True:
@@ -141,86 +178,48 @@ def _blocks(file: BinaryIO, quoted: bool, path: Path) -> Iterator[memoryview]:
         read = file.readinto(memoryview(block)[len(rest) :])
         if not read:
             break
-        held = len(rest) + read
-        end = block.rfind(b"\n", 0, held) + 1
-        while quoted and block.count(b'"', 0, end) % 2:  # inside quotes a line end ends no row
-            end = block.rfind(b"\n", 0, end - 1) + 1
-        if end == 0 and held > LONGEST:
-            why = "a quote that does not close" if quoted and b'"' in block else "a row that long"
+        del block[len(rest) + read :]
+        end = last_row_end(block, quoting)
+        if end == 0 and len(block) > LONGEST:
+            open_ = len(quotes(block, quoting)) % 2
+            why = "a quote that does not close" if open_ else "a row that long"
             raise ParameterError(
                 f"path is {str(path)!r}; no row ends within {LONGEST:,} bytes ({why}): "
                 "delimited text is accepted"
             )
-        rest = bytes(memoryview(block)[end:held])
+        rest = bytes(memoryview(block)[end:])
         if end:
             yield memoryview(block)[:end]
-    if quoted and rest.count(b'"') % 2:
+    places = quotes(rest, quoting)
+    if len(places) % 2:
+        lines = len(rest[places[-1] :].splitlines())
         raise ParameterError(
-            f'path is {str(path)!r}; the quotes (") in its last {len(rest.splitlines())} '
-            "lines do not pair up"
+            f'path is {str(path)!r}; the quotes (") in its last {lines} lines do not pair up'
         )
     if rest:
         yield memoryview(rest)
 
 
 def _parse(
-    path: Path,
     block: memoryview,
     names: Sequence[str],
     wanted: Sequence[str],
     delimiter: str,
     quoted: bool,
 ) -> Batch:
-    parse = partial(_table, block, names, wanted, delimiter, quoted)
-    skipped = {}
+    skipped, counts = array("q"), []
 
     def skip(row: pa.csv.InvalidRow) -> str:
-        skipped[row.number - 1] = row.actual_columns
+        skipped.append(row.number - 1)
+        if len(counts) < SHOWN:
+            counts.append(row.actual_columns)
         return "skip"
 
-    try:
-        return Batch(parse(None, "utf8"), {})
-    except pa.ArrowInvalid:  # rows of too few or too many columns, as a rule
-        encoding = _encoding(block)
-    try:
-        columns = parse(skip, encoding)
-    except pa.ArrowInvalid as error:
-        raise ParameterError(f"path is {str(path)!r}; {error}") from None
-    if encoding == "latin1":
-        columns = {name: _from_latin1(column) for name, column in columns.items()}
-    return Batch(columns, skipped)
-
-
-def _encoding(block: memoryview) -> str:
-    """UTF-8, or Latin-1, which reads any bytes: rows to skip must be text, says pyarrow."""
-    try:
-        str(block, "utf8")
-    except UnicodeDecodeError:
-        return "latin1"
-    return "utf8"
-
-
-def _from_latin1(column: pa.DictionaryArray) -> pa.DictionaryArray:
-    """The column with its values' bytes as they are in the file."""
-    values = [value.decode().encode("latin1") for value in column.dictionary.to_pylist()]
-    return pa.DictionaryArray.from_arrays(column.indices, pa.array(values, pa.binary()))
-
-
-def _table(
-    block: memoryview,
-    names: Sequence[str],
-    wanted: Sequence[str],
-    delimiter: str,
-    quoted: bool,
-    skip: Callable[[pa.csv.InvalidRow], str] | None,
-    encoding: str,
-) -> dict[str, pa.DictionaryArray]:
+    as_it_is = is_utf8(block)  # else pyarrow has no row to hand over, and takes none of them
     table = pa.csv.read_csv(
-        pa.BufferReader(block),
+        pa.BufferReader(block if as_it_is else bytes(block).decode("latin-1").encode()),
         # one thread, or rows would not know their numbers; several blocks are parsed at once
-        pa.csv.ReadOptions(
-            column_names=names, use_threads=False, block_size=2 * len(block) + 1, encoding=encoding
-        ),
+        pa.csv.ReadOptions(column_names=names, use_threads=False, block_size=2 * len(block) + 1),
         pa.csv.ParseOptions(
             delimiter=delimiter,
             quote_char='"' if quoted else False,
@@ -235,4 +234,13 @@ def _table(
             check_utf8=False,
         ),
     )
-    return {name: whole(table[name]) for name in wanted}
+    columns = {name: whole(table[name]) for name in wanted}
+    if not as_it_is:
+        columns = {name: _bytes_again(column) for name, column in columns.items()}
+    return Batch(columns, np.array(skipped, np.int64), counts)
+
+
+def _bytes_again(column: pa.DictionaryArray) -> pa.DictionaryArray:
+    """Values whose bytes were taken for Latin-1, as the bytes that they are."""
+    values = [value.decode().encode("latin-1") for value in column.dictionary.to_pylist()]
+    return pa.DictionaryArray.from_arrays(column.indices, pa.array(values, pa.binary()))

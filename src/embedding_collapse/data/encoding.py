@@ -16,17 +16,17 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from ..parameters import ParameterError, printable
+from ..parameters import ParameterError, listed, printable, short
 from .cache import stored
 from .columns import Source, accept
 from .dataset import Dataset, Field, split_rows
 from .numbering import number_fields
 from .parallel import available_cores, in_order
+from .reading import SHOWN
 from .spec import DataSpec
 
 LOG = logging.getLogger(__name__)
 VERSION = 1  # of what reading and encoding make of a table: raise it with any change to that
-SHOWN = 5  # rejected rows that the notes list
 LISTS = pa.schema([("values", pa.list_(pa.string()))])
 
 
@@ -106,9 +106,19 @@ def encode(
         "label_rate": float(found.labels.mean()),
         "rejected_share": about["rejected"] / about["total"],
     }
-    return Dataset(
-        source.name, found.ids, found.labels, tuple(fields), found.fingerprint, facts, notes, spec
-    )
+    try:
+        return Dataset(
+            source.name,
+            found.ids,
+            found.labels,
+            tuple(fields),
+            found.fingerprint,
+            facts,
+            notes,
+            spec,
+        )
+    except ParameterError as error:  # a split without one of the classes
+        raise ParameterError(f"path is {source.table.path!r}; {error}") from None
 
 
 def _notes(about: dict[str, Any]) -> Iterator[str]:
@@ -117,9 +127,9 @@ def _notes(about: dict[str, Any]) -> Iterator[str]:
         more = "; ..." if count > len(shown) else ""
         yield f"{count:,} row{'s' * (count > 1)} rejected: {'; '.join(shown)}{more}"
     if about["blank"]:
-        yield f"blank in every row: {', '.join(about['blank'])}"
+        yield f"blank in every row: {listed(about['blank'], 200)}"
     if about["rare"]:
-        yield f"no value is frequent enough for an id of its own: {', '.join(about['rare'])}"
+        yield f"no value is frequent enough for an id of its own: {listed(about['rare'], 200)}"
 
 
 def _check(source: Source, rows: int | None, max_rejected: float, read: Read) -> None:
@@ -134,8 +144,8 @@ def _check(source: Source, rows: int | None, max_rejected: float, read: Read) ->
         )
     if read.labels.min() == read.labels.max():
         raise ParameterError(
-            f"path is {source.table.path!r}, where {source.label} is {read.labels[0]} in all "
-            f"{have:,} rows; both classes are needed"
+            f"path is {source.table.path!r}, where {short(source.label)} is {read.labels[0]} in "
+            f"all {have:,} rows; both classes are needed"
         )
 
 
@@ -174,8 +184,8 @@ def _read(
             batch = batch if len(batch.labels) <= left else batch.first(left)
             rejected += len(batch.rejected)
             shown += [
-                f"{source.table.unit} {number + place}: {batch.rejected[place]}"
-                for place in sorted(batch.rejected)[: SHOWN - len(shown)]
+                f"{source.table.unit} {number + place}: {batch.why[place]}"
+                for place in batch.rejected[: SHOWN - len(shown)].tolist()
             ]
             number += size
             if len(batch.labels):

@@ -57,7 +57,7 @@ LAYOUTS = [
 ]  # fmt: skip
 
 
-def movielens(path: str) -> Source:
+def movielens(path: str | None) -> Source:
     """Whether a user rates a film 4 or better; fields of the user and of the film.
 
     Args:
@@ -66,7 +66,7 @@ def movielens(path: str) -> Source:
     Raises:
         ParameterError: no such folder or .zip, files that are missing or not as they should be.
     """
-    where = Path(path).expanduser()
+    where = Path(path or "").expanduser()
     if not path or not where.exists():
         raise ParameterError(f"path is {path!r}; the folder or .zip ml-100k or ml-1m is needed")
     names = _files(where)
@@ -120,8 +120,8 @@ def _rows(where: Path, name: Path, columns: list[str], delimiter: str) -> dict[s
         with zipfile.ZipFile(where) as archive:
             content = archive.read(name.as_posix())
     rows = {}
-    for number, line in enumerate(content.decode("latin-1").splitlines(), 1):
-        row = line.split(delimiter)
+    for number, line in enumerate(content.splitlines(), 1):
+        row = line.decode("latin-1").split(delimiter)
         if len(row) != len(columns):
             raise ParameterError(
                 f"path is {str(where)!r}; line {number} of {name.name} has {len(row)} columns, "

@@ -14,18 +14,22 @@ import pyarrow as pa
 
 from ..parameters import ParameterError
 
+SHOWN = 5  # rejected rows of which it is told what is wrong with them
+
 
 class Batch(NamedTuple):
     """Some rows of a table.
 
     Attributes:
         columns: of dictionary type, by name; the values are text, not yet known to be UTF-8.
-        skipped: how many columns there were in each row left out because these were too few or
-            too many, by its number in the batch, from 0 up.
+        skipped: int64, ascending, the rows left out because their columns were too few or too
+            many, by their numbers in the batch, from 0 up.
+        counts: how many columns the first `SHOWN` of these had.
     """
 
     columns: dict[str, pa.DictionaryArray]
-    skipped: dict[int, int]
+    skipped: np.ndarray = np.empty(0, np.int64)
+    counts: Sequence[int] = ()
 
     @property
     def rows(self) -> int:
@@ -35,7 +39,7 @@ class Batch(NamedTuple):
     @property
     def numbers(self) -> np.ndarray:
         """int64 `[rows]`: the number of each row in the batch."""
-        return np.delete(np.arange(self.rows + len(self.skipped)), list(self.skipped))
+        return np.delete(np.arange(self.rows + len(self.skipped)), self.skipped)
 
 
 class Table(NamedTuple):
@@ -63,7 +67,8 @@ def check_file(path: Path) -> None:
     if not path.exists():
         raise ParameterError(f"path is {str(path)!r}; there is no such file")
     if not path.is_file():
-        raise ParameterError(f"path is {str(path)!r}, a folder; a file is accepted")
+        kind = "a folder" if path.is_dir() else "a device or a pipe"
+        raise ParameterError(f"path is {str(path)!r}, {kind}; a file is accepted")
     if path.stat().st_size == 0:
         raise ParameterError(f"path is {str(path)!r}, an empty file; rows are needed")
 
@@ -71,3 +76,12 @@ def check_file(path: Path) -> None:
 def whole(column: pa.ChunkedArray) -> pa.Array:
     """The column as one array, without a copy where it is in one piece."""
     return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+
+
+def is_utf8(text: bytes | memoryview) -> bool:
+    """Whether bytes are UTF-8."""
+    try:
+        str(text, "utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True

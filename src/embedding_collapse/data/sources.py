@@ -1,12 +1,13 @@
 """The tables that can be read: Criteo's and Avazu's click logs, and anyone's own."""
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..parameters import ParameterError
+from ..parameters import ParameterError, listed, short
 from . import hub
 from .columns import Kind, Source, meaning
 from .delimited import open_text, open_text_with_header
@@ -99,8 +100,8 @@ def own_table(
         raise ParameterError(f"path is {path!r}; it has no column beside the label {label!r}")
     fields = _guess(table, names)
     kinds = {kind: [n for n in names if fields[n] == kind] for kind in ("categorical", "numeric")}
-    told = [f"{kind}: {', '.join(own)}" for kind, own in kinds.items() if own]
-    told += [f"index, left out: {n or 'the column without a name'}" for n in index]
+    told = [f"{kind}: {listed(own, 200)}" for kind, own in kinds.items() if own]
+    told += [f"index, left out: {short(n) or 'the column without a name'}" for n in index]
     return Source("table", table, label, TRUTH, fields, notes=(f"guessed {'; '.join(told)}",))
 
 
@@ -131,14 +132,14 @@ def _kind(values: pa.BinaryArray) -> Kind:
 def check_columns(table: Table, needed: Sequence[str]) -> None:
     """Raise a `ParameterError` unless each needed column is there, and no name comes twice."""
     names = table.names
-    twice = sorted({name for name in names if names.count(name) > 1})
+    twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
         raise ParameterError(
-            f"path is {table.path!r}; several of its columns are named {', '.join(twice)}"
+            f"path is {table.path!r}; several of its columns are named {listed(twice)}"
         )
     missing = [name for name in needed if name not in names]
     if missing:
         raise ParameterError(
-            f"path is {table.path!r}; it has no column {', '.join(missing)}; "
-            f"its columns are {', '.join(names)}"
+            f"path is {table.path!r}; it has no column {listed(missing)}; "
+            f"its columns are {listed(names)}"
         )

@@ -1,6 +1,7 @@
 """Tables whose columns have types: Parquet files, and whatever comes as Arrow's batches."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pyarrow.parquet
 from tqdm.auto import tqdm
 
 from ..files import checksum
-from ..parameters import ParameterError
+from ..parameters import ParameterError, short
 from .reading import Batch, Table, check_file, whole
 
 ROWS = 1 << 15  # in a batch
@@ -23,22 +24,28 @@ def open_parquet(path: Path) -> Table:
         ParameterError: a file that is not there or damaged.
     """
     check_file(path)
-    try:
-        with pa.parquet.ParquetFile(path) as file:
-            names, rows = file.schema_arrow.names, file.metadata.num_rows
-    except (pa.ArrowInvalid, OSError) as error:
-        raise ParameterError(f"path is {str(path)!r}, not a whole Parquet file ({error})") from None
+    with _told(path, "not a whole Parquet file"), pa.parquet.ParquetFile(path) as file:
+        names, rows = file.schema_arrow.names, file.metadata.num_rows
 
     def batches(wanted: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        with pa.parquet.ParquetFile(path) as file:
-            try:
-                yield from file.iter_batches(ROWS, columns=list(wanted))
-            except (pa.ArrowInvalid, OSError) as error:
-                raise ParameterError(
-                    f"path is {str(path)!r}, a damaged Parquet file ({error})"
-                ) from None
+        read = 0
+        with _told(path, "a damaged Parquet file"), pa.parquet.ParquetFile(path) as file:
+            for batch in file.iter_batches(ROWS, columns=list(wanted)):
+                read += batch.num_rows
+                yield batch
+            if read != rows:
+                raise pa.ArrowInvalid(f"it says that it has {rows:,} rows, and has {read:,}")
 
     return typed_table(str(path), names, partial(checksum, path), batches, rows)
+
+
+@contextmanager
+def _told(path: Path, what: str) -> Iterator[None]:
+    try:
+        yield
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise ParameterError(f"path is {str(path)!r}, {what} ({reason})") from None
 
 
 def typed_table(
@@ -64,13 +71,14 @@ def _as_text(path: str, columns: dict[str, pa.Array | pa.ChunkedArray]) -> Batch
     for name, column in columns.items():
         if isinstance(column, pa.ChunkedArray):
             column = whole(column)
-        if pa.types.is_nested(column.type):
+        try:
+            texts[name] = _dictionary_of(column)
+        except pa.ArrowException:
             raise ParameterError(
-                f"path is {path!r}, where column {name} is of type {column.type}; text, numbers, "
-                "truth values, dates and times are accepted"
-            )
-        texts[name] = _dictionary_of(column)
-    return Batch(texts, {})
+                f"path is {path!r}, where column {short(name)} is of type {column.type}; text, "
+                "numbers, truth values, dates and times are accepted"
+            ) from None
+    return Batch(texts)
 
 
 def _dictionary_of(column: pa.Array) -> pa.DictionaryArray:
@@ -79,6 +87,8 @@ def _dictionary_of(column: pa.Array) -> pa.DictionaryArray:
         column = column.cast(column.type.value_type)
     if pa.types.is_null(column.type):
         column = column.cast(pa.string())
+    if pa.types.is_fixed_size_binary(column.type):
+        column = column.cast(pa.binary())
     if pa.types.is_floating(column.type):  # NaN is how many tools write a blank
         column = pa.compute.if_else(pa.compute.is_nan(column), None, column)
     encoded = column.dictionary_encode(null_encoding="encode")

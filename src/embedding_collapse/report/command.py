@@ -35,12 +35,17 @@ def add_options(command: argparse.ArgumentParser) -> None:
 def run(parsed: argparse.Namespace) -> int:
     """Inspect one checkpoint or two, print the table, write the report."""
     paths = [parsed.checkpoint] + ([parsed.compare] if parsed.compare else [])
+    taken = {os.path.realpath(path): "the checkpoint" for path in paths}
+    for path in filter(None, (parsed.rows_weight, parsed.field_dims)):
+        taken.setdefault(os.path.realpath(path), "read as well")
     for written in filter(None, (parsed.output, parsed.json)):
-        if any(os.path.realpath(path) == os.path.realpath(written) for path in paths):
-            raise ParameterError(f"{written} is the checkpoint; the report needs another name")
+        if use := taken.get(os.path.realpath(written)):
+            raise ParameterError(f"{written} is {use}; the report needs another name")
         if Path(written).is_dir():
             raise ParameterError(f"{written} is a folder; the report needs the name of a file")
-        check_writable("the report's folder", Path(written).parent)
+        if Path(written).is_file() or not Path(written).exists():  # else a device or a pipe
+            taken[os.path.realpath(written)] = "the report"
+            check_writable("the report's folder", Path(os.path.realpath(written)).parent)
     for path in [*paths, *filter(None, [parsed.rows_weight])]:
         weights.check(path)
     options = {

@@ -1,5 +1,6 @@
 """A checkpoint's tables, measured one by one; and what is printed of them."""
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from .. import store, tables, weights
 from ..collapse import COLLAPSED, PARTLY, VERDICTS, Collapse, inspect_table
-from ..parameters import ParameterError, printable
+from ..parameters import ParameterError, listed, printable, short
 
 COLUMNS = {
     "abundance": "IA",
@@ -48,7 +49,7 @@ class Inspection:
         if len(measured) > 1:
             worst = min(measured, key=lambda table: table.measures["against_random"])
             share = worst.measures["against_random"]
-            text += f" Furthest below a random table: {printable(worst.name)}, {share:.2f} of it."
+            text += f" Furthest below a random table: {short(worst.name)}, {share:.2f} of it."
         return text
 
     @property
@@ -100,27 +101,28 @@ def inspect(
     found, notes = tables.find(
         tensors, include=include, exclude=exclude, field_dims=field_dims, sets=sets
     )
-    counts = None if row_weights is None else weights.read(row_weights)
-    row_weights_of = [_row_weights(counts or {}, table, found) for table in found]
-    if counts is not None and not any(each is not None for each in row_weights_of):
-        shapes = ", ".join(f"{name} {list(each.shape)}" for name, each in counts.items())
+    counts = {} if row_weights is None else weights.read(row_weights)
+    by_name = any(name in counts for each in found for name in (each.name, each.source))
+    row_weights_of = [_row_weights(counts, table, by_name) for table in found]
+    if counts and all(each is None for each in row_weights_of):
+        shapes = [f"{short(name)} {list(each.shape)}" for name, each in counts.items()]
         raise ParameterError(
-            f"{row_weights} weighs no table ({shapes}); one number per row is needed, "
-            f"{found[0].source_rows:,} for {found[0].source}"
+            f"{row_weights} weighs no table ({listed(shapes)}); one real number per row is needed, "
+            f"{found[0].source_rows:,} for {short(found[0].source)}"
         )
     measured = [inspect_table(*each) for each in zip(found, row_weights_of, strict=True)]
     return Inspection(path.name, measured, notes)
 
 
-def _row_weights(
-    counts: Mapping[str, Tensor], table: tables.Table, found: Sequence[tables.Table]
-) -> Tensor | None:
+def _row_weights(counts: Mapping[str, Tensor], table: tables.Table, by_name: bool) -> Tensor | None:
     """The weights of a table's rows: by its name, or where no name fits by the number of rows."""
-    known = {name for each in found for name in (each.name, each.source)}
-    by_name = any(name in known for name in counts)
     rows = table.values.shape[1]
     for name, each in counts.items():
-        if by_name and name not in (table.name, table.source):
+        if (
+            each.is_meta
+            or each.is_complex()
+            or (by_name and name not in (table.name, table.source))
+        ):
             continue
         if each.shape == (table.source_rows,):
             return each[table.start : table.start + rows].double()
@@ -131,26 +133,31 @@ def _row_weights(
 
 def table(inspection: Inspection) -> pd.DataFrame:
     """A row per table: shape, measures (the mean over its sets) and verdict."""
-    rows = {}
+    rows, weighted = [], any(one.weighted for one in inspection.tables)
     for one in inspection.tables:
-        rows[printable(one.name)] = {
+        row = {
             "rows": f"{one.rows:,}",
             "K": str(one.width) if one.sets == 1 else f"{one.sets} x {one.width}",
             **{title: _number(one.measures.get(name), name) for name, title in COLUMNS.items()},
         }
-        if any(each.weighted for each in inspection.tables):
-            rows[printable(one.name)]["IA/random, weighted"] = _number(
+        if weighted:
+            row["IA/random, weighted"] = _number(
                 (one.weighted or {}).get("against_random"), "against_random"
             )
-        rows[printable(one.name)]["verdict"] = one.verdict
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("table")
+        rows.append(row | {"verdict": one.verdict})
+    return _frame([one.name for one in inspection.tables], rows)
+
+
+def _frame(names: Sequence[str], rows: Sequence[Mapping[str, str]]) -> pd.DataFrame:
+    """A row per table; several may look alike, such as two long names."""
+    return pd.DataFrame(rows, index=pd.Index(map(short, names), name="table"))
 
 
 def comparison(one: Inspection, other: Inspection) -> pd.DataFrame:
     """Two checkpoints side by side, tables matched by name; a dash where one lacks a table."""
     ours, theirs = ({table.name: table for table in each.tables} for each in (one, other))
-    rows = {}
-    for name in dict.fromkeys([*ours, *theirs]):
+    names, rows = list(dict.fromkeys([*ours, *theirs])), []
+    for name in names:
         pair = [ours.get(name), theirs.get(name)]
         row = {}
         for key in ("relative_abundance", "against_random"):
@@ -161,17 +168,15 @@ def comparison(one: Inspection, other: Inspection) -> pd.DataFrame:
         row["B - A"] = "-" if change is None else f"{change:+.3f}"
         row |= {f"verdict {label}": table.verdict if table else "-"
                 for label, table in zip("AB", pair, strict=True)}  # fmt: skip
-        rows[printable(name)] = row
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("table")
+        rows.append(row)
+    return _frame(names, rows)
 
 
 def text(inspection: Inspection) -> str:
     """What is printed: the table, the summary and the notes; what to try stands in the report."""
     lines = [table(inspection).to_string(), "", inspection.summary]
     lines += [f"note: {printable(note)}" for note in inspection.notes]
-    lines += [
-        f"note: {printable(t.name)}: {printable(t.note)}" for t in inspection.tables if t.note
-    ]
+    lines += [f"note: {short(t.name)}: {printable(t.note)}" for t in inspection.tables if t.note]
     return "\n".join(lines)
 
 
@@ -183,7 +188,8 @@ def advice(inspection: Inspection, most: int = 10) -> str:
 
 def _code(name: str) -> str:
     """A name as a Markdown code span, whatever is in it."""
-    return f"`` {printable(name)} ``" if "`" in name else f"`{printable(name)}`"
+    fence = "`" * (1 + max(map(len, re.findall("`+", name)), default=0))
+    return f"{fence} {short(name)} {fence}" if "`" in name else f"`{short(name)}`"
 
 
 def count(number: int, noun: str) -> str:

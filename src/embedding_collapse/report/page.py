@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from ..collapse import COLLAPSED, COLLAPSED_IS, FEW, HEALTHY_IS, PARTLY, PARTLY_IS, Collapse
-from ..parameters import printable
+from ..parameters import printable, short
 from .drawing import spectra
 from .inspection import COLUMNS, Inspection, comparison, table
 
@@ -24,10 +24,10 @@ def html(inspection: Inspection, other: Inspection | None = None) -> str:
         other: a second one, to stand beside it.
     """
     both = [inspection] + ([other] if other else [])
-    names = " and ".join(escape(printable(one.name)) for one in both)
+    names = " and ".join(escape(short(one.name)) for one in both)
     body = [f"<h1>Embedding collapse: {names}</h1>"]
     for label, one in zip("AB", both, strict=False):
-        heading = f"<h2>{label}: {escape(printable(one.name))}</h2>" if other else ""
+        heading = f"<h2>{label}: {escape(short(one.name))}</h2>" if other else ""
         body.append(heading + _overview(one))
     if other:
         body += ["<h2>Side by side</h2>", _table(comparison(inspection, other))]
@@ -58,10 +58,10 @@ def _table(frame: pd.DataFrame) -> str:
         f'<th scope="col"{_class(title)}>{escape(title)}</th>' for title in frame.columns
     )
     rows = []
-    for name, row in frame.iterrows():
+    for name, row in zip(frame.index, frame.to_numpy(), strict=True):
         cells = "".join(
             f"<td{_class(title)}>{_verdict(value) if _class(title) else escape(value)}</td>"
-            for title, value in row.items()
+            for title, value in zip(frame.columns, row, strict=True)
         )
         rows.append(f'<tr><th scope="row">{_breakable(name)}</th>{cells}</tr>')
     return (
@@ -101,10 +101,10 @@ def _cards(both: Sequence[Inspection]) -> str:
 
 
 def _card(name: str, found: Sequence[tuple[str, Collapse]]) -> str:
-    parts = [f"<h3>{escape(printable(name))}</h3>"]
+    parts = [f"<h3>{escape(short(name))}</h3>"]
     measured = [(label, one) for label, one in found if one.spectra is not None]
     if measured:
-        parts.append(spectra(measured, printable(name)))
+        parts.append(spectra(measured, short(name)))
     for label, one in found:
         before = f"<strong>{label}</strong> " if label else ""
         width = f"{one.width}" if one.sets == 1 else f"{one.sets} sets of {one.width}"
@@ -123,7 +123,7 @@ def _card(name: str, found: Sequence[tuple[str, Collapse]]) -> str:
 def _more(one: Collapse) -> str:
     """The measures that the overview has no room for: per set, joined, weighted."""
     lines = {}
-    if one.sets > 1:
+    if one.joined:
         lines |= {f"set {m + 1}": measures for m, measures in enumerate(one.per_set)}
         lines["sets joined"] = one.joined
     if one.weighted:

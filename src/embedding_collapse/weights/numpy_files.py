@@ -1,0 +1,64 @@
+"""numpy's `.npy`, and `.npz`, a .zip of them."""
+
+import shutil
+import struct
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from torch import Tensor
+
+from .mapping import check_room, map_array, map_file, map_path, size_of
+
+
+def read_npy(path: Path) -> dict[str, Tensor]:
+    """The array of a file, mapped, under the file's name."""
+    file = map_path(path)
+    with path.open("rb") as opened:
+        dtype, shape, order = _header(opened, len(file.content))
+        offset = opened.tell()
+    tensor = map_array(file, offset, dtype, shape, order)
+    return {} if tensor is None else {path.stem: tensor}
+
+
+def read_npz(path: Path) -> dict[str, Tensor]:
+    """The arrays of a file, mapped; those that are packed are unpacked to the disk first."""
+    places, file = {}, map_path(path)
+    with zipfile.ZipFile(path) as archive, tempfile.TemporaryFile() as room:
+        members = [one for one in archive.infolist() if one.filename.endswith(".npy")]
+        check_room(sum(one.file_size for one in members if one.compress_type))
+        room.write(bytes(64))  # an empty file cannot be mapped
+        for member in members:
+            if member.filename in places:
+                raise ValueError(f"two of its members are named {member.filename!r}")
+            with archive.open(member) as array:
+                facts = _header(array, member.file_size)
+                if member.compress_type:
+                    offset = room.tell()
+                    shutil.copyfileobj(array, room, 1 << 20)
+                else:  # its bytes lie in the file as they are
+                    names = struct.unpack_from("<HH", file.content, member.header_offset + 26)
+                    offset = member.header_offset + 30 + sum(names) + array.tell()
+                    while array.read(1 << 20):  # to the end, where zipfile compares the checksum
+                        pass
+            places[member.filename] = (bool(member.compress_type), offset, *facts)
+        room.flush()
+        unpacked = map_file(room)
+    tensors = {
+        name.removesuffix(".npy"): map_array(unpacked if packed else file, *place)
+        for name, (packed, *place) in places.items()
+    }
+    return {name: tensor for name, tensor in tensors.items() if tensor is not None}
+
+
+def _header(file: BinaryIO, size: int) -> tuple[np.dtype, tuple[int, ...], str]:
+    """Type, shape and order of an array, and the check that as many bytes follow."""
+    version = np.lib.format.read_magic(file)
+    readers = {(1, 0): np.lib.format.read_array_header_1_0}
+    shape, fortran, dtype = readers.get(version, np.lib.format.read_array_header_2_0)(file)
+    follow, needed = size - file.tell(), size_of(dtype, shape)
+    if follow != needed and not dtype.hasobject:
+        raise ValueError(f"an array of shape {shape} takes {needed:,} bytes, and {follow:,} follow")
+    return dtype, shape, "F" if fortran else "C"
