@@ -9,6 +9,7 @@ import torch
 from embedding_collapse.data import DATASETS, Dataset, DataSpec, drawing, load
 from embedding_collapse.data import synthetic as law_of
 from embedding_collapse.data.drawing import draw_dataset
+from embedding_collapse.files import checksum
 from embedding_collapse.metrics import auc, expected_auc
 from embedding_collapse.parameters import ParameterError
 
@@ -46,6 +47,38 @@ def mini(tmp_path_factory) -> Dataset:
 @pytest.fixture(scope="module")
 def full(tmp_path_factory) -> Dataset:
     return load("synthetic", ROWS, cache=tmp_path_factory.mktemp("cache"))
+
+
+# --- what is kept of a drawing --------------------------------------------------------------------
+
+
+def test_another_version_of_the_code_draws_anew(tmp_path, monkeypatch):
+    before = load("synthetic-mini", 1000, cache=tmp_path)
+    newer = replace(MINI, version=MINI.version + 1)
+    monkeypatch.setitem(law_of.LAWS, "synthetic-mini", lambda: newer)
+    after = load("synthetic-mini", 1000, cache=tmp_path)
+    assert after.fingerprint != before.fingerprint
+    assert len(finished(tmp_path)) == 2
+
+
+def test_what_is_kept_is_that_of_the_laws_version(tmp_path):
+    """Where this fails on purpose, the version in `synthetic.py` is to be raised."""
+    load("synthetic-mini", 1000, cache=tmp_path)
+    (folder,) = finished(tmp_path)
+    load("synthetic-mini", 1000, held_out=(100, 100), cache=tmp_path)
+    (other,) = set(finished(tmp_path)) - {folder}
+    kept = {
+        path.name: checksum(path)
+        for path in sorted([*folder.iterdir(), other / "truth.npy"])
+        if path.name != "checksums.json"
+    }
+    assert MINI.version == 1
+    assert kept == {
+        "about.json": "9bd2ec294acb94fbe7c4b7f78cdb5de8",
+        "ids.npy": "6fce75159cd1261430019b0d38276a2e",
+        "labels.npy": "d9579ce46abd6e44ec04480bfea2a956",
+        "truth.npy": "d6822ebb6e29676a899ca3939d57f444",
+    }
 
 
 # --- the same rows everywhere ---------------------------------------------------------------------

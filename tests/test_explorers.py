@@ -1,16 +1,19 @@
 import base64
 import json
 import re
+import shutil
 from collections.abc import Callable
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from harm import flip
 
 from embedding_collapse import explorers
 from embedding_collapse.explorers import drawing, page, toy_curves
 from embedding_collapse.explorers.explorer import Explorer, packed, unpacked
+from embedding_collapse.files import DamagedError
 from embedding_collapse.parameters import ParameterError
 from embedding_collapse.records import Record, folder_of
 
@@ -271,6 +274,15 @@ def test_toy_is_its_record(made):
     assert chosen["y"] == pytest.approx(expected.tolist(), abs=1e-3)
     assert most["y"][0] == chosen["y"][0]  # both begin with the same table
     assert view.readout[2][0] == "D₃ = 5, K = 20, seed 3"
+
+
+def test_a_damaged_record_of_the_toy_is_refused(monkeypatch, tmp_path):
+    shutil.copy(folder_of("results/toy") / "abundance.json", tmp_path)
+    monkeypatch.setattr(toy_curves, "FOLDER", str(tmp_path))
+    explorers.EXPLORERS["toy"]()
+    flip(tmp_path / "abundance.json", 0.5)
+    with pytest.raises(DamagedError, match=str(tmp_path / "abundance.json")):
+        explorers.EXPLORERS["toy"]()
 
 
 def test_the_record_of_the_toy_is_what_its_command_makes(monkeypatch, tmp_path):

@@ -1,9 +1,11 @@
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from harm import each_harm
 
 from embedding_collapse import data, experiment, records
 from embedding_collapse.findings import frequency
@@ -62,12 +64,33 @@ def test_a_recorded_run_trained_again_has_the_tables_of_its_record(clicks, run, 
 
 
 def test_what_is_kept_is_not_made_again_and_other_data_are_refused(clicks, run, tmp_path):
-    records.path_of(tmp_path, run.key).write_text("{}")
-    frequency.remake(run, tmp_path, clicks)
-    assert records.path_of(tmp_path, run.key).read_text() == "{}"
+    made = frequency.remake(run, tmp_path, clicks, device="cpu")
+    assert frequency.remake(run, tmp_path, clicks) == made  # to the second at which it was made
     other = replace(run, dataset=run.dataset | {"fingerprint": "another"})
     with pytest.raises(ValueError, match="synthetic-mini is not the data of run"):
         frequency.remake(other, tmp_path, clicks)
+
+
+@each_harm
+def test_what_is_damaged_is_left_out_with_a_word(tmp_path, harm):
+    stored = records.folder_of("results/frequency")
+    for path in stored.glob("*.json"):
+        shutil.copy(path, tmp_path)
+    whole = frequency.recorded(tmp_path)
+    damaged = records.path_of(tmp_path, whole["base"][0].key)
+    harm(damaged)
+    with pytest.warns(UserWarning, match=f"left out: .*{damaged.name}"):
+        left = frequency.recorded(tmp_path)
+    assert left == whole | {"base": whole["base"][1:]}
+
+
+def test_what_is_damaged_is_made_again(clicks, run, tmp_path):
+    path = records.path_of(tmp_path, run.key)
+    path.write_text("{}")
+    with pytest.warns(UserWarning, match=f"set aside as {path.name}.damaged: "):
+        made = frequency.remake(run, tmp_path, clicks, device="cpu")
+    assert made.test == run.test
+    assert frequency.recorded(tmp_path) == {"SE 2x": [made]}
 
 
 def test_the_records_of_a_folder_are_made_by_name(clicks, run, tmp_path, monkeypatch):

@@ -1,11 +1,13 @@
 """Token embeddings: one from the installed package, the Hub's from files of its form."""
 
 import json
+import shutil
 from pathlib import Path
 
 import huggingface_hub
 import pytest
 import torch
+from harm import each_harm
 from huggingface_hub import errors
 from safetensors.torch import save_file
 
@@ -113,6 +115,17 @@ def test_a_record_holds_the_spectra_with_and_without_the_mean(hub, tmp_path):
     assert kept.centred_spectrum == pytest.approx(without, rel=1e-4)
     assert "record('small'" in kept.command
     assert kept.environment["device"] == "cpu"
+
+
+@each_harm
+def test_a_damaged_record_is_left_out_with_a_word(tmp_path, harm):
+    (path,) = (Path(__file__).parent.parent / "results" / "language_models").glob("*.json")
+    shutil.copy(path, tmp_path)
+    shutil.copy(path, tmp_path / "other.json")
+    harm(tmp_path / "other.json")
+    with pytest.warns(UserWarning, match=r"left out: .*other\.json"):
+        (kept,) = language_model.recorded(tmp_path)
+    assert kept.name == path.stem
 
 
 def test_the_repositorys_record_of_minilm_is_the_matrix_of_its_package():

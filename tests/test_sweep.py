@@ -199,6 +199,32 @@ def test_a_damaged_record_of_another_run_never_stops_a_sweep(tmp_path):
     assert (tmp_path / "0123456789ab.json").read_text() == "{"
 
 
+def test_a_sweep_makes_the_weights_that_are_missing_and_keeps_to_the_others(tmp_path):
+    specs = grid(**TINY)
+    options = {"device": "cpu", "progress": False}
+    first = sweep(specs, tmp_path, **options).records
+    (tmp_path / f"{specs[1].key}.safetensors").unlink()
+    with pytest.warns(UserWarning, match=rf"{specs[1].key}\.safetensors: No such file"):
+        second = sweep(specs, tmp_path, **options)
+    assert (second.trained, second.failures) == (1, [])
+    assert [one == other for one, other in zip(first, second.records, strict=True)] == [
+        True, False, True
+    ]  # fmt: skip
+    assert len(list(tmp_path.iterdir())) == 2 * len(specs)
+
+
+def test_a_sweep_clears_away_what_kills_left_of_recorded_runs_and_of_no_others(tmp_path):
+    specs = grid(**TINY)
+    sweep_here(specs[:2], tmp_path)
+    left = [tmp_path / f"{spec.key}-data.checkpoint" for spec in specs]
+    for folder in left:
+        folder.mkdir()
+    sweep_here(specs[:1], tmp_path)
+    assert [folder.exists() for folder in left] == [False, True, True]
+    sweep_here(specs[:2], tmp_path)
+    assert [folder.exists() for folder in left] == [False, False, True]
+
+
 # --- Ray ------------------------------------------------------------------------------------------
 
 

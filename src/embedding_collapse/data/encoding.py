@@ -26,7 +26,7 @@ from .reading import SHOWN
 from .spec import DataSpec
 
 LOG = logging.getLogger(__name__)
-VERSION = 1  # of what the encoding makes of a table: raise it with any change to that
+VERSION = 1  # of what reading and encoding make of a table: raise it with any change to that
 LISTS = pa.schema([("values", pa.list_(pa.string()))])
 
 

@@ -56,7 +56,7 @@ class Law:
     shift: float = 1.0  # of the Zipf-Mandelbrot law: P(rank r) ~ 1 / (r + shift)
     minimum_count: int = MINIMUM_COUNT
     block: int = 16384  # rows that share a Philox counter
-    version: int = 1  # of the code below: raise it with any change that alters a row
+    version: int = 1  # of the code below and of drawing.py: raise it if anything kept changes
 
 
 def _criteo() -> list[tuple[str, int]]:
