@@ -127,7 +127,7 @@ def test_files_and_folders_that_are_not_ones_own_are_told_by_name(here):
         ("data", "table", "--path=kept/no.csv", "--label=y"): "path is 'kept/no.csv'; there is no",
         ("data", "synthetic-mini", "--rows=200", "--cache=kept"): "kept/locks: Permission denied",
         ("inspect", "locked.safetensors"): "locked.safetensors: Permission denied",
-        ("inspect", "model.safetensors", "--output=kept/report.html"): "the report's folder is 'ke",
+        ("inspect", "model.safetensors", "--output=kept/report.html"): "the report's folder is '",
         ("record", "--minutes=0", "--recorded=kept"): "recorded is 'kept'; a folder that can be",
     }  # fmt: skip
     done = subprocess.run(

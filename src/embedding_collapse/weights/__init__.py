@@ -75,8 +75,10 @@ def _reader(path: Path) -> Callable[[Path], dict[str, Tensor]]:
     """How to read a file, by its first bytes; HDF5 takes h5py."""
     if path.is_dir():
         raise ParameterError(f"{path} is a folder; name the file in it")
-    if not path.exists():
-        raise ParameterError(f"there is no file {str(path)!r}")
+    try:
+        path.stat()  # what else the system refuses is its own word
+    except FileNotFoundError:
+        raise ParameterError(f"there is no file {str(path)!r}") from None
     if not path.is_file():  # reading it might never end
         raise ParameterError(f"{path} is a device or a pipe; a file is needed")
     with path.open("rb") as file:
