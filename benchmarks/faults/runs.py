@@ -53,7 +53,8 @@ def essence(output: Path) -> dict[str, Any]:
         found[path.name] = digest.hexdigest()
     for path in sorted(output.glob("*.json")):
         record = asdict(records.load(path))
-        epochs = [dict(epoch, seconds=None) for epoch in record["epochs"]]
+        times = dict.fromkeys(("seconds", "cpu_seconds"))
+        epochs = [epoch | times for epoch in record["epochs"]]
         found[path.name] = {name: record[name] for name in SAME} | {"epochs": epochs}
     return found
 
