@@ -264,8 +264,8 @@ export async function mount(section) {
     sign.style.color = colour;
     key.append(element("span", {}, sign, ` ${words}`), " ");
   };
-  pull(draw.INKS.second, "pull of field 2 on the chosen row");
-  pull(draw.INKS.third, "pull of field 3; dashed: the directions of E₃’s rows, up to ten");
+  pull(draw.INKS.second, "pull of field 2 on the chosen row,");
+  pull(draw.INKS.third, "pull of field 3; dashed: the directions of E₃’s rows, up to ten.");
   key.append("Each cloud is drawn to its own size; the bars keep theirs.");
   const runs = element("div", { className: "ec-runs" }, ...panels.map(({ box }) => box));
   const controls = element("div", { className: "ec-controls" }, buttons, ...sliders);

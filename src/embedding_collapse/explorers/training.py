@@ -19,7 +19,7 @@ from .drawing import image, key, table
 
 TITLE = "Collapse, live"
 HINT = (
-    "press Play and watch both clouds, then set the smaller D₃ to 1, 3 and 10. When does the "
+    "press Play and watch both clouds, then set the left D₃ to 1, 3 and 10. When does the "
     "spectrum stay even?"
 )
 ALT = (
@@ -31,12 +31,12 @@ STEPS = list(range(0, ITERATIONS + 1, 50))  # at which the drawing shows IA
 START = {"few": 2, "many": 100, "width": 3, "rate": 1, "seed": 0, "row": 1}
 THIRDS = [1, 2, 3, 5, 10, 20, 50, 100]
 SLIDERS = {
-    "few": ("D₃ of one run", THIRDS),
-    "many": ("D₃ of the other", THIRDS),
+    "few": ("D₃, left", THIRDS),
+    "many": ("D₃, right", THIRDS),
     "width": ("K", list(range(3, 11))),
     "rate": ("Learning rate", [0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000]),
     "seed": ("Seed", list(range(10))),
-    "row": ("Row whose pulls to show", list(range(1, 101))),
+    "row": ("Row with arrows", list(range(1, 101))),
 }
 RUNS = [
     {"slider": "few", "colour": FEW, "dash": []},
@@ -114,9 +114,10 @@ def name(run: dict[str, Any]) -> str:
 
 
 _BLANK: dict[str, Any] = {"range": [-2.2, 2.2], "tickvals": [], "ticktext": []}
+_TALL = _BLANK | {"range": [-3.5, 3.5]}  # as the panels are taller than wide
 _LAYOUT = {
-    "xaxis": _BLANK | {"domain": [0, 0.3]}, "yaxis": _BLANK,
-    "xaxis2": _BLANK | {"domain": [0.32, 0.62]}, "yaxis2": _BLANK,
+    "xaxis": _BLANK | {"domain": [0, 0.3]}, "yaxis": _TALL,
+    "xaxis2": _BLANK | {"domain": [0.32, 0.62]}, "yaxis2": _TALL,
     "xaxis3": {
         "domain": [0.7, 1], "title": {"text": "step"},
         "tickvals": [0, ITERATIONS], "ticktext": ["0", f"{ITERATIONS:,}"],
