@@ -3,8 +3,8 @@
 A page that holds a figure (`<div class="ec-figure">`, see `_static/figures.js`) or an explorer
 (`<section class="ec-explorer">`, see `_static/explorers.js`) gets plotly.js and the scripts that
 draw them, one that trains (`<section class="ec-training">`) the module of its name from
-`_static/live/`; the other pages stay light. sphinx-thebe, which Jupyter Book always loads, is taken out:
-the book has no live kernel, and its script throws without one.
+`_static/live/`; the other pages stay light. sphinx-thebe, which Jupyter Book always loads, is taken
+out: the book has no live kernel, and its script throws without one.
 """
 
 import re

@@ -2,8 +2,9 @@
 
     explorers.show("spectrum")                                  # one of EXPLORERS as it stands
     explorers.show(explorers.spectrum(records.load_all(...)))   # over runs of your own
+    explorers.show_collapse()                                   # a model that trains in the page
 
-`show_collapse` shows one that trains. `explorer` says what an explorer is made of; each of the other modules holds one.
+`explorer` says what an explorer is made of; each of the other modules holds one.
 """
 
 from collections.abc import Callable
