@@ -118,7 +118,7 @@ def test_the_pulls_are_those_of_the_identity(page: Page) -> None:
     pulls = gradient.pulls(tables, ids, slopes)
     for found, other in zip(page.made["pulls"], (1, 2), strict=True):
         expected = pulls[other].theta[ROW]
-        # only the constant part of a logit is rounded to float32: it is below 100, and its slope moves
+        # only the constant part of a logit is rounded to float32: it is below 100; the slope moves
         # by a quarter of that; a row has 100 of 10,000 pairs
         atol = 100 * unit(torch.float32) / 4 * tables[other].abs().max().item() / 100
         torch.testing.assert_close(

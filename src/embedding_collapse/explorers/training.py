@@ -23,8 +23,8 @@ HINT = (
     "spectrum stay even?"
 )
 ALT = (
-    "The trained rows of the first table as two clouds of points, one flat where the third field "
-    "has 2 values, one round where it has 100, and their information abundance over the steps"
+    "The trained rows of the first table as two clouds of points, for 2 and for 100 values of the "
+    "third field, and their information abundance over the steps"
 )
 ITERATIONS = 5_000
 STEPS = list(range(0, ITERATIONS + 1, 50))  # at which the drawing shows IA
