@@ -2,9 +2,12 @@
 
 A page that holds a figure (`<div class="ec-figure">`, see `_static/figures.js`) or an explorer
 (`<section class="ec-explorer">`, see `_static/explorers.js`) gets plotly.js and the scripts that
-draw them; the other pages stay light. sphinx-thebe, which Jupyter Book always loads, is taken out:
-the book has no live kernel, and its script throws without one.
+draw them, one that trains (`<section class="ec-training">`) the module of its name from
+`_static/live/`; the other pages stay light. sphinx-thebe, which Jupyter Book always loads, is taken
+out: the book has no live kernel, and its script throws without one.
 """
+
+import re
 
 from sphinx.application import Sphinx
 from sphinx.config import Config
@@ -13,7 +16,7 @@ SCRIPTS = {
     "ec-figure": ("vendor/plotly/plotly-cartesian.min.js", "figures.js"),
     "ec-explorer": ("vendor/plotly/plotly-cartesian.min.js", "figures.js", "explorers.js"),
 }
-
+TRAINING = re.compile(r'class="ec-training" data-figure="(\w+)"')
 
 # What Sphinx's other extensions write and a screen reader trips over: a label that says other than
 # the text it labels, a role that is no more, and a list that holds more than its items.
@@ -45,6 +48,8 @@ def _add_scripts(
     ]
     for script in dict.fromkeys(needed):
         app.add_js_file(script, defer="defer")
+    for name in dict.fromkeys(TRAINING.findall(body)):
+        app.add_js_file(f"live/{name}.js", type="module")
 
 
 def _mend(app: Sphinx, pagename: str, templatename: str, context: dict, doctree: object) -> None:
