@@ -28,7 +28,9 @@ def rows_of(path: Path) -> tuple[Rows, list[int]]:
     for task in table.read(table.names, False):
         batch = task()
         columns = [column.to_pylist() for column in batch.columns.values()]
-        rows += zip((batch.numbers + first).tolist(), map(list, zip(*columns)), strict=True)
+        rows += zip(
+            (batch.numbers + first).tolist(), map(list, zip(*columns, strict=True)), strict=True
+        )
         skipped += (batch.skipped + first).tolist()
         first += batch.rows + len(batch.skipped)
     return rows, skipped

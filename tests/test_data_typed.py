@@ -57,7 +57,7 @@ def test_what_has_a_text_is_read(tmp_path, column, values):
     ids=lambda column: str(column.type),
 )
 def test_a_type_without_a_text_is_told(tmp_path, column):
-    with pytest.raises(ParameterError, match="where column x is of type .*; text, numbers, truth"):
+    with pytest.raises(ParameterError, match=r"where column x is of type .*; text, numbers, truth"):
         values_of(tmp_path, column)
 
 

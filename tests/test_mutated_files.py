@@ -1,4 +1,4 @@
-"""Whatever has happened to a file, its reader reads it or says in one line what is wrong with it."""
+"""Whatever happened to a file, its reader reads it or says in one line what is wrong with it."""
 
 import gzip
 import io
@@ -191,7 +191,7 @@ for path in sorted(Path(sys.argv[2]).glob("*.h5")):
 
 
 def test_mutated_hdf5_neither_crashes_nor_stops_the_process_that_reads_it(tmp_path):
-    """All in one process, as starting one for each would take long; some of them as they are read."""
+    """All in one process, for starting one for each takes long; some as they are read."""
     h5py = pytest.importorskip("h5py")
     for name, options in {
         "plain": {},

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import shutil
 import struct
 import zipfile
@@ -78,7 +79,7 @@ def test_an_array_of_another_size_than_its_shape_is_told(tmp_path, shape, size, 
     else:
         with zipfile.ZipFile(path, "w", archive) as file:
             file.writestr("emb.npy", content)
-    assert pytest.raises(ParameterError, read, path).match(said)
+    assert re.search(said, refusal(path))
 
 
 def test_what_is_no_number_is_no_tensor_and_numbers_that_torch_lacks_have_their_shape(tmp_path):
@@ -165,7 +166,7 @@ def test_a_header_of_tensors_that_cannot_lie_so_is_told(tmp_path, header, size, 
     content = text.encode("latin-1")
     path = tmp_path / "a.safetensors"
     path.write_bytes(struct.pack("<Q", len(content)) + content + bytes(size))
-    assert pytest.raises(ParameterError, read, path).match(said)
+    assert re.search(said, refusal(path))
 
 
 def test_a_header_longer_than_the_format_allows_is_not_read(tmp_path):
