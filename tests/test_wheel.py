@@ -23,7 +23,11 @@ from packaging.requirements import Requirement
 ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src" / "embedding_collapse"
 BUILT_OF = ("pyproject.toml", "README.md", "LICENSE", "src")
-OPTIONAL = {"triton": "blocked_adam.kernels", "ipywidgets": "explorers.live"}  # and what takes them
+OPTIONAL = {  # and what takes them
+    "triton": "blocked_adam.kernels",
+    "ipywidgets": "explorers.live",
+    "h5py": "weights.hdf5_process",
+}
 TINY = ["--dataset=flights", "--rows=1500", "--embedding-size=2", "--hidden=8", "--epochs=1",
         "--batch-size=400", "--device=cpu", "--quiet"]  # fmt: skip
 IMPORT_ALL = """
