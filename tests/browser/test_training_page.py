@@ -11,6 +11,7 @@ from embedding_collapse.explorers import training
 
 PAGE = "notebooks/03_interaction_collapse.html"
 Open = Callable[..., Page]
+expect.set_options(timeout=30_000)  # on a machine that is busy with something else
 NO_WORKER = "delete window.Worker"  # as where a page may not make one
 
 
@@ -75,17 +76,17 @@ def test_play_moves_and_pause_stops(opened: Open) -> None:
     page = opened(reduced_motion="no-preference")
     come(page)
     step = page.locator(".ec-training .ec-readout td:nth-child(2)").first
-    page.get_by_role("button", name="Play").click()
+    page.get_by_role("button", name="Play", exact=True).click()
     page.wait_for_function(
         "Number(document.querySelector('.ec-training .ec-readout td:nth-child(2)').textContent) > 9"
     )
-    page.get_by_role("button", name="Pause").click()
-    expect(page.get_by_role("button", name="Play")).to_be_visible()
+    page.get_by_role("button", name="Pause", exact=True).click()
+    expect(page.get_by_role("button", name="Play", exact=True)).to_be_visible()
     expect(page.locator(".ec-training .ec-status")).to_contain_text(f"step {step.inner_text()}")
     held = step.inner_text()
     page.wait_for_timeout(300)
     assert step.inner_text() == held
-    page.get_by_role("button", name="Reset").click()
+    page.get_by_role("button", name="Reset", exact=True).click()
     expect(step).to_have_text("0")
 
 
@@ -113,7 +114,7 @@ def test_a_rate_that_is_too_large_is_said_before_and_after(opened: Open) -> None
     page.get_by_role("button", name="Next 250 steps").click()
     expect(status).to_contain_text("Diverged at step 1, learning rate too large.")
     expect(page.get_by_role("button", name="Next 250 steps")).to_be_disabled()
-    page.get_by_role("button", name="Reset").click()
+    page.get_by_role("button", name="Reset", exact=True).click()
     expect(status).to_contain_text("at step 0")
 
 

@@ -12,6 +12,7 @@ const FASTEST = 25; // steps a picture; slow at first, when most happens
 const JUMP = 250; // steps at a time, for readers who want no motion
 const REACH = 2.2; // of the rows' root mean square: a cloud is drawn to its own size
 const ARROW = 0.6; // of the reach, the longer pull at the start
+const READING = 200; // milliseconds that numbers stand still while a run plays
 const PICTURE = { role: "img", ariaLabel: "Not drawn yet" };
 
 /**
@@ -56,10 +57,11 @@ export async function mount(section) {
   let fixed = [];
   /** @type {Shown[]} */
   let first = [];
+  let begun = state; // the state that the runs began with, while the sliders may be ahead
   /** @type {[number, number][][]} */
   let paths = [];
   let [anew, wanted, busy, playing, visible] = [true, false, false, false, true];
-  let [owed, angle] = [0, 0.6];
+  let [owed, angle, written] = [0, 0.6, 0];
 
   // --- What there is to see -----------------------------------------------------------------------
 
@@ -112,6 +114,8 @@ export async function mount(section) {
     if (still.matches) return train(JUMP);
     if (!playing && over()) anew = true;
     playing = !playing;
+    if (playing) status.textContent = "Training.";
+    name();
     go();
   }
 
@@ -142,12 +146,12 @@ export async function mount(section) {
       const settings = figure.runs.map(({ slider }) => ({
         ...{ third: state[slider], width: state.width, seed: state.seed, rate: state.rate },
       }));
-      const fresh = anew;
+      const [fresh, chosen] = [anew, state];
       anew = false;
       const from = now();
       answer = await trainer.ask(fresh ? { settings, row } : { steps, row });
       if (fresh) {
-        [fixed, first] = [answer.fixed ?? [], answer.runs];
+        [fixed, first, begun] = [answer.fixed ?? [], answer.runs, chosen];
         paths = answer.runs.map(() => []);
       } else if (owed) owed = over() ? 0 : Math.max(0, owed - (now() - from));
       if (over()) playing = false;
@@ -163,10 +167,10 @@ export async function mount(section) {
 
   // --- Pictures and words -------------------------------------------------------------------------
 
-  const titles = () => figure.runs.map(({ slider }) => `D₃ = ${state[slider]}`);
+  const titles = () => figure.runs.map(({ slider }) => `D₃ = ${begun[slider]}`);
 
   function paint() {
-    const width = state.width;
+    const { width } = begun;
     const rowsOf = (/** @type {Float32Array} */ table, /** @type {Float64Array[]} */ axes) =>
       Array.from({ length: table.length / width }, (_, i) => draw.along(table, i * width, axes));
     answer.runs.forEach((run, i) => {
@@ -183,10 +187,14 @@ export async function mount(section) {
       const most = Math.max(...answer.runs.map((each) => each.singular[0]), first[i].singular[0]);
       const values = { now: run.singular, start: first[i].singular, most, colour };
       draw.bars(draw.sheet(panels[i].bars), values);
-      panels[i].title.textContent = titles()[i];
     });
     const drawn = figure.runs.map((run, i) => ({ ...run, points: paths[i] }));
     draw.curves(draw.sheet(lines), { curves: drawn, steps: figure.iterations, width });
+    if (!playing || performance.now() > written + READING) write();
+  }
+
+  function write() {
+    written = performance.now();
     readout.replaceChildren(
       ...answer.runs.map((run, i) => {
         const numbers = [run.step.toLocaleString("en"), run.loss.toFixed(4)];
@@ -195,6 +203,7 @@ export async function mount(section) {
         return element("tr", {}, ...cells);
       }),
     );
+    panels.forEach(({ title }, i) => (title.textContent = titles()[i]));
     name();
   }
 
@@ -206,7 +215,7 @@ export async function mount(section) {
 
   // In words, once things stand still: what the pictures show, and what is amiss.
   function tell() {
-    const width = state.width;
+    const { width } = begun;
     const notes = [...refused];
     answer.runs.forEach((run, i) => {
       const [was, is] = [first[i].ia, run.ia].map((ia) => ia.toFixed(2));
@@ -215,7 +224,7 @@ export async function mount(section) {
       notes.push(`${title}: IA ${is} of ${width} at step ${run.step.toLocaleString("en")}.`);
       if (run.diverged !== null)
         notes.push(`Diverged at step ${run.diverged}, learning rate too large.`);
-      else if (state.rate > safe)
+      else if (begun.rate > safe)
         notes.push(`It may diverge: the loss is sure to fall only below a rate of ${safe.toFixed(0)}.`);
       panels[i].cloud.ariaLabel =
         `The 100 rows of E₁ as a cloud, ${title}, step ${run.step}: IA ${was} at the start, ${is} ` +
@@ -226,7 +235,7 @@ export async function mount(section) {
     const ends = answer.runs.map((run, i) => `${titles()[i]} ${run.ia.toFixed(2)}`);
     lines.ariaLabel = `Information abundance of E₁ over the steps; now: ${ends.join(", ")}`;
     status.textContent = notes.join(" ");
-    name();
+    write();
   }
 
   function share() {
@@ -266,7 +275,7 @@ export async function mount(section) {
   };
   pull(draw.INKS.second, "pull of field 2 on the chosen row,");
   pull(draw.INKS.third, "pull of field 3; dashed: the directions of E₃’s rows, up to ten.");
-  key.append("Each cloud is drawn to its own size; the bars keep theirs.");
+  key.append("Clouds are drawn to their own size, bars are not; lines: at the start.");
   const runs = element("div", { className: "ec-runs" }, ...panels.map(({ box }) => box));
   const controls = element("div", { className: "ec-controls" }, buttons, ...sliders);
   const scroll = element("div", { className: "ec-scroll" }, table);

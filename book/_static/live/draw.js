@@ -163,7 +163,7 @@ export function bars({ context, width, height, ink }, { now, start, most, colour
   });
   context.lineWidth = 1;
   line(context, [[left, top + room], [width, top + room]], ink); // prettier-ignore
-  write(context, "singular values; lines: at the start", left, 11, "left", ink);
+  write(context, "singular values", left, 11, "left", ink);
   write(context, most.toFixed(0), left - 4, top + 10, "right", ink);
   write(context, "0", left - 4, top + room, "right", ink);
 }
