@@ -1,6 +1,7 @@
 """The figure that trains in the page: it waits, trains, says what it does, and takes any reader."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -9,6 +10,7 @@ from reading import View, context
 from embedding_collapse import toy
 from embedding_collapse.explorers import training
 
+HTML = Path(__file__).resolve().parents[2] / "_build" / "html"
 PAGE = "notebooks/03_interaction_collapse.html"
 Open = Callable[..., Page]
 expect.set_options(timeout=30_000)  # on a machine that is busy with something else
@@ -70,6 +72,16 @@ def test_it_trains_as_the_library_does(opened: Open, script: str) -> None:
         assert [float(cell) for cell in row[3:]] == pytest.approx([first, last], abs=0.006)
     page.get_by_role("button", name="Step", exact=True).click()
     expect(page.locator(".ec-training .ec-status")).to_contain_text("step 251")
+
+
+def test_it_trains_on_a_page_opened_as_a_file(browser: Browser) -> None:
+    window = context(browser, "light", 1280, reduced_motion="reduce")
+    page = window.new_page()
+    page.goto((HTML / PAGE).as_uri())
+    come(page)
+    page.get_by_role("button", name="Next 250 steps").click()
+    expect(page.locator(".ec-training .ec-status")).to_contain_text("step 250")
+    window.close()
 
 
 def test_play_moves_and_pause_stops(opened: Open) -> None:

@@ -12,7 +12,7 @@ import { eigen } from "./spectrum.js";
 /** @typedef {{ third: number, width: number, seed: number, rate: number }} Setting */
 /** @typedef {ReturnType<typeof begin>} Run */
 
-export const [FIRST, SECOND] = [100, 100]; // D_1, D_2
+const [FIRST, SECOND] = [100, 100]; // D_1, D_2
 const PAIRS = FIRST * SECOND;
 
 /**
