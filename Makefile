@@ -1,5 +1,8 @@
 # make help lists the targets. All of them set up what they need, in .venv.
 
+# threads that wait for work sleep: spinning ones starve each other where cores are shared
+export OMP_WAIT_POLICY ?= passive
+
 PYTHON ?= python3
 PORT ?= 8000
 BIN := .venv/bin
