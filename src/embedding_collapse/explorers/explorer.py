@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import plotly.graph_objects as go
 
+from ..figures.style import as_text
 from ..parameters import ParameterError
 from ..records import Record
 
@@ -125,6 +126,8 @@ class Explorer:
         traces = []
         for mark in view.marks:
             numbers = {key: value for key, value in mark.items() if key != "like"}
+            for key in {"name", "legendgroup"} & numbers.keys():  # may hold somebody's field's
+                numbers[key] = as_text(numbers[key])
             traces.append(self.styles[mark["like"]] | numbers)
         return go.Figure({"data": traces, "layout": self.layout | dict(view.layout)})
 
