@@ -1,5 +1,8 @@
 # make help lists the targets. All of them set up what they need, in .venv.
 
+# threads that wait for work sleep: spinning ones starve each other where cores are shared
+export OMP_WAIT_POLICY ?= passive
+
 PYTHON ?= python3
 PORT ?= 8000
 BIN := .venv/bin
@@ -14,6 +17,9 @@ VARIANTS := dcnv2-shared,dcnv2-linear,dcnv2-aligned,ipnn-raw
 SUPPRESSED := dcnv2,dcnv2-regularized,dnn
 BEYOND := $(GRID) --output results/beyond --models dcnv2 --dataset synthetic-mini
 
+# it checks the types of the page's modules
+TYPESCRIPT := 5.9.3
+
 # the full-scale runs: make record DATASET=criteo PATH=train.txt MINUTES=120
 DATASET ?= synthetic
 MINUTES ?= 60
@@ -22,13 +28,13 @@ FILE := $(PATH)
 override PATH := $(shell command -p getconf PATH):/usr/local/bin:/usr/local/cuda/bin
 endif
 
-.PHONY: help book test test-rounding serve refresh grid interaction beyond precision record links address clean browser
+.PHONY: help book test test-rounding serve refresh grid interaction beyond precision record links address clean browser node
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make book      run every chapter and build the book into _build/html"
 	@echo "make serve     read the built book at http://localhost:$(PORT) (PORT=... for another)"
-	@echo "make test      lint, unit tests, the wheel, notebooks against their outputs, the book in a browser"
+	@echo "make test      lint, unit tests, the wheel, scripts, notebooks against their outputs, the book in a browser"
 	@echo "make test-rounding  the tests that rounding could fail, as on two other processors"
 	@echo "make refresh   run every chapter and store its outputs and records in the repository"
 	@echo "make grid      run what is missing in results/grid: every model, SE and ME, three seeds"
@@ -95,11 +101,13 @@ serve: $(READY)
 	$(BIN)/python -m http.server $(PORT) --bind localhost --directory _build/html
 
 # nbval runs inside pytest, and the warnings of notebooks' own libraries are not ours to mend
-test: $(READY) browser
+test: $(READY) browser node
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pytest tests --ignore=tests/browser --ignore=tests/test_wheel.py
 	$(BIN)/pytest tests/test_wheel.py
+	node --test tests/live/*.test.mjs
+	npx --yes --package typescript@$(TYPESCRIPT) tsc --project tests/live
 	$(BIN)/pytest --nbval notebooks -o filterwarnings=default
 	$(BIN)/python book/build.py --stored
 	$(BIN)/pytest tests/browser
@@ -112,6 +120,9 @@ test-rounding: $(READY)
 
 browser:
 	@sh tests/browser/need_chromium.sh
+
+node:
+	@command -v npx >/dev/null || { echo "no node: the page's scripts are tested with it (20 or newer)"; exit 1; }
 
 clean:
 	rm -rf _build

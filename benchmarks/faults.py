@@ -74,7 +74,7 @@ def do(part: str, quick: bool, seed: int, only: int | None) -> int:
             tried += 1
             if wrong := attempt(case, np.random.default_rng([seed, number])):
                 fell.setdefault(wrong.partition(":")[0], []).append(number)
-                print(f"{part} {number}, {case.name}: {wrong}", file=sys.stderr, flush=True)
+                print(shown(f"{part} {number}, {case.name}: {wrong}"), file=sys.stderr, flush=True)
     except NotHere as reason:
         print(f"| {part} | 0 | 0 | not tried: {reason} | 0 |", flush=True)
         return 0
@@ -89,6 +89,11 @@ def attempt(case: Case, random: np.random.Generator) -> str | None:
     """What fell in a try, in a folder that goes with it."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         return case.attempt(Path(folder), random)
+
+
+def shown(text: str) -> str:
+    """A line for a terminal, whatever names are in it."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 if __name__ == "__main__":

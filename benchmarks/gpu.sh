@@ -28,6 +28,9 @@ while [ $# -gt 0 ]; do
     esac
     shift
 done
+case $minutes in
+    "" | *[!0-9]*) echo "gpu.sh: --minutes is '$minutes'; a whole number is accepted" >&2; exit 2 ;;
+esac
 folder=${folder:-$(dirname "$0")/gpu-results/$(date +%Y-%m-%dT%H%M%S)}
 mkdir -p "$folder" || exit 2
 folder=$(cd "$folder" && pwd)

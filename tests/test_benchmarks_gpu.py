@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 SCRIPT = Path(__file__).parents[1] / "benchmarks" / "gpu.sh"
 PARTS = ["machine", "tests", "run-bf16", "run-compiled", "training", "kernels", "cost", "record",
          "engines"]  # fmt: skip
@@ -41,6 +43,13 @@ exec {shlex.quote(sys.executable)} "$@"
     assert {pattern: len(list(folder.glob(pattern))) for pattern in left} == left
 
 
-def test_an_option_that_it_does_not_have_is_refused(tmp_path):
-    done = subprocess.run(["sh", SCRIPT, "--fast"], capture_output=True, text=True, cwd=tmp_path)
-    assert (done.returncode, done.stderr) == (2, "gpu.sh: unknown option --fast\n")
+@pytest.mark.parametrize(
+    "options, why",
+    [
+        (["--fast"], "unknown option --fast"),
+        (["--minutes", "1.5"], "--minutes is '1.5'; a whole number is accepted"),
+    ],
+)
+def test_what_it_does_not_take_is_refused(options, why, tmp_path):
+    done = subprocess.run(["sh", SCRIPT, *options], capture_output=True, text=True, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (2, f"gpu.sh: {why}\n")

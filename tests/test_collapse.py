@@ -153,3 +153,43 @@ def test_one_row_half_and_bfloat16_are_measured():
     whole = inspected(table).measures["abundance"]
     for dtype in (torch.float16, torch.bfloat16, torch.float8_e4m3fn):
         assert inspected(table.to(dtype)).measures["abundance"] == pytest.approx(whole, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("values", "note"),
+    [
+        (torch.full((3, 50, 8), torch.nan), r"holds 1200 entries .*, the first at \(0, 0, 0\)"),
+        (torch.ones(3, 50, 8, dtype=torch.int8), r"whole numbers \(int8\)"),
+        (torch.ones(50, 8, dtype=torch.bool), "numbers of type bool; real numbers have"),
+        (torch.ones(50, 8, dtype=torch.complex64), "numbers of type complex64; real numbers have"),
+        (torch.empty(50, 8, device="meta"), "its entries cannot be read"),
+        (torch.empty(50, 8, dtype=torch.float4_e2m1fn_x2), "which torch cannot turn into others"),
+        (normal(1001, 2, 2), "1,001 sets of 2 x 2; up to 1,000 sets are measured"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else f"{value.dtype} {value.ndim}d",
+)
+def test_a_table_that_cannot_be_measured_says_why(values, note):
+    found = inspected(values)
+    assert found.verdict == UNMEASURED_IS and re.search(note, found.note)
+    assert found.joined is None and found.per_set == []
+
+
+@pytest.mark.parametrize("rows", [300, 6])
+def test_eight_bits_are_measured_as_the_numbers_that_they_are(rows):
+    for kind in (torch.float8_e4m3fn, torch.float8_e5m2):
+        table = normal(rows, 8).to(kind)
+        torch.testing.assert_close(inspected(table).spectra, inspected(table.float()).spectra)
+
+
+def test_sets_side_by_side_are_one_wide_table():
+    sets = normal(3, 5000, 4)
+    whole = inspected(sets.transpose(0, 1).flatten(1))
+    assert inspected(sets).joined == pytest.approx(whole.measures)
+
+
+def test_the_first_entry_that_is_not_finite_is_found_in_whatever_block_it_lies(monkeypatch):
+    monkeypatch.setattr("embedding_collapse.spectrum.BLOCK_ROWS", 7)
+    table = normal(2, 40, 3)
+    table[1, 3, 2] = table[0, 38, 1] = torch.inf
+    note = "the table holds 2 entries that are NaN or infinite, the first at (0, 38, 1)"
+    assert inspected(table).note.startswith(note)

@@ -51,3 +51,11 @@ def test_advice_begins_with_the_table_furthest_below_a_random_one():
     assert lines[0].startswith("- `` low` ``, collapsed: 1 of 8 directions hold 90%")
     assert lines[1].startswith("- `fine`, not collapsed: ")
     assert len(report.advice(report.Inspection("x", found, []), most=1).splitlines()) == 1
+
+
+def test_names_with_markup_are_text_in_figures():
+    found = [inspect_table(table(f"<b>{name}</b>\n&", 1, 90, 6)) for name in "ab"]
+    (menu,) = figures.table_spectra(found).layout.updatemenus
+    assert menu.buttons[0].label == "&lt;b&gt;a&lt;/b&gt;\\n&amp;"
+    history = pd.DataFrame({"step": [0], "table": ["<i>a"], "against_random": [1.0]})
+    assert figures.collapse_in_training({"SE 4x": history}).data[0].name == "SE 4x, &lt;i&gt;a"

@@ -60,3 +60,14 @@ def test_influence_has_a_dot_per_seed_and_crosses_where_there_are_random_project
     assert list(partner.x) == [0.1, 0.2, 0.6, 0.65]
     assert (list(chance.x), list(chance.y)) == ([0.4, 0.3], names[:2])
     assert (chance.xaxis, own.xaxis, partner.xaxis) == ("x", "x", "x2")
+
+
+def test_names_of_fields_with_markup_are_text(records):
+    for record in records:
+        record.dataset["fields"] = ["<b>user</b>", "device", "site"]
+    heat = figures.sub_embeddings_with_sums(records).data[0]
+    assert list(heat.x) == ["device", "site", "&lt;b&gt;user&lt;/b&gt;"]
+    menu = figures.spectra_by_field(records[:1]).layout.updatemenus[0]
+    assert [button.label for button in menu.buttons] == [
+        "device (3)", "site (20)", "&lt;b&gt;user&lt;/b&gt; (50)",
+    ]  # fmt: skip

@@ -1,6 +1,7 @@
 """Which tensors are embedding tables, and how they are cut."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -150,3 +151,25 @@ def test_a_damaged_record_beside_tells_no_fields_and_that_is_said(tmp_path):
     flip(checkpoint.with_suffix(".json"), 0.5)
     with pytest.warns(UserWarning, match=r"the fields are not known: .*0123456789ab\.json"):
         assert field_dims_beside(checkpoint) is None
+
+
+def test_field_dims_in_a_pipe_or_nested_without_end_are_refused(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "deep.json").write_text("[" * 100_000)
+    for name in ("pipe", "deep.json"):
+        with pytest.raises(ParameterError, match="are neither numbers nor a JSON file of them"):
+            read_field_dims(str(tmp_path / name))
+    os.mkfifo(tmp_path / "model.json")
+    assert field_dims_beside(tmp_path / "model.safetensors") is None
+
+
+def test_tensors_that_have_their_shape_alone_are_not_taken_for_one():
+    alone = {f"{name}.emb": torch.empty(5, 2, device="meta") for name in "ab"}
+    assert names(alone) == ["a.emb", "b.emb"]
+
+
+def test_names_of_any_length_make_messages_that_can_be_read():
+    tensors = {"n" * 10_000: torch.ones(5, 2), "\x1b[31m": torch.ones(5, 2)}
+    with pytest.raises(ParameterError) as caught:
+        find(tensors)
+    assert str(caught.value).isprintable() and len(str(caught.value)) < 400

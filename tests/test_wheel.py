@@ -23,7 +23,11 @@ from packaging.requirements import Requirement
 ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src" / "embedding_collapse"
 BUILT_OF = ("pyproject.toml", "README.md", "LICENSE", "src")
-OPTIONAL = {"triton": "blocked_adam.kernels", "ipywidgets": "explorers.live"}  # and what takes them
+OPTIONAL = {  # and what takes them
+    "triton": "blocked_adam.kernels",
+    "ipywidgets": "explorers.live",
+    "h5py": "weights.hdf5_process",
+}
 TINY = ["--dataset=flights", "--rows=1500", "--embedding-size=2", "--hidden=8", "--epochs=1",
         "--batch-size=400", "--device=cpu", "--quiet"]  # fmt: skip
 IMPORT_ALL = """
@@ -43,6 +47,12 @@ for table in (paper.published(), sizing.criteo_fields(), sizing.language_models(
     assert len(table)
 assert "class DeepFM" in loop.source("deepfm")
 assert data.load("us-flights", 1000).fields and data.load("flights", 1000).fields
+"""
+COMMANDS = """
+import json, sys
+from embedding_collapse.cli import main
+for command in json.loads(sys.argv[1]):
+    print(main(command))
 """
 OF_THE_REPOSITORY = """
 from embedding_collapse import explorers, recording, records
@@ -187,18 +197,17 @@ def test_data_run_sweep_and_inspect_work_outside_the_repository(python, tmp_path
 
 def test_what_is_missing_is_asked_for_by_name(python, tmp_path):
     keras = ROOT / "tests" / "data" / "checkpoints" / "keras.weights.h5"
-    for arguments, message in (
+    commands = (
         (["study", "decide"], "there is no folder 'results' here, and this package is installed"),
         (["record", *TINY[:-1]], "there is no folder 'notebooks' here, and this package is instal"),
         (["sweep", *TINY, "--ray"], "a sweep on Ray needs ray, not installed here; pip install 'e"),
-        (
-            ["inspect", str(keras)],
-            f"{keras}, which is HDF5, needs h5py, not installed here; pip in",
-        ),
-    ):
-        done = run(python, "-m", "embedding_collapse", *arguments, cwd=tmp_path)
-        assert (done.returncode, done.stdout) == (1, "")
-        assert done.stderr.startswith(f"error: {message}") and done.stderr.count("\n") == 1
+        (["inspect", str(keras)], f"{keras}, which is HDF5, needs h5py, not installed here; pip"),
+    )
+    arguments = json.dumps([command for command, _ in commands])
+    done = run(python, "-c", COMMANDS, arguments, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, "1\n" * len(commands))
+    for line, (_, message) in zip(done.stderr.splitlines(), commands, strict=True):
+        assert line.startswith(f"error: {message}")
 
 
 def test_what_lies_in_the_repository_alone_is_told_to_be_missing(python, tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -107,26 +108,40 @@ def _attempt(
     arguments: list[str], epochs: int, by_clock: bool, folder: Path, random: np.random.Generator
 ) -> str | None:
     expected, seconds, touched = _undisturbed(tuple(arguments))
-    task = _task(arguments, folder)
-    if by_clock:
-        child = start(task)
-        time.sleep(random.uniform(0, seconds))
-        os.kill(child.process, signal.SIGKILL)
-        first = finish(child)
-    else:
-        left = int(random.integers(1, touched + 1))
-
-        def audit(event: str, arguments: tuple) -> None:
-            nonlocal left
-            left -= touches(event, arguments, folder)
-            if left == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-        first = finish(start(task, audit), seconds=PATIENCE)
-    if first.kind not in ("killed", "value"):
+    task, share = _task(arguments, folder), random.uniform()
+    while True:
+        first = _kill(task, seconds * share) if by_clock else _stop(task, folder, touched * share)
+        if first.kind != "value":
+            break
+        share /= 2  # it had ended before
+        for part in folder.iterdir():
+            shutil.rmtree(part) if part.is_dir() else part.unlink()
+    if first.kind != "killed":
         return f"first start: {first.kind} {first.text}"
     second = isolated(task, seconds=PATIENCE)
     return _wrong(second, folder, expected) or _lost(folder, epochs)
+
+
+def _kill(task: Callable[[], int], seconds: float) -> Outcome:
+    """Kill it after so many seconds."""
+    child = start(task)
+    time.sleep(seconds)
+    os.kill(child.process, signal.SIGKILL)
+    return finish(child)
+
+
+def _stop(task: Callable[[], int], folder: Path, touched: float) -> Outcome:
+    """Kill it when it has touched files so many times and is about to do so again."""
+    left = int(touched) + 1
+
+    def audit(event: str, arguments: tuple) -> None:
+        nonlocal left
+        if touches(event, arguments, folder):
+            left -= 1
+            if left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)  # an event itself
+
+    return finish(start(task, audit), seconds=PATIENCE)
 
 
 def _wrong(outcome: Outcome, folder: Path, expected: dict[str, Any]) -> str | None:

@@ -2,10 +2,15 @@
 
 A page that holds a figure (`<div class="ec-figure">`, see `_static/figures.js`) or an explorer
 (`<section class="ec-explorer">`, see `_static/explorers.js`) gets plotly.js and the scripts that
-draw them; the other pages stay light. sphinx-thebe, which Jupyter Book always loads, is taken out:
-the book has no live kernel, and its script throws without one.
+draw them; one with a figure that trains (`<section class="ec-training">`) gets the script joined
+from the modules of `_static/live/`; the other pages stay light. sphinx-thebe, which Jupyter Book
+always loads, is taken out: the book has no live kernel, and its script throws without one.
 """
 
+import re
+from pathlib import Path
+
+from joining import joined
 from sphinx.application import Sphinx
 from sphinx.config import Config
 
@@ -13,7 +18,9 @@ SCRIPTS = {
     "ec-figure": ("vendor/plotly/plotly-cartesian.min.js", "figures.js"),
     "ec-explorer": ("vendor/plotly/plotly-cartesian.min.js", "figures.js", "explorers.js"),
 }
-
+STATIC = Path(__file__).parent.parent / "_static"
+LIVE = ("collapse",)  # figures that train
+TRAINING = re.compile(r'class="ec-training" data-figure="(\w+)"')
 
 # What Sphinx's other extensions write and a screen reader trips over: a label that says other than
 # the text it labels, a role that is no more, and a list that holds more than its items.
@@ -45,6 +52,16 @@ def _add_scripts(
     ]
     for script in dict.fromkeys(needed):
         app.add_js_file(script, defer="defer")
+    for name in dict.fromkeys(TRAINING.findall(body)):
+        app.add_js_file(f"live/{name}.script.js", defer="defer")
+
+
+def _join(app: Sphinx) -> None:
+    """Write the scripts of the figures that train, where a page looks for them."""
+    target = Path(app.outdir) / "_static" / "live"
+    target.mkdir(parents=True, exist_ok=True)
+    for name in LIVE:
+        (target / f"{name}.script.js").write_text(joined(STATIC / "live" / f"{name}.js"), "utf-8")
 
 
 def _mend(app: Sphinx, pagename: str, templatename: str, context: dict, doctree: object) -> None:
@@ -59,4 +76,5 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("config-inited", _silence_thebe)
     app.connect("html-page-context", _add_scripts)
     app.connect("html-page-context", _mend)
+    app.connect("builder-inited", _join)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -2,6 +2,7 @@
 
     explorers.show("spectrum")                                  # one of EXPLORERS as it stands
     explorers.show(explorers.spectrum(records.load_all(...)))   # over runs of your own
+    explorers.show_collapse()                                   # a model that trains in the page
 
 `explorer` says what an explorer is made of; each of the other modules holds one.
 """
@@ -19,6 +20,7 @@ from .heat_map import sub_embeddings
 from .scales import scaling
 from .spectra import spectrum
 from .toy_curves import toy
+from .training import show_collapse
 
 GRID = "results/grid"  # the runs that an explorer shows where none are given
 
@@ -56,6 +58,7 @@ __all__ = [
     "bend",
     "scaling",
     "show",
+    "show_collapse",
     "sizing",
     "spectrum",
     "sub_embeddings",

@@ -7,7 +7,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from ..collapse import COLLAPSED, PARTLY, Collapse
-from .style import COLOURS, DASHES, with_menu
+from .style import COLOURS, DASHES, as_text, with_menu
 
 MEASURES = {"against_random": "IA / IA of a random table", "relative_abundance": "IA / K"}
 MOST_POINTS = 64
@@ -28,9 +28,9 @@ def table_spectra(tables: Sequence[Collapse]) -> go.Figure:
                 x=((kept + 1) / width).round(4), name=name, mode="lines+markers",
                 y=(spectrum / spectrum.max().clamp(min=1e-300)).numpy()[kept].round(4),
                 line={"color": COLOURS[kind], "dash": DASHES[m % len(DASHES)]},
-                marker={"size": 4}, visible=not owners or owners[0] == table.name,
+                marker={"size": 4}, visible=not owners or owners[0] == as_text(table.name),
             )  # fmt: skip
-            owners.append(table.name)
+            owners.append(as_text(table.name))
     figure.update_xaxes(title="direction k, as a share of K", range=[0, 1.02])
     figure.update_yaxes(title="σ<sub>k</sub> / σ<sub>1</sub>", rangemode="tozero")
     return with_menu(figure, owners, "Table")
@@ -52,7 +52,7 @@ def collapse_in_training(
             figure.add_scatter(
                 x=rows["step"], y=rows[measure].round(4), mode="lines", opacity=0.25,
                 line={"color": COLOURS[label.split()[0]], "width": 1}, showlegend=False,
-                name=f"{label}, {table}", legendgroup=label,
+                name=f"{label}, {as_text(table)}", legendgroup=label,
             )  # fmt: skip
         figure.add_scatter(
             x=mean.index, y=mean.round(4), mode="lines", name=f"{label}, mean of tables",

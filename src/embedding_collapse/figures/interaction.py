@@ -9,7 +9,7 @@ from plotly.subplots import make_subplots
 from ..findings.interaction import Influence
 from ..models import MODELS
 from ..records import Record, by_cell
-from .style import COLOURS, SKY, with_menu
+from .style import COLOURS, SKY, as_text, with_menu
 
 BARS = SKY  # no design is meant
 
@@ -31,7 +31,7 @@ def sub_embeddings(records: Iterable[Record]) -> go.Figure:
         own = record.relative_abundance.numpy()
         order = np.argsort(own)
         values = np.mean(record.projected_abundance, axis=0)[np.ix_(order, order)] / width
-        names = [record.dataset["fields"][i] for i in order]
+        names = [as_text(record.dataset["fields"][i]) for i in order]
         figure.add_heatmap(
             z=values.round(4), x=names,
             y=[f"{name} ({own[i]:.2f})" for name, i in zip(names, order, strict=True)],
@@ -60,7 +60,7 @@ def sub_embeddings_with_sums(records: Iterable[Record]) -> go.Figure:
         order = np.argsort(own)
         pairs = pairs[np.ix_(order, order)].round(2)
         np.fill_diagonal(pairs, np.nan)
-        names = [group[0].dataset["fields"][i] for i in order]
+        names = [as_text(group[0].dataset["fields"][i]) for i in order]
         figure.add_heatmap(
             z=[[None if np.isnan(value) else value for value in row] for row in pairs],
             x=names, y=names, colorscale="Viridis", hoverongaps=False,

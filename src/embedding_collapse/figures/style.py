@@ -1,9 +1,11 @@
 """What the figures share: colours, dashes, the order of fields, the menu."""
 
 from collections.abc import Sequence
+from html import escape
 
 import plotly.graph_objects as go
 
+from ..parameters import printable
 from ..records import Record
 
 # Okabe & Ito's palette, which the colour-blind can tell apart; the same thing, the same colour.
@@ -40,9 +42,14 @@ def with_menu(figure: go.Figure, owner: Sequence[str], name: str) -> go.Figure:
     return figure.update_layout(updatemenus=[menu])
 
 
+def as_text(name: str) -> str:
+    """A name that came with somebody's data, for figures, which take some of HTML for markup."""
+    return escape(printable(name), quote=False)
+
+
 def fields(record: Record) -> tuple[list[str], list[int], list[int]]:
     """Names and cardinalities of the fields from few features to many, and their order."""
     cardinalities = record.dataset["cardinalities"]
     order = sorted(range(len(cardinalities)), key=cardinalities.__getitem__)
-    names = [record.dataset["fields"][i] for i in order]
+    names = [as_text(record.dataset["fields"][i]) for i in order]
     return names, [cardinalities[i] for i in order], order

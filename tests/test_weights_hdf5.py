@@ -1,0 +1,117 @@
+"""HDF5: what its library does to its process happens to no other; nothing outside is read."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from embedding_collapse.collapse import inspect_table
+from embedding_collapse.parameters import ParameterError
+from embedding_collapse.tables import find
+from embedding_collapse.weights import Mapped, hdf5_files, read
+
+h5py = pytest.importorskip("h5py")
+TABLE = np.random.default_rng(0).standard_normal((300, 8), np.float32)
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        ("import os; os.kill(os.getpid(), 11)", "h5py crashes on it, SIGSEGV"),
+        ("import signal, time; signal.alarm(1); time.sleep(99)", "h5py makes no headway in it"),
+        ("import sys; sys.exit('bad heap')", "bad heap"),
+        ("raise MemoryError('2 TB')", "MemoryError: 2 TB"),
+    ],
+)
+def test_the_end_of_the_process_is_told(tmp_path, monkeypatch, script, said):
+    (tmp_path / "process.py").write_text(script)
+    monkeypatch.setattr(hdf5_files, "PROCESS", tmp_path / "process.py")
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["emb"] = TABLE
+    with pytest.raises(ParameterError, match=rf"a.h5 is damaged or cut short \({said}\)"):
+        read(tmp_path / "a.h5")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits of memory are Linux's")
+def test_the_process_takes_no_memory_without_end(tmp_path, monkeypatch):
+    text = hdf5_files.PROCESS.read_text(encoding="utf-8")
+    greedy = text.replace("    _go_on()\n    with h5py", "    bytearray(64 << 30)\n    with h5py")
+    assert greedy != text
+    (tmp_path / "process.py").write_text(greedy, encoding="utf-8")
+    monkeypatch.setattr(hdf5_files, "PROCESS", tmp_path / "process.py")
+    (tmp_path / "a.h5").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(100))
+    with pytest.raises(ParameterError, match="MemoryError"):
+        read(tmp_path / "a.h5")
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"compression": "gzip"}, {"chunks": (7, 3)}, {"dtype": ">f8"}]
+)
+def test_every_layout_gives_what_was_written_and_stays_on_the_disk(tmp_path, options):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("layer/emb", data=TABLE, **options)
+        file.create_dataset("none", data=TABLE[:0], maxshape=(None, 8))
+        file["one"], file["text"] = 3, "words"
+    tensors = read(tmp_path / "a.h5")
+    assert list(tensors) == ["layer/emb", "none", "one"]
+    np.testing.assert_array_equal(tensors["layer/emb"] + 0, TABLE)
+    assert tensors["none"].shape == (0, 8) and tensors["one"] + 0 == 3
+    assert isinstance(tensors["layer/emb"], Mapped) is (options.get("dtype") is None)
+
+
+def test_numbers_of_an_unusual_type_are_turned_into_usual_ones(tmp_path):
+    """16 bits of a kind that numpy lacks were read as the 32 that h5py turns them into."""
+    kind = h5py.h5t.IEEE_F32LE.copy()
+    kind.set_fields(15, 7, 8, 0, 7)
+    kind.set_size(2)
+    kind.set_ebias(127)
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        space = h5py.h5s.create_simple(TABLE.shape)
+        written = h5py.h5d.create(file.id, b"emb", kind, space)
+        written.write(h5py.h5s.ALL, h5py.h5s.ALL, TABLE)
+    found = read(tmp_path / "a.h5")["emb"] + 0
+    torch.testing.assert_close(found.float(), torch.from_numpy(TABLE), rtol=2**-7, atol=0)
+
+
+def test_entries_in_other_files_are_not_read(tmp_path):
+    (tmp_path / "secret").write_bytes(bytes(300 * 8 * 4))
+    with h5py.File(tmp_path / "outside.h5", "w") as file:
+        size = (tmp_path / "secret").stat().st_size
+        file.create_dataset("emb", (300, 8), "f4", external=[(str(tmp_path / "secret"), 0, size)])
+    with h5py.File(tmp_path / "virtual.h5", "w") as file:
+        layout = h5py.VirtualLayout((300, 8), "f4")
+        layout[:] = h5py.VirtualSource(str(tmp_path / "other.h5"), "emb", (300, 8))
+        file.create_virtual_dataset("emb", layout)
+    for name in ("outside.h5", "virtual.h5"):
+        with pytest.raises(ParameterError, match="'emb' has its entries in another file"):
+            read(tmp_path / name)
+    with h5py.File(tmp_path / "link.h5", "w") as file:
+        file["emb"] = h5py.ExternalLink(str(tmp_path / "outside.h5"), "emb")
+    assert read(tmp_path / "link.h5") == {}
+
+
+def test_a_table_that_was_never_written_is_noted_whatever_its_size(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("emb", shape=(10**9, 1000), dtype="f4", chunks=(1000, 1000))
+    ((table,), _) = find(read(tmp_path / "a.h5"))
+    assert "its entries cannot be read" in inspect_table(table).note
+
+
+def test_a_file_of_many_datasets_is_mapped_once(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        for number in range(300):
+            file[f"emb{number}"] = TABLE[:4]
+    tensors = read(tmp_path / "a.h5")
+    assert len(tensors) == 300
+    assert len({tensor.file.address for tensor in tensors.values()}) == 1
+
+
+def test_plugins_of_hdf5_are_not_loaded(tmp_path, monkeypatch):
+    show = "import os, sys; sys.exit(os.environ['HDF5_PLUGIN_PRELOAD'])"
+    (tmp_path / "process.py").write_text(show)
+    monkeypatch.setattr(hdf5_files, "PROCESS", tmp_path / "process.py")
+    (tmp_path / "a.h5").write_bytes(b"\x89HDF\r\n\x1a\n")
+    with pytest.raises(ParameterError, match=r"\(::\)"):
+        read(Path(tmp_path / "a.h5"))

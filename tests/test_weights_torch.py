@@ -1,0 +1,214 @@
+"""Pickles: none of their tricks runs anything, and none makes memory or time that is not theirs."""
+
+import io
+import os
+import pickle
+import struct
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from embedding_collapse.parameters import ParameterError
+from embedding_collapse.tables import find
+from embedding_collapse.weights import read
+
+TABLE = torch.randn(50, 6, generator=torch.Generator().manual_seed(0))
+
+
+def text(value: str) -> bytes:
+    return b"X" + struct.pack("<I", len(value.encode())) + value.encode()
+
+
+def call(module: str, name: str, *arguments: bytes) -> bytes:
+    """A pickle that calls a function."""
+    return f"c{module}\n{name}\n(".encode() + b"".join(arguments) + b"tR"
+
+
+TOUCH = "__import__('pathlib').Path({!r}).touch()"
+# Each makes a file if it is run; `trace` is its name, `code` Python that makes it.
+PAYLOADS: dict[str, Callable[[str, str], bytes]] = {
+    "os.system": lambda trace, code: call("os", "system", text(f"touch {trace}")),
+    "posix.system": lambda trace, code: call("posix", "system", text(f"touch {trace}")),
+    "subprocess": lambda trace, code: call("subprocess", "getoutput", text(f"touch {trace}")),
+    "eval": lambda trace, code: call("builtins", "eval", text(code)),
+    "exec": lambda trace, code: call("builtins", "exec", text(code)),
+    "Python 2's eval": lambda trace, code: call("__builtin__", "eval", text(code)),
+    "open": lambda trace, code: call("io", "open", text(trace), text("w")),
+    "a part of a module": lambda trace, code: call("pathlib", "os.system", text(f"touch {trace}")),
+    "runpy": lambda trace, code: call("runpy", "run_path", text(trace)),
+    "timeit": lambda trace, code: call("timeit", "timeit", text(code)),
+    "an old opcode": lambda trace, code: b"(" + text(f"touch {trace}") + b"ios\nsystem\n",
+    "another old opcode": lambda trace, code: b"(cos\nsystem\n" + text(f"touch {trace}") + b"o",
+    "a name from the stack": lambda trace, code: (
+        text("os") + text("system") + b"\x93(" + text(f"touch {trace}") + b"tR"
+    ),
+    "a registered extension": lambda trace, code: b"\x82\x01(" + text(trace) + b"tR",
+    "a tensor's rebuilding": lambda trace, code: (
+        b"ctorch._tensor\n_rebuild_from_type_v2\n(cbuiltins\neval\nctorch\nTensor\n("
+        + text(code) + b"t}tR"
+    ),
+    "a state": lambda trace, code: (
+        b"ctorch\nTensor\n)\x81(" + call("os", "system", text(f"touch {trace}")) + b"tb"
+    ),
+    "torch's own loader": lambda trace, code: call("torch.serialization", "load", text(trace)),
+    "a persistent name": lambda trace, code: (
+        b"(" + text("storage") + call("os", "system", text(f"touch {trace}")) + b"tQ"
+    ),
+    "a pickle in it": lambda trace, code: call("pickle", "loads", text(code)),
+}  # fmt: skip
+
+
+def archive_of(pickled: bytes) -> bytes:
+    """What `torch.save` makes, with another pickle in it."""
+    saved, changed = io.BytesIO(), io.BytesIO()
+    torch.save({"emb": TABLE}, saved)
+    with zipfile.ZipFile(saved) as whole, zipfile.ZipFile(changed, "w") as archive:
+        for name in whole.namelist():
+            archive.writestr(name, pickled if name.endswith("data.pkl") else whole.read(name))
+    return changed.getvalue()
+
+
+def before_1_6(pickled: bytes) -> bytes:
+    head = [pickle.dumps(part, 2) for part in (0x1950A86A20F9469CFC6C, 1001, {})]
+    return b"".join(head) + pickled + pickle.dumps([], 2)
+
+
+def npy_of(pickled: bytes) -> bytes:
+    file = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        file, {"descr": "|O", "fortran_order": False, "shape": (1,)}
+    )
+    return file.getvalue() + pickled
+
+
+@pytest.mark.parametrize("around", [archive_of, before_1_6, bytes, npy_of])
+@pytest.mark.parametrize("kind", PAYLOADS)
+def test_nothing_in_a_pickle_is_run(tmp_path, kind, around):
+    trace = tmp_path / "it_ran"
+    payload = PAYLOADS[kind](str(trace), TOUCH.format(str(trace)))
+    (tmp_path / "model.pt").write_bytes(around(b"\x80\x02" + payload + b"."))
+    with pytest.raises(ParameterError) as caught:
+        read(tmp_path / "model.pt")
+    assert str(caught.value).isprintable()
+    assert not trace.exists()
+
+
+def test_the_payloads_do_run_where_pickles_are(tmp_path):
+    """Else the test above would hold of anything."""
+    for kind in ("os.system", "eval", "exec", "a name from the stack", "another old opcode"):
+        trace = tmp_path / kind.replace(" ", "_")
+        payload = PAYLOADS[kind](str(trace), TOUCH.format(str(trace)))
+        pickle.loads(b"\x80\x02" + payload + b".")
+        assert trace.exists(), kind
+
+
+@pytest.mark.parametrize(
+    ("pickled", "asks"),
+    [
+        (call("builtins", "bytearray", b"J\xff\xff\xff\x7f"), "bytearray"),
+        (call("__builtin__", "bytearray", b"J\xff\xff\xff\x7f"), "bytearray"),
+        (call("_codecs", "encode", text("é" * 9), text("punycode")), "_codecs.encode:punycode"),
+        (call("_codecs", "encode", text("a"), text("HEX_codec")), "_codecs.encode:hex"),
+    ],
+)
+@pytest.mark.parametrize("around", [archive_of, before_1_6])
+def test_bytes_out_of_nothing_are_refused(tmp_path, pickled, asks, around):
+    (tmp_path / "model.pt").write_bytes(around(b"\x80\x02" + pickled + b"."))
+    with pytest.raises(ParameterError, match=rf"holds more than tensors \(it asks for {asks}\)"):
+        read(tmp_path / "model.pt")
+
+
+@pytest.mark.parametrize("archive", [True, False])
+def test_bytes_and_other_plain_values_beside_tensors_are_let_by(tmp_path, archive):
+    content = {"emb": TABLE, "b": b"\xff\x00", "s": {1, 2}, "c": 1j, "n": None, "hex": 3.5}
+    del content["hex"]
+    torch.save(content, tmp_path / "model.pt", _use_new_zipfile_serialization=archive)
+    assert list(read(tmp_path / "model.pt")) == ["emb"]
+
+
+def test_containers_in_themselves_and_in_each_other_are_walked_once(tmp_path):
+    nested: list = [TABLE]
+    for _ in range(60):
+        nested = [nested, nested]
+    around: list = [TABLE]
+    around.append(around)
+    for name, content in (("nested", nested), ("around", around)):
+        torch.save(content, tmp_path / name)
+        (table,) = read(tmp_path / name).values()
+        assert torch.equal(table, TABLE)
+
+
+def test_two_tensors_of_one_dotted_name_are_both_read(tmp_path):
+    torch.save({"a.b": TABLE, "a": {"b": 2 * TABLE}}, tmp_path / "model.pt")
+    tensors = read(tmp_path / "model.pt")
+    assert list(tensors) == ["a.b", "a.b (2)"]
+    assert torch.equal(tensors["a.b (2)"], 2 * TABLE)
+
+
+def odd() -> dict[str, Tensor]:
+    return {
+        "sparse.emb": TABLE.to_sparse(),
+        "csr.emb": TABLE.to_sparse_csr(),
+        "meta.emb": torch.empty(50, 6, device="meta"),
+        "expanded.emb": TABLE[:1].clone().expand(50, 6),
+    }
+
+
+@pytest.mark.filterwarnings("ignore:Sparse")
+def test_tensors_without_entries_of_their_own_have_their_shape_alone(tmp_path):
+    torch.save({**odd(), "emb": TABLE}, tmp_path / "model.pt")
+    tensors = read(tmp_path / "model.pt")
+    assert torch.equal(tensors.pop("emb"), TABLE)
+    for name, tensor in tensors.items():
+        assert tensor.is_meta and tensor.shape == (50, 6), name
+    tables, notes = find(tensors)
+    assert [table.name for table in tables] == list(odd()) and notes == []
+
+
+def test_a_table_that_would_reach_beyond_its_storage_is_told(tmp_path):
+    torch.save({"emb": TABLE}, tmp_path / "model.pt")
+    with zipfile.ZipFile(tmp_path / "model.pt") as archive:
+        pickled = archive.read("model/data.pkl")
+    assert pickled.count(b"K2K\x06") == 1  # the shape, 50 by 6
+    (tmp_path / "model.pt").write_bytes(archive_of(pickled.replace(b"K2K\x06", b"K3K\x06")))
+    with pytest.raises(ParameterError, match="is damaged or cut short"):
+        read(tmp_path / "model.pt")
+
+
+def test_checksums_are_compared_where_there_are_some(tmp_path):
+    path = tmp_path / "model.pt"
+    torch.save({"emb": TABLE}, path)
+    content = bytearray(path.read_bytes())
+    content[content.index(TABLE.numpy().tobytes()) + 100] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ParameterError, match=r"damaged or cut short .*the checksum of .*data/0"):
+        read(path)
+    before = torch.serialization.get_crc32_options()
+    torch.serialization.set_crc32_options(False)
+    try:
+        torch.save({"emb": TABLE}, path)
+    finally:
+        torch.serialization.set_crc32_options(before)
+    assert torch.equal(read(path)["emb"], TABLE)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit")
+def test_a_program_is_told_from_weights(tmp_path):
+    program = torch.jit.trace(torch.nn.Linear(2, 2), torch.ones(1, 2))
+    torch.jit.save(program, str(tmp_path / "program.pt"))
+    with pytest.raises(
+        ParameterError, match="is a TorchScript program, which would have to be run"
+    ):
+        read(tmp_path / "program.pt")
+
+
+def test_a_pipe_is_told_before_anyone_waits_for_it(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/zero")):
+        with pytest.raises(ParameterError, match="is a device or a pipe; a file is needed"):
+            read(path)
