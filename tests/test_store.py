@@ -138,6 +138,11 @@ def test_a_file_in_the_place_of_a_runs_folder_is_set_aside(train, flights):
     assert names(train.output) == {RECORD, WEIGHTS, f"{folder.name}.damaged"}
 
 
+def test_a_run_whose_folder_cannot_be_made_is_an_error_that_names_it():
+    with pytest.raises(OSError, match="/proc/none"):
+        store.hold(Path("/proc/none/key-data.checkpoint"), wait=True)
+
+
 @each_harm
 def test_a_report_of_weights_that_are_not_the_records_is_refused(train, harm):
     train()

@@ -68,12 +68,14 @@ def hold(folder: Path, wait: bool) -> AcquireReturnProxy:
     while True:
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            return FileLock(folder / "lock", blocking=wait).acquire()
-        except FileNotFoundError:  # it has just been cleared away
-            continue
         except FileExistsError:
-            aside = set_aside(folder)
-            warnings.warn(f"{folder} is no folder; set aside as {aside.name}", stacklevel=3)
+            if os.path.lexists(folder) and not folder.is_dir():
+                with contextlib.suppress(FileNotFoundError):  # another process has just done so
+                    aside = set_aside(folder).name
+                    warnings.warn(f"{folder} is no folder; set aside as {aside}", stacklevel=3)
+            continue
+        with contextlib.suppress(FileNotFoundError):  # the folder has just been cleared away
+            return FileLock(folder / "lock", blocking=wait).acquire()
 
 
 def make_room(key: str, output: Path, weights: bool) -> Record | None:
