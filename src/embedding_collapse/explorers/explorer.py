@@ -125,11 +125,17 @@ class Explorer:
         """What a view draws, as a plotly figure."""
         traces = []
         for mark in view.marks:
-            numbers = {key: value for key, value in mark.items() if key != "like"}
-            for key in {"name", "legendgroup"} & numbers.keys():  # may hold somebody's field's
-                numbers[key] = as_text(numbers[key])
+            numbers = {key: _without_markup(value) for key, value in mark.items() if key != "like"}
             traces.append(self.styles[mark["like"]] | numbers)
         return go.Figure({"data": traces, "layout": self.layout | dict(view.layout)})
+
+
+def _without_markup(value: Any) -> Any:
+    """Text that plotly draws as it stands, save for line breaks: it may hold somebody's name of a
+    field."""
+    if isinstance(value, str):
+        return "<br>".join(map(as_text, value.split("<br>")))
+    return [_without_markup(part) for part in value] if isinstance(value, list) else value
 
 
 def by_cardinality(dataset: Mapping[str, Any]) -> list[tuple[int, str]]:
