@@ -294,7 +294,6 @@ def test_a_fault_is_caught_in_every_precision(precision, fault):
     with_fault(engine, FAULTS[fault])
     reason = compare(engine, loop, first=6 * BATCH)
     assert reason is not None
-    print(reason)
 
 
 @pytest.mark.parametrize("precision, factor", [(None, 1.0001), ("tf32", 1.1), ("bf16", 1.3)])
