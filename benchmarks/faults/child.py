@@ -16,7 +16,7 @@ import tempfile
 import time
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,6 +26,7 @@ from embedding_collapse.environment import commit
 
 PROJECT, PACKAGE = embedding_collapse.__name__, str(Path(embedding_collapse.__file__).parent)
 commit()  # asks git, once for all children
+PR_SET_PDEATHSIG = 1
 HANGS = 10.0  # seconds
 ACTS = ("os.system", "os.exec", "os.posix_spawn", "os.fork", "subprocess.Popen", "socket.connect",
         "pickle.find_class")  # fmt: skip
@@ -46,7 +47,7 @@ class Outcome(NamedTuple):
         said: on its standard error, and its warnings.
         acts: what it set going: commands, connections, classes that a pickle asked for.
         written: paths that it made, wrote to, or renamed to.
-        growth: bytes by which its memory grew at most.
+        growth: bytes by which its memory grew at most, and that processes below it took.
     """
 
     kind: str
@@ -79,7 +80,8 @@ def start(task: Callable[[], Any], audit: Audit | None = None) -> Child:
         os.close(to_answer)
         return Child(process, answer, streams, time.monotonic())
     try:
-        os.setpgid(0, 0)  # what it starts ends with it
+        os.setpgid(0, 0)  # what it starts ends with it, and it with this process
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         for number, stream in enumerate(streams, 1):
             os.dup2(stream, number)
         outcome = _inside(task, audit)
@@ -95,17 +97,19 @@ def finish(child: Child, limit: int | None = None, seconds: float = HANGS) -> Ou
 
     It hangs past so many seconds of processor time, or ten times as many by the clock.
     """
-    parts, ended = [], None
-    before = _resident(child.process)
+    parts, ended, before, below = [], None, _resident(child.process), 0
     while ended is None:
         if select.select([child.answer], [], [], 0.02)[0]:
             part = os.read(child.answer, 1 << 20)
             if not part:
                 break
             parts.append(part)
-        elif max(time.monotonic() - child.started, 10 * _cpu(child.process)) > 10 * seconds:
+            continue
+        family = list(_family(child.process))
+        below = max(below, sum(map(_resident, family[1:])))
+        if max(time.monotonic() - child.started, 10 * sum(map(_cpu, family))) > 10 * seconds:
             ended = "hung"
-        elif limit and _resident(child.process) - before > limit + (256 << 20):
+        elif limit and _resident(child.process) - before + below > limit + (256 << 20):
             ended = "too large"
     if ended:
         os.kill(child.process, signal.SIGKILL)
@@ -118,7 +122,8 @@ def finish(child: Child, limit: int | None = None, seconds: float = HANGS) -> Ou
         name = signal.Signals(os.WTERMSIG(status)).name if os.WIFSIGNALED(status) else "no answer"
         return Outcome(ended or "killed", text=name, printed=printed, said=said)
     outcome: Outcome = pickle.loads(b"".join(parts))
-    return outcome._replace(printed=printed, said=said + outcome.said)
+    growth = outcome.growth + below
+    return outcome._replace(printed=printed, said=said + outcome.said, growth=growth)
 
 
 def isolated(task: Callable[[], Any], limit: int | None = None, seconds: float = HANGS) -> Outcome:
@@ -149,9 +154,7 @@ def _inside(task: Callable[[], Any], audit: Audit | None) -> Outcome:
     acts, written, warned = [], [], []
 
     def watch(event: str, arguments: tuple) -> None:
-        if event == "subprocess.Popen" and any(PACKAGE in str(word) for word in arguments[1]):
-            return  # the project's own process, which reads HDF5
-        if event in ACTS:
+        if event in ACTS and not _own_reader(event, arguments):
             acts.append(f"{event} {arguments[:2]}")
         elif event in MOVES:
             written.append(str(arguments[event in ("os.rename", "os.link", "os.symlink")]))
@@ -188,6 +191,12 @@ def _content(stream: int) -> str:
     os.lseek(stream, 0, os.SEEK_SET)
     with os.fdopen(stream, "rb") as file:
         return file.read().decode(errors="backslashreplace")
+
+
+def _own_reader(event: str, arguments: tuple) -> bool:
+    """Whether what is started is a script of the project itself."""
+    started = arguments[1] if event == "subprocess.Popen" else ()
+    return any(str(part).startswith(PACKAGE) for part in started)
 
 
 def worded(error: BaseException) -> bool:
@@ -245,11 +254,20 @@ def _status(name: str) -> int:
     raise LookupError(name)
 
 
+def _family(process: int) -> Iterator[int]:
+    """A process and those that it has started, and they."""
+    yield process
+    with contextlib.suppress(OSError):
+        for path in Path(f"/proc/{process}/task").glob("*/children"):
+            for child in path.read_text().split():
+                yield from _family(int(child))
+
+
 def _resident(process: int) -> int:
+    """Bytes of memory that a process holds."""
     with contextlib.suppress(OSError, IndexError):
-        return int(Path(f"/proc/{process}/statm").read_text().split()[1]) * os.sysconf(
-            "SC_PAGE_SIZE"
-        )
+        pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
     return 0
 
 
