@@ -1,12 +1,13 @@
 """How long `inspect` takes on a large checkpoint, and in how much memory.
 
     python benchmarks/inspect_checkpoint.py --rows 10000000 --width 64
+    python benchmarks/inspect_checkpoint.py --tables 2000 5000 20000
 
 Writes one table as safetensors and as .npy (from a folder on the disk, removed in the end), then
 runs the command on each in a process of its own. Memory is the process's peak resident set, with
 its two parts sampled: anonymous pages, which are the process's own, and pages of mapped files,
 which the system may take back at any time but which every tool counts. The command gives the
-latter back as it goes.
+latter back as it goes. With `--tables` it inspects files of so many small tables instead.
 """
 
 import argparse
@@ -36,6 +37,15 @@ def write(folder: Path, rows: int, width: int, smallest: float) -> list[Path]:
     table.flush()
     save_file({"embedding": torch.from_numpy(table)}, folder / "table.safetensors")
     return [folder / "table.safetensors", path]
+
+
+def write_many(folder: Path, count: int) -> Path:
+    """So many tables of 4 to 60 rows and 8 columns."""
+    generator = np.random.default_rng(0)
+    rows = generator.integers(4, 61, count).tolist()
+    path = folder / f"{count} tables"
+    save_file({f"emb.{i}": torch.randn(n, 8) for i, n in enumerate(rows)}, path)
+    return path
 
 
 def memory(pid: int) -> dict[str, float]:
@@ -72,14 +82,17 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=64)
     parser.add_argument("--smallest", type=float, default=0.05,
                         help="singular value; below 1e-4 a slower path")  # fmt: skip
+    parser.add_argument("--tables", type=int, nargs="+", metavar="N", default=[])
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--folder", help="where to write the table; the system's by default")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
-        paths = write(Path(folder), args.rows, args.width, args.smallest)
-        load = os.getloadavg()[0]
-        print(f"{args.rows:,} x {args.width} float32, {os.cpu_count()} cores, "
-              f"load {load:.1f} at the start")  # fmt: skip
+        if args.tables:
+            paths = [write_many(Path(folder), count) for count in args.tables]
+        else:
+            paths = write(Path(folder), args.rows, args.width, args.smallest)
+            print(f"{args.rows:,} x {args.width} float32")
+        print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} at the start")
         print("file                seconds   CPU seconds   peak GB: all   anonymous   mapped")
         for _ in range(args.repeats):
             for path in paths:

@@ -13,6 +13,13 @@ from embedding_collapse.tables import find
 from embedding_collapse.weights import Mapped, hdf5_files, read
 
 h5py = pytest.importorskip("h5py")
+LOOP = """
+import runpy, sys
+process = runpy.run_path(sys.argv[0].replace("process.py", "real.py"))
+process["_go_on"].__globals__["SECONDS"] = 0.2
+process["_go_on"]()
+while True: pass
+"""
 TABLE = np.random.default_rng(0).standard_normal((300, 8), np.float32)
 
 
@@ -20,12 +27,13 @@ TABLE = np.random.default_rng(0).standard_normal((300, 8), np.float32)
     ("script", "said"),
     [
         ("import os; os.kill(os.getpid(), 11)", "h5py crashes on it, SIGSEGV"),
-        ("import signal, time; signal.alarm(1); time.sleep(99)", "h5py makes no headway in it"),
+        (LOOP, "h5py makes no headway in it"),
         ("import sys; sys.exit('bad heap')", "bad heap"),
         ("raise MemoryError('2 TB')", "MemoryError: 2 TB"),
     ],
 )
 def test_the_end_of_the_process_is_told(tmp_path, monkeypatch, script, said):
+    (tmp_path / "real.py").write_bytes(hdf5_files.PROCESS.read_bytes())
     (tmp_path / "process.py").write_text(script)
     monkeypatch.setattr(hdf5_files, "PROCESS", tmp_path / "process.py")
     with h5py.File(tmp_path / "a.h5", "w") as file:
@@ -106,6 +114,20 @@ def test_a_file_of_many_datasets_is_mapped_once(tmp_path):
     tensors = read(tmp_path / "a.h5")
     assert len(tensors) == 300
     assert len({tensor.file.address for tensor in tensors.values()}) == 1
+
+
+def test_a_disk_without_room_to_unpack_is_told(tmp_path, monkeypatch):
+    text = hdf5_files.PROCESS.read_text(encoding="utf-8")
+    assert "free = unpacked.tell(), shutil.disk_usage" in text
+    process = text.replace("    if size > free", "    free = 1000\n    if size > free")
+    (tmp_path / "process.py").write_text(process, encoding="utf-8")
+    monkeypatch.setattr(hdf5_files, "PROCESS", tmp_path / "process.py")
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("emb", data=TABLE, compression="gzip")
+    with pytest.raises(
+        ParameterError, match=r"no room for .*'emb' takes 9,600 bytes, and 1,000 are"
+    ):
+        read(tmp_path / "a.h5")
 
 
 def test_plugins_of_hdf5_are_not_loaded(tmp_path, monkeypatch):

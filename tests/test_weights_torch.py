@@ -197,6 +197,20 @@ def test_checksums_are_compared_where_there_are_some(tmp_path):
     assert torch.equal(read(path)["emb"], TABLE)
 
 
+def test_an_archive_that_was_packed_again_is_read_as_it_was(tmp_path):
+    """Mapped, the packed bytes were taken for the table's."""
+    table = torch.zeros(500, 6)
+    table[3, 2] = 1
+    torch.save({"emb": table}, tmp_path / "model.pt")
+    with (
+        zipfile.ZipFile(tmp_path / "model.pt") as whole,
+        zipfile.ZipFile(tmp_path / "packed.pt", "w", zipfile.ZIP_DEFLATED) as packed,
+    ):
+        for name in whole.namelist():
+            packed.writestr(name, whole.read(name))
+    assert torch.equal(read(tmp_path / "packed.pt")["emb"], table)
+
+
 @pytest.mark.filterwarnings("ignore:`torch.jit")
 def test_a_program_is_told_from_weights(tmp_path):
     program = torch.jit.trace(torch.nn.Linear(2, 2), torch.ones(1, 2))

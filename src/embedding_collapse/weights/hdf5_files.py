@@ -13,9 +13,11 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
+from ..parameters import ParameterError
 from .mapping import check_room, map_array, map_path, shape_alone
 
 PROCESS = Path(__file__).with_name("hdf5_process.py")
+NO_ROOM = 2  # as that process has it, which imports what only it may
 IN_KERAS = "model.weights.h5"
 
 
@@ -32,6 +34,8 @@ def read_hdf5(path: Path) -> dict[str, Tensor]:
                               "HDF5_PLUGIN_PRELOAD": "::", "OPENBLAS_NUM_THREADS": "1"},
             capture_output=True, stdin=subprocess.DEVNULL,
         )  # fmt: skip
+        if done.returncode == NO_ROOM:
+            raise ParameterError(f"there is no room for {path} in {folder} ({_reason(done)})")
         if done.returncode:
             raise ValueError(_reason(done))
         file, unpacked = map_path(path), map_path(room)
@@ -52,7 +56,7 @@ def _reason(done: subprocess.CompletedProcess) -> str:
     if done.returncode > 0:
         lines = done.stderr.decode(errors="replace").strip().splitlines()
         return lines[-1] if lines else "h5py failed"
-    if hasattr(signal, "SIGALRM") and done.returncode == -signal.SIGALRM:
+    if hasattr(signal, "SIGPROF") and done.returncode == -signal.SIGPROF:
         return "h5py makes no headway in it"
     return f"h5py crashes on it, {signal.Signals(-done.returncode).name}"
 

@@ -9,6 +9,7 @@ imports nothing of the package, whose other imports take longer than reading a f
 import contextlib
 import json
 import math
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -17,7 +18,8 @@ from typing import Any, BinaryIO
 import h5py
 import numpy as np
 
-SECONDS = 10  # without headway
+SECONDS = 10  # of the processor's time without headway
+NO_ROOM = 2  # the exit code where the disk has none to unpack what is packed
 MEMORY = 4 << 30  # bytes of address space, of which the imports take some, beside 4 times the file
 PACKED = 1100  # times as many entries as bytes no filter can pack: deflate ends at 1032
 PART = 8 << 20  # bytes unpacked at a time
@@ -44,9 +46,9 @@ def main(path: Path, room: Path) -> None:
 
 def _go_on() -> None:
     """Give the process some seconds more, after which the system ends it."""
-    if hasattr(signal, "alarm"):
-        signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        signal.alarm(SECONDS)
+    if hasattr(signal, "setitimer"):
+        signal.signal(signal.SIGPROF, signal.SIG_DFL)
+        signal.setitimer(signal.ITIMER_PROF, SECONDS)
 
 
 def _place(name: str, item: h5py.Dataset, unpacked: BinaryIO) -> dict[str, Any]:
@@ -60,7 +62,10 @@ def _place(name: str, item: h5py.Dataset, unpacked: BinaryIO) -> dict[str, Any]:
     size = math.prod(item.shape) * dtype.itemsize
     if size > PACKED * item.id.get_storage_size():
         return {}
-    begin = unpacked.tell()
+    begin, free = unpacked.tell(), shutil.disk_usage(Path(unpacked.name).parent).free
+    if size > free:
+        print(f"unpacked, {name!r} takes {size:,} bytes, and {free:,} are free", file=sys.stderr)
+        sys.exit(NO_ROOM)
     for rows in _parts(item):
         _go_on()
         unpacked.write(np.ascontiguousarray(item[rows]))

@@ -27,11 +27,13 @@ CODECS = {"hex", "base64", "uu", "quopri", "bz2", "zlib", "punycode", "idna"}  #
 
 def read_torch(path: Path) -> dict[str, Tensor]:
     """The tensors of a file, by dotted names; mapped, unless torch before 1.6 wrote it."""
-    archive = zipfile.is_zipfile(path)
-    _check_pickle(_pickle_of(path) if archive else map_path(path).content)
+    pickled, mapped = map_path(path).content, None
+    if zipfile.is_zipfile(path):
+        pickled, mapped = _pickle_of(path)
+    _check_pickle(pickled)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about the protocols and storages of other versions
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=archive or None)
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     tensors, names = {}, Counter()
     for name, tensor in _tensors_in(content, path.stem, "", set()):
         if tensor.is_nested:
@@ -41,8 +43,13 @@ def read_torch(path: Path) -> dict[str, Tensor]:
     return tensors
 
 
-def _pickle_of(path: Path) -> bytes:
-    """The pickle in an archive, whose checksums are compared where it has any."""
+def _pickle_of(path: Path) -> tuple[bytes, bool | None]:
+    """The pickle in an archive, whose checksums are compared where it has any.
+
+    Returns:
+        It, and True if the entries lie in the file as they are; None if they are packed, which
+        torch would not notice in what is mapped.
+    """
     with zipfile.ZipFile(path) as archive:
         if any(name.endswith("/constants.pkl") for name in archive.namelist()):
             raise ParameterError(
@@ -54,7 +61,8 @@ def _pickle_of(path: Path) -> bytes:
             member.CRC = None
         elif damaged := archive.testzip():
             raise zipfile.BadZipFile(f"the checksum of {damaged!r} differs")
-        return archive.read(member)
+        stored = all(one.compress_type == zipfile.ZIP_STORED for one in archive.infolist())
+        return archive.read(member), stored or None
 
 
 def _check_pickle(content: Any) -> None:
