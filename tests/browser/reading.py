@@ -24,7 +24,11 @@ class View:
         page, faults = self.page, self.faults
         page.on("request", lambda request: self.requests.append(request.url))
         page.on("requestfailed", lambda request: faults.append(f"failed: {request.url}"))
-        page.on("response", lambda r: faults.append(f"{r.status}: {r.url}") if not r.ok else None)
+        fine = (*range(200, 300), 304)  # 304: the browser has it from an earlier page
+        page.on(
+            "response",
+            lambda r: faults.append(f"{r.status}: {r.url}") if r.status not in fine else None,
+        )
         page.on("console", lambda m: faults.append(m.text) if m.type == "error" else None)
         page.on("pageerror", lambda error: faults.append(str(error)))
         page.goto(f"{self.base}/{address}")
