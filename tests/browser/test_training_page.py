@@ -40,9 +40,11 @@ def opened(browser: Browser, book: str) -> Iterator[Open]:
 
 
 def come(page: Page) -> None:
-    """Scroll to the figure and wait until it stands."""
-    page.locator(".ec-training").scroll_into_view_if_needed()
-    expect(page.locator(".ec-training .ec-status")).to_contain_text("at step 0")
+    """Scroll to the figure, as often as the page still moves it away, until it stands."""
+    page.wait_for_function("""() => {
+        document.querySelector(".ec-training").scrollIntoView({ block: "center" });
+        return document.querySelector(".ec-training .ec-status")?.textContent.includes("at step 0");
+    }""")
 
 
 def readout(page: Page) -> list[list[str]]:
