@@ -16,13 +16,13 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from embedding_collapse.checkpoint import Fit
-from embedding_collapse.cost import step_cost
-from embedding_collapse.data import Dataset, Field
-from embedding_collapse.environment import environment
 from embedding_collapse.files import store_json
-from embedding_collapse.models import Size, build
-from embedding_collapse.training import choose_device, fit, peak_memory, reset_peak_memory
+from embedding_collapse.lab.checkpoint import Fit
+from embedding_collapse.lab.cost import step_cost
+from embedding_collapse.lab.data import Dataset, Field
+from embedding_collapse.lab.environment import environment
+from embedding_collapse.lab.models import Size, build
+from embedding_collapse.lab.training import choose_device, fit, peak_memory, reset_peak_memory
 
 MODEL, BATCH = "dcnv2", 512
 CENTRE = {"features": 100_000, "fields": 12, "K": 10, "M": 1}
@@ -97,7 +97,7 @@ def main() -> None:
     found: list[list[dict[str, float]]] = [[] for _ in jobs]
     # a fresh process for each, forked where nothing has run yet, so that it starts at once
     way = multiprocessing.get_context("forkserver")
-    way.set_forkserver_preload(["embedding_collapse.training"])
+    way.set_forkserver_preload(["embedding_collapse.lab.training"])
     with way.Pool(1, maxtasksperchild=1) as pool:
         order = [place for _ in range(rounds) for place in range(len(jobs))]
         todo = ((*jobs[place][2:], options.device) for place in order)

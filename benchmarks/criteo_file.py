@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.csv
 from tqdm import tqdm
 
-from embedding_collapse.data.synthetic import LAWS, draw_rows, make_tables
+from embedding_collapse.lab.data.synthetic import LAWS, draw_rows, make_tables
 
 INTEGERS, TOKENS, LONG_TAILS, TAIL = 13, 26, 5, 0.15
 HEX = np.frombuffer(b"".join(b"%02x" % byte for byte in range(256)), "S2")

@@ -31,7 +31,7 @@ GIB = 1 << 30
 
 def ours(file: Path, folder: Path) -> Callable[[], object]:
     """Encoding into an empty cache."""
-    from embedding_collapse.data import load
+    from embedding_collapse.lab.data import load
 
     return lambda: load("criteo", path=file, cache=folder, progress=False)
 

@@ -10,7 +10,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from embedding_collapse.records import load_all
+from embedding_collapse.lab.records import load_all
 
 
 def main() -> int:

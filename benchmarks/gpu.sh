@@ -73,7 +73,7 @@ fi
 expect=captured
 [ "$device" = cuda ] || expect=loop
 
-part machine 600 "$python" -c 'import sys, torch; from embedding_collapse.environment import environment
+part machine 600 "$python" -c 'import sys, torch; from embedding_collapse.lab.environment import environment
 print(environment(torch.device(sys.argv[1])), torch.version.cuda)' "$device"
 # shellcheck disable=SC2086 # options are words
 {

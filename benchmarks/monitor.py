@@ -16,8 +16,8 @@ import time
 
 import torch
 
-from embedding_collapse.data import load
-from embedding_collapse.experiment import Spec, build_model
+from embedding_collapse.lab.data import load
+from embedding_collapse.lab.experiment import Spec, build_model
 from embedding_collapse.monitor import CollapseMonitor
 
 

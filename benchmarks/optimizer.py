@@ -21,11 +21,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from training import BATCH, make_dataset
 
-from embedding_collapse.blocked_adam import ExactBlockedAdam, plan
-from embedding_collapse.cost import table_traffic
-from embedding_collapse.environment import environment, processor
+from blocked_adam import ExactBlockedAdam, plan
 from embedding_collapse.files import store_json
-from embedding_collapse.training import choose_device
+from embedding_collapse.lab.cost import table_traffic
+from embedding_collapse.lab.environment import environment, processor
+from embedding_collapse.lab.training import choose_device
 
 
 def dense_window(

@@ -17,8 +17,8 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-from embedding_collapse.data import load
-from embedding_collapse.data.parallel import available_cores
+from embedding_collapse.lab.data import load
+from embedding_collapse.lab.data.parallel import available_cores
 
 
 def anonymous_mib() -> float:

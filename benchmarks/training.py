@@ -4,7 +4,7 @@
 
 Each cell stands beside its floor: the products of its step at the rate of this machine's best
 product, and after them (Adam waits for the gradients) the bytes that it must move at the speed of a
-large copy; both counted from the model's shapes by `embedding_collapse.cost`.
+large copy; both counted from the model's shapes by `embedding_collapse.lab.cost`.
 
 DNN and DCNv2 are timed beside a plain loop over the sets as well and, with `--official PATH`
 pointing at a checkout of the paper's code (github.com/thuml/Multi-Embedding), beside its model in
@@ -32,13 +32,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from embedding_collapse.cost import step_cost
-from embedding_collapse.data import Dataset, Field
-from embedding_collapse.data.synthetic import LAWS, draw_zipf, words, zipf_table
-from embedding_collapse.engine import products
-from embedding_collapse.environment import processor
-from embedding_collapse.models import MODELS, PAPER, Size, build
-from embedding_collapse.training import choose_device, fit, peak_memory, reset_peak_memory
+from embedding_collapse.lab.cost import step_cost
+from embedding_collapse.lab.data import Dataset, Field
+from embedding_collapse.lab.data.synthetic import LAWS, draw_zipf, words, zipf_table
+from embedding_collapse.lab.engine.captured import products
+from embedding_collapse.lab.environment import processor
+from embedding_collapse.lab.models import MODELS, PAPER, Size, build
+from embedding_collapse.lab.training import choose_device, fit, peak_memory, reset_peak_memory
 
 BATCH = 2048  # the paper's
 BLOCK = 32  # steps from flush to flush in the engine
@@ -230,7 +230,7 @@ def main() -> None:
     todo = jobs * options.rounds
     # a fresh process for each, forked where nothing has run yet, so that it starts at once
     way = multiprocessing.get_context("forkserver")
-    way.set_forkserver_preload(["embedding_collapse.training"])
+    way.set_forkserver_preload(["embedding_collapse.lab.training"])
     with way.Pool(1, maxtasksperchild=1) as pool:
         done = pool.imap(partial(attempt, options=options), todo)
         for job, one in zip(todo, tqdm(done, "measuring", len(todo), leave=False), strict=True):

@@ -6,8 +6,8 @@ from typing import Any
 import nbformat
 import torch
 
-from embedding_collapse.environment import environment
 from embedding_collapse.files import load_json, store_json
+from embedding_collapse.lab.environment import environment
 
 STORED = "execution.json"  # in results/: how the stored outputs came about
 COMMANDS = {

@@ -34,7 +34,7 @@ def tidy(notebook: Path) -> None:
 
 
 def is_record(path: Path) -> bool:
-    """Whether a file holds a run's record, see `embedding_collapse.records`."""
+    """Whether a file holds a run's record, see `embedding_collapse.lab.records`."""
     return "epochs" in json.loads(path.read_text(encoding="utf-8"))
 
 

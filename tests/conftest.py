@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from embedding_collapse.data import DataSpec
-from embedding_collapse.environment import keep_kernels_apart
-from embedding_collapse.experiment import Spec
-from embedding_collapse.records import Record
+from embedding_collapse.lab.data import DataSpec
+from embedding_collapse.lab.environment import keep_kernels_apart
+from embedding_collapse.lab.experiment import Spec
+from embedding_collapse.lab.records import Record
 
 KERNELS = Path(__file__).parent.parent / "_build" / "kernels"
 os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(KERNELS))

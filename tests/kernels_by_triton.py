@@ -15,7 +15,7 @@ from test_blocked_adam import (
     zipf_batches,
 )
 
-from embedding_collapse.blocked_adam import kernels, plan, twin
+from blocked_adam import kernels, plan, twin
 
 DEVICE = "cpu" if os.environ.get("TRITON_INTERPRET") else "cuda"
 torch.set_default_device(DEVICE)

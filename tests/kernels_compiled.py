@@ -14,7 +14,7 @@ from test_blocked_adam import DECAY
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource, CompiledKernel
 
-from embedding_collapse.blocked_adam import kernels, plan, twin
+from blocked_adam import kernels, plan, twin
 
 POINTERS = {torch.float32: "*fp32", torch.int32: "*i32", torch.int64: "*i64"}
 GPUS = {"T4": 75, "A100": 80, "H100": 90}  # by compute capability

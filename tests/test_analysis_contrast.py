@@ -6,8 +6,8 @@ import pytest
 import torch
 from scipy import stats
 
-from embedding_collapse.analysis.contrast import POWER, Effect, Group, contrast, holm
-from embedding_collapse.metrics import Placements, grouped, placements
+from embedding_collapse.book.analysis.contrast import POWER, Effect, Group, contrast, holm
+from embedding_collapse.lab.metrics import Placements, grouped, placements
 
 ROWS = 100  # of either class
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from embedding_collapse.analysis.ledger import (
+from embedding_collapse.book.analysis.ledger import (
     CLAIMS,
     CONTROL,
     READERS,
@@ -15,11 +15,11 @@ from embedding_collapse.analysis.ledger import (
     effect_of,
     ledger,
 )
-from embedding_collapse.analysis.measures import ABUNDANCE, AUC
-from embedding_collapse.experiment import Spec
-from embedding_collapse.records import Record
-from embedding_collapse.studies import STUDIES, with_members
-from embedding_collapse.studies.decide import (
+from embedding_collapse.book.analysis.measures import ABUNDANCE, AUC
+from embedding_collapse.lab.experiment import Spec
+from embedding_collapse.lab.records import Record
+from embedding_collapse.lab.studies import STUDIES, with_members
+from embedding_collapse.lab.studies.decide import (
     BASE,
     BOTH,
     FLIGHTS,

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from rounding import assert_rounding_alone, unit
 from torch import Tensor, nn
 
-from embedding_collapse.blocked_adam import ExactBlockedAdam, plan, twin
+from blocked_adam import ExactBlockedAdam, plan, twin
 
 pytestmark = pytest.mark.rounding
 

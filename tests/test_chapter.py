@@ -11,8 +11,9 @@ import pandas as pd
 import pytest
 from chapters import NOTEBOOKS, papermill, shown
 
-from embedding_collapse import paper, records
-from embedding_collapse.findings import outcome
+from embedding_collapse.book import paper
+from embedding_collapse.book.findings import outcome
+from embedding_collapse.lab import records
 
 CHAPTER = NOTEBOOKS / "05_multi_embedding.ipynb"
 

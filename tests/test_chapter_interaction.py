@@ -6,8 +6,8 @@ import chapters
 import nbformat
 import pytest
 
-from embedding_collapse import records
-from embedding_collapse.findings import interaction
+from embedding_collapse.book.findings import interaction
+from embedding_collapse.lab import records
 
 papermill = partial(chapters.papermill, chapter="03_interaction_collapse")
 

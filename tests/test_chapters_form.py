@@ -6,7 +6,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from embedding_collapse import figures
+from embedding_collapse.book import figures
 
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
 CHAPTERS = sorted(NOTEBOOKS.glob("0[1-9]_*.ipynb"))

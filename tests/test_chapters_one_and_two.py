@@ -6,8 +6,8 @@ import torch
 from chapters import papermill, shown
 from scipy.optimize import brentq
 
-from embedding_collapse import records
-from embedding_collapse.findings import yardsticks
+from embedding_collapse.book.findings import yardsticks
+from embedding_collapse.lab import records
 from embedding_collapse.spectrum import effective_rank, information_abundance
 
 

@@ -9,10 +9,10 @@ import torch
 from harm import each_harm, largest_file
 from test_training import fit_tiny, tiny_dataset, tiny_model
 
-from embedding_collapse import checkpoint
-from embedding_collapse.checkpoint import STATE, Fit, save_tensors
 from embedding_collapse.files import store_json
-from embedding_collapse.models import Recommender
+from embedding_collapse.lab import checkpoint
+from embedding_collapse.lab.checkpoint import STATE, Fit, save_tensors
+from embedding_collapse.lab.models import Recommender
 from embedding_collapse.parameters import ParameterError
 
 DATA = tiny_dataset()

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from embedding_collapse import cli, experiment, records
+from embedding_collapse import cli
 from embedding_collapse.cli import main
-from embedding_collapse.data import DataSpec
-from embedding_collapse.experiment import Spec
-from embedding_collapse.models import MODELS
-from embedding_collapse.sweep import Sweep
+from embedding_collapse.lab import experiment, records
+from embedding_collapse.lab.data import DataSpec
+from embedding_collapse.lab.experiment import Spec
+from embedding_collapse.lab.models import MODELS
+from embedding_collapse.lab.studies.sweep import Sweep
 
 TINY = ["--dataset=flights", "--rows=1500", "--embedding-size=2", "--hidden=8", "--epochs=1",
         "--batch-size=400", "--device=cpu", "--quiet"]  # fmt: skip

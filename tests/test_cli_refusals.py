@@ -12,9 +12,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from embedding_collapse import cli, experiment, recording, records
+from embedding_collapse import cli
+from embedding_collapse.book import recording
 from embedding_collapse.cli import main
-from embedding_collapse.report import inspection
+from embedding_collapse.inspection import report as inspection
+from embedding_collapse.lab import experiment, records
 
 TINY = ["--dataset=flights", "--rows=1500", "--embedding-size=2", "--hidden=8", "--epochs=1",
         "--batch-size=400", "--device=cpu", "--quiet"]  # fmt: skip

@@ -19,6 +19,7 @@ from embedding_collapse.collapse import (
     judge,
     measure,
 )
+from embedding_collapse.inspection.tables import Table
 from embedding_collapse.parameters import ParameterError
 from embedding_collapse.spectrum import (
     effective_rank,
@@ -28,7 +29,6 @@ from embedding_collapse.spectrum import (
     singular_values,
     stable_rank,
 )
-from embedding_collapse.tables import Table
 
 
 def normal(*shape: int) -> Tensor:

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from embedding_collapse.cost import expected_touched, step_cost, table_traffic
-from embedding_collapse.models import MODELS, PAPER, Size, build
+from embedding_collapse.lab.cost import expected_touched, step_cost, table_traffic
+from embedding_collapse.lab.models import MODELS, PAPER, Size, build
 
 CARDINALITIES = [50, 3, 20]
 FIELDS, SETS, WIDTH, HIDDEN, BATCH = 3, 2, 5, 7, 16

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embedding_collapse.data.bins import BINS, LARGEST, equal_bins, whole_number_bins
+from embedding_collapse.lab.data.bins import BINS, LARGEST, equal_bins, whole_number_bins
 
 
 def official(number: int) -> int:

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from harm import READ_ONLY, SMALL, each_harm, largest_file, on_a_disk
 
-from embedding_collapse.data import Dataset, encoding, load
-from embedding_collapse.data.cache import stored
+from embedding_collapse.lab.data import Dataset, encoding, load
+from embedding_collapse.lab.data.cache import stored
 
 CRITEO = Path(__file__).parent / "data" / "criteo_format.txt.gz"
 PARTS = ["ids.npy", "labels.npy", "vocabulary.arrow", "about.json", "checksums.json"]
@@ -22,7 +22,7 @@ BUILDER = """
 import sys, time
 from pathlib import Path
 import numpy as np
-from embedding_collapse.data.cache import stored
+from embedding_collapse.lab.data.cache import stored
 
 def build(folder):
     with Path(sys.argv[1], "built").open("a") as log:
@@ -175,7 +175,7 @@ def test_what_another_process_is_building_stays(tmp_path):
 FILL = """
 import sys
 from pathlib import Path
-from embedding_collapse.data import load
+from embedding_collapse.lab.data import load
 
 cache, table = sys.argv[1:]
 for name, options in (("synthetic-mini", {}), ("table", {"path": table, "label": "y"})):

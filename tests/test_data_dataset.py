@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from embedding_collapse.data import Dataset, Field
+from embedding_collapse.lab.data import Dataset, Field
 
 FIELDS = (Field("site", 3), Field("device", 2))
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
-from embedding_collapse.data import Dataset, delimited, load
+from embedding_collapse.lab.data import Dataset, delimited, load
 from embedding_collapse.parameters import ParameterError
 
 ROWS = 400

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from embedding_collapse.data import Dataset, delimited, load
-from embedding_collapse.data.dataset import split_rows
+from embedding_collapse.lab.data import Dataset, delimited, load
+from embedding_collapse.lab.data.dataset import split_rows
 
 DATA = Path(__file__).parent / "data"
 FORMATS = {"criteo": "criteo_format.txt.gz", "avazu": "avazu_format.csv.gz"}

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from embedding_collapse.data import Dataset, load
+from embedding_collapse.lab.data import Dataset, load
 
 KNOWN_LATER = {"dep_time", "dep_delay", "arr_time", "arr_delay", "air_time"}
 

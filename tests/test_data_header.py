@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from embedding_collapse.data import Dataset, delimited, load
-from embedding_collapse.data.sources import own_table
+from embedding_collapse.lab.data import Dataset, delimited, load
+from embedding_collapse.lab.data.sources import own_table
 from embedding_collapse.parameters import ParameterError
 
 NASTY = [

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from embedding_collapse.data import hub, load
+from embedding_collapse.lab.data import hub, load
 from embedding_collapse.parameters import ParameterError
 
 CRITEO = Path(__file__).parent / "data" / "criteo_format.txt.gz"

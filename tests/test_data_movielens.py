@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from embedding_collapse.data import load
-from embedding_collapse.data.movielens import GENRES
+from embedding_collapse.lab.data import load
+from embedding_collapse.lab.data.movielens import GENRES
 from embedding_collapse.parameters import ParameterError
 
 RATINGS = [(user, film, (user * film) % 5 + 1) for user in range(1, 21) for film in range(1, 21)]

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from embedding_collapse.data import delimited
-from embedding_collapse.data.rows import last_row_end, pieces, quotes, row_ends
+from embedding_collapse.lab.data import delimited
+from embedding_collapse.lab.data.rows import last_row_end, pieces, quotes, row_ends
 from embedding_collapse.parameters import ParameterError
 
 ALPHABETS = [
@@ -92,7 +92,7 @@ def test_a_quote_that_stays_open_is_looked_for_once(monkeypatch):
     text = b'0,"\n' + b"1,22\n" * 400_000
     calls = []
     monkeypatch.setattr(
-        "embedding_collapse.data.rows.quotes", lambda *of: calls.append(of) or quotes(*of)
+        "embedding_collapse.lab.data.rows.quotes", lambda *of: calls.append(of) or quotes(*of)
     )
     assert last_row_end(text, b",") == 0
     assert len(calls) == 1

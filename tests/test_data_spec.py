@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from embedding_collapse import records
 from embedding_collapse.cli import main
-from embedding_collapse.data import DataSpec, describe, load, load_spec
-from embedding_collapse.experiment import Spec, run
+from embedding_collapse.lab import records
+from embedding_collapse.lab.data import DataSpec, describe, load, load_spec
+from embedding_collapse.lab.experiment import Spec, run
 from embedding_collapse.parameters import ParameterError
 
 RESULTS = Path(__file__).parents[1] / "results"

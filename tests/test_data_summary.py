@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from embedding_collapse import records
 from embedding_collapse.cli import main
-from embedding_collapse.data import load, summarise
+from embedding_collapse.lab import records
+from embedding_collapse.lab.data import load, summarise
 
 CRITEO = Path(__file__).parent / "data" / "criteo_format.txt.gz"
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
-from embedding_collapse.data import load
+from embedding_collapse.lab.data import load
 from embedding_collapse.parameters import ParameterError
 
 ROWS = 60

@@ -3,7 +3,7 @@ import hashlib
 import numpy as np
 import pytest
 
-from embedding_collapse.data import Dataset, load, us_flights
+from embedding_collapse.lab.data import Dataset, load, us_flights
 from embedding_collapse.parameters import ParameterError
 
 SMALL = {"rows": 20_000, "held_out": (1_000, 5_000)}

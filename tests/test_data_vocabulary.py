@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from embedding_collapse.data.vocabulary import cardinality, number_values
+from embedding_collapse.lab.data.vocabulary import cardinality, number_values
 
 
 def test_kept_values_are_numbered_from_1_in_raw_order_and_rare_ones_share_0():

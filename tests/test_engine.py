@@ -14,13 +14,13 @@ from test_training import fit_tiny, tiny_dataset, tiny_model
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from embedding_collapse.data import Dataset, DataSpec, Field
-from embedding_collapse.engine import Engine, loss_of, products, windows
-from embedding_collapse.environment import instruction_set
-from embedding_collapse.experiment import Spec, run
-from embedding_collapse.metrics import auc
-from embedding_collapse.models import MODELS, PAPER, Recommender, Size, build
-from embedding_collapse.training import predict
+from embedding_collapse.lab.data import Dataset, DataSpec, Field
+from embedding_collapse.lab.engine.captured import Engine, loss_of, products, windows
+from embedding_collapse.lab.environment import instruction_set
+from embedding_collapse.lab.experiment import Spec, run
+from embedding_collapse.lab.metrics import auc
+from embedding_collapse.lab.models import MODELS, PAPER, Recommender, Size, build
+from embedding_collapse.lab.training import predict
 
 rounding = pytest.mark.rounding
 
@@ -268,7 +268,7 @@ class Launched:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_nothing_in_a_window_waits_for_the_device(name, monkeypatch):
-    kernels = pytest.importorskip("embedding_collapse.blocked_adam.kernels")
+    kernels = pytest.importorskip("blocked_adam.kernels")
     for kernel in ("_replay", "_apply"):
         monkeypatch.setattr(kernels, kernel, Launched())
     dataset = tiny_dataset(200)

@@ -12,18 +12,18 @@ from test_training import fit_tiny, tiny_model
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from embedding_collapse import engine as engine_module
-from embedding_collapse.agreement import State, compare_steps, tensors_of
-from embedding_collapse.blocked_adam import optimizer as optimizer_module
-from embedding_collapse.blocked_adam import plan, twin
-from embedding_collapse.checked import CheckedEngine
-from embedding_collapse.checkpoint import Fit
-from embedding_collapse.data import Dataset, Field
-from embedding_collapse.engine import Engine, loss_of
-from embedding_collapse.loop import StepByStep
-from embedding_collapse.models import MODELS, PAPER, Recommender, Size, build
-from embedding_collapse.rounding import PRODUCTS
-from embedding_collapse.training import DivergedError
+from blocked_adam import optimizer as optimizer_module
+from blocked_adam import plan, twin
+from embedding_collapse.errors import DivergedError
+from embedding_collapse.lab.checkpoint import Fit
+from embedding_collapse.lab.data import Dataset, Field
+from embedding_collapse.lab.engine import captured as engine_module
+from embedding_collapse.lab.engine.agreement import State, compare_steps, tensors_of
+from embedding_collapse.lab.engine.captured import Engine, loss_of
+from embedding_collapse.lab.engine.checked import CheckedEngine
+from embedding_collapse.lab.engine.loop import StepByStep
+from embedding_collapse.lab.engine.rounding import PRODUCTS
+from embedding_collapse.lab.models import MODELS, PAPER, Recommender, Size, build
 
 PRECISIONS = (None, "tf32", "bf16")
 BATCH = 200

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from embedding_collapse import environment
+from embedding_collapse.lab import environment
 
 SHOW = "from embedding_collapse import environment; print(environment.keep_kernels_apart())"
 

@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from embedding_collapse.errors import message
+from embedding_collapse.errors import DivergedError, message
 from embedding_collapse.files import DamagedError
 from embedding_collapse.parameters import ParameterError
-from embedding_collapse.training import DivergedError
 
 
 def error_of(call: Callable) -> Exception:

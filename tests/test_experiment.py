@@ -11,9 +11,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from embedding_collapse import experiment, records
-from embedding_collapse.data import DataSpec, load
-from embedding_collapse.experiment import (
+from embedding_collapse.lab import experiment, records
+from embedding_collapse.lab.data import DataSpec, load
+from embedding_collapse.lab.experiment import (
     Spec,
     build_model,
     comparison,
@@ -21,7 +21,7 @@ from embedding_collapse.experiment import (
     parameter_counts,
     run,
 )
-from embedding_collapse.metrics import auc, log_loss
+from embedding_collapse.lab.metrics import auc, log_loss
 from embedding_collapse.parameters import ParameterError
 from embedding_collapse.spectrum import singular_values
 from embedding_collapse.subspace import diversity
@@ -212,8 +212,8 @@ def test_an_interrupted_run_goes_on_from_its_last_epoch(flights, tmp_path, monke
 
 RUN = """
 import dataclasses, json, pathlib, sys
-from embedding_collapse.data import DataSpec, load
-from embedding_collapse.experiment import Spec, run
+from embedding_collapse.lab.data import DataSpec, load
+from embedding_collapse.lab.experiment import Spec, run
 dataset = load("flights", 1500)
 print("ready", flush=True)
 sys.stdin.readline()

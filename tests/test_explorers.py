@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from harm import flip
 
-from embedding_collapse import explorers
-from embedding_collapse.explorers import drawing, page, toy_curves
-from embedding_collapse.explorers.explorer import Explorer, packed, unpacked
+from embedding_collapse.book import explorers
+from embedding_collapse.book.explorers import drawing, page, toy_curves
+from embedding_collapse.book.explorers.explorer import Explorer, packed, unpacked
 from embedding_collapse.files import DamagedError
+from embedding_collapse.lab.records import Record, folder_of
 from embedding_collapse.parameters import ParameterError
-from embedding_collapse.records import Record, folder_of
 
 NAMES = list(explorers.EXPLORERS)
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from embedding_collapse import explorers
-from embedding_collapse.explorers.drawing import table
-from embedding_collapse.explorers.live import PLOTLY, Live
+from embedding_collapse.book import explorers
+from embedding_collapse.book.explorers.drawing import table
+from embedding_collapse.book.explorers.live import PLOTLY, Live
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
 

@@ -9,8 +9,8 @@ import plotly.io
 import pytest
 import torch
 
-from embedding_collapse import figures
-from embedding_collapse.records import Record
+from embedding_collapse.book import figures
+from embedding_collapse.lab.records import Record
 from embedding_collapse.spectrum import information_abundance, random_spectrum
 
 ALL = [

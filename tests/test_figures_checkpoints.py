@@ -4,9 +4,10 @@ import pandas as pd
 import pytest
 import torch
 
-from embedding_collapse import figures, report
+from embedding_collapse import inspection as report
+from embedding_collapse.book import figures
 from embedding_collapse.collapse import COLLAPSED, PARTLY, inspect_table
-from embedding_collapse.tables import Table
+from embedding_collapse.inspection.tables import Table
 
 
 def table(name: str, *shape: int) -> Table:

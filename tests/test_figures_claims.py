@@ -2,8 +2,8 @@
 
 import pytest
 
-from embedding_collapse import figures, paper
-from embedding_collapse.figures.claims import MARKS
+from embedding_collapse.book import figures, paper
+from embedding_collapse.book.figures.claims import MARKS
 
 
 def test_every_comparison_has_its_point_interval_and_mark(make_record):

@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from embedding_collapse.cost import step_cost, table_traffic
-from embedding_collapse.figures import cost as drawn
-from embedding_collapse.models import Size
+from embedding_collapse.book.figures import cost as drawn
+from embedding_collapse.lab.cost import step_cost, table_traffic
+from embedding_collapse.lab.models import Size
 
 
 def test_errors_are_drawn_on_a_log_axis_with_dense_and_blocked_in_their_colours():

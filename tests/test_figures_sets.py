@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from embedding_collapse import figures
-from embedding_collapse.findings.mechanism import most_abundance
+from embedding_collapse.book import figures
+from embedding_collapse.book.findings.mechanism import most_abundance
 
 NAMES = ["device", "site", "user"]  # the fields of `make_record`, by features: 3, 20, 50
 ORDER = [1, 2, 0]

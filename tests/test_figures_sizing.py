@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from embedding_collapse import figures, sizing
+from embedding_collapse.book import figures
+from embedding_collapse.lab import sizing
 
 EPSILONS = [0.5, 0.1]
 

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from embedding_collapse import figures
-from embedding_collapse.findings import studies
+from embedding_collapse.book import figures
+from embedding_collapse.book.findings import studies
 
 
 def test_auc_stands_over_the_number_of_all_parameters_family_by_family(make_record):

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from embedding_collapse import figures, toy
-from embedding_collapse.gradient import pulls
+from embedding_collapse.book import figures
+from embedding_collapse.lab import toy
+from embedding_collapse.lab.gradient import pulls
 
 
 @pytest.fixture(scope="module")

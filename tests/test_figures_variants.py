@@ -5,9 +5,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from embedding_collapse import figures
-from embedding_collapse.findings.mechanism import block_deviation
-from embedding_collapse.records import Record
+from embedding_collapse.book import figures
+from embedding_collapse.book.findings.mechanism import block_deviation
+from embedding_collapse.lab.records import Record
 from embedding_collapse.spectrum import random_abundance
 
 NAMES = ["device", "site", "user"]  # the fields of `make_record`, by features

@@ -3,8 +3,8 @@ import math
 import numpy as np
 import pytest
 
-from embedding_collapse.analysis.measures import common_pattern, with_own_field, with_partner
-from embedding_collapse.findings.comparisons import (
+from embedding_collapse.book.analysis.measures import common_pattern, with_own_field, with_partner
+from embedding_collapse.book.findings.comparisons import (
     NOTABLE,
     Comparison,
     abundance,
@@ -16,7 +16,7 @@ from embedding_collapse.findings.comparisons import (
     projected_abundance,
     scaled,
 )
-from embedding_collapse.metrics import Difference
+from embedding_collapse.lab.metrics import Difference
 
 SEEDS = range(3)
 

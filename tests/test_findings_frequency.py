@@ -7,8 +7,8 @@ import pytest
 import torch
 from harm import each_harm
 
-from embedding_collapse import data, experiment, records
-from embedding_collapse.findings import frequency
+from embedding_collapse.book.findings import frequency
+from embedding_collapse.lab import data, experiment, records
 from embedding_collapse.spectrum import information_abundance, normalised_abundance
 
 SPEC = experiment.Spec(

@@ -5,14 +5,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from embedding_collapse.analysis.measures import with_own_field, with_partner
-from embedding_collapse.data import DataSpec, load
-from embedding_collapse.experiment import Spec, build_model, run
-from embedding_collapse.findings import interaction
-from embedding_collapse.findings.interaction import Influence, Learned
-from embedding_collapse.records import Cell
+from embedding_collapse.book.analysis.measures import with_own_field, with_partner
+from embedding_collapse.book.findings import interaction
+from embedding_collapse.book.findings.interaction import Influence, Learned
+from embedding_collapse.lab.data import DataSpec, load
+from embedding_collapse.lab.experiment import Spec, build_model, run
+from embedding_collapse.lab.records import Cell
+from embedding_collapse.lab.toy import Curves
 from embedding_collapse.spectrum import information_abundance, singular_values
-from embedding_collapse.toy import Curves
 
 OWN = [0.9, 0.3, 0.5]  # IA / K of the fields of `make_record`
 

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from embedding_collapse.findings import language as beside
-from embedding_collapse.language_model import TokenEmbedding, TokenSpectrum
+from embedding_collapse.book.findings import language as beside
+from embedding_collapse.book.language_model import TokenEmbedding, TokenSpectrum
 
 TABLE = torch.randn(200, 8, generator=torch.Generator().manual_seed(0))
 EMBEDDING = TokenEmbedding("tokens", TABLE, "a test", "0")

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from embedding_collapse.findings import mechanism
-from embedding_collapse.models import build
-from embedding_collapse.models.penalties import orthogonality
-from embedding_collapse.models.recommender import Size
-from embedding_collapse.records import Record
+from embedding_collapse.book.findings import mechanism
+from embedding_collapse.lab.models import build
+from embedding_collapse.lab.models.penalties import orthogonality
+from embedding_collapse.lab.models.recommender import Size
+from embedding_collapse.lab.records import Record
 from embedding_collapse.spectrum import random_abundance
 
 Make = Callable[..., Record]

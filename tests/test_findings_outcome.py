@@ -2,9 +2,9 @@ from collections.abc import Callable
 
 import pytest
 
-from embedding_collapse.findings.outcome import collapse_verdicts, in_short, outcome
-from embedding_collapse.metrics import welch
-from embedding_collapse.records import Record
+from embedding_collapse.book.findings.outcome import collapse_verdicts, in_short, outcome
+from embedding_collapse.lab.metrics import welch
+from embedding_collapse.lab.records import Record
 
 NOISE = (-0.001, 0.0, 0.001)  # of three seeds
 

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from embedding_collapse import records
-from embedding_collapse.experiment import Spec, parameter_counts
-from embedding_collapse.findings import studies
-from embedding_collapse.metrics import Difference
+from embedding_collapse.book.findings import studies
+from embedding_collapse.lab import records
+from embedding_collapse.lab.experiment import Spec, parameter_counts
+from embedding_collapse.lab.metrics import Difference
+from embedding_collapse.lab.records import Record
 from embedding_collapse.parameters import ParameterError
-from embedding_collapse.records import Record
 
 RESULTS = Path(__file__).parent.parent / "results"
 FIELDS = [40, 7, 300]

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from embedding_collapse.findings import yardsticks
+from embedding_collapse.book.findings import yardsticks
 from embedding_collapse.parameters import ParameterError
 from embedding_collapse.spectrum import random_spectrum, stable_rank
 

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from rounding import assert_same_sums
 
-from embedding_collapse.gradient import fm_logits, pulls
+from embedding_collapse.lab.gradient import fm_logits, pulls
 
 SIZES, WIDTH, ROWS = (9, 3, 20, 40), 6, 500
 

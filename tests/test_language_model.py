@@ -11,7 +11,7 @@ from harm import each_harm
 from huggingface_hub import errors
 from safetensors.torch import save_file
 
-from embedding_collapse import language_model
+from embedding_collapse.book import language_model
 from embedding_collapse.parameters import ParameterError
 from embedding_collapse.spectrum import information_abundance, singular_values
 

@@ -11,8 +11,9 @@ import torch
 from rounding import assert_same_sums, unit
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from embedding_collapse import explorers, gradient, toy
-from embedding_collapse.explorers import training
+from embedding_collapse.book import explorers
+from embedding_collapse.book.explorers import training
+from embedding_collapse.lab import gradient, toy
 from embedding_collapse.spectrum import information_abundance, singular_values
 
 SCRIPT = Path(__file__).parent / "live" / "toy_as_json.mjs"

@@ -7,7 +7,7 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from embedding_collapse.metrics import (
+from embedding_collapse.lab.metrics import (
     Difference,
     Placements,
     _interval,

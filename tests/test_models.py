@@ -9,9 +9,9 @@ import torch
 from rounding import assert_same_sums
 from torch import Tensor
 
-from embedding_collapse.experiment import Spec
-from embedding_collapse.models import MODELS, PAPER, Recommender, Size, build
-from embedding_collapse.models.layers import relu_dropout
+from embedding_collapse.lab.experiment import Spec
+from embedding_collapse.lab.models import MODELS, PAPER, Recommender, Size, build
+from embedding_collapse.lab.models.layers import relu_dropout
 
 REFERENCE = Path(__file__).parent / "data" / "official_models.npz"
 HIDDEN, CROSS_LAYERS, SETS, WIDTH, MAPS = 8, 3, 3, 4, 6

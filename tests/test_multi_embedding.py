@@ -11,9 +11,9 @@ import torch
 from rounding import assert_same_sums
 from torch import Tensor, nn
 
-from embedding_collapse.examples import deepfm, deepfm_me
-from embedding_collapse.models import build
-from embedding_collapse.models.recommender import Recommender, Size
+from embedding_collapse.book.chapters.your_embeddings import example
+from embedding_collapse.lab.models import build
+from embedding_collapse.lab.models.recommender import Recommender, Size
 from embedding_collapse.multi_embedding import MultiEmbedding
 from embedding_collapse.parameters import ParameterError
 
@@ -319,16 +319,16 @@ def lines(module: object) -> list[str]:
 
 
 def test_a_deepfm_of_30_lines_becomes_multi_embedding_in_5_changed_lines():
-    before, after = lines(deepfm), lines(deepfm_me)
+    before, after = lines(example("deepfm")), lines(example("deepfm_me"))
     assert len(before) <= 30
     changes = [line for line in difflib.ndiff(before, after) if line[0] in "+-"]
     assert len([line for line in changes if line[0] == "+"]) <= 5
     assert len([line for line in changes if line[0] == "-"]) <= 5
     torch.manual_seed(0)
-    se = deepfm.DeepFM(CARDINALITIES, WIDTH, HIDDEN)
+    se = example("deepfm").DeepFM(CARDINALITIES, WIDTH, HIDDEN)
     torch.manual_seed(0)
-    me = deepfm_me.DeepFM(CARDINALITIES, WIDTH, 1, HIDDEN)
+    me = example("deepfm_me").DeepFM(CARDINALITIES, WIDTH, 1, HIDDEN)
     me.head.load_state_dict(se.head.state_dict())
     rows = torch.stack([torch.randint(0, rows, (16,)) for rows in CARDINALITIES], 1)
     assert_same_sums(me.eval()(rows), se.eval()(rows), TERMS)
-    assert deepfm_me.DeepFM(CARDINALITIES, WIDTH, 4, HIDDEN)(rows).shape == (16,)
+    assert example("deepfm_me").DeepFM(CARDINALITIES, WIDTH, 4, HIDDEN)(rows).shape == (16,)

@@ -18,12 +18,12 @@ import torch
 from mutations import mutations
 from safetensors.torch import save_file
 
-from embedding_collapse import report
-from embedding_collapse.data import load
-from embedding_collapse.data.columns import accept
-from embedding_collapse.data.sources import AVAZU_FIELDS, avazu, criteo, own_table
+from embedding_collapse import inspection as report
+from embedding_collapse.inspection.weights import hdf5_files
+from embedding_collapse.lab.data import load
+from embedding_collapse.lab.data.columns import accept
+from embedding_collapse.lab.data.sources import AVAZU_FIELDS, avazu, criteo, own_table
 from embedding_collapse.parameters import ParameterError
-from embedding_collapse.weights import hdf5_files
 
 COUNT = 250  # of each kind
 

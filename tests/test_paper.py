@@ -1,10 +1,10 @@
 import pytest
 
-from embedding_collapse import paper
-from embedding_collapse.findings.claims import READERS
-from embedding_collapse.findings.comparisons import NOTABLE
-from embedding_collapse.metrics import welch
-from embedding_collapse.models import PAPER
+from embedding_collapse.book import paper
+from embedding_collapse.book.findings.claims import READERS
+from embedding_collapse.book.findings.comparisons import NOTABLE
+from embedding_collapse.lab.metrics import welch
+from embedding_collapse.lab.models import PAPER
 
 SEEDS = range(3)
 DESIGNS = (("se", 1), ("se", 4), ("se", 10), ("me", 4), ("me", 10))

@@ -5,11 +5,7 @@ from itertools import count, islice
 import nbformat
 import pytest
 
-from embedding_collapse import records
-from embedding_collapse.cli import main
-from embedding_collapse.data import DataSpec
-from embedding_collapse.models import PAPER
-from embedding_collapse.recording import (
+from embedding_collapse.book.recording import (
     NONE,
     cells,
     comparison_at_full_scale,
@@ -18,6 +14,10 @@ from embedding_collapse.recording import (
     ledger_at_full_scale,
     record,
 )
+from embedding_collapse.cli import main
+from embedding_collapse.lab import records
+from embedding_collapse.lab.data import DataSpec
+from embedding_collapse.lab.models import PAPER
 
 TINY = {"epochs": 1, "batch_size": 100, "hidden": 8, "embedding_size": 2}
 

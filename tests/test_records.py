@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 from harm import each_harm
 
-from embedding_collapse import records
 from embedding_collapse.files import DamagedError, load_json, store_json
-from embedding_collapse.records import (
+from embedding_collapse.lab import records
+from embedding_collapse.lab.records import (
     by_label,
     find,
     load,

@@ -14,9 +14,10 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from embedding_collapse import experiment, records, report
+from embedding_collapse import inspection as report
 from embedding_collapse.cli import main
-from embedding_collapse.data import DataSpec
+from embedding_collapse.lab import experiment, records
+from embedding_collapse.lab.data import DataSpec
 from embedding_collapse.multi_embedding import MultiEmbedding
 from embedding_collapse.parameters import ParameterError
 from embedding_collapse.spectrum import normalised_abundance, random_spectrum, singular_values

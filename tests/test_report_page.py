@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 from test_report_inspection import Page, normal
 
-from embedding_collapse import report
+from embedding_collapse import inspection as report
 from embedding_collapse.cli import main
 
 MARKUP = ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "a&lt;b'`", "``x``](y)"]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from embedding_collapse import sizing
+from embedding_collapse.lab import sizing
 
 
 def true_ratios(points: int, width: int, seed: int = 0) -> np.ndarray:

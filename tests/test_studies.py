@@ -10,13 +10,13 @@ from itertools import count
 import psutil
 import pytest
 
-from embedding_collapse import records
 from embedding_collapse.cli import main
-from embedding_collapse.data import DataSpec, load_spec
-from embedding_collapse.experiment import Spec, parameter_counts
+from embedding_collapse.lab import records
+from embedding_collapse.lab.data import DataSpec, load_spec
+from embedding_collapse.lab.experiment import Spec, parameter_counts
+from embedding_collapse.lab.studies import STUDIES, Part, Study, progress, run_study, with_members
+from embedding_collapse.lab.studies.decide import BOTH, EQUAL, TRAINING, cells, equal_parameters
 from embedding_collapse.parameters import ParameterError
-from embedding_collapse.studies import STUDIES, Part, Study, progress, run_study, with_members
-from embedding_collapse.studies.decide import BOTH, EQUAL, TRAINING, cells, equal_parameters
 
 SMALL = DataSpec("flights", 1500)
 TINY = {"embedding_size": 2, "hidden": 8, "epochs": 1, "batch_size": 400, "precision": None}
@@ -65,7 +65,7 @@ def test_a_study_makes_what_is_missing_and_says_what_it_cost(small, tmp_path, ca
 
 def test_a_studys_records_are_those_of_run(tmp_path):
     """Whatever process made them, on one thread."""
-    from embedding_collapse.experiment import run
+    from embedding_collapse.lab.experiment import run
 
     (spec,) = tiny(1)[:1]
     run_study([spec], tmp_path, device="cpu", tell=lambda line: None)
@@ -111,9 +111,9 @@ LONG = """
 import sys
 from pathlib import Path
 from dataclasses import replace
-from embedding_collapse.data import DataSpec
-from embedding_collapse.experiment import Spec
-from embedding_collapse.studies import run_study
+from embedding_collapse.lab.data import DataSpec
+from embedding_collapse.lab.experiment import Spec
+from embedding_collapse.lab.studies import run_study
 if __name__ == "__main__":
     specs = [Spec(DataSpec("flights", 20_000), epochs=500, patience=500, seed=s) for s in (0, 1)]
     run_study(specs, Path(sys.argv[1]), workers=2, device="cpu")

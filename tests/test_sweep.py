@@ -15,13 +15,13 @@ import pytest
 import torch
 from filelock import FileLock
 
-from embedding_collapse import experiment, records
-from embedding_collapse.data import DataSpec, load
-from embedding_collapse.experiment import Spec
-from embedding_collapse.models import PAPER
+from embedding_collapse.lab import experiment, records
+from embedding_collapse.lab.data import DataSpec, load
+from embedding_collapse.lab.experiment import Spec
+from embedding_collapse.lab.models import PAPER
+from embedding_collapse.lab.records import Record
+from embedding_collapse.lab.studies.sweep import cost, grid, run_elsewhere, sweep, title
 from embedding_collapse.parameters import ParameterError
-from embedding_collapse.records import Record
-from embedding_collapse.sweep import cost, grid, run_elsewhere, sweep, title
 
 FLIGHTS, MINI = DataSpec("flights"), DataSpec("synthetic-mini")
 TINY = {"datasets": [DataSpec("flights", 1500)], "models": ["dnn"], "scales": [1, 2], "seeds": [0],

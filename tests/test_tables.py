@@ -9,8 +9,14 @@ import torch
 from harm import flip
 
 from embedding_collapse.files import DamagedError, store_json
+from embedding_collapse.inspection.tables import (
+    by_set,
+    field_dims_beside,
+    find,
+    is_table,
+    read_field_dims,
+)
 from embedding_collapse.parameters import ParameterError
-from embedding_collapse.tables import by_set, field_dims_beside, find, is_table, read_field_dims
 
 
 def names(tensors: dict[str, torch.Tensor], **options: object) -> list[str]:

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from rounding import assert_same_sums
 
-from embedding_collapse import toy
+from embedding_collapse.lab import toy
 from embedding_collapse.parameters import ParameterError
 from embedding_collapse.spectrum import information_abundance, singular_values
 

@@ -13,11 +13,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from embedding_collapse.checkpoint import STATE
-from embedding_collapse.data import Dataset, Field
-from embedding_collapse.metrics import auc, excess_log_loss, expected_auc, log_loss
-from embedding_collapse.models import Recommender, Size, build
-from embedding_collapse.training import DivergedError, choose_device, fit, predict
+from embedding_collapse.errors import DivergedError
+from embedding_collapse.lab.checkpoint import STATE
+from embedding_collapse.lab.data import Dataset, Field
+from embedding_collapse.lab.metrics import auc, excess_log_loss, expected_auc, log_loss
+from embedding_collapse.lab.models import Recommender, Size, build
+from embedding_collapse.lab.training import choose_device, fit, predict
 
 RUN_TO_BE_KILLED = Path(__file__).parent / "data" / "run_to_be_killed.py"
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from embedding_collapse.collapse import inspect_table
+from embedding_collapse.inspection.tables import find
+from embedding_collapse.inspection.weights import Mapped, hdf5_files, read
 from embedding_collapse.parameters import ParameterError
-from embedding_collapse.tables import find
-from embedding_collapse.weights import Mapped, hdf5_files, read
 
 h5py = pytest.importorskip("h5py")
 LOOP = """

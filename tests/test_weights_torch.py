@@ -13,9 +13,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from embedding_collapse.inspection.tables import find
+from embedding_collapse.inspection.weights import read
 from embedding_collapse.parameters import ParameterError
-from embedding_collapse.tables import find
-from embedding_collapse.weights import read
 
 TABLE = torch.randn(50, 6, generator=torch.Generator().manual_seed(0))
 

@@ -25,15 +25,18 @@ SOURCE = ROOT / "src" / "embedding_collapse"
 BUILT_OF = ("pyproject.toml", "README.md", "LICENSE", "src")
 OPTIONAL = {  # and what takes them
     "triton": "blocked_adam.kernels",
-    "ipywidgets": "explorers.live",
-    "h5py": "weights.hdf5_process",
+    "ipywidgets": "book.explorers.live",
+    "h5py": "inspection.weights.hdf5_process",
 }
 TINY = ["--dataset=flights", "--rows=1500", "--embedding-size=2", "--hidden=8", "--epochs=1",
         "--batch-size=400", "--device=cpu", "--quiet"]  # fmt: skip
 IMPORT_ALL = """
-import importlib, pkgutil, embedding_collapse
+import importlib, itertools, pkgutil, blocked_adam, embedding_collapse
 print(embedding_collapse.__file__)
-for module in pkgutil.walk_packages(embedding_collapse.__path__, "embedding_collapse."):
+for module in itertools.chain(
+    pkgutil.walk_packages(embedding_collapse.__path__, "embedding_collapse."),
+    pkgutil.walk_packages(blocked_adam.__path__, "blocked_adam."),
+):
     try:
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
@@ -41,11 +44,10 @@ for module in pkgutil.walk_packages(embedding_collapse.__path__, "embedding_coll
         print(error.name, module.name.removeprefix("embedding_collapse."))
 """
 READ_ALL = """
-from embedding_collapse import data, paper, sizing
-from embedding_collapse.examples import loop
+from embedding_collapse.book import paper
+from embedding_collapse.lab import data, sizing
 for table in (paper.published(), sizing.criteo_fields(), sizing.language_models()):
     assert len(table)
-assert "class DeepFM" in loop.source("deepfm")
 assert data.load("us-flights", 1000).fields and data.load("flights", 1000).fields
 """
 COMMANDS = """
@@ -55,12 +57,15 @@ for command in json.loads(sys.argv[1]):
     print(main(command))
 """
 OF_THE_REPOSITORY = """
-from embedding_collapse import explorers, recording, records
-from embedding_collapse.findings import frequency
+from embedding_collapse.book import explorers, recording
+from embedding_collapse.book.chapters import your_embeddings
+from embedding_collapse.lab import records
+from embedding_collapse.book.findings import frequency
 for call in (
     lambda: records.folder_of("results/grid"),
     lambda: recording.full_scale(),
     lambda: recording.check_chapters(),
+    lambda: your_embeddings.source("deepfm"),
     lambda: explorers.EXPLORERS["toy"](),
     lambda: explorers.EXPLORERS["scaling"](),
 ):

@@ -16,9 +16,8 @@ import numpy as np
 import torch
 from safetensors.torch import save
 
-from embedding_collapse.report import inspect
-from embedding_collapse.report.inspection import text
-from embedding_collapse.report.page import html
+from embedding_collapse.inspection.page import html
+from embedding_collapse.inspection.report import inspect, text
 
 from .mutate import chance, mutate_bytes, mutate_json, pick
 from .reading import Reader, mutated

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 import embedding_collapse
 from embedding_collapse import cli
-from embedding_collapse.environment import commit
+from embedding_collapse.lab.environment import commit
 
 PROJECT, PACKAGE = embedding_collapse.__name__, str(Path(embedding_collapse.__file__).parent)
 commit()  # asks git, once for all children

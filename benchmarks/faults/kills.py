@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import psutil
 
-from embedding_collapse import training
+from embedding_collapse.lab import training
 
 from .child import Outcome, command, finish, isolated, start
 from .runs import (

@@ -21,10 +21,12 @@ import torch
 from markdown_it import MarkdownIt
 from safetensors.torch import save_file
 
-from embedding_collapse import explorers, figures, records, report
-from embedding_collapse.data import compare, load, summarise
-from embedding_collapse.explorers.heat_map import sub_embeddings
-from embedding_collapse.explorers.page import page
+from embedding_collapse import inspection as report
+from embedding_collapse.book import explorers, figures
+from embedding_collapse.book.explorers.heat_map import sub_embeddings
+from embedding_collapse.book.explorers.page import page
+from embedding_collapse.lab import records
+from embedding_collapse.lab.data import compare, load, summarise
 
 from .child import command, elsewhere, isolated
 from .runs import SIZE, Case

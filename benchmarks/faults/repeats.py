@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from embedding_collapse import records
+from embedding_collapse.lab import records
 
 from .child import command, isolated
 from .runs import CRITEO, SIZE, Case

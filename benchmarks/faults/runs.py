@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from safetensors.torch import load_file
 
-from embedding_collapse import records
+from embedding_collapse.lab import records
 
 DATA = Path(__file__).parents[2] / "tests" / "data"
 CRITEO = ["--dataset", "criteo", "--path", str(DATA / "criteo_format.txt.gz")]

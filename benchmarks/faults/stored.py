@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from embedding_collapse import language_model, records, training
-from embedding_collapse.data import load
-from embedding_collapse.findings import frequency
-from embedding_collapse.report import inspect
+from embedding_collapse.book import language_model
+from embedding_collapse.book.findings import frequency
+from embedding_collapse.inspection.report import inspect
+from embedding_collapse.lab import records, training
+from embedding_collapse.lab.data import load
 
 from .child import command, isolated
 from .runs import DATA, RUN, Case, essence

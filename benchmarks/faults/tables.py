@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 
-from embedding_collapse.data import load, summarise
+from embedding_collapse.lab.data import load, summarise
 
 from .mutate import chance, mutate_bytes, pick
 from .reading import Reader, mutated

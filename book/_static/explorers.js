@@ -1,5 +1,5 @@
 // The book's explorers without a kernel. Each <section class="ec-explorer"> holds, as JSON, what
-// `embedding_collapse.explorers` states of it: controls, data, styles, layout. Here are the views,
+// `embedding_collapse.book.explorers` states of it: controls, data, styles, layout. Here are the views,
 // each the twin of the Python function of its name: from data and state to
 //  - marks, what is drawn: numbers, and under `like` the name of a style;
 //  - readout, a table of text whose first row is the head;

@@ -16,16 +16,18 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from . import errors, recording, records
-from .data import DATASETS, DataSpec, describe, load_spec, summarise
-from .engine import PRECISIONS
-from .experiment import Spec, output_folder, run
-from .models import MODELS
+from . import errors
+from .book import recording
+from .inspection import command as report_command
+from .lab import records
+from .lab.data import DATASETS, DataSpec, describe, load_spec, summarise
+from .lab.engine.captured import PRECISIONS
+from .lab.experiment import Spec, output_folder, run
+from .lab.models import MODELS
+from .lab.studies import STUDIES, progress, run_study, with_members
+from .lab.studies.sweep import grid, sweep, title
+from .lab.training import choose_device
 from .parameters import ParameterError, check_number, check_whole, check_writable, printable
-from .report import command as report_command
-from .studies import STUDIES, progress, run_study, with_members
-from .sweep import grid, sweep, title
-from .training import choose_device
 
 PLURAL = {"model": "models", "design": "designs", "scale": "scales",
           "seed": "seeds"}  # fmt: skip

@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .inspection.tables import Table
 from .parameters import ParameterError
 from .spectrum import (
     directions,
@@ -25,7 +26,6 @@ from .spectrum import (
     singular_values,
     stable_rank,
 )
-from .tables import Table
 
 COLLAPSED, PARTLY = 0.25, 0.5  # of a random table's IA: below the first, below the second
 ONE_DIRECTION = 1.5  # stable rank: below, the first direction holds two thirds of the energy

@@ -8,13 +8,16 @@ import torch
 
 from .files import DamagedError
 from .parameters import ParameterError, printable
-from .training import DivergedError
 
 # as torch's allocators and CUDA's libraries say it, and torch of sizes beyond 64 bits
 NO_MEMORY = re.compile(
     r"(can't|Cannot) allocate memory|not enough memory|out of memory|ALLOC_FAILED"
     r"|Storage size calculation overflowed|Overflow when unpacking long"
 )
+
+
+class DivergedError(RuntimeError):
+    """The training loss, or a score, is no longer finite."""
 
 
 def message(error: BaseException) -> str | None:

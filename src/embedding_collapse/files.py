@@ -284,3 +284,13 @@ def set_aside(path: Path) -> Path:
         number += 1
         aside = path.with_name(f"{path.name}.damaged-{number}")
     return path.rename(aside)
+
+
+def check_beside(path: Path) -> None:
+    """Raise a `DamagedError` where weights are not those of the record that lies beside them."""
+    try:
+        told = load_json(path.with_suffix(".json")).get("weights")
+    except (OSError, DamagedError):  # there is no record that would tell
+        return
+    if isinstance(told, str) and (wrong := damage(path, told)):
+        raise DamagedError(wrong)

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from .collapse import measure_sets
+from .inspection.tables import find
 from .parameters import ParameterError, check_number, check_whole
-from .tables import find
 
 LIGHTNING = ("lightning.pytorch", "pytorch_lightning")  # one project under two names
 

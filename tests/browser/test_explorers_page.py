@@ -10,9 +10,9 @@ import pytest
 from playwright.sync_api import Browser, Locator
 from reading import View, context
 
-from embedding_collapse import explorers
-from embedding_collapse.explorers import page
-from embedding_collapse.explorers.explorer import Control, Explorer, State
+from embedding_collapse.book import explorers
+from embedding_collapse.book.explorers import page
+from embedding_collapse.book.explorers.explorer import Control, Explorer, State
 
 PAGE = "notebooks/explorers.html"
 NAMES = list(explorers.EXPLORERS)

@@ -7,8 +7,8 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 from reading import View, context
 
-from embedding_collapse import toy
-from embedding_collapse.explorers import training
+from embedding_collapse.book.explorers import training
+from embedding_collapse.lab import toy
 
 HTML = Path(__file__).resolve().parents[2] / "_build" / "html"
 PAGE = "notebooks/03_interaction_collapse.html"

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from safetensors.torch import save_file
 
-from embedding_collapse.data import load
-from embedding_collapse.models import Size, build
-from embedding_collapse.training import fit
+from embedding_collapse.lab.data import load
+from embedding_collapse.lab.models import Size, build
+from embedding_collapse.lab.training import fit
 
 folder = Path(sys.argv[1])
 dataset = load("flights", 3000)

@@ -14,10 +14,10 @@ from pathlib import Path
 
 from safetensors.torch import save_file
 
-from embedding_collapse import checkpoint
-from embedding_collapse.data import DataSpec, load_spec
-from embedding_collapse.experiment import Spec, run
 from embedding_collapse.files import checksum
+from embedding_collapse.lab import checkpoint
+from embedding_collapse.lab.data import DataSpec, load_spec
+from embedding_collapse.lab.experiment import Spec, run
 
 CHANGES = ("os.mkdir", "os.rename", "os.link", "os.remove", "os.rmdir", "half a file")
 SPEC = Spec(DataSpec("flights", 500), embedding_size=2, hidden=4, cross_layers=1, epochs=1)

@@ -1,4 +1,4 @@
-// The paper's toy experiment, as `embedding_collapse.toy` has it: a factorisation machine on three
+// The paper's toy experiment, as `embedding_collapse.lab.toy` has it: a factorisation machine on three
 // fields of which the first is trained, by gradient descent on all pairs of the first two.
 //
 // The gradient is written out. A row of E_1 meets every row of E_2 once, so a step is one pass over

@@ -1,0 +1,1 @@
+"""The reader's wing: what the chapters show, made from the records of runs."""

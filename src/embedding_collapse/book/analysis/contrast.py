@@ -1,0 +1,155 @@
+"""How sure one may be of a difference between groups of runs.
+
+The model: run s of cell g, tested on rows T, has the value
+
+    y = mean_g + seed_gs + rows_gT + both_gsT,
+
+where `seed` is what initial weights, shuffling and dropout add, `rows` what the choice of test
+rows adds to all runs of the cell, and `both` what it adds to one run alone. A contrast is a sum of
+the cells' means with a weight each (new minus old has +1 and -1). Runs are independent, the rows
+are the same for all, so its variance is
+
+    sum of weight^2 * var(seed + both) / runs   +   var(sum of weights * rows_g),
+
+the first from the spread between seeds, the second from the placements of the test rows (DeLong et
+al. 1988), averaged over seeds. Those averages still hold `both / runs`, which the first part has
+too; it is estimated from how runs of one cell differ row by row, and taken off once. The interval
+is Student's with degrees of freedom after Welch and Satterthwaite. Its tests simulate its coverage.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+
+from embedding_collapse.lab.metrics import Placements
+
+POWER = 0.8  # with which the smallest effect that could have been seen would be seen
+
+
+class Group(NamedTuple):
+    """The runs of one cell, and how they count in a contrast.
+
+    Attributes:
+        weight: of their mean.
+        values: one per run, of different seeds.
+        placements: one per run, all of the same test rows (see `metrics.grouped`); None for values
+            that depend on no test rows.
+    """
+
+    weight: float
+    values: Sequence[float]
+    placements: Sequence[Placements] | None = None
+
+
+class Effect(NamedTuple):
+    """A contrast with its confidence interval.
+
+    Attributes:
+        value: the estimate.
+        low, high: the interval's ends; infinite where a cell has one run only.
+        p: two-sided, of the hypothesis that it is zero; 1 where a cell has one run only.
+        smallest: the size that an effect needs to be seen with a chance of `POWER`: for its
+            interval to leave out zero.
+    """
+
+    value: float
+    low: float
+    high: float
+    p: float
+    smallest: float
+
+    @property
+    def half_width(self) -> float:
+        """How far the interval reaches to either side."""
+        return (self.high - self.low) / 2
+
+
+def contrast(groups: Sequence[Group], level: float = 0.95, against: float = 0.0) -> Effect:
+    """The weighted sum of the cells' means.
+
+    Args:
+        groups: cells that share no run; at least one.
+        level: of the interval.
+        against: what is taken off the sum: the value that it is tested against.
+
+    Raises:
+        ValueError: no groups, a group without runs, or placements of different rows.
+    """
+    if not groups or not all(len(group.values) for group in groups):
+        raise ValueError(f"{len(groups)} groups, of {[len(g.values) for g in groups]} runs; at "
+                         "least one run in each is needed")  # fmt: skip
+    value = float(sum(group.weight * np.mean(group.values) for group in groups)) - against
+    if any(len(group.values) < 2 for group in groups):
+        return Effect(value, -np.inf, np.inf, 1.0, np.inf)
+    parts = [
+        (group.weight**2 * np.var(group.values, ddof=1) / len(group.values), len(group.values) - 1)
+        for group in groups
+    ]
+    of_rows = [group for group in groups if group.placements is not None]
+    if of_rows:
+        parts.append(_rows_variance(of_rows))
+    variances, freedom = np.array(parts, float).T
+    variance = variances.sum()
+    if variance == 0:
+        return Effect(value, value, value, float(value == 0), 0.0)
+    degrees = variance**2 / (variances**2 / freedom).sum()
+    error = np.sqrt(variance)
+    reach = stats.t.ppf((1 + level) / 2, degrees)
+    return Effect(
+        value,
+        float(value - reach * error),
+        float(value + reach * error),
+        float(2 * stats.t.sf(abs(value) / error, degrees)),
+        float((reach + stats.t.ppf(POWER, degrees)) * error),
+    )
+
+
+def _rows_variance(groups: Sequence[Group]) -> tuple[float, int]:
+    """What the choice of test rows adds beside the spread between seeds, and its freedom."""
+    means = [_mean(group.placements) for group in groups]
+    sizes = {tuple(map(len, mean)) for mean in means}
+    if len(sizes) > 1:
+        raise ValueError(f"placements of {sorted(sizes)} rows; the same rows are needed in all")
+    weighted = [
+        sum(group.weight * part for group, part in zip(groups, parts, strict=True))
+        for parts in zip(*means, strict=True)
+    ]
+    variance = _delong(weighted)
+    for group, mean in zip(groups, means, strict=True):
+        runs = len(group.placements)
+        apart = [
+            _delong([part - whole for part, whole in zip(run, mean, strict=True)])
+            for run in group.placements
+        ]
+        # a run's own part is 1 - 1/n of it once their mean is taken off
+        variance -= group.weight**2 * np.mean(apart) / (1 - 1 / runs) / runs
+    return max(variance, 0.0), min(map(len, weighted)) - 1
+
+
+def _mean(placements: Sequence[Placements]) -> list[np.ndarray]:
+    return [np.mean(part, axis=0) for part in zip(*placements, strict=True)]
+
+
+def _delong(parts: Sequence[np.ndarray]) -> float:
+    """The variance of an AUC, or of a sum of AUCs, from the placements of either class's rows."""
+    return float(sum(part.var(ddof=1) / len(part) for part in parts))
+
+
+def holm(p: Sequence[float]) -> np.ndarray:
+    """p-values adjusted for being several, after Holm 1979: the chance that any of them is found
+    small by accident is at most what it says.
+
+    Args:
+        p: of the hypotheses tested together.
+
+    Returns:
+        float64, in the order given.
+    """
+    values = np.asarray(p, float)
+    order = np.argsort(values)
+    steps = values[order] * np.arange(len(values), 0, -1)
+    adjusted = np.empty_like(values)
+    adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1)
+    return adjusted

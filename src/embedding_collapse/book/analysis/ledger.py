@@ -1,0 +1,288 @@
+"""The claims, each answered by one contrast of a study's cells.
+
+A claim is a list of comparisons (new cell minus old, or a cell's own number) and what is expected
+of them. Its effect is their mean, taken as one contrast, so that runs and test rows which several
+comparisons share are counted once. The verdicts of a data set's claims are corrected for being
+several (Holm 1979).
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from itertools import product
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from embedding_collapse.lab.data import DataSpec
+from embedding_collapse.lab.experiment import Spec
+from embedding_collapse.lab.models import MODELS, PAPER
+from embedding_collapse.lab.records import Record
+from embedding_collapse.lab.studies.decide import BASE, EQUAL, ME4, ME10, SE4, SE10, TELLING, cells
+
+from . import measures
+from .contrast import Effect, contrast, holm
+from .measures import Measure
+
+Expected = Literal["higher", "lower", "no gain"]
+Verdict = Literal["holds", "fails", "undecided", "not run"]
+LEVEL = 0.95
+SAME_ORDER = 0.5  # rank correlation from which two sets' weights count as one pattern
+READERS = "a question of readers"  # where a claim is from that is not the paper's
+CONTROL = "a control"
+Runs = dict[Spec, list[Record]]  # by spec without its seed
+
+
+class Comparison(NamedTuple):
+    """Two cells, or one.
+
+    Attributes:
+        new, old: specs, whose seed does not matter; None for `old` compares the cell's own number
+            with the claim's level.
+    """
+
+    new: Spec
+    old: Spec | None = None
+
+    @property
+    def label(self) -> str:
+        """What is compared, in a few words."""
+        name = f"{MODELS[self.new.model].name} {self.new.label}"
+        if self.old is None:
+            return name
+        same = self.old.model == self.new.model
+        return f"{name} - {'' if same else MODELS[self.old.model].name + ' '}{self.old.label}"
+
+
+class Claim(NamedTuple):
+    """What is claimed, and how it is answered.
+
+    Attributes:
+        text: the claim in our words.
+        where: in the paper; `READERS` or `CONTROL` where it is not the paper's.
+        measure: what is compared.
+        expected: which way the effect should go: "no gain" is no more than the measure's band.
+        compare: the comparisons on one data set.
+        level: what a cell's own number is held against.
+    """
+
+    text: str
+    where: str
+    measure: Measure
+    expected: Expected
+    compare: Callable[[DataSpec], Sequence[Comparison]]
+    level: float = 0.0
+
+
+class Finding(NamedTuple):
+    """A claim on one data set.
+
+    Attributes:
+        claim: what was asked.
+        effect: the mean of its comparisons that have runs, minus the level; None where none has.
+        parts: each of those comparisons and its own effect.
+        missing: comparisons without runs.
+        verdict: the answer.
+    """
+
+    claim: Claim
+    effect: Effect | None
+    parts: list[tuple[Comparison, Effect]]
+    missing: list[Comparison]
+    verdict: Verdict
+
+
+def by_spec(records: Iterable[Record]) -> Runs:
+    """Records of runs that differ in the seed alone, by their spec with seed 0."""
+    groups: Runs = {}
+    for record in records:
+        spec = replace(Spec.read(record.spec), seed=0)
+        groups.setdefault(spec, []).append(record)
+    return groups
+
+
+def effect_of(
+    comparisons: Sequence[Comparison],
+    runs: Runs,
+    measure: Measure,
+    *,
+    level: float = LEVEL,
+    against: float = 0.0,
+) -> Effect:
+    """The mean of the comparisons as one contrast.
+
+    Args:
+        comparisons: at least one, all of which have runs.
+        runs: from `by_spec`.
+        measure: what is compared.
+        level: of the interval.
+        against: what the effect is held against; it is taken off.
+    """
+    weights: dict[Spec, float] = {}
+    for comparison in comparisons:
+        for spec, sign in ((comparison.new, 1), (comparison.old, -1)):
+            if spec is not None:
+                weights[spec] = weights.get(spec, 0.0) + sign / len(comparisons)
+    groups = [measure.group(weight, runs[spec]) for spec, weight in weights.items() if weight]
+    return contrast(groups, level, against)
+
+
+def verdict_of(effect: Effect, expected: Expected, measure: Measure, p: float) -> Verdict:
+    """What an effect says of a claim.
+
+    Args:
+        effect: of the comparisons; of "no gain" minus the band.
+        expected: by the claim.
+        measure: whose band says which difference counts as none.
+        p: of the effect, corrected for the other claims.
+    """
+    side = 0 if p > 1 - LEVEL else int(np.sign(effect.value))
+    wanted = {"higher": 1, "lower": -1, "no gain": -1}[expected]
+    if side == wanted:
+        return "holds"
+    within = expected != "no gain" and -measure.band < effect.low and effect.high < measure.band
+    return "fails" if side == -wanted or within else "undecided"
+
+
+def ledger(records: Iterable[Record], data: DataSpec) -> list[Finding]:
+    """Every claim on one data set, in the order of `CLAIMS`."""
+    runs = by_spec(records)
+    drafts = []
+    for claim in CLAIMS:
+        every = list(claim.compare(data))
+        have = [one for one in every if one.new in runs and (one.old is None or one.old in runs)]
+        missing = [one for one in every if one not in have]
+        against = claim.measure.band if claim.expected == "no gain" else claim.level
+        parts = [(one, effect_of([one], runs, claim.measure, against=against)) for one in have]
+        effect = effect_of(have, runs, claim.measure, against=against) if have else None
+        drafts.append((claim, effect, parts, missing))
+    corrected = iter(holm([effect.p for _, effect, _, _ in drafts if effect]))
+    return [
+        Finding(
+            claim, effect, parts, missing,
+            verdict_of(effect, claim.expected, claim.measure, float(next(corrected)))
+            if effect else "not run",
+        )
+        for claim, effect, parts, missing in drafts
+    ]  # fmt: skip
+
+
+# --- the comparisons ------------------------------------------------------------------------------
+
+Size = tuple[str, int]
+
+
+def _cell(data: DataSpec, model: str, size: Size, **options: object) -> Spec:
+    return cells([data], [model], [size], [0], **options)[0]
+
+
+def _sizes(models: Sequence[str], *pairs: tuple[Size, Size]) -> Callable:
+    """A new size against an old one, of each model."""
+    return lambda data: [
+        Comparison(_cell(data, model, new), _cell(data, model, old))
+        for model, (new, old) in product(models, pairs)
+    ]
+
+
+def _models(new: str, old: str, *sizes: Size) -> Callable:
+    """A model against another, at each size."""
+    return lambda data: [
+        Comparison(_cell(data, new, size), _cell(data, old, size)) for size in sizes
+    ]
+
+
+def _alone(model: str, *sizes: Size) -> Callable:
+    """A cell's own number."""
+    return lambda data: [Comparison(_cell(data, model, size)) for size in sizes]
+
+
+def _ensembles(average: str) -> Callable:
+    return lambda data: [
+        Comparison(_cell(data, model, ME4), _cell(data, model, BASE, members=4, average=average))
+        for model in TELLING
+    ]
+
+
+def _controls(*names: str) -> Callable:
+    """ME 4x of DCNv2 against base models that have as many parameters somewhere."""
+
+    def compare(data: DataSpec) -> list[Comparison]:
+        equal = EQUAL[data.name]
+        ways = {
+            "all": {"embedding_size": equal["all"]},
+            "head": {"hidden": equal["hidden"]},
+            "interaction": {"embedding_size": equal["interaction"]},
+            "layers": {"cross_layers": 16},
+        }
+        me = _cell(data, "dcnv2", ME4)
+        return [Comparison(me, _cell(data, "dcnv2", BASE, **ways[name])) for name in names]
+
+    return compare
+
+
+def _me_with_ses_interaction(data: DataSpec) -> list[Comparison]:
+    more = _cell(data, "dcnv2", ME4, embedding_size=EQUAL[data.name]["me"])
+    return [Comparison(more, _cell(data, "dcnv2", SE4))]
+
+
+WIDE = ((SE4, BASE), (SE10, BASE))
+LIKE = ((ME4, SE4), (ME10, SE10))
+PART = "<b>E</b><sub><i>i</i>→<i>j</i></sub>"  # the sub-embedding
+REGULARISED = "dcnv2-regularized"
+
+CLAIMS = [
+    Claim("Embeddings collapse as they grow: the wider the tables, the smaller the share of "
+          "directions that they use.", "section 1", measures.ABUNDANCE, "lower",
+          _sizes(PAPER, *WIDE)),
+    Claim("The same, against random tables of the same shape.", READERS, measures.FAIR_ABUNDANCE,
+          "lower", _sizes(PAPER, *WIDE)),
+    Claim("Making embeddings wider brings no gain.", "sections 1 and 5", measures.AUC, "no gain",
+          _sizes(PAPER, (SE10, BASE))),
+    Claim("DNN, xDeepFM and FinalMLP even lose by it.", "table of results", measures.AUC, "lower",
+          _sizes(("dnn", "xdeepfm", "finalmlp"), (SE10, BASE))),
+    Claim("A sub-embedding's information abundance grows with that of the field it comes from.",
+          "section 4, finding 1", measures.OWN_FIELD, "higher", _alone("dcnv2", BASE, SE4, SE10)),
+    Claim("It grows as well with that of the field it is made for: interacting with a collapsed "
+          "field lowers information abundance.", "section 4, finding 1", measures.PARTNER,
+          "higher", _alone("dcnv2", BASE, SE4, SE10)),
+    Claim("Regularised DCNv2, whose interaction keeps singular values, is less collapsed.",
+          "section 4, finding 2", measures.ABUNDANCE, "higher",
+          _models(REGULARISED, "dcnv2", SE10)),
+    Claim("DNN, without explicit interaction, is less collapsed.", "section 4, finding 2",
+          measures.ABUNDANCE, "higher", _models("dnn", "dcnv2", SE10)),
+    Claim("Less collapsed, these two gain nothing from size.", "section 4, finding 2",
+          measures.AUC, "no gain", _sizes((REGULARISED, "dnn"), (SE10, BASE))),
+    Claim("The reason is overfitting, which grows with size.", "section 4, finding 2",
+          measures.DECLINE, "higher", _sizes((REGULARISED, "dnn"), (SE10, BASE))),
+    Claim("Multi-embedding gains from size.", "section 5", measures.AUC, "higher",
+          _sizes(PAPER, (ME10, BASE))),
+    Claim("Multi-embedding beats single-embedding of the same size.", "section 5", measures.AUC,
+          "higher", _sizes(PAPER, *LIKE)),
+    Claim("Multi-embedding is less collapsed, set by set.", "section 5", measures.ABUNDANCE,
+          "higher", _sizes(PAPER, *LIKE)),
+    Claim("The same again, against random tables of the same shape.", READERS,
+          measures.FAIR_ABUNDANCE, "higher", _sizes(PAPER, *LIKE)),
+    Claim("Multi-embedding is less collapsed, a field's sets side by side as one table.",
+          "section 5", measures.JOINED_ABUNDANCE, "higher", _sizes(PAPER, *LIKE)),
+    Claim("In multi-embedding the sub-embeddings are less collapsed too.", "section 5",
+          measures.PROJECTED_ABUNDANCE, "higher", _sizes(("dcnv2",), *LIKE)),
+    Claim("The embedding sets are diverse, more so than blocks of one wide table.", "section 5",
+          measures.DIVERSITY, "higher", _sizes(("dcnv2",), *LIKE)),
+    Claim("Each set lets other pairs of fields interact.", "section 5", measures.COMMON_PATTERN,
+          "lower", _alone("dcnv2", ME4, ME10), SAME_ORDER),
+    Claim("Held to equal patterns (aligned norms), multi-embedding loses.", "section 5",
+          measures.AUC, "lower", _models("dcnv2-aligned", "dcnv2", ME4)),
+    Claim("With one interaction shared by all sets, it loses.", "section 5", measures.AUC,
+          "lower", _models("dcnv2-shared", "dcnv2", ME4)),
+    Claim("The interaction of a set needs a non-linearity.", "section 5", measures.AUC, "lower",
+          _models("dcnv2-linear", "dcnv2", ME4)),
+    Claim("Multi-embedding is more than an ensemble of base models whose logits are averaged.",
+          CONTROL, measures.AUC, "higher", _ensembles("logits")),
+    Claim("It is more than an ensemble whose probabilities are averaged.", CONTROL, measures.AUC,
+          "higher", _ensembles("probabilities")),
+    Claim("Its gain is more than that of as many parameters in one set.", CONTROL, measures.AUC,
+          "higher", _controls("all", "head")),
+    Claim("It is more than that of as many parameters in the interaction of one set.", CONTROL,
+          measures.AUC, "higher", _controls("interaction", "layers")),
+    Claim("Given as many parameters in the interaction as single-embedding has at 4x, it beats it.",
+          CONTROL, measures.AUC, "higher", _me_with_ses_interaction),
+]  # fmt: skip

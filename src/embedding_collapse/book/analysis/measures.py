@@ -1,0 +1,110 @@
+"""What is compared of a run: one number each."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from scipy.stats import rankdata
+
+from embedding_collapse.lab.records import Record
+
+from .contrast import Group
+
+NOTABLE = 0.001  # in AUC: a smaller gain counts as none, as is usual for click models
+
+
+class Measure(NamedTuple):
+    """A number of a run.
+
+    Attributes:
+        name: as a table's head has it.
+        value: of a record.
+        tested: whether it depends on the choice of test rows.
+        band: a difference that lies within it to either side counts as none; 0 where none does.
+    """
+
+    name: str
+    value: Callable[[Record], float]
+    tested: bool = False
+    band: float = 0.0
+
+    def group(self, weight: float, runs: list[Record]) -> Group:
+        """The runs of a cell, as `contrast` takes them."""
+        values = [self.value(run) for run in runs]
+        return Group(weight, values, [run.score_summary for run in runs] if self.tested else None)
+
+
+def _test_auc(record: Record) -> float:
+    """The expected AUC where the truth is known, else that of the labels."""
+    return record.test.get("expected_auc", record.test["auc"])
+
+
+def _abundance(record: Record) -> float:
+    return record.relative_abundance.mean().item()
+
+
+def _projected_abundance(record: Record) -> float:
+    """The mean over sets and pairs of different fields."""
+    abundance = np.array(record.projected_abundance)
+    others = ~np.eye(abundance.shape[-1], dtype=bool)
+    return float(abundance[:, others].mean() / len(record.spectra[0][0]))
+
+
+def _decline(record: Record) -> float:
+    aucs = [epoch["valid_auc"] for epoch in record.epochs]
+    return max(aucs) - aucs[-1]
+
+
+def rank_correlation(one: np.ndarray, other: np.ndarray) -> float:
+    """Spearman's, of two vectors; 0 where one has no order, all its entries being equal."""
+    if np.ptp(one) == 0 or np.ptp(other) == 0:
+        return 0.0
+    return float(np.corrcoef(rankdata(one), rankdata(other))[0, 1])
+
+
+def with_own_field(record: Record) -> float:
+    """Rank correlation over i of IA(E_i^{->j}) with IA(E_i), the mean over j (and sets)."""
+    return _with_field(record, own=True)
+
+
+def with_partner(record: Record) -> float:
+    """Rank correlation over j of IA(E_i^{->j}) with IA(E_j), the mean over i (and sets)."""
+    return _with_field(record, own=False)
+
+
+def _with_field(record: Record, own: bool) -> float:
+    spectra = np.array(record.spectra)  # [N, M, K]
+    of_field = (spectra.sum(-1) / spectra.max(-1)).T  # IA, [M, N]
+    found = []
+    for ia, pairs in zip(of_field, np.array(record.projected_abundance), strict=True):
+        for held, row in enumerate(pairs.T if own else pairs):
+            others = np.arange(len(ia)) != held  # the field with itself is no interaction
+            found.append(rank_correlation(row[others], ia[others]))
+    return float(np.mean(found))
+
+
+def common_pattern(record: Record) -> float:
+    """Rank correlation between two sets' ||W_{i->j}||_F over pairs of fields, the mean over
+    pairs of sets."""
+    norms = np.array(record.projection_norms)
+    others = ~np.eye(norms.shape[-1], dtype=bool)
+    maps = norms[:, others]
+    first, second = np.triu_indices(len(maps), 1)
+    pairs = zip(first, second, strict=True)
+    return float(np.mean([rank_correlation(maps[a], maps[b]) for a, b in pairs]))
+
+
+AUC = Measure("test AUC", _test_auc, tested=True, band=NOTABLE)
+ABUNDANCE = Measure("mean IA/K", _abundance)
+FAIR_ABUNDANCE = Measure(
+    "mean IA against random", lambda record: record.abundance_against_random.mean().item()
+)
+JOINED_ABUNDANCE = Measure(
+    "mean IA/K, sets joined", lambda record: record.joined_abundance.mean().item()
+)
+PROJECTED_ABUNDANCE = Measure("mean IA/K of sub-embeddings", _projected_abundance)
+DIVERSITY = Measure("diversity", lambda record: float(np.mean(record.diversity)))
+DECLINE = Measure("fall of validation AUC from its best", _decline)
+OWN_FIELD = Measure("rank correlation with the own field", with_own_field)
+PARTNER = Measure("rank correlation with the partner", with_partner)
+COMMON_PATTERN = Measure("rank correlation of two sets' weights", common_pattern)

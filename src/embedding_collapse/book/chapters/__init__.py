@@ -1,0 +1,1 @@
+"""One module per chapter: its tables, figures and numbers, in the order of the page."""

@@ -1,0 +1,163 @@
+"""Chapter 8's model of one's own: a training loop as a reader may have one, and what it shows."""
+
+import difflib
+import importlib.util
+from dataclasses import dataclass
+from functools import lru_cache
+from types import ModuleType
+
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from embedding_collapse.lab.data import Dataset
+from embedding_collapse.lab.metrics import auc, welch
+from embedding_collapse.lab.records import IN_WORDS, in_repository
+from embedding_collapse.monitor import CollapseMonitor
+
+WIDTH, SCALE, HIDDEN = 10, 4, 64
+EVERY = 20  # steps between measurements: these runs take seconds, and a curve needs points
+DESIGNS = {
+    "base": lambda fields: example("deepfm").DeepFM(fields, WIDTH, HIDDEN),
+    f"SE {SCALE}x": lambda fields: example("deepfm").DeepFM(fields, SCALE * WIDTH, HIDDEN),
+    f"ME {SCALE}x": lambda fields: example("deepfm_me").DeepFM(fields, WIDTH, SCALE, HIDDEN),
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """A trained model: its design, seed and test AUC, and what the monitor saw.
+
+    Attributes:
+        history: see `CollapseMonitor.history`; the last step is the end of training.
+        overhead: the share of the training time that the monitor took.
+        state: the trained weights.
+    """
+
+    label: str
+    seed: int
+    auc: float
+    parameters: int
+    history: pd.DataFrame
+    overhead: float
+    state: dict[str, Tensor]
+
+
+def compare(clicks: Dataset, *, epochs: int, seeds: int, batch_size: int = 256) -> list[Run]:
+    """Train the base model, SE and ME at the same total embedding size, for each seed."""
+    return [
+        _run(label, seed, clicks, epochs, batch_size) for seed in range(seeds) for label in DESIGNS
+    ]
+
+
+def _run(label: str, seed: int, clicks: Dataset, epochs: int, batch_size: int) -> Run:
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = DESIGNS[label](clicks.cardinalities)
+        monitor = CollapseMonitor(model, every=EVERY)
+        score = train(model, clicks, epochs, batch_size, monitor)
+    overhead = monitor.overhead
+    monitor.measure()
+    parameters = sum(each.numel() for each in model.parameters())
+    return Run(label, seed, score, parameters, monitor.history, overhead, model.state_dict())
+
+
+def train(
+    model: nn.Module, clicks: Dataset, epochs: int, batch_size: int, monitor: CollapseMonitor
+) -> float:
+    """Train from ids `[B, N]` to logits `[B]` with Adam; returns the AUC on the test rows."""
+    ids, labels = torch.as_tensor(clicks.ids[:]).long(), torch.as_tensor(clicks.labels[:]).float()
+    rows, _, test = (torch.as_tensor(part[:]) for part in clicks.split)
+    optimizer = torch.optim.Adam(model.parameters(), 1e-3, weight_decay=1e-6)
+    for _ in range(epochs):
+        order = rows[torch.randperm(len(rows))]
+        for start in range(0, len(rows) - batch_size + 1, batch_size):
+            batch = order[start : start + batch_size]
+            optimizer.zero_grad()
+            F.binary_cross_entropy_with_logits(model(ids[batch]), labels[batch]).backward()
+            optimizer.step()
+            monitor.step()
+    model.eval()
+    with torch.no_grad():
+        scores = torch.cat([model(part) for part in ids[test].split(8192)])
+    return auc(scores, labels[test])
+
+
+def told_by_the_monitor(runs: list[Run]) -> str:
+    """Where each design's tables began and ended, and what looking on cost."""
+    lines = []
+    for label in DESIGNS:
+        ends = [_ends(run) for run in runs if run.label == label]
+        first, last = (sum(each) / len(each) for each in zip(*ends, strict=True))
+        lines.append(
+            f"{label}: IA/random, mean of tables and seeds, from {first:.2f} to {last:.2f}"
+        )
+    most = max(run.overhead for run in runs)
+    return "\n".join([*lines, f"the monitor took at most {most:.2%} of the training time"])
+
+
+def _ends(run: Run) -> tuple[float, float]:
+    means = run.history.groupby("step")["against_random"].mean()
+    return means.iloc[0], means.iloc[-1]
+
+
+def summary(runs: list[Run]) -> pd.DataFrame:
+    """A column per design: parameters, test AUC and collapse, mean and range over seeds."""
+    columns = {}
+    for label in DESIGNS:
+        group = [run for run in runs if run.label == label]
+        columns[label] = {
+            "parameters": f"{group[0].parameters:,}",
+            "test AUC": _spread([run.auc for run in group], 4),
+            "IA/random": _spread([_ends(run)[1] for run in group], 3),
+        }
+    return pd.DataFrame(columns)
+
+
+def _spread(values: list[float], digits: int) -> str:
+    mean = sum(values) / len(values)
+    return f"{mean:.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"
+
+
+def outcome(runs: list[Run]) -> str:
+    """ME against SE in a sentence each for AUC and collapse, with 95% intervals over seeds."""
+    se, me = ([run for run in runs if run.label.startswith(design)] for design in ("SE", "ME"))
+    sentences = []
+    for name, digits, value in (
+        ("test AUC", 4, lambda run: run.auc),
+        ("IA/random", 3, lambda run: _ends(run)[1]),
+    ):
+        found = welch([value(run) for run in me], [value(run) for run in se])
+        sentences.append(
+            f"{name}, ME minus SE: {found.mean:+.{digits}f} (95% interval {found.low:+.{digits}f} "
+            f"to {found.high:+.{digits}f}): {IN_WORDS[found.verdict]}."
+        )
+    return "\n".join(sentences)
+
+
+def source(name: str) -> str:
+    """An example's code as Markdown."""
+    return f"```python\n{_text(name)}```"
+
+
+def difference(before: str, after: str) -> str:
+    """What changes from one example to another, as Markdown."""
+    lines = difflib.unified_diff(
+        _text(before).splitlines(), _text(after).splitlines(), before, after, n=1, lineterm=""
+    )
+    return "```diff\n" + "\n".join(lines) + "\n```"
+
+
+def _text(name: str) -> str:
+    return (in_repository("examples") / f"{name}.py").read_text(encoding="utf-8")
+
+
+@lru_cache
+def example(name: str) -> ModuleType:
+    """A model of the repository's `examples/`, as a module."""
+    where = in_repository("examples") / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(name, where)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

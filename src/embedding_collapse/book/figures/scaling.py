@@ -1,0 +1,167 @@
+"""Anything against embedding size: ours and the paper's."""
+
+from collections.abc import Callable, Iterable, Sequence
+from itertools import product
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+from scipy import stats
+
+from embedding_collapse.book import paper
+from embedding_collapse.lab.models import MODELS, PAPER
+from embedding_collapse.lab.records import Record, by_cell
+
+from .style import COLOURS, faint, with_menu
+
+
+class Line(NamedTuple):
+    """What `against_scale` draws of every model: a number per run, in a colour and a dash.
+
+    Attributes:
+        name: in the legend.
+        design: "se" or "me"; either begins at the base model where that has the number.
+        value: from a record to the number; NaN where it has none.
+        dash: of the line.
+    """
+
+    name: str
+    design: str
+    value: Callable[[Record], float]
+    dash: str = "solid"
+
+
+AUC = [Line(design.upper(), design, lambda r: r.test["auc"]) for design in ("se", "me")]
+COLLAPSE = [
+    Line("SE", "se", lambda r: r.relative_abundance.mean().item()),
+    Line("ME, mean over sets", "me", lambda r: r.relative_abundance.mean().item()),
+    Line("ME, sets joined", "me", lambda r: r.joined_abundance.mean().item(), "dot"),
+]
+DIVERSITY = [
+    Line(name, design, lambda r: np.mean(r.diversity) if r.diversity else np.nan)
+    for name, design in (("SE, blocks of its table", "se"), ("ME, its sets", "me"))
+]
+
+
+def points(records: Iterable[Record], lines: Sequence[Line]) -> pd.DataFrame:
+    """One row per dataset, model, line and scale: the mean over seeds and how far the 95%
+    confidence interval of the mean reaches (t over seeds; NaN with one seed)."""
+    rows = []
+    for cell, group in by_cell(records).items():
+        for line in lines:
+            if cell.scale == 1 or cell.design == line.design:
+                values = np.array([line.value(record) for record in group])
+                rows.append(
+                    {"dataset": cell.dataset, "model": cell.model, "line": line.name,
+                     "scale": cell.scale, "mean": values.mean(), "runs": len(values),
+                     "reach": reach_of(values)}
+                )  # fmt: skip
+    return pd.DataFrame(rows).dropna(subset="mean")
+
+
+def published_points() -> pd.DataFrame:
+    """The paper's table in the form of `points`."""
+    table = paper.published()
+    base = table[table["scale"] == 1].assign(design="me")  # the two designs share it
+    table = pd.concat([table, base])
+    return pd.DataFrame(
+        {
+            "dataset": table["dataset"] + ", the paper",
+            "model": table["model"],
+            "line": table["design"].str.upper(),
+            "scale": table["scale"],
+            "mean": table["test_auc"],
+            "runs": paper.RUNS,
+            "reach": _reach(table["std"], paper.RUNS),
+        }
+    )
+
+
+def reach_of(values: Sequence[float]) -> float:
+    """How far the 95% interval of a mean over seeds reaches; NaN with one seed."""
+    return _reach(np.std(values, ddof=1), len(values)) if len(values) > 1 else np.nan
+
+
+def _reach(deviation: float, runs: int) -> float:
+    return stats.t.ppf(0.975, runs - 1) * deviation / np.sqrt(runs)
+
+
+def with_band(
+    found: pd.DataFrame, name: str, ink: str, dash: str, who: str
+) -> tuple[go.Scatter, go.Scatter]:
+    """The 95% band of some `points`, and the line of their means.
+
+    Args:
+        found: rows of one line, by scale.
+        name: of the line in the legend.
+        ink, dash: its colour and dash.
+        who: what the line is of, in the text at a point.
+    """
+    sure = found.dropna(subset="reach")
+    low, high = sure["mean"] - sure["reach"], sure["mean"] + sure["reach"]
+    band = go.Scatter(
+        x=[*sure["scale"], *sure["scale"][::-1]], y=[*low.round(6), *high.round(6)[::-1]],
+        fill="toself", fillcolor=faint(ink), line={"width": 0}, mode="lines",
+        hoverinfo="skip", showlegend=False, legendgroup=name, name=name,
+    )  # fmt: skip
+    drawn = go.Scatter(
+        x=found["scale"], y=found["mean"].round(6), mode="lines+markers", name=name,
+        line={"color": ink, "dash": dash}, legendgroup=name,
+        customdata=found[["reach", "runs"]].round(5),
+        hovertemplate=f"{who}, %{{x}}x: %{{y:.5f}} "
+        "± %{customdata[0]:.5f} (95%, %{customdata[1]} runs)<extra></extra>",
+    )  # fmt: skip
+    return band, drawn
+
+
+def against_scale(
+    table: pd.DataFrame,
+    lines: Sequence[Line],
+    title: str,
+    models: Sequence[str] = tuple(PAPER),
+    shared: bool = False,
+) -> go.Figure:
+    """A panel per model, a line per design with its 95% band over seeds, a menu of datasets.
+
+    Args:
+        table: from `points`, or several of them.
+        lines: which of them to draw.
+        title: of the vertical axes.
+        models: the panels; one that the table lacks gets none.
+        shared: whether the panels have one vertical axis.
+    """
+    models = [model for model in models if model in set(table["model"])]
+    columns = min(3, len(models))
+    rows = -(-len(models) // columns)
+    names = [MODELS[model].name for model in models]
+    figure = make_subplots(
+        rows, columns, subplot_titles=names, vertical_spacing=0.2,
+        shared_yaxes="all" if shared else False,
+    )  # fmt: skip
+    datasets = list(dict.fromkeys(table["dataset"]))
+    owner = []  # of each trace, its dataset
+    for dataset, (panel, model), line in product(datasets, enumerate(models), lines):
+        of_line = (table["dataset"] == dataset) & (table["model"] == model)
+        found = table[of_line & (table["line"] == line.name)].sort_values("scale")
+        if found.empty:
+            continue
+        ink = COLOURS[line.design.upper()]
+        place = {"row": panel // columns + 1, "col": panel % columns + 1}
+        told = line.name in {
+            trace.name for trace, of in zip(figure.data, owner, strict=True)
+            if of == dataset and trace.showlegend
+        }  # fmt: skip
+        traces = with_band(found, line.name, ink, line.dash, f"{MODELS[model].name}, {line.name}")
+        traces[1].showlegend = not told
+        for trace in traces:
+            figure.add_trace(trace.update(visible=dataset == datasets[0]), **place)
+            owner.append(dataset)
+    scales = sorted(table["scale"].unique())
+    figure.update_xaxes(
+        type="log", tickvals=scales, ticktext=[f"{scale}x" for scale in scales], minor_ticks=""
+    )
+    figure.update_xaxes(title="embedding size", row=rows)
+    figure.update_yaxes(title=title, col=1)
+    return with_menu(figure, owner, "Dataset")

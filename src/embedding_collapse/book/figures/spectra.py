@@ -1,0 +1,112 @@
+"""Spectra and information abundance, field by field."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+import torch
+
+from embedding_collapse.lab.records import Record, by_label
+from embedding_collapse.spectrum import (
+    effective_rank,
+    information_abundance,
+    normalised_abundance,
+    random_spectrum,
+)
+
+from .style import COLOURS, DASHES, colour, fields
+
+
+def abundance_by_field(records: Sequence[Record]) -> go.Figure:
+    """IA / K of every field, fields sorted by cardinality: mean and range over seeds."""
+    names, cardinalities, order = fields(records[0])
+    figure = go.Figure()
+    for label, group in by_label(records).items():
+        values = torch.stack([r.relative_abundance for r in group])[:, order].numpy()
+        mean = values.mean(0)
+        figure.add_scatter(
+            x=names, y=mean, name=label, mode="lines+markers", line={"color": colour(label)},
+            error_y={"array": values.max(0) - mean, "arrayminus": mean - values.min(0)},
+            customdata=cardinalities,
+            hovertemplate="%{x}, %{customdata:,} features: IA/K %{y:.3f}",
+        )  # fmt: skip
+        if len(group[0].spectra[0]) > 1:
+            joined = torch.stack([r.joined_abundance for r in group]).mean(0)[order]
+            figure.add_scatter(
+                x=names, y=joined.numpy(), name=f"{label}, sets joined", mode="lines",
+                line={"color": colour(label), "dash": "dot"},
+            )  # fmt: skip
+    widths = sorted({len(record.joined_spectra[0]) for record in records})
+    for width, dash in zip(widths, DASHES[2:], strict=False):
+        ratio = [normalised_abundance(random_spectrum(c, width)) for c in cardinalities]
+        figure.add_scatter(
+            x=names, y=[round(value.item(), 4) for value in ratio], name=f"random, K={width}",
+            mode="lines", line={"color": COLOURS["random"], "dash": dash},
+        )  # fmt: skip
+    figure.update_xaxes(title="field, from few features to many", tickangle=-60)
+    figure.update_yaxes(title="IA / K", range=[0, 1.02])
+    return figure.update_layout(legend={"orientation": "h", "y": -0.25})
+
+
+def spectra_by_field(records: Sequence[Record]) -> go.Figure:
+    """Normalised spectra of one field, chosen from a menu: first seed; one line per set. The
+    dataset stands above."""
+    names, cardinalities, order = fields(records[0])
+    firsts = {label: group[0] for label, group in by_label(records).items()}
+    figure = go.Figure()
+    traces_per_field = 0
+    for position, field in enumerate(order):
+        traces = []
+        for label, record in firsts.items():
+            traces += _spectrum_lines(label, torch.tensor(record.spectra[field]))
+        widths = sorted({len(record.joined_spectra[field]) for record in firsts.values()})
+        for width, dash in zip(widths, DASHES[2:], strict=False):
+            random = random_spectrum(cardinalities[position], width)
+            traces.append(_spectrum_line(f"random, K={width}", random, COLOURS["random"], dash))
+        traces_per_field = len(traces)
+        for trace in traces:
+            trace.visible = position == len(order) - 1
+        figure.add_traces(traces)
+    shown = np.arange(len(order) * traces_per_field) // traces_per_field
+    buttons = [
+        {
+            "label": f"{name} ({cardinality:,})",
+            "method": "restyle",
+            "args": [{"visible": (shown == position).tolist()}],
+        }
+        for position, (name, cardinality) in enumerate(zip(names, cardinalities, strict=True))
+    ]
+    menu = {"name": "Field", "buttons": buttons, "active": len(order) - 1, "direction": "down",
+            "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom"}  # fmt: skip
+    figure.update_xaxes(title="direction k, as a share of K", range=[0, 1.02])
+    figure.update_yaxes(title="σ<sub>k</sub> / σ<sub>1</sub>", rangemode="tozero")
+    figure.add_annotation(
+        text=records[0].dataset["name"], x=1, xref="paper", xanchor="right", y=1.02, yref="paper",
+        yanchor="bottom", showarrow=False,
+    )  # fmt: skip
+    return figure.update_layout(updatemenus=[menu], hovermode="closest")
+
+
+def _spectrum_lines(label: str, spectra: torch.Tensor) -> list[go.Scatter]:
+    """One line per set; only the first has an entry in the legend."""
+    lines = [
+        _spectrum_line(label, spectrum, colour(label), DASHES[m % len(DASHES)])
+        for m, spectrum in enumerate(spectra)
+    ]
+    for m, line in enumerate(lines):
+        line.legendgroup, line.showlegend = label, m == 0
+        if len(lines) > 1:
+            line.name = f"{label} (one line per set)" if m == 0 else f"{label}, set {m + 1}"
+    return lines
+
+
+def _spectrum_line(name: str, spectrum: torch.Tensor, line_colour: str, dash: str) -> go.Scatter:
+    width = len(spectrum)
+    abundance = information_abundance(spectrum).item()
+    facts = f"IA {abundance:.2f} of K={width}, effective rank {effective_rank(spectrum).item():.2f}"
+    return go.Scatter(
+        x=(np.arange(1, width + 1) / width).round(4),
+        y=(spectrum / spectrum.max()).numpy().round(5),
+        name=name, mode="lines+markers", line={"color": line_colour, "dash": dash},
+        marker={"size": 4}, hovertemplate=f"%{{fullData.name}}<br>{facts}<br>%{{y:.3f}}",
+    )  # fmt: skip

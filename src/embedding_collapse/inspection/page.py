@@ -1,0 +1,176 @@
+"""The report as one HTML file: no script, nothing from elsewhere, everything of others escaped."""
+
+from collections.abc import Sequence
+from html import escape
+from importlib.metadata import version
+from pathlib import Path
+
+import pandas as pd
+
+from embedding_collapse.collapse import (
+    COLLAPSED,
+    COLLAPSED_IS,
+    FEW,
+    HEALTHY_IS,
+    PARTLY,
+    PARTLY_IS,
+    Collapse,
+)
+from embedding_collapse.parameters import printable, short
+
+from .drawing import spectra
+from .report import COLUMNS, Inspection, comparison, table
+
+STYLE = Path(__file__).with_name("page.css")
+CLASSES = {COLLAPSED_IS: "collapsed", PARTLY_IS: "partly", HEALTHY_IS: "healthy"}
+
+
+def html(inspection: Inspection, other: Inspection | None = None) -> str:
+    """The whole page.
+
+    Args:
+        inspection: from `inspect`.
+        other: a second one, to stand beside it.
+    """
+    both = [inspection] + ([other] if other else [])
+    names = " and ".join(escape(short(one.name)) for one in both)
+    body = [f"<h1>Embedding collapse: {names}</h1>"]
+    for label, one in zip("AB", both, strict=False):
+        heading = f"<h2>{label}: {escape(short(one.name))}</h2>" if other else ""
+        body.append(heading + _overview(one))
+    if other:
+        body += ["<h2>Side by side</h2>", _table(comparison(inspection, other))]
+    body += ["<h2>Table by table</h2>", _cards(both), _reading()]
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        '<meta name="color-scheme" content="light dark">\n<link rel="icon" href="data:,">\n'
+        f"<title>Embedding collapse: {names}</title>\n"
+        f"<style>\n{STYLE.read_text(encoding='utf-8')}</style>\n</head>\n<body>\n<main>\n"
+        + "\n".join(body)
+        + "\n</main>\n</body>\n</html>\n"
+    )
+
+
+def _overview(inspection: Inspection) -> str:
+    notes = "".join(f"<li>{escape(printable(note))}</li>" for note in inspection.notes)
+    return (
+        f"<p>{escape(inspection.summary)}</p>"
+        + (f"<ul>{notes}</ul>" if notes else "")
+        + _table(table(inspection))
+    )
+
+
+def _table(frame: pd.DataFrame) -> str:
+    """A data frame as a table that scrolls in its own box; verdicts get their colour."""
+    head = "".join(
+        f'<th scope="col"{_class(title)}>{escape(title)}</th>' for title in frame.columns
+    )
+    rows = []
+    for name, row in zip(frame.index, frame.to_numpy(), strict=True):
+        cells = "".join(
+            f"<td{_class(title)}>{_verdict(value) if _class(title) else escape(value)}</td>"
+            for title, value in zip(frame.columns, row, strict=True)
+        )
+        rows.append(f'<tr><th scope="row">{_breakable(name)}</th>{cells}</tr>')
+    return (
+        '<div class="scroll" tabindex="0"><table><thead><tr><th scope="col">table</th>'
+        f"{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
+    )
+
+
+def _breakable(name: str) -> str:
+    """A name that may go on in the next line after a dot or an underscore."""
+    return escape(name).replace(".", ".<wbr>").replace("_", "_<wbr>")
+
+
+def _class(title: str) -> str:
+    return ' class="verdict"' if title.startswith("verdict") else ""
+
+
+def _verdict(verdict: str) -> str:
+    if verdict == "-":
+        return verdict
+    return f'<span class="badge {CLASSES.get(verdict, "other")}">{escape(verdict)}</span>'
+
+
+def _cards(both: Sequence[Inspection]) -> str:
+    """One card per table; tables of the same name in two checkpoints share one."""
+    by_name = [{one.name: one for one in inspection.tables} for inspection in both]
+    cards = []
+    for name in dict.fromkeys(name for tables in by_name for name in tables):
+        found = [
+            (label, tables[name])
+            for label, tables in zip("AB", by_name, strict=False)
+            if name in tables
+        ]
+        labelled = found if len(both) > 1 else [("", found[0][1])]
+        cards.append(_card(name, labelled))
+    return f'<div class="cards">{"".join(cards)}</div>'
+
+
+def _card(name: str, found: Sequence[tuple[str, Collapse]]) -> str:
+    parts = [f"<h3>{escape(short(name))}</h3>"]
+    measured = [(label, one) for label, one in found if one.spectra is not None]
+    if measured:
+        parts.append(spectra(measured, short(name)))
+    for label, one in found:
+        before = f"<strong>{label}</strong> " if label else ""
+        width = f"{one.width}" if one.sets == 1 else f"{one.sets} sets of {one.width}"
+        parts.append(
+            f"<p>{before}{one.rows:,} rows, K {width} {_verdict(one.verdict)}</p>"
+            + (f'<p class="note">{escape(printable(one.note))}</p>' if one.note else "")
+            + _more(one)
+        )
+    for advice in dict.fromkeys(one.advice for _, one in found):  # the same for both is said once
+        labels = " ".join(label for label, one in found if one.advice == advice)
+        before = f"<strong>{labels}</strong> " if labels else ""
+        parts.append(f"<p>{before}{escape(advice)}</p>")
+    return f'<section class="card">{"".join(parts)}</section>'
+
+
+def _more(one: Collapse) -> str:
+    """The measures that the overview has no room for: per set, joined, weighted."""
+    lines = {}
+    if one.joined:
+        lines |= {f"set {m + 1}": measures for m, measures in enumerate(one.per_set)}
+        lines["sets joined"] = one.joined
+    if one.weighted:
+        rows = one.weighted["rows"]
+        lines[f"rows weighted (as {rows:,.0f} equal rows)"] = one.weighted
+    if not lines:
+        return ""
+    keys = ("abundance", "relative_abundance", "against_random", "effective_rank")
+    head = "".join(f'<th scope="col">{escape(COLUMNS[key])}</th>' for key in keys)
+    rows = "".join(
+        f'<tr><th scope="row">{escape(name)}</th>'
+        + "".join(f"<td>{measures[key]:.3f}</td>" for key in keys)
+        + "</tr>"
+        for name, measures in lines.items()
+    )
+    return (
+        f'<div class="scroll" tabindex="0"><table><thead><tr><th></th>{head}</tr></thead>'
+        f"<tbody>{rows}</tbody></table></div>"
+    )
+
+
+def _reading() -> str:
+    return f"""<h2>How to read this</h2>
+<p>A table of D rows and K columns has K singular values σ<sub>1</sub> ≥ … ≥ σ<sub>K</sub>: how much
+of it lies in each of K directions. In a collapsed table a few hold nearly everything.</p>
+<dl>
+<dt>IA</dt><dd>Information abundance, (σ<sub>1</sub> + … + σ<sub>K</sub>) / σ<sub>1</sub>: K where
+all directions matter alike, 1 where one is all there is. IA/K makes widths comparable.</dd>
+<dt>IA/random</dt><dd>IA over that of a table of the same shape with independent normal entries, so
+that a table with few rows is not blamed for what no such table can have.</dd>
+<dt>effective rank, stable rank</dt><dd>exp(entropy of σ / Σσ), and Σσ<sup>2</sup> /
+σ<sub>1</sub><sup>2</sup>.</dd>
+<dt>90%, 99% energy</dt><dd>How many directions hold that share of Σσ<sup>2</sup>.</dd>
+<dt>verdict</dt><dd>By IA/random: below {COLLAPSED:g} {COLLAPSED_IS}, below {PARTLY:g} {PARTLY_IS},
+else {HEALTHY_IS}. With fewer than {FEW} rows or columns chance decides, and there is none. The
+thresholds are a convention, the same for every table.</dd>
+</dl>
+<p>Where a table holds several embedding sets, the numbers above are means over the sets; each set
+and all of them joined side by side stand in the table's card. After Guo et al., <cite>On the
+Embedding Collapse When Scaling Up Recommendation Models</cite>, ICML 2024. Made by
+embedding-collapse {escape(version("embedding-collapse"))}.</p>"""

@@ -1,0 +1,207 @@
+"""A checkpoint's tables, measured one by one; and what is printed of them."""
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from torch import Tensor
+
+from embedding_collapse.collapse import COLLAPSED, PARTLY, VERDICTS, Collapse, inspect_table
+from embedding_collapse.files import check_beside
+from embedding_collapse.parameters import ParameterError, listed, printable, short
+
+from . import tables, weights
+
+COLUMNS = {
+    "abundance": "IA",
+    "relative_abundance": "IA/K",
+    "against_random": "IA/random",
+    "effective_rank": "effective rank",
+    "stable_rank": "stable rank",
+    "directions_90": "90% energy",
+    "directions_99": "99% energy",
+}
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What was found in a checkpoint.
+
+    Attributes:
+        name: of the file.
+        tables: in the file's order.
+        notes: what a reader should know of what was left out.
+    """
+
+    name: str
+    tables: list[Collapse]
+    notes: list[str]
+
+    @property
+    def summary(self) -> str:
+        """How many tables got which verdict, and which lies furthest below a random table."""
+        counts = Counter(table.verdict for table in self.tables)
+        told = ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS if counts[verdict])
+        measured = [table for table in self.tables if table.measures]
+        text = f"{count(len(self.tables), 'table')}: {told}."
+        if len(measured) > 1:
+            worst = min(measured, key=lambda table: table.measures["against_random"])
+            share = worst.measures["against_random"]
+            text += f" Furthest below a random table: {short(worst.name)}, {share:.2f} of it."
+        return text
+
+    @property
+    def worst_first(self) -> list[Collapse]:
+        """The tables, those furthest below a random one first; before them those not measured."""
+        return sorted(self.tables, key=lambda one: one.measures.get("against_random", -1.0))
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything, as plain lists and numbers."""
+        return {
+            "checkpoint": self.name,
+            "thresholds": {"collapsed below": COLLAPSED, "partly collapsed below": PARTLY},
+            "summary": self.summary,
+            "notes": self.notes,
+            "tables": [table.to_json() for table in self.tables],
+        }
+
+
+def inspect(
+    path: str | Path,
+    *,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    field_dims: Mapping[str, int] | None = None,
+    sets: int | None = None,
+    row_weights: str | Path | None = None,
+) -> Inspection:
+    """Measure every embedding table of a checkpoint.
+
+    Args:
+        path: see `weights.read`.
+        include, exclude, field_dims, sets: see `tables.find`. Without `field_dims` they come from
+            the record beside the checkpoint, where this library wrote one.
+        row_weights: a `.npy` file with one number per row, for the tables with that many rows; or a
+            `.npz` of such by the tables' names.
+
+    Raises:
+        ParameterError: a file that cannot be read, no table in it, or parameters that fit none.
+        DamagedError: weights of this library that are not those of the record beside them.
+
+    Warns:
+        UserWarning: a damaged record beside the checkpoint, which tells no fields.
+    """
+    path = Path(path)
+    check_beside(path)
+    tensors = weights.read(path)
+    if field_dims is None and "table" in tensors:
+        field_dims = tables.field_dims_beside(path)
+    found, notes = tables.find(
+        tensors, include=include, exclude=exclude, field_dims=field_dims, sets=sets
+    )
+    counts = {} if row_weights is None else weights.read(row_weights)
+    by_name = any(name in counts for each in found for name in (each.name, each.source))
+    row_weights_of = [_row_weights(counts, table, by_name) for table in found]
+    if counts and all(each is None for each in row_weights_of):
+        shapes = [f"{short(name)} {list(each.shape)}" for name, each in counts.items()]
+        raise ParameterError(
+            f"{row_weights} weighs no table ({listed(shapes)}); one real number per row is needed, "
+            f"{found[0].source_rows:,} for {short(found[0].source)}"
+        )
+    measured = [inspect_table(*each) for each in zip(found, row_weights_of, strict=True)]
+    return Inspection(path.name, measured, notes)
+
+
+def _row_weights(counts: Mapping[str, Tensor], table: tables.Table, by_name: bool) -> Tensor | None:
+    """The weights of a table's rows: by its name, or where no name fits by the number of rows."""
+    rows = table.values.shape[1]
+    for name, each in counts.items():
+        if (
+            each.is_meta
+            or each.is_complex()
+            or (by_name and name not in (table.name, table.source))
+        ):
+            continue
+        if each.shape == (table.source_rows,):
+            return each[table.start : table.start + rows].double()
+        if each.shape == (rows,):
+            return each.double()
+    return None
+
+
+def table(inspection: Inspection) -> pd.DataFrame:
+    """A row per table: shape, measures (the mean over its sets) and verdict."""
+    rows, weighted = [], any(one.weighted for one in inspection.tables)
+    for one in inspection.tables:
+        row = {
+            "rows": f"{one.rows:,}",
+            "K": str(one.width) if one.sets == 1 else f"{one.sets} x {one.width}",
+            **{title: _number(one.measures.get(name), name) for name, title in COLUMNS.items()},
+        }
+        if weighted:
+            row["IA/random, weighted"] = _number(
+                (one.weighted or {}).get("against_random"), "against_random"
+            )
+        rows.append(row | {"verdict": one.verdict})
+    return _frame([one.name for one in inspection.tables], rows)
+
+
+def _frame(names: Sequence[str], rows: Sequence[Mapping[str, str]]) -> pd.DataFrame:
+    """A row per table; several may look alike, such as two long names."""
+    return pd.DataFrame(rows, index=pd.Index(map(short, names), name="table"))
+
+
+def comparison(one: Inspection, other: Inspection) -> pd.DataFrame:
+    """Two checkpoints side by side, tables matched by name; a dash where one lacks a table."""
+    ours, theirs = ({table.name: table for table in each.tables} for each in (one, other))
+    names, rows = list(dict.fromkeys([*ours, *theirs])), []
+    for name in names:
+        pair = [ours.get(name), theirs.get(name)]
+        row = {}
+        for key in ("relative_abundance", "against_random"):
+            values = [table.measures.get(key) if table else None for table in pair]
+            row |= {f"{COLUMNS[key]} {label}": _number(value, key)
+                    for label, value in zip("AB", values, strict=True)}  # fmt: skip
+        change = None if None in values else values[1] - values[0]
+        row["B - A"] = "-" if change is None else f"{change:+.3f}"
+        row |= {f"verdict {label}": table.verdict if table else "-"
+                for label, table in zip("AB", pair, strict=True)}  # fmt: skip
+        rows.append(row)
+    return _frame(names, rows)
+
+
+def text(inspection: Inspection) -> str:
+    """What is printed: the table, the summary and the notes; what to try stands in the report."""
+    lines = [table(inspection).to_string(), "", inspection.summary]
+    lines += [f"note: {printable(note)}" for note in inspection.notes]
+    lines += [f"note: {short(t.name)}: {printable(t.note)}" for t in inspection.tables if t.note]
+    return "\n".join(lines)
+
+
+def advice(inspection: Inspection, most: int = 10) -> str:
+    """What to try, as a Markdown list: the tables furthest below a random one come first."""
+    first = inspection.worst_first[:most]
+    return "\n".join(f"- {_code(one.name)}, {one.verdict}: {one.advice}" for one in first)
+
+
+def _code(name: str) -> str:
+    """A name as a Markdown code span, whatever is in it."""
+    fence = "`" * (1 + max(map(len, re.findall("`+", name)), default=0))
+    return f"{fence} {short(name)} {fence}" if "`" in name else f"`{short(name)}`"
+
+
+def count(number: int, noun: str) -> str:
+    """A number and its noun: "1 table", "2 tables"."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _number(value: float | None, name: str) -> str:
+    if value is None:
+        return "-"
+    if name.startswith("directions"):
+        return f"{value:.0f}" if value == int(value) else f"{value:.1f}"
+    return f"{value:.3f}" if name in ("relative_abundance", "against_random") else f"{value:.2f}"

@@ -1,0 +1,73 @@
+"""HDF5, and Keras' `.keras`, a .zip with HDF5 in it."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+from embedding_collapse.parameters import ParameterError
+
+from .mapping import check_room, map_array, map_path, shape_alone
+
+PROCESS = Path(__file__).with_name("hdf5_process.py")
+NO_ROOM = 2  # as that process has it, which imports what only it may
+IN_KERAS = "model.weights.h5"
+
+
+def read_hdf5(path: Path) -> dict[str, Tensor]:
+    """The datasets of numbers in a file, mapped; those that are packed are unpacked to the disk.
+
+    A process of its own finds them, see `hdf5_process`.
+    """
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        room = Path(folder, "unpacked")
+        done = subprocess.run(
+            [sys.executable, "-P", str(PROCESS), str(path), str(room)],
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+                              "HDF5_PLUGIN_PRELOAD": "::", "OPENBLAS_NUM_THREADS": "1"},
+            capture_output=True, stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+        if done.returncode == NO_ROOM:
+            raise ParameterError(f"there is no room for {path} in {folder} ({_reason(done)})")
+        if done.returncode:
+            raise ValueError(_reason(done))
+        file, unpacked = map_path(path), map_path(room)
+    tensors = {}
+    for line in done.stdout.splitlines():
+        facts = json.loads(line)
+        name, shape = facts["name"], tuple(facts["shape"])
+        if "offset" not in facts:
+            tensors[name] = shape_alone(shape)
+            continue
+        source = unpacked if facts["packed"] else file
+        tensors[name] = map_array(source, facts["offset"], np.dtype(facts["dtype"]), shape)
+    return tensors
+
+
+def _reason(done: subprocess.CompletedProcess) -> str:
+    """Why the process failed."""
+    if done.returncode > 0:
+        lines = done.stderr.decode(errors="replace").strip().splitlines()
+        return lines[-1] if lines else "h5py failed"
+    if hasattr(signal, "SIGPROF") and done.returncode == -signal.SIGPROF:
+        return "h5py makes no headway in it"
+    return f"h5py crashes on it, {signal.Signals(-done.returncode).name}"
+
+
+def read_keras(path: Path) -> dict[str, Tensor]:
+    """The datasets of the weights in a Keras model."""
+    with zipfile.ZipFile(path) as archive, tempfile.TemporaryDirectory(
+        ignore_cleanup_errors=True
+    ) as folder:  # fmt: skip
+        check_room(archive.getinfo(IN_KERAS).file_size)
+        with archive.open(IN_KERAS) as packed, Path(folder, IN_KERAS).open("wb") as file:
+            shutil.copyfileobj(packed, file, 1 << 20)
+        return read_hdf5(Path(folder, IN_KERAS))

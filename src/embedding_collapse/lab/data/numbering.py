@@ -1,0 +1,103 @@
+"""From the values of a table's batches to ids, the same in all batches."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from tqdm.auto import tqdm
+
+from embedding_collapse.files import reserve
+
+from .bins import equal_bins
+from .columns import Kind
+from .vocabulary import RARE, number_values
+
+T = TypeVar("T")
+
+
+class Known(NamedTuple):
+    """A field's vocabulary: what its ids from 1 up stand for, and whether all rows are blank."""
+
+    values: pa.StringArray
+    blank: bool
+
+
+def number_fields(
+    codes: list[np.ndarray],
+    values: list[pa.ListArray],
+    kinds: Sequence[Kind],
+    minimum: int,
+    counted: np.ndarray | None,
+    scratch: Path,
+    pool: ThreadPoolExecutor,
+    progress: bool,
+) -> list[Known]:
+    """Replace the numbers that values have in their batches by the fields' ids, in place.
+
+    Args:
+        codes: of each batch int32 `[N, rows]`, the number of the value in the batch; becomes the
+            ids, int32 `[rows, N]` in the same memory.
+        values: of each batch the N fields' values.
+        kinds: of the N fields.
+        minimum: the fewest rows with which a value keeps an id of its own.
+        counted: bool `[rows of all batches]`, those to count values on; None is all.
+        scratch: name for a file that is written and removed.
+        pool: where to work.
+        progress: show a bar where this takes more than a few seconds.
+    """
+    count = len(kinds)
+    masks = [slice(None)] * len(codes)
+    if counted is not None:
+        masks = np.split(counted, np.cumsum([batch.shape[1] for batch in codes])[:-1])
+    # the id of each value, batch by batch and in it field by field: too many to hold in memory
+    sizes = [len(lists[field].values) for lists in values for field in range(count)]
+    every = np.memmap(scratch, np.int32, "w+", shape=sum(sizes))
+    reserve(scratch)
+    ids = np.split(np.asarray(every), np.cumsum(sizes)[:-1])
+
+    def number(field: int) -> Known:
+        seen = pa.chunked_array([lists[field].values for lists in values])
+        seen = seen.dictionary_encode().chunks  # each with the dictionary of them all
+        places = [chunk.indices.to_numpy() for chunk in seen]
+        texts = seen[0].dictionary
+        counts = np.zeros(len(texts), np.int64)
+        for batch, mask, place in zip(codes, masks, places, strict=True):
+            np.add.at(counts, place, np.bincount(batch[field][mask], minlength=len(place)))
+        blanks = pc.equal(texts, "").to_numpy(zero_copy_only=False)
+        blank = counts.sum() == counts[blanks].sum()
+        group = np.arange(len(texts))
+        if kinds[field] == "numeric":
+            numbers = pc.if_else(blanks, "nan", texts).cast(pa.float64()).to_numpy()
+            order = np.argsort(numbers)  # ids ascend with the numbers; a blank comes last
+            binned = pa.array(equal_bins(numbers, counts)[order], pa.string()).dictionary_encode()
+            group[order], texts = binned.indices.to_numpy(), binned.dictionary
+            counts = np.bincount(group, counts).astype(np.int64)
+        numbering = number_values(counts, minimum)
+        for own, place in zip(ids[field::count], places, strict=True):
+            own[:] = numbering[group[place]]
+        return Known(texts.filter(numbering != RARE), bool(blank))
+
+    def replace(number: int) -> None:
+        batch, new = codes[number], np.empty_like(codes[number])
+        for field, own in enumerate(ids[number * count : (number + 1) * count]):
+            own.take(batch[field], out=new[field], mode="clip")
+        batch.reshape(-1, count)[:] = new.T  # from field by field to row by row
+
+    try:
+        known = _run(pool, number, count, "numbering values", progress)
+        _run(pool, replace, len(codes), "writing ids", progress)
+    finally:
+        scratch.unlink()
+    return known
+
+
+def _run(
+    pool: ThreadPoolExecutor, task: Callable[[int], T], count: int, title: str, progress: bool
+) -> list[T]:
+    with closing(pool.map(task, range(count))) as results:  # closing cancels what has not begun
+        return list(tqdm(results, title, count, disable=not progress, delay=3))

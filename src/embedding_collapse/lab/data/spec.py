@@ -1,0 +1,124 @@
+"""What data a run trains on, as one frozen value that can be hashed, stored and compared."""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from embedding_collapse.parameters import ParameterError, check_choice, check_whole
+
+DATASETS: dict[str, str] = {
+    "synthetic": "39 fields with the cardinalities of Criteo, from a known law; 45,840,617 rows",
+    "synthetic-mini": "12 fields from the same law, sized for two cores; 200,000 rows",
+    "us-flights": "9 fields of US flights of 2001, late or not (real); 2,400,000 rows to train on",
+    "us-flights-forecast": "the same without the minute: 7 fields, nearer to a forecast",
+    "flights": "26 fields of New York flights of 2013, late or not (real, CC0); 327,346 rows",
+    "criteo": "Kaggle's train.txt at `path`, else the Hub's reczoo/Criteo_x4; 45,840,617 rows",
+    "avazu": "Kaggle's train.csv at `path`, else the Hub's reczoo/Avazu_x4; 40.4 million rows",
+    "movielens": "GroupLens' ml-100k or ml-1m at `path`, rated 4 or better or not",
+    "table": "the text, Parquet or Hub table at `path`, with the label in column `label`",
+}
+READ = ("criteo", "avazu", "movielens", "table")  # from a path; the others need none
+US_FLIGHTS = ("us-flights", "us-flights-forecast")
+ROWS = dict.fromkeys(US_FLIGHTS, (1_000, 2_400_000))  # the least and the most that train
+HELD_OUT = ("synthetic", "synthetic-mini", *US_FLIGHTS)  # can hold out rows of a fixed number
+VOCABULARIES = ("all", "train")
+SPLITS = ("random", "time")
+
+
+@dataclass(frozen=True)
+class DataSpec:
+    """All that determines ids, labels and split: two equal values give the same rows.
+
+    Attributes:
+        name: one of `DATASETS`.
+        rows: how many, at least 10; None is all, or the number that `DATASETS` tells. Of a table
+            these are its first rows.
+        label, categorical, numeric: of a table, its columns; see `data.load`.
+        vocabulary: the rows that a value is counted on: "all", or "train", the training rows.
+        held_out: of drawn data and of US flights, how many rows validate and how many test; `rows`
+            are then the training rows. None cuts `rows` 8:1:1 (of US flights: 100,000 and 500,000).
+        split: of US flights, whether rows are held out at "random" or are the last in "time".
+        content: hash of what was read at `path`; None for data that need no path.
+        path: where it lies on this machine; no part of the value.
+
+    Raises:
+        ParameterError: an unknown name, or a parameter that cannot be or is not for that dataset;
+            the message says what is accepted.
+
+    Example:
+        >>> DataSpec("flights", rows=60_000).written()
+        {'dataset': 'flights', 'rows': 60000}
+    """
+
+    name: str = "synthetic-mini"
+    rows: int | None = None
+    label: str | None = None
+    categorical: tuple[str, ...] = ()
+    numeric: tuple[str, ...] = ()
+    vocabulary: str = "all"
+    held_out: tuple[int, int] | None = None
+    split: str = "random"
+    content: str | None = None
+    path: str | None = dataclasses.field(default=None, compare=False)
+
+    def __post_init__(self) -> None:
+        check_choice("dataset", self.name, DATASETS)
+        if self.rows is not None:
+            least, most = ROWS.get(self.name, (10, 2**40))
+            check_whole("rows", self.rows, least, most)
+        check_choice("vocabulary", self.vocabulary, VOCABULARIES)
+        check_choice("split", self.split, SPLITS)
+        if self.split != "random" and self.name not in US_FLIGHTS:
+            raise ParameterError(
+                f"split is {self.split!r}; it is for {', '.join(US_FLIGHTS)}, not {self.name!r}"
+            )
+        for name in ("categorical", "numeric", "held_out"):  # JSON has lists
+            if isinstance(value := getattr(self, name), list):
+                object.__setattr__(self, name, tuple(value))
+        if self.name != "table" and (self.label or self.categorical or self.numeric):
+            raise ParameterError(
+                f"label, categorical and numeric are for 'table'; {self.name!r} knows its"
+            )
+        if self.name not in READ and (self.path or self.content or self.vocabulary != "all"):
+            raise ParameterError(
+                f"path is {self.path!r} and vocabulary {self.vocabulary!r}; they are for what is "
+                f"read from a file, and {self.name!r} is not"
+            )
+        if self.name in READ and not self.content:
+            raise ParameterError(
+                f"the content of {self.name!r} is not known; data.describe(name, path=...) reads it"
+            )
+        self._check_held_out()
+
+    def _check_held_out(self) -> None:
+        if self.held_out is None:
+            return
+        if self.name not in HELD_OUT:
+            raise ParameterError(
+                f"held_out is {self.held_out!r}; it is for {', '.join(HELD_OUT)}, not {self.name!r}"
+            )
+        try:
+            valid, test = self.held_out
+        except (TypeError, ValueError):
+            raise ParameterError(
+                f"held_out is {self.held_out!r}; two numbers of rows, validation and test, are "
+                "accepted"
+            ) from None
+        check_whole("validation rows", valid, least=1, most=2**40)
+        check_whole("test rows", test, least=1, most=2**40)
+
+    def written(self) -> dict[str, Any]:
+        """As records hold it: dataset and rows, and whatever differs from its default."""
+        rest = {
+            field.name: getattr(self, field.name)
+            for field in dataclasses.fields(self)
+            if field.compare and field.name not in ("name", "rows")
+            and getattr(self, field.name) != field.default
+        }  # fmt: skip
+        return {"dataset": self.name, "rows": self.rows} | rest
+
+    @classmethod
+    def names(cls) -> list[str]:
+        """The keys that `written` may have."""
+        fields = [field.name for field in dataclasses.fields(cls) if field.compare]
+        return ["dataset", *fields[1:]]

@@ -1,0 +1,107 @@
+"""Where and when a run takes place, and where kernels compiled for its processor are kept."""
+
+import getpass
+import hashlib
+import os
+import platform
+import subprocess
+import tempfile
+from datetime import UTC, datetime
+from functools import lru_cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+
+def environment(device: torch.device) -> dict[str, Any]:
+    """Device, hardware, cores, threads, versions, git commit and time, now."""
+    gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else None
+    return {
+        "device": device.type,
+        "hardware": gpu or processor(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "versions": {
+            "embedding-collapse": version("embedding-collapse"),
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+        },
+        "commit": commit(),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def processor() -> str:
+    """The processor's name, as well as the platform tells it."""
+    return _cpuinfo("model name") or platform.processor() or platform.machine()
+
+
+def instruction_set() -> str:
+    """What code compiled here may use: torch's choice, which ATEN_CPU_CAPABILITY changes, and eight
+    digits that stand for the processor's flags."""
+    flags = _cpuinfo("flags") or _cpuinfo("Features") or processor()
+    digest = hashlib.sha256(f"{platform.machine()} {flags}".encode()).hexdigest()
+    return f"{torch.backends.cpu.get_cpu_capability().lower()}-{digest[:8]}"
+
+
+def keep_kernels_apart() -> Path:
+    """Have `torch.compile` keep its kernels in a folder of this instruction set's own.
+
+    It lies in the folder that TORCHINDUCTOR_CACHE_DIR names, or in torch's own. That cache outlives
+    a process, and a kernel in it that was compiled for other instructions ends the next one.
+    """
+    given = os.environ.get("TORCHINDUCTOR_CACHE_DIR")
+    folder = Path(given or f"{tempfile.gettempdir()}/torchinductor_{getpass.getuser()}")
+    if folder.name != instruction_set():
+        folder /= instruction_set()
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(folder)
+    return folder
+
+
+def _cpuinfo(key: str) -> str | None:
+    """What Linux says of the first processor under that key."""
+    cpuinfo = Path("/proc/cpuinfo")
+    for line in cpuinfo.read_text().splitlines() if cpuinfo.exists() else ():
+        name, _, value = line.partition(":")
+        if name.strip() == key:
+            return value.strip()
+    return None
+
+
+def memory(device: torch.device) -> int | None:
+    """Bytes of memory that a device has in all; None where the system does not tell."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):  # AttributeError: Windows
+        return None
+
+
+def repository() -> Path | None:
+    """The repository whose source this package runs from; None where it was installed without."""
+    package = Path(__file__).parents[1]
+    root = package.parents[1]
+    return root if package.parent.name == "src" and (root / "pyproject.toml").is_file() else None
+
+
+@lru_cache
+def commit() -> str | None:
+    """The commit of the source tree this package runs from, "+" if changed; None outside one."""
+    folder = Path(__file__).parents[1]
+
+    def git(*arguments: str) -> list[str]:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True
+        )
+        return done.stdout.split()
+
+    try:
+        prefix, head = git("rev-parse", "--show-prefix", "--short=12", "HEAD")
+        if prefix != f"src/{folder.name}/":  # installed inside somebody else's repository
+            return None
+        return head + ("+" if git("status", "--porcelain", "--", ".") else "")
+    except (OSError, ValueError, subprocess.CalledProcessError):
+        return None

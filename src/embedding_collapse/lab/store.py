@@ -1,0 +1,103 @@
+"""A folder of runs: which are there and whole, who is at work on one, what makes room.
+
+A run has its record, `<key>.json`, and its weights, `<key>.safetensors`, if they were kept; while
+it is trained, and until it has its record, also a folder of its own, `<key>-<data>.checkpoint`,
+with its lock and all that is only half written.
+"""
+
+import contextlib
+import os
+import shutil
+import warnings
+from pathlib import Path
+
+from filelock import AcquireReturnProxy, FileLock
+
+from embedding_collapse.files import DamagedError, damage, set_aside
+
+from . import records
+from .records import Record
+
+
+def weights_path(output: Path, key: str) -> Path:
+    """Where the weights of that run lie, if they were kept."""
+    return output / f"{key}.safetensors"
+
+
+def recorded(key: str, output: Path, weights: bool) -> Record | None:
+    """The record of a run, if all that is asked for is there and whole.
+
+    Args:
+        key: of the run.
+        output: folder of runs.
+        weights: whether they are asked for too.
+    """
+    record = records.find(output, key)
+    return None if record and weights and weights_lack(record, output) else record
+
+
+def weights_lack(record: Record, output: Path) -> str | None:
+    """Why the weights of a recorded run cannot be used; None where they can, or where there are
+    none to be: an ensemble's are its members'."""
+    if record.spec.get("members"):
+        return None
+    if record.weights is None:
+        return f"{records.path_of(output, record.key)} was made without weights"
+    return damage(weights_path(output, record.key), record.weights)
+
+
+def hold(folder: Path, wait: bool) -> AcquireReturnProxy:
+    """Hold the lock in a run's folder, which whoever held it before clears away when done.
+
+    Raises:
+        filelock.Timeout: another process holds it, and `wait` is off.
+        OSError: the folder cannot be made or written to.
+
+    Warns:
+        UserWarning: a file in the folder's place, which is set aside.
+    """
+    while True:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except FileExistsError:
+            if os.path.lexists(folder) and not folder.is_dir():
+                with contextlib.suppress(FileNotFoundError):  # another process has just done so
+                    aside = set_aside(folder).name
+                    warnings.warn(f"{folder} is no folder; set aside as {aside}", stacklevel=3)
+            continue
+        with contextlib.suppress(FileNotFoundError):  # the folder has just been cleared away
+            return FileLock(folder / "lock", blocking=wait).acquire()
+
+
+def make_room(key: str, output: Path, weights: bool) -> Record | None:
+    """Set aside what is damaged of a run that is to be trained; whoever calls this holds its lock.
+
+    Returns:
+        The record, where it is the weights alone that are lacking.
+
+    Warns:
+        UserWarning: what is damaged or lacking.
+    """
+    path, beside = records.path_of(output, key), weights_path(output, key)
+    record = None
+    try:
+        record = records.load(path)
+        warnings.warn(f"{weights_lack(record, output)}; training the run again", stacklevel=4)
+    except FileNotFoundError:
+        pass
+    except DamagedError as error:
+        warnings.warn(f"set aside as {set_aside(path).name}: {error}", stacklevel=4)
+    known = record is not None and record.weights is not None  # and so it is they that changed
+    if weights and os.path.lexists(beside) and (known or not beside.is_file()):
+        set_aside(beside)
+    return record
+
+
+def clear_away(key: str, output: Path) -> None:
+    """Remove the folder of a run that has its record, which a killed process has left.
+
+    It stays where another process is at it, or the output cannot be written to.
+    """
+    for folder in output.glob(f"{key}-*.checkpoint"):
+        with contextlib.suppress(OSError), hold(folder, wait=False):
+            shutil.rmtree(folder)

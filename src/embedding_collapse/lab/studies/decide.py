@@ -1,0 +1,187 @@
+"""Decide the paper's central claim, on data large enough for size to matter.
+
+Question: does a single embedding set (SE) stop gaining from size, do several sets (ME) go on
+gaining, and is collapse the reason?
+
+Command: `python -m embedding_collapse study decide --workers 2`; `--status` tells what is done.
+Records: `results/decide`.
+
+Fixed before the first run:
+
+- The paper's sizes (K = 10, hidden 400, NFwFM its own), Adam at 1e-3, weight decay 1e-6, dropout
+  0.2. Batches of 512 rows, a quarter of the paper's, since a million rows at 2,048 make only 488
+  steps an epoch. At most 20 epochs, stopped early after two without a gain in validation AUC.
+  Products in bf16, weights and sums in float32. A pilot with one seed of DNN on `us-flights` chose
+  batch and epochs: its base model reached a validation AUC of .829 after five epochs at 512 and
+  after six at 2,048, and peaked in the nineteenth at 1,024 with a learning rate of 3e-3. There SE
+  4x peaked in the fourteenth and ME 4x in the sixth, and the three ended at a test AUC of .850,
+  .859 and .858: so ME, ahead by .027 after three epochs, was not ahead in the end. Each run keeps
+  its validation AUC of every epoch, so that both can be told: who is ahead after so many passes
+  over the rows, and who is in the end.
+- `us-flights` with 1,000,000 training rows, 100,000 for validation and 500,000 for test;
+  `synthetic-mini` with 1,000,000, 100,000 and 1,000,000, whose true probabilities are known.
+- A difference is taken as the mean over seeds of the test AUC (on synthetic-mini: of the expected
+  AUC) of the new cell minus that of the old, with a 95% interval for both sources of chance, seeds
+  and test rows. *Holds*: the interval lies on the claim's side of zero. *Fails*: it lies on the
+  other side, or wholly within +-0.001, which counts as no difference. *Undecided*: anything else.
+- Adding seeds: if after seeds 0 to 4 the half-width of ME minus SE at 4x is above 0.002 and above
+  a fifth of the effect for DNN or DCNv2 on either data set, that trio (base, SE 4x, ME 4x) is run
+  with seeds 5 to 9 too, once. Since that is a second look, both looks at these differences are
+  taken at Pocock's level for two, 97.06% instead of 95%.
+- Ensembles of base models: disjoint groups of seeds. ME is more than an ensemble if ME 4x minus
+  four base models is above zero, averaged either way.
+- Equal parameters: ME is more than parameters if ME 4x minus each of the controls of equal size
+  is above zero; where SE of equal interaction parameters is compared, so is ME with SE's.
+- Regularisation: dropout and weight decay are chosen for base, SE and ME each by mean validation
+  AUC over seeds, and the chosen ones compared on test rows.
+- Collapse's part: over all cells of `main` and `models`, the rank correlation of the base model's
+  IA/K with the gain of ME over SE, and of the fall of IA/K along SE's sizes with SE's gain; each
+  with its 95% interval by bootstrap over cells, over all and within models.
+"""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from itertools import product
+from typing import Any
+
+from embedding_collapse.lab.data import DataSpec
+from embedding_collapse.lab.experiment import Spec
+
+from .study import Part, Study
+
+FLIGHTS = DataSpec("us-flights", 1_000_000)
+FORECAST = DataSpec("us-flights-forecast", 1_000_000)
+DRAWN = DataSpec("synthetic-mini", 1_000_000, held_out=(100_000, 1_000_000))
+BOTH = (FLIGHTS, DRAWN)
+BASE, SE4, ME4, SE10, ME10 = SIZES = (("se", 1), ("se", 4), ("me", 4), ("se", 10), ("me", 10))
+TRIO = (BASE, SE4, ME4)
+TELLING = ("dnn", "dcnv2")  # without explicit interaction and with it
+TRAINING = {"batch_size": 512, "epochs": 20, "patience": 2, "precision": "bf16"}
+MORE_ROWS = {"us-flights": 2_400_000, "synthetic-mini": 3_200_000}
+# DCNv2's K at scale 1 with as many parameters as ME 4x, in all and in the interaction; of ME 4x
+# with as many in the interaction as SE 4x; and hidden units with as many in all
+EQUAL = {
+    "us-flights": {"all": 28, "interaction": 24, "me": 18, "hidden": 730, "dnn": 664},
+    "synthetic-mini": {"all": 28, "interaction": 23, "me": 18, "hidden": 894, "dnn": 798},
+}
+
+
+def cells(
+    data: Iterable[DataSpec],
+    models: Iterable[str],
+    sizes: Iterable[tuple[str, int]],
+    seeds: Iterable[int],
+    **options: Any,
+) -> list[Spec]:
+    """Every combination, one seed after another; of each, data set by data set."""
+    return [
+        Spec(one, model=model, design=design, scale=scale, seed=seed, **TRAINING | options)
+        for seed, one, model, (design, scale) in product(seeds, data, models, sizes)
+    ]
+
+
+def ensembles(model: str, data: DataSpec) -> list[Spec]:
+    """Averages of 2, 4 and 5 base models, three of each."""
+    return [
+        spec
+        for members, average in product((4, 2, 5), ("logits", "probabilities"))
+        for spec in cells([data], [model], [BASE], range(3), members=members, average=average)
+    ]
+
+
+def equal_parameters(data: DataSpec) -> list[Spec]:
+    """What has as many parameters as ME 4x, and ME 4x with as many as SE 4x."""
+    equal, seeds = EQUAL[data.name], range(3)
+    return [
+        *cells([data], ["dcnv2"], [BASE], seeds, embedding_size=equal["all"]),
+        *cells([data], ["dcnv2"], [BASE], seeds, embedding_size=equal["interaction"]),
+        *cells([data], ["dcnv2"], [ME4], seeds, embedding_size=equal["me"]),
+        *cells([data], ["dcnv2"], [BASE], seeds, cross_layers=16),
+        *cells([data], ["dcnv2"], [BASE], seeds, hidden=equal["hidden"]),
+        *cells([data], ["dnn"], [BASE], seeds, hidden=equal["dnn"]),
+    ]
+
+
+def more_or_fewer_rows() -> list[Spec]:
+    """From a tenth of the rows to all of them."""
+    some = [replace(data, rows=rows) for rows in (100_000, 320_000) for data in BOTH]
+    whole = [replace(data, rows=MORE_ROWS[data.name]) for data in BOTH]
+    return cells([*some, *whole], TELLING, TRIO, range(3))
+
+
+def regularised() -> list[Spec]:
+    """Dropout and weight decay around those of `main`, one at a time."""
+    ways = [{"dropout": 0.0}, {"dropout": 0.5}, {"weight_decay": 0.0}, {"weight_decay": 1e-5}]
+    return [spec for way in ways for spec in cells([FLIGHTS], ["dnn"], TRIO, range(3), **way)]
+
+
+def more_models() -> list[Spec]:
+    """The paper's other models: FinalMLP with three seeds, the rest with two."""
+    others = ("finalmlp", "ipnn", "nfwfm", "xdeepfm")
+    return cells(BOTH, others, SIZES, range(2)) + cells(BOTH, others[:1], SIZES, [2])
+
+
+STUDY = Study(
+    name="decide",
+    question=(
+        "Does a single embedding set stop gaining from size, do several go on gaining, and is "
+        "collapse the reason?"
+    ),
+    chapter="07_results",
+    parts=(
+        Part(
+            "main",
+            "Do SE and ME gain from size, and which of the two gains more?",
+            cells(BOTH, TELLING, SIZES, range(5)),
+        ),
+        Part(
+            "ensemble",
+            "Is ME only an ensemble of base models?",
+            [spec for data, model in product(BOTH, TELLING) for spec in ensembles(model, data)],
+        ),
+        Part(
+            "parameters",
+            "Is ME's gain only that of its parameters?",
+            [spec for data in BOTH for spec in equal_parameters(data)],
+        ),
+        Part("rows", "How do the gains change with the number of rows?", more_or_fewer_rows()),
+        Part(
+            "suppressed",
+            "Does suppressing interaction let a single set gain from size?",
+            cells(BOTH, ["dcnv2-regularized"], [BASE, SE4, SE10], range(3)),
+        ),
+        Part(
+            "variants",
+            "Which part of multi-embedding makes it work?",
+            cells(
+                BOTH,
+                ["dcnv2-shared", "dcnv2-linear", "dcnv2-aligned", "dcnv2-distinct"],
+                [ME4],
+                range(3),
+            )
+            + cells(BOTH, ["ipnn-raw"], [SE4, ME4], range(3)),
+        ),
+        Part(
+            "ffm",
+            "Where sub-embeddings are parameters, do they follow the partner field?",
+            cells(BOTH, ["ffm"], [BASE], range(3)),
+        ),
+        Part(
+            "forecast",
+            "Does it hold where the timetable cannot be recognised?",
+            cells([FORECAST], TELLING, SIZES, range(3)),
+        ),
+        Part("regularisation", "Is ME's gain only that of regularisation?", regularised()),
+        Part("models", "Do the paper's other models agree?", more_models()),
+        Part(
+            "time",
+            "Does it hold where the test rows come after the training rows?",
+            cells([replace(FLIGHTS, split="time")], TELLING, TRIO, range(3)),
+        ),
+        Part(
+            "float32",
+            "Do products in bf16 change the result?",
+            cells([FLIGHTS], TELLING, TRIO, range(3), precision=None),
+        ),
+    ),
+)
