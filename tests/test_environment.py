@@ -10,7 +10,7 @@ import torch
 
 from embedding_collapse.lab import environment
 
-SHOW = "from embedding_collapse import environment; print(environment.keep_kernels_apart())"
+SHOW = "from embedding_collapse.lab import environment; print(environment.keep_kernels_apart())"
 
 
 def processor_of(folder: Path, monkeypatch, flags: str, capability: str) -> None:

@@ -66,7 +66,7 @@ def notebook() -> Iterator[Notebook]:
 
 
 def test_turning_a_widget_runs_the_view_in_the_kernel(notebook):
-    notebook.run("from embedding_collapse import explorers; explorers.show('sizing')")
+    notebook.run("from embedding_collapse.book import explorers; explorers.show('sizing')")
     assert set(notebook.bundle) == {WIDGET, "text/html", "text/plain"}
     assert 'class="ec-explorer"' in notebook.bundle["text/html"]
     assert notebook.bundle[WIDGET]["model_id"] in notebook.widgets

@@ -4,9 +4,9 @@ import pandas as pd
 import pytest
 import torch
 
-from embedding_collapse import inspection as report
 from embedding_collapse.book import figures
 from embedding_collapse.collapse import COLLAPSED, PARTLY, inspect_table
+from embedding_collapse.inspection import report
 from embedding_collapse.inspection.tables import Table
 
 

@@ -18,7 +18,8 @@ import torch
 from mutations import mutations
 from safetensors.torch import save_file
 
-from embedding_collapse import inspection as report
+from embedding_collapse.inspection import report
+from embedding_collapse.inspection.page import html
 from embedding_collapse.inspection.weights import hdf5_files
 from embedding_collapse.lab.data import load
 from embedding_collapse.lab.data.columns import accept
@@ -149,7 +150,7 @@ def inspected(path: Path) -> bool:
         text = str(error)
         assert "\n" not in text and (str(path) in text or text.startswith("nothing here looks"))
         return False
-    report.html(found)
+    html(found)
     json.dumps(found.to_json(), allow_nan=False)
     return True
 

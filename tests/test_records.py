@@ -88,7 +88,7 @@ def test_a_record_is_that_of_the_run_that_it_is_named_after(tmp_path, make_recor
     assert load(path) == record
 
 
-RESULTS = Path(records.__file__).parents[2] / "results"
+RESULTS = Path(records.__file__).parents[3] / "results"
 
 
 def test_whatever_is_stored_in_the_repository_is_whole_and_has_its_key():

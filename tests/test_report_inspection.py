@@ -14,8 +14,9 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from embedding_collapse import inspection as report
 from embedding_collapse.cli import main
+from embedding_collapse.inspection import report
+from embedding_collapse.inspection.page import html
 from embedding_collapse.lab import experiment, records
 from embedding_collapse.lab.data import DataSpec
 from embedding_collapse.multi_embedding import MultiEmbedding
@@ -113,7 +114,7 @@ def test_a_multi_embedding_of_ones_own_has_its_sets_in_the_report(tmp_path):
     torch.save(model.state_dict(), tmp_path / "model.pt")
     (one,) = report.inspect(tmp_path / "model.pt").tables
     assert (one.name, one.rows, one.sets, one.width) == ("stacked.embedding.weight", 300, 3, 8)
-    text = Page(report.html(report.inspect(tmp_path / "model.pt"))).text
+    text = Page(html(report.inspect(tmp_path / "model.pt"))).text
     assert "set 3" in text and "sets joined" in text
 
 
@@ -258,7 +259,7 @@ def test_names_are_text_in_page_and_terminal(tmp_path, capsys):
 
 
 def test_the_page_asks_for_nothing_and_runs_nothing(plain):
-    page = report.html(report.inspect(plain))
+    page = html(report.inspect(plain))
     assert not re.search(r"https?:|src=|url\(|@import|<script|\son\w+=", page)
     links = [attrs["href"] for tag, attrs in Page(page).tags if tag == "link"]
     assert links == ["data:,"]
@@ -266,7 +267,7 @@ def test_the_page_asks_for_nothing_and_runs_nothing(plain):
 
 def test_the_page_draws_every_set_and_a_random_table(tmp_path):
     torch.save({"emb": normal(3, 400, 300)}, tmp_path / "model.pt")
-    page = Page(report.html(report.inspect(tmp_path / "model.pt")))
+    page = Page(html(report.inspect(tmp_path / "model.pt")))
     lines = [attrs for tag, attrs in page.tags if tag == "polyline"]
     assert [line["class"] for line in lines] == ["random a"] + ["measured a"] * 3
     for line in lines:

@@ -11,8 +11,9 @@ import torch
 from safetensors.torch import save_file
 from test_report_inspection import Page, normal
 
-from embedding_collapse import inspection as report
 from embedding_collapse.cli import main
+from embedding_collapse.inspection import report
+from embedding_collapse.inspection.page import html
 
 MARKUP = ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "a&lt;b'`", "``x``](y)"]
 ODD = ["two\nlines", "\x1b[31mred", "../../etc/passwd", "\u202eltr", "", "\udc80"]
@@ -52,7 +53,7 @@ def test_names_that_look_alike_have_a_row_each(odd_names):
     found = report.inspect(odd_names)
     assert len(found.tables) == 13
     assert len(report.table(found)) == 13
-    assert len(report.inspection.comparison(found, found)) == 13
+    assert len(report.comparison(found, found)) == 13
 
 
 def test_the_json_holds_every_name_as_it_is(odd_names):
@@ -73,7 +74,7 @@ def test_what_cannot_be_measured_has_its_card_too(tmp_path):
     tensors = {"a.emb": nan, "b.emb": torch.ones(3, 50, 8, dtype=torch.int8)}
     save_file(tensors, tmp_path / "a.safetensors")
     found = report.inspect(tmp_path / "a.safetensors")
-    text = Page(report.html(found, found)).text
+    text = Page(html(found, found)).text
     assert "3 sets of 8 not measured" in text and "the first at (1, 2, 3)" in text
 
 

@@ -21,10 +21,10 @@ import torch
 from markdown_it import MarkdownIt
 from safetensors.torch import save_file
 
-from embedding_collapse import inspection as report
 from embedding_collapse.book import explorers, figures
 from embedding_collapse.book.explorers.heat_map import sub_embeddings
 from embedding_collapse.book.explorers.page import page
+from embedding_collapse.inspection import report
 from embedding_collapse.lab import records
 from embedding_collapse.lab.data import compare, load, summarise
 

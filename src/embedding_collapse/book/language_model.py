@@ -208,7 +208,7 @@ def measure(embedding: TokenEmbedding) -> TokenSpectrum:
 def record(name: str, folder: Path | str) -> None:
     """Measure a token embedding and keep its spectra in a folder, as `<name>.json`."""
     found = asdict(measure(load(name))) | {
-        "command": 'python -c "from embedding_collapse import language_model as lm; '
+        "command": 'python -c "from embedding_collapse.book import language_model as lm; '
         f"lm.record('{name}', '{folder}')\"",
         "environment": environment(torch.device("cpu")),
     }
