@@ -152,7 +152,8 @@ def link(distribution: importlib.metadata.Distribution, site: Path, linked: set[
 def test_the_wheel_holds_every_file_of_the_package(wheel):
     files = {
         path.relative_to(SOURCE.parent).as_posix(): path.read_bytes()
-        for path in SOURCE.rglob("*") if path.is_file() and "__pycache__" not in path.parts
+        for package in (SOURCE, SOURCE.parent / "blocked_adam") for path in package.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
     }  # fmt: skip
     held = content(wheel)
     assert {name: data for name, data in held.items() if ".dist-info/" not in name} == files
@@ -195,7 +196,7 @@ def test_data_run_sweep_and_inspect_work_outside_the_repository(python, tmp_path
     cells = ["--models=dnn", "--scales=1", "--seeds=0,1"]
     assert "2 runs: 1 were there, 1 trained" in command("sweep", *TINY, *cells)
     assert "report: report.html" in command("inspect", str(record.with_suffix(".safetensors")))
-    style = (SOURCE / "report" / "page.css").read_text()
+    style = (SOURCE / "inspection" / "page.css").read_text()
     assert style.strip() in (tmp_path / "report.html").read_text(encoding="utf-8")
     command("record", *TINY[:-1], "--minutes=0", "--recorded=")
 
