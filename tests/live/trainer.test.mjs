@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { makeTrainer } from "../../book/_static/live/trainer.js";
+import { makeTrainer } from "../../src/embedding_collapse/book/live/collapse_trainer.js";
 
 const setting = { third: 2, width: 3, seed: 0, rate: 1 };
 

@@ -57,16 +57,25 @@ function rotate(a, vectors, size, p, q) {
 }
 
 /**
- * The spectrum of a table's columns and the directions that go with it.
- * @param {Float32Array} table D x K, D at least K
+ * `table^T table`, in float64.
+ * @param {Float32Array} table D x K
  * @param {number} width K
  */
-export function spectrum(table, width) {
+export function gramOf(table, width) {
   const gram = new Float64Array(width * width);
   for (let row = 0; row < table.length; row += width)
     for (let p = 0; p < width; p++)
       for (let q = 0; q < width; q++) gram[p * width + q] += table[row + p] * table[row + q];
-  const { values, axes } = eigen(gram, width);
+  return gram;
+}
+
+/**
+ * The spectrum of a table's columns and the directions that go with it.
+ * @param {Float32Array} table D x K; where D is below K, zeros follow
+ * @param {number} width K
+ */
+export function spectrum(table, width) {
+  const { values, axes } = eigen(gramOf(table, width), width);
   return { singular: values.map((value) => Math.sqrt(Math.max(0, value))), axes };
 }
 

@@ -1,6 +1,6 @@
 // A trainer in a thread of its own.
 
-import { makeTrainer } from "./trainer.js";
+import { makeTrainer } from "./collapse_trainer.js";
 
 const train = makeTrainer();
 onmessage = ({ data }) => postMessage(train(data));

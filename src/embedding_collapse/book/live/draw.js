@@ -1,4 +1,4 @@
-// The drawings: a cloud of rows, a spectrum, curves. Each draws what it is given and keeps nothing.
+// The drawings: a cloud of rows, spectra, curves. Each draws what it is given and keeps nothing.
 
 const TILT = 0.35; // radians by which a cloud is seen from above
 export const INKS = { second: "#E69F00", third: "#009E73" }; // the fields that pull
@@ -144,11 +144,12 @@ function arrow(context, from, to, colour) {
 }
 
 /**
- * Singular values as bars, and as ticks what they were at the start.
+ * Singular values as bars, and a tick at each to compare it with.
  * @param {Sheet} on
- * @param {{ now: Float64Array, start: Float64Array, most: number, colour: string }} what
+ * @param {{ now: Float64Array, ticks: Float64Array, most: number, colour: string, title: string }}
+ *   what
  */
-export function bars({ context, width, height, ink }, { now, start, most, colour }) {
+export function bars({ context, width, height, ink }, { now, ticks, most, colour, title }) {
   const [left, top, room] = [26, 18, height - 36];
   const each = (width - left) / now.length;
   const tall = (/** @type {number} */ value) => (room * value) / most;
@@ -157,44 +158,76 @@ export function bars({ context, width, height, ink }, { now, start, most, colour
     context.fillStyle = colour;
     context.fillRect(x, top + room - tall(value), 0.7 * each, tall(value));
     context.lineWidth = 1.5;
-    const y = top + room - tall(start[k]);
+    const y = top + room - tall(ticks[k]);
     line(context, [[x, y], [x + 0.7 * each, y]], ink); // prettier-ignore
     write(context, `${k + 1}`, left + each * (k + 0.5), height - 4, "center", ink);
   });
   context.lineWidth = 1;
   line(context, [[left, top + room], [width, top + room]], ink); // prettier-ignore
-  write(context, "singular values", left, 11, "left", ink);
+  write(context, title, left, 11, "left", ink);
   write(context, most.toFixed(0), left - 4, top + 10, "right", ink);
   write(context, "0", left - 4, top + room, "right", ink);
 }
 
 /**
- * Information abundance over the steps, a curve per run.
+ * The spectra of all fields in a row, each table's over its own largest value; a field's sets stand
+ * beside each other, every other one paler.
  * @param {Sheet} on
- * @param {{ curves: { points: [number, number][], colour: string, dash: number[] }[],
- *   steps: number, width: number }} what
+ * @param {{ spectra: Float64Array[][], names: string[], colour: string, title: string }} what
  */
-export function curves({ context, width, height, ink }, what) {
+export function spectra({ context, width, height, ink }, { spectra, names, colour, title }) {
+  const [top, room] = [18, height - 36];
+  const block = width / spectra.length;
+  spectra.forEach((sets, i) => {
+    const bars = sets.reduce((sum, singular) => sum + singular.length, 0);
+    const each = (0.86 * block) / bars;
+    let x = block * (i + 0.07);
+    sets.forEach((singular, m) => {
+      context.globalAlpha = m % 2 ? 0.55 : 1;
+      context.fillStyle = colour;
+      for (const value of singular) {
+        const tall = (room * value) / (singular[0] || 1);
+        context.fillRect(x, top + room - tall, Math.max(0.8 * each, each - 1), tall);
+        x += each;
+      }
+    });
+    context.globalAlpha = 1;
+    write(context, names[i], block * (i + 0.5), height - 4, "center", ink);
+  });
+  context.lineWidth = 1;
+  line(context, [[0, top + room], [width, top + room]], ink); // prettier-ignore
+  write(context, title, 0, 11, "left", ink);
+}
+
+/**
+ * Numbers over the steps, a curve per run; what went before is paler.
+ * @param {Sheet} on
+ * @param {{ curves: { points: [number, number][], colour: string, dash: number[], pale?: boolean }[],
+ *   steps: number, low: number, high: number, title: string }} what
+ */
+export function curves({ context, width, height, ink }, { curves, steps, low, high, title }) {
   const [left, top, across, up] = [26, 18, width - 32, height - 36];
-  const x = (/** @type {number} */ step) => left + (across * step) / what.steps;
-  const y = (/** @type {number} */ ia) => top + (up * (what.width - ia)) / (what.width - 1);
+  const x = (/** @type {number} */ step) => left + (across * step) / steps;
+  const y = (/** @type {number} */ value) => top + (up * (high - value)) / (high - low);
   context.globalAlpha = 0.3;
   line(context, [[left, top], [left, top + up], [left + across, top + up]], ink); // prettier-ignore
-  context.globalAlpha = 1;
-  for (const { points, colour, dash } of what.curves) {
-    context.lineWidth = 2.5;
+  for (const { points, colour, dash, pale } of curves) {
+    if (!points.length) continue;
+    context.globalAlpha = pale ? 0.3 : 1;
+    context.lineWidth = pale ? 1.5 : 2.5;
     context.setLineDash(dash);
-    line(context, points.map(([step, ia]) => [x(step), y(ia)]), colour); // prettier-ignore
+    line(context, points.map(([step, value]) => [x(step), y(value)]), colour); // prettier-ignore
     context.setLineDash([]);
-    const [step, ia] = points[points.length - 1];
+    const [step, value] = points[points.length - 1];
     context.fillStyle = colour;
-    dot(context, x(step), y(ia), 3.5);
+    dot(context, x(step), y(value), pale ? 2 : 3.5);
   }
-  write(context, "information abundance of E₁ over the steps", left, 11, "left", ink);
-  write(context, `${what.width}`, left - 4, top + 10, "right", ink);
-  write(context, "1", left - 4, top + up, "right", ink);
+  context.globalAlpha = 1;
+  write(context, title, left, 11, "left", ink);
+  write(context, `${high}`, left - 4, top + 10, "right", ink);
+  write(context, `${low}`, left - 4, top + up, "right", ink);
   write(context, "0", left, height - 4, "left", ink);
-  write(context, what.steps.toLocaleString("en"), left + across, height - 4, "right", ink);
+  write(context, steps.toLocaleString("en"), left + across, height - 4, "right", ink);
 }
 
 /**

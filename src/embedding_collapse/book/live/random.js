@@ -1,4 +1,4 @@
-// PyTorch's random numbers on a CPU, so that a seed means here what it means to `toy.run`: the
+// PyTorch's random numbers on a CPU, so that a seed means here what it means to the library: the
 // Mersenne Twister (MT19937; Matsumoto & Nishimura 1998) and Box and Muller's normal numbers, in
 // the order in which PyTorch takes them. Normal numbers may differ in their last bits, since
 // logarithms and cosines do.
@@ -42,6 +42,29 @@ export class Generator {
   uniform() {
     const high = this.bits() & 0x1fffff;
     return (high * 2 ** 32 + this.bits()) * 2 ** -53;
+  }
+
+  /**
+   * Float32 numbers, uniform from `-bound` to `bound`, as `Tensor.uniform_` draws them.
+   * @param {number} count
+   * @param {number} bound
+   */
+  around(count, bound) {
+    const [low, across] = [Math.fround(-bound), Math.fround(2 * Math.fround(bound))];
+    return Float32Array.from({ length: count }, () => (this.bits() & 0xffffff) * 2 ** -24 * across + low); // prettier-ignore
+  }
+
+  /**
+   * The numbers below `count` in a random order, as `torch.randperm` has them.
+   * @param {number} count
+   */
+  permutation(count) {
+    const order = Uint32Array.from({ length: count }, (_, i) => i);
+    for (let i = 0; i < count - 1; i++) {
+      const other = i + (this.bits() % (count - i));
+      [order[i], order[other]] = [order[other], order[i]];
+    }
+    return order;
   }
 
   /**

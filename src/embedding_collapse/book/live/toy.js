@@ -2,9 +2,8 @@
 // fields of which the first is trained, by gradient descent on all pairs of the first two.
 //
 // The gradient is written out. A row of E_1 meets every row of E_2 once, so a step is one pass over
-// D_1 x D_2 logits and needs no graph: these lines take the place of TensorFlow.js, whose smallest
-// build weighs about forty times as much as this whole figure and whose calls cost more than such
-// small products. Tables are float32, as in Python; sums within a row are not rounded in between.
+// D_1 x D_2 logits and needs no graph: a library that finds gradients by itself would weigh more than
+// this whole figure, and would have to be kept up to date. Tables are float32, as in Python; sums within a row are not rounded in between.
 
 import { Generator } from "./random.js";
 import { eigen } from "./spectrum.js";

@@ -1,0 +1,34 @@
+// A trainer to give orders to: in a worker or, where none can be made, in the page, a few
+// milliseconds at a time.
+
+const BETWEEN = 4; // milliseconds to train before the next picture, in the page
+
+/**
+ * Orders are to be given one at a time.
+ * @template {object} Order
+ * @template Answer
+ * @param {string | URL} address of the worker
+ * @param {() => (order: Order) => Answer} makeTrainer
+ * @param {number} budget milliseconds to train before the next picture, in the worker
+ * @returns {Promise<{ ask: (order: Order) => Promise<Answer>, end: () => void }>}
+ */
+export async function connect(address, makeTrainer, budget) {
+  try {
+    const worker = new Worker(address, { type: "module" });
+    const reply = () =>
+      new Promise((resolve, reject) => {
+        worker.onmessage = ({ data }) => resolve(data);
+        worker.onerror = reject;
+      });
+    await reply(); // it is ready, or it failed to load
+    const ask = (/** @type {Order} */ order) => {
+      const answer = reply();
+      worker.postMessage({ budget, ...order });
+      return answer;
+    };
+    return { ask, end: () => worker.terminate() };
+  } catch {
+    const train = makeTrainer();
+    return { ask: async (order) => train({ budget: BETWEEN, ...order }), end: () => {} };
+  }
+}
