@@ -2,7 +2,7 @@
 
     explorers.show("spectrum")                                  # one of EXPLORERS as it stands
     explorers.show(explorers.spectrum(records.load_all(...)))   # over runs of your own
-    explorers.show_collapse()                                   # a model that trains in the page
+    explorers.train("collapse")                                 # one of TRAINING, in the page
 
 `explorer` says what an explorer is made of; each of the other modules holds one.
 """
@@ -13,7 +13,7 @@ from functools import lru_cache
 from embedding_collapse.lab.records import Record, folder_of, load_all
 from embedding_collapse.parameters import check_choice
 
-from . import page
+from . import bottleneck, collapse, page, sets, training
 from .bending import bend
 from .dimensions import sizing
 from .explorer import Explorer
@@ -21,7 +21,7 @@ from .heat_map import sub_embeddings
 from .scales import scaling
 from .spectra import spectrum
 from .toy_curves import toy
-from .training import show_collapse
+from .training import Training
 
 GRID = "results/grid"  # the runs that an explorer shows where none are given
 
@@ -41,6 +41,9 @@ EXPLORERS: dict[str, Callable[[], Explorer]] = {
 }
 
 
+TRAINING = {figure.name: figure for figure in (collapse.FIGURE, sets.FIGURE, bottleneck.FIGURE)}
+
+
 def show(explorer: str | Explorer) -> None:
     """Display an explorer, one of `EXPLORERS` by its name or one made over other runs.
 
@@ -53,15 +56,27 @@ def show(explorer: str | Explorer) -> None:
     page.show(explorer)
 
 
+def train(name: str) -> None:
+    """Display a figure that trains in the reader's page, one of `TRAINING`.
+
+    Raises:
+        ParameterError: an unknown name; the message lists the known ones.
+    """
+    check_choice("figure", name, TRAINING)
+    training.show(TRAINING[name])
+
+
 __all__ = [
     "EXPLORERS",
+    "TRAINING",
     "Explorer",
+    "Training",
     "bend",
     "scaling",
     "show",
-    "show_collapse",
     "sizing",
     "spectrum",
     "sub_embeddings",
     "toy",
+    "train",
 ]

@@ -1,147 +1,78 @@
-"""Collapse, live: the toy experiment of `embedding_collapse.lab.toy`, trained in the reader's page.
+"""Figures that train in the reader's page: what surrounds their scripts (`book/live/`).
 
-The page's script (`book/_static/live/collapse.js`) does the training. Here is what it starts from:
-sliders, colours and, for where no script runs, a drawing and a table of how it ends.
+A page holds controls, colours and, for where no script runs, a drawing and tables of how the
+training ends. In a notebook with a kernel the same script is an anywidget's.
 """
 
+import html
 import json
-import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from importlib.util import find_spec
 from typing import Any
 
 import plotly.graph_objects as go
-import torch
-from torch import Tensor
-
-from embedding_collapse.book.figures.toy import FEW, MANY
-from embedding_collapse.lab import toy
-from embedding_collapse.spectrum import information_abundance, singular_values
 
 from .drawing import image, key, table
 
-TITLE = "Collapse, live"
-HINT = (
-    "press Play and watch both clouds, then set the left D₃ to 1, 3 and 10. When does the "
-    "spectrum stay even?"
-)
-ALT = (
-    "The trained rows of the first table as two clouds of points, for 2 and for 100 values of the "
-    "third field, and their information abundance over the steps"
-)
-ITERATIONS = 5_000
-STEPS = list(range(0, ITERATIONS + 1, 50))  # at which the drawing shows IA
-START = {"few": 2, "many": 100, "width": 3, "rate": 1, "seed": 0, "row": 1}
-THIRDS = [1, 2, 3, 5, 10, 20, 50, 100]
-SLIDERS = {
-    "few": ("D₃, left", THIRDS),
-    "many": ("D₃, right", THIRDS),
-    "width": ("K", list(range(3, 11))),
-    "rate": ("Learning rate", [0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000]),
-    "seed": ("Seed", list(range(10))),
-    "row": ("Row with arrows", list(range(1, 101))),
-}
-RUNS = [
-    {"slider": "few", "colour": FEW, "dash": []},
-    {"slider": "many", "colour": MANY, "dash": [6, 4]},
-]
-ANGLE, TILT = 0.6, 0.35  # radians: from where the script sees a cloud at first
+
+@dataclass(frozen=True)
+class Training:
+    """One figure that trains.
+
+    Attributes:
+        name: of its module in `book/live/`.
+        title, hint, alt: what it is, what to try first, and what its drawing shows.
+        sliders: label and options by name; options that are words come as a mapping to their names.
+        start: the state to begin with.
+        end: draws how the training ends from there, with tables, their first rows the heads.
+        content: what else the script needs, ready for JSON.
+    """
+
+    name: str
+    title: str
+    hint: str
+    alt: str
+    sliders: dict[str, tuple[str, Sequence[float] | dict[str, str]]]
+    start: dict[str, Any]
+    end: Callable[[], tuple[go.Figure, list[list[list[str]]]]]
+    content: dict[str, Any] = field(default_factory=dict)
 
 
-def show_collapse() -> None:
-    """Display the figure in a notebook, and in the page made of it."""
+def show(figure: Training) -> None:
+    """Display a figure in a notebook, and in the page made of it."""
     from IPython.display import display
 
-    display({"text/html": page(), "text/plain": TITLE}, raw=True)
+    bundle: dict[str, Any] = {"text/html": page(figure), "text/plain": figure.title}
+    if find_spec("anywidget"):
+        from .widget import widget
+
+        bundle = widget(figure)._repr_mimebundle_()[0] | bundle
+    display(bundle, raw=True)
 
 
-def page() -> str:
+def page(figure: Training) -> str:
     """The figure as HTML that needs no kernel and no network."""
-    tables, axes = trained()
-    abundance = information_abundance(singular_values(tables))
-    drawn = drawing(tables[:, -1] @ axes.T, abundance)
-    static = image(drawn, ALT) + key(drawn) + table(readout(abundance))
+    drawn, tables = figure.end()
+    static = image(drawn, figure.alt) + key(drawn) + "".join(map(table, tables))
+    title = f"ec-{figure.name}-title"
     return (
-        '<section class="ec-training" data-figure="collapse" aria-labelledby="ec-collapse-title">'
-        f'<p class="ec-title" id="ec-collapse-title">{TITLE}</p>'
-        f'<p class="ec-hint"><strong>Try this:</strong> {HINT}</p>'
+        f'<section class="ec-training" data-figure="{figure.name}" aria-labelledby="{title}">'
+        f'<p class="ec-title" id="{title}">{html.escape(figure.title)}</p>'
+        f'<p class="ec-hint"><strong>Try this:</strong> {html.escape(figure.hint)}</p>'
         f'<div class="ec-static">{static}</div>'
-        f'<script type="application/json">{embedded()}</script>'
+        f'<script type="application/json">{embedded(figure)}</script>'
         "<noscript>Training in the page needs JavaScript.</noscript></section>"
     )
 
 
-def embedded() -> str:
+def embedded(figure: Training) -> str:
     """What the script needs to know, as JSON in which no element can end."""
-    sliders = [
-        {"name": name, "label": label, "options": options, "texts": [f"{v:,}" for v in options]}
-        for name, (label, options) in SLIDERS.items()
-    ]
-    content = {"sliders": sliders, "start": START, "iterations": ITERATIONS, "runs": RUNS}
+    sliders = []
+    for name, (label, options) in figure.sliders.items():
+        texts = list(options.values()) if isinstance(options, dict) else [f"{v:,}" for v in options]
+        slider = {"name": name, "label": label, "options": list(options), "texts": texts}
+        sliders.append(slider)
+    content = {"sliders": sliders, "start": figure.start} | figure.content
     text = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c")
-
-
-def trained() -> tuple[Tensor, Tensor]:
-    """E_1 of both runs at each of `STEPS`, float64 `[2, T, D_1, K]`, and its three leading
-    directions at the start, `[3, K]`."""
-    draws = [
-        toy._draw(100, 100, START[run["slider"]], START["width"], START["seed"], 1.0)
-        for run in RUNS
-    ]
-    axes = torch.linalg.svd(draws[0].first.double(), full_matrices=False).Vh[:3]
-    tables = toy._descend(toy._stack(draws), STEPS, START["rate"], toy.LOSSES["logistic"])
-    return tables.double(), axes
-
-
-def drawing(rows: Tensor, abundance: Tensor) -> go.Figure:
-    """Where both runs end: their rows `[2, D_1, 3]` as clouds, and their IA `[2, T]`."""
-    figure = go.Figure()
-    for number, (run, places) in enumerate(zip(RUNS, rows, strict=True), 1):
-        across, up = seen(places)
-        axes = {"xaxis": f"x{number}", "yaxis": f"y{number}"} if number > 1 else {}
-        figure.add_scatter(
-            x=across, y=up, mode="markers", marker={"color": run["colour"]}, name=name(run), **axes
-        )
-    for run, values in zip(RUNS, abundance.tolist(), strict=True):
-        figure.add_scatter(
-            x=STEPS, y=values, mode="lines", line={"color": run["colour"]}, showlegend=False,
-            xaxis="x3", yaxis="y3",
-        )  # fmt: skip
-    return figure.update_layout(_LAYOUT)
-
-
-def name(run: dict[str, Any]) -> str:
-    """What tells a run from the other."""
-    return f"D₃ = {START[run['slider']]}"
-
-
-_BLANK: dict[str, Any] = {"range": [-2.2, 2.2], "tickvals": [], "ticktext": []}
-_TALL = _BLANK | {"range": [-3.5, 3.5]}  # as the panels are taller than wide
-_LAYOUT = {
-    "xaxis": _BLANK | {"domain": [0, 0.3]}, "yaxis": _TALL,
-    "xaxis2": _BLANK | {"domain": [0.32, 0.62]}, "yaxis2": _TALL,
-    "xaxis3": {
-        "domain": [0.7, 1], "title": {"text": "step"},
-        "tickvals": [0, ITERATIONS], "ticktext": ["0", f"{ITERATIONS:,}"],
-    },
-    "yaxis3": {"range": [1, START["width"]]},
-    "annotations": [{"text": "IA(E₁)", "x": 0.85, "y": 1, "showarrow": False}],
-}  # fmt: skip
-
-
-def seen(places: Tensor) -> tuple[list[float], list[float]]:
-    """Places `[D, 3]` as a reader first sees them, across and up, in units of their root mean
-    square distance."""
-    x, y, z = (places / places.square().sum(1).mean().sqrt()).T
-    back = math.cos(ANGLE) * z - math.sin(ANGLE) * x
-    across = math.cos(ANGLE) * x + math.sin(ANGLE) * z
-    up = math.cos(TILT) * y - math.sin(TILT) * back
-    return across.round(decimals=2).tolist(), up.round(decimals=2).tolist()
-
-
-def readout(abundance: Tensor) -> list[list[str]]:
-    """How much of its IA each run's table keeps; from `[2, T]`."""
-    rows = [
-        [name(run), f"{ITERATIONS:,}", f"{start:.2f}", f"{end:.2f}"]
-        for run, (start, *_, end) in zip(RUNS, abundance.tolist(), strict=True)
-    ]
-    return [["", "step", "IA at the start", "IA now"], *rows]

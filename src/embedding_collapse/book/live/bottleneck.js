@@ -13,7 +13,7 @@ import { abundance } from "./spectrum.js";
  */
 export async function mount(section) {
   const held = open(section, show);
-  const { colours } = held.content;
+  const { colours, width } = held.content;
   const names = ["E₁, free", "E₂, held", "E₁E₂ᵀ, every pair"];
   const panels = names.map((name, i) => {
     const bars = element("canvas", { ...PICTURE, className: "ec-bars" });
@@ -24,7 +24,8 @@ export async function mount(section) {
   const table = makeTable(["", "rank", "IA", "largest singular value", "smallest"]);
 
   function drawn() {
-    const { one, two, before, both, bound } = product(/** @type {import("./product.js").Setting} */ (held.state));
+    const { rank, rest, seed } = held.state;
+    const { one, two, before, both, bound } = product({ width, rank, rest, seed });
     return [
       { now: one, ticks: one },
       { now: two, ticks: before },
