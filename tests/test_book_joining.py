@@ -2,14 +2,11 @@
 
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-BOOK = Path(__file__).parent.parent / "book"
-sys.path.insert(0, str(BOOK / "_ext"))
-from joining import joined  # noqa: E402
+from embedding_collapse.book.joining import FIGURES, LIVE, joined
 
 
 def test_the_joined_script_of_every_figure_that_trains_runs_as_a_classic_script() -> None:
@@ -17,8 +14,8 @@ def test_the_joined_script_of_every_figure_that_trains_runs_as_a_classic_script(
     if not node:
         pytest.fail("no node: the page's scripts are tested with it (20 or newer)")
     page = "globalThis.document = { currentScript: { src: 'x' }, querySelectorAll: () => [] };"
-    for module in ("collapse",):
-        script = joined(BOOK / "_static" / "live" / f"{module}.js")
+    for module in FIGURES:
+        script = joined(LIVE / f"{module}.js")
         ran = subprocess.run(
             [node, "-e", f"{page} new Function(process.argv[1])()", script],
             capture_output=True, text=True,

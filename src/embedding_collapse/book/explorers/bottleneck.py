@@ -35,7 +35,7 @@ class Product(NamedTuple):
 
 
 def product(width: int, rank: int, rest: float, seed: int) -> Product:
-    """Two tables of normal numbers; all but `rank` directions of the second are scaled by `rest`."""
+    """Two tables of normal numbers; directions of the second beyond `rank` are scaled by `rest`."""
     generator = torch.Generator().manual_seed(seed)
     one, two = (torch.randn(ROWS, width, generator=generator).double() for _ in range(2))
     left, before, right = torch.linalg.svd(two, full_matrices=False)

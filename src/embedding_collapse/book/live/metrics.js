@@ -44,7 +44,7 @@ export function grouped({ positive, negative }, groups = GROUPS) {
     const parts = Math.min(groups, all.length);
     const [size, larger] = [Math.floor(all.length / parts), all.length % parts];
     const start = (/** @type {number} */ part) => part * size + Math.min(part, larger);
-    return Float64Array.from({ length: parts }, (_, i) => meanOf(all.subarray(start(i), start(i + 1)))); // prettier-ignore
+    return Float64Array.from({ length: parts }, (_, i) => meanOf(all.slice(start(i), start(i + 1)))); // prettier-ignore
   };
   return { positive: means(positive), negative: means(negative) };
 }

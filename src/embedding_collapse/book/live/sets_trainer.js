@@ -85,7 +85,7 @@ function* train(race) {
     if (seed) race.runs = beginRuns(setting, seed);
     yield* evaluate(race, clicks);
     for (let epoch = 0; epoch < setting.epochs; epoch++) {
-      const order = new Generator(seed * EPOCH_SEEDS + epoch).permutation(setting.train);
+      const order = orderOf(seed, epoch, setting.train);
       for (let step = 0; step < steps; step++) {
         const batch = part(order, step, steps);
         for (const run of race.runs) {
@@ -103,10 +103,20 @@ function* train(race) {
           race.ends.push(race.runs.map(({ end }) => /** @type {End} */ (end)));
         race.position++;
         race.over = race.position === setting.seeds * stepsOf(setting);
-        if (race.over) return;
+        yield; // so that each step can be the last of an order
       }
     }
   }
+}
+
+/**
+ * The order in which an epoch goes through its rows.
+ * @param {number} seed
+ * @param {number} epoch
+ * @param {number} rows
+ */
+export function orderOf(seed, epoch, rows) {
+  return new Generator(seed * EPOCH_SEEDS + epoch).permutation(rows);
 }
 
 /**
