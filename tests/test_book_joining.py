@@ -1,5 +1,6 @@
 """Modules joined to one script: all of them, once, what is needed before what needs it."""
 
+import gzip
 import shutil
 import subprocess
 from pathlib import Path
@@ -21,6 +22,11 @@ def test_the_joined_script_of_every_figure_that_trains_runs_as_a_classic_script(
             capture_output=True, text=True,
         )  # fmt: skip
         assert ran.returncode == 0, ran.stderr
+
+
+def test_the_scripts_of_all_figures_that_train_weigh_less_than_150_kilobytes_compressed() -> None:
+    scripts = [joined(LIVE / f"{module}.js").encode() for module in FIGURES]
+    assert sum(len(gzip.compress(script)) for script in scripts) < 150_000
 
 
 def test_a_module_that_two_others_import_comes_once_and_first(tmp_path: Path) -> None:

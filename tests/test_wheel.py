@@ -25,6 +25,7 @@ SOURCE = ROOT / "src" / "embedding_collapse"
 BUILT_OF = ("pyproject.toml", "README.md", "LICENSE", "src")
 OPTIONAL = {  # and what takes them
     "triton": "blocked_adam.kernels",
+    "anywidget": "book.explorers.widget",
     "ipywidgets": "book.explorers.live",
     "h5py": "inspection.weights.hdf5_process",
 }

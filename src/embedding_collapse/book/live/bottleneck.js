@@ -61,7 +61,7 @@ export async function mount(section) {
     held.status.textContent = [...held.refused, `IA ${one} and ${two}; of the product ${both}.`].join(" "); // prettier-ignore
   }
 
-  const boxes = element("div", { className: "ec-runs ec-three" }, ...panels.map(({ box }) => box));
+  const boxes = element("div", { className: "ec-runs ec-three ec-stacked" }, ...panels.map(({ box }) => box));
   const key = element("p", { className: "ec-key" }, "Lines: E₂ as it was drawn; the product’s bound, σ₁(E₁) σₖ(E₂)."); // prettier-ignore
   const controls = element("div", { className: "ec-controls" }, ...held.controls);
   const parts = [controls, boxes, key, table.box, held.status];

@@ -210,6 +210,7 @@ export function curves({ context, width, height, ink }, { curves, steps, low, hi
   const x = (/** @type {number} */ step) => left + (across * step) / steps;
   const y = (/** @type {number} */ value) => top + (up * (high - value)) / (high - low);
   context.globalAlpha = 0.3;
+  context.lineWidth = 1;
   line(context, [[left, top], [left, top + up], [left + across, top + up]], ink); // prettier-ignore
   for (const { points, colour, dash, pale } of curves) {
     if (!points.length) continue;

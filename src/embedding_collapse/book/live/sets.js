@@ -8,7 +8,7 @@ import { PICTURE, element, makePlayer, makeTable, mountInView, open, place } fro
 import { makeTrainer, stepsOf } from "./sets_trainer.js";
 
 const BUDGET = 30; // milliseconds of training at most before the next picture
-const LOWEST = 0.5; // AUC of a coin
+const LOWEST = 0.45; // a little below the AUC of a coin
 
 /** @typedef {import("./sets_trainer.js").Answer} Answer */
 
@@ -73,16 +73,16 @@ export async function mount(section) {
   }
 
   const titles = () => designs.map(({ name }) => (name === "base" ? name : `${name} ${begun.scale}x`));
-  const texts = () => ({
-    spectra: "singular values of each field",
-    auc: "AUC on held-out rows over the steps",
-    share: "mean IA/K over the steps",
-  });
+  const texts = {
+    spectra: "singular values, by a field’s features",
+    auc: "AUC on held-out rows",
+    share: "IA/K, mean over fields",
+  };
 
   function paint() {
     answer.runs.forEach(({ spectra }, i) => {
       const what = { spectra, names: SIZES.map(String), colour: designs[i].colour };
-      draw.spectra(draw.sheet(panels[i].spectra), { ...what, title: texts().spectra });
+      draw.spectra(draw.sheet(panels[i].spectra), { ...what, title: texts.spectra });
     });
     const lines = (/** @type {"auc" | "share"} */ kind, /** @type {[number, number][][]} */ now) => [
       ...before.flatMap((runs) => designs.map((design, i) => ({ ...design, points: runs[i][kind], pale: true }))), // prettier-ignore
@@ -93,9 +93,9 @@ export async function mount(section) {
     const most = Math.max(0.6, ...all.flatMap(({ points }) => points.map(([, auc]) => auc)));
     const high = Math.ceil(most * 20) / 20;
     const steps = stepsOfSeed;
-    draw.curves(draw.sheet(aucs), { curves: all, steps, low: LOWEST, high, title: texts().auc });
+    draw.curves(draw.sheet(aucs), { curves: all, steps, low: LOWEST, high, title: texts.auc });
     const curves = lines("share", shares);
-    draw.curves(draw.sheet(abundances), { curves, steps, low: 0, high: 1, title: texts().share });
+    draw.curves(draw.sheet(abundances), { curves, steps, low: 0, high: 1, title: texts.share });
   }
 
   const number = (/** @type {number} */ value, digits = 4) =>
@@ -133,8 +133,8 @@ export async function mount(section) {
       const fields = values.map((field, f) => `${SIZES[f]} features: ${field.join(", ")}`);
       spectra.ariaLabel = `Singular values, ${titles()[i]}; ${fields.join("; ")}`;
     });
-    aucs.ariaLabel = `${texts().auc}; seed ${seed}, step ${step}: ${numbers.join("; ")}`;
-    abundances.ariaLabel = `${texts().share}; seed ${seed}, step ${step}: ${numbers.join("; ")}`;
+    aucs.ariaLabel = `${texts.auc}; seed ${seed}, step ${step}: ${numbers.join("; ")}`;
+    abundances.ariaLabel = `${texts.share}; seed ${seed}, step ${step}: ${numbers.join("; ")}`;
     const notes = [...held.refused, `Seed ${seed}, step ${step.toLocaleString("en")}.`];
     if (diverged !== null) notes.push(`Diverged at step ${diverged}, learning rate too large.`);
     else if (over) notes.push(...claims.map(({ text }, i) => `${text} ${effects[i].verdict}.`));
@@ -143,8 +143,8 @@ export async function mount(section) {
 
   const sum = (/** @type {Float64Array} */ values) => values.reduce((total, value) => total + value, 0); // prettier-ignore
 
-  const boxes = element("div", { className: "ec-runs ec-three" }, ...panels.map(({ box }) => box));
-  const lines = element("div", { className: "ec-runs" }, aucs, abundances);
+  const boxes = element("div", { className: "ec-runs ec-three ec-stacked" }, ...panels.map(({ box }) => box));
+  const lines = element("div", { className: "ec-runs ec-stacked" }, aucs, abundances);
   const controls = element("div", { className: "ec-controls" }, player.buttons, ...held.controls);
   const parts = [controls, boxes, lines, table.box, verdicts.box, held.status];
   const leave = place(section, parts, aucs, player);
