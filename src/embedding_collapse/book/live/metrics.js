@@ -8,7 +8,7 @@ const GROUPS = 500; // of rows of either class, in a summary
 /**
  * Per positive row the share of negative rows that score below it, ties by half; per negative row
  * the share of positive rows that score above it. AUC is the mean of either.
- * @param {Float32Array} scores
+ * @param {Float32Array} scores finite
  * @param {Uint8Array} labels
  */
 export function placements(scores, labels) {

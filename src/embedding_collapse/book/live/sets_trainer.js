@@ -90,15 +90,13 @@ function* train(race) {
         const batch = part(order, step, steps);
         for (const run of race.runs) {
           run.loss = backward(run.model, clicks, batch);
-          if (!Number.isFinite(run.loss)) {
-            [race.diverged, race.over] = [race.step, true];
-            return;
-          }
+          if (!Number.isFinite(run.loss)) return stop(race);
           run.advance();
           yield;
         }
         race.step++;
         if (step + 1 === Math.floor(steps / 2) || step + 1 === steps) yield* evaluate(race, clicks);
+        if (race.over) return;
         if (race.step === steps * setting.epochs)
           race.ends.push(race.runs.map(({ end }) => /** @type {End} */ (end)));
         race.position++;
@@ -107,6 +105,14 @@ function* train(race) {
       }
     }
   }
+}
+
+/**
+ * Nothing more can come of it.
+ * @param {Race} race
+ */
+function stop(race) {
+  [race.diverged, race.over] = [race.step, true];
 }
 
 /**
@@ -137,7 +143,8 @@ export function part(order, i, parts) {
  * @param {import("./clicks.js").Clicks} clicks
  * @returns {IterableIterator<void>}
  */
-function* evaluate({ runs, step, setting: { train, test } }, { ids, labels }) {
+function* evaluate(race, { ids, labels }) {
+  const { runs, step, setting: { train, test } } = race; // prettier-ignore
   const held = Uint32Array.from({ length: test }, (_, i) => train + i);
   for (const run of runs) {
     const scores = new Float32Array(test);
@@ -147,6 +154,7 @@ function* evaluate({ runs, step, setting: { train, test } }, { ids, labels }) {
       scores.set(run.model.logits.subarray(0, rows.length), from);
       yield;
     }
+    if (!scores.every(Number.isFinite)) return stop(race);
     const places = placements(scores, labels.subarray(train));
     run.auc = auc(places);
     run.points.push([step, run.auc]);
