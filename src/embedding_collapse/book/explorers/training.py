@@ -56,8 +56,9 @@ def page(figure: Training) -> str:
     drawn, tables = figure.end()
     static = image(drawn, figure.alt) + key(drawn) + "".join(map(table, tables))
     title = f"ec-{figure.name}-title"
+    named = f'id="ec-{figure.name}" aria-labelledby="{title}"'
     return (
-        f'<section class="ec-training" data-figure="{figure.name}" aria-labelledby="{title}">'
+        f'<section class="ec-training" data-figure="{figure.name}" {named}>'
         f'<p class="ec-title" id="{title}">{html.escape(figure.title)}</p>'
         f'<p class="ec-hint"><strong>Try this:</strong> {html.escape(figure.hint)}</p>'
         f'<div class="ec-static">{static}</div>'

@@ -29,6 +29,10 @@ export async function connect(address, makeTrainer, budget) {
     return { ask, end: () => worker.terminate() };
   } catch {
     const train = makeTrainer();
-    return { ask: async (order) => train({ budget: BETWEEN, ...order }), end: () => {} };
+    const ask = async (/** @type {Order} */ order) => {
+      await new Promise((resolve) => setTimeout(resolve)); // let the page do what else it has to
+      return train({ budget: BETWEEN, ...order });
+    };
+    return { ask, end: () => {} };
   }
 }
