@@ -41,9 +41,8 @@ def main() -> None:
     seconds = parser.parse_args().seconds
     chromium = os.environ.get("CHROMIUM", "/usr/bin/chromium")
     print(f"load {os.getloadavg()[0]:.1f}, {os.cpu_count()} processors")
-    print(
-        f"{'figure':12} {'pictures/s':>10} {'tasks over 50 ms':>17} {'longest, ms':>12}  at the end"
-    )
+    heads = f"{'pictures/s':>10} {'tasks of 50 ms':>14} {'longest, ms':>11}"
+    print(f"{'figure':12} {'trains':>7} {heads}  where it has come to")
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS.split())
         for name in PLAYING:
@@ -66,7 +65,8 @@ def main() -> None:
             longest = max(tasks, default=0)
             last = page.locator(".ec-readout tbody").first.locator("tr").last
             at = last.inner_text().replace("\t", " ")
-            print(f"{name:12} {rate:10.0f} {len(tasks):14} {longest:11.0f}  {at}")
+            where = "worker" if page.workers else "page"
+            print(f"{name:12} {where:>7} {rate:10.0f} {len(tasks):14} {longest:11.0f}  {at}")
             page.close()
         browser.close()
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 
 import pytest
@@ -38,8 +39,8 @@ class _Quiet(SimpleHTTPRequestHandler):
 
 
 @pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Where each figure stands alone, and where a host of widgets has it."""
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pages on which each figure stands alone, and on which a host of widgets has it."""
     folder = tmp_path_factory.mktemp("pages")
     look = f"<style>{(joining.LIVE / 'live.css').read_text()}</style>"
     for name, figure in FIGURES.items():
@@ -52,6 +53,12 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         host = HOST.format(name=name, page=json.dumps(page).replace("</", "<\\/"))
         hosted = f'{HEAD}{look}<main></main><script type="module">{host}</script>'
         (folder / f"{name}_widget.html").write_text(hosted)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def address(folder: Path) -> Iterator[str]:
+    """Where those pages are served."""
     handler = partial(_Quiet, directory=folder)
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = Thread(target=server.serve_forever)
@@ -67,13 +74,14 @@ def opened(browser: Browser, address: str) -> Iterator[Open]:
     windows, faults = [], []
 
     def open_page(name: str, search: str = "", script: str = "", **options: object) -> Page:
+        base = options.pop("base", address)
         window = context(browser, "light", options.pop("width", 1280), **options)
         windows.append(window)
         if script:
             window.add_init_script(script)
         page = window.new_page()
         page.on("pageerror", lambda error: faults.append(str(error)))
-        page.goto(f"{address}/{name}.html{search}")
+        page.goto(f"{base}/{name}.html{search}")
         page.wait_for_selector("[data-live] .ec-status:not(:empty)", timeout=60_000)
         return page
 
@@ -183,6 +191,16 @@ def test_a_rank_that_is_turned_down_bounds_the_product(opened: Open) -> None:
     box = slider.bounding_box()
     page.touchscreen.tap(box["x"] + box["width"] - 4, box["y"] + box["height"] / 2)
     expect(page.locator(".ec-readout td:nth-child(2)").nth(2)).to_have_text("10")
+
+
+@pytest.mark.parametrize("name", ["collapse", "sets"])
+def test_a_page_opened_as_a_file_trains_in_a_worker_too(
+    opened: Open, folder: Path, name: str
+) -> None:
+    page = opened(name, base=folder.as_uri(), reduced_motion="reduce")
+    assert len(page.workers) == 1
+    page.get_by_role("button", name="Step", exact=True).click()
+    expect(page.locator(".ec-status")).to_contain_text("step 1.")
 
 
 @pytest.mark.parametrize("name", FIGURES)

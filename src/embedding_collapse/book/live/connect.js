@@ -7,14 +7,16 @@ const BETWEEN = 4; // milliseconds to train before the next picture, in the page
  * Orders are to be given one at a time.
  * @template {object} Order
  * @template Answer
- * @param {string | URL} address of the worker
+ * @param {string | URL} address of the worker's module or, as text, of a joined script: a page opened
+ *   as a file may load no module
  * @param {() => (order: Order) => Answer} makeTrainer
  * @param {number} budget milliseconds to train before the next picture, in the worker
  * @returns {Promise<{ ask: (order: Order) => Promise<Answer>, end: () => void }>}
  */
 export async function connect(address, makeTrainer, budget) {
   try {
-    const worker = new Worker(address, { type: "module" });
+    const type = typeof address === "string" ? "classic" : "module";
+    const worker = new Worker(address, { type });
     const reply = () =>
       new Promise((resolve, reject) => {
         worker.onmessage = ({ data }) => resolve(data);
