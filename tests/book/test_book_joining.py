@@ -2,14 +2,12 @@
 
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from joining import joined
 
 BOOK = Path(__file__).parents[2] / "book"
-sys.path.insert(0, str(BOOK / "_ext"))
-from joining import joined  # noqa: E402
 
 
 def test_the_joined_script_of_every_figure_that_trains_runs_as_a_classic_script() -> None:

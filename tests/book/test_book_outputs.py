@@ -1,16 +1,12 @@
 """From notebooks that ran to pages: what is taken out, and which records come along."""
 
 import json
-import sys
 from pathlib import Path
 
 import nbformat
+import outputs
 import pytest
 from nbformat import v4
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "book"))
-
-import outputs
 
 
 def notebook(path: Path, *cells: nbformat.NotebookNode) -> Path:
@@ -38,6 +34,16 @@ def test_a_page_holds_no_widget_and_none_of_papermills_cells(tmp_path):
     assert [cell.source for cell in tidied.cells] == ["a = 1", "show()"]
     assert tidied.cells[1].outputs[0].data == {"text/html": "<b>here</b>"}
     assert "widgets" not in tidied.metadata
+
+
+def test_a_stored_notebook_has_a_figures_data_on_one_line_and_loses_nothing():
+    drawn = {"data": [{"y": [1, 2.5], "name": '}\n "} é'}], "layout": {}}
+    figure = {outputs.FIGURE: drawn, "text/html": "<div></div>"}
+    source = v4.new_notebook(cells=[code("one()", data=figure), code("two()", data=figure)])
+    text = outputs.text(source)
+    assert nbformat.reads(text, as_version=4) == nbformat.from_dict(source)
+    lines = [line.strip(" ,") for line in text.splitlines() if "2.5" in line]
+    assert [json.loads(f"{{{line}}}") for line in lines] == [{outputs.FIGURE: drawn}] * 2
 
 
 def test_a_chapter_keeps_records_where_it_has_a_parameter_for_their_folder(tmp_path):

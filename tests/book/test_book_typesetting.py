@@ -1,12 +1,6 @@
 """Tables on pages: they may wrap, but not within a number and its interval."""
 
-import sys
-from pathlib import Path
-
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "book" / "_ext"))
-
 from typesetting import set_in_type
 
 

@@ -8,6 +8,7 @@ import plotly.graph_objects as go
 import plotly.io
 import pytest
 import torch
+from figures import with_data  # of the book's extensions
 
 from embedding_collapse.book import figures
 from embedding_collapse.lab.records import Record
@@ -350,6 +351,12 @@ def shown(monkeypatch) -> Callable[..., dict[str, Any]]:
     return show
 
 
+def on_page(bundle: dict[str, Any]) -> "Elements":
+    """What building the book makes of a notebook's output."""
+    notebook = json.loads(with_data(json.dumps({"cells": [{"outputs": [{"data": bundle}]}]})))
+    return Elements(notebook["cells"][0]["outputs"][0]["data"]["text/html"])
+
+
 def plain(name: str = "a line") -> go.Figure:
     return go.Figure(go.Scatter(x=[1, 2], y=np.array([3.0, 4.0]), name=name))
 
@@ -357,8 +364,8 @@ def plain(name: str = "a line") -> go.Figure:
 @pytest.mark.parametrize("draw", ALL)
 def test_the_page_holds_the_figure_as_json_and_no_address_of_another_host(records, shown, draw):
     figure = draw(records)
-    page = shown(figure)["text/html"]
-    elements = Elements(page)
+    bundle = shown(figure)
+    elements = on_page(bundle)
     assert elements.tags == ["div", "script", "noscript"]
     (_, box), (_, script), _ = elements.found
     assert box["class"] == "ec-figure"
@@ -366,19 +373,23 @@ def test_the_page_holds_the_figure_as_json_and_no_address_of_another_host(record
     content = json.loads(elements.scripts[0])
     assert content["data"] == json.loads(plotly.io.to_json(figure, remove_uids=True))["data"]
     assert len(content["data"]) == len(figure.data)
-    for text in (page, json.dumps(content)):
+    for text in (bundle["text/html"], json.dumps(content)):
         assert "http:" not in text
         assert "https:" not in text
         assert 'src="' not in text
 
 
 @pytest.mark.parametrize("draw", ALL)
-def test_jupyter_gets_the_same_figure_alive(records, shown, draw):
-    figure = draw(records)
-    bundle = shown(figure)
+def test_a_notebook_holds_the_figure_once_and_jupyter_draws_what_the_page_does(
+    records, shown, draw
+):
+    bundle = shown(draw(records))
     assert set(bundle) == {"application/vnd.plotly.v1+json", "text/html"}
-    alive = json.loads(json.dumps(bundle["application/vnd.plotly.v1+json"]))
-    assert alive == json.loads(Elements(bundle["text/html"]).scripts[0])
+    assert Elements(bundle["text/html"]).tags == ["div", "noscript"]
+    drawn = json.loads(on_page(bundle).scripts[0])
+    assert bundle["application/vnd.plotly.v1+json"] == drawn
+    colours = drawn["layout"]["template"]["layout"]["colorway"]
+    assert {*figures.COLOURS.values()} - {figures.COLOURS["random"]} <= set(colours)
 
 
 @pytest.mark.parametrize("draw", ALL)
@@ -396,7 +407,7 @@ def test_the_same_records_are_the_same_output_and_others_are_another(records, sh
     "name", ["</script><b>out</b>", "</SCRIPT >", "<!--<script>", "&lt;/script&gt;", "]]>"]
 )
 def test_nothing_in_a_figure_can_end_the_element_that_holds_it(shown, name):
-    elements = Elements(shown(plain(name))["text/html"])
+    elements = on_page(shown(plain(name)))
     assert elements.tags == ["div", "script", "noscript"]
     assert "<" not in elements.scripts[0]
     assert json.loads(elements.scripts[0])["data"][0]["name"] == name
@@ -404,7 +415,7 @@ def test_nothing_in_a_figure_can_end_the_element_that_holds_it(shown, name):
 
 def test_the_alternative_text_is_escaped(shown):
     alt = """A "quoted" <b>text</b> & 'more' &amp; "><script>alert(1)</script>"""
-    elements = Elements(shown(plain(), alt)["text/html"])
+    elements = on_page(shown(plain(), alt))
     assert elements.tags == ["div", "script", "noscript"]
     assert elements.found[0][1]["aria-label"] == alt
     assert elements.found[0][1]["role"] == "img"
@@ -412,7 +423,7 @@ def test_the_alternative_text_is_escaped(shown):
 
 def test_the_height_is_kept_free_in_the_page_and_set_in_the_figure(shown):
     figure = plain()
-    elements = Elements(shown(figure, height=333)["text/html"])
+    elements = on_page(shown(figure, height=333))
     assert elements.found[0][1]["style"] == "min-height:333px"
     assert json.loads(elements.scripts[0])["layout"]["height"] == 333
     assert figure.layout.height is None  # what is shown is a copy
