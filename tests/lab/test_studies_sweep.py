@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -241,14 +241,13 @@ ON_RAY = grid(datasets=[DataSpec("flights", 10_000)], models=["dcnv2"], scales=[
 
 
 @contextmanager
-def sweep_on_ray(folder: Path) -> Iterator[subprocess.Popen]:
-    """`ON_RAY` in a process of its own; what it says is shown where the test fails."""
+def sweep_on_ray(folder: Path, said: Path) -> Iterator[subprocess.Popen]:
+    """`ON_RAY`, two runs at a time, in a process of its own; what it says is shown where the test
+    fails."""
     options = [f"--{name.replace('_', '-')}={value}" for name, value in SIZE.items()]
     command = [sys.executable, "-m", "embedding_collapse", "sweep", "--dataset=flights",
                "--rows=10000", "--models=dcnv2", "--scales=2", "--seeds=0", *options,
-               f"--output={folder}", "--ray=2", "--device=cpu", "--quiet",
-               "--no-weights"]  # fmt: skip
-    said = folder.with_suffix(".txt")
+               f"--output={folder}", "--ray=2", "--device=cpu", "--no-weights"]  # fmt: skip
     with said.open("w") as output:
         driver = subprocess.Popen(
             command, env=os.environ | {"OMP_NUM_THREADS": "1"}, stdout=output, stderr=output
@@ -262,42 +261,35 @@ def sweep_on_ray(folder: Path) -> Iterator[subprocess.Popen]:
         end(driver)
 
 
-def test_on_ray_a_run_whose_worker_is_killed_goes_on_from_its_last_epoch_to_the_same_result(
-    tmp_path,
-):
-    folder = tmp_path / "ray"
-    with sweep_on_ray(folder) as driver:
-        worker, killed, before = worker_with_a_checkpoint(driver, folder)
+@pytest.mark.xdist_group("ray")
+def test_on_ray_killed_workers_and_drivers_cost_no_epoch_and_leave_no_process(tmp_path):
+    """One of two runs loses its worker, and then both their driver."""
+    folder, said = tmp_path / "ray", tmp_path / "said.txt"
+    with sweep_on_ray(folder, said) as driver:
+        paused, late, begun = worker_with_a_checkpoint(driver, folder)
+        worker, early, before = worker_with_a_checkpoint(driver, folder, other_than=late)
         worker.kill()
-        worker.wait()
-        expected = with_one_thread(ON_RAY, tmp_path / "here")
-        assert driver.wait(300) == 0
-    found = {record.key: record for record in records.load_all(folder)}
-    assert found.keys() == {spec.key for spec in ON_RAY}
-    for record in expected:
-        assert found[record.key].test == record.test
-        assert losses(found[record.key]) == losses(record)
-    # To the second: these epochs were not trained again.
-    assert found[killed].epochs[: len(before)] == before
-    assert 0 < len(before) < len(found[killed].epochs)
-
-
-def test_all_that_ray_started_ends_with_a_driver_that_is_killed_and_the_sweep_goes_on(tmp_path):
-    """Ray's agents by themselves end after a minute."""
-    folder = tmp_path / "ray"
-    with sweep_on_ray(folder) as driver:
-        _, key, before = worker_with_a_checkpoint(driver, folder)
+        wait_until(lambda: "1 of 2 runs done" in said.read_text(), driver)
+        # Ray's agents by themselves would end a minute after the driver
         family = psutil.Process(driver.pid).children(recursive=True)
         agents = [one for one in family if "Agent" in " ".join(one.cmdline())]
         assert agents
         driver.kill()
         driver.wait()
         assert psutil.wait_procs(agents, timeout=30)[1] == []
+        paused.resume()
         assert psutil.wait_procs(family, timeout=300)[1] == []  # those at work find out themselves
+
+    recovered = records.load(records.path_of(folder, early))
+    assert recovered.epochs[: len(before)] == before  # to the second: not trained again
+    assert 0 < len(before) < len(recovered.epochs)
     resumed = {record.key: record for record in with_one_thread(ON_RAY, folder)}
     assert resumed.keys() == {spec.key for spec in ON_RAY}
-    assert resumed[key].epochs[: len(before)] == before
+    assert resumed[late].epochs[: len(begun)] == begun
     assert {path.suffix for path in folder.iterdir()} == {".json"}
+    for record in with_one_thread(ON_RAY, tmp_path / "here"):
+        assert resumed[record.key].test == record.test
+        assert losses(resumed[record.key]) == losses(record)
 
 
 def test_what_a_run_elsewhere_warns_of_comes_back_with_it(tmp_path):
@@ -311,26 +303,39 @@ def test_what_a_run_elsewhere_warns_of_comes_back_with_it(tmp_path):
 
 
 def worker_with_a_checkpoint(
-    driver: subprocess.Popen, folder: Path
+    driver: subprocess.Popen, folder: Path, other_than: str = ""
 ) -> tuple[psutil.Process, str, list]:
-    """A worker once its run, which it holds the lock of, has an epoch behind it.
+    """A worker, paused once its run, which it holds the lock of, has an epoch behind it.
 
     Returns:
         The worker, the key of its run, and the epochs of its checkpoint.
     """
-    deadline = time.monotonic() + 300
-    while time.monotonic() < deadline:
-        assert driver.poll() is None, "the sweep has ended"
+    working: list[tuple[psutil.Process, Path]] = []
+
+    def one_is_at_work() -> bool:
         for state in folder.glob("*.checkpoint/checkpoint.json"):
             for worker in psutil.Process(driver.pid).children(recursive=True):
-                if holds(worker, state.with_name("lock")):
-                    key = state.parent.name.partition("-")[0]
-                    worker.suspend()  # or it might end the run while this reads
-                    epochs = json.loads(state.read_text())["epochs"]
-                    worker.resume()
-                    return worker, key, epochs
+                if key_of(state) != other_than and holds(worker, state.with_name("lock")):
+                    working.append((worker, state))
+                    return True
+        return False
+
+    wait_until(one_is_at_work, driver)
+    ((worker, state),) = working
+    worker.suspend()
+    return worker, key_of(state), json.loads(state.read_text())["epochs"]
+
+
+def key_of(state: Path) -> str:
+    return state.parent.name.partition("-")[0]
+
+
+def wait_until(happened: Callable[[], bool], driver: subprocess.Popen) -> None:
+    deadline = time.monotonic() + 300
+    while not happened():
+        assert driver.poll() is None, "the sweep has ended"
+        assert time.monotonic() < deadline
         time.sleep(0.01)
-    raise TimeoutError("no worker came as far as a checkpoint")
 
 
 def holds(process: psutil.Process, lock: Path) -> bool:
