@@ -7,6 +7,8 @@ PYTHON ?= python3
 PORT ?= 8000
 BIN := .venv/bin
 READY := .venv/.installed
+# a worker per core; those of notebooks take whole ones
+WORKERS := -n logical --maxprocesses 4 --dist
 
 # the grid of results/grid: sized, before it ran, for two cores
 GRID := $(BIN)/python -m embedding_collapse sweep --output results/grid --no-weights --ray \
@@ -105,19 +107,20 @@ test: $(READY) browser node
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports --no-cache
-	$(BIN)/pytest tests --ignore=tests/browser --ignore=tests/test_wheel.py
+	$(BIN)/pytest $(WORKERS) worksteal tests --ignore=tests/browser --ignore=tests/test_wheel.py
 	$(BIN)/pytest tests/test_wheel.py
 	node --test tests/live/*.test.mjs
 	npx --yes --package typescript@$(TYPESCRIPT) tsc --project tests/live
-	$(BIN)/pytest --nbval notebooks -o filterwarnings=default
+	$(BIN)/pytest $(WORKERS) loadfile --nbval notebooks -o filterwarnings=default
 	$(BIN)/python book/build.py --stored
 	$(BIN)/pytest tests/browser
 
 # the tests that compare two orders of operations, under orders that other processors take
 test-rounding: $(READY)
-	MKL_ENABLE_INSTRUCTIONS=AVX2 $(BIN)/pytest -m rounding tests --ignore=tests/browser
+	MKL_ENABLE_INSTRUCTIONS=AVX2 \
+		$(BIN)/pytest $(WORKERS) worksteal -m rounding tests --ignore=tests/browser
 	ATEN_CPU_CAPABILITY=default OMP_NUM_THREADS=1 \
-		$(BIN)/pytest -m rounding tests --ignore=tests/browser
+		$(BIN)/pytest $(WORKERS) worksteal -m rounding tests --ignore=tests/browser
 
 browser:
 	@sh tests/browser/need_chromium.sh

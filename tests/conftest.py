@@ -1,14 +1,13 @@
 """What several test files need."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import pytest
-from chapters import Kernel
 
 from embedding_collapse.lab.data import DataSpec
 from embedding_collapse.lab.environment import keep_kernels_apart
@@ -17,17 +16,10 @@ from embedding_collapse.lab.records import Record
 
 KERNELS = Path(__file__).parent.parent / "_build" / "kernels"
 os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(KERNELS))
+os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")  # or processes start that import torch
 keep_kernels_apart()
 
 FIELDS = {"user": 50, "device": 3, "site": 20}  # features per field; the order is not by size
-
-
-@pytest.fixture(scope="session")
-def kernel() -> Iterator[Kernel]:
-    """For the tests of chapters, one after the other."""
-    made = Kernel()
-    yield made
-    made.end()
 
 
 @pytest.fixture

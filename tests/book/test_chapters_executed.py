@@ -20,7 +20,6 @@ from embedding_collapse.book.findings import interaction, outcome, yardsticks
 from embedding_collapse.lab import records
 from embedding_collapse.spectrum import effective_rank, information_abundance
 
-pytestmark = pytest.mark.xdist_group("kernel")
 PLOTLY = "application/vnd.plotly.v1+json"
 SMALL = {"rows": 3000, "epochs": 1, "seeds": 2, "scale": 2, "embedding_size": 4, "output": "kept"}
 

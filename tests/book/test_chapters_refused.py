@@ -4,7 +4,6 @@ import chapters
 import nbformat
 import pytest
 
-pytestmark = pytest.mark.xdist_group("kernel")
 SCALE = "scale is 'abc'; whole numbers from 2 up are accepted"
 
 

@@ -261,7 +261,6 @@ def sweep_on_ray(folder: Path, said: Path) -> Iterator[subprocess.Popen]:
         end(driver)
 
 
-@pytest.mark.xdist_group("ray")
 def test_on_ray_killed_workers_and_drivers_cost_no_epoch_and_leave_no_process(tmp_path):
     """One of two runs loses its worker, and then both their driver."""
     folder, said = tmp_path / "ray", tmp_path / "said.txt"
@@ -331,7 +330,7 @@ def key_of(state: Path) -> str:
 
 
 def wait_until(happened: Callable[[], bool], driver: subprocess.Popen) -> None:
-    deadline = time.monotonic() + 300
+    deadline = time.monotonic() + 900  # a busy machine starts Ray slowly
     while not happened():
         assert driver.poll() is None, "the sweep has ended"
         assert time.monotonic() < deadline

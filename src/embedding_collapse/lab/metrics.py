@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from scipy import stats
+from scipy.special import stdtrit
 from torch import Tensor
 
 GROUPS = 500  # of test rows of either class, in a run's summary of its scores
@@ -256,5 +256,5 @@ def _mean(runs: Sequence[Placements]) -> Placements:
 
 
 def _interval(mean: float, variance: float, freedom: float) -> Difference:
-    reach = float(stats.t.ppf(0.975, freedom) * np.sqrt(variance))
+    reach = float(stdtrit(freedom, 0.975) * np.sqrt(variance))
     return Difference(mean, mean - reach, mean + reach)
