@@ -7,7 +7,7 @@ PYTHON ?= python3
 PORT ?= 8000
 BIN := .venv/bin
 READY := .venv/.installed
-# a worker per core; those of notebooks take whole ones
+# tests side by side, on as many cores as there are up to 4
 WORKERS := -n logical --maxprocesses 4 --dist
 
 # the grid of results/grid: sized, before it ran, for two cores
@@ -107,8 +107,9 @@ test: $(READY) browser node
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports --no-cache
-	$(BIN)/pytest $(WORKERS) worksteal tests --ignore=tests/browser --ignore=tests/test_wheel.py
-	$(BIN)/pytest tests/test_wheel.py
+	$(BIN)/pytest $(WORKERS) worksteal tests --ignore=tests/browser \
+		--ignore=tests/test_wheel.py --ignore=tests/test_faults.py
+	$(BIN)/pytest $(WORKERS) loadfile tests/test_wheel.py tests/test_faults.py
 	node --test tests/live/*.test.mjs
 	npx --yes --package typescript@$(TYPESCRIPT) tsc --project tests/live
 	$(BIN)/pytest $(WORKERS) loadfile --nbval notebooks -o filterwarnings=default
