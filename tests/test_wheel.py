@@ -206,7 +206,7 @@ def test_what_is_missing_is_asked_for_by_name(python, tmp_path):
     commands = (
         (["study", "decide"], "there is no folder 'results' here, and this package is installed"),
         (["record", *TINY[:-1]], "there is no folder 'notebooks' here, and this package is instal"),
-        (["sweep", *TINY, "--ray"], "a sweep on Ray needs ray, not installed here; pip install 'e"),
+        (["sweep", *TINY, "--ray"], "running on Ray needs ray, not installed here; pip install 'e"),
         (["inspect", str(keras)], f"{keras}, which is HDF5, needs h5py, not installed here; pip"),
     )
     arguments = json.dumps([command for command, _ in commands])

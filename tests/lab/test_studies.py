@@ -14,7 +14,7 @@ from embedding_collapse.cli import main
 from embedding_collapse.lab import records
 from embedding_collapse.lab.data import DataSpec, load_spec
 from embedding_collapse.lab.experiment import Spec, parameter_counts
-from embedding_collapse.lab.studies import STUDIES, Part, Study, progress, run_study, with_members
+from embedding_collapse.lab.studies import STUDIES, Part, Study, progress, run_all, study, with_members
 from embedding_collapse.lab.studies.decide import BOTH, EQUAL, TRAINING, cells, equal_parameters
 from embedding_collapse.parameters import ParameterError
 
@@ -30,7 +30,7 @@ def tiny(seeds: int = 2, **options) -> list[Spec]:
 def small(monkeypatch) -> Study:
     """A study of six runs in the registry."""
     average = cells([SMALL], ["dnn"], [("se", 1)], [0], members=3, average="logits", **TINY)
-    study = Study("small", "Is it?", "07", (Part("main", "Is it?", tiny()),
+    study = Study("small", "Is it?", ("07_results",), (Part("main", "Is it?", tiny()),
                                             Part("more", "Is it more?", average)))  # fmt: skip
     monkeypatch.setitem(STUDIES, "small", study)
     return study
@@ -46,21 +46,21 @@ def test_every_run_of_a_study_is_named_once_and_members_come_before_their_ensemb
 def test_a_study_makes_what_is_missing_and_says_what_it_cost(small, tmp_path, capsys):
     command = ["study", "small", f"--output={tmp_path}", "--device=cpu"]
     assert main([*command, "--parts=main", "--only=seed 0"]) == 0
-    assert "all of these      2 of   2 runs" in capsys.readouterr().out
+    assert "all of these    2 of 2 runs" in capsys.readouterr().out
     assert main([*command, "--status"]) == 0
     said = capsys.readouterr().out
-    assert "main              2 of   4 runs" in said and "all of these      2 of   6 runs" in said
+    assert "main            2 of 4 runs" in said and "all of these    2 of 6 runs" in said
     assert "it ends about" in said
     assert main([*command, "--workers=2"]) == 0
-    said = capsys.readouterr().out
-    assert said.startswith("Is it?\n") and "all of these      6 of   6 runs" in said
-    assert "flights, dnn 3 of base, logits, seed 0: test AUC 0." in said
-    made = small.records(folder=tmp_path)
+    said = capsys.readouterr()
+    assert said.out.startswith("Is it?\n") and "all of these    6 of 6 runs" in said.out
+    assert "flights, dnn 3 of base, logits, seed 0: test AUC 0." in said.err
+    made = small.records(tmp_path)
     assert [record.key for record in made] == [spec.key for spec in with_members(small.parts)]
-    assert [record.label for record in small.records("more", tmp_path)] == ["3 of base, logits"]
+    assert [record.label for record in small.part("more").records(tmp_path)] == ["3 of base, logits"]
     assert progress(small.part("main").specs, made).left == 0
     assert main(command) == 0  # nothing is left to do
-    assert "test AUC" not in capsys.readouterr().out
+    assert "test AUC" not in capsys.readouterr().err
 
 
 def test_a_studys_records_are_those_of_run(tmp_path):
@@ -68,7 +68,7 @@ def test_a_studys_records_are_those_of_run(tmp_path):
     from embedding_collapse.lab.experiment import run
 
     (spec,) = tiny(1)[:1]
-    run_study([spec], tmp_path, device="cpu", tell=lambda line: None)
+    run_all([spec], tmp_path, device="cpu", tell=lambda line: None)
     (made,) = records.load_all(tmp_path)
     alone = run(spec, device="cpu", progress=False)
     assert made.spec == alone.spec and made.dataset == alone.dataset
@@ -77,17 +77,17 @@ def test_a_studys_records_are_those_of_run(tmp_path):
 
 def test_no_run_begins_after_the_time_is_up(tmp_path):
     minutes = count(0, 60)  # each look at the clock takes one
-    done = run_study(tiny(3), tmp_path, minutes=2.5, device="cpu", tell=lambda line: None,
+    done = run_all(tiny(3), tmp_path, minutes=2.5, device="cpu", tell=lambda line: None,
                      clock=lambda: next(minutes))  # fmt: skip
-    assert done.made == len(records.load_all(tmp_path)) == 2
+    assert done.trained == len(records.load_all(tmp_path)) == 2
 
 
 def test_a_run_that_fails_is_told_and_leaves_the_others_alone(tmp_path):
     bad, good = tiny(1)
     lines = []
-    done = run_study([replace(bad, learning_rate=1e38), good], tmp_path, device="cpu",
+    done = run_all([replace(bad, learning_rate=1e38), good], tmp_path, device="cpu",
                      tell=lines.append)  # fmt: skip
-    assert done.made == 1 and "DivergedError" in done.failures[0].reason
+    assert done.trained == 1 and "DivergedError" in done.failures[0].reason
     assert lines[0].startswith("failed: flights, dnn base, seed 0: DivergedError")
 
 
@@ -100,11 +100,11 @@ def test_what_a_run_may_take_is_foreseen_from_runs_of_its_kind(make_record):
 
     waiting = replace(tiny()[0], seed=7)
     assert progress([waiting], []).left is None
-    assert progress([waiting], [made(0, 1800.0), made(1, 5400.0)]).left == pytest.approx(2)
+    assert progress([waiting], [made(0, 1800.0), made(1, 5400.0)]).left == pytest.approx(7200)
     done = progress([tiny()[0], waiting], [made(0, 1800.0)])
-    assert done[:3] == (1, 2, 1.0)
+    assert done[:3] == (1, 2, 3600.0)
     other = progress([waiting], [made(0, 1800.0, scale=2)]).left  # no such run: by its size
-    assert 0 < other < 1
+    assert 0 < other < 3600
 
 
 LONG = """
@@ -113,10 +113,10 @@ from pathlib import Path
 from dataclasses import replace
 from embedding_collapse.lab.data import DataSpec
 from embedding_collapse.lab.experiment import Spec
-from embedding_collapse.lab.studies import run_study
+from embedding_collapse.lab.studies import run_all
 if __name__ == "__main__":
     specs = [Spec(DataSpec("flights", 20_000), epochs=500, patience=500, seed=s) for s in (0, 1)]
-    run_study(specs, Path(sys.argv[1]), workers=2, device="cpu")
+    run_all(specs, Path(sys.argv[1]), workers=2, device="cpu")
 """
 
 
