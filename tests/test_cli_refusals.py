@@ -13,7 +13,6 @@ import torch
 from safetensors.torch import save_file
 
 from embedding_collapse import cli
-from embedding_collapse.book import recording
 from embedding_collapse.cli import main
 from embedding_collapse.inspection import report as inspection
 from embedding_collapse.lab import experiment, records

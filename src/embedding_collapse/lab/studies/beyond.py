@@ -3,6 +3,7 @@
 Question: are size, several sets and suppressed interaction the reasons for what the grid shows?
 
 Command: `python -m embedding_collapse study beyond`. Records: `results/beyond`.
+Cost: 52 core-minutes, the records' own seconds times their threads. Read by chapters 4 and 6.
 
 The part `decay` was added once the others had been seen.
 """
@@ -27,7 +28,7 @@ STUDY = Study(
     name="beyond",
     question="Are size, several sets and suppressed interaction the reasons for what the grid "
     "shows?",
-    readers=(),
+    readers=("04_suppressing_interaction", "06_how_it_works"),
     parts=(
         Part(
             "parameters",

@@ -4,6 +4,8 @@ Question: what do size, several sets and the other remedies do, on data small en
 machine?
 
 Command: `python -m embedding_collapse study grid`. Records: `results/grid`.
+Cost: 3.0 core-hours, the records' own seconds times their threads. Read by chapters 2,
+3, 4, 6 and 7, the pages on cost and explorers, and the opening.
 """
 
 from typing import Any
@@ -23,7 +25,16 @@ STUDY = Study(
     name="grid",
     question="What do size, several sets and other remedies do, on data small enough for any "
     "machine?",
-    readers=(),
+    readers=(
+        "02_information_abundance",
+        "03_interaction_collapse",
+        "04_suppressing_interaction",
+        "06_how_it_works",
+        "07_results",
+        "cost",
+        "explorers",
+        "opening",
+    ),
     parts=(
         Part(
             "models",

@@ -3,6 +3,7 @@
 Question: do sub-embeddings follow the partner field where they are parameters, too?
 
 Command: `python -m embedding_collapse study interaction`. Records: `results/interaction`.
+Cost: 50 core-seconds, the records' own seconds times their threads. Read by chapter 3.
 """
 
 from .definition import Part, Study
@@ -14,6 +15,6 @@ QUESTION = "Do sub-embeddings follow the partner field where they are parameters
 STUDY = Study(
     name="interaction",
     question=QUESTION,
-    readers=(),
+    readers=("03_interaction_collapse",),
     parts=(Part("ffm", QUESTION, grid(datasets=BOTH, models=["ffm"], scales=[1], **SMALL)),),
 )

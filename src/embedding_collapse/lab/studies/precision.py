@@ -3,6 +3,7 @@
 Question: what do products in bf16 change in time and in AUC?
 
 Command: `python -m embedding_collapse study precision`. Records: `results/precision`.
+Cost: 4 core-minutes, the records' own seconds times their threads. Read by the page on cost.
 """
 
 from .definition import Part, Study
@@ -14,7 +15,7 @@ QUESTION = "What do products in bf16 change in time and in AUC?"
 STUDY = Study(
     name="precision",
     question=QUESTION,
-    readers=(),
+    readers=("cost",),
     parts=(
         Part(
             "bf16",
