@@ -221,6 +221,6 @@ def test_what_lies_in_the_repository_alone_is_told_to_be_missing(python, tmp_pat
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
     folders = ["results/grid", "results", "notebooks", "examples", "results/toy",
-               "results/grid"]  # fmt: skip
+               "results"]  # fmt: skip
     for line, folder in zip(lines, folders, strict=True):
         assert line.startswith(f"there is no folder {folder!r} here, and this package is installed")
