@@ -13,7 +13,6 @@ import torch
 from safetensors.torch import save_file
 
 from embedding_collapse import cli
-from embedding_collapse.book import recording
 from embedding_collapse.cli import main
 from embedding_collapse.inspection import report as inspection
 from embedding_collapse.lab import experiment, records
@@ -176,7 +175,7 @@ def test_what_is_no_file_or_no_folder_is_told_by_name(capsys, command, message):
 
 @pytest.mark.parametrize("missing", ["papermill", "nbformat", "ipykernel"])
 def test_what_executes_chapters_is_asked_for_before_the_first_run(capsys, monkeypatch, missing):
-    never(monkeypatch, recording, "record")
+    never(monkeypatch, cli, "run_all")
     monkeypatch.setitem(sys.modules, missing, None)
     assert refused(capsys, "record", "--dataset=flights") == (
         f"executing chapters needs {missing}, not installed here; "
@@ -193,7 +192,7 @@ def test_without_chapters_recording_needs_nothing_more(capsys, monkeypatch):
 
 
 def test_chapters_that_are_not_here_are_asked_for_before_the_first_run(capsys, monkeypatch):
-    never(monkeypatch, recording, "record")
+    never(monkeypatch, cli, "run_all")
     monkeypatch.setattr(records, "repository", lambda: None)  # as of a package that is installed
     told = refused(capsys, "record", "--dataset=flights")
     assert told.startswith("there is no folder 'notebooks' here, and this package is installed in")
@@ -209,9 +208,9 @@ def test_a_zero_is_refused_and_not_taken_for_the_default(capsys):
     [
         (
             ["--ray"],
-            "a sweep on Ray needs ray, not installed here; pip install 'embedding-collapse[",
+            "running on Ray needs ray, not installed here; pip install 'embedding-collapse[",
         ),
-        (["--ray-address=10.0.0.1:6379"], "a sweep on Ray needs ray, not installed here; pip"),
+        (["--ray-address=10.0.0.1:6379"], "running on Ray needs ray, not installed here; pip"),
     ],
 )
 def test_ray_is_asked_for_before_a_sweep_begins(capsys, monkeypatch, options, message):

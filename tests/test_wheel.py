@@ -206,7 +206,7 @@ def test_what_is_missing_is_asked_for_by_name(python, tmp_path):
     commands = (
         (["study", "decide"], "there is no folder 'results' here, and this package is installed"),
         (["record", *TINY[:-1]], "there is no folder 'notebooks' here, and this package is instal"),
-        (["sweep", *TINY, "--ray"], "a sweep on Ray needs ray, not installed here; pip install 'e"),
+        (["sweep", *TINY, "--ray"], "running on Ray needs ray, not installed here; pip install 'e"),
         (["inspect", str(keras)], f"{keras}, which is HDF5, needs h5py, not installed here; pip"),
     )
     arguments = json.dumps([command for command, _ in commands])
@@ -221,6 +221,6 @@ def test_what_lies_in_the_repository_alone_is_told_to_be_missing(python, tmp_pat
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
     folders = ["results/grid", "results", "notebooks", "examples", "results/toy",
-               "results/grid"]  # fmt: skip
+               "results"]  # fmt: skip
     for line, folder in zip(lines, folders, strict=True):
         assert line.startswith(f"there is no folder {folder!r} here, and this package is installed")

@@ -11,7 +11,6 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -24,10 +23,10 @@ from .lab.data import DATASETS, DataSpec, describe, load_spec, summarise
 from .lab.engine.captured import PRECISIONS
 from .lab.experiment import Spec, output_folder, run
 from .lab.models import MODELS
-from .lab.studies import STUDIES, progress, run_study, with_members
-from .lab.studies.sweep import grid, sweep, title
+from .lab.studies import STUDIES, Outcome, progress, run_all, study, title, with_members
+from .lab.studies.sweep import grid
 from .lab.training import choose_device
-from .parameters import ParameterError, check_number, check_whole, check_writable, printable
+from .parameters import ParameterError, check_number, check_writable, printable
 
 PLURAL = {"model": "models", "design": "designs", "scale": "scales",
           "seed": "seeds"}  # fmt: skip
@@ -100,11 +99,7 @@ def parser() -> argparse.ArgumentParser:
     add_output(many)
     many.add_argument("--preset", choices=["paper"], help="the paper's grid: its six models, SE and"
                       " ME at 1, 2, 3, 4 and 10, three seeds")  # fmt: skip
-    many.add_argument("--ray", type=int, nargs="?", const=0, metavar="N",
-                      help="run on Ray here, N runs at a time (one per core)")  # fmt: skip
-    many.add_argument("--ray-address", metavar="ADDRESS", help="run on this Ray cluster")
-    many.add_argument("--gpu-share", type=float, default=1, metavar="SHARE",
-                      help="with Ray, the share of a GPU that a run asks for (1)")  # fmt: skip
+    add_machines(many)
     many.set_defaults(command=sweep_command)
 
     full = commands.add_parser(
@@ -116,13 +111,14 @@ def parser() -> argparse.ArgumentParser:
     add_record(full)
     full.set_defaults(command=record_command)
 
-    study = commands.add_parser(
+    named = commands.add_parser(
         "study",
         help="make what is missing of a study's runs, or tell how far it has come",
         description="\n".join(f"{one.name}: {one.question}" for one in STUDIES.values()),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    add_study(study)
-    study.set_defaults(command=study_command)
+    add_study(named)
+    named.set_defaults(command=study_command)
 
     data = commands.add_parser(
         "data",
@@ -182,6 +178,37 @@ def add_output(command: argparse.ArgumentParser) -> None:
     command.add_argument("--quiet", dest="progress", action="store_false", help="no progress bars")
 
 
+def add_machines(command: argparse.ArgumentParser, workers: int | None = None) -> None:
+    """How many runs at a time, and on which machines."""
+    where = command.add_mutually_exclusive_group()
+    default = "one, with all threads" if workers is None else workers
+    where.add_argument("--workers", type=int, default=workers, metavar="N",
+                       help=f"processes of one thread each ({default})")  # fmt: skip
+    where.add_argument("--ray", type=int, nargs="?", const=0, metavar="N",
+                       help="run on Ray here, N runs at a time (one per core)")  # fmt: skip
+    where.add_argument("--ray-address", metavar="ADDRESS", help="run on this Ray cluster")
+    command.add_argument("--gpu-share", type=float, default=1, metavar="SHARE",
+                         help="with Ray, the share of a GPU that a run asks for (1)")  # fmt: skip
+    command.add_argument("--minutes", type=float, metavar="M",
+                         help="no run is begun once they have passed (no end)")  # fmt: skip
+
+
+def machines(parsed: argparse.Namespace) -> dict[str, Any]:
+    """What `add_machines` was given, as options of `run_all`."""
+    on_ray = parsed.ray_address or ("local" if parsed.ray is not None else None)
+    return {
+        "workers": (parsed.ray or None) if on_ray else parsed.workers,
+        "ray_address": on_ray,
+        "gpu_share": parsed.gpu_share,
+        "minutes": parsed.minutes,
+    }
+
+
+def say(line: str) -> None:
+    """How far runs have come, at once and apart from what a command prints of them."""
+    print(line, file=sys.stderr, flush=True)
+
+
 def given(parsed: argparse.Namespace) -> dict[str, Any]:
     """The parameters of a spec beside its data that the command line names."""
     names = [field.name for field in dataclasses.fields(Spec) if field.name != "data"]
@@ -228,22 +255,21 @@ def sweep_command(parsed: argparse.Namespace) -> int:
     grid(datasets=[DataSpec()], **lists, **parameters)  # refused before data are read
     datasets = [data_of(parsed, name.strip()) for name in parsed.dataset.split(",")]
     specs = grid(datasets=datasets, **lists, **parameters)
-    done = sweep(
-        specs,
-        folder,
-        device=parsed.device,
-        weights=parsed.weights,
-        progress=parsed.progress,
-        ray_address=parsed.ray_address or ("local" if parsed.ray is not None else None),
-        workers=parsed.ray or None,
-        gpu_share=parsed.gpu_share,
-    )
+    done = run_all(
+        specs, folder, weights=specs if parsed.weights else (), device=parsed.device,
+        tell=say if parsed.progress else lambda line: None, **machines(parsed),
+    )  # fmt: skip
     if done.records:
         print(records.summary(done.records).to_string())
-    there = len(specs) - done.trained - len(done.failures)
+    there = len(done.records) - done.trained
     print(f"{len(specs)} runs: {there} were there, {done.trained} trained; records in {folder}/")
+    return exit_code(done)
+
+
+def exit_code(done: Outcome) -> int:
+    """1 where a run failed, all of which are told of at the end, where they are seen."""
     for failure in done.failures:
-        print(f"failed: {title(failure.spec)}: {failure.reason}", file=sys.stderr)
+        print(failure, file=sys.stderr)
     return 1 if done.failures else 0
 
 
@@ -254,46 +280,37 @@ def add_study(command: argparse.ArgumentParser) -> None:
     command.add_argument("--parts", type=list_of(str), metavar="P,P", help="of the study (all)")
     command.add_argument("--only", default="", metavar="TEXT",
                          help="runs whose title holds it, as 'dnn ME 4x, seed 0'")  # fmt: skip
-    command.add_argument("--minutes", type=float, metavar="M",
-                         help="no run is begun once they have passed (no end)")  # fmt: skip
-    command.add_argument("--workers", type=int, default=1, metavar="W",
-                         help="runs at a time, of one thread each (1)")  # fmt: skip
+    add_machines(command, workers=1)
     command.add_argument("--device", default="auto", help="auto, cpu or cuda (auto)")
     command.add_argument("--output", metavar="FOLDER", help="of records (results/STUDY)")
 
 
 def study_command(parsed: argparse.Namespace) -> int:
     """Make the runs of a study, or tell how far they are; an exit code of 1 where one failed."""
-    study = STUDIES[parsed.name]
-    if parsed.minutes is not None:
-        check_number("minutes", parsed.minutes, 0)
-    check_whole("workers", parsed.workers, least=1)
+    chosen = study(parsed.name)
     choose_device(parsed.device)
-    parts = [study.part(name) for name in parsed.parts or [part.name for part in study.parts]]
+    parts = [chosen.part(name) for name in parsed.parts or [part.name for part in chosen.parts]]
     specs = [spec for spec in with_members(parts) if parsed.only in title(spec)]
     if not specs:
-        raise ParameterError(f"no run of {study.name} has {parsed.only!r} in its title")
-    folder = Path(parsed.output) if parsed.output else study.folder
-    print(study.question)
-    failures = []
+        raise ParameterError(f"no run of {chosen.name} has {parsed.only!r} in its title")
+    folder = Path(parsed.output) if parsed.output else chosen.folder
+    print(chosen.question)
+    code = 0
     if not parsed.status:
-        tell = partial(print, flush=True)
-        _, failures = run_study(
-            specs, folder_of(str(folder)), minutes=parsed.minutes, workers=parsed.workers,
-            device=parsed.device, tell=tell,
+        weights = chosen.unmade_members(folder_of(str(folder)))
+        code = exit_code(
+            run_all(specs, folder, weights=weights, device=parsed.device, tell=say,
+                    **machines(parsed))
         )  # fmt: skip
-    made = study.records(folder=folder)
-    rows = {part.name: progress(part.specs, made) for part in parts} | {
-        "all of these": progress(specs, made)
-    }
-    for name, (done, runs, spent, left) in rows.items():
-        ahead = "" if left is None else f", about {left:.1f} left"
-        print(f"{name:15}{done:4} of{runs:4} runs; {spent:5.1f} core-hours{ahead}")
-    left = rows["all of these"].left
-    if left:
-        end = datetime.now() + timedelta(hours=left / parsed.workers)
+    made = chosen.records(folder, missing_ok=True)
+    for part in parts:
+        print(f"{part.name:16}{progress(part.specs, made)}")
+    whole = progress(specs, made)
+    print(f"{'all of these':16}{whole}")
+    if whole.left and parsed.workers:
+        end = datetime.now() + timedelta(seconds=whole.left / parsed.workers)
         print(f"with {parsed.workers} at work all the time it ends about {end:%A %H:%M}")
-    return 1 if failures else 0
+    return code
 
 
 def add_record(command: argparse.ArgumentParser) -> None:
@@ -315,7 +332,7 @@ def add_record(command: argparse.ArgumentParser) -> None:
 
 def record_command(parsed: argparse.Namespace) -> int:
     """Record what time allows; an exit code of 1 where a run failed."""
-    check_number("minutes", parsed.minutes, 0)
+    check_number("minutes", parsed.minutes, 0)  # before data are read
     names = ("epochs", "batch_size", "hidden", "embedding_size", "precision")
     named = {name: getattr(parsed, name) for name in names}
     parameters = {name: value for name, value in named.items() if value is not None}
@@ -331,10 +348,7 @@ def record_command(parsed: argparse.Namespace) -> int:
         check_writable("recorded", Path(parsed.recorded))
     folder = folder_of(parsed.output or f"results/{parsed.dataset}{recording.SUFFIX}")
     specs = recording.cells(data := data_of(parsed), **parameters)
-    told = partial(print, flush=True)
-    done = recording.record(specs, folder, 60 * parsed.minutes, device=parsed.device, told=told)
-    for failure in done.failures:
-        print(f"failed: {title(failure.spec)}: {failure.reason}", file=sys.stderr)
+    done = run_all(specs, folder, minutes=parsed.minutes, device=parsed.device, tell=say)
     if parsed.recorded and done.records:
         command = "python -m embedding_collapse " + shlex.join(parsed.arguments)
         for path in recording.execute_chapters(
@@ -342,10 +356,10 @@ def record_command(parsed: argparse.Namespace) -> int:
         ):
             print(f"executed {path}")
     print(f"{len(done.records)} of {len(specs)} runs are recorded in {folder}/")
-    if done.waiting:
-        first = title(done.waiting[0])
-        print(f"{len(done.waiting)} wait, first {first}; the same command goes on")
-    return 1 if done.failures else 0
+    ended = {record.key for record in done.records} | {fail.spec.key for fail in done.failures}
+    if waiting := [spec for spec in specs if spec.key not in ended]:
+        print(f"{len(waiting)} wait, first {title(waiting[0])}; the same command goes on")
+    return exit_code(done)
 
 
 def add_data(command: argparse.ArgumentParser, default: str = DataSpec.name) -> None:

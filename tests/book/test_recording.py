@@ -1,7 +1,5 @@
 """Recording at full scale: the most telling runs first, within a budget, and on from there."""
 
-from itertools import count, islice
-
 import nbformat
 import pytest
 
@@ -12,12 +10,12 @@ from embedding_collapse.book.recording import (
     execute_chapters,
     full_scale,
     ledger_at_full_scale,
-    record,
 )
 from embedding_collapse.cli import main
 from embedding_collapse.lab import records
 from embedding_collapse.lab.data import DataSpec
 from embedding_collapse.lab.models import PAPER
+from embedding_collapse.lab.studies import run_all
 
 TINY = {"epochs": 1, "batch_size": 100, "hidden": 8, "embedding_size": 2}
 
@@ -46,29 +44,6 @@ def test_the_cells_are_the_papers_but_for_what_is_said():
     assert spec.data.rows is None
     assert spec.precision == "tf32"
     assert cells(DataSpec("synthetic"), precision=None)[0].precision is None
-
-
-def test_no_run_begins_after_the_budget_and_the_next_call_goes_on(tmp_path):
-    specs, lines = cells(DataSpec("flights", 500), **TINY), []
-    clock = count(0, 10)  # seconds: each look takes ten
-    tell = {"told": lines.append, "device": "cpu"}
-    first = record(specs, tmp_path, 25, clock=lambda: next(clock), **tell)
-    assert [r.key for r in first.records] == [s.key for s in specs[:2]]
-    assert first.waiting == specs[2:]
-    assert lines[0].startswith("dcnv2 base, seed 0: test AUC 0.")
-    before = {r.key: r.environment["finished"] for r in first.records}
-    clock = count(0, 10)
-    second = record(specs, tmp_path, 15, clock=lambda: next(clock), **tell)
-    assert [r.key for r in second.records] == [s.key for s in specs[:3]]
-    assert before.items() <= {r.key: r.environment["finished"] for r in second.records}.items()
-    assert record(specs, tmp_path, 0, **tell).records == second.records
-
-
-def test_a_run_that_fails_is_told_of_and_the_others_go_on(tmp_path, monkeypatch):
-    specs = list(islice(cells(DataSpec("flights", 500), **TINY), 2))
-    done = record(specs, tmp_path, 60, device="no such device")
-    assert len(done.failures) == 2 and not done.records and not done.waiting
-    assert "no such device" in done.failures[0].reason
 
 
 def test_the_command_records_and_says_what_waits(tmp_path, capsys):
@@ -123,7 +98,7 @@ def test_without_recorded_runs_the_chapters_say_so(tmp_path):
 def test_the_chapters_are_executed_on_the_records_and_say_how_these_were_made(tmp_path):
     data = DataSpec("flights", 500)
     specs = cells(data, **(TINY | {"hidden": 400}))[:10]
-    done = record(specs, tmp_path / "records", 600, device="cpu").records
+    done = run_all(specs, tmp_path / "records", device="cpu").records
     before = {path: path.read_bytes() for path in (tmp_path / "records").iterdir()}
     paths = execute_chapters(
         done, tmp_path / "records", tmp_path / "book", "the command", data, "cpu"

@@ -1,6 +1,8 @@
 """A study names its runs, makes what is missing, and tells how far it has come."""
 
+import importlib
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -14,7 +16,16 @@ from embedding_collapse.cli import main
 from embedding_collapse.lab import records
 from embedding_collapse.lab.data import DataSpec, load_spec
 from embedding_collapse.lab.experiment import Spec, parameter_counts
-from embedding_collapse.lab.studies import STUDIES, Part, Study, progress, run_study, with_members
+from embedding_collapse.lab.studies import (
+    STUDIES,
+    Part,
+    Study,
+    index,
+    progress,
+    run_all,
+    study,
+    with_members,
+)
 from embedding_collapse.lab.studies.decide import BOTH, EQUAL, TRAINING, cells, equal_parameters
 from embedding_collapse.parameters import ParameterError
 
@@ -30,10 +41,9 @@ def tiny(seeds: int = 2, **options) -> list[Spec]:
 def small(monkeypatch) -> Study:
     """A study of six runs in the registry."""
     average = cells([SMALL], ["dnn"], [("se", 1)], [0], members=3, average="logits", **TINY)
-    study = Study("small", "Is it?", "07", (Part("main", "Is it?", tiny()),
-                                            Part("more", "Is it more?", average)))  # fmt: skip
-    monkeypatch.setitem(STUDIES, "small", study)
-    return study
+    parts = Part("main", "Is it?", tiny()), Part("more", "Is it more?", average)
+    monkeypatch.setitem(STUDIES, "small", Study("small", "Is it?", ("07_results",), parts))
+    return STUDIES["small"]
 
 
 def test_every_run_of_a_study_is_named_once_and_members_come_before_their_ensemble(small):
@@ -46,21 +56,22 @@ def test_every_run_of_a_study_is_named_once_and_members_come_before_their_ensemb
 def test_a_study_makes_what_is_missing_and_says_what_it_cost(small, tmp_path, capsys):
     command = ["study", "small", f"--output={tmp_path}", "--device=cpu"]
     assert main([*command, "--parts=main", "--only=seed 0"]) == 0
-    assert "all of these      2 of   2 runs" in capsys.readouterr().out
+    assert "all of these    2 of 2 runs" in capsys.readouterr().out
     assert main([*command, "--status"]) == 0
     said = capsys.readouterr().out
-    assert "main              2 of   4 runs" in said and "all of these      2 of   6 runs" in said
+    assert "main            2 of 4 runs" in said and "all of these    2 of 6 runs" in said
     assert "it ends about" in said
     assert main([*command, "--workers=2"]) == 0
-    said = capsys.readouterr().out
-    assert said.startswith("Is it?\n") and "all of these      6 of   6 runs" in said
-    assert "flights, dnn 3 of base, logits, seed 0: test AUC 0." in said
-    made = small.records(folder=tmp_path)
+    said = capsys.readouterr()
+    assert said.out.startswith("Is it?\n") and "all of these    6 of 6 runs" in said.out
+    assert "flights, dnn 3 of base, logits, seed 0: test AUC 0." in said.err
+    made = small.records(tmp_path)
     assert [record.key for record in made] == [spec.key for spec in with_members(small.parts)]
-    assert [record.label for record in small.records("more", tmp_path)] == ["3 of base, logits"]
+    (average,) = small.part("more").records(tmp_path)
+    assert average.label == "3 of base, logits"
     assert progress(small.part("main").specs, made).left == 0
     assert main(command) == 0  # nothing is left to do
-    assert "test AUC" not in capsys.readouterr().out
+    assert "test AUC" not in capsys.readouterr().err
 
 
 def test_a_studys_records_are_those_of_run(tmp_path):
@@ -68,7 +79,7 @@ def test_a_studys_records_are_those_of_run(tmp_path):
     from embedding_collapse.lab.experiment import run
 
     (spec,) = tiny(1)[:1]
-    run_study([spec], tmp_path, device="cpu", tell=lambda line: None)
+    run_all([spec], tmp_path, device="cpu", tell=lambda line: None)
     (made,) = records.load_all(tmp_path)
     alone = run(spec, device="cpu", progress=False)
     assert made.spec == alone.spec and made.dataset == alone.dataset
@@ -77,17 +88,17 @@ def test_a_studys_records_are_those_of_run(tmp_path):
 
 def test_no_run_begins_after_the_time_is_up(tmp_path):
     minutes = count(0, 60)  # each look at the clock takes one
-    done = run_study(tiny(3), tmp_path, minutes=2.5, device="cpu", tell=lambda line: None,
+    done = run_all(tiny(3), tmp_path, minutes=2.5, device="cpu", tell=lambda line: None,
                      clock=lambda: next(minutes))  # fmt: skip
-    assert done.made == len(records.load_all(tmp_path)) == 2
+    assert done.trained == len(records.load_all(tmp_path)) == 2
 
 
 def test_a_run_that_fails_is_told_and_leaves_the_others_alone(tmp_path):
     bad, good = tiny(1)
     lines = []
-    done = run_study([replace(bad, learning_rate=1e38), good], tmp_path, device="cpu",
+    done = run_all([replace(bad, learning_rate=1e38), good], tmp_path, device="cpu",
                      tell=lines.append)  # fmt: skip
-    assert done.made == 1 and "DivergedError" in done.failures[0].reason
+    assert done.trained == 1 and "DivergedError" in done.failures[0].reason
     assert lines[0].startswith("failed: flights, dnn base, seed 0: DivergedError")
 
 
@@ -100,11 +111,11 @@ def test_what_a_run_may_take_is_foreseen_from_runs_of_its_kind(make_record):
 
     waiting = replace(tiny()[0], seed=7)
     assert progress([waiting], []).left is None
-    assert progress([waiting], [made(0, 1800.0), made(1, 5400.0)]).left == pytest.approx(2)
+    assert progress([waiting], [made(0, 1800.0), made(1, 5400.0)]).left == pytest.approx(7200)
     done = progress([tiny()[0], waiting], [made(0, 1800.0)])
-    assert done[:3] == (1, 2, 1.0)
+    assert done[:3] == (1, 2, 3600.0)
     other = progress([waiting], [made(0, 1800.0, scale=2)]).left  # no such run: by its size
-    assert 0 < other < 1
+    assert 0 < other < 3600
 
 
 LONG = """
@@ -113,10 +124,10 @@ from pathlib import Path
 from dataclasses import replace
 from embedding_collapse.lab.data import DataSpec
 from embedding_collapse.lab.experiment import Spec
-from embedding_collapse.lab.studies import run_study
+from embedding_collapse.lab.studies import run_all
 if __name__ == "__main__":
     specs = [Spec(DataSpec("flights", 20_000), epochs=500, patience=500, seed=s) for s in (0, 1)]
-    run_study(specs, Path(sys.argv[1]), workers=2, device="cpu")
+    run_all(specs, Path(sys.argv[1]), workers=2, device="cpu")
 """
 
 
@@ -151,20 +162,114 @@ def test_what_cannot_be_is_told_in_one_line(small, tmp_path, capsys, options, me
     assert said.startswith(f"error: {message}") and said.count("\n") == 1
 
 
+def test_records_are_asked_of_a_study_and_what_is_missing_is_named_with_its_command(
+    small, tmp_path, make_record
+):
+    first, second, *_ = small.specs
+    with pytest.raises(ParameterError) as missing:
+        small.records(tmp_path)
+    assert str(missing.value) == (
+        f"6 of 6 runs of the study small have no whole record in {tmp_path}, first flights, dnn "
+        f"base, seed 0 ({first.key}); `python -m embedding_collapse study small` makes them"
+    )
+    records.save(make_record(key=second.key, spec=second.written()), tmp_path)
+    assert [record.key for record in small.records(tmp_path, missing_ok=True)] == [second.key]
+    with pytest.raises(ParameterError, match="3 of 4 runs of the study small"):
+        small.part("main").records(tmp_path)
+
+
+def test_a_record_that_is_not_its_specs_is_refused_and_never_merged(small, tmp_path, make_record):
+    first, second, *_ = small.specs
+    other = make_record(key=second.key, spec=second.written())
+    records.save(other, tmp_path)
+    records.path_of(tmp_path, second.key).rename(records.path_of(tmp_path, first.key))
+    with pytest.raises(ParameterError, match=f"first .*{first.key}.json holds run {second.key}"):
+        small.records(tmp_path)
+    with pytest.warns(UserWarning, match=f"left out: .* holds run {second.key}"):
+        assert small.records(tmp_path, missing_ok=True) == []
+
+
+def test_weights_are_kept_of_runs_that_an_ensemble_is_still_to_average(small, tmp_path):
+    base = [spec for spec in small.specs if spec.label == "base"]
+    assert small.unmade_members(tmp_path) == set(base)
+    made = [*small.specs[:1], small.specs[-1]]
+    run_all(made, tmp_path, weights=small.unmade_members(tmp_path), device="cpu",
+            tell=lambda line: None)  # fmt: skip
+    assert small.unmade_members(tmp_path) == set()
+    for path in tmp_path.glob("*.safetensors"):
+        path.unlink()
+    assert run_all(made, tmp_path, tell=lambda line: None).trained == 0  # they serve no more
+
+
+# --- the repository's own -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [name for name in STUDIES if name != "decide"])
+def test_a_studys_runs_are_exactly_those_whose_records_the_repository_has(name):
+    stored = sorted(path.stem for path in study(name).folder.glob("*.json"))
+    assert stored == sorted(spec.key for spec in study(name).specs)
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_no_record_lies_in_a_studys_folder_that_it_does_not_name(name):
+    stored = {path.stem for path in study(name).folder.glob("*.json")}
+    assert stored <= {spec.key for spec in study(name).specs}
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_a_studys_module_says_its_question_command_and_cost_and_its_readers_are_there(name):
+    module, one = importlib.import_module(f"embedding_collapse.lab.studies.{name}"), study(name)
+    about = " ".join(module.__doc__.split())
+    assert "Question: " in about and f"`{one.command}" in about
+    if name != "decide":  # which is not done
+        assert str(progress(one.specs, one.records())).partition("; ")[2] in about
+    assert one.readers
+    for reader in one.readers:
+        assert (one.folder.parents[1] / "notebooks" / f"{reader}.ipynb").is_file()
+
+
+def test_an_unknown_study_is_told_with_those_there_are():
+    with pytest.raises(ParameterError, match="study 'foo' is unknown; known: decide, grid, "):
+        study("foo")
+
+
+def test_the_index_of_records_is_up_to_date():
+    results = study("grid").folder.parent
+    assert index.page(results) == (results / index.NAME).read_text(encoding="utf-8"), (
+        "python -m embedding_collapse.lab.studies writes it anew"
+    )
+
+
+def test_the_index_has_a_row_for_every_record(tmp_path):
+    results = study("grid").folder.parent
+    for name in ("interaction", "toy"):
+        shutil.copytree(results / name, tmp_path / name)
+    (tmp_path / "flights-full").mkdir()
+    (run,) = study("grid").part("models").records()[:1]
+    records.save(run, tmp_path / "flights-full")
+    page = index.page(tmp_path)
+    listed = [("interaction", record) for record in study("interaction").records()]
+    for where, record in [*listed, ("flights-full", run)]:
+        (row,) = [line for line in page.splitlines() if f"[{record.key}]" in line]
+        assert row.split(" | ")[-5:-3] == [
+            f"[{record.key}]({where}/{record.key}.json)", f"{record.test['auc']:.4f}"
+        ]  # fmt: skip
+    assert "Made by `explorers.toy_curves.record()`" in page and "Made by `make record`" in page
+
+
 # --- decide ---------------------------------------------------------------------------------------
 
 
 def test_deciding_takes_the_runs_that_were_fixed_for_it():
-    study = STUDIES["decide"]
-    main_runs = study.part("main").specs
+    main_runs = study("decide").part("main").specs
     assert len(main_runs) == len({spec.key for spec in main_runs}) == 2 * 2 * 5 * 5
-    specs = with_members(study.parts)
+    specs = study("decide").specs
     assert len(specs) == len({spec.key for spec in specs})
     assert json.dumps([spec.key for spec in specs])  # every spec is a valid one
     for spec in specs:
         assert spec.batch_size == TRAINING["batch_size"] and spec.patience == TRAINING["patience"]
     with pytest.raises(ParameterError, match="part 'foo' is unknown"):
-        study.part("foo")
+        study("decide").part("foo")
 
 
 @pytest.mark.parametrize("data", BOTH, ids=lambda data: data.name)

@@ -20,7 +20,9 @@ from embedding_collapse.lab.data import DataSpec, load
 from embedding_collapse.lab.experiment import Spec
 from embedding_collapse.lab.models import PAPER
 from embedding_collapse.lab.records import Record
-from embedding_collapse.lab.studies.sweep import cost, grid, run_elsewhere, sweep, title
+from embedding_collapse.lab.studies import run_all, title
+from embedding_collapse.lab.studies.progress import cost
+from embedding_collapse.lab.studies.sweep import grid
 from embedding_collapse.parameters import ParameterError
 
 FLIGHTS, MINI = DataSpec("flights"), DataSpec("synthetic-mini")
@@ -29,7 +31,7 @@ TINY = {"datasets": [DataSpec("flights", 1500)], "models": ["dnn"], "scales": [1
 
 
 def sweep_here(specs: list[Spec], folder: Path, **options):
-    return sweep(specs, folder, device="cpu", progress=False, weights=False, **options)
+    return run_all(specs, folder, device="cpu", tell=lambda line: None, **options)
 
 
 # --- the grid -------------------------------------------------------------------------------------
@@ -201,11 +203,10 @@ def test_a_damaged_record_of_another_run_never_stops_a_sweep(tmp_path):
 
 def test_a_sweep_makes_the_weights_that_are_missing_and_keeps_to_the_others(tmp_path):
     specs = grid(**TINY)
-    options = {"device": "cpu", "progress": False}
-    first = sweep(specs, tmp_path, **options).records
+    first = sweep_here(specs, tmp_path, weights=specs).records
     (tmp_path / f"{specs[1].key}.safetensors").unlink()
     with pytest.warns(UserWarning, match=rf"{specs[1].key}\.safetensors: No such file"):
-        second = sweep(specs, tmp_path, **options)
+        second = sweep_here(specs, tmp_path, weights=specs)
     assert (second.trained, second.failures) == (1, [])
     assert [one == other for one, other in zip(first, second.records, strict=True)] == [
         True, False, True
@@ -291,14 +292,15 @@ def test_on_ray_killed_workers_and_drivers_cost_no_epoch_and_leave_no_process(tm
         assert losses(resumed[record.key]) == losses(record)
 
 
-def test_what_a_run_elsewhere_warns_of_comes_back_with_it(tmp_path):
+@pytest.mark.parametrize("where", [{"workers": 1}, {"ray_address": "local", "workers": 1}])
+def test_what_a_run_elsewhere_warns_of_comes_back_with_it(tmp_path, where):
     (spec,) = grid(**TINY | {"scales": [1]})
     records.path_of(tmp_path, spec.key).write_text("{")
-    options = {"output": tmp_path, "device": "cpu", "weights": False}
-    record, said = run_elsewhere(spec, **options)
+    with pytest.warns(UserWarning) as said:
+        (record,) = sweep_here([spec], tmp_path, **where).records
     assert record.key == spec.key
-    assert len(said) == 1 and said[0].startswith(f"set aside as {spec.key}.json.damaged: ")
-    assert run_elsewhere(spec, **options) == (record, [])
+    (text,) = [str(one.message) for one in said if one.category is UserWarning]
+    assert text.startswith(f"flights, dnn base, seed 0: set aside as {spec.key}.json.damaged: ")
 
 
 def worker_with_a_checkpoint(

@@ -4,20 +4,16 @@ The records go to `results/<dataset>-full/` and the chapters, executed on them, 
 Whatever stops it, the same command goes on from there.
 """
 
-import time
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
-
-from filelock import FileLock
+from typing import Any
 
 from embedding_collapse.lab import records
 from embedding_collapse.lab.data import DataSpec
 from embedding_collapse.lab.experiment import Spec
 from embedding_collapse.lab.models import PAPER
 from embedding_collapse.lab.records import Record
-from embedding_collapse.lab.studies.sweep import Failure, grid, missing, sweep
+from embedding_collapse.lab.studies.sweep import grid
 from embedding_collapse.parameters import check_installed
 
 from .findings.outcome import outcome
@@ -56,52 +52,6 @@ def cells(data: DataSpec, **parameters: Any) -> list[Spec]:
                 )  # fmt: skip
                 found |= {spec.key: spec for spec in specs if spec.key not in found}
     return list(found.values())
-
-
-class Recording(NamedTuple):
-    """What a call leaves: all records of the cells, cells that wait, and what failed."""
-
-    records: list[Record]
-    waiting: list[Spec]
-    failures: list[Failure]
-
-
-def record(
-    specs: Sequence[Spec],
-    folder: Path,
-    seconds: float,
-    *,
-    device: str = "auto",
-    told: Callable[[str], None] = lambda line: None,
-    clock: Callable[[], float] = time.monotonic,
-) -> Recording:
-    """Run cells in their order; none is begun once the time is up.
-
-    Args:
-        specs: from `cells`.
-        folder: of records; what it holds is not run again, what was interrupted goes on.
-        seconds: the budget. The cell at which it runs out is finished first.
-        device: see `sweep.sweep`.
-        told: gets a line after each cell.
-        clock: what tells the time.
-    """
-    started, failures = clock(), []
-    folder.mkdir(parents=True, exist_ok=True)
-    todo = missing(specs, folder, lambda _: False)
-    with FileLock(folder / ".lock") if todo else nullcontext():
-        for spec in todo:
-            if records.find(folder, spec.key) is not None:  # another has made it meanwhile
-                continue
-            if clock() - started >= seconds:
-                break
-            done = sweep([spec], folder, device=device, weights=False, progress=False)
-            failures += done.failures
-            for one in done.records:
-                told(f"{one.spec['model']} {one.label}, seed {one.spec['seed']}: test AUC "
-                     f"{one.test['auc']:.5f}, {one.speed:,.0f} samples/s")  # fmt: skip
-    found = [one for spec in specs if (one := records.find(folder, spec.key))]
-    keys = {one.key for one in found} | {failure.spec.key for failure in failures}
-    return Recording(found, [spec for spec in specs if spec.key not in keys], failures)
 
 
 def check_chapters() -> Path:

@@ -10,7 +10,8 @@
 from collections.abc import Callable
 from functools import lru_cache
 
-from embedding_collapse.lab.records import Record, folder_of, load_all
+from embedding_collapse.lab.records import Record
+from embedding_collapse.lab.studies import study
 from embedding_collapse.parameters import check_choice
 
 from . import page
@@ -23,12 +24,11 @@ from .spectra import spectrum
 from .toy_curves import toy
 from .training import show_collapse
 
-GRID = "results/grid"  # the runs that an explorer shows where none are given
-
 
 @lru_cache
 def _grid() -> list[Record]:
-    return load_all(folder_of(GRID))
+    """The runs that an explorer shows where none are given."""
+    return study("grid").records()
 
 
 EXPLORERS: dict[str, Callable[[], Explorer]] = {
