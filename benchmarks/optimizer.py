@@ -24,8 +24,8 @@ from training import BATCH, make_dataset
 from blocked_adam import ExactBlockedAdam, plan
 from embedding_collapse.files import store_json
 from embedding_collapse.lab.cost import table_traffic
+from embedding_collapse.lab.device import choose_device
 from embedding_collapse.lab.environment import environment, processor
-from embedding_collapse.lab.training import choose_device
 
 
 def dense_window(

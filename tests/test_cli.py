@@ -266,10 +266,10 @@ def test_a_sweep_with_a_failure_tells_of_it_after_the_table_and_exits_with_1(
 ):
     fit = experiment.fit
 
-    def fail_at_seed_1(*args, seed: int, **options):
-        if seed == 1:
+    def fail_at_seed_1(model, dataset, training, **options):
+        if training.seed == 1:
             raise RuntimeError("no luck")
-        return fit(*args, seed=seed, **options)
+        return fit(model, dataset, training, **options)
 
     monkeypatch.setattr(experiment, "fit", fail_at_seed_1)
     command = [

@@ -261,10 +261,10 @@ def test_a_fault_of_the_program_keeps_its_traceback(monkeypatch, error):
 def test_in_a_sweep_too_while_the_other_runs_go_on(monkeypatch, capsys, caplog):
     fit = experiment.fit
 
-    def fail_at_seed_1(*args, seed: int, **options):
-        if seed == 1:
+    def fail_at_seed_1(model, dataset, training, **options):
+        if training.seed == 1:
             raise ValueError("operands could not be broadcast")
-        return fit(*args, seed=seed, **options)
+        return fit(model, dataset, training, **options)
 
     monkeypatch.setattr(experiment, "fit", fail_at_seed_1)
     command = ["sweep", *TINY, "--models=dnn", "--scales=1", "--seeds=0,1,2"]

@@ -15,7 +15,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from embedding_collapse.lab.data import Dataset, DataSpec, Field
-from embedding_collapse.lab.engine.captured import Engine, loss_of, products, windows
+from embedding_collapse.lab.engine.captured import Engine, loss_of, windows
+from embedding_collapse.lab.engine.loop import products
 from embedding_collapse.lab.environment import instruction_set
 from embedding_collapse.lab.experiment import Spec, run
 from embedding_collapse.lab.metrics import auc

@@ -394,8 +394,8 @@ class EngineThenLoop:
             if window.step < self.first:
                 losses[place], penalties[place] = self.engine.take(window.of(order))
                 yield place.stop
-        for module in self.loop.model.modules():
-            module.align = 1
+        for layer in self.loop.model.layers():
+            layer.align = 1
         state = self.engine.optimizer.state_dict()["state"]
         self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": state})
         for step in range(self.first, len(losses)):

@@ -79,7 +79,7 @@ def test_a_single_field_is_refused():
 
 def test_sub_tables_abundance_is_that_of_each_table_by_field_and_partner():
     model = model_of(sets=2)
-    found = partner_abundance(model.interaction.sub_tables(model.table.detach()), CARDINALITIES)
+    found = partner_abundance(model.interaction.sub_embeddings(model.table.detach()), CARDINALITIES)
     assert found.shape == (2, 4, 4)
     for m, i, j in ((0, 0, 1), (1, 2, 3), (1, 3, 0), (0, 1, 2)):
         rows = range(CARDINALITIES[i])

@@ -21,12 +21,12 @@ from .book import recording
 from .inspection import command as report_command
 from .lab import records
 from .lab.data import DATASETS, DataSpec, describe, load_spec, summarise
-from .lab.engine.captured import PRECISIONS
+from .lab.device import choose_device
+from .lab.engine.loop import PRECISIONS
 from .lab.experiment import Spec, output_folder, run
 from .lab.models import MODELS
 from .lab.studies import STUDIES, progress, run_study, with_members
 from .lab.studies.sweep import grid, sweep, title
-from .lab.training import choose_device
 from .parameters import ParameterError, check_number, check_whole, check_writable, printable
 
 PLURAL = {"model": "models", "design": "designs", "scale": "scales",

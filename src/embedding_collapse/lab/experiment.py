@@ -26,12 +26,13 @@ from embedding_collapse.subspace import diversity
 from . import records, store
 from .checkpoint import save_tensors
 from .data import Dataset, DataSpec, load_spec
-from .engine.captured import PRECISIONS
-from .environment import environment, memory
+from .device import choose_device, memory
+from .engine.loop import PRECISIONS
+from .environment import environment
 from .metrics import Placements
 from .models import MODELS, Recommender, Size, build
 from .records import Record, design_label, key_of
-from .training import choose_device, fit, predict, tested
+from .training import Training, fit, predict, tested
 
 Design = Literal["se", "me"]
 AVERAGES = ("logits", "probabilities")  # of an ensemble
@@ -214,7 +215,7 @@ def run(
             whose training was interrupted goes on from its last epoch. The record lands there as
             `<key>.json`, the weights of the best epoch as `<key>.safetensors`. Several processes
             may share the folder. Where it cannot be written to, what it holds serves.
-        device: see `training.choose_device`.
+        device: see `device.choose_device`.
         progress: show a bar.
         weights: keep the weights too. Where they are missing beside a record, or have changed,
             the run is trained again, and its new record replaces the old.
@@ -304,20 +305,17 @@ def _train(
         with tempfile.TemporaryDirectory() as folder:
             return _average(spec, dataset, device, progress, Path(folder))
     model = build_model(spec, dataset.cardinalities)
-    fitted = fit(
-        model,
-        dataset,
+    training = Training(
         epochs=spec.epochs,
         batch_size=spec.batch_size,
         learning_rate=spec.learning_rate,
         weight_decay=spec.weight_decay,
         patience=spec.patience,
         seed=spec.seed,
-        device=device,
         precision=spec.precision,
-        checkpoints=checkpoints,
-        progress=f"{spec.model} {spec.label}, seed {spec.seed}" if progress else None,
     )
+    label = f"{spec.model} {spec.label}, seed {spec.seed}" if progress else None
+    fitted = fit(model, dataset, training, device=device, checkpoints=checkpoints, progress=label)
     kept = None if weights is None else save_tensors(weights, model.state_dict(), checkpoints)
     return Record(
         key=spec.key,
@@ -413,7 +411,7 @@ def _measure(spec: Spec, model: Recommender, dataset: Dataset) -> dict[str, Any]
         "projected_abundance": None,
         "projection_norms": None,
     }
-    projections = getattr(model.interaction, "projections", None)
+    projections, parts = model.interaction.projections, model.interaction.sub_embeddings(table)
     if projections is not None:
         norms = projections.square().sum((2, 4)).sqrt().mT  # [M, j, i] to [M, i, j]
         abundance = projected_abundance(table, cardinalities, projections)
@@ -421,9 +419,8 @@ def _measure(spec: Spec, model: Recommender, dataset: Dataset) -> dict[str, Any]
             "projected_abundance": _rounded(abundance, 4),
             "projection_norms": _rounded(norms, 4),
         }
-    if hasattr(model.interaction, "sub_tables"):  # FFM's sub-embeddings are parameters
-        abundance = partner_abundance(model.interaction.sub_tables(table), cardinalities)
-        found["projected_abundance"] = _rounded(abundance, 4)
+    if parts is not None:
+        found["projected_abundance"] = _rounded(partner_abundance(parts, cardinalities), 4)
     return found
 
 

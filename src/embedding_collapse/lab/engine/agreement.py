@@ -32,10 +32,11 @@ was not compared. Copies lie in the host's memory; the device holds no more than
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+
+from embedding_collapse.lab.models import Recommender
 
 from .captured import Engine, Seen
 from .loop import StepByStep
@@ -112,12 +113,11 @@ def compare_steps(engine: Engine, loop: StepByStep, rows: Tensor, state: State) 
         Where they differ, in words; None where they agree, or the loop's loss is not finite.
     """
     seen: list[Seen] = []
-    off = {"dropout": 0.0} if engine.compiled else {}
-    with setting(engine.model, **off):
+    with layers_changed(engine.model, dropout=0.0 if engine.compiled else None):
         engine.window(rows, seen)
         after = State(engine)
         state.restore(engine, len(rows))
-        with setting(engine.model, align=1):
+        with layers_changed(engine.model, align=1):
             reason = _Led(engine, loop, rows).compare(seen, after)
     loop.optimizer.zero_grad()  # a gradient of the table would be a second one to the engine
     loop.optimizer.state.clear()
@@ -318,18 +318,16 @@ def _compare_exactly(
 
 
 @contextlib.contextmanager
-def setting(model: nn.Module, **values: Any) -> Iterator[None]:
-    """Attributes of all modules that have them, for a while."""
-    kept = [
-        (module, name, getattr(module, name))
-        for module in model.modules()
-        for name in values
-        if hasattr(module, name)
-    ]
-    for module, name, _ in kept:
-        setattr(module, name, values[name])
+def layers_changed(
+    model: Recommender, *, align: int | None = None, dropout: float | None = None
+) -> Iterator[None]:
+    """Another `align` or `dropout` of all layers, for a while; None leaves each as it is."""
+    before = [(layer, layer.align, layer.dropout) for layer in model.layers()]
+    for layer, own_align, own_dropout in before:
+        layer.align = own_align if align is None else align
+        layer.dropout = own_dropout if dropout is None else dropout
     try:
         yield
     finally:
-        for module, name, value in kept:
-            setattr(module, name, value)
+        for layer, own_align, own_dropout in before:
+            layer.align, layer.dropout = own_align, own_dropout

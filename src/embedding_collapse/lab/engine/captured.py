@@ -11,7 +11,6 @@ capture has not been run on a GPU since this version was written: `checked` hold
 plain loop at the start of every run.
 """
 
-import contextlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -23,7 +22,8 @@ from blocked_adam import ExactBlockedAdam, Plan, kernels_run_on, plan
 from embedding_collapse.lab.environment import keep_kernels_apart
 from embedding_collapse.lab.models import Recommender
 
-PRECISIONS = ("tf32", "bf16")  # None is float32 throughout
+from .loop import products
+
 ALIGN = {None: 1, "tf32": 4, "bf16": 8}  # numbers: 16 bytes for tensor cores, 1 is as it comes
 WORTH_COMPILING = 5_000_000  # rows; estimated, not measured: below, compiling may not pay
 
@@ -57,21 +57,6 @@ def windows(rows: int, steps: int, block: int) -> list[Window]:
             found.append(Window(step, row, min(block, last - step), batch))
             row += found[-1].steps * batch
     return found
-
-
-@contextlib.contextmanager
-def products(precision: str | None, device: torch.device) -> Iterator[None]:
-    """Matrix products in that precision: "tf32" (on GPUs that have it) or "bf16"; weights, tables,
-    moments and sums stay float32."""
-    before = torch.get_float32_matmul_precision()
-    if precision == "tf32":
-        torch.set_float32_matmul_precision("high")
-    # the cache of cast weights would outlive a graph
-    with torch.autocast(device.type, torch.bfloat16, precision == "bf16", cache_enabled=False):
-        try:
-            yield
-        finally:
-            torch.set_float32_matmul_precision(before)
 
 
 class Seen(NamedTuple):
@@ -136,9 +121,8 @@ class Engine:
             capturable=on_gpu,
         )  # fmt: skip
         self.dense = [p for p in model.parameters() if p is not model.table]
-        for module in model.modules():
-            if hasattr(module, "align"):
-                module.align = ALIGN[precision] if align is None else align
+        for layer in model.layers():
+            layer.align = ALIGN[precision] if align is None else align
         self._loss = loss_of  # not a method: a cycle would keep the GPU's memory from the next fit
         if compile is None:
             compile = self.capture and len(ids) >= WORTH_COMPILING

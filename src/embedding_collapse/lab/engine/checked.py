@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .agreement import State, compare_replay, compare_steps
 from .captured import Engine, windows
@@ -32,6 +32,11 @@ class CheckedEngine:
         self.loop = loop
         self._compared: Counter[tuple[int, bool]] = Counter()  # by batch size, and whether replayed
         self._fallback = ""
+
+    @property
+    def model(self) -> nn.Module:
+        """That both train."""
+        return self.loop.model
 
     @property
     def optimizer(self) -> torch.optim.Adam:
@@ -70,9 +75,8 @@ class CheckedEngine:
             kind: what `kind` is to say, from `FALLBACK` on.
         """
         self.loop.optimizer.state.update(self.engine.optimizer.state)
-        for module in self.loop.model.modules():
-            if hasattr(module, "align"):
-                module.align = 1
+        for layer in self.loop.model.layers():
+            layer.align = 1
         self.engine, self._fallback = None, kind
 
     def _take(self, rows: Tensor) -> Tensor | None:
