@@ -13,7 +13,7 @@ from chapters import NOTEBOOKS, papermill, shown
 
 from embedding_collapse.book import paper
 from embedding_collapse.book.findings import outcome
-from embedding_collapse.lab import records
+from embedding_collapse.lab import groups, records
 
 CHAPTER = NOTEBOOKS / "05_multi_embedding.ipynb"
 
@@ -35,8 +35,8 @@ def test_the_page_shows_what_the_records_hold(flights):
     kept = records.load_all(folder / "kept")
     assert sorted(r.label for r in kept) == ["ME 2x"] * 2 + ["SE 2x"] * 2 + ["base"] * 2
     assert shown(notebook, "outcome.outcome") == outcome.outcome(kept)
-    page = shown(notebook, "print(records.summary")
-    for auc in records.summary(kept)["test AUC"]:
+    page = shown(notebook, "print(groups.summary")
+    for auc in groups.summary(kept)["test AUC"]:
         assert auc in page
     assert shown(notebook, "outcome.collapse_verdicts").splitlines() == outcome.collapse_verdicts(
         kept

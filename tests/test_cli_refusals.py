@@ -16,7 +16,7 @@ from embedding_collapse import cli
 from embedding_collapse.book import recording
 from embedding_collapse.cli import main
 from embedding_collapse.inspection import report as inspection
-from embedding_collapse.lab import experiment, records
+from embedding_collapse.lab import experiment, records, spec
 
 TINY = ["--dataset=flights", "--rows=1500", "--embedding-size=2", "--hidden=8", "--epochs=1",
         "--batch-size=400", "--device=cpu", "--quiet"]  # fmt: skip
@@ -87,8 +87,8 @@ def test_a_run_that_is_too_large_or_on_no_device_is_refused(capsys, option, mess
 
 def test_what_a_model_would_take_is_found_out_without_taking_it(capsys, monkeypatch):
     """A first layer that fits would fill most of the memory before the second does not."""
-    never(monkeypatch, experiment, "build")
-    monkeypatch.setattr(experiment, "parameter_counts", lambda *_: {"head": 10**16})
+    never(monkeypatch, spec, "build")
+    monkeypatch.setattr(spec, "parameter_counts", lambda *_: {"head": 10**16})
     told = refused(capsys, "run", *TINY, "--model=dnn")
     assert "has 10,000,000,000,000,000 parameters, which take 160,000,000 GB to train; cpu" in told
 

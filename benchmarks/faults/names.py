@@ -25,7 +25,7 @@ from embedding_collapse.book import explorers, figures
 from embedding_collapse.book.explorers.heat_map import sub_embeddings
 from embedding_collapse.book.explorers.page import page
 from embedding_collapse.inspection import report
-from embedding_collapse.lab import records
+from embedding_collapse.lab import groups, records
 from embedding_collapse.lab.data import compare, load, summarise
 
 from .child import command, elsewhere, isolated
@@ -309,7 +309,7 @@ def _figures(name: str, folder: Path) -> Made:
         figures.sub_embeddings_with_sums: runs,
     }.items():
         figures.show(figure(of), "a figure", source=of)
-    made: Made = {"html summary": records.summary(runs)._repr_html_()}
+    made: Made = {"html summary": groups.summary(runs)._repr_html_()}
     for explorer in (explorers.spectrum(runs), sub_embeddings(runs)):
         view = explorer.view(explorer.data, explorer.start)
         made[f"figure {explorer.name}"] = explorer.figure(view).to_plotly_json()

@@ -19,7 +19,7 @@ from typing import Any
 from . import errors
 from .book import recording
 from .inspection import command as report_command
-from .lab import records
+from .lab import groups, records
 from .lab.data import DATASETS, DataSpec, describe, load_spec, summarise
 from .lab.device import choose_device
 from .lab.engine.loop import PRECISIONS
@@ -211,7 +211,7 @@ def run_command(parsed: argparse.Namespace) -> int:
         progress=parsed.progress,
         weights=parsed.weights,
     )
-    print(records.summary([record]).T.to_string())
+    print(groups.summary([record]).T.to_string())
     print(f"record: {records.path_of(folder, record.key)}")
     return 0
 
@@ -239,7 +239,7 @@ def sweep_command(parsed: argparse.Namespace) -> int:
         gpu_share=parsed.gpu_share,
     )
     if done.records:
-        print(records.summary(done.records).to_string())
+        print(groups.summary(done.records).to_string())
     there = len(specs) - done.trained - len(done.failures)
     print(f"{len(specs)} runs: {there} were there, {done.trained} trained; records in {folder}/")
     for failure in done.failures:

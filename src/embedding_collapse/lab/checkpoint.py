@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -50,7 +51,7 @@ class Fit:
     epochs: list[dict[str, Any]] = field(default_factory=list)
     best_epoch: int = -1
     test: dict[str, float] = field(default_factory=dict)
-    placements: Placements | None = None
+    placements: Placements = field(default_factory=lambda: Placements(np.empty(0), np.empty(0)))
     peak_memory: int | None = None
     engine: str = "loop"
 

@@ -12,8 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from embedding_collapse.lab.data import Dataset
+from embedding_collapse.lab.groups import IN_WORDS
 from embedding_collapse.lab.metrics import auc, welch
-from embedding_collapse.lab.records import IN_WORDS, in_repository
+from embedding_collapse.lab.records import in_repository
 from embedding_collapse.monitor import CollapseMonitor
 
 WIDTH, SCALE, HIDDEN = 10, 4, 64

@@ -7,8 +7,9 @@ import numpy as np
 import torch
 
 from embedding_collapse.book.figures.style import PINK
+from embedding_collapse.lab.groups import by_cell
 from embedding_collapse.lab.models import MODELS
-from embedding_collapse.lab.records import Record, by_cell
+from embedding_collapse.lab.records import Record
 from embedding_collapse.parameters import ParameterError
 from embedding_collapse.spectrum import information_abundance
 

@@ -10,8 +10,9 @@ from collections.abc import Iterable, Sequence
 import plotly.graph_objects as go
 import plotly.io
 
+from embedding_collapse.lab.groups import Cell, cell_of
 from embedding_collapse.lab.models import MODELS
-from embedding_collapse.lab.records import Cell, Record, cell_of
+from embedding_collapse.lab.records import Record
 
 
 def show(
