@@ -15,7 +15,7 @@ COMMANDS = {
     "frequency": "findings.frequency.remake_all()",
     "language_models": "language_model.record()",
     "speed": "python benchmarks/cost.py, python benchmarks/optimizer.py",
-    "toy": "explorers.toy_curves.record()",
+    "toy": "explorers.toy.record()",
 }  # how a folder of results is made anew; one that is not here belongs to a chapter
 
 

@@ -22,8 +22,8 @@ from markdown_it import MarkdownIt
 from safetensors.torch import save_file
 
 from embedding_collapse.book import explorers, figures
-from embedding_collapse.book.explorers.heat_map import sub_embeddings
-from embedding_collapse.book.explorers.page import page
+from embedding_collapse.book.explorers import sub_embeddings
+from embedding_collapse.book.explorers.display import page
 from embedding_collapse.inspection import report
 from embedding_collapse.lab import groups, records
 from embedding_collapse.lab.data import compare, load, summarise
@@ -310,7 +310,7 @@ def _figures(name: str, folder: Path) -> Made:
     }.items():
         figures.show(figure(of), "a figure", source=of)
     made: Made = {"html summary": groups.summary(runs)._repr_html_()}
-    for explorer in (explorers.spectrum(runs), sub_embeddings(runs)):
+    for explorer in (explorers.spectrum.explorer(runs), sub_embeddings.explorer(runs)):
         view = explorer.view(explorer.data, explorer.start)
         made[f"figure {explorer.name}"] = explorer.figure(view).to_plotly_json()
         made[f"html {explorer.name}"] = page(explorer)

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from blocked_adam import ExactBlockedAdam, Plan, kernels_run_on, plan
+from blocked_adam import ExactBlockedAdam, LookUps, group_look_ups, kernels_run_on
 from embedding_collapse.lab.environment import keep_kernels_apart
 from embedding_collapse.lab.models import Recommender
 
@@ -179,11 +179,11 @@ class Engine:
             seen: gets what each step computed.
         """
         ids = self.ids[rows].long() + self.model.starts  # [steps, B, N], rows of the joint table
-        plans = plan(ids.flatten(1), len(self.model.table))
+        look_ups = group_look_ups(ids.flatten(1), len(self.model.table))
         found = torch.zeros(2, len(rows), device=self.device)
         for number in range(len(rows)):
             labels = self.labels[rows[number]]
-            loss, penalty = self.step(ids[number], labels, plans.of_step(number), seen)
+            loss, penalty = self.step(ids[number], labels, look_ups.of_step(number), seen)
             found[0, number] = loss
             if penalty is not None:
                 found[1, number] = penalty
@@ -191,11 +191,11 @@ class Engine:
         return found
 
     def step(
-        self, ids: Tensor, labels: Tensor, planned: Plan, seen: list[Seen] | None = None
+        self, ids: Tensor, labels: Tensor, look_ups: LookUps, seen: list[Seen] | None = None
     ) -> tuple[Tensor, Tensor | None]:
         """One step of rows ids `[B, N]` of the table; the loss and the penalty."""
         table = self.model.table
-        self.optimizer.catch_up(table, planned)
+        self.optimizer.catch_up(table, look_ups)
         looked_up = F.embedding(ids, table.detach().flatten(1)).requires_grad_()
         with products(self.precision, self.device):
             loss, penalty = self._loss(self.model, looked_up, labels)
@@ -206,7 +206,7 @@ class Engine:
         for p, gradient in zip(self.dense, gradients, strict=True):
             # fused Adam reads memory as the parameter lies; `backward` would have seen to that
             p.grad = None if gradient is None else gradient.contiguous()
-        self.optimizer.give(table, planned, of_rows)
+        self.optimizer.give(table, look_ups, of_rows)
         self.optimizer.step()
         loss, penalty = loss.detach(), None if penalty is None else penalty.detach()
         if seen is not None:

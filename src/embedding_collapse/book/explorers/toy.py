@@ -14,9 +14,7 @@ from embedding_collapse.lab.records import folder_of
 from .explorer import LEGEND, Control, Explorer, State, View, packed, unpacked
 
 FOLDER, NAME = "results/toy", "abundance.json"
-COMMAND = (
-    "python -c 'from embedding_collapse.book.explorers import toy_curves; toy_curves.record()'"
-)
+COMMAND = "python -c 'from embedding_collapse.book.explorers import toy; toy.record()'"
 GRID = {
     "third": [1, 2, 3, 5, 10, 20, 50, 100],
     "widths": [5, 10, 20, 40],
@@ -45,7 +43,7 @@ def record(folder: str = FOLDER) -> Path:
     return path
 
 
-def toy() -> Explorer:
+def explorer() -> Explorer:
     """IA(E_1) over iterations by D_3, K and seed, from the record in `results/toy`."""
     held = load_json(folder_of(FOLDER) / NAME)
     grid, steps = held["grid"], held["steps"]

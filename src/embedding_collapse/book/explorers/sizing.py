@@ -18,7 +18,7 @@ FEATURES = [10**exponent for exponent in range(2, 11)]
 DISTORTIONS = [0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5]
 
 
-def sizing() -> Explorer:
+def explorer() -> Explorer:
     """D and eps to K, with practice and language models marked."""
     fields, models = criteo_fields(), language_models()
     data = {

@@ -16,7 +16,7 @@ from embedding_collapse.book.figures.toy import FEW, MANY
 from embedding_collapse.lab import toy
 from embedding_collapse.spectrum import information_abundance, singular_values
 
-from .drawing import image, key, table
+from .static import image, key, table
 
 TITLE = "Collapse, live"
 HINT = (

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .plan import Plan
+from .look_ups import LookUps
 
 CHUNK = 2**16  # numbers of a block that is replayed at once: small enough for a core's cache
 
@@ -31,7 +31,7 @@ class Table(NamedTuple):
     Attributes:
         w, m, v: `[D, W]`, the weights and Adam's moments.
         last: int32 `[D + 1]`: of each row, how many of the window's steps it has had. The entry
-            past the end takes the marks of the rows that fill up a plan.
+            past the end takes the marks of what fills up `LookUps.rows`.
         coefficients: `[T, 2]`: of each of the window's steps, minus the step size (learning rate
             over the first bias correction), and one over the root of the second bias correction:
             a factor, since a quotient by a number is a product on some devices and not on others.
@@ -44,9 +44,9 @@ class Table(NamedTuple):
     coefficients: Tensor
 
 
-def catch_up(table: Table, plan: Plan, now: int, decay: Decay) -> None:
-    """Give the plan's rows the steps, of the window's first `now`, that they have not had."""
-    _replay(table, plan.rows[: int(plan.count)], now, decay)
+def catch_up(table: Table, look_ups: LookUps, now: int, decay: Decay) -> None:
+    """Give the rows looked up the steps, of the window's first `now`, that they have not had."""
+    _replay(table, look_ups.rows[: int(look_ups.count)], now, decay)
 
 
 def flush(table: Table, now: int, decay: Decay) -> None:
@@ -63,16 +63,16 @@ def flush(table: Table, now: int, decay: Decay) -> None:
     table.last.zero_()
 
 
-def apply(table: Table, plan: Plan, gradients: Tensor, now: int, decay: Decay) -> None:
-    """Give the plan's rows, which have had `now` steps, the next one with its gradient.
+def apply(table: Table, look_ups: LookUps, gradients: Tensor, now: int, decay: Decay) -> None:
+    """Give the rows looked up, which have had `now` steps, the next one with its gradient.
 
     Args:
         gradients: `[n, W]`, of the look-ups in the batch's order; those of a row are summed in it.
     """
-    count = int(plan.count)
-    rows, lengths = plan.rows[:count], plan.starts[: count + 1].diff()
+    count = int(look_ups.count)
+    rows, lengths = look_ups.rows[:count], look_ups.starts[: count + 1].diff()
     if count:
-        gradients = torch.segment_reduce(gradients[plan.order], "sum", lengths=lengths)
+        gradients = torch.segment_reduce(gradients[look_ups.order], "sum", lengths=lengths)
         parts = [part[rows] for part in table[:3]]
         step(*parts, gradients, table.coefficients[now].tolist(), decay)
         for whole, part in zip(table[:3], parts, strict=True):
@@ -81,9 +81,13 @@ def apply(table: Table, plan: Plan, gradients: Tensor, now: int, decay: Decay) -
 
 
 def step(
-    w: Tensor, m: Tensor, v: Tensor, gradient: Tensor | None, coefficients: list[float],
+    w: Tensor,
+    m: Tensor,
+    v: Tensor,
+    gradient: Tensor | None,
+    coefficients: list[float],
     decay: Decay,
-) -> None:  # fmt: skip
+) -> None:
     """One step of Adam with L2 weight decay, in place, as `torch.optim.Adam` orders it."""
     minus_size, inverse_root = coefficients
     g = w * decay.weight_decay

@@ -27,7 +27,7 @@ MEASURES = ["IA", "effective rank", "stable rank"]
 COLOURS = [INKS["information abundance"], INKS["effective rank"], INKS["stable rank"]]
 
 
-def bend() -> Explorer:
+def explorer() -> Explorer:
     """Sliders per direction, and what IA, effective and stable rank make of them."""
     names = [f"s{k}" for k in range(1, WIDTH + 1)]
     shapes = {

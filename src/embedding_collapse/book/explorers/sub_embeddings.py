@@ -16,7 +16,7 @@ from embedding_collapse.spectrum import information_abundance
 from .explorer import Control, Explorer, State, View, by_cardinality, by_design, packed, unpacked
 
 
-def sub_embeddings(records: Sequence[Record], model: str = "dcnv2") -> Explorer:
+def explorer(records: Sequence[Record], model: str = "dcnv2") -> Explorer:
     """IA of every sub-embedding as a heat-map; first seed.
 
     Args:
@@ -47,7 +47,7 @@ def sub_embeddings(records: Sequence[Record], model: str = "dcnv2") -> Explorer:
             "own": packed(information_abundance(spectra).T.numpy() / width),
             "pairs": packed(np.array(record.projected_abundance) / width),
         }
-    fields = {name: by_cardinality(of) for name, of in datasets.items()}
+    fields = {name: by_cardinality(about) for name, about in datasets.items()}
     if not datasets:
         raise ParameterError(f"the records hold no sub-embeddings of {model!r}")
     first = min(datasets, key=lambda name: len(datasets[name]["fields"]))  # easiest to read
@@ -92,16 +92,16 @@ def sub_embeddings(records: Sequence[Record], model: str = "dcnv2") -> Explorer:
 
 def view(data: dict[str, Any], state: State) -> View:
     """The heat-map of one set, fields in the order asked for, and one cell in words."""
-    of = data["datasets"][state["dataset"]]
+    dataset = data["datasets"][state["dataset"]]
     run = data["runs"][f"{state['dataset']} {state['run']}"]
-    names, cardinalities = of["fields"], of["cardinalities"]
+    names, cardinalities = dataset["fields"], dataset["cardinalities"]
     number, m = len(names), state["set"] - 1
     own = unpacked(run["own"], run["sets"], number)[m].tolist()
     pairs = unpacked(run["pairs"], run["sets"], number, number)[m].tolist()
     by = own if state["sort"] == "IA" else cardinalities
     order = sorted(range(number), key=by.__getitem__)
 
-    def told(i: int) -> str:
+    def described(i: int) -> str:
         return f"{names[i]} ({cardinalities[i]:,} features, IA/K {own[i]:.3f})"
 
     i, j = state["of"], state["for"]
@@ -113,7 +113,7 @@ def view(data: dict[str, Any], state: State) -> View:
             "z": [[pairs[row][column] for column in order] for row in order],
             "text": [
                 [
-                    f"of {told(row)}<br>for {told(column)}<br>IA/K {pairs[row][column]:.3f}"
+                    f"of {described(row)}<br>for {described(column)}<br>IA/K {pairs[row][column]:.3f}"
                     for column in order
                 ]
                 for row in order
@@ -124,6 +124,6 @@ def view(data: dict[str, Any], state: State) -> View:
     mean = sum(sum(row) for row in pairs) / number**2
     readout = [
         ["of field i", "made for field j", "IA/K of this one", "mean over all"],
-        [told(i), told(j), f"{pairs[i][j]:.3f}", f"{mean:.3f}"],
+        [described(i), described(j), f"{pairs[i][j]:.3f}", f"{mean:.3f}"],
     ]
     return View(marks, readout)
