@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from embedding_collapse import cli
 from embedding_collapse.cli import main
-from embedding_collapse.lab import experiment, records
+from embedding_collapse.lab import command, experiment, records
 from embedding_collapse.lab.data import DataSpec
 from embedding_collapse.lab.experiment import Spec
 from embedding_collapse.lab.models import MODELS
@@ -31,7 +30,7 @@ def asked(monkeypatch, tmp_path) -> list[tuple[list[Spec], dict]]:
         return Sweep([], 0, [])
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(cli, "sweep", nothing)
+    monkeypatch.setattr(command, "sweep", nothing)
     return calls
 
 
@@ -164,8 +163,8 @@ def test_who_interrupts_is_told_that_nothing_is_lost(tmp_path, monkeypatch, caps
         raise KeyboardInterrupt
 
     monkeypatch.setattr(experiment, "fit", interrupted)
-    for command in ("run", "sweep"):
-        assert main([command, *TINY, "--model=dnn", f"--output={tmp_path}"]) == 1
+    for verb in ("run", "sweep"):
+        assert main([verb, *TINY, "--model=dnn", f"--output={tmp_path}"]) == 1
         assert capsys.readouterr().err == "interrupted; the same command goes on from here\n"
 
 

@@ -12,10 +12,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from embedding_collapse import cli
 from embedding_collapse.book import recording
 from embedding_collapse.cli import main
 from embedding_collapse.inspection import report as inspection
+from embedding_collapse.lab import command as lab_command
 from embedding_collapse.lab import experiment, records, spec
 
 TINY = ["--dataset=flights", "--rows=1500", "--embedding-size=2", "--hidden=8", "--epochs=1",
@@ -108,7 +108,7 @@ def test_scores_that_are_not_finite_are_told_as_a_run_that_diverges(capsys):
 
 @pytest.mark.parametrize("command", ["run", "record"])
 def test_a_device_is_looked_for_before_data_are_read(capsys, monkeypatch, command):
-    never(monkeypatch, cli, "describe")
+    never(monkeypatch, lab_command, "describe")
     told = refused(capsys, command, "--dataset=table", "--path=large.csv", "--device=abacus")
     assert told.startswith("device 'abacus' cannot be used here")
 
@@ -180,7 +180,7 @@ def test_what_executes_chapters_is_asked_for_before_the_first_run(capsys, monkey
     monkeypatch.setitem(sys.modules, missing, None)
     assert refused(capsys, "record", "--dataset=flights") == (
         f"executing chapters needs {missing}, not installed here; "
-        "pip install 'embedding-collapse[chapters]' brings it; "
+        'pip install "embedding-collapse[book]" brings it; '
         "--recorded '' records without chapters"
     )
 
@@ -209,7 +209,7 @@ def test_a_zero_is_refused_and_not_taken_for_the_default(capsys):
     [
         (
             ["--ray"],
-            "a sweep on Ray needs ray, not installed here; pip install 'embedding-collapse[",
+            'a sweep on Ray needs ray, not installed here; pip install "embedding-collapse[',
         ),
         (["--ray-address=10.0.0.1:6379"], "a sweep on Ray needs ray, not installed here; pip"),
     ],
@@ -242,7 +242,7 @@ def test_all_files_are_looked_at_before_a_table_is_measured(capsys, monkeypatch,
     keras = Path(__file__).parent / "data" / "checkpoints" / "keras.weights.h5"
     told = refused(capsys, "inspect", "model.safetensors", f"{option}={keras}")
     assert told == (f"{keras}, which is HDF5, needs h5py, not installed here; "
-                    "pip install 'embedding-collapse[hdf5]' brings it")  # fmt: skip
+                    'pip install "embedding-collapse[hdf5]" brings it')  # fmt: skip
 
 
 # --- faults of the program ------------------------------------------------------------------------

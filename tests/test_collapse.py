@@ -17,7 +17,7 @@ from embedding_collapse.collapse import (
     UNMEASURED_IS,
     inspect_table,
     judge,
-    measure,
+    measures_of,
 )
 from embedding_collapse.inspection.tables import Table
 from embedding_collapse.parameters import ParameterError
@@ -66,7 +66,7 @@ def test_measures_are_those_of_the_spectrum():
 )
 def test_directions_hold_a_share_of_the_energy(spectrum, ninety, ninety_nine):
     values = torch.tensor(spectrum, dtype=torch.float64)
-    found = measure(values, torch.ones(len(spectrum), dtype=torch.float64))
+    found = measures_of(values, torch.ones(len(spectrum), dtype=torch.float64))
     assert (found["directions_90"], found["directions_99"]) == (ninety, ninety_nine)
 
 

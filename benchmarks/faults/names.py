@@ -22,6 +22,7 @@ from markdown_it import MarkdownIt
 from safetensors.torch import save_file
 
 from embedding_collapse.book import explorers, figures
+from embedding_collapse.book.chapters import your_embeddings
 from embedding_collapse.book.explorers import sub_embeddings
 from embedding_collapse.book.explorers.display import page
 from embedding_collapse.inspection import report
@@ -211,10 +212,10 @@ def _inspected(path: Path, name: str | None = None) -> Made:
     )()
     made = {
         "html page": page.read_text(encoding="utf-8"),
-        "html table": report.table(found)._repr_html_(),
+        "html table": your_embeddings.report_table(found)._repr_html_(),
         "markdown advice": report.advice(found),
         "figure": figures.table_spectra(found.tables).to_plotly_json(),
-        "text": report.inspection.text(found),
+        "text": str(found),
     }
     if name is not None:
         read = [one["name"] for one in json.loads(content.read_text())["tables"]]

@@ -51,6 +51,19 @@ class MultiEmbedding(nn.Module):
     Raises:
         ParameterError: sets that share weights or start equal, that differ in shape, or hold what
             is not supported.
+
+    Example:
+        >>> import torch, embedding_collapse
+        >>> def one_set():
+        ...     layer = torch.nn.Linear(3 * 8, 16)
+        ...     interaction = torch.nn.Sequential(torch.nn.Flatten(), layer, torch.nn.ReLU())
+        ...     return torch.nn.Embedding(100, 8), interaction
+        >>> model = embedding_collapse.MultiEmbedding(one_set, sets=4, head=torch.nn.Linear(16, 1))
+        >>> ids = torch.randint(0, 100, (32, 3))  # three features in each of 32 rows
+        >>> model(ids).shape
+        torch.Size([32, 1])
+        >>> model.stacked.embedding.weight.shape
+        torch.Size([4, 100, 8])
     """
 
     def __init__(

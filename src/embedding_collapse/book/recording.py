@@ -111,7 +111,7 @@ def check_chapters() -> Path:
         ParameterError: there is none, or what executes them is not installed.
     """
     chapters = records.in_repository("notebooks")
-    check_installed("executing chapters", ("papermill", "nbformat", "ipykernel"), "chapters")
+    check_installed("executing chapters", ("papermill", "nbformat", "ipykernel"), "book")
     return chapters
 
 

@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from embedding_collapse.files import DamagedError, load_json
+from embedding_collapse.files import DamagedError, damage, load_json
 from embedding_collapse.parameters import ParameterError, check_whole, short
 
 from .weights import view
@@ -209,7 +210,7 @@ def read_field_dims(text: str) -> dict[str, int]:
                 raise OSError("it is no file")
             content = json.loads(Path(text).read_text(encoding="utf-8"))
         if isinstance(content, dict) and isinstance(content.get("dataset"), dict):
-            content = _of_record(load_json(Path(text)))
+            content = fields_of(load_json(Path(text)))
     except DamagedError:
         raise
     except (OSError, ValueError, TypeError, RecursionError) as error:
@@ -225,25 +226,33 @@ def read_field_dims(text: str) -> dict[str, int]:
     return content
 
 
-def _of_record(record: dict) -> dict[str, int] | None:
+def fields_of(record: Mapping[str, Any]) -> dict[str, int] | None:
+    """Features per field of the dataset that a record is of; None where it names none."""
     dataset = record.get("dataset")
     if not isinstance(dataset, dict) or not {"fields", "cardinalities"} <= dataset.keys():
         return None
     return dict(zip(map(str, dataset["fields"]), dataset["cardinalities"], strict=True))
 
 
-def field_dims_beside(path: Path) -> dict[str, int] | None:
-    """The fields of a checkpoint of this library, from the record that lies beside it.
+def record_beside(checkpoint: Path) -> dict[str, Any] | None:
+    """The record of a run of this library that lies beside its weights, if there is one.
+
+    Raises:
+        DamagedError: the weights are not those of the record.
 
     Warns:
         UserWarning: a file named as records are that is damaged. Of any other name it may be
             anyone's.
     """
     try:
-        return _of_record(load_json(path.with_suffix(".json")))
+        record = load_json(checkpoint.with_suffix(".json"))
     except FileNotFoundError:
         return None
-    except DamagedError as error:
-        if KEY.fullmatch(path.stem):
+    except (OSError, DamagedError) as error:
+        if KEY.fullmatch(checkpoint.stem):
             warnings.warn(f"the fields are not known: {error}", stacklevel=3)
         return None
+    expected = record.get("weights")
+    if isinstance(expected, str) and (wrong := damage(checkpoint, expected)):
+        raise DamagedError(wrong)
+    return record

@@ -68,7 +68,7 @@ def run(
     spec: Spec,
     dataset: Dataset | None = None,
     *,
-    output: Path | None = None,
+    output: str | Path | None = None,
     device: str = "auto",
     progress: bool = True,
     weights: bool = True,
@@ -99,6 +99,14 @@ def run(
     Warns:
         UserWarning: what is stored of the run is damaged, and set aside, or its weights are
             missing; it is trained again.
+
+    Example:
+        >>> import embedding_collapse
+        >>> clicks = embedding_collapse.load_dataset("synthetic-mini", 2000, progress=False)
+        >>> spec = embedding_collapse.Spec(clicks.spec, model="dnn", hidden=8, epochs=1)
+        >>> record = embedding_collapse.run(spec, clicks, output="runs", progress=False)
+        >>> record.label, sorted(record.test)
+        ('base', ['auc', 'log_loss'])
     """
     dataset = load_spec(spec.data, progress=progress) if dataset is None else dataset
     if dataset.spec != spec.data:
@@ -106,6 +114,7 @@ def run(
     where = choose_device(device)
     if output is None:
         return _train(spec, dataset, where, progress)
+    output = Path(output)
     weights = weights and spec.members is None  # an ensemble has none beside its members'
     stored = _stored(spec, dataset, output, weights)
     if stored is None:

@@ -166,16 +166,22 @@ def check_name(path: Path, key: str, spec: Mapping[str, Any]) -> None:
         raise DamagedError(f"{path} holds run {key}, whose parameters are those of {key_of(spec)}")
 
 
-def load_all(*folders: Path) -> list[Record]:
+def load_all(*folders: str | Path) -> list[Record]:
     """All records of the folders, folder by folder, ordered by name.
 
     Warns:
         UserWarning: a damaged record, which is left out, or a folder without records.
+
+    Example:
+        >>> import embedding_collapse
+        >>> clicks = embedding_collapse.load_dataset("synthetic-mini", 2000, progress=False)
+        >>> for seed in (0, 1):
+        ...     spec = embedding_collapse.Spec(clicks.spec, hidden=8, epochs=1, seed=seed)
+        ...     made = embedding_collapse.run(spec, clicks, output="seeds", progress=False)
+        >>> sorted(record.spec["seed"] for record in embedding_collapse.load_records("seeds"))
+        [0, 1]
     """
-    records: list[Record] = []
-    for folder in folders:
-        records += load_folder(folder, load)
-    return records
+    return [record for folder in folders for record in load_folder(Path(folder), load)]
 
 
 def folder_of(name: str) -> Path:

@@ -41,6 +41,12 @@ class Spec:
     Raises:
         ParameterError: a value of the wrong type or out of range; the message is one line that says
             what is accepted.
+
+    Example:
+        >>> import embedding_collapse
+        >>> spec = embedding_collapse.Spec(model="dcnv2", design="me", scale=4)
+        >>> spec.label, spec.sets, spec.width
+        ('ME 4x', 4, 10)
     """
 
     data: DataSpec = dataclasses.field(default=DataSpec())

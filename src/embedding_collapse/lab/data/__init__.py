@@ -69,9 +69,10 @@ def load(
             the message says what is accepted.
 
     Example:
-        >>> data = load("flights")
-        >>> data.ids.shape
-        (327346, 26)
+        >>> import embedding_collapse
+        >>> clicks = embedding_collapse.load_dataset("synthetic-mini", 2000, progress=False)
+        >>> clicks.ids.shape, len(clicks.fields), clicks.labels.shape
+        ((2000, 12), 12, (2000,))
     """
     spec, source = _identify(
         name, progress, rows=rows, path=path, label=label, categorical=categorical,
