@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -121,7 +122,8 @@ def find(
     if not chosen:
         raise ParameterError(_nothing(tensors, include))
     notes = _left_out(tensors, chosen)
-    tables, seen = [], {}
+    tables: list[Table] = []
+    seen: dict[tuple, str] = {}
     for name, tensor in chosen.items():
         place = (tensor.data_ptr(), tensor.shape, tensor.stride())
         if tensor.numel() and not tensor.is_meta and place in seen:
@@ -181,13 +183,13 @@ def _cut(
     table = by_set(tensor, sets, sets_first="stacked." in name)  # as MultiEmbedding names them
     if not field_dims or sum(field_dims.values()) != table.shape[1]:
         return [Table(name, table, note, name, 0, table.shape[1])]
-    found, start = [], 0
+    fields, start = [], 0
     for field, rows in field_dims.items():
-        values = view(table, lambda t, start=start, rows=rows: t[:, start : start + rows])
+        values = view(table, partial(torch.narrow, dim=1, start=start, length=rows))
         label = field if alone else f"{name}: {field}"
-        found.append(Table(label, values, note, name, start, table.shape[1]))
+        fields.append(Table(label, values, note, name, start, table.shape[1]))
         start += rows
-    return found
+    return fields
 
 
 def read_field_dims(text: str) -> dict[str, int]:

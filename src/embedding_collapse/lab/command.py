@@ -19,7 +19,7 @@ from .device import choose_device
 from .experiment import Spec, output_folder, run
 from .models import MODELS
 from .studies import STUDIES, progress, run_study, with_members
-from .studies.sweep import grid, sweep, title
+from .studies.sweep import Failure, grid, sweep, title
 
 PLURAL = {"model": "models", "design": "designs", "scale": "scales",
           "seed": "seeds"}  # fmt: skip
@@ -71,7 +71,8 @@ def add_spec(command: argparse.ArgumentParser, several: dict[str, str] | None = 
     for field in dataclasses.fields(Spec):
         if field.name == "data":
             continue
-        kind, default = TYPES.get(field.name, int), field.default
+        kind: Callable[[str], Any] = TYPES.get(field.name, int)
+        default = field.default
         text = HELP.get(field.name, field.name.replace("_", " "))
         names = [f"--{field.name.replace('_', '-')}"]
         shown = "" if default is None else f" ({default})"
@@ -200,7 +201,7 @@ def study_command(parsed: argparse.Namespace) -> int:
         raise ParameterError(f"no run of {study.name} has {parsed.only!r} in its title")
     folder = Path(parsed.output) if parsed.output else study.folder
     print(study.question)
-    failures = []
+    failures: list[Failure] = []
     if not parsed.status:
         tell = partial(print, flush=True)
         _, failures = run_study(

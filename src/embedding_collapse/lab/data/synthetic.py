@@ -214,7 +214,7 @@ def normals(random: np.ndarray) -> np.ndarray:
 def sigmoid(x: np.ndarray) -> np.ndarray:
     """1 / (1 + exp(-x)) by products and quotients alone, with abs(x) cut at 30."""
     small = np.clip(x, -30, 30) / -256
-    power = np.ones_like(small)
+    power: np.ndarray = np.ones_like(small)
     for n in range(8, 0, -1):  # the series of exp to order 8, |small| < 0.12
         power = 1 + power * small / n
     for _ in range(8):
