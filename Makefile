@@ -105,6 +105,7 @@ test: $(READY) browser node
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports --no-cache
+	$(BIN)/mypy
 	$(BIN)/pytest tests --ignore=tests/browser --ignore=tests/test_wheel.py
 	$(BIN)/pytest tests/test_wheel.py
 	node --test tests/live/*.test.mjs

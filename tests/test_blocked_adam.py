@@ -335,7 +335,7 @@ def test_what_it_cannot_do_is_an_error():
 def test_a_plan_names_each_row_once_and_finds_all_its_look_ups():
     ids = torch.tensor([[5, 2, 5, 9], [1, 1, 1, 1]])
     found = group_look_ups(ids, 10)
-    assert found.count.tolist() == [3, 1]
+    assert found.different.tolist() == [3, 1]
     assert found.rows.tolist() == [[2, 5, 9, 10], [1, 10, 10, 10]]
     assert found.order.tolist() == [[1, 0, 2, 3], [0, 1, 2, 3]]
     assert found.starts.tolist() == [[0, 1, 3, 4, 4], [0, 4, 4, 4, 4]]

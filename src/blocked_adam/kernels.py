@@ -19,7 +19,7 @@ TALL = 64  # look-ups that are summed at once: a hot row has thousands
 
 def catch_up(table: Table, look_ups: LookUps, now: int, decay: Decay) -> None:
     """As `reference.catch_up`."""
-    _launch_replay(table, look_ups.rows, look_ups.count, now, decay, every=False)
+    _launch_replay(table, look_ups.rows, look_ups.different, now, decay, every=False)
     # Not in the kernel: programs share rows, and all of them read a row's mark first.
     table.last.index_fill_(0, look_ups.rows, now)
 

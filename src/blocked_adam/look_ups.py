@@ -15,13 +15,13 @@ class LookUps(NamedTuple):
         rows: int64 `[..., n]`, the different rows from low to high, then the table's length as
             often as it takes to fill up.
         starts: int64 `[..., n + 1]`: row k's positions are `order[starts[k] : starts[k + 1]]`.
-        count: int64 `[...]`, how many rows are different.
+        different: int64 `[...]`, how many rows are different.
     """
 
     order: Tensor
     rows: Tensor
     starts: Tensor
-    count: Tensor
+    different: Tensor
 
     def of_step(self, step: int) -> "LookUps":
         """Those of one batch, of several that were grouped together."""

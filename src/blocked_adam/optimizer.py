@@ -13,6 +13,7 @@ import math
 import os
 import shutil
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -164,7 +165,7 @@ class ExactBlockedAdam(torch.optim.Adam):
         window = self._windows.get(p)
         if window is None:
             window = self._windows[p] = self._begin(p, group)
-        decay = Decay(*group["betas"], group["eps"], group["weight_decay"])
+        decay = _decay(group)
         if decay != window.decay:  # the steps so far were taken with the old ones
             self._flush(p)
             window.decay = decay
@@ -199,7 +200,7 @@ class ExactBlockedAdam(torch.optim.Adam):
             state["exp_avg_sq"] = torch.zeros_like(p)
         return _Window(
             before=int(state["step"]),
-            decay=Decay(*group["betas"], group["eps"], group["weight_decay"]),
+            decay=_decay(group),
             last=torch.zeros(len(p) + 1, dtype=torch.int32, device=p.device),
             coefficients=torch.zeros(self.block, 2, dtype=p.dtype, device=p.device),
         )
@@ -207,10 +208,10 @@ class ExactBlockedAdam(torch.optim.Adam):
     def _table(self, p: Tensor) -> Table:
         state, window = self.state[p], self._windows[p]
         parts = (p.detach(), state["exp_avg"], state["exp_avg_sq"])
-        flat = (part.view(len(p), -1) for part in parts)
-        return Table(*flat, window.last, window.coefficients)
+        w, m, v = (part.view(len(p), -1) for part in parts)
+        return Table(w, m, v, window.last, window.coefficients)
 
-    def _passes(self, p: Tensor) -> Any:
+    def _passes(self, p: Tensor) -> ModuleType:
         """The module whose `catch_up`, `apply` and `flush` do the work."""
         kernels = self.kernels
         if kernels is None:
@@ -267,6 +268,11 @@ class _Window:
 
 def _grouped(ids: Tensor | LookUps, table: Tensor) -> LookUps:
     return ids if isinstance(ids, LookUps) else group_look_ups(ids.detach().reshape(-1), len(table))
+
+
+def _decay(group: dict) -> Decay:
+    beta1, beta2 = group["betas"]
+    return Decay(beta1, beta2, group["eps"], group["weight_decay"])
 
 
 def kernels_run_on(device: torch.device) -> bool:

@@ -4,7 +4,7 @@ Every operation rounds once (no fused multiply-add), so a row ends with the same
 beside whatever other rows it is brought up to date. The kernels do the same arithmetic.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -46,7 +46,7 @@ class Table(NamedTuple):
 
 def catch_up(table: Table, look_ups: LookUps, now: int, decay: Decay) -> None:
     """Give the rows looked up the steps, of the window's first `now`, that they have not had."""
-    _replay(table, look_ups.rows[: int(look_ups.count)], now, decay)
+    _replay(table, look_ups.rows[: int(look_ups.different)], now, decay)
 
 
 def flush(table: Table, now: int, decay: Decay) -> None:
@@ -57,7 +57,7 @@ def flush(table: Table, now: int, decay: Decay) -> None:
             here = slice(int(rows[0]), int(rows[-1]) + 1)
             parts = table.w[here], table.m[here], table.v[here]
             for coefficients in table.coefficients[low:now].tolist():
-                step(*parts, None, coefficients, decay)
+                step(parts, None, coefficients, decay)
         else:
             _replay(table, rows, now, decay)
     table.last.zero_()
@@ -69,26 +69,29 @@ def apply(table: Table, look_ups: LookUps, gradients: Tensor, now: int, decay: D
     Args:
         gradients: `[n, W]`, of the look-ups in the batch's order; those of a row are summed in it.
     """
-    count = int(look_ups.count)
+    count = int(look_ups.different)
     rows, lengths = look_ups.rows[:count], look_ups.starts[: count + 1].diff()
     if count:
         gradients = torch.segment_reduce(gradients[look_ups.order], "sum", lengths=lengths)
         parts = [part[rows] for part in table[:3]]
-        step(*parts, gradients, table.coefficients[now].tolist(), decay)
+        step(parts, gradients, table.coefficients[now].tolist(), decay)
         for whole, part in zip(table[:3], parts, strict=True):
             whole[rows] = part
     table.last[rows] = now + 1
 
 
 def step(
-    w: Tensor,
-    m: Tensor,
-    v: Tensor,
-    gradient: Tensor | None,
-    coefficients: list[float],
-    decay: Decay,
+    parts: Sequence[Tensor], gradient: Tensor | None, coefficients: list[float], decay: Decay
 ) -> None:
-    """One step of Adam with L2 weight decay, in place, as `torch.optim.Adam` orders it."""
+    """One step of Adam with L2 weight decay, in place, as `torch.optim.Adam` orders it.
+
+    Args:
+        parts: w, m and v of some rows.
+        gradient: None is zero.
+        coefficients: of the step, see `Table`.
+        decay: of the window.
+    """
+    w, m, v = parts
     minus_size, inverse_root = coefficients
     g = w * decay.weight_decay
     if gradient is not None:
@@ -112,7 +115,7 @@ def _replay(table: Table, rows: Tensor, now: int, decay: Decay) -> None:
             while begun < len(had) and had[begun] <= number:
                 begun += 1
             coefficients = table.coefficients[number].tolist()
-            step(*(part[:begun] for part in parts), None, coefficients, decay)
+            step([part[:begun] for part in parts], None, coefficients, decay)
         for whole, part in zip(table[:3], parts, strict=True):
             whole[chunk] = part
     table.last[rows] = now

@@ -175,7 +175,7 @@ class _Led:
             for buffer, value in zip(self.model.buffers(), buffers, strict=True):
                 buffer.copy_(value)
             loss, penalty = self.loop.backward(self.rows[number])
-            of_rows = self.model.table.grad.flatten(1)[rows]
+            of_rows = self._table_gradient().flatten(1)[rows]
             return self._named(loss, penalty, of_rows, [p.grad for p in self.dense])
 
         own = results()
@@ -199,7 +199,7 @@ class _Led:
         of_rows = zeros.index_add(0, place.flatten(), of_each)
         for p, gradient in zip(self.dense, step.gradients, strict=True):
             p.grad = None if gradient is None else gradient.contiguous()  # as fused Adam needs it
-        self.model.table.grad.zero_().flatten(1)[rows] = of_rows.to(self.table)
+        self._table_gradient().zero_().flatten(1)[rows] = of_rows.to(self.table)
         self.loop.optimizer.step()
         # what a sum of so many terms can be off by, in whatever order
         off = zeros.index_add(0, place.flatten(), of_each.abs()) * times[:, None] * self.rounding
@@ -208,6 +208,11 @@ class _Led:
         led = [part[self.looked_up] for part in self._parts(self.model.table)]
         self.bounds = self._widened(self.bounds, led, off, number)
         return self._named(step.loss, step.penalty, of_rows, step.gradients)
+
+    def _table_gradient(self) -> Tensor:
+        gradient = self.model.table.grad
+        assert gradient is not None  # the loop has gone backward
+        return gradient
 
     def _named(
         self, loss: Tensor, penalty: Tensor | None, of_rows: Tensor, gradients: list[Tensor | None]

@@ -157,7 +157,7 @@ class Engine:
         if self.replays(rows):
             graph = self._graphs[batch]
             if graph is None:
-                others = [one.graph.pool() for one in self._graphs.values() if one]
+                others = [graph for graph in self._graphs.values() if graph]
                 graph = self._graphs[batch] = _Graph(self, rows, *others[:1])
             return graph.replay(rows)
         found = self.window(rows)
@@ -222,15 +222,20 @@ def loss_of(model: Recommender, rows: Tensor, labels: Tensor) -> tuple[Tensor, T
 
 
 class _Graph:
-    """A window's steps as one CUDA graph, for batches of one size."""
+    """A window's steps as one CUDA graph, for batches of one size.
 
-    def __init__(self, engine: Engine, rows: Tensor, pool: tuple[int, int] | None = None) -> None:
+    Args:
+        beside: another one, whose memory it may use.
+    """
+
+    def __init__(self, engine: Engine, rows: Tensor, beside: "_Graph | None" = None) -> None:
         self.optimizer, self.rows = engine.optimizer, torch.zeros_like(rows)
         self.optimizer.announce(len(rows))
         self.graph = torch.cuda.CUDAGraph()
         # Graphs can share memory: what one leaves is copied before another is replayed. While one
         # is captured nothing is computed, but the host counts the steps. A capture that fails would
         # leave its stream behind as the current one.
+        pool = None if beside is None else beside.graph.pool()
         here = torch.cuda.current_stream(rows.device)
         with torch.cuda.stream(here), torch.cuda.graph(self.graph, pool=pool):
             self.found = engine.window(self.rows)

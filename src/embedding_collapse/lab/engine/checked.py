@@ -10,7 +10,9 @@ from collections import Counter
 from collections.abc import Iterator
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+
+from embedding_collapse.lab.models import Recommender
 
 from .agreement import State, compare_replay, compare_steps
 from .captured import Engine, windows
@@ -34,7 +36,7 @@ class CheckedEngine:
         self._fallback = ""
 
     @property
-    def model(self) -> nn.Module:
+    def model(self) -> Recommender:
         """That both train."""
         return self.loop.model
 
@@ -51,14 +53,14 @@ class CheckedEngine:
     @property
     def kind(self) -> str:
         """How steps are taken: "captured", "uncaptured" or "loop (fallback: why)"."""
-        return self._fallback or self.engine.kind
+        return self._fallback or (self.engine or self.loop).kind
 
     def epoch(self, order: Tensor, losses: Tensor, penalties: Tensor) -> Iterator[int]:
         """As `Engine.epoch`."""
         taken = row = 0
         if self.engine is not None:
             for window in windows(len(order), len(losses), self.engine.optimizer.block):
-                found = self._take(window.of(order))
+                found = self._take(self.engine, window.of(order))
                 if found is None:
                     break
                 taken, row = window.step + window.steps, window.row + window.steps * window.batch
@@ -74,14 +76,15 @@ class CheckedEngine:
         Args:
             kind: what `kind` is to say, from `FALLBACK` on.
         """
-        self.loop.optimizer.state.update(self.engine.optimizer.state)
+        if self.engine is not None:
+            self.loop.optimizer.state.update(self.engine.optimizer.state)
         for layer in self.loop.model.layers():
             layer.align = 1
         self.engine, self._fallback = None, kind
 
-    def _take(self, rows: Tensor) -> Tensor | None:
+    def _take(self, engine: Engine, rows: Tensor) -> Tensor | None:
         """As `Engine.take`; None where the loop has to take these rows."""
-        engine, replays = self.engine, self.engine.replays(rows)
+        replays = engine.replays(rows)
         which = rows.shape[1], replays
         if self._compared[which] == (REPLAYS if replays else 1):
             return engine.take(rows)

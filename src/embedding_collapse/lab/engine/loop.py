@@ -4,7 +4,9 @@ import contextlib
 from collections.abc import Iterator
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+
+from embedding_collapse.lab.models import Recommender
 
 PRECISIONS = ("tf32", "bf16")  # None is float32 throughout
 STEPS_BETWEEN_CHECKS = 25  # a check waits for the device, so not at every step
@@ -33,7 +35,7 @@ class StepByStep:
 
     def __init__(
         self,
-        model: nn.Module,
+        model: Recommender,
         ids: Tensor,
         labels: Tensor,
         *,

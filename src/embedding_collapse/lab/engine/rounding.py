@@ -12,8 +12,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
+
+from embedding_collapse.lab.models import Recommender
 
 UNITS = {None: 2**-24, "tf32": 2**-11, "bf16": 2**-9}  # a product's rounding, relative, at most
 REORDERED = 2**-17  # a float32 sum of 2^14 terms in another order: that root of roundings
@@ -84,7 +86,7 @@ def in_words(name: str, apart: Tensor, explained: Tensor) -> str:
 
 
 @contextlib.contextmanager
-def nudged(model: nn.Module, rows: Tensor, unit: float, seed: int) -> Iterator[None]:
+def nudged(model: Recommender, rows: Tensor, unit: float, seed: int) -> Iterator[None]:
     """Every weight moved by that much of itself, up or down by chance; of the table, those rows."""
     table = model.table.detach()
     dense = [p.detach() for p in model.parameters() if p is not model.table]
