@@ -392,7 +392,7 @@ class EngineThenLoop:
         for window in engine_module.windows(len(order), len(losses), BLOCK):
             place = slice(window.step, window.step + window.steps)
             if window.step < self.first:
-                losses[place], penalties[place] = self.engine.take(window.of(order))
+                losses[place], penalties[place] = self.engine.take(window.batches(order))
                 yield place.stop
         for layer in self.loop.model.layers():
             layer.align = 1

@@ -132,14 +132,10 @@ def test_without_a_script_the_page_shows_the_first_state(made, name):
 def test_an_explorer_leads_to_the_records_of_the_runs_it_shows(runs):
     first = {f"../records/{run.key}.json" for run in runs if run.spec["seed"] == 0}
     every = {f"../records/{run.key}.json" for run in runs}
-    made = {
-        explorers.spectrum.explorer: first,
-        explorers.sub_embeddings.explorer: first,
-        explorers.scaling.explorer: every,
-    }
-    for make, expected in made.items():
-        links = {attributes["href"] for tag, attributes in Page(display.page(make(runs))).tags
-                 if tag == "a"}  # fmt: skip
+    made = {explorers.spectrum: first, explorers.sub_embeddings: first, explorers.scaling: every}
+    for module, expected in made.items():
+        page = Page(display.page(module.explorer(runs)))
+        links = {attributes["href"] for tag, attributes in page.tags if tag == "a"}
         assert links == expected
 
 

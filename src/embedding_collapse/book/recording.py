@@ -51,9 +51,12 @@ def cells(data: DataSpec, **parameters: Any) -> list[Spec]:
         for seed in seeds:
             for scale in scales:  # models side by side at each scale
                 specs = grid(
-                    datasets=[data], models=models, scales=[scale], seeds=[seed],
+                    datasets=[data],
+                    models=models,
+                    scales=[scale],
+                    seeds=[seed],
                     **(FULL | parameters),
-                )  # fmt: skip
+                )
                 found |= {spec.key: spec for spec in specs if spec.key not in found}
     return list(found.values())
 
@@ -97,8 +100,10 @@ def record(
             done = sweep([spec], folder, device=device, weights=False, progress=False)
             failures += done.failures
             for one in done.records:
-                told(f"{one.spec['model']} {one.label}, seed {one.spec['seed']}: test AUC "
-                     f"{one.test['auc']:.5f}, {one.speed:,.0f} samples/s")  # fmt: skip
+                told(
+                    f"{one.spec['model']} {one.label}, seed {one.spec['seed']}: test AUC "
+                    f"{one.test['auc']:.5f}, {one.speed:,.0f} samples/s"
+                )
     found = [one for spec in specs if (one := records.find(folder, spec.key))]
     keys = {one.key for one in found} | {failure.spec.key for failure in failures}
     return Recording(found, [spec for spec in specs if spec.key not in keys], failures)
@@ -144,10 +149,15 @@ def execute_chapters(
         path = target / f"{chapter}-{done[0].spec['dataset']}.ipynb"
         path.parent.mkdir(parents=True, exist_ok=True)
         papermill.execute_notebook(
-            chapters / f"{chapter}.ipynb", path, parameters, kernel_name="python3",
-            language="python", cwd=chapters.parent, progress_bar=False,
+            chapters / f"{chapter}.ipynb",
+            path,
+            parameters,
+            kernel_name="python3",
+            language="python",
+            cwd=chapters.parent,
+            progress_bar=False,
             extra_arguments=["--log-level=ERROR"],
-        )  # fmt: skip
+        )
         executed = nbformat.read(path, as_version=4)
         note = f"Recorded with `{command}`. {records.provenance(done, keys=False)}"
         executed.cells.insert(1, nbformat.v4.new_markdown_cell(f"```{{note}}\n{note}\n```"))

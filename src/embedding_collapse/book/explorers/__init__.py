@@ -4,9 +4,9 @@
     explorers.show(spectrum.explorer(records.load_all(...)))   # over runs of your own
     explorers.show_collapse()                                   # a model that trains in the page
 
-`explorer` says what an explorer is made of, `display` shows it, `live` with a kernel and `static`
-without a script. Each of the other modules holds the one of its name: `explorer` makes it, `view` is
-what it shows. `collapse` is the model that trains.
+`explorer` says what an explorer is made of; `display` shows it, `live` with a kernel and `static`
+without a script. `collapse` is the model that trains; each of the other modules holds the explorer
+of its name: `explorer` makes it, and `view` is what it shows.
 """
 
 from collections.abc import Callable

@@ -55,7 +55,10 @@ def explorer() -> Explorer:
         layout={
             "xaxis": {"domain": [0, 0.55], "title": {"text": "direction k"}, "type": "category"},
             "xaxis2": {
-                "domain": [0.67, 1], "anchor": "y2", "type": "category", "tickangle": 0,
+                "domain": [0.67, 1],
+                "anchor": "y2",
+                "type": "category",
+                "tickangle": 0,
                 "tickvals": MEASURES,
                 "ticktext": [measure.replace(" ", "<br>") for measure in MEASURES],
             },
@@ -64,7 +67,7 @@ def explorer() -> Explorer:
         },
         view=view,
         height=340,
-    )  # fmt: skip
+    )
 
 
 def view(data: dict[str, Any], state: State) -> View:

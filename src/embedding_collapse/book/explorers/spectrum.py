@@ -69,17 +69,20 @@ def explorer(records: Sequence[Record]) -> Explorer:
             ]
     labels = by_design(labels)
     models = [
-        model for model in PAPER
+        model
+        for model in PAPER
         if all(f"{name} {model} {label}" in runs for name in datasets for label in labels)
-    ]  # fmt: skip
+    ]
     if not models:
         raise ParameterError(f"no model has runs of all of {labels} on each of {list(datasets)}")
     fields = {name: by_cardinality(about) for name, about in datasets.items()}
     first = next(iter(datasets))
     line = {
-        "type": "scatter", "mode": "lines+markers", "marker": {"size": 4},
+        "type": "scatter",
+        "mode": "lines+markers",
+        "marker": {"size": 4},
         "hovertemplate": "%{fullData.name}<br>direction %{customdata}: %{y:.3f}<extra></extra>",
-    }  # fmt: skip
+    }
     return Explorer(
         name="spectrum",
         title="Where the directions go",
@@ -93,8 +96,13 @@ def explorer(records: Sequence[Record]) -> Explorer:
             Control("choice", "field", "Field", fields, by="dataset"),
             Control("pin", "pinned", "Pin this one"),
         ],
-        start={"dataset": first, "model": "dcnv2" if "dcnv2" in models else models[0],
-               "run": labels[0], "field": fields[first][-1][0], "pinned": None},
+        start={
+            "dataset": first,
+            "model": "dcnv2" if "dcnv2" in models else models[0],
+            "run": labels[0],
+            "field": fields[first][-1][0],
+            "pinned": None,
+        },
         data={"datasets": datasets, "runs": runs, "models": {m: MODELS[m].name for m in PAPER}},
         styles={
             "base": line | {"line": {"color": COLOURS["base"]}},
@@ -110,14 +118,23 @@ def explorer(records: Sequence[Record]) -> Explorer:
         },
         view=view,
         sources=list(cells.values()),
-    )  # fmt: skip
+    )
 
 
 def view(data: dict[str, Any], state: State) -> View:
     """The spectra of one table, or of all sets of a field, and those of the pinned one."""
     marks = []
-    columns = [["", "IA", "IA / K", "IA against random", "effective rank",
-                "directions for 90% of the energy", "for 99%"]]  # fmt: skip
+    columns = [
+        [
+            "",
+            "IA",
+            "IA / K",
+            "IA against random",
+            "effective rank",
+            "directions for 90% of the energy",
+            "for 99%",
+        ]
+    ]
     for shown, pinned in ((state, False), (state["pinned"], True)):
         if shown is None:
             continue
@@ -128,24 +145,31 @@ def view(data: dict[str, Any], state: State) -> View:
         name = f"{data['models'][shown['model']]} {shown['run']}, {dataset['fields'][field]}"
         design = shown["run"].split()[0]
         for m, shares in enumerate(spectra):
-            marks.append({
-                "like": "pinned" if pinned else design,
-                "name": name if m == 0 else f"{name}, set {m + 1}",
-                "legendgroup": name,
-                "showlegend": m == 0,
-                "x": [(k + 1) / width for k in range(width)],
-                "y": shares.tolist(),
-                "customdata": list(range(1, width + 1)),
-            })  # fmt: skip
+            marks.append(
+                {
+                    "like": "pinned" if pinned else design,
+                    "name": name if m == 0 else f"{name}, set {m + 1}",
+                    "legendgroup": name,
+                    "showlegend": m == 0,
+                    "x": [(k + 1) / width for k in range(width)],
+                    "y": shares.tolist(),
+                    "customdata": list(range(1, width + 1)),
+                }
+            )
         values = torch.from_numpy(spectra.copy())
         abundance = information_abundance(values).mean().item()
         random = dataset["random"][str(width)][field]
-        columns.append([
-            f"{shown['dataset']}, {name}" + (", mean of its sets" if sets > 1 else ""),
-            f"{abundance:.2f} of {width}",
-            f"{abundance / width:.3f}",
-            f"{abundance / random:.3f}",
-            f"{effective_rank(values).mean().item():.2f}",
-            *(f"{directions(values, share).double().mean().item():.1f}" for share in (0.9, 0.99)),
-        ])  # fmt: skip
+        columns.append(
+            [
+                f"{shown['dataset']}, {name}" + (", mean of its sets" if sets > 1 else ""),
+                f"{abundance:.2f} of {width}",
+                f"{abundance / width:.3f}",
+                f"{abundance / random:.3f}",
+                f"{effective_rank(values).mean().item():.2f}",
+                *(
+                    f"{directions(values, share).double().mean().item():.1f}"
+                    for share in (0.9, 0.99)
+                ),
+            ]
+        )
     return View(marks, [list(row) for row in zip(*columns, strict=True)])

@@ -33,9 +33,7 @@ def explorer(records: Sequence[Record], model: str = "dcnv2") -> Explorer:
         record = group[0]
         if cell.model != model or record.projected_abundance is None:
             continue
-        datasets[cell.dataset] = {
-            key: record.dataset[key] for key in ("fields", "cardinalities")
-        }  # fmt: skip
+        datasets[cell.dataset] = {key: record.dataset[key] for key in ("fields", "cardinalities")}
         spectra = torch.tensor(record.spectra, dtype=torch.float64)
         sets, width = spectra.shape[1:]
         labels.append(cell.label)
@@ -65,19 +63,35 @@ def explorer(records: Sequence[Record], model: str = "dcnv2") -> Explorer:
             Control("choice", "of", "Of field i", fields, by="dataset"),
             Control("choice", "for", "made for field j", fields, by="dataset"),
         ],
-        start={"dataset": first, "run": labels[-1], "set": 1, "sort": "IA",
-               "of": fields[first][-1][0], "for": fields[first][0][0]},
+        start={
+            "dataset": first,
+            "run": labels[-1],
+            "set": 1,
+            "sort": "IA",
+            "of": fields[first][-1][0],
+            "for": fields[first][0][0],
+        },
         data={"datasets": datasets, "runs": runs, "model": MODELS[model].name},
         styles={
             "pairs": {
-                "type": "heatmap", "zmin": 0, "zmax": 1, "colorscale": "Viridis",
+                "type": "heatmap",
+                "zmin": 0,
+                "zmax": 1,
+                "colorscale": "Viridis",
                 "colorbar": {"title": {"text": "IA / K"}},
                 "hovertemplate": "%{text}<extra></extra>",
             },
             "chosen": {
-                "type": "scatter", "mode": "markers", "hoverinfo": "skip", "showlegend": False,
-                "marker": {"symbol": "square-open", "size": 15, "line": {"width": 3},
-                           "color": PINK},
+                "type": "scatter",
+                "mode": "markers",
+                "hoverinfo": "skip",
+                "showlegend": False,
+                "marker": {
+                    "symbol": "square-open",
+                    "size": 15,
+                    "line": {"width": 3},
+                    "color": PINK,
+                },
             },
         },
         layout={
@@ -87,7 +101,7 @@ def explorer(records: Sequence[Record], model: str = "dcnv2") -> Explorer:
         view=view,
         height=520,
         sources=sources,
-    )  # fmt: skip
+    )
 
 
 def view(data: dict[str, Any], state: State) -> View:
@@ -101,7 +115,7 @@ def view(data: dict[str, Any], state: State) -> View:
     by = own if state["sort"] == "IA" else cardinalities
     order = sorted(range(number), key=by.__getitem__)
 
-    def described(i: int) -> str:
+    def field(i: int) -> str:
         return f"{names[i]} ({cardinalities[i]:,} features, IA/K {own[i]:.3f})"
 
     i, j = state["of"], state["for"]
@@ -113,7 +127,7 @@ def view(data: dict[str, Any], state: State) -> View:
             "z": [[pairs[row][column] for column in order] for row in order],
             "text": [
                 [
-                    f"of {described(row)}<br>for {described(column)}<br>IA/K {pairs[row][column]:.3f}"
+                    f"of {field(row)}<br>for {field(column)}<br>IA/K {pairs[row][column]:.3f}"
                     for column in order
                 ]
                 for row in order
@@ -124,6 +138,6 @@ def view(data: dict[str, Any], state: State) -> View:
     mean = sum(sum(row) for row in pairs) / number**2
     readout = [
         ["of field i", "made for field j", "IA/K of this one", "mean over all"],
-        [described(i), described(j), f"{pairs[i][j]:.3f}", f"{mean:.3f}"],
+        [field(i), field(j), f"{pairs[i][j]:.3f}", f"{mean:.3f}"],
     ]
     return View(marks, readout)

@@ -51,9 +51,10 @@ def explorer() -> Explorer:
     widths = np.array(grid["widths"])
     shares = abundance / widths[:, None, None]
     line = {
-        "type": "scatter", "mode": "lines",
+        "type": "scatter",
+        "mode": "lines",
         "hovertemplate": "%{fullData.name}<br>iteration %{x:,}: IA %{y:.2f}<extra></extra>",
-    }  # fmt: skip
+    }
     return Explorer(
         name="toy",
         title="Does a small field pull a large one down?",
@@ -85,7 +86,7 @@ def explorer() -> Explorer:
         },
         view=view,
         height=360,
-    )  # fmt: skip
+    )
 
 
 def view(data: dict[str, Any], state: State) -> View:

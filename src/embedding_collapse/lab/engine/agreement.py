@@ -75,12 +75,12 @@ class State:
 
 def tensors_of(engine: Engine) -> dict[str, Tensor]:
     """All that a step changes, by name: weights, buffers, and Adam's state of each weight."""
-    found = dict(engine.model.named_parameters()) | dict(engine.model.named_buffers())
+    changed = dict(engine.model.named_parameters()) | dict(engine.model.named_buffers())
     moments = {}
     for name, p in engine.model.named_parameters():
         for part, value in engine.optimizer.state.get(p, {}).items():
             moments[f"{part} of {name}"] = value
-    return found | moments
+    return changed | moments
 
 
 def random_state(device: torch.device) -> tuple[Tensor, ...]:
@@ -218,14 +218,14 @@ class _Led:
         self, loss: Tensor, penalty: Tensor | None, of_rows: Tensor, gradients: list[Tensor | None]
     ) -> dict[str, Tensor]:
         """Results by name; among them the model's buffers as they are."""
-        found = {"the loss": loss, "the gradient of table": of_rows}
+        results = {"the loss": loss, "the gradient of table": of_rows}
         if penalty is not None:
-            found["the penalty"] = penalty
+            results["the penalty"] = penalty
         names = [name for name, p in self.model.named_parameters() if p is not self.model.table]
         for name, gradient in zip(names, gradients, strict=True):
             if gradient is not None:
-                found[f"the gradient of {name}"] = gradient
-        return found | {name: buffer.clone() for name, buffer in self.model.named_buffers()}
+                results[f"the gradient of {name}"] = gradient
+        return results | {name: buffer.clone() for name, buffer in self.model.named_buffers()}
 
     def _compare_weights(self, after: State) -> str | None:
         """Weights and moments: where the loop was led, and where the engine went."""
@@ -282,25 +282,25 @@ def compare_replay(engine: Engine, rows: Tensor, state: State) -> tuple[Tensor, 
     expected = engine.window(rows)
     uncaptured = State(engine)
     state.restore(engine, len(rows))
-    found = engine.take(rows).clone()
+    losses = engine.take(rows).clone()
     if not expected.isfinite().all():
-        return found, None
+        return losses, None
     captured = State(engine)
     looked_up = (engine.ids[rows].long() + engine.model.starts).unique()
     reason = _compare_exactly(engine, captured, uncaptured, looked_up.cpu())
-    ones = {"the loss": found} | captured.copies
+    ones = {"the loss": losses} | captured.copies
     others = {"the loss": expected} | uncaptured.copies
     if reason or all(torch.equal(ones[name], others[name]) for name in others):
-        return found, reason
+        return losses, reason
     apart, moved = Apart(), Apart()
     apart.add(ones, others)
     for seed in range(NUDGES):
         state.restore(engine, len(rows))
         with nudged(engine.model, looked_up, REORDERED, seed):
-            losses = engine.window(rows)
-            moved.add({"the loss": losses} | tensors_of(engine), others)
+            moved_losses = engine.window(rows)
+            moved.add({"the loss": moved_losses} | tensors_of(engine), others)
     captured.restore(engine)
-    return found, outside(apart, moved, REORDERED)
+    return losses, outside(apart, moved, REORDERED)
 
 
 def _compare_exactly(

@@ -43,20 +43,21 @@ class Window(NamedTuple):
     steps: int
     batch: int
 
-    def of(self, order: Tensor) -> Tensor:
+    def batches(self, order: Tensor) -> Tensor:
         """Its rows of a permutation, `[steps, batch]`."""
         return order[self.row : self.row + self.steps * self.batch].view(self.steps, self.batch)
 
 
 def windows(rows: int, steps: int, block: int) -> list[Window]:
     """Cut an epoch of so many steps as `Tensor.tensor_split` does, then each size into windows."""
-    found, row = [], 0
+    cut: list[Window] = []
+    row = 0
     larger = rows % steps
     for first, last, batch in ((0, larger, rows // steps + 1), (larger, steps, rows // steps)):
         for step in range(first, last, block):
-            found.append(Window(step, row, min(block, last - step), batch))
-            row += found[-1].steps * batch
-    return found
+            cut.append(Window(step, row, min(block, last - step), batch))
+            row += cut[-1].steps * batch
+    return cut
 
 
 class Seen(NamedTuple):
@@ -117,9 +118,13 @@ class Engine:
         able = model.table.dtype == torch.float32 and kernels_run_on(self.device)
         self.capture = able if capture is None else capture
         self.optimizer = ExactBlockedAdam(
-            model.parameters(), learning_rate, weight_decay=weight_decay, block=block, fused=True,
+            model.parameters(),
+            learning_rate,
+            weight_decay=weight_decay,
+            block=block,
+            fused=True,
             capturable=on_gpu,
-        )  # fmt: skip
+        )
         self.dense = [p for p in model.parameters() if p is not model.table]
         for layer in model.layers():
             layer.align = ALIGN[precision] if align is None else align
@@ -147,7 +152,7 @@ class Engine:
         """
         for window in windows(len(order), len(losses), self.optimizer.block):
             place = slice(window.step, window.step + window.steps)
-            losses[place], penalties[place] = self.take(window.of(order))
+            losses[place], penalties[place] = self.take(window.batches(order))
             yield window.step + window.steps
 
     def take(self, rows: Tensor) -> Tensor:
@@ -157,13 +162,13 @@ class Engine:
         if self.replays(rows):
             graph = self._graphs[batch]
             if graph is None:
-                others = [graph for graph in self._graphs.values() if graph]
+                others = [other for other in self._graphs.values() if other]
                 graph = self._graphs[batch] = _Graph(self, rows, *others[:1])
             return graph.replay(rows)
-        found = self.window(rows)
+        losses = self.window(rows)
         if steps == self.optimizer.block:  # a capture finds made all that it needs
             self._graphs[batch] = None
-        return found
+        return losses
 
     def replays(self, rows: Tensor) -> bool:
         """Whether `take` replays a graph, captured where it is not there yet: not for what does
@@ -180,15 +185,15 @@ class Engine:
         """
         ids = self.ids[rows].long() + self.model.starts  # [steps, B, N], rows of the joint table
         look_ups = group_look_ups(ids.flatten(1), len(self.model.table))
-        found = torch.zeros(2, len(rows), device=self.device)
+        losses = torch.zeros(2, len(rows), device=self.device)
         for number in range(len(rows)):
             labels = self.labels[rows[number]]
             loss, penalty = self.step(ids[number], labels, look_ups.of_step(number), seen)
-            found[0, number] = loss
+            losses[0, number] = loss
             if penalty is not None:
-                found[1, number] = penalty
+                losses[1, number] = penalty
         self.optimizer.flush()
-        return found
+        return losses
 
     def step(
         self, ids: Tensor, labels: Tensor, look_ups: LookUps, seen: list[Seen] | None = None
@@ -238,7 +243,7 @@ class _Graph:
         pool = None if beside is None else beside.graph.pool()
         here = torch.cuda.current_stream(rows.device)
         with torch.cuda.stream(here), torch.cuda.graph(self.graph, pool=pool):
-            self.found = engine.window(self.rows)
+            self.losses = engine.window(self.rows)
         self.optimizer.replayed(-len(rows))
 
     def replay(self, rows: Tensor) -> Tensor:
@@ -247,4 +252,4 @@ class _Graph:
         self.optimizer.announce(len(rows))
         self.graph.replay()
         self.optimizer.replayed(len(rows))
-        return self.found
+        return self.losses
