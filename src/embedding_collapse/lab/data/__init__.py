@@ -10,7 +10,7 @@ from embedding_collapse.parameters import ParameterError, check_number, check_wh
 
 from .columns import Source
 from .dataset import Dataset, Field
-from .drawing import draw_dataset
+from .drawn import draw_dataset
 from .encoding import encode
 from .flights import load_flights
 from .movielens import movielens

@@ -65,17 +65,17 @@ def draw_dataset(
         sizes = (rows, *(held_out or (0, 0)))
         return _draw(folder, law, sizes, seed, workers or available_cores(), progress)
 
-    found = stored(f"{spec.name}-{rows}", determined_by, build, cache, progress)
-    fields = tuple(map(Field, law.names, found.about["cardinalities"]))
+    kept = stored(f"{spec.name}-{rows}", determined_by, build, cache, progress)
+    fields = tuple(map(Field, law.names, kept.about["cardinalities"]))
     return Dataset(
         spec.name,
-        found.ids,
-        found.labels,
+        kept.ids,
+        kept.labels,
         fields,
-        found.fingerprint,
-        found.about["facts"],
+        kept.fingerprint,
+        kept.about["facts"],
         held_out=held_out,
-        truth=None if held_out is None else np.load(found.folder / TRUTH, mmap_mode="c"),
+        truth=None if held_out is None else np.load(kept.folder / TRUTH, mmap_mode="c"),
         spec=spec,
     )
 
