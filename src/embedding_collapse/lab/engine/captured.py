@@ -6,9 +6,8 @@ fused by `torch.compile`. Batches are slices of a permutation on the device. The
 one flush of the table to the next are captured as one graph and replayed; what does not fill a
 window, and the first window of each batch size, runs uncaptured, step by step.
 
-All but the capture itself runs on a CPU too, where the tests hold it against the plain loop. The
-capture has not been run on a GPU since this version was written: `checked` holds it against the
-plain loop at the start of every run.
+All but the capture itself runs on a CPU too, where the tests hold it against the plain loop;
+`checked` holds the capture against the plain loop at the start of every run.
 """
 
 from collections.abc import Iterator

@@ -28,7 +28,7 @@ def products(precision: str | None, device: torch.device) -> Iterator[None]:
 
 
 class StepByStep:
-    """Takes the steps of an epoch one by one; as `engine.Engine`."""
+    """Takes the steps of an epoch one by one; as `captured.Engine`."""
 
     steps_between_checks = STEPS_BETWEEN_CHECKS
     kind = "loop"
