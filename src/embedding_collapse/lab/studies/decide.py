@@ -57,6 +57,9 @@ BASE, SE4, ME4, SE10, ME10 = SIZES = (("se", 1), ("se", 4), ("me", 4), ("se", 10
 TRIO = (BASE, SE4, ME4)
 TELLING = ("dnn", "dcnv2")  # without explicit interaction and with it
 TRAINING = {"batch_size": 512, "epochs": 20, "patience": 2, "precision": "bf16"}
+REGULARISATIONS: tuple[dict[str, Any], ...] = (
+    {"dropout": 0.0}, {"dropout": 0.5}, {"weight_decay": 0.0}, {"weight_decay": 1e-5},
+)  # fmt: skip
 MORE_ROWS = {"us-flights": 2_400_000, "synthetic-mini": 3_200_000}
 # DCNv2's K at scale 1 with as many parameters as ME 4x, in all and in the interaction; of ME 4x
 # with as many in the interaction as SE 4x; and hidden units with as many in all
@@ -111,8 +114,9 @@ def more_or_fewer_rows() -> list[Spec]:
 
 def regularised() -> list[Spec]:
     """Dropout and weight decay around those of `main`, one at a time."""
-    ways = [{"dropout": 0.0}, {"dropout": 0.5}, {"weight_decay": 0.0}, {"weight_decay": 1e-5}]
-    return [spec for way in ways for spec in cells([FLIGHTS], ["dnn"], TRIO, range(3), **way)]
+    return [
+        spec for way in REGULARISATIONS for spec in cells([FLIGHTS], ["dnn"], TRIO, range(3), **way)
+    ]
 
 
 def more_models() -> list[Spec]:

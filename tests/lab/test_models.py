@@ -13,7 +13,7 @@ from embedding_collapse.lab.experiment import Spec
 from embedding_collapse.lab.models import MODELS, PAPER, Recommender, Size, build
 from embedding_collapse.lab.models.layers import relu_dropout
 
-REFERENCE = Path(__file__).parent / "data" / "official_models.npz"
+REFERENCE = Path(__file__).parents[1] / "data" / "official_models.npz"
 HIDDEN, CROSS_LAYERS, SETS, WIDTH, MAPS = 8, 3, 3, 4, 6
 # From embeddings to outputs and back, in all models here: at most 8 layers are sums over at most 64
 # inputs, and at most two take a mean and a variance over 16 rows.

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
-from test_report_inspection import Page, normal
+from test_inspection_report import Page, normal
 
 from embedding_collapse.cli import main
 from embedding_collapse.inspection import report

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from embedding_collapse.book.analysis.contrast import contrast
 from embedding_collapse.book.analysis.ledger import (
     CLAIMS,
     CONTROL,
@@ -14,6 +15,7 @@ from embedding_collapse.book.analysis.ledger import (
     by_spec,
     effect_of,
     ledger,
+    wanting_seeds,
 )
 from embedding_collapse.book.analysis.measures import ABUNDANCE, AUC
 from embedding_collapse.lab.experiment import Spec
@@ -25,6 +27,7 @@ from embedding_collapse.lab.studies.decide import (
     FLIGHTS,
     ME4,
     ME10,
+    REGULARISATIONS,
     SE4,
     SE10,
     TELLING,
@@ -139,9 +142,58 @@ def test_every_comparison_is_of_runs_that_the_study_makes():
     made = {replace(spec, seed=0) for spec in with_members(STUDIES["decide"].parts)}
     for data in BOTH:
         for claim in CLAIMS:
-            for comparison in claim.compare(data):
+            if claim.text.startswith("It is more than regularisation") and data != FLIGHTS:
+                continue  # asked of one data set alone
+            for comparison in claim.compare(data, {}):
                 for spec in filter(None, comparison):
                     assert spec in made, (claim.text, comparison.label)
+
+
+def test_seeds_are_wanted_where_the_first_look_was_too_wide(run):
+    """At a half-width of 0.002, or a fifth of the effect, they are not."""
+    sizes = {ME4: 0.81, SE4: 0.80}
+    (wide,) = wanting_seeds(runs_of(run, sizes, models=["dnn"], spread=0.005))
+    assert wide[0].label == "DNN ME 4x - SE 4x" and wide[1].half_width > 0.002
+    assert wanting_seeds(runs_of(run, sizes, models=["dnn"], spread=0.0002)) == []
+    large = {ME4: 0.9, SE4: 0.8}
+    assert wanting_seeds(runs_of(run, large, models=["dnn"], spread=0.005)) == []
+    assert wanting_seeds(runs_of(run, sizes, models=["dnn"], seeds=4, spread=0.005)) == []
+
+
+def test_with_seeds_added_the_interval_honours_that_it_is_a_second_look(run):
+    """It is wider than Student's 95%, and the p-value grows as the level shrinks."""
+    sizes, one = {ME4: 0.81, SE4: 0.80}, (ME4, SE4)
+    comparison = Comparison(*(cells([FLIGHTS], ["dnn"], [size], [0])[0] for size in one))
+    runs = by_spec(runs_of(run, sizes, models=["dnn"], seeds=10))
+    first = contrast(
+        [AUC.group(sign, runs[spec]) for spec, sign in zip(comparison, (1, -1), strict=True)]
+    )
+    second = effect_of([comparison], runs, AUC)
+    assert second.value == first.value
+    assert second.half_width > 1.05 * first.half_width
+    assert second.p == pytest.approx(first.p * 0.05 / 0.0294)
+
+
+def test_dropout_and_weight_decay_are_chosen_on_validation_rows(run):
+    """For each size its own, whatever the test rows say."""
+    text = "It is more than regularisation: DNN's multi-embedding beats single-embedding, each " \
+           "with the dropout and weight decay that suit it best."  # fmt: skip
+    records = []
+    ways = ({}, *REGULARISATIONS)
+    for size, best in ((SE4, 1), (ME4, 3)):
+        for number, way in enumerate(ways):
+            for spec in cells([FLIGHTS], ["dnn"], [size], range(3), **way):
+                test = 0.8 + 0.001 * spec.seed - 0.01 * (number == best)
+                record = run(spec, test + 0.02 * (size == ME4))
+                epochs = [{**epoch, "valid_auc": 0.8 + 0.01 * (number == best)}
+                          for epoch in record.epochs]  # fmt: skip
+                records.append(replace(record, epochs=epochs))
+    chosen = finding(records, text)
+    ((comparison, _),) = chosen.parts
+    assert comparison.new == cells([FLIGHTS], ["dnn"], [ME4], [0], **ways[3])[0]
+    assert comparison.old == cells([FLIGHTS], ["dnn"], [SE4], [0], **ways[1])[0]
+    assert chosen.effect.value == pytest.approx(0.02)
+    assert finding(records[:-3], text).verdict == "not run"
 
 
 def test_the_papers_claims_are_nineteen():

@@ -23,7 +23,7 @@ from embedding_collapse.multi_embedding import MultiEmbedding
 from embedding_collapse.parameters import ParameterError
 from embedding_collapse.spectrum import normalised_abundance, random_spectrum, singular_values
 
-CHECKPOINTS = Path(__file__).parent / "data" / "checkpoints"
+CHECKPOINTS = Path(__file__).parents[1] / "data" / "checkpoints"
 NASTY = 'emb.<script>alert(\'"&")</script> 表 \x1b[31m\u202e'
 
 

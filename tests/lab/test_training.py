@@ -21,7 +21,7 @@ from embedding_collapse.lab.metrics import auc, excess_log_loss, expected_auc, l
 from embedding_collapse.lab.models import Recommender, Size, build
 from embedding_collapse.lab.training import Training, fit, predict
 
-RUN_TO_BE_KILLED = Path(__file__).parent / "data" / "run_to_be_killed.py"
+RUN_TO_BE_KILLED = Path(__file__).parents[1] / "data" / "run_to_be_killed.py"
 
 
 def tiny_dataset(rows: int = 2000, seed: int = 0) -> Dataset:

@@ -12,7 +12,7 @@ import pytest
 from embedding_collapse.lab.data import hub, load
 from embedding_collapse.parameters import ParameterError
 
-CRITEO = Path(__file__).parent / "data" / "criteo_format.txt.gz"
+CRITEO = Path(__file__).parents[1] / "data" / "criteo_format.txt.gz"
 
 
 @pytest.fixture(autouse=True)

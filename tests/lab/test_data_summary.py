@@ -11,7 +11,7 @@ from embedding_collapse.cli import main
 from embedding_collapse.lab import records
 from embedding_collapse.lab.data import load, summarise
 
-CRITEO = Path(__file__).parent / "data" / "criteo_format.txt.gz"
+CRITEO = Path(__file__).parents[1] / "data" / "criteo_format.txt.gz"
 
 
 @pytest.fixture(autouse=True)

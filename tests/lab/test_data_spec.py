@@ -11,7 +11,7 @@ from embedding_collapse.lab.data import DataSpec, describe, load, load_spec
 from embedding_collapse.lab.experiment import Spec, run
 from embedding_collapse.parameters import ParameterError
 
-RESULTS = Path(__file__).parents[1] / "results"
+RESULTS = Path(__file__).parents[2] / "results"
 
 
 def write(path: Path, modulus: int = 3) -> Path:

@@ -24,7 +24,7 @@ SPEC = Spec(
     DataSpec("flights", 1500), embedding_size=3, hidden=8, cross_layers=2, epochs=2, batch_size=200
 )
 RECORD, WEIGHTS = f"{SPEC.key}.json", f"{SPEC.key}.safetensors"
-KILLED_EVERYWHERE = Path(__file__).parent / "data" / "runs_killed_everywhere.py"
+KILLED_EVERYWHERE = Path(__file__).parents[1] / "data" / "runs_killed_everywhere.py"
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from embedding_collapse.lab.metrics import Difference
 from embedding_collapse.lab.records import Record
 from embedding_collapse.parameters import ParameterError
 
-RESULTS = Path(__file__).parent.parent / "results"
+RESULTS = Path(__file__).parents[2] / "results"
 FIELDS = [40, 7, 300]
 
 

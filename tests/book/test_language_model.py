@@ -119,7 +119,7 @@ def test_a_record_holds_the_spectra_with_and_without_the_mean(hub, tmp_path):
 
 @each_harm
 def test_a_damaged_record_is_left_out_with_a_word(tmp_path, harm):
-    (path,) = (Path(__file__).parent.parent / "results" / "language_models").glob("*.json")
+    (path,) = (Path(__file__).parents[2] / "results" / "language_models").glob("*.json")
     shutil.copy(path, tmp_path)
     shutil.copy(path, tmp_path / "other.json")
     harm(tmp_path / "other.json")
@@ -129,7 +129,7 @@ def test_a_damaged_record_is_left_out_with_a_word(tmp_path, harm):
 
 
 def test_the_repositorys_record_of_minilm_is_the_matrix_of_its_package():
-    folder = Path(__file__).parent.parent / "results" / "language_models"
+    folder = Path(__file__).parents[2] / "results" / "language_models"
     (kept,) = [each for each in language_model.recorded(folder) if each.name == "minilm"]
     assert (kept.tokens, kept.width, len(kept.spectrum)) == (30_522, 384, 384)
     for spectrum, abundance in ((kept.spectrum, 119.12), (kept.centred_spectrum, 126.72)):

@@ -8,7 +8,7 @@ import nbformat
 import pytest
 from nbformat import v4
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "book"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "book"))
 
 import outputs
 

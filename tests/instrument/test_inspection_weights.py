@@ -16,7 +16,7 @@ from embedding_collapse.inspection.weights import Mapped, read, view
 from embedding_collapse.parameters import ParameterError
 from embedding_collapse.spectrum import BLOCK_ROWS, singular_values
 
-CHECKPOINTS = Path(__file__).parent / "data" / "checkpoints"
+CHECKPOINTS = Path(__file__).parents[1] / "data" / "checkpoints"
 TABLE = torch.randn(50, 6, generator=torch.Generator().manual_seed(0))
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-BOOK = Path(__file__).parent.parent / "book"
+BOOK = Path(__file__).parents[2] / "book"
 sys.path.insert(0, str(BOOK / "_ext"))
 from joining import joined  # noqa: E402
 

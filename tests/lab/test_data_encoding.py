@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from embedding_collapse.lab.data import Dataset, delimited, load
 from embedding_collapse.lab.data.dataset import split_rows
 
-DATA = Path(__file__).parent / "data"
+DATA = Path(__file__).parents[1] / "data"
 FORMATS = {"criteo": "criteo_format.txt.gz", "avazu": "avazu_format.csv.gz"}
 
 

@@ -16,7 +16,7 @@ from embedding_collapse.book.explorers import collapse
 from embedding_collapse.lab import gradient, toy
 from embedding_collapse.spectrum import information_abundance, singular_values
 
-SCRIPT = Path(__file__).parent / "live" / "toy_as_json.mjs"
+SCRIPT = Path(__file__).parents[1] / "live" / "toy_as_json.mjs"
 STEPS, ROW = 50, 7
 SETTINGS = [
     {"third": third, "width": width, "seed": seed, "rate": rate}

@@ -8,7 +8,7 @@ import pytest
 
 from embedding_collapse.book import figures
 
-NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
+NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 CHAPTERS = sorted(NOTEBOOKS.glob("0[1-9]_*.ipynb"))
 NUMBERS = {int(path.name[:2]): path for path in CHAPTERS}
 ARGUMENT = range(1, 7)  # chapters that define and derive

@@ -1,0 +1,155 @@
+"""Collapse's part: does how far tables collapse foretell what size gains?
+
+A cell is a data set, a model and a size. Two questions, fixed before the study ran
+(`lab.studies.decide`): does the collapse of the base model's tables foretell by how much ME beats
+SE, and does the fall of IA/K along SE's sizes foretell how much SE gains? A correlation over a few
+cells shows what goes together, not what causes what.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from scipy.stats import rankdata
+from torch import Tensor
+
+from embedding_collapse.lab.experiment import Spec
+from embedding_collapse.lab.records import Record
+from embedding_collapse.spectrum import information_abundance
+
+from .ledger import by_spec
+from .measures import ABUNDANCE, AUC, FAIR_ABUNDANCE
+
+BOOTSTRAPS = 10_000
+FEWEST = 4  # cells that a correlation asks for; of fewer, most orders arise by chance
+RANK = 0.01  # of the largest singular value: what counts as a direction in use
+
+
+class Cell(NamedTuple):
+    """One data set, model and size.
+
+    Attributes:
+        data, model, scale: which.
+        base: IA/K (or another form of it) of the base model's tables, the mean over its runs.
+        fall: by how much SE's lies below it at this size.
+        gain_of_se: test AUC of SE at this size minus that of the base model.
+        gain_of_me: test AUC of ME at this size minus that of SE.
+    """
+
+    data: str
+    model: str
+    scale: int
+    base: float
+    fall: float
+    gain_of_se: float
+    gain_of_me: float
+
+
+class Correlation(NamedTuple):
+    """A rank correlation over cells.
+
+    Attributes:
+        value: Spearman's; nan of fewer than `FEWEST` cells, or where one side has no order.
+        low, high: its 95% interval, by bootstrap over cells.
+        cells: how many.
+    """
+
+    value: float
+    low: float
+    high: float
+    cells: int
+
+
+def _of_spectra(kind: str, share: Callable[[Tensor], Tensor]) -> Callable[[Record], float]:
+    def mean(record: Record) -> float:
+        return share(torch.tensor(getattr(record, kind), dtype=torch.float64)).mean().item()
+
+    return mean
+
+
+def _share(spectra: Tensor) -> Tensor:
+    return information_abundance(spectra) / spectra.shape[-1]
+
+
+def _share_in_use(spectra: Tensor) -> Tensor:
+    return (spectra >= RANK * spectra.amax(-1, keepdim=True)).double().mean(-1)
+
+
+FORMS: dict[str, Callable[[Record], float]] = {
+    "IA/K": ABUNDANCE.value,
+    "IA against random": FAIR_ABUNDANCE.value,
+    "IA/K, mean row taken off": _of_spectra("centred_spectra", _share),
+    "IA/K without the first singular value": _of_spectra("spectra", lambda s: _share(s[..., 1:])),
+    "IA/K, rows weighted by frequency": _of_spectra("weighted_spectra", _share),
+    "share of directions above 1%": _of_spectra("spectra", _share_in_use),
+}
+
+
+def cells(records: Iterable[Record], form: str = "IA/K") -> list[Cell]:
+    """Every cell for which base, SE and ME were run.
+
+    Args:
+        records: of a study; runs that differ from the others' settings make cells of their own.
+        form: of collapse, one of `FORMS`.
+    """
+    runs = by_spec(records)
+    collapse, auc = FORMS[form], AUC.value
+
+    def mean(spec: Spec, value: Callable[[Record], float]) -> float:
+        return float(np.mean([value(record) for record in runs[spec]]))
+
+    made = []
+    for me in runs:
+        if me.design != "me":
+            continue
+        se, base = (replace(me, design="se", scale=scale) for scale in (me.scale, 1))
+        if se in runs and base in runs:
+            start = mean(base, collapse)
+            ends = mean(se, auc)
+            made.append(
+                Cell(
+                    me.data.name, me.model, me.scale,
+                    start, start - mean(se, collapse), ends - mean(base, auc), mean(me, auc) - ends,
+                )
+            )  # fmt: skip
+    return made
+
+
+def correlation(
+    cells: Sequence[Cell], one: str, other: str, *, within_models: bool = False, seed: int = 0
+) -> Correlation:
+    """The rank correlation of two attributes of `Cell` over cells.
+
+    Args:
+        cells: from `cells`.
+        one, other: names of attributes.
+        within_models: ranks are taken within each model, about their mean there: what is left when
+            models differ in both.
+        seed: of the bootstrap.
+    """
+    x = np.array([getattr(cell, one) for cell in cells])
+    y = np.array([getattr(cell, other) for cell in cells])
+    models = np.array([cell.model if within_models else "" for cell in cells])
+    value = _correlation(x, y, models)
+    if np.isnan(value):
+        return Correlation(value, np.nan, np.nan, len(cells))
+    random = np.random.default_rng(seed)
+    draws = random.integers(len(cells), size=(BOOTSTRAPS, len(cells)))
+    values = [_correlation(x[drawn], y[drawn], models[drawn]) for drawn in draws]
+    low, high = np.nanquantile(values, [0.025, 0.975])
+    return Correlation(value, float(low), float(high), len(cells))
+
+
+def _correlation(x: np.ndarray, y: np.ndarray, groups: np.ndarray) -> float:
+    if len(x) < FEWEST:
+        return np.nan
+    ranks = np.zeros((2, len(x)))
+    for group in np.unique(groups):
+        own = groups == group
+        for row, values in zip(ranks, (x, y), strict=True):
+            row[own] = rankdata(values[own])
+            row[own] -= row[own].mean()
+    lengths = np.linalg.norm(ranks, axis=1)
+    return float(ranks[0] @ ranks[1] / lengths.prod()) if lengths.all() else np.nan

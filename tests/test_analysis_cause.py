@@ -1,0 +1,82 @@
+"""What a correlation over cells says of collapse's part, on runs whose answer is known."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.stats import spearmanr
+
+from embedding_collapse.book.analysis.cause import FORMS, Cell, cells, correlation
+from embedding_collapse.lab.studies.decide import BASE, BOTH, FLIGHTS, ME4, SE4
+from embedding_collapse.lab.studies.decide import cells as specs
+
+MODELS = ("dnn", "dcnv2", "ipnn", "nfwfm", "xdeepfm", "finalmlp")
+
+
+def made(**values: list[float]) -> list[Cell]:
+    """A cell per model and entry; what isn't given is 0."""
+    number = len(next(iter(values.values())))
+    rows = [{name: entries[i] for name, entries in values.items()} for i in range(number)]
+    zero = Cell("data", "", 4, 0.0, 0.0, 0.0, 0.0)
+    return [zero._replace(model=MODELS[i % 3], **row) for i, row in enumerate(rows)]
+
+
+def test_a_cell_holds_the_collapse_and_the_gains_of_its_size(make_record):
+    records = []
+    for (design, scale), auc, share in ((BASE, 0.7, 0.6), (SE4, 0.71, 0.4), (ME4, 0.74, 0.6)):
+        for spec in specs([FLIGHTS], ["dnn"], [(design, scale)], range(2)):
+            like = make_record(design, scale, spec.seed, auc=auc + 0.01 * spec.seed,
+                               abundance=share)  # fmt: skip
+            records.append(replace(like, key=spec.key, spec=spec.written()))
+    (cell,) = cells(records)
+    assert (cell.data, cell.model, cell.scale) == ("us-flights", "dnn", 4)
+    assert (cell.base, cell.fall, cell.gain_of_se, cell.gain_of_me) == pytest.approx(
+        (0.6, 0.2, 0.01, 0.03)
+    )
+
+
+def test_a_cell_without_all_three_is_left_out(make_record):
+    specs_ = specs(BOTH, ["dnn"], [BASE, ME4], [0])
+    records = [
+        replace(make_record(spec.design, spec.scale), key=spec.key, spec=spec.written())
+        for spec in specs_
+    ]
+    assert cells(records) == []
+
+
+def test_the_correlation_is_spearmans_and_its_interval_holds_it():
+    random = np.random.default_rng(3)
+    x, noise = random.normal(size=(2, 24))
+    result = correlation(made(base=list(x), gain_of_me=list(x + noise)), "base", "gain_of_me")
+    assert result.value == pytest.approx(spearmanr(x, x + noise).statistic)
+    assert result.low < result.value < result.high and result.cells == 24
+
+
+def test_within_models_a_difference_between_models_says_nothing():
+    """Simpson's: models that collapse more gain more, while within each it is the other way."""
+    within = np.tile(np.arange(4.0), (3, 1)).T.ravel()  # of each of three models, four cells
+    between = np.tile([0.0, 10.0, 20.0], 4)
+    cells_ = made(fall=list(between + within), gain_of_se=list(between - within))
+    over_all = correlation(cells_, "fall", "gain_of_se")
+    inside = correlation(cells_, "fall", "gain_of_se", within_models=True)
+    assert over_all.value > 0.7
+    assert inside.value == pytest.approx(-1)
+
+
+def test_of_too_few_cells_or_without_an_order_there_is_no_correlation():
+    assert np.isnan(correlation(made(base=[1.0, 2.0, 3.0]), "base", "fall").value)
+    assert np.isnan(correlation(made(base=[1.0, 2.0, 3.0, 4.0]), "base", "fall").value)
+
+
+def test_the_forms_of_collapse_tell_an_offset_from_few_directions(make_record):
+    spectrum = [[[8.0, 1.0, 1.0, 1.0]]]
+    record = replace(
+        make_record(), spectra=spectrum, centred_spectra=[[[1.0, 1.0, 1.0, 1.0]]],
+        weighted_spectra=[[[1.0, 0.5, 0.5, 0.0]]],
+    )  # fmt: skip
+    values = {name: form(record) for name, form in FORMS.items() if name != "IA against random"}
+    assert values == pytest.approx({
+        "IA/K": 11 / 32, "IA/K, mean row taken off": 1.0,
+        "IA/K without the first singular value": 1.0, "IA/K, rows weighted by frequency": 0.5,
+        "share of directions above 1%": 1.0,
+    })  # fmt: skip
