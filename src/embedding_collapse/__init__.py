@@ -14,7 +14,7 @@ With the extra `lab`:
 - `study`: a named list of runs and the question that they answer.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .collapse import measure
@@ -47,20 +47,22 @@ _PLACES = {  # the module of a name, and the name there
 }
 
 
-def __getattr__(name: str) -> Any:
-    if name == "__version__":
-        from importlib.metadata import version
+if not TYPE_CHECKING:  # to whom any name would do then
 
-        value: Any = version("embedding-collapse")
-    elif name in _PLACES:
-        from .parameters import import_part
+    def __getattr__(name: str) -> object:
+        if name == "__version__":
+            from importlib.metadata import version
 
-        module, there = _PLACES[name]
-        value = getattr(import_part(f"{__name__}.{name}", f"{__name__}.{module}", "lab"), there)
-    else:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    globals()[name] = value  # the next time it is there
-    return value
+            value = version("embedding-collapse")
+        elif name in _PLACES:
+            from .parameters import import_part
+
+            module, there = _PLACES[name]
+            value = getattr(import_part(f"{__name__}.{name}", f"{__name__}.{module}", "lab"), there)
+        else:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        globals()[name] = value  # the next time it is there
+        return value
 
 
 def __dir__() -> list[str]:
