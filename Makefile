@@ -68,6 +68,7 @@ test: $(READY) browser node
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports --no-cache
+	$(BIN)/mypy
 	$(BIN)/pytest $(WORKERS) worksteal tests --ignore=tests/browser \
 		--ignore=tests/test_wheel.py --ignore=tests/test_faults.py
 	$(BIN)/pytest $(WORKERS) loadfile tests/test_wheel.py tests/test_faults.py

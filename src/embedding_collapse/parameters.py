@@ -2,8 +2,10 @@
 
 import tempfile
 from collections.abc import Iterable
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 
@@ -52,9 +54,38 @@ def check_installed(what: str, modules: Iterable[str], extra: str) -> None:
     missing = [name for name in modules if find_spec(name) is None]
     if missing:
         raise ParameterError(
-            f"{what} needs {', '.join(missing)}, not installed here; "
-            f"pip install 'embedding-collapse[{extra}]' brings it"
+            f"{what} needs {', '.join(missing)}, not installed here; {brought_by(extra)}"
         )
+
+
+def brought_by(extra: str) -> str:
+    """How to install an extra of this package, for messages."""
+    return f'pip install "embedding-collapse[{extra}]" brings it'
+
+
+class MissingError(ModuleNotFoundError):
+    """A part of this package needs what is not installed; the message names the extra."""
+
+
+def import_part(what: str, module: str, extra: str) -> ModuleType:
+    """Import a module of this package.
+
+    Args:
+        what: needs it.
+        module: by its full name.
+        extra: of this package, which brings what the module imports.
+
+    Raises:
+        MissingError: something that it imports is not installed.
+    """
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        name = str(error.name)
+        if name.partition(".")[0] == __package__:  # a fault of ours
+            raise
+        reason = f"{what} needs {name}, not installed here; {brought_by(extra)}"
+        raise MissingError(reason, name=name) from None
 
 
 def check_writable(name: str, folder: Path) -> None:

@@ -51,7 +51,8 @@ def singular_values(
                          "at least one row and one column is needed")  # fmt: skip
     if not table.is_floating_point():
         raise ValueError(f"a table of {table.dtype} has no spectrum; a floating type is needed")
-    several, (rows, width) = table.shape[:-2], table.shape[-2:]
+    several: tuple[int, ...] = table.shape[:-2]
+    rows, width = table.shape[-2:]
     if side_by_side:
         several, width = (), len(table) * width
     scales = None if weights is None else _row_scales(weights.to(table.device), rows)
@@ -88,7 +89,7 @@ def _row_scales(weights: Tensor, rows: int) -> Tensor:
     weights = weights.double()
     bad = (~(weights.isfinite() & (weights >= 0))).nonzero()
     if len(bad):
-        first = bad[0].item()
+        first = int(bad[0])
         raise ValueError(f"weights hold {len(bad)} entries that are negative, NaN or infinite, the "
                          f"first {weights[first].item()} at {first}")  # fmt: skip
     if not weights.any():

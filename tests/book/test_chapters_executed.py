@@ -17,7 +17,7 @@ from torch import nn
 
 from embedding_collapse.book import paper
 from embedding_collapse.book.findings import interaction, outcome, yardsticks
-from embedding_collapse.lab import records
+from embedding_collapse.lab import groups, records
 from embedding_collapse.spectrum import effective_rank, information_abundance
 
 PLOTLY = "application/vnd.plotly.v1+json"
@@ -107,8 +107,8 @@ def test_the_page_shows_what_the_records_hold(flights):
     kept = records.load_all(flights / "kept")
     assert sorted(r.label for r in kept) == ["ME 2x"] * 2 + ["SE 2x"] * 2 + ["base"] * 2
     assert shown(page, "outcome.outcome") == outcome.outcome(kept)
-    summary = shown(page, "print(records.summary")
-    for auc in records.summary(kept)["test AUC"]:
+    summary = shown(page, "print(groups.summary")
+    for auc in groups.summary(kept)["test AUC"]:
         assert auc in summary
     assert shown(page, "outcome.collapse_verdicts").splitlines() == outcome.collapse_verdicts(kept)
 

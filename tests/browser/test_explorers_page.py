@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Locator
 from reading import View, context
 
 from embedding_collapse.book import explorers
-from embedding_collapse.book.explorers import page
+from embedding_collapse.book.explorers import display
 from embedding_collapse.book.explorers.explorer import Control, Explorer, State
 
 PAGE = "notebooks/explorers.html"
@@ -98,7 +98,7 @@ def alike(one: tuple[str, Any], other: tuple[str, Any]) -> bool:
 
 def test_the_page_holds_what_python_has(reader: View, explorer: Explorer) -> None:
     held = json.loads(section(reader, explorer).locator("script").text_content())
-    assert held == json.loads(page.embedded(explorer))
+    assert held == json.loads(display.embedded(explorer))
 
 
 def test_every_control_shows_the_numbers_of_pythons_view(reader: View, explorer: Explorer) -> None:

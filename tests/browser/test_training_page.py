@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 from reading import View, context
 
-from embedding_collapse.book.explorers import training
+from embedding_collapse.book.explorers import collapse
 from embedding_collapse.lab import toy
 
 HTML = Path(__file__).resolve().parents[2] / "_build" / "html"
@@ -67,7 +67,7 @@ def test_it_trains_as_the_library_does(opened: Open, script: str) -> None:
     come(page)
     page.get_by_role("button", name="Next 250 steps").click()
     expect(page.locator(".ec-training .ec-status")).to_contain_text("step 250")
-    start = training.START
+    start = collapse.START
     curves = toy.run((start["few"], start["many"]), start["width"], [start["seed"]], 250, every=250)
     for row, (first, last) in zip(readout(page), curves.abundance[:, 0].tolist(), strict=True):
         assert row[1] == "250"

@@ -9,7 +9,7 @@ import torch
 from embedding_collapse.files import checksum
 from embedding_collapse.lab.data import DATASETS, Dataset, DataSpec, drawing, load
 from embedding_collapse.lab.data import synthetic as law_of
-from embedding_collapse.lab.data.drawing import draw_dataset
+from embedding_collapse.lab.data.drawn import draw_dataset
 from embedding_collapse.lab.metrics import auc, expected_auc
 from embedding_collapse.parameters import ParameterError
 

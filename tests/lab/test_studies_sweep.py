@@ -183,10 +183,10 @@ def test_a_run_that_another_is_at_comes_last(tmp_path, monkeypatch):
     folder.mkdir()
     lock, fit, trained = FileLock(folder / "lock"), experiment.fit, []
 
-    def fit_then_release(*args, seed: int, **options):
-        trained.append(seed)
+    def fit_then_release(model, dataset, training, **options):
+        trained.append(training.seed)
         lock.release()
-        return fit(*args, seed=seed, **options)
+        return fit(model, dataset, training, **options)
 
     monkeypatch.setattr(experiment, "fit", fit_then_release)
     lock.acquire()

@@ -47,9 +47,12 @@ def cells(data: DataSpec, **parameters: Any) -> list[Spec]:
         for seed in seeds:
             for scale in scales:  # models side by side at each scale
                 specs = grid(
-                    datasets=[data], models=models, scales=[scale], seeds=[seed],
+                    datasets=[data],
+                    models=models,
+                    scales=[scale],
+                    seeds=[seed],
                     **(FULL | parameters),
-                )  # fmt: skip
+                )
                 found |= {spec.key: spec for spec in specs if spec.key not in found}
     return list(found.values())
 
@@ -61,7 +64,7 @@ def check_chapters() -> Path:
         ParameterError: there is none, or what executes them is not installed.
     """
     chapters = records.in_repository("notebooks")
-    check_installed("executing chapters", ("papermill", "nbformat", "ipykernel"), "chapters")
+    check_installed("executing chapters", ("papermill", "nbformat", "ipykernel"), "book")
     return chapters
 
 
@@ -94,10 +97,15 @@ def execute_chapters(
         path = target / f"{chapter}-{done[0].spec['dataset']}.ipynb"
         path.parent.mkdir(parents=True, exist_ok=True)
         papermill.execute_notebook(
-            chapters / f"{chapter}.ipynb", path, parameters, kernel_name="python3",
-            language="python", cwd=chapters.parent, progress_bar=False,
+            chapters / f"{chapter}.ipynb",
+            path,
+            parameters,
+            kernel_name="python3",
+            language="python",
+            cwd=chapters.parent,
+            progress_bar=False,
             extra_arguments=["--log-level=ERROR"],
-        )  # fmt: skip
+        )
         executed = nbformat.read(path, as_version=4)
         note = f"Recorded with `{command}`. {records.provenance(done, keys=False)}"
         executed.cells.insert(1, nbformat.v4.new_markdown_cell(f"```{{note}}\n{note}\n```"))

@@ -9,11 +9,11 @@ from embedding_collapse.parameters import ParameterError, check_writable
 
 from . import weights
 from .page import html
-from .report import comparison, inspect, text
+from .report import aligned, comparison, inspect
 from .tables import read_field_dims
 
 
-def add_options(command: argparse.ArgumentParser) -> None:
+def add_inspect(command: argparse.ArgumentParser) -> None:
     """The options of `inspect`."""
     command.add_argument("checkpoint", metavar="CHECKPOINT",
                          help="safetensors, .npz, .npy, .pt, .pth or HDF5 file")  # fmt: skip
@@ -31,9 +31,10 @@ def add_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--output", default="report.html", metavar="FILE",
                          help="the HTML report (report.html)")  # fmt: skip
     command.add_argument("--json", metavar="FILE", help="the same as JSON")
+    command.set_defaults(command=inspect_command)
 
 
-def run(parsed: argparse.Namespace) -> int:
+def inspect_command(parsed: argparse.Namespace) -> int:
     """Inspect one checkpoint or two, print the table, write the report."""
     paths = [parsed.checkpoint] + ([parsed.compare] if parsed.compare else [])
     taken = {os.path.realpath(path): "the checkpoint" for path in paths}
@@ -70,9 +71,9 @@ def run(parsed: argparse.Namespace) -> int:
     for label, one in zip("AB", found, strict=False):
         if len(found) > 1:
             print(f"{label}: {one.name}")
-        print(text(one) + "\n")
+        print(f"{one}\n")
     if len(found) > 1:
-        print(comparison(*found).to_string() + "\n")
+        print(aligned(comparison(*found)) + "\n")
     print(f"report: {parsed.output}")
     if parsed.json:
         print(f"json: {parsed.json}")

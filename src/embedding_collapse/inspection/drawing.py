@@ -22,6 +22,7 @@ def spectra(found: Sequence[tuple[str, Collapse]], name: str) -> str:
     lines, legend = [], []
     for position, (label, one) in enumerate(found):
         kind = "ab"[position]
+        assert one.random is not None and one.spectra is not None  # it was measured
         lines.append(_line(one.random, f"random {kind}"))
         lines += [_line(spectrum, f"measured {kind}") for spectrum in one.spectra]
         legend.append((f"measured {kind}", label or "this table"))

@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from torch import Tensor
 
 from embedding_collapse.collapse import COLLAPSED, PARTLY, VERDICTS, Collapse, inspect_table
-from embedding_collapse.files import check_beside
 from embedding_collapse.parameters import ParameterError, listed, printable, short
 
 from . import tables, weights
@@ -29,7 +27,7 @@ COLUMNS = {
 
 @dataclass(frozen=True)
 class Inspection:
-    """What was found in a checkpoint.
+    """The tables of a checkpoint, measured; printed, it is what the command prints.
 
     Attributes:
         name: of the file.
@@ -58,6 +56,9 @@ class Inspection:
     def worst_first(self) -> list[Collapse]:
         """The tables, those furthest below a random one first; before them those not measured."""
         return sorted(self.tables, key=lambda one: one.measures.get("against_random", -1.0))
+
+    def __str__(self) -> str:
+        return text(self)
 
     def to_json(self) -> dict[str, Any]:
         """Everything, as plain lists and numbers."""
@@ -94,12 +95,24 @@ def inspect(
 
     Warns:
         UserWarning: a damaged record beside the checkpoint, which tells no fields.
+
+    Example:
+        >>> import numpy, embedding_collapse
+        >>> numbers = numpy.random.default_rng(0)
+        >>> tables = {"user_table": numbers.normal(size=(500, 8)), "bias": numpy.zeros(8)}
+        >>> numpy.savez("model.npz", **tables)
+        >>> inspection = embedding_collapse.inspect("model.npz")
+        >>> inspection.summary
+        '1 table: 1 not collapsed.'
+        >>> inspection.tables[0].name, inspection.tables[0].rows, inspection.tables[0].width
+        ('user_table', 500, 8)
     """
     path = Path(path)
-    check_beside(path)
+    weights.check(path)
+    record = tables.record_beside(path)
     tensors = weights.read(path)
-    if field_dims is None and "table" in tensors:
-        field_dims = tables.field_dims_beside(path)
+    if field_dims is None and record is not None and "table" in tensors:
+        field_dims = tables.fields_of(record)
     found, notes = tables.find(
         tensors, include=include, exclude=exclude, field_dims=field_dims, sets=sets
     )
@@ -133,11 +146,15 @@ def _row_weights(counts: Mapping[str, Tensor], table: tables.Table, by_name: boo
     return None
 
 
-def table(inspection: Inspection) -> pd.DataFrame:
-    """A row per table: shape, measures (the mean over its sets) and verdict."""
+def table(inspection: Inspection) -> list[dict[str, str]]:
+    """A row per table, by the columns' titles: shape, measures (the mean over its sets), verdict.
+
+    Several may look alike, such as two long names.
+    """
     rows, weighted = [], any(one.weighted for one in inspection.tables)
     for one in inspection.tables:
         row = {
+            "table": short(one.name),
             "rows": f"{one.rows:,}",
             "K": str(one.width) if one.sets == 1 else f"{one.sets} x {one.width}",
             **{title: _number(one.measures.get(name), name) for name, title in COLUMNS.items()},
@@ -147,36 +164,50 @@ def table(inspection: Inspection) -> pd.DataFrame:
                 (one.weighted or {}).get("against_random"), "against_random"
             )
         rows.append(row | {"verdict": one.verdict})
-    return _frame([one.name for one in inspection.tables], rows)
+    return rows
 
 
-def _frame(names: Sequence[str], rows: Sequence[Mapping[str, str]]) -> pd.DataFrame:
-    """A row per table; several may look alike, such as two long names."""
-    return pd.DataFrame(rows, index=pd.Index(map(short, names), name="table"))
-
-
-def comparison(one: Inspection, other: Inspection) -> pd.DataFrame:
+def comparison(one: Inspection, other: Inspection) -> list[dict[str, str]]:
     """Two checkpoints side by side, tables matched by name; a dash where one lacks a table."""
     ours, theirs = ({table.name: table for table in each.tables} for each in (one, other))
-    names, rows = list(dict.fromkeys([*ours, *theirs])), []
-    for name in names:
-        pair = [ours.get(name), theirs.get(name)]
-        row = {}
+    rows = []
+    for name in dict.fromkeys([*ours, *theirs]):
+        pair = {"A": ours.get(name), "B": theirs.get(name)}
+        row = {"table": short(name)}
         for key in ("relative_abundance", "against_random"):
-            values = [table.measures.get(key) if table else None for table in pair]
-            row |= {f"{COLUMNS[key]} {label}": _number(value, key)
-                    for label, value in zip("AB", values, strict=True)}  # fmt: skip
-        change = None if None in values else values[1] - values[0]
-        row["B - A"] = "-" if change is None else f"{change:+.3f}"
-        row |= {f"verdict {label}": table.verdict if table else "-"
-                for label, table in zip("AB", pair, strict=True)}  # fmt: skip
+            for label, table in pair.items():
+                row[f"{COLUMNS[key]} {label}"] = _number(_measure(table, key), key)
+        before, after = (_measure(table, "against_random") for table in pair.values())
+        row["B - A"] = "-" if before is None or after is None else f"{after - before:+.3f}"
+        for label, table in pair.items():
+            row[f"verdict {label}"] = table.verdict if table else "-"
         rows.append(row)
-    return _frame(names, rows)
+    return rows
+
+
+def _measure(table: Collapse | None, key: str) -> float | None:
+    return table.measures.get(key) if table else None
+
+
+def aligned(rows: Sequence[Mapping[str, str]]) -> str:
+    """Rows of `table` or `comparison` for a terminal; numbers stand to the right."""
+    titles = list(rows[0])
+    widths = {title: max(len(title), *(len(row[title]) for row in rows)) for title in titles}
+    lines = []
+    for row in (dict(zip(titles, titles, strict=True)), *rows):
+        cells = [
+            row[title].ljust(width)
+            if title == "table" or title.startswith("verdict")
+            else row[title].rjust(width)
+            for title, width in widths.items()
+        ]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)
 
 
 def text(inspection: Inspection) -> str:
     """What is printed: the table, the summary and the notes; what to try stands in the report."""
-    lines = [table(inspection).to_string(), "", inspection.summary]
+    lines = [aligned(table(inspection)), "", inspection.summary]
     lines += [f"note: {printable(note)}" for note in inspection.notes]
     lines += [f"note: {short(t.name)}: {printable(t.note)}" for t in inspection.tables if t.note]
     return "\n".join(lines)

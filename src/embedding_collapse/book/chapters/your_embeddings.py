@@ -11,9 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from embedding_collapse.inspection import report
 from embedding_collapse.lab.data import Dataset
+from embedding_collapse.lab.groups import IN_WORDS
 from embedding_collapse.lab.metrics import auc, welch
-from embedding_collapse.lab.records import IN_WORDS, in_repository
+from embedding_collapse.lab.records import in_repository
 from embedding_collapse.monitor import CollapseMonitor
 
 WIDTH, SCALE, HIDDEN = 10, 4, 64
@@ -30,7 +32,7 @@ class Run:
     """A trained model: its design, seed and test AUC, and what the monitor saw.
 
     Attributes:
-        history: see `CollapseMonitor.history`; the last step is the end of training.
+        history: `CollapseMonitor.history` as a table; the last step is the end of training.
         overhead: the share of the training time that the monitor took.
         state: the trained weights.
     """
@@ -60,7 +62,9 @@ def _run(label: str, seed: int, clicks: Dataset, epochs: int, batch_size: int) -
     overhead = monitor.overhead
     monitor.measure()
     parameters = sum(each.numel() for each in model.parameters())
-    return Run(label, seed, score, parameters, monitor.history, overhead, model.state_dict())
+    return Run(
+        label, seed, score, parameters, pd.DataFrame(monitor.history), overhead, model.state_dict()
+    )
 
 
 def train(
@@ -134,6 +138,11 @@ def outcome(runs: list[Run]) -> str:
             f"to {found.high:+.{digits}f}): {IN_WORDS[found.verdict]}."
         )
     return "\n".join(sentences)
+
+
+def report_table(inspection: report.Inspection) -> pd.DataFrame:
+    """The report's rows as a notebook shows them."""
+    return pd.DataFrame(report.table(inspection)).set_index("table")
 
 
 def source(name: str) -> str:

@@ -40,7 +40,7 @@ def read_hdf5(path: Path) -> dict[str, Tensor]:
         if done.returncode:
             raise ValueError(_reason(done))
         file, unpacked = map_path(path), map_path(room)
-    tensors = {}
+    tensors: dict[str, Tensor] = {}
     for line in done.stdout.splitlines():
         facts = json.loads(line)
         name, shape = facts["name"], tuple(facts["shape"])
@@ -48,7 +48,9 @@ def read_hdf5(path: Path) -> dict[str, Tensor]:
             tensors[name] = shape_alone(shape)
             continue
         source = unpacked if facts["packed"] else file
-        tensors[name] = map_array(source, facts["offset"], np.dtype(facts["dtype"]), shape)
+        tensor = map_array(source, facts["offset"], np.dtype(facts["dtype"]), shape)
+        if tensor is not None:
+            tensors[name] = tensor
     return tensors
 
 

@@ -79,7 +79,8 @@ def accept(source: Source, task: Callable[[], Batch]) -> Accepted:
     """Read a batch and tell its usable rows from the others."""
     batch = task()
     codes = np.empty((len(source.fields), batch.rows), np.int32)
-    values, kept, wrong = [], np.ones(batch.rows, bool), {}
+    values, kept = [], np.ones(batch.rows, bool)
+    wrong: dict[int, str] = {}
     for i, (name, kind) in enumerate(source.fields.items()):
         column = batch.columns[name]
         codes[i] = column.indices

@@ -8,7 +8,7 @@ Transactions on Interactive Intelligent Systems 5(4), 2015.
 import hashlib
 import re
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -17,9 +17,9 @@ import pyarrow as pa
 
 from embedding_collapse.parameters import ParameterError
 
-from .columns import Source
+from .columns import Kind, Source
 from .delimited import open_text
-from .reading import Batch, Table
+from .reading import Batch, Batches, Table
 
 OF_USER = ["gender", "age", "occupation", "zip_code"]
 OF_FILM = ["genres", "year"]
@@ -94,12 +94,12 @@ def movielens(path: str | None) -> Source:
         told = [ratings.content(progress), sorted(users.items()), sorted(films.items())]
         return hashlib.sha256(repr(told).encode()).hexdigest()
 
-    def read(wanted: Sequence[str], progress: bool) -> Iterator[Callable[[], Batch]]:
+    def read(wanted: Sequence[str], progress: bool) -> Batches:
         for task in ratings.read(["user", "film", "rating"], progress):
             yield partial(_joined, path, task, users, films)
 
     table = Table(path, layout.columns, content, read)
-    fields = dict.fromkeys(["user", "film", *OF_USER, *OF_FILM], "categorical")
+    fields: dict[str, Kind] = dict.fromkeys(["user", "film", *OF_USER, *OF_FILM], "categorical")
     return Source("movielens", table, "rating", LABELS, fields)
 
 

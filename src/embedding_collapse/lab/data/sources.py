@@ -92,9 +92,12 @@ def own_table(
     table = _open(path)
     check_columns(table, [label, *categorical, *numeric])
     if categorical or numeric:
-        fields = {n: "numeric" if n in numeric else "categorical" for n in table.names}
-        fields = {n: fields[n] for n in table.names if n in {*categorical, *numeric}}
-        return Source("table", table, label, TRUTH, fields)
+        chosen: dict[str, Kind] = {
+            name: "numeric" if name in numeric else "categorical"
+            for name in table.names
+            if name in {*categorical, *numeric}
+        }
+        return Source("table", table, label, TRUTH, chosen)
     index = [n for n in table.names if n == "" or n.startswith(PANDAS_INDEX)]
     names = [n for n in table.names if n not in (label, *index)]
     if not names:

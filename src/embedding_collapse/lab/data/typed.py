@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 from embedding_collapse.files import checksum
 from embedding_collapse.parameters import ParameterError, short
 
-from .reading import Batch, Table, check_file, whole
+from .reading import Batch, Batches, Table, check_file, whole
 
 ROWS = 1 << 15  # in a batch
 
@@ -58,7 +58,7 @@ def typed_table(
 ) -> Table:
     """A table that comes as Arrow's batches, of at least the columns wanted."""
 
-    def read(wanted: Sequence[str], progress: bool) -> Iterator[Callable[[], Batch]]:
+    def read(wanted: Sequence[str], progress: bool) -> Batches:
         with tqdm(total=rows, desc=f"reading {path}", disable=not progress, delay=3) as bar:
             for batch in batches(wanted):
                 yield partial(_as_text, path, {n: batch.column(n) for n in wanted})
