@@ -12,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from embedding_collapse.book import command as book_command
 from embedding_collapse.cli import main
 from embedding_collapse.inspection import report as inspection
 from embedding_collapse.lab import command as lab_command
@@ -32,6 +33,7 @@ os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
 """
 MANY = """
 import json, sys
+from embedding_collapse.book import command as book_command
 from embedding_collapse.cli import main
 for command in json.loads(sys.argv[1]):
     print(main(command), file=sys.stderr)
