@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .lab.experiment import run
     from .lab.records import load_all as load_records
     from .lab.spec import Spec
-    from .lab.studies import by_name as study
+    from .lab.studies import study
     from .monitor import CollapseMonitor
     from .multi_embedding import MultiEmbedding
 
@@ -43,7 +43,7 @@ _PLACES = {  # the module of a name, and the name there
     "load_records": ("lab.records", "load_all"),
     "measure": ("collapse", "measure"),
     "run": ("lab.experiment", "run"),
-    "study": ("lab.studies", "by_name"),
+    "study": ("lab.studies", "study"),
 }
 
 
