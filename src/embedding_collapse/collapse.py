@@ -36,8 +36,15 @@ FEW = 4  # rows or columns: below, chance decides
 MOST_SETS = 1000  # of one table: more are no embedding sets
 COLLAPSED_IS, PARTLY_IS, HEALTHY_IS = "collapsed", "partly collapsed", "not collapsed"
 FEW_IS, UNMEASURED_IS = "too small to tell", "not measured"
-MEASURES = ("abundance", "relative_abundance", "against_random", "effective_rank", "stable_rank",
-            "directions_90", "directions_99")  # fmt: skip
+MEASURES = (
+    "abundance",
+    "relative_abundance",
+    "against_random",
+    "effective_rank",
+    "stable_rank",
+    "directions_90",
+    "directions_99",
+)
 VERDICTS = [COLLAPSED_IS, PARTLY_IS, HEALTHY_IS, FEW_IS, UNMEASURED_IS]
 
 

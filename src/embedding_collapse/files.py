@@ -120,8 +120,8 @@ def naming(path: Path, *only: int) -> Iterator[None]:
 
 
 def _number(error: OSError | SafetensorError) -> int:
-    if found := SYSTEM.search(str(error)):
-        return int(found[1])
+    if match := SYSTEM.search(str(error)):
+        return int(match[1])
     if CUT.fullmatch(str(error)):
         return errno.ENOSPC
     return getattr(error, "errno", None) or errno.EIO
@@ -188,16 +188,16 @@ def load_json(path: Path) -> dict[str, Any]:
         if path.is_symlink():
             raise DamagedError(f"{path} is a link to a file that is not there") from None
         raise
-    found = SUMMED.fullmatch(content)
-    if found is None:
+    parts = SUMMED.fullmatch(content)
+    if parts is None:
         raise DamagedError(
             f"{path} does not end with a checksum: it has changed, or an earlier version wrote it; "
             "to a file that you trust, files.add_sum adds one"
         )
-    text = found[1] + END.encode()
+    text = parts[1] + END.encode()
     if not _has_xxhash():
         warnings.warn(f"{path}: {UNCHECKED}", stacklevel=3)
-    elif _sum(text) != found[2].decode():
+    elif _sum(text) != parts[2].decode():
         raise DamagedError(f"{path} is damaged: its content does not fit its checksum")
     return json.loads(text)
 
@@ -244,16 +244,16 @@ def load_folder(folder: Path, read: Callable[[Path], T]) -> list[T]:
     Warns:
         UserWarning: a damaged file, which is left out, or a folder without files.
     """
-    found = []
+    contents = []
     paths = sorted(folder.glob("*.json"))
     if not paths:
         warnings.warn(f"there are no records in {folder}", stacklevel=3)
     for path in paths:
         try:
-            found.append(read(path))
+            contents.append(read(path))
         except DamagedError as error:
             warnings.warn(f"left out: {error}", stacklevel=3)
-    return found
+    return contents
 
 
 # --- what has changed -----------------------------------------------------------------------------

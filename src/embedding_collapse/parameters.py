@@ -145,10 +145,12 @@ def numbers_between(name: str, text: Any, low: float, high: float) -> list[float
         ParameterError: one that is no number with `low < number < high`, or none at all.
     """
     try:
-        found = sorted({float(part) for part in str(text).split(",")})
+        numbers = sorted({float(part) for part in str(text).split(",")})
     except ValueError:
-        found = []
-    if not found or not all(low < number < high for number in found):
-        raise ParameterError(f"{name} is {text!r}; numbers above {low:g} and below {high:g}, "
-                             "separated by commas, are accepted")  # fmt: skip
-    return found
+        numbers = []
+    if not numbers or not all(low < number < high for number in numbers):
+        raise ParameterError(
+            f"{name} is {text!r}; numbers above {low:g} and below {high:g}, "
+            "separated by commas, are accepted"
+        )
+    return numbers

@@ -20,19 +20,36 @@ def add_record(command: argparse.ArgumentParser) -> None:
         "Models, sizes and seeds come in an order of which any beginning is useful. "
         "The same command goes on where it stopped."
     )
-    command.add_argument("--minutes", type=float, default=60, metavar="M",
-                         help="no run is begun once they have passed (60)")  # fmt: skip
+    command.add_argument(
+        "--minutes",
+        type=float,
+        default=60,
+        metavar="M",
+        help="no run is begun once they have passed (60)",
+    )
     add_data_of_runs(command, default="synthetic")
     for name in ("epochs", "batch_size", "hidden", "embedding_size"):
-        command.add_argument(f"--{name.replace('_', '-')}", type=int, metavar=name[0].upper(),
-                             help="by default as at full scale")  # fmt: skip
-    command.add_argument("--precision", choices=["float32", *PRECISIONS],
-                         help=f"of matrix products ({recording.FULL['precision']})")  # fmt: skip
+        command.add_argument(
+            f"--{name.replace('_', '-')}",
+            type=int,
+            metavar=name[0].upper(),
+            help="by default as at full scale",
+        )
+    command.add_argument(
+        "--precision",
+        choices=["float32", *PRECISIONS],
+        help=f"of matrix products ({recording.FULL['precision']})",
+    )
     command.add_argument("--device", default="auto", help="auto, cpu or cuda (auto)")
-    command.add_argument("--output", metavar="FOLDER",
-                         help=f"of records (results/<dataset>{recording.SUFFIX})")  # fmt: skip
-    command.add_argument("--recorded", default="book/recorded", metavar="FOLDER",
-                         help="where executed chapters go; '' executes none")  # fmt: skip
+    command.add_argument(
+        "--output", metavar="FOLDER", help=f"of records (results/<dataset>{recording.SUFFIX})"
+    )
+    command.add_argument(
+        "--recorded",
+        default="book/recorded",
+        metavar="FOLDER",
+        help="where executed chapters go; '' executes none",
+    )
     command.set_defaults(command=record_command)
 
 

@@ -42,7 +42,7 @@ def cells(data: DataSpec, **parameters: Any) -> list[Spec]:
         (PAPER, SCALES, SEEDS),
         (PAPER, MORE_SCALES, SEEDS),
     ]
-    found = {}
+    ordered = {}
     for models, scales, seeds in stages:
         for seed in seeds:
             for scale in scales:  # models side by side at each scale
@@ -53,8 +53,8 @@ def cells(data: DataSpec, **parameters: Any) -> list[Spec]:
                     seeds=[seed],
                     **(FULL | parameters),
                 )
-                found |= {spec.key: spec for spec in specs if spec.key not in found}
-    return list(found.values())
+                ordered |= {spec.key: spec for spec in specs if spec.key not in ordered}
+    return list(ordered.values())
 
 
 def check_chapters() -> Path:
@@ -121,11 +121,11 @@ def _parameters(
     if not done:
         return {}
     spec, output = done[0].spec, str(folder.absolute())
-    found: dict[str, dict[str, Any]] = {}
+    parameters: dict[str, dict[str, Any]] = {}
     trio = {scale: _trio(done, "dcnv2", scale) for scale in (10, 4)}
     scale = next((scale for scale, runs in trio.items() if runs), None)
     if scale is not None:
-        found[CHAPTERS[0]] = {
+        parameters[CHAPTERS[0]] = {
             "dataset": spec["dataset"],
             "model": "dcnv2",
             "scale": scale,
@@ -135,7 +135,7 @@ def _parameters(
             "output": output,
             "weights": False,  # the records were made without
         } | {name: spec[name] for name in ("epochs", "batch_size")}
-        found[CHAPTERS[0]] |= {
+        parameters[CHAPTERS[0]] |= {
             "precision": spec.get("precision") or "",
             "embedding_size": trio[scale][0].spec["embedding_size"],
         } | {
@@ -145,8 +145,8 @@ def _parameters(
             "numeric": ",".join(data.numeric),
             "vocabulary": data.vocabulary,
         }
-    found[CHAPTERS[1]] = {"folders": output}
-    return found
+    parameters[CHAPTERS[1]] = {"folders": output}
+    return parameters
 
 
 def _trio(done: Sequence[Record], model: str, scale: int) -> list[Record]:
@@ -156,12 +156,12 @@ def _trio(done: Sequence[Record], model: str, scale: int) -> list[Record]:
     for run in done:
         if run.spec["model"] == model and (run.spec["design"], run.spec["scale"]) in wanted:
             by_seed.setdefault(run.spec["seed"], []).append(run)
-    found: list[Record] = []
+    chosen: list[Record] = []
     for seed in range(len(by_seed)):
         if len(by_seed.get(seed, [])) < len(wanted):
             break
-        found += by_seed[seed]
-    return found
+        chosen += by_seed[seed]
+    return chosen
 
 
 # --- beside the chapters' own runs ----------------------------------------------------------------
@@ -170,11 +170,11 @@ def _trio(done: Sequence[Record], model: str, scale: int) -> list[Record]:
 def full_scale(results: Path | None = None) -> dict[str, list[Record]]:
     """Per dataset the records in the repository's `results/<dataset>-full/`."""
     results = records.in_repository("results") if results is None else results
-    found = {
+    by_dataset = {
         folder.name.removesuffix(SUFFIX): records.load_all(folder)
         for folder in sorted(results.glob(f"*{SUFFIX}"))
     }
-    return {name: runs for name, runs in found.items() if runs}
+    return {name: runs for name, runs in by_dataset.items() if runs}
 
 
 def scale_of(runs: Sequence[Record]) -> str:

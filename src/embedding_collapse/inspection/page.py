@@ -98,22 +98,21 @@ def _cards(both: Sequence[Inspection]) -> str:
     by_name = [{one.name: one for one in inspection.tables} for inspection in both]
     cards = []
     for name in dict.fromkeys(name for tables in by_name for name in tables):
-        found = [
+        labelled = [
             (label, tables[name])
             for label, tables in zip("AB", by_name, strict=False)
             if name in tables
         ]
-        labelled = found if len(both) > 1 else [("", found[0][1])]
-        cards.append(_card(name, labelled))
+        cards.append(_card(name, labelled if len(both) > 1 else [("", labelled[0][1])]))
     return f'<div class="cards">{"".join(cards)}</div>'
 
 
-def _card(name: str, found: Sequence[tuple[str, Collapse]]) -> str:
+def _card(name: str, labelled: Sequence[tuple[str, Collapse]]) -> str:
     parts = [f"<h3>{escape(short(name))}</h3>"]
-    measured = [(label, one) for label, one in found if one.spectra is not None]
+    measured = [(label, one) for label, one in labelled if one.spectra is not None]
     if measured:
         parts.append(spectra(measured, short(name)))
-    for label, one in found:
+    for label, one in labelled:
         before = f"<strong>{label}</strong> " if label else ""
         width = f"{one.width}" if one.sets == 1 else f"{one.sets} sets of {one.width}"
         parts.append(
@@ -121,8 +120,9 @@ def _card(name: str, found: Sequence[tuple[str, Collapse]]) -> str:
             + (f'<p class="note">{escape(printable(one.note))}</p>' if one.note else "")
             + _more(one)
         )
-    for advice in dict.fromkeys(one.advice for _, one in found):  # the same for both is said once
-        labels = " ".join(label for label, one in found if one.advice == advice)
+    # what is advised for both is said once
+    for advice in dict.fromkeys(one.advice for _, one in labelled):
+        labels = " ".join(label for label, one in labelled if one.advice == advice)
         before = f"<strong>{labels}</strong> " if labels else ""
         parts.append(f"<p>{before}{escape(advice)}</p>")
     return f'<section class="card">{"".join(parts)}</section>'

@@ -43,9 +43,11 @@ class Inspection:
     def summary(self) -> str:
         """How many tables got which verdict, and which lies furthest below a random table."""
         counts = Counter(table.verdict for table in self.tables)
-        told = ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS if counts[verdict])
+        verdicts = ", ".join(
+            f"{counts[verdict]} {verdict}" for verdict in VERDICTS if counts[verdict]
+        )
         measured = [table for table in self.tables if table.measures]
-        text = f"{count(len(self.tables), 'table')}: {told}."
+        text = f"{count(len(self.tables), 'table')}: {verdicts}."
         if len(measured) > 1:
             worst = min(measured, key=lambda table: table.measures["against_random"])
             share = worst.measures["against_random"]
@@ -113,36 +115,39 @@ def inspect(
     tensors = weights.read(path)
     if field_dims is None and record is not None and "table" in tensors:
         field_dims = tables.fields_of(record)
-    found, notes = tables.find(
+    embeddings, notes = tables.find(
         tensors, include=include, exclude=exclude, field_dims=field_dims, sets=sets
     )
     counts = {} if row_weights is None else weights.read(row_weights)
-    by_name = any(name in counts for each in found for name in (each.name, each.source))
-    row_weights_of = [_row_weights(counts, table, by_name) for table in found]
-    if counts and all(each is None for each in row_weights_of):
-        shapes = [f"{short(name)} {list(each.shape)}" for name, each in counts.items()]
+    by_name = any(name in counts for table in embeddings for name in (table.name, table.source))
+    row_weights_of = [_row_weights(counts, table, by_name) for table in embeddings]
+    if counts and all(weight is None for weight in row_weights_of):
+        shapes = [f"{short(name)} {list(values.shape)}" for name, values in counts.items()]
         raise ParameterError(
             f"{row_weights} weighs no table ({listed(shapes)}); one real number per row is needed, "
-            f"{found[0].source_rows:,} for {short(found[0].source)}"
+            f"{embeddings[0].source_rows:,} for {short(embeddings[0].source)}"
         )
-    measured = [inspect_table(*each) for each in zip(found, row_weights_of, strict=True)]
+    measured = [
+        inspect_table(table, weight)
+        for table, weight in zip(embeddings, row_weights_of, strict=True)
+    ]
     return Inspection(path.name, measured, notes)
 
 
 def _row_weights(counts: Mapping[str, Tensor], table: tables.Table, by_name: bool) -> Tensor | None:
     """The weights of a table's rows: by its name, or where no name fits by the number of rows."""
     rows = table.values.shape[1]
-    for name, each in counts.items():
+    for name, values in counts.items():
         if (
-            each.is_meta
-            or each.is_complex()
+            values.is_meta
+            or values.is_complex()
             or (by_name and name not in (table.name, table.source))
         ):
             continue
-        if each.shape == (table.source_rows,):
-            return each[table.start : table.start + rows].double()
-        if each.shape == (rows,):
-            return each.double()
+        if values.shape == (table.source_rows,):
+            return values[table.start : table.start + rows].double()
+        if values.shape == (rows,):
+            return values.double()
     return None
 
 
@@ -169,7 +174,9 @@ def table(inspection: Inspection) -> list[dict[str, str]]:
 
 def comparison(one: Inspection, other: Inspection) -> list[dict[str, str]]:
     """Two checkpoints side by side, tables matched by name; a dash where one lacks a table."""
-    ours, theirs = ({table.name: table for table in each.tables} for each in (one, other))
+    ours, theirs = (
+        {table.name: table for table in inspection.tables} for inspection in (one, other)
+    )
     rows = []
     for name in dict.fromkeys([*ours, *theirs]):
         pair = {"A": ours.get(name), "B": theirs.get(name)}

@@ -58,8 +58,8 @@ def is_table(name: str, tensor: Tensor) -> bool:
     """
     if tensor.ndim not in (2, 3) or tensor.shape[-1] < 2 or OPTIMIZER.search(name):
         return False
-    told = [match.end() for match in NAMED.finditer(name)]
-    if told and not LAYER.search(name, told[-1]):
+    ends = [match.end() for match in NAMED.finditer(name)]
+    if ends and not LAYER.search(name, ends[-1]):
         return True
     rows, width = tensor.shape[0], tensor.shape[-1]
     return tensor.ndim == 2 and rows >= MANY_ROWS and rows >= TALL * width

@@ -20,8 +20,7 @@ from .models import MODELS
 from .studies import STUDIES, Outcome, progress, run_all, study, title, with_members
 from .studies.sweep import grid
 
-PLURAL = {"model": "models", "design": "designs", "scale": "scales",
-          "seed": "seeds"}  # fmt: skip
+PLURAL = {"model": "models", "design": "designs", "scale": "scales", "seed": "seeds"}
 TYPES = dict.fromkeys(("model", "design", "precision", "average"), str) | dict.fromkeys(
     ("dropout", "learning_rate", "weight_decay"), float
 )  # the others are whole numbers
@@ -54,8 +53,11 @@ def add_sweep(command: argparse.ArgumentParser) -> None:
     add_data_of_runs(command)
     add_spec(command, several=PLURAL)
     add_output(command)
-    command.add_argument("--preset", choices=["paper"], help="the paper's grid: its six models, SE"
-                         " and ME at 1, 2, 3, 4 and 10, three seeds")  # fmt: skip
+    command.add_argument(
+        "--preset",
+        choices=["paper"],
+        help="the paper's grid: its six models, SE and ME at 1, 2, 3, 4 and 10, three seeds",
+    )
     add_machines(command)
     command.set_defaults(command=sweep_command)
 
@@ -90,11 +92,16 @@ def list_of(kind: Callable[[str], Any]) -> Callable[[str], list[Any]]:
 
 def add_output(command: argparse.ArgumentParser) -> None:
     """Where records go and where runs take place."""
-    command.add_argument("--output", default="runs", metavar="FOLDER",
-                         help="folder of records; what it holds is not run again")  # fmt: skip
+    command.add_argument(
+        "--output",
+        default="runs",
+        metavar="FOLDER",
+        help="folder of records; what it holds is not run again",
+    )
     command.add_argument("--device", default="auto", help="auto, cpu or cuda (auto)")
-    command.add_argument("--no-weights", dest="weights", action="store_false",
-                         help="keep records alone")  # fmt: skip
+    command.add_argument(
+        "--no-weights", dest="weights", action="store_false", help="keep records alone"
+    )
     command.add_argument("--quiet", dest="progress", action="store_false", help="no progress bars")
 
 
@@ -109,8 +116,9 @@ def add_machines(command: argparse.ArgumentParser, workers: int | None = None) -
     where.add_argument("--ray-address", metavar="ADDRESS", help="run on this Ray cluster")
     command.add_argument("--gpu-share", type=float, default=1, metavar="SHARE",
                          help="with Ray, the share of a GPU that a run asks for (1)")  # fmt: skip
-    command.add_argument("--minutes", type=float, metavar="M",
-                         help="no run is begun once they have passed (no end)")  # fmt: skip
+    command.add_argument(
+        "--minutes", type=float, metavar="M", help="no run is begun once they have passed (no end)"
+    )
 
 
 def machines(parsed: argparse.Namespace) -> dict[str, Any]:
@@ -176,9 +184,13 @@ def sweep_command(parsed: argparse.Namespace) -> int:
     datasets = [data_of(parsed, name.strip()) for name in parsed.dataset.split(",")]
     specs = grid(datasets=datasets, **lists, **parameters)
     done = run_all(
-        specs, folder, weights=specs if parsed.weights else (), device=parsed.device,
-        tell=say if parsed.progress else lambda line: None, **machines(parsed),
-    )  # fmt: skip
+        specs,
+        folder,
+        weights=specs if parsed.weights else (),
+        device=parsed.device,
+        tell=say if parsed.progress else lambda line: None,
+        **machines(parsed),
+    )
     if done.records:
         print(groups.summary(done.records).to_string())
     there = len(done.records) - done.trained
@@ -225,9 +237,10 @@ def study_command(parsed: argparse.Namespace) -> int:
     if not parsed.status:
         weights = chosen.unmade_members(folder_of(str(folder)))
         code = exit_code(
-            run_all(specs, folder, weights=weights, device=parsed.device, tell=say,
-                    **machines(parsed))
-        )  # fmt: skip
+            run_all(
+                specs, folder, weights=weights, device=parsed.device, tell=say, **machines(parsed)
+            )
+        )
     made = chosen.records(folder, missing_ok=True)
     for part in parts:
         print(f"{part.name:16}{progress(part.specs, made)}")
@@ -251,8 +264,9 @@ def add_data(command: argparse.ArgumentParser) -> None:
     command.add_argument("--max-rejected", type=float, default=0.01, metavar="SHARE",
                          help="of rows that may be unusable (0.01)")  # fmt: skip
     command.add_argument("--cache", metavar="FOLDER", help="where encoded data are kept")
-    command.add_argument("--workers", type=int, metavar="W",
-                         help="threads; one per core by default")  # fmt: skip
+    command.add_argument(
+        "--workers", type=int, metavar="W", help="threads; one per core by default"
+    )
     command.add_argument("--quiet", dest="progress", action="store_false", help="no progress bars")
     command.set_defaults(command=data_command)
 
@@ -267,9 +281,12 @@ def add_data_of_runs(command: argparse.ArgumentParser, default: str = DataSpec.n
 def add_options_of_data(command: argparse.ArgumentParser) -> None:
     """An option for every parameter of `data.describe` beside the name."""
     command.add_argument("--rows", type=int, metavar="R", help="how many; all by default")
-    command.add_argument("--held-out", type=list_of(int), metavar="V,T",
-                         help="of drawn data: rows that validate and that test; --rows are then"
-                         " those that train")  # fmt: skip
+    command.add_argument(
+        "--held-out",
+        type=list_of(int),
+        metavar="V,T",
+        help="of drawn data: rows that validate and that test; --rows are then those that train",
+    )
     command.add_argument(
         "--split",
         default="random",

@@ -61,7 +61,7 @@ def _run(label: str, seed: int, clicks: Dataset, epochs: int, batch_size: int) -
         score = train(model, clicks, epochs, batch_size, monitor)
     overhead = monitor.overhead
     monitor.measure()
-    parameters = sum(each.numel() for each in model.parameters())
+    parameters = sum(weights.numel() for weights in model.parameters())
     return Run(
         label, seed, score, parameters, pd.DataFrame(monitor.history), overhead, model.state_dict()
     )
@@ -93,7 +93,7 @@ def told_by_the_monitor(runs: list[Run]) -> str:
     lines = []
     for label in DESIGNS:
         ends = [_ends(run) for run in runs if run.label == label]
-        first, last = (sum(each) / len(each) for each in zip(*ends, strict=True))
+        first, last = (sum(side) / len(side) for side in zip(*ends, strict=True))
         lines.append(
             f"{label}: IA/random, mean of tables and seeds, from {first:.2f} to {last:.2f}"
         )
@@ -132,10 +132,10 @@ def outcome(runs: list[Run]) -> str:
         ("test AUC", 4, lambda run: run.auc),
         ("IA/random", 3, lambda run: _ends(run)[1]),
     ):
-        found = welch([value(run) for run in me], [value(run) for run in se])
+        change = welch([value(run) for run in me], [value(run) for run in se])
         sentences.append(
-            f"{name}, ME minus SE: {found.mean:+.{digits}f} (95% interval {found.low:+.{digits}f} "
-            f"to {found.high:+.{digits}f}): {IN_WORDS[found.verdict]}."
+            f"{name}, ME minus SE: {change.mean:+.{digits}f} (95% interval "
+            f"{change.low:+.{digits}f} to {change.high:+.{digits}f}): {IN_WORDS[change.verdict]}."
         )
     return "\n".join(sentences)
 

@@ -20,9 +20,16 @@ from .summary import compare, summarise
 from .us_flights import load_us_flights
 
 __all__ = [
-    "DATASETS", "DataSpec", "Dataset", "Field", "compare", "describe", "load", "load_spec",
+    "DATASETS",
+    "DataSpec",
+    "Dataset",
+    "Field",
+    "compare",
+    "describe",
+    "load",
+    "load_spec",
     "summarise",
-]  # fmt: skip
+]
 
 
 def load(
@@ -76,9 +83,17 @@ def load(
         ((2000, 12), 12, (2000,))
     """
     spec, source = _identify(
-        name, progress, rows=rows, path=path, label=label, categorical=categorical,
-        numeric=numeric, vocabulary=vocabulary, held_out=held_out, split=split,
-    )  # fmt: skip
+        name,
+        progress,
+        rows=rows,
+        path=path,
+        label=label,
+        categorical=categorical,
+        numeric=numeric,
+        vocabulary=vocabulary,
+        held_out=held_out,
+        split=split,
+    )
     return _load(spec, source, max_rejected, cache, workers, progress)
 
 

@@ -88,11 +88,11 @@ def accept(source: Source, task: Callable[[], Batch]) -> Accepted:
         values.append(texts)
         _reject(kept, wrong, column, usable, name, NOUN[kind])
     label = batch.columns[source.label]
-    found = [source.labels.get(_show(value)) for value in label.dictionary.to_pylist()]
-    usable = np.array([value is not None for value in found], bool)
+    given = [source.labels.get(_show(value)) for value in label.dictionary.to_pylist()]
+    usable = np.array([value is not None for value in given], bool)
     accepted = " or ".join(value for value in source.labels if value.isdigit())
     _reject(kept, wrong, label, usable, source.label, accepted)
-    labels = np.array([value or 0 for value in found], np.uint8).take(label.indices)
+    labels = np.array([value or 0 for value in given], np.uint8).take(label.indices)
 
     numbers = batch.numbers
     why = {int(numbers[row]): reason for row, reason in wrong.items()}

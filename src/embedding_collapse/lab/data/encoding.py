@@ -92,10 +92,10 @@ def encode(
             _check(source, spec.rows, max_rejected, read)
             return _number(source, spec.vocabulary, read, folder, pool, progress)
 
-    found = stored(source.name, truth, build, cache, progress)
-    about = found.about
+    kept = stored(source.name, truth, build, cache, progress)
+    about = kept.about
     _check_rejected(source, max_rejected, about["total"], about["rejected"], about["shown"])
-    with pa.memory_map(str(found.folder / "vocabulary.arrow")) as file:
+    with pa.memory_map(str(kept.folder / "vocabulary.arrow")) as file:
         known = pa.ipc.open_file(file).read_all()["values"].chunk(0)
     fields = [
         Field(name, len(known[i].values) + 1, known[i].values)
@@ -105,16 +105,16 @@ def encode(
     for note in notes:
         LOG.warning("%s", printable(f"{source.table.path}: {note}"))
     facts = {
-        "label_rate": float(found.labels.mean()),
+        "label_rate": float(kept.labels.mean()),
         "rejected_share": about["rejected"] / about["total"],
     }
     try:
         return Dataset(
             source.name,
-            found.ids,
-            found.labels,
+            kept.ids,
+            kept.labels,
             tuple(fields),
-            found.fingerprint,
+            kept.fingerprint,
             facts,
             notes,
             spec,

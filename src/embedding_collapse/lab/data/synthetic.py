@@ -169,8 +169,8 @@ def make_tables(law: Law, seed: int, pool: ThreadPoolExecutor) -> Tables:
         return table
 
     groups = [zipf_table(size, law.shift) for size in law.groups]
-    each = range(count)
-    return Tables(groups, fields, [*pool.map(favourites, each)], [*pool.map(features, each)])
+    numbers = range(count)
+    return Tables(groups, fields, [*pool.map(favourites, numbers)], [*pool.map(features, numbers)])
 
 
 def draw_rows(
