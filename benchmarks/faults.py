@@ -1,7 +1,7 @@
 """What goes wrong, tried out: how much of it the project notices, mends or survives.
 
     python benchmarks/faults.py PART [--quick] [--seed 0] [--only NUMBER]
-    python benchmarks/faults.py all
+    python benchmarks/faults.py all [--jobs 2]
 
 prints a row per part: what was tried, what passed, what fell, each with the number of the first
 try that fell so. `--only` repeats that one: a try has random numbers of its own, from the seed and
@@ -9,12 +9,14 @@ its number. Each takes place in a process and in a folder of its own. Linux.
 """
 
 import argparse
+import multiprocessing
 import os
 import sys
 import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"  # to be forked safely
@@ -55,13 +57,16 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="a few of each")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", type=int, metavar="NUMBER", help="this try alone")
+    parser.add_argument("--jobs", type=int, default=1, help="parts at a time")
     asked = parser.parse_args()
     print(f"seed {asked.seed}", file=sys.stderr)
     parts = list(PARTS) if asked.part == "all" else [asked.part]
     print(HEAD, flush=True)
     with tempfile.TemporaryDirectory(prefix="faults-", ignore_cleanup_errors=True) as folder:
         tempfile.tempdir = folder
-        return max([do(part, asked.quick, asked.seed, asked.only) for part in parts])
+        one = partial(do, quick=asked.quick, seed=asked.seed, only=asked.only)
+        with multiprocessing.get_context("fork").Pool(min(asked.jobs, len(parts))) as pool:
+            return max(pool.imap_unordered(one, parts))
 
 
 def do(part: str, quick: bool, seed: int, only: int | None) -> int:

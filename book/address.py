@@ -3,8 +3,8 @@
     python book/address.py https://github.com/OWNER/NAME
     python book/address.py                                 what _config.yml has, into the notebooks
 
-A notebook that is opened on Colab or Kaggle is alone there, so its first cell has to know where the
-package and the records are to be had. Everything else reads `_config.yml`.
+A notebook that is opened on Colab or Kaggle is alone there, so with an address it gets a first cell
+that fetches the package and the records. Everything else reads `_config.yml`.
 """
 
 import argparse
@@ -14,6 +14,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import nbformat
+import outputs
 import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -27,24 +28,18 @@ def configured(root: Path = ROOT) -> str:
     return config["repository"]["url"]
 
 
-def install_cell(address: str) -> str:
-    """The source of a notebook's first cell: get the package where it is missing."""
-    test = 'if importlib.util.find_spec("embedding_collapse") is None:'
-    if not address:
-        return f"""\
-import importlib.util
-
-{test}
-    raise ModuleNotFoundError("embedding_collapse is not installed: `make book` does that")"""
-    return f'''\
+def install_cell(address: str) -> nbformat.NotebookNode:
+    """A notebook's first cell of code: get the package where it is missing."""
+    source = f'''\
 # On Colab or Kaggle: fetch the package and its records. Where it is installed, nothing happens.
 import importlib.util
 import sys
 
-{test}
+if importlib.util.find_spec("embedding_collapse") is None:
     !git clone --quiet --depth 1 "{address}" embedding-collapse
     %pip install --quiet -e embedding-collapse
     sys.path.insert(0, "embedding-collapse/src")'''
+    return nbformat.v4.new_code_cell(source, id=CELL, metadata={"tags": ["remove-cell"]})
 
 
 def write(address: str, root: Path = ROOT) -> list[Path]:
@@ -61,15 +56,13 @@ def write(address: str, root: Path = ROOT) -> list[Path]:
 
 
 def with_install_cell(path: Path, address: str) -> str:
-    """The notebook's text, its install cell added before all other code, or brought up to date."""
+    """The notebook's text with an install cell before all other code, or with none: no address."""
     notebook = nbformat.read(path, as_version=4)
-    found = [cell for cell in notebook.cells if cell.get("id") == CELL]
-    if not found:
-        found = [nbformat.v4.new_code_cell(id=CELL, metadata={"tags": ["remove-cell"]})]
+    notebook.cells = [cell for cell in notebook.cells if cell.get("id") != CELL]
+    if address:
         first = next(i for i, cell in enumerate(notebook.cells) if cell.cell_type == "code")
-        notebook.cells.insert(first, found[0])
-    found[0].source = install_cell(address)
-    return nbformat.writes(notebook) + "\n"
+        notebook.cells.insert(first, install_cell(address))
+    return outputs.text(notebook)
 
 
 def main() -> None:

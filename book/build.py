@@ -128,7 +128,7 @@ def refresh(chapter: Path) -> None:
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
         "language_info": {"name": "python"},
     }
-    nbformat.write(source, ROOT / chapter)
+    (ROOT / chapter).write_text(outputs.text(source), encoding="utf-8")
 
 
 def tags(cell: nbformat.NotebookNode) -> list[str]:

@@ -8,14 +8,13 @@ import torch
 
 from embedding_collapse.files import load_json, store_json
 from embedding_collapse.lab.environment import environment
+from embedding_collapse.lab.studies import STUDIES
+from embedding_collapse.lab.studies.index import OTHERS
 
 STORED = "execution.json"  # in results/: how the stored outputs came about
 COMMANDS = {
-    **{name: f"make {name}" for name in ("grid", "interaction", "beyond", "precision")},
-    "frequency": "findings.frequency.remake_all()",
-    "language_models": "language_model.record()",
-    "speed": "python benchmarks/cost.py, python benchmarks/optimizer.py",
-    "toy": "explorers.toy_curves.record()",
+    **{name: f"make study NAME={name}" for name in STUDIES},
+    **{name: command for name, (command, _) in OTHERS.items()},
 }  # how a folder of results is made anew; one that is not here belongs to a chapter
 
 

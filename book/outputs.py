@@ -10,6 +10,8 @@ from pathlib import Path
 import nbformat
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
+FIGURE = "application/vnd.plotly.v1+json"
+SPREAD = re.compile(rf'^( +)("{re.escape(FIGURE)}": )(\{{\n.*?^\1\}})', re.M | re.S)
 CITED = re.compile(r"\.\./records/(\w+)\.json")  # see figures.provenance
 
 
@@ -19,6 +21,15 @@ def keeps_records(notebook: Path) -> bool:
     return any(
         "parameters" in cell.metadata.get("tags", []) and "output:" in cell.source for cell in cells
     )
+
+
+def text(notebook: nbformat.NotebookNode) -> str:
+    """A notebook as it is stored: a figure's data on one line, not on one for every number."""
+
+    def one_line(figure: re.Match) -> str:
+        return figure[1] + figure[2] + json.dumps(json.loads(figure[3]), ensure_ascii=False)
+
+    return SPREAD.sub(one_line, nbformat.writes(notebook)) + "\n"
 
 
 def tidy(notebook: Path) -> None:

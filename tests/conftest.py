@@ -16,6 +16,7 @@ from embedding_collapse.lab.records import Record
 
 KERNELS = Path(__file__).parent.parent / "_build" / "kernels"
 os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(KERNELS))
+os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")  # or processes start that import torch
 keep_kernels_apart()
 
 FIELDS = {"user": 50, "device": 3, "site": 20}  # features per field; the order is not by size

@@ -9,13 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from embedding_collapse import cli
 from embedding_collapse.cli import main
-from embedding_collapse.lab import experiment, records
+from embedding_collapse.lab import command, experiment, records
 from embedding_collapse.lab.data import DataSpec
 from embedding_collapse.lab.experiment import Spec
 from embedding_collapse.lab.models import MODELS
-from embedding_collapse.lab.studies.sweep import Sweep
+from embedding_collapse.lab.studies import Outcome
 
 TINY = ["--dataset=flights", "--rows=1500", "--embedding-size=2", "--hidden=8", "--epochs=1",
         "--batch-size=400", "--device=cpu", "--quiet"]  # fmt: skip
@@ -26,12 +25,13 @@ def asked(monkeypatch, tmp_path) -> list[tuple[list[Spec], dict]]:
     """The specs and options of sweeps, of which none takes place."""
     calls = []
 
-    def nothing(specs, output, **options) -> Sweep:
-        calls.append((specs, options | {"output": output}))
-        return Sweep([], 0, [])
+    def nothing(specs, folder, **options) -> Outcome:
+        del options["tell"]
+        calls.append((specs, options | {"folder": folder}))
+        return Outcome([], 0, [])
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(cli, "sweep", nothing)
+    monkeypatch.setattr(command, "run_all", nothing)
     return calls
 
 
@@ -164,8 +164,8 @@ def test_who_interrupts_is_told_that_nothing_is_lost(tmp_path, monkeypatch, caps
         raise KeyboardInterrupt
 
     monkeypatch.setattr(experiment, "fit", interrupted)
-    for command in ("run", "sweep"):
-        assert main([command, *TINY, "--model=dnn", f"--output={tmp_path}"]) == 1
+    for verb in ("run", "sweep"):
+        assert main([verb, *TINY, "--model=dnn", f"--output={tmp_path}"]) == 1
         assert capsys.readouterr().err == "interrupted; the same command goes on from here\n"
 
 
@@ -239,7 +239,8 @@ def test_help_of_sweep_lists_what_only_a_sweep_has(capsys):
     only = set(re.findall(r"--[\w-]+", help_of(capsys, "sweep")))
     only -= set(re.findall(r"--[\w-]+", help_of(capsys, "run")))
     assert only == {"--models", "--designs", "--scales", "--seeds", "--preset",
-                    "--ray", "--ray-address", "--gpu-share"}  # fmt: skip
+                    "--workers", "--ray", "--ray-address", "--gpu-share",
+                    "--minutes"}  # fmt: skip
 
 
 # --- sweep ----------------------------------------------------------------------------------------
@@ -266,10 +267,10 @@ def test_a_sweep_with_a_failure_tells_of_it_after_the_table_and_exits_with_1(
 ):
     fit = experiment.fit
 
-    def fail_at_seed_1(*args, seed: int, **options):
-        if seed == 1:
+    def fail_at_seed_1(model, dataset, training, **options):
+        if training.seed == 1:
             raise RuntimeError("no luck")
-        return fit(*args, seed=seed, **options)
+        return fit(model, dataset, training, **options)
 
     monkeypatch.setattr(experiment, "fit", fail_at_seed_1)
     command = [
@@ -316,7 +317,7 @@ def test_a_sweep_without_lists_is_the_papers_grid(asked, preset):
     ((specs, options),) = asked
     assert len(specs) == 6 * (5 + 4) * 3
     assert {spec.data.name for spec in specs} == {"synthetic-mini"}
-    assert options["output"] == Path("runs")
+    assert options["folder"] == Path("runs")
     assert options["ray_address"] is None
 
 
@@ -358,7 +359,7 @@ def test_a_sweep_runs_on_ray_where_it_is_told_to(asked, given, address, workers)
     ((_, options),) = asked
     assert (options["ray_address"], options["workers"]) == (address, workers)
     assert options["gpu_share"] == 0.5
-    assert (options["weights"], options["device"]) == (False, "cuda")
+    assert (options["weights"], options["device"]) == ((), "cuda")
 
 
 def test_a_sweep_takes_a_table_of_ones_own(tmp_path, monkeypatch, capsys):

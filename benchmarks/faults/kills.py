@@ -52,7 +52,7 @@ def killed_sweeps(quick: bool) -> Iterator[Case]:
 def killed_on_ray(quick: bool) -> Iterator[Case]:
     """A sweep on Ray of which the driver or a worker is killed, in turn."""
     if quick:
-        raise NotHere("it takes minutes, and tests/test_sweep.py kills a worker")
+        raise NotHere("it takes minutes, and tests/lab/test_studies_sweep.py kills a worker")
     if find_spec("ray") is None:
         raise NotHere("Ray is not installed")
     return (Case("sweep on Ray", partial(_on_ray, n % 2 == 0)) for n in range(10))

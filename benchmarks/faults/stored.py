@@ -118,13 +118,15 @@ KINDS = {
 
 def stored_files(quick: bool) -> Iterator[Case]:
     """Each file of each kind truncated at 5 places, with 5 bits flipped, emptied, and replaced by
-    a folder; each folder replaced by a file, and emptied."""
-    places = [None] if quick else [0, 1 / 3, 1 / 2, 1, None]
-    cuts = [partial(truncate, place) for place in places]
+    a folder; each folder replaced by a file, and emptied. Quick, a file is truncated or has a bit
+    flipped, in turn."""
+    cuts = [partial(truncate, place) for place in (0, 1 / 3, 1 / 2, 1, None)]
+    harms = [*cuts, *[flip] * len(cuts), empty, put_a_folder]
     for kind in KINDS:
         _, files, folders, _ = _intact(kind)
-        for name in files:
-            for harm in [*cuts, *[flip] * len(places), *([] if quick else [empty, put_a_folder])]:
+        for number, name in enumerate(files):
+            few = [(cuts[-1], flip)[number % 2]] if len(files) > 1 else [cuts[-1], flip]
+            for harm in few if quick else harms:
                 yield Case(f"{kind}, {name}", partial(_attempt, kind, name, harm))
         for name in folders:
             yield Case(f"{kind}, {name}/", partial(_attempt, kind, name, put_a_file))

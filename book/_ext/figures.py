@@ -1,4 +1,6 @@
-"""Sphinx extension: scripts for the pages that need them, and none from another host.
+"""Sphinx extension: figures and the scripts that draw them, and no script from another host.
+
+A notebook holds the data of a figure once, for Jupyter; each figure's element on the page gets it.
 
 A page that holds a figure (`<div class="ec-figure">`, see `_static/figures.js`) or an explorer
 (`<section class="ec-explorer">`, see `_static/explorers.js`) gets plotly.js and the scripts that
@@ -8,6 +10,7 @@ Jupyter Book always loads, is taken out: the book has no live kernel, and its sc
 one.
 """
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -21,6 +24,7 @@ SCRIPTS = {
     "ec-figure": ("vendor/plotly/plotly-cartesian.min.js", "figures.js"),
     "ec-explorer": ("vendor/plotly/plotly-cartesian.min.js", "figures.js", "explorers.js"),
 }
+DATA = "application/vnd.plotly.v1+json"
 TRAINING = re.compile(r'class="ec-training" data-figure="(\w+)"')
 
 # What Sphinx's other extensions write and a screen reader trips over: a label that says other than
@@ -41,6 +45,26 @@ def _silence_thebe(app: Sphinx, config: Config) -> None:
             if getattr(listener.handler, "__module__", "") != "sphinx_thebe"
         ]
     app.registry.css_files[:] = [css for css in app.registry.css_files if "thebe" not in css[0]]
+
+
+def with_data(notebook: str) -> str:
+    """The text of a notebook whose figures' elements hold the data to draw."""
+    content = json.loads(notebook)
+    for output in (output for cell in content["cells"] for output in cell.get("outputs", [])):
+        bundle = output.get("data", {})
+        if DATA in bundle and "text/html" in bundle:
+            data = json.dumps(bundle[DATA], ensure_ascii=False, separators=(",", ":"))
+            data = data.replace("<", r"\u003c")  # or a name in it could end the element
+            script = f'<script type="application/json">{data}</script>'
+            page = "".join(bundle["text/html"])
+            bundle["text/html"] = page.replace("<noscript>", f"{script}<noscript>", 1)
+    return json.dumps(content)
+
+
+def _put_data(app: Sphinx, docname: str, source: list[str]) -> None:
+    """Put a notebook's data where its page draws from."""
+    if app.env.doc2path(docname).endswith(".ipynb"):
+        source[0] = with_data(source[0])
 
 
 def _add_scripts(
@@ -78,6 +102,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_js_file("scrolling.js", defer="defer")
     app.add_css_file("live/live.css")
     app.connect("config-inited", _silence_thebe)
+    app.connect("source-read", _put_data)
     app.connect("html-page-context", _add_scripts)
     app.connect("html-page-context", _mend)
     app.connect("builder-inited", _join)

@@ -10,7 +10,6 @@ from threading import Thread
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
-from reading import context
 
 from embedding_collapse.book import joining
 from embedding_collapse.book.explorers import TRAINING, bottleneck, sets, training
@@ -75,7 +74,8 @@ def opened(browser: Browser, address: str) -> Iterator[Open]:
 
     def open_page(name: str, search: str = "", script: str = "", **options: object) -> Page:
         base = options.pop("base", address)
-        window = context(browser, "light", options.pop("width", 1280), **options)
+        viewport = {"width": options.pop("width", 1280), "height": 900}
+        window = browser.new_context(viewport=viewport, **options)
         windows.append(window)
         if script:
             window.add_init_script(script)
@@ -92,14 +92,14 @@ def opened(browser: Browser, address: str) -> Iterator[Open]:
 
 
 def rows(page: Page, number: int) -> list[list[str]]:
-    return page.locator(".ec-readout tbody").nth(number).evaluate(
-        "it => [...it.rows].map(row => [...row.cells].map(cell => cell.textContent))"
-    )  # fmt: skip
+    return (
+        page.locator(".ec-readout tbody")
+        .nth(number)
+        .evaluate("it => [...it.rows].map(row => [...row.cells].map(cell => cell.textContent))")
+    )
 
 
-@pytest.mark.parametrize(
-    "script", ["", "delete window.Worker"], ids=["worker", "no worker"]
-)  # fmt: skip
+@pytest.mark.parametrize("script", ["", "delete window.Worker"], ids=["worker", "no worker"])
 def test_the_verdicts_in_the_page_are_the_librarys(
     opened: Open, monkeypatch: pytest.MonkeyPatch, script: str
 ) -> None:

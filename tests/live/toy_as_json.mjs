@@ -1,4 +1,4 @@
-// The page's toy experiment for test_live_collapse.py: settings as an argument, numbers as JSON.
+// The page's toy experiment for test_explorers_training.py: settings as an argument, numbers as JSON.
 import { abundance, spectrum } from "../../src/embedding_collapse/book/live/spectrum.js";
 import { begin, step, thetas } from "../../src/embedding_collapse/book/live/toy.js";
 

@@ -4,20 +4,16 @@ The records go to `results/<dataset>-full/` and the chapters, executed on them, 
 Whatever stops it, the same command goes on from there.
 """
 
-import time
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
-
-from filelock import FileLock
+from typing import Any
 
 from embedding_collapse.lab import records
 from embedding_collapse.lab.data import DataSpec
 from embedding_collapse.lab.experiment import Spec
 from embedding_collapse.lab.models import PAPER
 from embedding_collapse.lab.records import Record
-from embedding_collapse.lab.studies.sweep import Failure, grid, missing, sweep
+from embedding_collapse.lab.studies.sweep import grid
 from embedding_collapse.parameters import check_installed
 
 from .findings.outcome import outcome
@@ -46,62 +42,19 @@ def cells(data: DataSpec, **parameters: Any) -> list[Spec]:
         (PAPER, SCALES, SEEDS),
         (PAPER, MORE_SCALES, SEEDS),
     ]
-    found = {}
+    ordered = {}
     for models, scales, seeds in stages:
         for seed in seeds:
             for scale in scales:  # models side by side at each scale
                 specs = grid(
-                    datasets=[data], models=models, scales=[scale], seeds=[seed],
+                    datasets=[data],
+                    models=models,
+                    scales=[scale],
+                    seeds=[seed],
                     **(FULL | parameters),
-                )  # fmt: skip
-                found |= {spec.key: spec for spec in specs if spec.key not in found}
-    return list(found.values())
-
-
-class Recording(NamedTuple):
-    """What a call leaves: all records of the cells, cells that wait, and what failed."""
-
-    records: list[Record]
-    waiting: list[Spec]
-    failures: list[Failure]
-
-
-def record(
-    specs: Sequence[Spec],
-    folder: Path,
-    seconds: float,
-    *,
-    device: str = "auto",
-    told: Callable[[str], None] = lambda line: None,
-    clock: Callable[[], float] = time.monotonic,
-) -> Recording:
-    """Run cells in their order; none is begun once the time is up.
-
-    Args:
-        specs: from `cells`.
-        folder: of records; what it holds is not run again, what was interrupted goes on.
-        seconds: the budget. The cell at which it runs out is finished first.
-        device: see `sweep.sweep`.
-        told: gets a line after each cell.
-        clock: what tells the time.
-    """
-    started, failures = clock(), []
-    folder.mkdir(parents=True, exist_ok=True)
-    todo = missing(specs, folder, lambda _: False)
-    with FileLock(folder / ".lock") if todo else nullcontext():
-        for spec in todo:
-            if records.find(folder, spec.key) is not None:  # another has made it meanwhile
-                continue
-            if clock() - started >= seconds:
-                break
-            done = sweep([spec], folder, device=device, weights=False, progress=False)
-            failures += done.failures
-            for one in done.records:
-                told(f"{one.spec['model']} {one.label}, seed {one.spec['seed']}: test AUC "
-                     f"{one.test['auc']:.5f}, {one.speed:,.0f} samples/s")  # fmt: skip
-    found = [one for spec in specs if (one := records.find(folder, spec.key))]
-    keys = {one.key for one in found} | {failure.spec.key for failure in failures}
-    return Recording(found, [spec for spec in specs if spec.key not in keys], failures)
+                )
+                ordered |= {spec.key: spec for spec in specs if spec.key not in ordered}
+    return list(ordered.values())
 
 
 def check_chapters() -> Path:
@@ -111,7 +64,7 @@ def check_chapters() -> Path:
         ParameterError: there is none, or what executes them is not installed.
     """
     chapters = records.in_repository("notebooks")
-    check_installed("executing chapters", ("papermill", "nbformat", "ipykernel"), "chapters")
+    check_installed("executing chapters", ("papermill", "nbformat", "ipykernel"), "book")
     return chapters
 
 
@@ -144,10 +97,15 @@ def execute_chapters(
         path = target / f"{chapter}-{done[0].spec['dataset']}.ipynb"
         path.parent.mkdir(parents=True, exist_ok=True)
         papermill.execute_notebook(
-            chapters / f"{chapter}.ipynb", path, parameters, kernel_name="python3",
-            language="python", cwd=chapters.parent, progress_bar=False,
+            chapters / f"{chapter}.ipynb",
+            path,
+            parameters,
+            kernel_name="python3",
+            language="python",
+            cwd=chapters.parent,
+            progress_bar=False,
             extra_arguments=["--log-level=ERROR"],
-        )  # fmt: skip
+        )
         executed = nbformat.read(path, as_version=4)
         note = f"Recorded with `{command}`. {records.provenance(done, keys=False)}"
         executed.cells.insert(1, nbformat.v4.new_markdown_cell(f"```{{note}}\n{note}\n```"))
@@ -163,11 +121,11 @@ def _parameters(
     if not done:
         return {}
     spec, output = done[0].spec, str(folder.absolute())
-    found: dict[str, dict[str, Any]] = {}
+    parameters: dict[str, dict[str, Any]] = {}
     trio = {scale: _trio(done, "dcnv2", scale) for scale in (10, 4)}
     scale = next((scale for scale, runs in trio.items() if runs), None)
     if scale is not None:
-        found[CHAPTERS[0]] = {
+        parameters[CHAPTERS[0]] = {
             "dataset": spec["dataset"],
             "model": "dcnv2",
             "scale": scale,
@@ -177,7 +135,7 @@ def _parameters(
             "output": output,
             "weights": False,  # the records were made without
         } | {name: spec[name] for name in ("epochs", "batch_size")}
-        found[CHAPTERS[0]] |= {
+        parameters[CHAPTERS[0]] |= {
             "precision": spec.get("precision") or "",
             "embedding_size": trio[scale][0].spec["embedding_size"],
         } | {
@@ -187,8 +145,8 @@ def _parameters(
             "numeric": ",".join(data.numeric),
             "vocabulary": data.vocabulary,
         }
-    found[CHAPTERS[1]] = {"folders": output}
-    return found
+    parameters[CHAPTERS[1]] = {"folders": output}
+    return parameters
 
 
 def _trio(done: Sequence[Record], model: str, scale: int) -> list[Record]:
@@ -198,12 +156,12 @@ def _trio(done: Sequence[Record], model: str, scale: int) -> list[Record]:
     for run in done:
         if run.spec["model"] == model and (run.spec["design"], run.spec["scale"]) in wanted:
             by_seed.setdefault(run.spec["seed"], []).append(run)
-    found: list[Record] = []
+    chosen: list[Record] = []
     for seed in range(len(by_seed)):
         if len(by_seed.get(seed, [])) < len(wanted):
             break
-        found += by_seed[seed]
-    return found
+        chosen += by_seed[seed]
+    return chosen
 
 
 # --- beside the chapters' own runs ----------------------------------------------------------------
@@ -212,11 +170,11 @@ def _trio(done: Sequence[Record], model: str, scale: int) -> list[Record]:
 def full_scale(results: Path | None = None) -> dict[str, list[Record]]:
     """Per dataset the records in the repository's `results/<dataset>-full/`."""
     results = records.in_repository("results") if results is None else results
-    found = {
+    by_dataset = {
         folder.name.removesuffix(SUFFIX): records.load_all(folder)
         for folder in sorted(results.glob(f"*{SUFFIX}"))
     }
-    return {name: runs for name, runs in found.items() if runs}
+    return {name: runs for name, runs in by_dataset.items() if runs}
 
 
 def scale_of(runs: Sequence[Record]) -> str:

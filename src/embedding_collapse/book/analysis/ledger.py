@@ -27,6 +27,7 @@ from embedding_collapse.lab.studies.decide import (
     SE4,
     SE10,
     TELLING,
+    Size,
     cells,
 )
 
@@ -206,8 +207,6 @@ def wanting_seeds(records: Iterable[Record]) -> list[tuple[Comparison, Effect]]:
 
 
 # --- the comparisons ------------------------------------------------------------------------------
-
-Size = tuple[str, int]
 
 
 def _cell(data: DataSpec, model: str, size: Size, **options: object) -> Spec:

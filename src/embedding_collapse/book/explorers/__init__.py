@@ -1,43 +1,52 @@
 """Explorers: things to turn, alive in Jupyter and, with no kernel, in the published page::
 
     explorers.show("spectrum")                                  # one of EXPLORERS as it stands
-    explorers.show(explorers.spectrum(records.load_all(...)))   # over runs of your own
+    explorers.show(spectrum.explorer(records.load_all(...)))    # over runs of your own
     explorers.train("collapse")                                 # one of TRAINING, in the page
 
-`explorer` says what an explorer is made of; each of the other modules holds one.
+`explorer` says what an explorer is made of; `display` shows it, `live` with a kernel and `static`
+without a script. `training` says what a figure that trains is made of, `widget` shows it with a
+kernel, and `collapse`, `sets` and `bottleneck` hold one each. Each of the other modules holds the
+explorer of its name: `explorer` makes it, and `view` is what it shows.
 """
 
 from collections.abc import Callable
 from functools import lru_cache
 
-from embedding_collapse.lab.records import Record, folder_of, load_all
+from embedding_collapse.lab.records import Record
+from embedding_collapse.lab.studies import study
 from embedding_collapse.parameters import check_choice
 
-from . import bottleneck, collapse, page, sets, training
-from .bending import bend
-from .dimensions import sizing
+from . import (
+    bend,
+    bottleneck,
+    collapse,
+    display,
+    scaling,
+    sets,
+    sizing,
+    spectrum,
+    sub_embeddings,
+    toy,
+    training,
+)
 from .explorer import Explorer
-from .heat_map import sub_embeddings
-from .scales import scaling
-from .spectra import spectrum
-from .toy_curves import toy
 from .training import Training
-
-GRID = "results/grid"  # the runs that an explorer shows where none are given
 
 
 @lru_cache
 def _grid() -> list[Record]:
-    return load_all(folder_of(GRID))
+    """The runs that an explorer shows where none are given."""
+    return study("grid").records()
 
 
 EXPLORERS: dict[str, Callable[[], Explorer]] = {
-    "sizing": sizing,
-    "spectrum": lambda: spectrum(_grid()),
-    "bend": bend,
-    "sub_embeddings": lambda: sub_embeddings(_grid()),
-    "toy": toy,
-    "scaling": lambda: scaling(_grid()),
+    "sizing": sizing.explorer,
+    "spectrum": lambda: spectrum.explorer(_grid()),
+    "bend": bend.explorer,
+    "sub_embeddings": lambda: sub_embeddings.explorer(_grid()),
+    "toy": toy.explorer,
+    "scaling": lambda: scaling.explorer(_grid()),
 }
 
 
@@ -53,7 +62,7 @@ def show(explorer: str | Explorer) -> None:
     if isinstance(explorer, str):
         check_choice("explorer", explorer, EXPLORERS)
         explorer = EXPLORERS[explorer]()
-    page.show(explorer)
+    display.show(explorer)
 
 
 def train(name: str) -> None:

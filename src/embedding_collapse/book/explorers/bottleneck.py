@@ -60,10 +60,15 @@ def end() -> tuple[go.Figure, list[list[list[str]]]]:
         figure.layout[f"xaxis{number if number > 1 else ''}"] = {"domain": [first, first + 0.28]}
         figure.layout[f"yaxis{number if number > 1 else ''}"] = {"range": [0, 1.05]}
     rows = [
-        [name, str(int((values > 1e-6 * values[0]).sum())),
-         f"{information_abundance(values):.2f}", f"{values[0]:.1f}", f"{values[-1]:.1f}"]
+        [
+            name,
+            str(int((values > 1e-6 * values[0]).sum())),
+            f"{information_abundance(values):.2f}",
+            f"{values[0]:.1f}",
+            f"{values[-1]:.1f}",
+        ]
         for name, values in zip(NAMES, shown, strict=True)
-    ]  # fmt: skip
+    ]
     return figure, [[["", "rank", "IA", "largest singular value", "smallest"], *rows]]
 
 

@@ -36,9 +36,14 @@ SIZES = (3, 10, 30, 100, 100, 300)  # features per field
 LATENT = 6  # numbers per feature in each of its pairs
 SPREAD, MIDDLE = 2.5, -0.8  # of the logits
 SETTING = {
-    "train": 50_000, "test": 20_000, "epochs": 4, "batch": 256, "decay": 1e-6, "width": 4,
+    "train": 50_000,
+    "test": 20_000,
+    "epochs": 4,
+    "batch": 256,
+    "decay": 1e-6,
+    "width": 4,
     "hidden": 32,
-}  # fmt: skip
+}
 START = {"model": "dnn", "scale": 4, "seeds": 5, "table": 0, "rate": 0.003}
 MODELS = {"dnn": "DNN", "dcnv2": "DCNv2 with one cross layer"}
 DESIGNS = ("base", "SE", "ME")
@@ -135,16 +140,26 @@ def batches(seed: int, train: int, epochs: int) -> Iterator[Tensor]:
 
 
 def train(
-    recommender: Recommender, ids: Tensor, labels: Tensor, *, seed: int, rate: float, test: int,
+    recommender: Recommender,
+    ids: Tensor,
+    labels: Tensor,
+    *,
+    seed: int,
+    rate: float,
+    test: int,
     epochs: int,
-) -> Run:  # fmt: skip
+) -> Run:
     """Train on all rows but the last `test`, which are held out."""
     rows = len(ids) - test
     held = torch.arange(rows, len(ids))
     loop = StepByStep(
-        recommender, ids, labels,
-        learning_rate=rate, weight_decay=SETTING["decay"], precision=None,
-    )  # fmt: skip
+        recommender,
+        ids,
+        labels,
+        learning_rate=rate,
+        weight_decay=SETTING["decay"],
+        precision=None,
+    )
     points = []
     step = 0
     for half in batches(seed, rows, epochs):
@@ -182,12 +197,19 @@ def trained(name: str, scale: int, seeds: int, table: int, rate: float) -> list[
     ids, labels = clicks(table, SETTING["train"] + SETTING["test"])
     return [
         [
-            train(model(name, scale, design, seed), ids, labels, seed=seed, rate=rate,
-                  test=SETTING["test"], epochs=SETTING["epochs"])
+            train(
+                model(name, scale, design, seed),
+                ids,
+                labels,
+                seed=seed,
+                rate=rate,
+                test=SETTING["test"],
+                epochs=SETTING["epochs"],
+            )
             for design in DESIGNS
         ]
         for seed in range(seeds)
-    ]  # fmt: skip
+    ]
 
 
 def record(folder: str = FOLDER) -> Path:
@@ -241,10 +263,15 @@ def end() -> tuple[go.Figure, list[list[list[str]]]]:
         annotations=[{"text": "singular values, 300 features", "x": 0.78, "y": 1}],
     )
     verdicts = [
-        [claim.text, str(seeds), signed(effect["value"]),
-         f"{signed(effect['low'])} to {signed(effect['high'])}", effect["verdict"]]
+        [
+            claim.text,
+            str(seeds),
+            signed(effect["value"]),
+            f"{signed(effect['low'])} to {signed(effect['high'])}",
+            effect["verdict"],
+        ]
         for claim, effect in zip(CLAIMS, held["effects"], strict=True)
-    ]  # fmt: skip
+    ]
     head = ["Claim", "seeds", "effect", "95% interval", "verdict"]
     return figure, [[["", "AUC on held-out rows", "IA/K"], *rows], [head, *verdicts]]
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from .drawing import image, key, table
+from .static import image, key, table
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from torch import Tensor
 from embedding_collapse.book.findings.frequency import Weighting
 from embedding_collapse.book.findings.language import Spectrum
 from embedding_collapse.book.findings.yardsticks import MEASURES
-from embedding_collapse.lab.records import Record, by_cell
+from embedding_collapse.lab.groups import by_cell
+from embedding_collapse.lab.records import Record
 from embedding_collapse.spectrum import random_spectrum
 
 from .spectra import abundance_by_field

@@ -1,17 +1,31 @@
 """Display a figure so that it is alive in Jupyter and in the published page alike.
 
-In the page a small script of the book draws it from the data there and follows light and dark.
+Its data is in the output once, as Jupyter's kind of figure. Beside it stands the element for the
+page, without the data: building the book puts it there (`_ext/figures.py`), and a small script
+draws it in the colours of the page, light or dark.
 """
 
 import hashlib
 import html
+import json
 from collections.abc import Iterable, Sequence
 
 import plotly.graph_objects as go
 import plotly.io
 
+from embedding_collapse.lab.groups import Cell, cell_of
 from embedding_collapse.lab.models import MODELS
-from embedding_collapse.lab.records import Cell, Record, cell_of
+from embedding_collapse.lab.records import Record
+
+# what Jupyter needs to show the page's colours: a template of Plotly's own has 700 lines of JSON
+TEMPLATE = go.layout.Template(
+    layout={
+        "colorway": [
+            "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C8C8C"
+        ],
+        "colorscale": {"sequential": "Viridis", "sequentialminus": "Viridis"},
+    }
+)  # fmt: skip
 
 
 def show(
@@ -27,19 +41,16 @@ def show(
     """
     from IPython.display import display
 
-    layout = {"height": height, "template": "plotly_white", "margin": {"t": 40, "r": 10}}
+    layout = {"height": height, "template": TEMPLATE, "margin": {"t": 40, "r": 10}}
     figure = go.Figure(figure).update_layout(layout)
-    content = plotly.io.to_json(figure, remove_uids=True)
+    data = json.loads(plotly.io.to_json(figure, remove_uids=True))
     # A name from the content, not from chance: the same figure is the same output.
-    name = hashlib.sha256(content.encode()).hexdigest()[:12]
+    name = hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:12]
     page = (
         f'<div class="ec-figure" id="fig-{name}" role="img" aria-label="{html.escape(alt)}" '
-        f'style="min-height:{height}px"><script type="application/json">'
-        f"{content}</script>"  # plotly escapes "<", so nothing in it ends the element
-        "<noscript>This figure needs JavaScript.</noscript></div>"
+        f'style="min-height:{height}px"><noscript>This figure needs JavaScript.</noscript></div>'
     ) + provenance(list(source or []))
-    bundle = {"application/vnd.plotly.v1+json": figure.to_plotly_json(), "text/html": page}
-    display(bundle, raw=True)
+    display({"application/vnd.plotly.v1+json": data, "text/html": page}, raw=True)
 
 
 def provenance(records: Sequence[Record]) -> str:

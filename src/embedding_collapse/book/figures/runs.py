@@ -6,8 +6,9 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from embedding_collapse.lab.groups import by_cell, by_label
 from embedding_collapse.lab.models import MODELS
-from embedding_collapse.lab.records import Record, by_cell, by_label
+from embedding_collapse.lab.records import Record
 
 from .style import colour, with_menu
 

@@ -9,7 +9,8 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from embedding_collapse.book.findings.mechanism import block_deviation
-from embedding_collapse.lab.records import Record, by_cell
+from embedding_collapse.lab.groups import by_cell
+from embedding_collapse.lab.records import Record
 from embedding_collapse.spectrum import random_abundance
 
 from .scaling import Line, with_band

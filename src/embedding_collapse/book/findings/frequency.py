@@ -16,6 +16,7 @@ from embedding_collapse.files import DamagedError, load_folder, load_json, set_a
 from embedding_collapse.lab.data import Dataset, load_spec
 from embedding_collapse.lab.experiment import Spec
 from embedding_collapse.lab.experiment import run as train
+from embedding_collapse.lab.groups import difference_text
 from embedding_collapse.lab.metrics import welch
 from embedding_collapse.lab.records import (
     Record,
@@ -24,7 +25,6 @@ from embedding_collapse.lab.records import (
     folder_of,
     load_all,
     path_of,
-    told,
 )
 from embedding_collapse.lab.store import weights_path
 from embedding_collapse.spectrum import information_abundance, random_spectrum, singular_values
@@ -204,7 +204,7 @@ def weighting_told(groups: dict[str, list[Weighting]]) -> str:
             )
             lines.append(
                 f"- **{reading}, {words}**: {np.mean(old):.3f} in {base}, {np.mean(new):.3f} in "
-                f"{label}; difference {told(welch(new, old))}."
+                f"{label}; difference {difference_text(welch(new, old))}."
             )
     return "\n".join(lines)
 
@@ -219,7 +219,8 @@ def direction_told(groups: dict[str, list[Weighting]]) -> str:
             for name in ("alike", "weighted")
         )
         change = welch(weighted - alike, np.zeros(len(group)))
-        said.append(f"from {alike.mean():.3f} to {weighted.mean():.3f} in {label}: {told(change)}")
+        means = f"from {alike.mean():.3f} to {weighted.mean():.3f} in {label}"
+        said.append(f"{means}: {difference_text(change)}")
     return f"Weighting takes IA against random {'; '.join(said)}."
 
 
@@ -230,5 +231,5 @@ def blocks_told(groups: dict[str, list[Weighting]]) -> str:
     return (
         f"In blocks of {groups[base][0].spec['embedding_size']} columns, the IA of {label} is "
         f"{np.mean(new):.3f} of a random table's, mean over blocks and fields; in {base} it is "
-        f"{np.mean(old):.3f}. Difference: {told(welch(new, old))}."
+        f"{np.mean(old):.3f}. Difference: {difference_text(welch(new, old))}."
     )

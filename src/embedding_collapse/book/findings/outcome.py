@@ -8,8 +8,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from embedding_collapse.lab.groups import IN_WORDS, auc_change, by_label
 from embedding_collapse.lab.metrics import Difference, welch
-from embedding_collapse.lab.records import IN_WORDS, Record, auc_change, by_label
+from embedding_collapse.lab.records import Record
 
 
 def collapse_verdicts(records: Sequence[Record]) -> list[str]:

@@ -13,8 +13,9 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from embedding_collapse.lab.groups import by_label
 from embedding_collapse.lab.metrics import Difference, welch
-from embedding_collapse.lab.records import Record, by_label
+from embedding_collapse.lab.records import Record
 from embedding_collapse.parameters import check_choice
 from embedding_collapse.spectrum import (
     effective_rank,

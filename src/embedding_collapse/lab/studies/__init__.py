@@ -1,8 +1,41 @@
 """The studies: named lists of runs, each with the question that it answers."""
 
-from .decide import STUDY as DECIDE
-from .study import Part, Progress, Study, progress, run_study, with_members
+from embedding_collapse.parameters import check_choice
 
-STUDIES = {study.name: study for study in (DECIDE,)}
+from . import beyond, decide, grid, interaction, precision
+from .definition import Part, Study, title, with_members
+from .progress import Progress, progress
+from .running import Failure, Outcome, run_all
 
-__all__ = ["STUDIES", "Part", "Progress", "Study", "progress", "run_study", "with_members"]
+STUDIES = {one.STUDY.name: one.STUDY for one in (decide, grid, beyond, interaction, precision)}
+
+
+def study(name: str) -> Study:
+    """The study of that name; `study("grid").records()` gives its runs' records.
+
+    Raises:
+        ParameterError: there is none; the message lists those there are.
+
+    Example:
+        >>> import embedding_collapse
+        >>> decide = embedding_collapse.study("decide")
+        >>> decide.parts[0].specs[0].label
+        'base'
+    """
+    check_choice("study", name, STUDIES)
+    return STUDIES[name]
+
+
+__all__ = [
+    "STUDIES",
+    "Failure",
+    "Outcome",
+    "Part",
+    "Progress",
+    "Study",
+    "progress",
+    "run_all",
+    "study",
+    "title",
+    "with_members",
+]

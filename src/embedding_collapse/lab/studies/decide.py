@@ -45,18 +45,20 @@ from itertools import product
 from typing import Any
 
 from embedding_collapse.lab.data import DataSpec
-from embedding_collapse.lab.experiment import Spec
+from embedding_collapse.lab.experiment import Design, Spec
 
-from .study import Part, Study
+from .definition import Part, Study
 
 FLIGHTS = DataSpec("us-flights", 1_000_000)
 FORECAST = DataSpec("us-flights-forecast", 1_000_000)
 DRAWN = DataSpec("synthetic-mini", 1_000_000, held_out=(100_000, 1_000_000))
 BOTH = (FLIGHTS, DRAWN)
-BASE, SE4, ME4, SE10, ME10 = SIZES = (("se", 1), ("se", 4), ("me", 4), ("se", 10), ("me", 10))
+Size = tuple[Design, int]
+SIZES: tuple[Size, ...] = (("se", 1), ("se", 4), ("me", 4), ("se", 10), ("me", 10))
+BASE, SE4, ME4, SE10, ME10 = SIZES
 TRIO = (BASE, SE4, ME4)
 TELLING = ("dnn", "dcnv2")  # without explicit interaction and with it
-TRAINING = {"batch_size": 512, "epochs": 20, "patience": 2, "precision": "bf16"}
+TRAINING: dict[str, Any] = {"batch_size": 512, "epochs": 20, "patience": 2, "precision": "bf16"}
 REGULARISATIONS: tuple[dict[str, Any], ...] = (
     {"dropout": 0.0}, {"dropout": 0.5}, {"weight_decay": 0.0}, {"weight_decay": 1e-5},
 )  # fmt: skip
@@ -72,7 +74,7 @@ EQUAL = {
 def cells(
     data: Iterable[DataSpec],
     models: Iterable[str],
-    sizes: Iterable[tuple[str, int]],
+    sizes: Iterable[Size],
     seeds: Iterable[int],
     **options: Any,
 ) -> list[Spec]:
@@ -131,7 +133,7 @@ STUDY = Study(
         "Does a single embedding set stop gaining from size, do several go on gaining, and is "
         "collapse the reason?"
     ),
-    chapter="07_results",
+    readers=("07_results",),
     parts=(
         Part(
             "main",

@@ -1,0 +1,87 @@
+"""A spectrum to bend by hand."""
+
+from typing import Any
+
+import torch
+
+from embedding_collapse.book.figures.abundance import INKS
+from embedding_collapse.book.figures.style import NEUTRAL
+from embedding_collapse.spectrum import (
+    directions,
+    effective_rank,
+    information_abundance,
+    stable_rank,
+)
+
+from .explorer import Control, Explorer, State, View
+
+WIDTH = 8
+SHAPES = {
+    "Flat": [1.0] * WIDTH,
+    "Slow fall": [1 - 0.1 * k for k in range(WIDTH)],
+    "Halving": [1, 0.5, 0.25, 0.15, 0.1, 0.05, 0.05, 0],
+    "One large": [1] + [0.2] * (WIDTH - 1),
+    "One direction": [1] + [0.0] * (WIDTH - 1),
+}
+MEASURES = ["IA", "effective rank", "stable rank"]
+COLOURS = [INKS["information abundance"], INKS["effective rank"], INKS["stable rank"]]
+
+
+def explorer() -> Explorer:
+    """Sliders per direction, and what IA, effective and stable rank make of them."""
+    names = [f"s{k}" for k in range(1, WIDTH + 1)]
+    shapes = {
+        shape: {name: round(float(value), 2) for name, value in zip(names, values, strict=True)}
+        for shape, values in SHAPES.items()
+    }
+    steps = [(round(0.05 * step, 2), f"{0.05 * step:.2f}") for step in range(21)]
+    sliders = [Control("slider", f"s{k}", f"σ{k}", steps) for k in range(1, WIDTH + 1)]
+    bars = {"type": "bar", "hovertemplate": "%{x}: %{y:.2f}<extra></extra>", "showlegend": False}
+    return Explorer(
+        name="bend",
+        title="Bend a spectrum by hand",
+        hint="choose “One large”, then move σ1 alone. Which measure minds most, and which least?",
+        alt="Bars of eight singular values, and beside them three measures of how many count",
+        controls=[
+            Control("presets", "shape", "Shape", [(shapes[shape], shape) for shape in SHAPES]),
+            *sliders,
+        ],
+        start=shapes["Slow fall"],
+        data={"width": WIDTH, "measures": MEASURES},
+        styles={
+            "values": bars | {"marker": {"color": NEUTRAL}},
+            "measures": bars | {"marker": {"color": COLOURS}, "xaxis": "x2", "yaxis": "y2"},
+        },
+        layout={
+            "xaxis": {"domain": [0, 0.55], "title": {"text": "direction k"}, "type": "category"},
+            "xaxis2": {
+                "domain": [0.67, 1],
+                "anchor": "y2",
+                "type": "category",
+                "tickangle": 0,
+                "tickvals": MEASURES,
+                "ticktext": [measure.replace(" ", "<br>") for measure in MEASURES],
+            },
+            "yaxis": {"title": {"text": "singular value σ<sub>k</sub>"}, "range": [0, 1.05]},
+            "yaxis2": {"title": {"text": "directions"}, "range": [0, WIDTH + 0.4], "anchor": "x2"},
+        },
+        view=view,
+        height=340,
+    )
+
+
+def view(data: dict[str, Any], state: State) -> View:
+    """The bars, and three soft counts of directions."""
+    numbers = range(1, data["width"] + 1)
+    values = [state[f"s{k}"] for k in numbers]
+    spectrum = torch.tensor(values, dtype=torch.float64)
+    counts = [
+        measure(spectrum).item() for measure in (information_abundance, effective_rank, stable_rank)
+    ]
+    marks = [
+        {"like": "values", "x": [str(k) for k in numbers], "y": values},
+        {"like": "measures", "x": data["measures"], "y": counts},
+    ]
+    head = [*data["measures"], "for 90% of the energy", "for 99%"]
+    energy = [str(directions(spectrum, share).item()) for share in (0.9, 0.99)]
+    return View(marks, [head, [f"{count:.2f}" for count in counts] + energy])

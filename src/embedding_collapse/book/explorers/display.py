@@ -1,0 +1,64 @@
+"""An explorer in a notebook and in the page made of it.
+
+The HTML holds everything: title, hint, data, and a drawing and a table of the first state. The
+book's script puts controls and a live figure in their place; where no script runs, they stay. In
+Jupyter, ipywidgets call the view in Python instead.
+"""
+
+import hashlib
+import html
+import json
+from importlib.util import find_spec
+from typing import Any
+
+from embedding_collapse.book.figures import provenance
+
+from .explorer import Explorer
+from .static import image, key, table
+
+
+def show(explorer: Explorer) -> None:
+    """Display an explorer in a notebook, and in the page made of it."""
+    from IPython.display import display
+
+    bundle: dict[str, Any] = {"text/html": page(explorer), "text/plain": explorer.title}
+    if find_spec("ipywidgets"):
+        from .live import Live
+
+        bundle = Live(explorer).box._repr_mimebundle_() | bundle
+    display(bundle, raw=True)
+
+
+def page(explorer: Explorer) -> str:
+    """The explorer as HTML that needs no kernel and no network."""
+    content = embedded(explorer)
+    # A name from the content, not from chance: the same explorer is the same output.
+    name = f"{explorer.name}-{hashlib.sha256(content.encode()).hexdigest()[:8]}"
+    view = explorer.view(explorer.data, explorer.start)
+    figure = explorer.figure(view)
+    static = image(figure, explorer.alt) + key(figure) + table(view.readout)
+    return (
+        f'<section class="ec-explorer" id="{name}" aria-labelledby="{name}-title">'
+        f'<p class="ec-title" id="{name}-title">{html.escape(explorer.title)}</p>'
+        f'<p class="ec-hint"><strong>Try this:</strong> {html.escape(explorer.hint)}</p>'
+        f'<div class="ec-static">{static}</div>'
+        f'<script type="application/json">{content}</script>'
+        "<noscript>The controls need JavaScript or, in Jupyter, a run of this cell.</noscript>"
+        f"</section>{provenance(explorer.sources)}"
+    )
+
+
+def embedded(explorer: Explorer) -> str:
+    """What the book's script needs of an explorer, as JSON in which no element can end."""
+    content = {
+        "name": explorer.name,
+        "alt": explorer.alt,
+        "controls": [control._asdict() for control in explorer.controls],
+        "start": explorer.start,
+        "data": explorer.data,
+        "styles": explorer.styles,
+        "layout": explorer.layout,
+        "height": explorer.height,
+    }
+    text = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c")

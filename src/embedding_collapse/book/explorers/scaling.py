@@ -1,0 +1,153 @@
+"""AUC against size, ours and the paper's."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from embedding_collapse.book.figures import AUC, COLOURS, points, published_points
+from embedding_collapse.book.figures.style import faint
+from embedding_collapse.lab.models import MODELS, PAPER
+from embedding_collapse.lab.records import Record
+
+from .explorer import LEGEND, Control, Explorer, State, View
+
+DESIGNS = [("SE ME", "SE and ME"), ("SE", "SE"), ("ME", "ME")]
+
+
+def explorer(records: Sequence[Record]) -> Explorer:
+    """Test AUC of the paper's six models by size, two datasets side by side, with 95% bands.
+
+    Args:
+        records: of runs; what is no model of the paper's is left out.
+    """
+    table = pd.concat([points(records, AUC), published_points()])
+    curves: dict[str, Any] = {}
+    for (dataset, model, line), cells in table[table["model"].isin(PAPER)].groupby(
+        ["dataset", "model", "line"], sort=False
+    ):
+        cells = cells.sort_values("scale")
+        curves.setdefault(dataset, {}).setdefault(model, {})[line] = {
+            "scale": cells["scale"].tolist(),
+            "mean": cells["mean"].round(6).tolist(),
+            "reach": [None if pd.isna(r) else round(r, 6) for r in cells["reach"]],
+            "runs": cells["runs"].tolist(),
+        }
+    datasets = [(name, name) for name in curves]
+    papers = [name for name in curves if name.endswith(", the paper")]
+    models = [model for model in PAPER if all(model in by_model for by_model in curves.values())]
+    line = {
+        "type": "scatter",
+        "mode": "lines+markers",
+        "hovertemplate": "%{fullData.name}, %{x}x: %{y:.5f} %{text}<extra></extra>",
+    }
+    band = {
+        "type": "scatter",
+        "mode": "lines",
+        "fill": "toself",
+        "line": {"width": 0},
+        "hoverinfo": "skip",
+        "showlegend": False,
+    }
+    scales = sorted(table["scale"].unique().tolist())
+    axis = {
+        "type": "log",
+        "title": {"text": "embedding size"},
+        "tickvals": scales,
+        "ticktext": [f"{scale}x" for scale in scales],
+    }
+    return Explorer(
+        name="scaling",
+        title="Does size help?",
+        hint="leave the paper's Criteo on the right and go through the models: where does ME rise "
+        "and SE does not? Do our runs on the left see it too?",
+        alt="Test AUC against embedding size in two panels, ours and the paper's, with bands",
+        controls=[
+            Control("choice", "model", "Model", [(model, MODELS[model].name) for model in models]),
+            Control("choice", "left", "Left", datasets),
+            Control("choice", "right", "Right", datasets),
+            Control("choice", "design", "Design", DESIGNS),
+        ],
+        start={"model": "dcnv2", "left": datasets[0][0], "right": papers[0], "design": "SE ME"},
+        data={"curves": curves},
+        styles={
+            style: look
+            for design in ("SE", "ME")
+            for style, look in (
+                (design, line | {"line": {"color": COLOURS[design]}, "name": design}),
+                (f"{design} band", band | {"fillcolor": faint(COLOURS[design])}),
+            )
+        },
+        layout={
+            "xaxis": axis | {"domain": [0, 0.44]},
+            "xaxis2": axis | {"domain": [0.58, 1], "anchor": "y2"},
+            "yaxis": {"title": {"text": "test AUC, 95% bands"}, "tickformat": ".4f"},
+            "yaxis2": {"title": {"text": "test AUC"}, "tickformat": ".4f", "anchor": "x2"},
+            "legend": LEGEND,
+            "hovermode": "closest",
+        },
+        view=view,
+        sources=[record for record in records if record.spec["model"] in PAPER],
+    )
+
+
+def view(data: dict[str, Any], state: State) -> View:
+    """A panel per dataset: a line per design with its band, and the change from 1x to the end."""
+    marks, titles = [], []
+    readout = [["95% intervals", "at 1x", "at the largest size", "change"]]
+    for panel, side in enumerate(("left", "right")):
+        dataset = state[side]
+        place = {"xaxis": "x2", "yaxis": "y2"} if panel else {}
+        for design in state["design"].split():
+            curve = data["curves"][dataset][state["model"]][design]
+            scales, means = curve["scale"], curve["mean"]
+            reaches = curve["reach"]
+            sure = [i for i, reach in enumerate(reaches) if reach is not None]
+            low = [means[i] - reaches[i] for i in sure]
+            high = [means[i] + reaches[i] for i in sure]
+            marks.append(
+                {
+                    "like": f"{design} band",
+                    **place,
+                    "x": [scales[i] for i in sure] + [scales[i] for i in reversed(sure)],
+                    "y": low + high[::-1],
+                }
+            )
+            marks.append(
+                {
+                    "like": design,
+                    **place,
+                    "x": scales,
+                    "y": means,
+                    "showlegend": panel == 0,
+                    "text": [
+                        "" if reach is None else f"± {reach:.5f} (95%, {runs} runs)"
+                        for reach, runs in zip(reaches, curve["runs"], strict=True)
+                    ],
+                }
+            )
+            readout.append(
+                [
+                    f"{dataset}, {design}",
+                    _with_reach(means[0], reaches[0]),
+                    f"{scales[-1]}x: {_with_reach(means[-1], reaches[-1])}",
+                    f"{means[-1] - means[0]:+.5f}",
+                ]
+            )
+        titles.append(
+            {
+                "text": dataset,
+                "x": (0.22, 0.79)[panel],
+                "y": 1,
+                "xref": "paper",
+                "yref": "paper",
+                "xanchor": "center",
+                "yanchor": "bottom",
+                "showarrow": False,
+            }
+        )
+    return View(marks, readout, {"annotations": titles})
+
+
+def _with_reach(mean: float, reach: float | None) -> str:
+    return f"{mean:.5f}" + ("" if reach is None else f" ± {reach:.5f}")

@@ -1,0 +1,121 @@
+"""How many dimensions do D vectors need, and how many do they get?"""
+
+from typing import Any
+
+from embedding_collapse.book.figures.sizing import MODELS, RECOMMENDERS, RULE
+from embedding_collapse.book.figures.style import faint
+from embedding_collapse.lab.sizing import (
+    PRACTICE,
+    VOCABULARY,
+    criteo_fields,
+    language_models,
+    least,
+)
+
+from .explorer import LEGEND, Control, Explorer, State, View
+
+FEATURES = [10**exponent for exponent in range(2, 11)]
+DISTORTIONS = [0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5]
+
+
+def explorer() -> Explorer:
+    """D and eps to K, with practice and language models marked."""
+    fields, models = criteo_fields(), language_models()
+    data = {
+        "features": FEATURES,
+        "practice": PRACTICE,
+        "vocabulary": [int(end) for end in VOCABULARY],
+        "criteo": {
+            "x": fields["num_features"].tolist(),
+            "y": fields["embedding_dim"].tolist(),
+            "text": [f"Criteo field {number}" for number in fields["field"]],
+        },
+        "language": {
+            "x": models["tokens"].tolist(),
+            "y": models["width"].tolist(),
+            "text": models["model"].tolist(),
+        },
+    }
+    hover = "%{text}<br>D = %{x:,}, K = %{y:,}<extra></extra>"
+    dots = {"type": "scatter", "mode": "markers", "hovertemplate": hover}
+    return Explorer(
+        name="sizing",
+        title="How many dimensions do D features need?",
+        hint="set D to the features of your largest field and ε to 0.1, then see how far below the "
+        "line practice is.",
+        alt="Dimensions against number of features: a bound, and what is used in practice",
+        controls=[
+            Control("slider", "D", "Features D", [(size, f"{size:,}") for size in FEATURES]),
+            Control("slider", "eps", "Distortion ε", [(eps, str(eps)) for eps in DISTORTIONS]),
+        ],
+        start={"D": 1_000_000, "eps": 0.1},
+        data=data,
+        styles={
+            "bound": {
+                "type": "scatter",
+                "mode": "lines",
+                "line": {"color": RULE},
+                "hovertemplate": "D = %{x:,}: K ≥ %{y:,}<extra></extra>",
+            },
+            "practice": {
+                "type": "scatter",
+                "mode": "lines",
+                "fill": "toself",
+                "line": {"width": 0},
+                "fillcolor": faint(RECOMMENDERS),
+                "hoverinfo": "skip",
+                "name": "recommenders",
+            },
+            "criteo": dots
+            | {
+                "name": "searched sizes of Criteo's fields",
+                "marker": {"color": RECOMMENDERS, "size": 6},
+            },
+            "language": dots
+            | {
+                "name": "language models",
+                "marker": {"color": MODELS, "size": 8, "symbol": "diamond"},
+            },
+            "chosen": dots
+            | {
+                "name": "your choice",
+                "marker": {"color": RULE, "size": 13, "symbol": "star"},
+            },
+        },
+        layout={
+            "xaxis": {"type": "log", "title": {"text": "features D"}, "dtick": 2},
+            "yaxis": {
+                "type": "log",
+                "title": {"text": "dimensions K"},
+                "range": [0, 5],
+                "dtick": 1,
+            },
+            "legend": LEGEND,
+            "hovermode": "closest",
+        },
+        view=view,
+    )
+
+
+def view(data: dict[str, Any], state: State) -> View:
+    """The bound's line and where the choice lies on it."""
+    features, distortion = state["D"], state["eps"]
+    (few, many), (low, high) = data["vocabulary"], data["practice"]
+    chosen = int(least(features, distortion))
+    marks = [
+        {"like": "practice", "x": [few, many, many, few], "y": [low, low, high, high]},
+        {
+            "like": "bound",
+            "name": f"K = 8 ε⁻² ln D, ε = {distortion}",
+            "x": data["features"],
+            "y": [int(least(size, distortion)) for size in data["features"]],
+        },
+        {"like": "criteo", **data["criteo"]},
+        {"like": "language", **data["language"]},
+        {"like": "chosen", "x": [features], "y": [chosen], "text": ["your choice"]},
+    ]
+    readout = [
+        ["D", "ε", "K must be at least", f"that is, times {high}"],
+        [f"{features:,}", str(distortion), f"{chosen:,}", f"{chosen / high:.1f}"],
+    ]
+    return View(marks, readout)

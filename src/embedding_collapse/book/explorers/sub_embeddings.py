@@ -1,0 +1,143 @@
+"""What a field's table becomes for another field."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from embedding_collapse.book.figures.style import PINK
+from embedding_collapse.lab.groups import by_cell
+from embedding_collapse.lab.models import MODELS
+from embedding_collapse.lab.records import Record
+from embedding_collapse.parameters import ParameterError
+from embedding_collapse.spectrum import information_abundance
+
+from .explorer import Control, Explorer, State, View, by_cardinality, by_design, packed, unpacked
+
+
+def explorer(records: Sequence[Record], model: str = "dcnv2") -> Explorer:
+    """IA of every sub-embedding as a heat-map; first seed.
+
+    Args:
+        records: of runs.
+        model: the one whose sub-embeddings to show.
+
+    Raises:
+        ParameterError: no records hold any.
+    """
+    datasets: dict[str, Any] = {}
+    runs: dict[str, Any] = {}
+    labels, sources, sets_of = [], [], {}
+    for cell, group in by_cell(records).items():
+        record = group[0]
+        if cell.model != model or record.projected_abundance is None:
+            continue
+        datasets[cell.dataset] = {key: record.dataset[key] for key in ("fields", "cardinalities")}
+        spectra = torch.tensor(record.spectra, dtype=torch.float64)
+        sets, width = spectra.shape[1:]
+        labels.append(cell.label)
+        sources.append(record)
+        sets_of[cell.label] = [(m, f"{m} of {sets}") for m in range(1, sets + 1)]
+        runs[f"{cell.dataset} {cell.label}"] = {
+            "sets": sets,
+            "width": width,
+            "own": packed(information_abundance(spectra).T.numpy() / width),
+            "pairs": packed(np.array(record.projected_abundance) / width),
+        }
+    fields = {name: by_cardinality(about) for name, about in datasets.items()}
+    if not datasets:
+        raise ParameterError(f"the records hold no sub-embeddings of {model!r}")
+    first = min(datasets, key=lambda name: len(datasets[name]["fields"]))  # easiest to read
+    labels = by_design(labels)
+    return Explorer(
+        name="sub_embeddings",
+        title="What a field becomes for another",
+        hint="sort by cardinality, then by IA: which of the two puts the dark cells together?",
+        alt="Heat-map of the information abundance of every field's sub-embedding for every other",
+        controls=[
+            Control("choice", "dataset", "Dataset", [(name, name) for name in datasets]),
+            Control("choice", "run", "Design and scale", [(label, label) for label in labels]),
+            Control("choice", "set", "Set m", sets_of, by="run"),
+            Control("choice", "sort", "Sort by", [("IA", "IA"), ("cardinality", "cardinality")]),
+            Control("choice", "of", "Of field i", fields, by="dataset"),
+            Control("choice", "for", "made for field j", fields, by="dataset"),
+        ],
+        start={
+            "dataset": first,
+            "run": labels[-1],
+            "set": 1,
+            "sort": "IA",
+            "of": fields[first][-1][0],
+            "for": fields[first][0][0],
+        },
+        data={"datasets": datasets, "runs": runs, "model": MODELS[model].name},
+        styles={
+            "pairs": {
+                "type": "heatmap",
+                "zmin": 0,
+                "zmax": 1,
+                "colorscale": "Viridis",
+                "colorbar": {"title": {"text": "IA / K"}},
+                "hovertemplate": "%{text}<extra></extra>",
+            },
+            "chosen": {
+                "type": "scatter",
+                "mode": "markers",
+                "hoverinfo": "skip",
+                "showlegend": False,
+                "marker": {
+                    "symbol": "square-open",
+                    "size": 15,
+                    "line": {"width": 3},
+                    "color": PINK,
+                },
+            },
+        },
+        layout={
+            "xaxis": {"title": {"text": "made for field j"}, "tickangle": -60, "type": "category"},
+            "yaxis": {"title": {"text": "of field i"}, "type": "category"},
+        },
+        view=view,
+        height=520,
+        sources=sources,
+    )
+
+
+def view(data: dict[str, Any], state: State) -> View:
+    """The heat-map of one set, fields in the order asked for, and one cell in words."""
+    dataset = data["datasets"][state["dataset"]]
+    run = data["runs"][f"{state['dataset']} {state['run']}"]
+    names, cardinalities = dataset["fields"], dataset["cardinalities"]
+    number, m = len(names), state["set"] - 1
+    own = unpacked(run["own"], run["sets"], number)[m].tolist()
+    pairs = unpacked(run["pairs"], run["sets"], number, number)[m].tolist()
+    by = own if state["sort"] == "IA" else cardinalities
+    order = sorted(range(number), key=by.__getitem__)
+
+    def field(i: int) -> str:
+        return f"{names[i]} ({cardinalities[i]:,} features, IA/K {own[i]:.3f})"
+
+    i, j = state["of"], state["for"]
+    marks = [
+        {
+            "like": "pairs",
+            "x": [names[k] for k in order],
+            "y": [names[k] for k in order],
+            "z": [[pairs[row][column] for column in order] for row in order],
+            "text": [
+                [
+                    f"of {field(row)}<br>for {field(column)}<br>IA/K {pairs[row][column]:.3f}"
+                    for column in order
+                ]
+                for row in order
+            ],
+        },
+        {"like": "chosen", "x": [names[j]], "y": [names[i]]},
+    ]
+    mean = sum(sum(row) for row in pairs) / number**2
+    readout = [
+        ["of field i", "made for field j", "IA/K of this one", "mean over all"],
+        [field(i), field(j), f"{pairs[i][j]:.3f}", f"{mean:.3f}"],
+    ]
+    return View(marks, readout)

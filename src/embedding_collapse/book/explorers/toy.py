@@ -1,0 +1,107 @@
+"""The paper's toy experiment: what the features of a third field do to the first field's table."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from embedding_collapse.book.figures.toy import FEW, MANY
+from embedding_collapse.files import load_json, store_json
+from embedding_collapse.lab.environment import environment
+from embedding_collapse.lab.records import folder_of
+
+from .explorer import LEGEND, Control, Explorer, State, View, packed, unpacked
+
+FOLDER, NAME = "results/toy", "abundance.json"
+COMMAND = "python -c 'from embedding_collapse.book.explorers import toy; toy.record()'"
+GRID = {
+    "third": [1, 2, 3, 5, 10, 20, 50, 100],
+    "widths": [5, 10, 20, 40],
+    "seeds": [0, 1, 2, 3, 4],
+    "iterations": 5_000,
+    "every": 100,
+}
+
+
+def record(folder: str = FOLDER) -> Path:
+    """Run the experiment on the whole grid and keep IA(E_1) along the way; half a minute."""
+    from embedding_collapse.lab.toy import run
+
+    fixed = {key: GRID[key] for key in ("third", "seeds", "iterations", "every")}
+    curves = [run(width=width, **fixed) for width in GRID["widths"]]
+    content = {
+        "command": COMMAND,
+        "grid": GRID,
+        "steps": curves[0].steps.tolist(),
+        "abundance": torch.stack([curve.abundance for curve in curves], 1).double().tolist(),
+        "environment": environment(torch.device("cpu")),
+    }  # abundance: [D_3, K, seed, step]
+    content["abundance"] = np.round(content["abundance"], 3).tolist()
+    path = Path(folder) / NAME
+    store_json(path, content)
+    return path
+
+
+def explorer() -> Explorer:
+    """IA(E_1) over iterations by D_3, K and seed, from the record in `results/toy`."""
+    held = load_json(folder_of(FOLDER) / NAME)
+    grid, steps = held["grid"], held["steps"]
+    abundance = np.array(held["abundance"])
+    widths = np.array(grid["widths"])
+    shares = abundance / widths[:, None, None]
+    line = {
+        "type": "scatter",
+        "mode": "lines",
+        "hovertemplate": "%{fullData.name}<br>iteration %{x:,}: IA %{y:.2f}<extra></extra>",
+    }
+    return Explorer(
+        name="toy",
+        title="Does a small field pull a large one down?",
+        hint="move D₃ from 100 down to 1. Does the same happen with another seed, and with another "
+        "K?",
+        alt="Information abundance of the first field's table over the iterations of training",
+        controls=[
+            Control("slider", "third", "D₃", [(size, str(size)) for size in grid["third"]]),
+            Control("slider", "width", "K", [(width, str(width)) for width in grid["widths"]]),
+            Control("choice", "seed", "Seed", [(seed, str(seed)) for seed in grid["seeds"]]),
+        ],
+        start={"third": 3, "width": 10, "seed": 0},
+        data={
+            "third": grid["third"],
+            "widths": grid["widths"],
+            "seeds": grid["seeds"],
+            "steps": steps,
+            "shares": packed(shares),
+        },
+        styles={
+            "chosen": line | {"line": {"color": FEW}},
+            "most": line | {"line": {"color": MANY, "dash": "dash"}},
+        },
+        layout={
+            "xaxis": {"title": {"text": "iteration"}},
+            "yaxis": {"title": {"text": "IA(E<sub>1</sub>)"}, "rangemode": "tozero"},
+            "legend": LEGEND,
+            "hovermode": "closest",
+        },
+        view=view,
+        height=360,
+    )
+
+
+def view(data: dict[str, Any], state: State) -> View:
+    """The chosen curve, and that of the largest D_3 with the same K and seed."""
+    thirds, widths, seeds, steps = (data[key] for key in ("third", "widths", "seeds", "steps"))
+    shape = [len(part) for part in (thirds, widths, seeds, steps)]
+    shares = unpacked(data["shares"], *shape)
+    width = state["width"]
+    k, s = widths.index(width), seeds.index(state["seed"])
+    marks = []
+    readout = [["", "IA(E₁) at the start", "at the end", "change"]]
+    for third, like in ((thirds[-1], "most"), (state["third"], "chosen")):
+        values = (shares[thirds.index(third), k, s] * width).tolist()
+        name = f"D₃ = {third}, K = {width}, seed {state['seed']}"
+        marks.append({"like": like, "name": name, "x": steps, "y": values})
+        first, last = values[0], values[-1]
+        readout.append([name, f"{first:.2f}", f"{last:.2f}", f"{last - first:+.2f}"])
+    return View(marks, readout)

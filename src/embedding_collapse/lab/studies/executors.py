@@ -1,0 +1,137 @@
+"""Where runs take place: in this process, in processes of their own, or on Ray."""
+
+import contextlib
+import logging
+import multiprocessing
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from embedding_collapse.parameters import ParameterError, check_installed
+
+# holds on to processes, so that no later one with their number is mistaken for them, and waits for
+# the end of whoever holds the other end of its input
+WATCHDOG = """
+import contextlib, os, signal, sys
+held = []
+for process in sys.argv[1:]:
+    with contextlib.suppress(ProcessLookupError):
+        held.append(os.pidfd_open(int(process)))
+sys.stdin.read()
+for one in held:
+    with contextlib.suppress(ProcessLookupError):
+        signal.pidfd_send_signal(one, signal.SIGKILL)
+"""
+
+
+class InThisProcess(Executor):
+    """One call after another, each done once it is submitted."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        future.set_result(fn(*args, **kwargs))
+        return future
+
+
+def processes(workers: int) -> ProcessPoolExecutor:
+    """So many processes of one thread each."""
+    return ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _begin_worker)
+
+
+def _begin_worker() -> None:
+    torch.set_num_threads(1)
+    threading.Thread(target=_end_with_the_driver, daemon=True).start()
+
+
+def _end_with_the_driver() -> None:
+    """A worker whose driver was killed would train on, unseen, beside those of the next call."""
+    driver = multiprocessing.parent_process()
+    assert driver is not None
+    driver.join()
+    os._exit(1)
+
+
+class OnRay(Executor):
+    """The machines of a Ray cluster, a core for each call. A lost one is started again.
+
+    Args:
+        address: of the cluster, or "local" for one on this machine.
+        workers: calls at a time on this machine; one per core by default.
+        gpu_share: of a GPU that each call asks for where there are any.
+
+    Raises:
+        ParameterError: Ray is not installed, or does not take the address.
+    """
+
+    def __init__(self, address: str, workers: int | None = None, gpu_share: float = 1) -> None:
+        check_installed("running on Ray", ("ray",), "ray")
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anybody
+        import ray
+
+        here, before = address == "local", _descendants(os.getpid())
+        try:
+            ray.init(
+                address=address,
+                num_cpus=workers if here else None,
+                include_dashboard=False if here else None,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+            )
+        except ValueError as error:
+            raise ParameterError(f"ray_address is {address!r}; Ray says: {error}") from None
+        started = [process for process in _descendants(os.getpid()) if process not in before]
+        self._watchdog = _end_with_this_process(started) if here else None
+        share = gpu_share if ray.cluster_resources().get("GPU") else 0
+        self._call = ray.remote(num_cpus=1, num_gpus=share, max_retries=3)(_call)
+
+    @property
+    def places(self) -> int:
+        """How many calls the cluster's cores hold at a time."""
+        import ray
+
+        return max(1, int(ray.cluster_resources().get("CPU", 1)))
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        return self._call.remote(fn, *args, **kwargs).future()
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        import ray
+
+        ray.shutdown()
+        if self._watchdog:
+            self._watchdog.communicate()
+
+
+def _call(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    return fn(*args, **kwargs)
+
+
+def _descendants(process: int) -> list[int]:
+    """The processes that one has started, and those that they have; none outside Linux."""
+    children: dict[int, list[int]] = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it has just ended
+            parent = int(path.read_text().rpartition(")")[2].split()[1])
+            children.setdefault(parent, []).append(int(path.parent.name))
+    family = [process]
+    for one in family:
+        family += children.get(one, [])
+    return family[1:]
+
+
+def _end_with_this_process(processes: Sequence[int]) -> subprocess.Popen | None:
+    """Have processes killed once this one has ended, were it by a kill.
+
+    Ray's own end with the driver, but for the agents beside them, which find out after a minute.
+    """
+    if not hasattr(os, "pidfd_open"):
+        return None
+    command = [sys.executable, "-c", WATCHDOG, *map(str, processes)]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)

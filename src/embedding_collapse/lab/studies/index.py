@@ -1,0 +1,151 @@
+"""The index of all records, `results/README.md`: `python -m embedding_collapse.lab.studies`."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from embedding_collapse.lab import records
+from embedding_collapse.lab.data import DataSpec
+from embedding_collapse.lab.experiment import Spec
+from embedding_collapse.lab.records import Record
+
+from . import STUDIES
+from .definition import Study
+from .progress import progress
+
+NAME = "README.md"
+HEAD = """# Records
+
+One file per run, named by the hash of its parameters, its key. This index is made by
+`python -m embedding_collapse.lab.studies`. IA/K is the mean over fields and sets; seconds are those
+of training; hours of a core include validation, or are the seconds times the threads where a record
+is older than that was measured. Parameters that are left out are `Spec`'s own."""
+OTHERS = {
+    "frequency": (
+        "findings.frequency.remake_all()",
+        "What weighting its rows by frequency makes of some of the grid's tables.",
+    ),
+    "language_models": (
+        "language_model.record()",
+        "Spectra of the token embeddings of language models.",
+    ),
+    "speed": (
+        "python benchmarks/cost.py, python benchmarks/optimizer.py",
+        "Time per step against size, and of the optimizers.",
+    ),
+    "toy": ("explorers.toy_curves.record()", "The toy experiment over its whole grid."),
+}  # folders of what is no run: what makes it anew, and what it is
+COLUMNS = ("part", "data", "rows", "model", "size", "seed", "also", "key", "test AUC", "IA/K",
+           "seconds", "machine")  # fmt: skip
+IN_COLUMNS = {"dataset", "rows", "model", "design", "scale", "seed", "members", "average"}
+
+
+def write(results: Path) -> Path:
+    """Write the index of a folder of results into it."""
+    path = results / NAME
+    path.write_text(page(results), encoding="utf-8")
+    return path
+
+
+def page(results: Path) -> str:
+    """The index in Markdown: the studies with their records, then the other folders.
+
+    Args:
+        results: a folder of folders, of studies by their names, of `OTHERS`, and of runs that
+            chapters or full-scale recordings made.
+
+    Warns:
+        UserWarning: a damaged record, which is left out.
+    """
+    sections = [HEAD]
+    for study in STUDIES.values():
+        made = study.records(results / study.name, missing_ok=True)
+        sections += [_about(study, made), *_listed(made, study.name, _parts(study))]
+    for folder in sorted(path for path in results.iterdir() if path.is_dir()):
+        if folder.name in OTHERS:
+            command, what = OTHERS[folder.name]
+            sections.append(f"## {folder.name}\n\n{what} Made by `{command}`.")
+        elif folder.name not in STUDIES:
+            made_by = "make record" if folder.name.endswith("-full") else "make refresh"
+            sections.append(f"## {folder.name}\n\nRuns of a chapter. Made by `{made_by}`.")
+            sections += _listed(records.load_all(folder), folder.name, {})
+    return "\n\n".join(sections) + "\n"
+
+
+def _about(study: Study, made: Sequence[Record]) -> str:
+    readers = ", ".join(f"[{name}](../notebooks/{name}.ipynb)" for name in study.readers)
+    lines = [
+        f"## {study.name}\n\n{study.question} `{study.command}`",
+        f"Done: {progress(study.specs, made)}. Read by {readers}.",
+        "\n".join(f"- *{part.name}*: {part.question}" for part in study.parts),
+    ]
+    return "\n\n".join(lines)
+
+
+def _parts(study: Study) -> dict[str, str]:
+    """The parts that each key belongs to."""
+    names: dict[str, list[str]] = {}
+    for part in study.parts:
+        for spec in part.specs:
+            names.setdefault(spec.key, []).append(part.name)
+    return {key: ", ".join(belongs) for key, belongs in names.items()}
+
+
+def _listed(made: Sequence[Record], folder: str, parts: Mapping[str, str]) -> list[str]:
+    """A table with a row per record, and the parameters and machines that it points to."""
+    if not made:
+        return []
+    common = _special(Spec.read(made[0].spec))
+    for record in made:
+        special = _special(Spec.read(record.spec))
+        common = {name: value for name, value in common.items() if special.get(name) == value}
+    machines = list(dict.fromkeys(map(_machine, made)))
+    rows = [
+        [
+            parts.get(record.key, ""),
+            record.spec["dataset"],
+            f"{record.spec['rows'] or record.dataset['rows']:,}",
+            record.spec["model"],
+            record.label,
+            str(record.spec["seed"]),
+            _in_words(_special(Spec.read(record.spec)), common),
+            f"[{record.key}]({folder}/{record.key}.json)",
+            f"{record.test['auc']:.4f}",
+            f"{record.relative_abundance.mean():.3f}",
+            f"{sum(epoch['seconds'] for epoch in record.epochs):.1f}",
+            str(machines.index(_machine(record)) + 1),
+        ]
+        for record in made
+    ]
+    lines = [COLUMNS, ["---"] * len(COLUMNS), *rows]
+    numbered = "; ".join(f"{number}: {name}" for number, name in enumerate(machines, 1))
+    return [
+        f"All with {_in_words(common, {})}. Machines: {numbered}.",
+        "\n".join(f"| {' | '.join(line)} |" for line in lines),
+    ]
+
+
+def _special(spec: Spec) -> dict[str, Any]:
+    """The parameters that have no column and are not `Spec`'s own, nor the data's."""
+    plain = Spec(data=DataSpec(spec.data.name), model=spec.model).written()
+    written = spec.written()
+    return {
+        name: value
+        for name, value in written.items()
+        if name not in IN_COLUMNS and value != plain.get(name)
+    }
+
+
+def _in_words(special: Mapping[str, Any], common: Mapping[str, Any]) -> str:
+    return ", ".join(
+        f"{name} {value}" for name, value in special.items() if common.get(name) != value
+    )
+
+
+def _machine(record: Record) -> str:
+    environment = record.environment
+    versions, threads = environment["versions"], environment["threads"]
+    return (
+        f"{environment['hardware']}, {threads} thread{'s'[: threads != 1]}, "
+        f"torch {versions['torch']}"
+    )

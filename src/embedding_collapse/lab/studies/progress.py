@@ -1,0 +1,87 @@
+"""How far runs have come: what is done, what it cost, and what the rest may take."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+
+from embedding_collapse.lab.experiment import Spec
+from embedding_collapse.lab.records import Record
+
+
+class Progress(NamedTuple):
+    """How far a study, or some of its runs, have come.
+
+    Attributes:
+        done, runs: how many of how many runs have their record.
+        spent, left: core-seconds of the finished runs, and what the others may take; None while no
+            run is finished to judge by.
+    """
+
+    done: int
+    runs: int
+    spent: float
+    left: float | None
+
+    def __str__(self) -> str:
+        ahead = f", about {_core_time(self.left)} left" if self.left else ""
+        return f"{self.done} of {self.runs} runs; {_core_time(self.spent)}{ahead}"
+
+
+def progress(specs: Sequence[Spec], made: Sequence[Record]) -> Progress:
+    """How far these runs have come.
+
+    Args:
+        specs: the runs.
+        made: records, also of other runs: what is left is foreseen from all of them.
+    """
+    keys, made_keys = {spec.key for spec in specs}, {record.key for record in made}
+    spent = sum(core_seconds(record) for record in made if record.key in keys)
+    waiting = [spec for spec in specs if spec.key not in made_keys]
+    left = sum(map(Forecast(made), waiting)) if made else None
+    return Progress(len(specs) - len(waiting), len(specs), spent, left)
+
+
+def core_seconds(record: Record) -> float:
+    """Seconds of all threads that training and validation took; in a record that is older than
+    this was measured, those of the clock in training for each thread."""
+    threads = record.environment["threads"]
+    return sum(epoch.get("cpu_seconds", threads * epoch["seconds"]) for epoch in record.epochs)
+
+
+def cost(spec: Spec) -> float:
+    """A rough measure of a run's time, to foresee that of others by: it grows with the rows, the
+    square of a set's width and the number of sets."""
+    return spec.epochs * spec.sets * (1 + spec.width / 10) ** 2 * (spec.data.rows or 1)
+
+
+class Forecast:
+    """Foresees core-seconds of runs from records: those of the same run with other seeds where
+    there are any; else of the same model, else of any, in proportion to `cost`."""
+
+    def __init__(self, made: Sequence[Record]) -> None:
+        self.alike: dict[Spec, list[float]] = {}
+        self.rates: dict[str, list[float]] = {}
+        for record in made:
+            spec, seconds = Spec.read(record.spec), core_seconds(record)
+            if spec.members is None:
+                self.alike.setdefault(replace(spec, seed=0), []).append(seconds)
+                for model in (spec.model, ""):
+                    self.rates.setdefault(model, []).append(seconds / cost(spec))
+
+    def __call__(self, spec: Spec) -> float:
+        if spec.members is not None:  # its members are runs of their own
+            return 0.0
+        if alike := self.alike.get(replace(spec, seed=0)):
+            return float(np.mean(alike))
+        rates = self.rates.get(spec.model) or self.rates.get("") or [0.0]
+        return float(np.mean(rates)) * cost(spec)
+
+
+def _core_time(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.0f} core-seconds"
+    return (
+        f"{seconds / 60:.0f} core-minutes" if seconds < 3600 else f"{seconds / 3600:.1f} core-hours"
+    )

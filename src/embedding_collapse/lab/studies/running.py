@@ -1,0 +1,209 @@
+"""Many runs: what is missing of them is made, on this machine or on Ray.
+
+What the store has is not run again, what was interrupted goes on from its last epoch, and a run
+that fails is told of and leaves the others alone.
+"""
+
+import logging
+import time
+import warnings
+from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from concurrent.futures.process import BrokenProcessPool
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import NamedTuple
+
+from filelock import Timeout
+
+from embedding_collapse.errors import message
+from embedding_collapse.lab import records, store
+from embedding_collapse.lab.data import load_spec
+from embedding_collapse.lab.experiment import Spec, run
+from embedding_collapse.lab.records import Record
+from embedding_collapse.parameters import ParameterError, check_number, check_whole, printable
+
+from .definition import title
+from .executors import InThisProcess, OnRay, processes
+from .progress import core_seconds, progress
+
+LOG = logging.getLogger(__name__)
+
+
+class Failure(NamedTuple):
+    """A run that did not end in a record, and why."""
+
+    spec: Spec
+    reason: str
+
+    def __str__(self) -> str:
+        return f"failed: {title(self.spec)}: {self.reason}"
+
+
+class Outcome(NamedTuple):
+    """What a call of `run_all` leaves.
+
+    Attributes:
+        records: those there are now, in the order of the specs.
+        trained: how many of them the call made.
+        failures: what failed.
+    """
+
+    records: list[Record]
+    trained: int
+    failures: list[Failure]
+
+
+def run_all(
+    specs: Sequence[Spec],
+    folder: Path,
+    *,
+    weights: Collection[Spec] = (),
+    minutes: float | None = None,
+    workers: int | None = None,
+    ray_address: str | None = None,
+    gpu_share: float = 1,
+    device: str = "auto",
+    tell: Callable[[str], None] = print,
+    clock: Callable[[], float] = time.monotonic,
+) -> Outcome:
+    """Make the runs that are missing, in their order; none is begun once the time is up.
+
+    It may be stopped at any time: what was interrupted goes on from its last epoch. Others may
+    work in the same folder; what they are at comes last.
+
+    Args:
+        specs: the runs.
+        folder: of records; on a cluster one that all machines should see.
+        weights: those of the runs whose weights are kept too.
+        minutes: after which no run is begun; those at work are finished first. None is no end.
+        workers: runs at a time on this machine, each in a process of its own with one thread; with
+            Ray one per core by default, else one run after another in this process.
+        ray_address: of a Ray cluster, or "local" for Ray on this machine.
+        gpu_share: with Ray, the share of a GPU that each run asks for where there are any.
+        device: see `experiment.run`.
+        tell: gets a line after each run.
+        clock: what tells the time, in seconds.
+
+    Raises:
+        ParameterError: a number out of range, or Ray is asked for and not there.
+        ChildProcessError: somebody killed a worker.
+    """
+    if minutes is not None:
+        check_number("minutes", minutes, 0)
+    if workers is not None:
+        check_whole("workers", workers, least=1)
+    if not 0 <= gpu_share <= 1:
+        raise ParameterError(f"gpu_share is {gpu_share!r}; numbers from 0 to 1 are accepted")
+    kept = set(weights)
+    made, waiting = _recorded(specs, folder, kept)
+    trained, failures = 0, []
+    busy: list[Spec] = []
+    until = float("inf") if minutes is None else clock() + 60 * minutes
+    with _executor(workers, ray_address if waiting else None, gpu_share) as executor:
+        places = workers or 1
+        if isinstance(executor, OnRay):  # which holds a queue itself, but none that ends in time
+            places = len(waiting) if minutes is None else executor.places
+        for waits, runs in ((False, waiting), (True, busy)):
+            call = partial(_run_one, output=folder.absolute(), device=device, wait=waits)
+            due = (spec for spec in runs if clock() < until)
+            for spec, outcome in _side_by_side(executor, call, kept, due, places):
+                if outcome is None:
+                    busy.append(spec)
+                elif isinstance(outcome, str):
+                    failures.append(Failure(spec, outcome))
+                    tell(str(failures[-1]))
+                else:
+                    records.save(outcome, folder)  # it is there, unless on another machine's disk
+                    made[spec.key], trained = outcome, trained + 1
+                    tell(f"{title(spec)}: test AUC {outcome.test['auc']:.5f}, "
+                         f"{core_seconds(outcome):,.0f} core-seconds "
+                         f"({progress(specs, list(made.values()))})")  # fmt: skip
+    ordered = [made[spec.key] for spec in specs if spec.key in made]
+    return Outcome(ordered, trained, failures)
+
+
+def _recorded(
+    specs: Sequence[Spec], folder: Path, weights: Collection[Spec]
+) -> tuple[dict[str, Record], list[Spec]]:
+    """The records of which all that is asked for is there and whole, by key, and the runs without;
+    what kills have left of the former is cleared away."""
+    made, waiting = {}, []
+    for spec in specs:
+        record = store.recorded(spec.key, folder, spec in weights)
+        if record is None:
+            waiting.append(spec)
+        else:
+            made[spec.key] = record
+            store.clear_away(spec.key, folder)
+    return made, waiting
+
+
+def _executor(workers: int | None, ray_address: str | None, gpu_share: float) -> Executor:
+    if ray_address is not None:
+        return OnRay(ray_address, workers, gpu_share)
+    return InThisProcess() if workers is None else processes(workers)
+
+
+def _side_by_side(
+    executor: Executor,
+    call: Callable[..., "Attempt"],
+    weights: Collection[Spec],
+    specs: Iterator[Spec],
+    places: int,
+) -> Iterator[tuple[Spec, "Record | str | None"]]:
+    """Each spec and what came of it; so many at a time, the next when one ends."""
+    running: dict[Future, Spec] = {}
+    while True:
+        while len(running) < places and (spec := next(specs, None)) is not None:
+            running[executor.submit(call, spec, weights=spec in weights)] = spec
+        if not running:
+            return
+        done, _ = wait(running, return_when=FIRST_COMPLETED)
+        for future in done:
+            spec = running.pop(future)
+            try:
+                attempt: Attempt = future.result()
+            except BrokenProcessPool:
+                raise ChildProcessError(
+                    "a worker process was killed; the same command goes on from its last epoch"
+                ) from None
+            except Exception as error:  # what Ray says of a worker that it has lost for good
+                attempt = Attempt(f"{type(error).__name__}: {error}", [])
+            for text in attempt.warnings:
+                warnings.warn(f"{title(spec)}: {text}", stacklevel=3)
+            yield spec, attempt.outcome
+
+
+class Attempt(NamedTuple):
+    """What came of a run, wherever it took place.
+
+    Attributes:
+        outcome: its record, in words why there is none, or None where another process is at it.
+        warnings: that nobody would see where it took place.
+    """
+
+    outcome: Record | str | None
+    warnings: list[str]
+
+
+def _run_one(spec: Spec, **options: object) -> Attempt:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        outcome = _record_or_reason(spec, **options)
+    return Attempt(outcome, [str(one.message) for one in caught if one.category is UserWarning])
+
+
+def _record_or_reason(spec: Spec, **options: object) -> Record | str | None:
+    try:
+        return run(spec, _load(spec.data), progress=False, **options)  # type: ignore[arg-type]
+    except Timeout:
+        return None
+    except Exception as error:
+        reason = message(error)
+        if reason is None:  # a fault of the program; the other runs go on all the same
+            LOG.exception("%s", title(spec))
+        return printable(f"{type(error).__name__}: {reason or error}")
+
+
+_load = lru_cache(maxsize=2)(load_spec)  # a grid keeps to few datasets for many runs

@@ -1,0 +1,203 @@
+"""Chapters with other parameters than their own, in a folder that is not the repository's."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from chapters import NOTEBOOKS, error, outputs, papermill, shown
+from figures import with_data  # of the book's extensions
+from scipy.optimize import brentq
+from torch import nn
+
+from embedding_collapse.book import paper
+from embedding_collapse.book.findings import interaction, outcome, yardsticks
+from embedding_collapse.lab import groups, records
+from embedding_collapse.spectrum import effective_rank, information_abundance
+
+PLOTLY = "application/vnd.plotly.v1+json"
+SMALL = {"rows": 3000, "epochs": 1, "seeds": 2, "scale": 2, "embedding_size": 4, "output": "kept"}
+
+
+# --- chapters 1 to 3 ------------------------------------------------------------------------------
+
+
+def test_chapter_1_runs_at_another_size(kernel, tmp_path):
+    page = kernel.run(
+        tmp_path, "01_jl_sizing", points=50, trials=20, trial_points=10, draws=2,
+        distortions="0.4,0.2",
+    )  # fmt: skip
+    assert error(page) == ""
+    assert "In 40 draws at the rule's K" in shown(page, "violations_told")
+    assert "ε = 0.4" in shown(page, "sizing.least(np.logspace(2")
+
+
+def test_chapter_2_says_what_the_records_of_another_model_say(kernel, tmp_path):
+    page = kernel.run(tmp_path, "02_information_abundance", model="dnn", scale=4, dataset="flights")
+    assert error(page) == ""
+    stored = records.load_all(records.folder_of("results/grid"))
+    runs = yardsticks.chosen(stored, "dnn", 4, "flights")
+    runs = [run for run in runs if run.spec["dataset"] == "flights"]
+    said = yardsticks.agreement(yardsticks.compare(runs, "SE 4x"), "SE 4x")
+    (cell,) = (c for c in page.cells if "yardsticks.agreement" in c.source)
+    assert said in [output.data.get("text/markdown") for output in cell.outputs]
+
+
+def test_the_answer_on_the_smallest_information_abundance_is_true():
+    """Chapter 2, exercise 1: of one strong direction over a flat floor, with its numbers."""
+
+    def smallest(rank: float, width: int) -> float:
+        def spectrum(floor: float) -> torch.Tensor:
+            return torch.tensor([1.0] + [floor] * (width - 1), dtype=torch.float64)
+
+        floor = brentq(lambda floor: effective_rank(spectrum(floor)).item() - rank, 0, 1)
+        return information_abundance(spectrum(floor)).item()
+
+    abundances = [smallest(10, width) for width in (100, 1_000, 1_000_000)]
+    assert [f"{abundance:.1f}" for abundance in abundances] == ["1.6", "1.3", "1.2"]
+    assert 6 < smallest(500, 1_000) < 6.1
+    # no other spectrum of that effective rank has less
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(20):
+        other = torch.rand(100, generator=generator, dtype=torch.float64) ** 4
+        least = smallest(effective_rank(other).item(), 100)
+        assert information_abundance(other).item() >= least
+
+
+def test_chapter_3_runs_small_from_anywhere_and_reads_the_repositorys_records(kernel, tmp_path):
+    page = kernel.run(
+        tmp_path, "03_interaction_collapse", seeds=2, iterations=40, thirds="2,9", widths="5",
+        loss="squared", dataset="synthetic-mini", rows=1000,
+    )  # fmt: skip
+    assert error(page) == ""
+    put_out = [output.get("data", {}) for output in outputs(page)]
+    said = [data["text/markdown"] for data in put_out if "text/markdown" in data]
+    folders = [records.folder_of(name) for name in ("results/grid", "results/interaction")]
+    runs = [
+        run
+        for run in records.load_all(*folders)
+        if run.spec["model"] in ("dcnv2", "ffm") and run.spec["design"] == "se"
+    ]
+    assert interaction.told(interaction.influences(runs)) in said
+    assert sum(PLOTLY in data for data in put_out) == 7
+    assert any(text.startswith("Over 2 seeds of DCNv2 base on synthetic-mini") for text in said)
+    assert any("all entries agree to 1e-10: True" in o.get("text", "") for o in outputs(page))
+
+
+# --- chapters 5, 7 and 8 --------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def flights(tmp_path_factory) -> Path:
+    """Where a reader's papermill has left a small run on the real dataset, its records in `kept`,
+    a folder named relative to the reader's."""
+    folder = tmp_path_factory.mktemp("elsewhere")
+    done = papermill(folder, "05_multi_embedding", dataset="flights", **SMALL)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return folder
+
+
+def test_the_page_shows_what_the_records_hold(flights):
+    page = nbformat.read(flights / "out.ipynb", as_version=4)
+    kept = records.load_all(flights / "kept")
+    assert sorted(r.label for r in kept) == ["ME 2x"] * 2 + ["SE 2x"] * 2 + ["base"] * 2
+    assert shown(page, "outcome.outcome") == outcome.outcome(kept)
+    summary = shown(page, "print(groups.summary")
+    for auc in groups.summary(kept)["test AUC"]:
+        assert auc in summary
+    assert shown(page, "outcome.collapse_verdicts").splitlines() == outcome.collapse_verdicts(kept)
+
+
+def test_every_figure_is_drawn_for_jupyter_and_for_the_page(flights):
+    text = (flights / "out.ipynb").read_text(encoding="utf-8")
+    figures = [
+        output["data"]
+        for cell in json.loads(with_data(text))["cells"]
+        for output in cell.get("outputs", [])
+        if PLOTLY in output.get("data", {})
+    ]
+    assert len(figures) == 4
+    for data in figures:
+        content = data["text/html"].partition('<script type="application/json">')[2]
+        inside = json.loads(content.partition("</script>")[0])
+        assert inside == data[PLOTLY] and inside["data"]
+
+
+def test_a_second_run_into_the_same_folder_trains_nothing(kernel, flights):
+    before = {path: path.stat().st_mtime_ns for path in (flights / "kept").iterdir()}
+    page = kernel.run(flights, "05_multi_embedding", dataset="flights", **SMALL)
+    assert error(page) == ""
+    assert {path: path.stat().st_mtime_ns for path in (flights / "kept").iterdir()} == before
+
+
+def test_a_table_of_ones_own_runs(kernel, tmp_path):
+    rows = pd.DataFrame(
+        {"site": list("abcde") * 80, "price": np.arange(400) / 8, "y": [0, 1] * 200}
+    )
+    rows.to_parquet(tmp_path / "X.parquet")
+    page = kernel.run(
+        tmp_path, "05_multi_embedding", dataset="table", path="X.parquet", label="y",
+        **SMALL | {"rows": 0},
+    )  # fmt: skip
+    assert error(page) == ""
+    kept = records.load_all(tmp_path / "kept")
+    assert len(kept) == 6
+    assert all(record.dataset["fields"] == ["site", "price"] for record in kept)
+    guess = "guessed categorical: site; numeric: price"
+    assert any(guess in output.get("text", "") for output in outputs(page))
+
+
+def test_papermill_tells_type_and_meaning_of_every_parameter():
+    chapter = NOTEBOOKS / "05_multi_embedding.ipynb"
+    done = subprocess.run(
+        [sys.executable, "-m", "papermill", "--help-notebook", str(chapter)],
+        capture_output=True, text=True, encoding="utf-8",
+    )  # fmt: skip
+    for line in (
+        "scale: int (default 4)",
+        'model: str (default "dcnv2")',
+        "seeds: int (default 3)",
+    ):
+        assert line in done.stdout
+    assert "Unknown type" not in done.stdout
+
+
+def test_chapter_7_answers_every_claim_from_the_records_of_a_folder(kernel, flights):
+    """Those of chapter 5's run: one model at one size, so most claims are only partly run."""
+    page = kernel.run(flights, "07_results", folders="kept")
+    assert error(page) == ""
+    kept = records.load_all(flights / "kept")
+    assert shown(page, "paper.in_detail") == paper.in_detail(paper.ledger(kept), folded=True)
+    tables = [html for html in map(html_of, outputs(page)) if "dataframe" in html]
+    mean = sum(r.test["auc"] for r in kept if r.label == "SE 2x") / 2
+    assert any(f"{mean:.5f} ±" in table for table in tables)
+
+
+def test_chapter_7_reads_the_repositorys_records_from_anywhere(kernel, tmp_path):
+    page = kernel.run(tmp_path, "07_results")
+    assert error(page) == ""
+    stored = records.load_all(records.folder_of("results/grid"))
+    assert f"{len(stored)} runs, all of them with" in shown(page, "records.in_common")
+
+
+def test_chapter_8_runs_on_the_readers_file(kernel, tmp_path):
+    low = torch.randn(400, 2, generator=torch.Generator().manual_seed(0)) @ torch.ones(2, 24)
+    tables = {"my_tower.emb_a": low, "my_tower.emb_b": nn.Embedding(90, 4).weight}
+    torch.save(tables, tmp_path / "my_model.pt")
+    page = kernel.run(
+        tmp_path, "08_your_embeddings", rows=1000, epochs=1, seeds=2, checkpoint="my_model.pt"
+    )
+    assert error(page) == ""
+    printed = "".join(output.get("text", "") for output in outputs(page))
+    assert "my_model.pt\n2 tables: 1 collapsed, 1 not collapsed." in printed
+    shown_tables = [html for html in map(html_of, outputs(page)) if "dataframe" in html]
+    assert any("my_tower.emb_a" in html and "0.042" in html for html in shown_tables)  # 1/24
+
+
+def html_of(output: nbformat.NotebookNode) -> str:
+    return output.get("data", {}).get("text/html", "")

@@ -1,0 +1,51 @@
+"""Parameters that cannot be stop a chapter before its work begins, and are told in one line."""
+
+import chapters
+import nbformat
+import pytest
+
+SCALE = "scale is 'abc'; whole numbers from 2 up are accepted"
+
+
+@pytest.mark.parametrize(
+    ("chapter", "name", "value", "message"),
+    [
+        ("01_jl_sizing", "distortions", "2", "distortions is '2'; numbers above 0 and below 1"),
+        ("01_jl_sizing", "points", 1, "points is 1; whole numbers from 10 up are accepted"),
+        ("02_information_abundance", "scale", 3, "scale 3 is unknown; known: 4, 10"),
+        ("02_information_abundance", "language_model", "a b", "language_model is 'a b'; wordllama"),
+        ("03_interaction_collapse", "thirds", "3,x", "thirds is '3,x'; whole numbers separated by"),
+        ("03_interaction_collapse", "loss", "hinge", "loss 'hinge' is unknown; known: logistic, "),
+        ("04_suppressing_interaction", "scale", 3, "scale 3 is unknown; known: 4, 10"),
+        ("04_suppressing_interaction", "folder", "nowhere", "there is no folder 'nowhere'"),
+        ("05_multi_embedding", "scale", "abc", SCALE),
+        ("05_multi_embedding", "scale", 0, "scale is 0; whole numbers from 2 up are accepted"),
+        ("05_multi_embedding", "model", "foo", "model 'foo' is unknown; known: dnn, ipnn, nfwfm, "),
+        ("05_multi_embedding", "dataset", "foo", "dataset 'foo' is unknown; known: synthetic, "),
+        ("05_multi_embedding", "device", "abacus", "device 'abacus' cannot be used here"),
+        ("06_how_it_works", "beyond", "nowhere", "there is no folder 'nowhere'"),
+        ("07_results", "folders", "nowhere", "there is no folder 'nowhere'"),
+        ("08_your_embeddings", "checkpoint", "nowhere.pt", "there is no file 'nowhere.pt'"),
+        ("08_your_embeddings", "rows", 10, "rows is 10; whole numbers from 1000 up"),
+        ("08_your_embeddings", "seeds", 1, "seeds is 1; whole numbers from 2 up"),
+    ],
+)
+def test_a_parameter_that_cannot_be_stops_the_chapter(
+    kernel, tmp_path, chapter, name, value, message
+):
+    page = kernel.run(tmp_path, chapter, **{name: value})
+    told = chapters.error(page)
+    assert told.startswith(f"ParameterError: {message}") and "\n" not in told
+    ran = [cell.source for cell in page.cells if cell.get("execution_count")]
+    assert not any("figures.show(" in source or "experiment.run" in source for source in ran)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_papermill_fails_and_says_so_in_one_line(tmp_path):
+    done = chapters.papermill(tmp_path, "05_multi_embedding", scale="abc")
+    assert done.returncode != 0
+    *before, last = done.stderr.rstrip().splitlines()
+    assert last == f"ParameterError: {SCALE}"
+    assert not any(line.startswith("Traceback") for line in before[-3:])
+    page = nbformat.read(tmp_path / "out.ipynb", as_version=4)
+    assert not any("experiment.run" in c.source and c.get("outputs") for c in page.cells)

@@ -1,0 +1,314 @@
+import base64
+import json
+import re
+import shutil
+from collections.abc import Callable
+from html.parser import HTMLParser
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from harm import flip
+
+from embedding_collapse.book import explorers
+from embedding_collapse.book.explorers import display, static, toy
+from embedding_collapse.book.explorers.explorer import Explorer, packed, unpacked
+from embedding_collapse.files import DamagedError
+from embedding_collapse.lab.records import Record, folder_of
+from embedding_collapse.parameters import ParameterError
+
+NAMES = list(explorers.EXPLORERS)
+
+
+@pytest.fixture(scope="module")
+def made() -> dict[str, Explorer]:
+    """Every explorer of the book, over the records of the repository."""
+    return {name: make() for name, make in explorers.EXPLORERS.items()}
+
+
+@pytest.fixture
+def runs(make_record: Callable[..., Record]) -> list[Record]:
+    """Two seeds of DCNv2 on two datasets, SE and ME at 1x and 4x."""
+    return [
+        make_record(design, scale, seed, dataset=dataset, abundance=[0.3, 0.5 + seed / 10, 0.4])
+        for dataset in ("flights", "synthetic-mini")
+        for design, scale in (("se", 1), ("se", 4), ("me", 4))
+        for seed in range(2)
+    ]
+
+
+def turns(explorer: Explorer) -> list[tuple[str, object]]:
+    """Every turn that each control allows from the start."""
+    found = []
+    for control in explorer.controls:
+        values = (
+            [True] if control.kind == "pin" else [v for v, _ in control.choices(explorer.start)]
+        )
+        found += [(control.name, value) for value in values]
+    return found
+
+
+def cell(view: explorers.explorer.View, row: str, column: int = 1) -> str:
+    (line,) = [line for line in view.readout if line[0] == row]
+    return line[column]
+
+
+# --- every explorer -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_explorer_stays_under_300_kilobytes(made, name):
+    assert len(display.page(made[name]).encode()) < 300_000
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_option_of_every_control_has_a_view(made, name):
+    explorer = made[name]
+    for turned, value in turns(explorer):
+        view = explorer.view(explorer.data, explorer.changed(explorer.start, turned, value))
+        head, *body = view.readout
+        assert body and all(len(row) == len(head) for row in body)
+        assert explorer.figure(view).data  # plotly has checked it
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_control_turns_without_changing_what_is_shown(made, name):
+    explorer = made[name]
+    shown = explorer.view(explorer.data, explorer.start)
+    for control in explorer.controls:
+        others = [value for turned, value in turns(explorer) if turned == control.name]
+        if control.kind != "pin":
+            others = [value for value in others if value != explorer.start.get(control.name)]
+        views = [
+            explorer.view(explorer.data, explorer.changed(explorer.start, control.name, value))
+            for value in others
+        ]
+        assert views and all(view != shown for view in views[-1:]), control.name
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_views_are_pure(made, name):
+    explorer = made[name]
+    before = json.dumps([explorer.data, explorer.start])
+    one, other = (explorer.view(explorer.data, explorer.start) for _ in range(2))
+    assert one == other
+    assert json.dumps([explorer.data, explorer.start]) == before
+
+
+class Page(HTMLParser):
+    """Tags with their attributes, and the text of script elements."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.script = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+
+    def handle_data(self, data):
+        if self.tags[-1][0] == "script":
+            self.script += data
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_without_a_script_the_page_shows_the_first_state(made, name):
+    explorer = made[name]
+    shown = Page(display.page(explorer))
+    view = explorer.view(explorer.data, explorer.start)
+    (image,) = [attributes for tag, attributes in shown.tags if tag == "img"]
+    assert image["alt"] == explorer.alt
+    drawn = ElementTree.fromstring(base64.b64decode(image["src"].partition(",")[2]))
+    assert len(list(drawn.iter())) > 10
+    assert static.table(view.readout) in display.page(explorer)
+    held = json.loads(shown.script)
+    assert held["start"] == explorer.start
+    assert held["data"] == json.loads(json.dumps(explorer.data))
+    text = display.page(explorer)
+    assert "http" not in text and text.count("src=") == 1
+
+
+def test_an_explorer_leads_to_the_records_of_the_runs_it_shows(runs):
+    first = {f"../records/{run.key}.json" for run in runs if run.spec["seed"] == 0}
+    every = {f"../records/{run.key}.json" for run in runs}
+    made = {explorers.spectrum: first, explorers.sub_embeddings: first, explorers.scaling: every}
+    for module, expected in made.items():
+        page = Page(display.page(module.explorer(runs)))
+        links = {attributes["href"] for tag, attributes in page.tags if tag == "a"}
+        assert links == expected
+
+
+def test_the_same_explorer_is_the_same_output_and_nothing_in_it_ends_its_element(runs):
+    one, other = (display.page(explorers.spectrum.explorer(runs)) for _ in range(2))
+    assert one == other
+    assert Page(one).script.count("<") == 0
+
+
+# --- states ---------------------------------------------------------------------------------------
+
+
+def test_a_control_follows_the_one_that_its_options_depend_on(made):
+    explorer = made["sub_embeddings"]
+    state = explorer.changed(explorer.start, "run", "ME 10x")
+    state = explorer.changed(state, "set", 10)
+    state = explorer.changed(state, "run", "ME 4x")
+    assert state["set"] == 4
+    assert explorer.changed(state, "run", "base")["set"] == 1
+
+
+def test_a_pin_keeps_the_state_and_gives_it_back(made):
+    explorer = made["spectrum"]
+    pinned = explorer.changed(explorer.start, "pinned", True)
+    assert pinned["pinned"] == {k: v for k, v in explorer.start.items() if k != "pinned"}
+    assert explorer.changed(pinned, "pinned", False) == explorer.start
+
+
+def test_an_impossible_turn_is_named(made):
+    with pytest.raises(ParameterError, match=r"eps is 7; accepted: \[0.05"):
+        made["sizing"].changed(made["sizing"].start, "eps", 7)
+    with pytest.raises(ParameterError, match="no control 'width'; known: D, eps"):
+        made["sizing"].changed(made["sizing"].start, "width", 7)
+    with pytest.raises(ParameterError, match="explorer 'nothing' is unknown; known: sizing"):
+        explorers.show("nothing")
+
+
+def test_packed_numbers_come_back_to_16_bits():
+    numbers = np.random.default_rng(0).random((3, 4))
+    assert unpacked(packed(numbers), 3, 4) == pytest.approx(numbers, abs=1 / 2**16)
+    assert unpacked(packed(np.array([0, 1])), 2).tolist() == [0, 1]
+
+
+# --- each explorer's numbers ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("features", "distortion", "least"), [(100_000, 0.5, "369"), (10**9, 0.1, "16,579")]
+)
+def test_sizing_is_the_bound_of_the_talk(made, features, distortion, least):
+    view = made["sizing"].view(made["sizing"].data, {"D": features, "eps": distortion})
+    assert view.readout[1][2] == least
+    assert view.marks[-1]["y"] == [int(least.replace(",", ""))]
+
+
+def test_spectrum_is_that_of_the_record(runs):
+    explorer = explorers.spectrum.explorer(runs)
+    state = explorer.start | {"run": "SE 4x", "field": 1}
+    view = explorer.view(explorer.data, state)
+    record = next(run for run in runs if run.label == "SE 4x")
+    values = np.array(record.spectra[1][0])
+    (mark,) = view.marks
+    assert mark["y"] == pytest.approx((values / values[0]).tolist(), abs=1e-4)
+    assert mark["name"] == "DCNv2 SE 4x, device"
+    assert cell(view, "IA") == f"{values.sum() / values[0]:.2f} of 16"
+    assert cell(view, "IA / K") == f"{record.relative_abundance[1]:.3f}"
+    against = float(record.abundance_against_random[1])
+    assert float(cell(view, "IA against random")) == pytest.approx(against, abs=1e-3)
+
+
+def test_spectrum_of_me_is_read_in_two_ways(runs):
+    explorer = explorers.spectrum.explorer(runs)
+    sets = explorer.view(explorer.data, explorer.start | {"run": "ME 4x", "field": 0})
+    joined = explorer.view(explorer.data, explorer.start | {"run": "ME 4x, joined", "field": 0})
+    assert len(sets.marks) == 4 and len(joined.marks) == 1
+    record = next(run for run in runs if run.label == "ME 4x")
+    assert cell(sets, "IA / K") == f"{record.relative_abundance[0]:.3f}"
+    assert cell(joined, "IA / K") == f"{record.joined_abundance[0]:.3f}"
+
+
+def test_a_pinned_spectrum_stands_beside_the_other(runs):
+    explorer = explorers.spectrum.explorer(runs)
+    state = explorer.changed(explorer.start, "pinned", True)
+    view = explorer.view(explorer.data, explorer.changed(state, "run", "SE 4x"))
+    assert [mark["like"] for mark in view.marks] == ["SE", "pinned"]
+    alone = explorer.view(explorer.data, explorer.start)
+    assert [row[2] for row in view.readout] == [row[1] for row in alone.readout]
+
+
+@pytest.mark.parametrize(
+    ("shape", "counts"),
+    [
+        ("Flat", ["8.00", "8.00", "8.00", "8", "8"]),
+        ("One direction", ["1.00", "1.00", "1.00", "1", "1"]),
+        ("One large", ["2.40", "6.14", "1.28", "5", "8"]),
+    ],
+)
+def test_bending_counts_directions(made, shape, counts):
+    explorer = made["bend"]
+    (preset,) = [change for change, name in explorer.controls[0].options if name == shape]
+    view = explorer.view(explorer.data, explorer.changed(explorer.start, "shape", preset))
+    assert view.readout[1] == counts
+    assert [f"{count:.2f}" for count in view.marks[1]["y"]] == counts[:3]
+
+
+@pytest.mark.parametrize("sort", ["IA", "cardinality"])
+def test_sub_embeddings_are_those_of_the_record_in_the_order_asked_for(runs, sort):
+    for run in runs:  # tell the pairs apart: IA from 1 to 2.6
+        for m, pairs in enumerate(run.projected_abundance):
+            run.projected_abundance[m] = (
+                np.array(pairs) - 1 + 0.2 * np.arange(9).reshape(3, 3)
+            ).tolist()
+    explorer = explorers.sub_embeddings.explorer(runs)
+    state = explorer.start | {"run": "ME 4x", "set": 2, "sort": sort, "of": 2, "for": 0}
+    view = explorer.view(explorer.data, state)
+    record = next(run for run in runs if run.label == "ME 4x")
+    order = {"IA": [0, 2, 1], "cardinality": [1, 2, 0]}[sort]
+    names = [record.dataset["fields"][i] for i in order]
+    pairs = np.array(record.projected_abundance[1]) / 4
+    mark = view.marks[0]
+    assert mark["x"] == mark["y"] == names
+    assert np.array(mark["z"]) == pytest.approx(pairs[np.ix_(order, order)], abs=1e-4)
+    assert view.readout[1][2] == f"{pairs[2, 0]:.3f}"
+    text = mark["text"][names.index("site")][names.index("user")]
+    assert text.startswith("of site (20 features, IA/K 0.4") and "for user (50 features" in text
+
+
+def test_toy_is_its_record(made):
+    explorer = made["toy"]
+    held = json.loads((folder_of("results/toy") / "abundance.json").read_text())
+    view = explorer.view(explorer.data, {"third": 5, "width": 20, "seed": 3})
+    place = held["grid"]["third"].index(5), held["grid"]["widths"].index(20)
+    expected = np.array(held["abundance"])[place[0], place[1], 3]
+    most, chosen = view.marks
+    assert chosen["x"] == held["steps"] == list(range(0, 5001, 100))
+    assert chosen["y"] == pytest.approx(expected.tolist(), abs=1e-3)
+    assert most["y"][0] == chosen["y"][0]  # both begin with the same table
+    assert view.readout[2][0] == "D₃ = 5, K = 20, seed 3"
+
+
+def test_a_damaged_record_of_the_toy_is_refused(monkeypatch, tmp_path):
+    shutil.copy(folder_of("results/toy") / "abundance.json", tmp_path)
+    monkeypatch.setattr(toy, "FOLDER", str(tmp_path))
+    explorers.EXPLORERS["toy"]()
+    flip(tmp_path / "abundance.json", 0.5)
+    with pytest.raises(DamagedError, match=str(tmp_path / "abundance.json")):
+        explorers.EXPLORERS["toy"]()
+
+
+def test_the_record_of_the_toy_is_what_its_command_makes(monkeypatch, tmp_path):
+    small = toy.GRID | {"third": [3, 100], "widths": [10], "seeds": [1], "iterations": 200}
+    monkeypatch.setattr(toy, "GRID", small)
+    made = json.loads(toy.record(str(tmp_path)).read_text())
+    held = json.loads((folder_of("results/toy") / "abundance.json").read_text())
+    expected = np.array(held["abundance"])[[2, 7]][:, [1]][:, :, [1], :3]
+    assert np.array(made["abundance"]) == pytest.approx(expected, abs=2e-3)
+
+
+def test_scaling_is_the_mean_over_seeds_and_the_papers_table(runs):
+    explorer = explorers.scaling.explorer(runs)
+    view = explorer.view(explorer.data, explorer.start)
+    assert cell(view, "flights, SE", 1).startswith("0.70000 ± ")
+    assert cell(view, "criteo, the paper, ME", 2) == "10x: 0.81385 ± 0.00012"
+    rise = float(re.sub(" .*", "", cell(view, "criteo, the paper, ME", 2)[5:])) - float(
+        cell(view, "criteo, the paper, ME", 1).split()[0]
+    )
+    assert cell(view, "criteo, the paper, ME", 3) == f"{rise:+.5f}"
+
+
+def test_runs_that_do_not_fill_the_grid_are_refused(runs):
+    with pytest.raises(ParameterError, match="no model has runs of all of"):
+        explorers.spectrum.explorer(
+            [run for run in runs if run.spec["dataset"] == "flights"][:-2] + runs[6:]
+        )
+    with pytest.raises(ParameterError, match="hold no sub-embeddings of 'dnn'"):
+        explorers.sub_embeddings.explorer(runs, model="dnn")

@@ -1,0 +1,117 @@
+"""Explorers with a kernel: a real one, spoken to as JupyterLab does."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from embedding_collapse.book import explorers
+from embedding_collapse.book.explorers.live import PLOTLY, Live
+from embedding_collapse.book.explorers.static import table
+
+WIDGET = "application/vnd.jupyter.widget-view+json"
+
+
+class Notebook:
+    """A kernel, and the widgets it has made, as a front end sees them."""
+
+    def __init__(self, client: Any) -> None:
+        self.client = client
+        self.widgets: dict[str, dict[str, Any]] = {}
+        self.bundle: dict[str, Any] = {}
+
+    def run(self, code: str) -> None:
+        self._follow(self.client.execute(code))
+
+    def turn(self, widget: str, **state: Any) -> None:
+        """Send what the front end sends when a reader has turned a widget."""
+        data = {"method": "update", "state": state}
+        content = {"comm_id": widget, "data": data}
+        message = self.client.session.msg("comm_msg", content)
+        self.client.shell_channel.send(message)
+        self._follow(message["header"]["msg_id"])
+
+    def _follow(self, message: str) -> None:
+        """Read what the kernel sends until it has done with the message."""
+        while True:
+            heard = self.client.get_iopub_msg(timeout=60)
+            if heard["parent_header"].get("msg_id") != message:
+                continue
+            kind, content = heard["msg_type"], heard["content"]
+            assert kind != "error", content["evalue"]
+            if kind == "comm_open":
+                self.widgets[content["comm_id"]] = content["data"]["state"]
+            elif kind == "comm_msg" and content["data"].get("method") == "update":
+                self.widgets[content["comm_id"]].update(content["data"]["state"])
+            elif kind == "display_data":
+                self.bundle = content["data"]
+            elif kind == "status" and content["execution_state"] == "idle":
+                return
+
+    def find(self, **state: Any) -> str:
+        (found,) = [
+            name for name, of in self.widgets.items() if state.items() <= of.items()
+        ]  # fmt: skip
+        return found
+
+
+@pytest.fixture
+def notebook() -> Iterator[Notebook]:
+    from jupyter_client.manager import start_new_kernel
+
+    manager, client = start_new_kernel(kernel_name="python3")
+    yield Notebook(client)
+    client.stop_channels()
+    manager.shutdown_kernel(now=True)
+
+
+def test_turning_a_widget_runs_the_view_in_the_kernel(notebook):
+    notebook.run("from embedding_collapse.book import explorers; explorers.show('sizing')")
+    assert set(notebook.bundle) == {WIDGET, "text/html", "text/plain"}
+    assert 'class="ec-explorer"' in notebook.bundle["text/html"]
+    assert notebook.bundle[WIDGET]["model_id"] in notebook.widgets
+
+    explorer = explorers.EXPLORERS["sizing"]()
+    slider = notebook.find(description="Distortion ε")
+    (readout,) = [
+        name for name, of in notebook.widgets.items() if "ec-readout" in str(of.get("value"))
+    ]
+    (output,) = [name for name, of in notebook.widgets.items() if of.get("outputs")]
+    values = [value for value, _ in explorer.controls[1].options]
+    for distortion in (0.5, 0.2):
+        notebook.turn(slider, index=values.index(distortion))
+        view = explorer.view(explorer.data, explorer.start | {"eps": distortion})
+        assert notebook.widgets[readout]["value"] == table(view.readout)
+        (shown,) = notebook.widgets[output]["outputs"]
+        assert shown["data"][PLOTLY]["data"][1]["y"] == view.marks[1]["y"]
+
+
+# --- without a front end --------------------------------------------------------------------------
+
+
+def test_a_button_sets_the_other_controls():
+    live = Live(explorers.bend.explorer())
+    live.controls["shape"].children[0].click()  # flat
+    assert {live.controls[f"s{k}"].value for k in range(1, 9)} == {1.0}
+    assert live.state["s8"] == 1.0
+    assert "8.00" in live.readout.value
+
+
+def test_options_follow_the_control_that_they_depend_on():
+    live = Live(explorers.EXPLORERS["sub_embeddings"]())
+    live.controls["run"].value = "ME 10x"
+    live.controls["set"].value = 10
+    live.controls["run"].value = "ME 4x"
+    assert live.controls["set"].value == 4
+    assert len(live.controls["set"].options) == 4
+
+
+def test_a_pin_is_pressed_and_released():
+    live = Live(explorers.EXPLORERS["spectrum"]())
+    first = live.readout.value
+    live.controls["pinned"].value = True
+    live.controls["run"].value = "SE 10x"
+    assert live.state["pinned"]["run"] == "base"
+    live.controls["run"].value = "base"
+    live.controls["pinned"].value = False
+    assert live.readout.value == first

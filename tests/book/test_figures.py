@@ -1,0 +1,477 @@
+import json
+from collections.abc import Callable, Iterable
+from html.parser import HTMLParser
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+import plotly.io
+import pytest
+import torch
+from figures import with_data  # of the book's extensions
+
+from embedding_collapse.book import figures
+from embedding_collapse.lab.records import Record
+from embedding_collapse.spectrum import information_abundance, random_spectrum
+
+ALL = [
+    figures.accuracy,
+    figures.abundance_by_field,
+    figures.spectra_by_field,
+    figures.training_curves,
+]
+BY_SIZE = {"device": 3, "site": 20, "user": 50}  # the fields of `make_record`, by features
+
+
+@pytest.fixture
+def records(make_record: Callable[..., Record]) -> list[Record]:
+    """Two seeds of base, SE 4x and ME 4x; no two fields, models or seeds have equal numbers."""
+    models = {("se", 1): 0.40, ("se", 4): 0.45, ("me", 4): 0.55}
+    return [
+        make_record(
+            *model,
+            seed,
+            auc=0.7 + share / 10 + seed / 100,
+            log_loss=0.5 - share / 10 - seed / 100,
+            abundance=[share + 0.1 * field + 0.03 * seed for field in range(3)],
+        )
+        for seed in range(2)
+        for model, share in models.items()
+    ]
+
+
+def of(records: Iterable[Record], label: str) -> list[Record]:
+    return [record for record in records if record.label == label]
+
+
+def trace(figure: go.Figure, name: str, **properties: Any) -> go.Scatter:
+    """The one trace with this name and these properties."""
+    (found,) = figure.select_traces(properties | {"name": name})
+    return found
+
+
+def design(trace: go.Scatter) -> str:
+    """What a trace is of: "base", "SE", "ME" or "random"."""
+    return trace.name.replace(",", " ").split()[0]
+
+
+# --- each figure's numbers ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("label", ["base", "SE 4x", "ME 4x"])
+@pytest.mark.parametrize(("axis", "metric"), [("y", "auc"), ("y2", "log_loss")])
+def test_test_metrics_has_a_dot_per_seed_and_a_line_at_the_mean(records, label, axis, metric):
+    figure = figures.accuracy(records)
+    values = [record.test[metric] for record in of(records, label)]
+    dots = trace(figure, label, yaxis=axis)
+    assert list(dots.x) == [label, label]
+    assert list(dots.y) == values
+    mean = trace(figure, f"{label}, mean", yaxis=axis)
+    assert list(mean.y) == pytest.approx([np.mean(values)])
+    for seed, text in enumerate(dots.hovertext):
+        assert text.startswith(f"seed {seed}<br>")
+    assert len(figure.data) == 3 * 2 * 2
+
+
+def test_test_metrics_titles_stand_over_their_panels(records):
+    figure = figures.accuracy(records)
+    left, right = sorted(figure.layout.annotations, key=lambda note: note.x)
+    assert figure.layout.xaxis.domain[1] < figure.layout.xaxis2.domain[0]
+    assert (left.text, right.text) == ("test AUC", "test log-loss (nats per row)")
+
+
+@pytest.mark.parametrize("label", ["base", "SE 4x", "ME 4x"])
+def test_abundance_is_that_of_the_records_by_rising_cardinality(records, label):
+    line = trace(figures.abundance_by_field(records), label)
+    order = [1, 2, 0]  # user, device, site in the records
+    values = np.array([r.relative_abundance[order].tolist() for r in of(records, label)])
+    assert list(line.x) == list(BY_SIZE)
+    assert list(line.customdata) == list(BY_SIZE.values())
+    assert list(line.y) == pytest.approx(values.mean(0).tolist())
+    assert (line.y + line.error_y.array).tolist() == pytest.approx(values.max(0).tolist())
+    assert (line.y - line.error_y.arrayminus).tolist() == pytest.approx(values.min(0).tolist())
+    assert values.max(0) - values.min(0) == pytest.approx(0.03)
+
+
+def test_abundance_of_joined_sets_stands_beside_that_of_single_ones_where_there_are_several(
+    records,
+):
+    figure = figures.abundance_by_field(records)
+    joined = torch.tensor([record.joined_spectra for record in of(records, "ME 4x")])
+    expected = information_abundance(joined.double()).mean(0)[[1, 2, 0]] / 16
+    line = trace(figure, "ME 4x, sets joined")
+    assert list(line.x) == list(BY_SIZE)
+    assert list(line.y) == pytest.approx(expected.tolist())
+    names = {trace.name for trace in figure.data}
+    assert names == {"base", "SE 4x", "ME 4x", "ME 4x, sets joined", "random, K=4", "random, K=16"}
+
+
+@pytest.mark.parametrize("width", [4, 16])
+def test_abundance_of_random_tables_is_told_at_the_width_of_a_set_and_of_se(records, width):
+    line = trace(figures.abundance_by_field(records), f"random, K={width}")
+    expected = [
+        information_abundance(random_spectrum(c, width)).item() / width for c in BY_SIZE.values()
+    ]
+    assert list(line.x) == list(BY_SIZE)
+    assert list(line.y) == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize("field", list(BY_SIZE))
+def test_each_button_shows_exactly_its_fields_spectra(records, field):
+    figure = figures.spectra_by_field(records)
+    cardinality = BY_SIZE[field]
+    (menu,) = figure.layout.updatemenus
+    (button,) = [b for b in menu.buttons if b.label == f"{field} ({cardinality})"]
+    (change,) = button.args
+    assert list(change) == ["visible"]
+    assert len(change["visible"]) == len(figure.data)
+    shown = [t for t, on in zip(figure.data, change["visible"], strict=True) if on]
+    number = records[0].dataset["fields"].index(field)
+    base, se, me = (of(records, label)[0] for label in ("base", "SE 4x", "ME 4x"))
+    expected = {
+        "base": base.spectra[number][0],
+        "SE 4x": se.spectra[number][0],
+        "ME 4x (one line per set)": me.spectra[number][0],
+        "ME 4x, set 2": me.spectra[number][1],
+        "ME 4x, set 3": me.spectra[number][2],
+        "ME 4x, set 4": me.spectra[number][3],
+        "random, K=4": random_spectrum(cardinality, 4).tolist(),
+        "random, K=16": random_spectrum(cardinality, 16).tolist(),
+    }
+    assert [t.name for t in shown] == list(expected)
+    for line, spectrum in zip(shown, expected.values(), strict=True):
+        width = len(spectrum)
+        assert list(line.y) == pytest.approx([s / spectrum[0] for s in spectrum], abs=1e-5)
+        assert list(line.x) == pytest.approx([(k + 1) / width for k in range(width)], abs=1e-4)
+        ia = sum(spectrum) / spectrum[0]
+        assert f"IA {ia:.2f} of K={width}, effective rank " in line.hovertemplate
+
+
+def test_buttons_go_from_few_features_to_many_and_share_out_the_traces(records):
+    figure = figures.spectra_by_field(records)
+    (menu,) = figure.layout.updatemenus
+    assert [b.label for b in menu.buttons] == ["device (3)", "site (20)", "user (50)"]
+    assert {b.method for b in menu.buttons} == {"restyle"}
+    shown = np.array([button.args[0]["visible"] for button in menu.buttons])
+    assert (shown.sum(0) == 1).all()
+    assert [t.visible for t in figure.data] == shown[menu.active].tolist()
+
+
+def test_spectra_start_at_1_and_fall(records):
+    for line in figures.spectra_by_field(records).data:
+        assert line.y[0] == 1
+        assert (np.diff(line.y) <= 0).all()
+        assert line.x[-1] == 1
+
+
+def test_sets_of_a_model_share_one_entry_of_the_legend(records):
+    figure = figures.spectra_by_field(records)
+    shown = [t for t in figure.data if t.visible and t.showlegend is not False]
+    assert [design(t) for t in shown] == ["base", "SE", "ME", "random", "random"]
+
+
+@pytest.mark.parametrize("label", ["base", "SE 4x", "ME 4x"])
+def test_training_curves_are_the_losses_along_the_way_and_the_auc_after_each_epoch(records, label):
+    figure = figures.training_curves(records)
+    losses = list(figure.select_traces({"name": label, "yaxis": "y"}))
+    aucs = list(figure.select_traces({"name": label, "yaxis": "y2"}))
+    for seed, (loss, auc) in enumerate(zip(losses, aucs, strict=True)):
+        assert list(loss.x) == [0.5, 1, 1.5, 2]
+        assert list(loss.y) == pytest.approx([0.62, 0.58, 0.52, 0.48])
+        assert list(auc.x) == [1, 2]
+        assert list(auc.y) == pytest.approx([0.7 - seed / 100, 0.8 - seed / 100])
+        assert loss.hovertext == auc.hovertext == f"{label}, seed {seed}"
+    assert [loss.showlegend for loss in losses] == [True, False]
+    assert [auc.showlegend for auc in aucs] == [False, False]
+
+
+# --- models side by side --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def cells(make_record: Callable[..., Record]) -> list[Record]:
+    """Three seeds of two models on two datasets, SE and ME at 1x, 4x and 10x."""
+    return [
+        make_record(design, scale, seed, model=model, dataset=dataset,
+                    auc=0.7 + scale / 100 + seed / 1000 + (design == "me") / 10,
+                    abundance=0.6 - scale / 50 + seed / 1000)
+        for dataset in ("flights", "synthetic-mini") for model in ("dnn", "dcnv2")
+        for design, scale in (("se", 1), ("se", 4), ("se", 10), ("me", 4), ("me", 10))
+        for seed in range(3)
+    ]  # fmt: skip
+
+
+def test_points_hold_the_mean_over_seeds_and_the_reach_of_its_interval(cells):
+    found = figures.points(cells, figures.AUC).set_index(["dataset", "model", "line", "scale"])
+    point = found.loc["flights", "dnn", "ME", 4]
+    assert point["mean"] == pytest.approx(0.841)
+    assert point["reach"] == pytest.approx(4.302653 * 0.001 / 3**0.5)  # t of two degrees, 97.5%
+    assert point["runs"] == 3
+    for line in ("SE", "ME"):  # both begin at the base model
+        assert found.loc["flights", "dnn", line, 1]["mean"] == pytest.approx(0.711)
+    assert len(found) == 2 * 2 * 2 * 3
+
+
+def test_points_of_one_seed_have_no_interval(cells):
+    found = figures.points([cells[0]], figures.AUC)
+    assert found["reach"].isna().all() and found["mean"].notna().all()
+
+
+def test_points_leave_out_what_a_run_does_not_have(cells):
+    found = figures.points(cells, figures.DIVERSITY)
+    assert set(found["scale"]) == {4, 10}  # one set is not diverse
+
+
+def test_the_papers_points_are_its_table_with_the_interval_of_three_runs():
+    found = figures.published_points().set_index(["dataset", "model", "line", "scale"])
+    point = found.loc["criteo, the paper", "dcnv2", "SE", 10]
+    assert point["mean"] == 0.81357
+    assert point["reach"] == pytest.approx(4.302653 * 0.00004 / 3**0.5)
+    assert len(found) == 2 * 6 * 2 * 5  # the base model begins both lines
+
+
+def test_against_scale_has_a_panel_per_model_and_shows_one_dataset_at_a_time(cells):
+    table = figures.points(cells, figures.AUC)
+    figure = figures.against_scale(table, figures.AUC, "AUC", ["dnn", "dcnv2"])
+    assert [note.text for note in figure.layout.annotations] == ["DNN", "DCNv2"]
+    (menu,) = figure.layout.updatemenus
+    assert [button.label for button in menu.buttons] == ["flights", "synthetic-mini"]
+    visible = np.array([button.args[0]["visible"] for button in menu.buttons])
+    assert (visible.sum(0) == 1).all() and (visible.sum(1) == 2 * 2 * 2).all()
+    assert [trace.visible for trace in figure.data] == visible[0].tolist()
+    for shown in visible:  # whichever is chosen, each line is in the legend once
+        entries = [t.name for t, on in zip(figure.data, shown, strict=True) if on and t.showlegend]
+        assert entries == ["SE", "ME"]
+
+
+def test_panels_of_against_scale_can_have_one_axis(cells):
+    table = figures.points(cells, figures.AUC)
+    for shared in (True, False):
+        figure = figures.against_scale(table, figures.AUC, "AUC", ["dnn", "dcnv2"], shared)
+        assert (figure.layout.yaxis2.matches == "y") == shared
+
+
+def test_against_scale_draws_means_and_their_bands(cells):
+    table = figures.points(cells, figures.COLLAPSE)
+    figure = figures.against_scale(table, figures.COLLAPSE, "IA / K", ["dcnv2"])
+    line = next(t for t in figure.data if t.name == "SE" and t.showlegend)
+    assert list(line.x) == [1, 4, 10]
+    assert list(line.y) == pytest.approx([0.581, 0.521, 0.401], abs=1e-4)
+    band = next(t for t in figure.data if t.name == "SE" and t.fill == "toself")
+    assert list(band.x) == [1, 4, 10, 10, 4, 1]
+    reach = line.customdata[0][0]
+    assert band.y[0] == pytest.approx(0.581 - reach, abs=1e-4)
+    assert band.y[-1] == pytest.approx(0.581 + reach, abs=1e-4)
+    assert {t.line.color for t in figure.data if t.line.color} == {
+        figures.COLOURS["SE"], figures.COLOURS["ME"]
+    }  # fmt: skip
+
+
+def test_overfitting_is_the_mean_over_seeds_by_epoch(cells):
+    figure = figures.overfitting(cells, ["dcnv2", "dnn"])
+    shown = [t for t in figure.data if t.visible]
+    assert len(shown) == 2 * 2 * 3  # models, loss and AUC, sizes of SE
+    (loss, auc) = (t for t in shown if t.name == "SE 4x" and t.xaxis in ("x", "x3"))
+    assert list(loss.y) == pytest.approx([0.6, 0.5])
+    assert list(auc.y) == pytest.approx([0.69, 0.79])  # of seeds 0, 1 and 2
+    assert [t.name for t in shown if t.showlegend] == ["base", "SE 4x", "SE 10x"]
+
+
+def test_sub_embeddings_are_sorted_by_the_fields_own_abundance(make_record):
+    pairs = [[[0.4, 0.8, 1.2], [1.6, 2.0, 2.4], [2.8, 3.2, 3.6]]]
+    record = make_record(abundance=[0.9, 0.3, 0.5], projected_abundance=pairs)
+    other = make_record(model="dnn", projected_abundance=None)
+    (heat,) = figures.sub_embeddings([record, other]).data
+    assert list(heat.y) == ["device (0.30)", "site (0.50)", "user (0.90)"]
+    assert list(heat.x) == ["device", "site", "user"]
+    assert np.array(heat.z).tolist() == [[0.5, 0.6, 0.4], [0.8, 0.9, 0.7], [0.2, 0.3, 0.1]]
+
+
+# --- colours --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("draw", ALL)
+def test_a_design_has_its_colour_in_every_figure(records, draw):
+    figure = draw(records)
+    for each in figure.data:
+        drawn = each.line.color or each.marker.color or each.marker.line.color
+        assert drawn == figures.COLOURS[design(each)]
+    assert {design(each) for each in figure.data} >= {"base", "SE", "ME"}
+
+
+def test_colours_are_of_the_design_whatever_its_scale_and_all_differ():
+    assert figures.colour("SE 4x") == figures.colour("SE 10x")
+    assert figures.colour("ME 4x") == figures.colour("ME 10x")
+    assert len(set(figures.COLOURS.values())) == len(figures.COLOURS) == 4
+
+
+# --- in the page ----------------------------------------------------------------------------------
+
+
+class Elements(HTMLParser):
+    """Attributes by tag, in order, and the text of script elements."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.scripts: list[str] = []
+        self.feed(page)
+        self.close()
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attributes)))
+        if tag == "script":
+            self.scripts.append("")
+
+    def handle_data(self, data: str) -> None:
+        if self.found[-1][0] == "script":
+            self.scripts[-1] += data
+
+    @property
+    def tags(self) -> list[str]:
+        return [tag for tag, _ in self.found]
+
+
+@pytest.fixture
+def shown(monkeypatch) -> Callable[..., dict[str, Any]]:
+    """Shows a figure and returns the bundle that the notebook gets, by MIME type."""
+
+    def show(figure: go.Figure, alt: str = "A figure", **options: Any) -> dict[str, Any]:
+        bundles = []
+
+        def display(bundle: dict[str, Any], *, raw: bool) -> None:
+            assert raw
+            bundles.append(bundle)
+
+        monkeypatch.setattr("IPython.display.display", display)
+        figures.show(figure, alt, **options)
+        (bundle,) = bundles
+        return bundle
+
+    return show
+
+
+def on_page(bundle: dict[str, Any]) -> "Elements":
+    """What building the book makes of a notebook's output."""
+    notebook = json.loads(with_data(json.dumps({"cells": [{"outputs": [{"data": bundle}]}]})))
+    return Elements(notebook["cells"][0]["outputs"][0]["data"]["text/html"])
+
+
+def plain(name: str = "a line") -> go.Figure:
+    return go.Figure(go.Scatter(x=[1, 2], y=np.array([3.0, 4.0]), name=name))
+
+
+@pytest.mark.parametrize("draw", ALL)
+def test_the_page_holds_the_figure_as_json_and_no_address_of_another_host(records, shown, draw):
+    figure = draw(records)
+    bundle = shown(figure)
+    elements = on_page(bundle)
+    assert elements.tags == ["div", "script", "noscript"]
+    (_, box), (_, script), _ = elements.found
+    assert box["class"] == "ec-figure"
+    assert script == {"type": "application/json"}
+    content = json.loads(elements.scripts[0])
+    assert content["data"] == json.loads(plotly.io.to_json(figure, remove_uids=True))["data"]
+    assert len(content["data"]) == len(figure.data)
+    for text in (bundle["text/html"], json.dumps(content)):
+        assert "http:" not in text
+        assert "https:" not in text
+        assert 'src="' not in text
+
+
+@pytest.mark.parametrize("draw", ALL)
+def test_a_notebook_holds_the_figure_once_and_jupyter_draws_what_the_page_does(
+    records, shown, draw
+):
+    bundle = shown(draw(records))
+    assert set(bundle) == {"application/vnd.plotly.v1+json", "text/html"}
+    assert Elements(bundle["text/html"]).tags == ["div", "noscript"]
+    drawn = json.loads(on_page(bundle).scripts[0])
+    assert bundle["application/vnd.plotly.v1+json"] == drawn
+    colours = drawn["layout"]["template"]["layout"]["colorway"]
+    assert {*figures.COLOURS.values()} - {figures.COLOURS["random"]} <= set(colours)
+
+
+@pytest.mark.parametrize("draw", ALL)
+def test_the_same_records_are_the_same_output_and_others_are_another(records, shown, draw):
+    def name(some: list[Record]) -> str:
+        return Elements(shown(draw(some))["text/html"]).found[0][1]["id"]
+
+    assert shown(draw(records)) == shown(draw(records))
+    assert name(records) == name(records)
+    assert name(records) != name(records[3:])  # another seed
+    assert name(records).startswith("fig-")
+
+
+@pytest.mark.parametrize(
+    "name", ["</script><b>out</b>", "</SCRIPT >", "<!--<script>", "&lt;/script&gt;", "]]>"]
+)
+def test_nothing_in_a_figure_can_end_the_element_that_holds_it(shown, name):
+    elements = on_page(shown(plain(name)))
+    assert elements.tags == ["div", "script", "noscript"]
+    assert "<" not in elements.scripts[0]
+    assert json.loads(elements.scripts[0])["data"][0]["name"] == name
+
+
+def test_the_alternative_text_is_escaped(shown):
+    alt = """A "quoted" <b>text</b> & 'more' &amp; "><script>alert(1)</script>"""
+    elements = on_page(shown(plain(), alt))
+    assert elements.tags == ["div", "script", "noscript"]
+    assert elements.found[0][1]["aria-label"] == alt
+    assert elements.found[0][1]["role"] == "img"
+
+
+def test_the_height_is_kept_free_in_the_page_and_set_in_the_figure(shown):
+    figure = plain()
+    elements = on_page(shown(figure, height=333))
+    assert elements.found[0][1]["style"] == "min-height:333px"
+    assert json.loads(elements.scripts[0])["layout"]["height"] == 333
+    assert figure.layout.height is None  # what is shown is a copy
+
+
+def test_a_figure_with_a_source_links_to_the_record_of_every_run(records, shown):
+    page = shown(plain(), source=iter(records))["text/html"]
+    elements = Elements(page)
+    links = {attributes["href"] for tag, attributes in elements.found if tag == "a"}
+    assert links == {f"../records/{record.key}.json" for record in records}
+    assert "6 recorded runs" in page
+    for label in ("base", "SE 4x", "ME 4x"):
+        assert f"synthetic-mini, DCNv2 {label}: seed" in page
+    assert "ec-source" not in shown(plain())["text/html"]
+
+
+# --- the opening page -----------------------------------------------------------------------------
+
+
+def test_directions_in_use_are_the_mean_over_seeds_of_the_largest_field(records):
+    wide = [record for record in records if record.label != "ME 4x"]
+    figure = figures.directions_in_use(wide)
+    base, random, se, _ = figure.data
+    spectra = torch.tensor([r.spectra[0][0] for r in of(records, "SE 4x")])
+    assert list(se.y) == pytest.approx((spectra / spectra[:, :1]).mean(0).tolist(), abs=1e-4)
+    shares = [r.relative_abundance[0].item() for r in of(records, "SE 4x")]
+    assert se.name == f"SE 4x: 16 dimensions, {16 * np.mean(shares):.1f} directions in use"
+    expected = random_spectrum(50, 4)
+    assert list(random.y) == pytest.approx((expected / expected[0]).tolist(), abs=1e-4)
+    ratio = information_abundance(torch.tensor(se.y)) / information_abundance(torch.tensor(base.y))
+    assert figure.layout.title.text == f"4 times the dimensions, {ratio:.1f} times the directions"
+
+
+def test_the_slider_shows_one_size_at_a_time(records):
+    figure = figures.directions_in_use([r for r in records if r.label != "ME 4x"])
+    (slider,) = figure.layout.sliders
+    shown = [step.args[0]["visible"] for step in slider.steps]
+    assert shown == [[True, True, False, False], [False, False, True, True]]
+    assert [trace.visible for trace in figure.data] == shown[slider.active]
+
+
+def test_the_remedy_is_our_collapse_beside_the_papers_auc(cells):
+    figure = figures.remedy(cells, "flights")
+    (menu,) = figure.layout.updatemenus
+    assert menu.buttons[0].label == "DCNv2" and menu.active == 0
+    shown = [trace for trace in figure.data if trace.visible and trace.mode != "lines"]
+    se, me, joined, their_se, their_me = shown
+    assert list(se.x) == [1, 4, 10] and se.y[1] == pytest.approx(0.6 - 4 / 50 + 0.001)
+    assert (se.xaxis, their_se.xaxis) == ("x", "x2")
+    assert [joined.name, me.name, their_me.name] == ["ME, sets joined", "ME, mean over sets", "ME"]
+    assert list(their_me.x) == [1, 2, 3, 4, 10] and their_me.y[-1] == 0.81385

@@ -1,0 +1,247 @@
+"""Measures of a table, the verdict, and what to try."""
+
+import re
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from embedding_collapse import collapse
+from embedding_collapse.collapse import (
+    COLLAPSED,
+    COLLAPSED_IS,
+    FEW_IS,
+    HEALTHY_IS,
+    PARTLY,
+    PARTLY_IS,
+    UNMEASURED_IS,
+    inspect_table,
+    judge,
+    measure,
+    measures_of,
+)
+from embedding_collapse.inspection.tables import Table
+from embedding_collapse.parameters import ParameterError
+from embedding_collapse.spectrum import (
+    effective_rank,
+    information_abundance,
+    normalised_abundance,
+    random_spectrum,
+    singular_values,
+    stable_rank,
+)
+
+
+def normal(*shape: int) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(0))
+
+
+def inspected(values: Tensor, weights: Tensor | None = None) -> collapse.Collapse:
+    values = values if values.ndim == 3 else values[None]
+    return inspect_table(Table("t", values), weights)
+
+
+def test_measures_are_those_of_the_spectrum():
+    table = normal(500, 12) * torch.linspace(1, 0.01, 12)
+    found, sigma = inspected(table), singular_values(table)
+    for name, expected in {
+        "abundance": information_abundance(sigma),
+        "relative_abundance": normalised_abundance(sigma),
+        "against_random": normalised_abundance(sigma, 500),
+        "effective_rank": effective_rank(sigma),
+        "stable_rank": stable_rank(sigma),
+    }.items():
+        assert found.measures[name] == pytest.approx(expected.item())
+    torch.testing.assert_close(found.spectra[0], sigma)
+    torch.testing.assert_close(found.random, random_spectrum(500, 12))
+
+
+@pytest.mark.parametrize(
+    ("spectrum", "ninety", "ninety_nine"),
+    [
+        ([1, 1, 1, 1, 1, 1, 1, 1, 1, 1], 9, 10),
+        ([10, 1, 1], 1, 2),
+        ([3, 0, 0], 1, 1),
+        ([0, 0], 0, 0),
+    ],
+)
+def test_directions_hold_a_share_of_the_energy(spectrum, ninety, ninety_nine):
+    values = torch.tensor(spectrum, dtype=torch.float64)
+    found = measures_of(values, torch.ones(len(spectrum), dtype=torch.float64))
+    assert (found["directions_90"], found["directions_99"]) == (ninety, ninety_nine)
+
+
+def test_the_verdict_follows_from_the_thresholds_alone():
+    assert judge(COLLAPSED - 1e-9, 100, 8) == COLLAPSED_IS
+    assert judge(COLLAPSED, 100, 8) == PARTLY_IS
+    assert judge(PARTLY, 100, 8) == HEALTHY_IS
+    assert judge(0.01, 3, 8) == judge(0.01, 100, 3) == FEW_IS
+
+
+def test_a_random_table_is_not_collapsed_whatever_its_shape_and_one_of_low_rank_is():
+    for shape in ((1000, 64), (12, 64), (64, 64), (5, 4)):
+        assert inspected(normal(*shape)).verdict == HEALTHY_IS
+    low = normal(1000, 2) @ normal(2, 64) + 0.01 * normal(1000, 64)
+    found = inspected(low)
+    assert found.verdict == COLLAPSED_IS
+    assert found.advice.startswith("2 of 64 directions hold 90% of its energy")
+    assert "MultiEmbedding" in found.advice
+
+
+def test_advice_meets_the_case():
+    offset = normal(1000, 16) * 0.01 + 1
+    assert "mean of the rows" in inspected(offset).advice
+    assert "a width of 6 holds as much" in inspected(normal(6, 64)).advice
+    assert "widening is worth a trial" in inspected(normal(1000, 16)).advice
+    assert "Every entry is zero" in inspected(torch.zeros(50, 8)).advice
+    sets = normal(2, 1000, 2) @ normal(2, 2, 64) + 0.01 * normal(2, 1000, 64)
+    assert "Its sets have collapsed as well" in inspected(sets).advice
+
+
+def test_sets_are_measured_each_their_mean_and_joined():
+    sets = normal(3, 200, 8)
+    found = inspected(sets)
+    each = [information_abundance(singular_values(one)).item() for one in sets]
+    assert [one["abundance"] for one in found.per_set] == pytest.approx(each)
+    assert found.measures["abundance"] == pytest.approx(sum(each) / 3)
+    side_by_side = torch.cat(list(sets), 1)
+    joined = information_abundance(singular_values(side_by_side)).item()
+    assert found.joined["abundance"] == pytest.approx(joined)
+    assert inspected(sets[:1]).joined is None
+
+
+def test_weights_count_rows_as_often_as_they_say():
+    table, counts = normal(40, 6), torch.arange(40)
+    found = inspected(table, counts)
+    repeated = information_abundance(singular_values(table.repeat_interleave(counts, 0))).item()
+    assert found.weighted["abundance"] == pytest.approx(repeated)
+    assert found.weighted["rows"] == round(counts.sum().item() ** 2 / (counts**2).sum().item())
+    assert found.measures == inspected(table).measures  # which stay unweighted
+    equal = inspected(table, torch.full((40,), 3.0)).weighted
+    assert equal["abundance"] == pytest.approx(found.measures["abundance"])
+    assert equal["rows"] == 40
+
+
+@pytest.mark.parametrize(
+    "weights", [torch.ones(39), -torch.ones(40), torch.zeros(40), torch.full((40,), torch.nan)]
+)
+def test_weights_that_are_none_are_refused(weights):
+    with pytest.raises(ParameterError, match="weights"):
+        inspected(normal(40, 6), weights)
+
+
+@pytest.mark.parametrize(
+    ("values", "note"),
+    [
+        (torch.empty(0, 8), r"the table is empty \(0 x 8\)"),
+        (torch.full((5, 4), torch.nan), "20 entries that are NaN or infinite, the first at"),
+        (torch.tensor([[1.0, 2.0], [torch.inf, 4.0], [5.0, 6.0]]), r"1 entries .* at \(0, 1, 0\)"),
+        (torch.ones(9, 4, dtype=torch.int8), "whole numbers .int8.*so it was not de-quantised"),
+    ],
+    ids=["empty", "nan", "inf", "int8"],
+)
+def test_what_cannot_be_measured_says_why(values, note):
+    found = inspected(values)
+    assert found.verdict == UNMEASURED_IS
+    assert re.search(note, found.note)
+    assert found.spectra is None and found.measures == {}
+
+
+def test_one_row_half_and_bfloat16_are_measured():
+    assert inspected(normal(1, 8)).verdict == FEW_IS
+    assert inspected(normal(1, 8)).measures["abundance"] == pytest.approx(1)
+    table = normal(300, 8)
+    whole = inspected(table).measures["abundance"]
+    for dtype in (torch.float16, torch.bfloat16, torch.float8_e4m3fn):
+        assert inspected(table.to(dtype)).measures["abundance"] == pytest.approx(whole, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("values", "note"),
+    [
+        (torch.full((3, 50, 8), torch.nan), r"holds 1200 entries .*, the first at \(0, 0, 0\)"),
+        (torch.ones(3, 50, 8, dtype=torch.int8), r"whole numbers \(int8\)"),
+        (torch.ones(50, 8, dtype=torch.bool), "numbers of type bool; real numbers have"),
+        (torch.ones(50, 8, dtype=torch.complex64), "numbers of type complex64; real numbers have"),
+        (torch.empty(50, 8, device="meta"), "its entries cannot be read"),
+        (torch.empty(50, 8, dtype=torch.float4_e2m1fn_x2), "which torch cannot turn into others"),
+        (normal(1001, 2, 2), "1,001 sets of 2 x 2; up to 1,000 sets are measured"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else f"{value.dtype} {value.ndim}d",
+)
+def test_a_table_that_cannot_be_measured_says_why(values, note):
+    found = inspected(values)
+    assert found.verdict == UNMEASURED_IS and re.search(note, found.note)
+    assert found.joined is None and found.per_set == []
+
+
+@pytest.mark.parametrize("rows", [300, 6])
+def test_eight_bits_are_measured_as_the_numbers_that_they_are(rows):
+    for kind in (torch.float8_e4m3fn, torch.float8_e5m2):
+        table = normal(rows, 8).to(kind)
+        torch.testing.assert_close(inspected(table).spectra, inspected(table.float()).spectra)
+
+
+def test_sets_side_by_side_are_one_wide_table():
+    sets = normal(3, 5000, 4)
+    whole = inspected(sets.transpose(0, 1).flatten(1))
+    assert inspected(sets).joined == pytest.approx(whole.measures)
+
+
+def test_the_first_entry_that_is_not_finite_is_found_in_whatever_block_it_lies(monkeypatch):
+    monkeypatch.setattr("embedding_collapse.spectrum.BLOCK_ROWS", 7)
+    table = normal(2, 40, 3)
+    table[1, 3, 2] = table[0, 38, 1] = torch.inf
+    note = "the table holds 2 entries that are NaN or infinite, the first at (0, 38, 1)"
+    assert inspected(table).note.startswith(note)
+
+
+# --- one table ------------------------------------------------------------------------------------
+
+
+def test_a_table_is_measured_as_inspection_does_whatever_holds_it():
+    table = normal(300, 8)
+    expected = inspected(table).measures
+    weight = nn.Parameter(table)
+    read_only, other_order = table.numpy().copy(), table.numpy().astype(">f4")
+    read_only.flags.writeable = False
+    for form in (table, weight, read_only, other_order, table.T.contiguous().numpy().T):
+        assert measure(form).measures == pytest.approx(expected)
+
+
+def test_rows_come_first_in_a_table_of_several_sets_however_few_they_are():
+    sets = normal(6, 20, 4)  # D = 6, M = 20
+    found = measure(sets)
+    assert (found.rows, found.sets, found.width) == (6, 20, 4)
+    assert found.measures == inspected(sets.transpose(0, 1)).measures
+
+
+def test_weights_of_rows_may_be_an_array_of_counts():
+    table, counts = normal(50, 4), np.arange(50)
+    assert measure(table, counts).weighted == inspected(table, torch.arange(50)).weighted
+
+
+def test_what_a_table_is_called_stands_in_what_is_said_of_it():
+    with pytest.raises(ParameterError, match=r"weights have shape \(3,\); users has 50 rows"):
+        measure(normal(50, 4), torch.ones(3), name="users")
+
+
+def test_a_table_that_is_not_finite_says_so_and_has_no_measures():
+    found = measure(torch.full((9, 4), torch.nan))
+    assert (found.verdict, found.measures) == (UNMEASURED_IS, {})
+    assert "NaN" in found.note
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ([[1.0, 2.0]], "table is list; a torch tensor or a numpy array of numbers is needed"),
+        (np.array([["a"]]), "table is an array of <U1; a torch tensor or a numpy array of numbers"),
+        (torch.ones(5), r"table has shape \(5,\); \[D, K\] and \[D, M, K\] are accepted"),
+        (torch.ones(1, 1, 1, 1), r"table has shape \(1, 1, 1, 1\); "),
+    ],
+)
+def test_what_is_no_table_is_refused(table, message):
+    with pytest.raises(ParameterError, match=message):
+        measure(table)

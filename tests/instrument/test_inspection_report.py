@@ -1,0 +1,276 @@
+"""The report: what is printed, the JSON, the page, and what is refused."""
+
+import json
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from embedding_collapse.cli import main
+from embedding_collapse.inspection import report
+from embedding_collapse.inspection.page import html
+from embedding_collapse.lab import experiment, records
+from embedding_collapse.lab.data import DataSpec
+from embedding_collapse.multi_embedding import MultiEmbedding
+from embedding_collapse.parameters import ParameterError
+from embedding_collapse.spectrum import normalised_abundance, random_spectrum, singular_values
+
+CHECKPOINTS = Path(__file__).parents[1] / "data" / "checkpoints"
+NASTY = 'emb.<script>alert(\'"&")</script> 表 \x1b[31m\u202e'
+
+
+def normal(*shape: int) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(0))
+
+
+class Page(HTMLParser):
+    """The tags of a page, and its text."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict]] = []
+        self.text = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+@pytest.fixture
+def plain(tmp_path, monkeypatch) -> Path:
+    """What `torch.save(nn.Embedding(...).state_dict())` leaves, in the folder that one is in."""
+    monkeypatch.chdir(tmp_path)
+    torch.manual_seed(0)
+    torch.save(nn.Embedding(200, 16).state_dict(), "plain.pt")
+    return tmp_path / "plain.pt"
+
+
+# --- the command ----------------------------------------------------------------------------------
+
+
+def test_inspect_is_a_command_that_prints_the_table_and_writes_report_and_json(plain):
+    done = subprocess.run(
+        [sys.executable, "-m", "embedding_collapse", "inspect", "plain.pt", "--json=found.json"],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    sigma = singular_values(torch.load(plain, weights_only=True)["weight"])
+    relative, against = normalised_abundance(sigma).item(), normalised_abundance(sigma, 200).item()
+    row = done.stdout.splitlines()[1].split()
+    assert row[:3] == ["weight", "200", "16"]
+    assert row[4:6] == [f"{relative:.3f}", f"{against:.3f}"]
+    assert row[-2:] == ["not", "collapsed"]
+    assert done.stdout.endswith("report: report.html\njson: found.json\n")
+    assert f"{against:.3f}" in Path("report.html").read_text()
+    (table,) = json.loads(Path("found.json").read_text())["tables"]
+    assert table["measures"]["against_random"] == pytest.approx(against)
+    assert table["spectra"][0] == pytest.approx(sigma.tolist(), rel=1e-5)
+    assert table["random"] == pytest.approx(random_spectrum(200, 16).tolist(), rel=1e-5)
+    assert table["verdict"] == "not collapsed" and "widening" in table["advice"]
+
+
+def test_a_run_of_this_library_is_cut_into_its_fields_and_sets(tmp_path, capsys):
+    spec = experiment.Spec(
+        DataSpec("flights", 1500),
+        design="me",
+        scale=2,
+        embedding_size=4,
+        hidden=8,
+        epochs=1,
+        batch_size=400,
+    )
+    record = experiment.run(spec, output=tmp_path, device="cpu", progress=False)
+    found = report.inspect(tmp_path / f"{record.key}.safetensors")
+    assert [one.name for one in found.tables] == record.dataset["fields"]
+    assert [one.rows for one in found.tables] == record.dataset["cardinalities"]
+    for one, relative, joined in zip(
+        found.tables, record.relative_abundance, record.joined_abundance, strict=True
+    ):
+        assert (one.sets, one.width) == (2, 4)
+        assert one.measures["relative_abundance"] == pytest.approx(relative.item(), rel=1e-4)
+        assert one.joined["relative_abundance"] == pytest.approx(joined.item(), rel=1e-4)
+    (records.path_of(tmp_path, record.key)).unlink()  # without its record it is one joint table
+    (alone,) = report.inspect(tmp_path / f"{record.key}.safetensors").tables
+    assert (alone.name, alone.rows, alone.sets) == (
+        "table",
+        sum(record.dataset["cardinalities"]),
+        2,
+    )
+
+
+def test_a_multi_embedding_of_ones_own_has_its_sets_in_the_report(tmp_path):
+    model = MultiEmbedding(lambda: (nn.Embedding(300, 8), nn.Linear(8, 8)), 3, seed=0)
+    torch.save(model.state_dict(), tmp_path / "model.pt")
+    (one,) = report.inspect(tmp_path / "model.pt").tables
+    assert (one.name, one.rows, one.sets, one.width) == ("stacked.embedding.weight", 300, 3, 8)
+    text = Page(html(report.inspect(tmp_path / "model.pt"))).text
+    assert "set 3" in text and "sets joined" in text
+
+
+def test_field_dims_sets_patterns_and_weights_reach_the_tables(plain, capsys):
+    np.save("counts.npy", np.arange(200))
+    Path("dims.json").write_text(json.dumps({"user": 150, "item": 50}))
+    command = ["inspect", "plain.pt", "--field-dims=dims.json", "--sets=2",
+               "--rows-weight=counts.npy", "--json=found.json"]  # fmt: skip
+    assert main(command) == 0
+    user, item = json.loads(Path("found.json").read_text())["tables"]
+    assert (user["name"], user["rows"], item["rows"], user["sets"], user["width"]) == (
+        "user", 150, 50, 2, 8,
+    )  # fmt: skip
+    weight = torch.load(plain, weights_only=True)["weight"]
+    ours = singular_values(weight[150:, :8], torch.arange(150, 200))
+    theirs = singular_values(weight[150:, 8:], torch.arange(150, 200))
+    expected = (normalised_abundance(ours) + normalised_abundance(theirs)).item() / 2
+    assert item["weighted"]["relative_abundance"] == pytest.approx(expected)
+    assert "IA/random, weighted" in capsys.readouterr().out
+    assert "rows weighted (as" in Path("report.html").read_text()
+
+
+def test_weights_by_name_and_weights_that_fit_no_table(plain):
+    torch.save({"a.emb": normal(30, 4), "b.emb": normal(30, 4)}, "two.pt")
+    np.savez("counts.npz", **{"b.emb": np.arange(30)})
+    first, second = report.inspect("two.pt", row_weights="counts.npz").tables
+    assert first.weighted is None and second.weighted is not None
+    np.save("counts.npy", np.arange(7))
+    with pytest.raises(ParameterError, match=r"weighs no table \(counts \[7\]\).*30 for a.emb"):
+        report.inspect("two.pt", row_weights="counts.npy")
+
+
+def test_two_checkpoints_stand_side_by_side(plain, capsys):
+    torch.save({"emb": normal(200, 16)}, "one.pt")
+    torch.save({"emb": normal(200, 2) @ normal(2, 16), "new.emb": normal(50, 8)}, "other.pt")
+    assert main(["inspect", "one.pt", "--compare=other.pt", "--json=found.json"]) == 0
+    printed = capsys.readouterr().out
+    assert "A: one.pt" in printed and "B: other.pt" in printed
+    lines = {line.split()[0]: line for line in printed.split("B - A")[1].splitlines() if line}
+    assert re.search(r"-0\.\d{3}\s+not collapsed\s+collapsed$", lines["emb"])
+    assert re.search(r"-\s+-\s+not collapsed$", lines["new.emb"])
+    content = json.loads(Path("found.json").read_text())
+    assert [one["name"] for one in content["compared_with"]["tables"]] == ["emb", "new.emb"]
+    page = Page(Path("report.html").read_text())
+    assert sum(tag == "svg" for tag, _ in page.tags) == 2
+    assert sum(attrs.get("class") == "measured b" and tag == "polyline"
+               for tag, attrs in page.tags) == 1  # fmt: skip
+    assert "Side by side" in page.text
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["nowhere.pt"], "there is no file 'nowhere.pt'"),
+        (["plain.pt", "--include=x"], "nothing here matches x; it holds weight [200, 16]"),
+        (["plain.pt", "--field-dims=1,2"], "the field dims add up to 3 rows; weight has 200"),
+        (["plain.pt", "--field-dims=0,200"], "field dims, field 0: is 0; whole numbers from 1 up"),
+        (["plain.pt", "--sets=3"], "sets is 3; 16 columns cannot be cut into that many"),
+        (["plain.pt", "--rows-weight=nowhere.npy"], "there is no file 'nowhere.npy'"),
+        (["plain.pt", "--compare=nowhere.pt"], "there is no file 'nowhere.pt'"),
+        (["plain.pt", "--output=plain.pt"], "plain.pt is the checkpoint; the report needs another"),
+        (["plain.pt", "--output=/proc/no/x.html"], "the report's folder is '/proc/no'; a"),
+        (["plain.pt", "--json=.."], ".. is a folder; the report needs the name of a file"),
+    ],
+)
+def test_what_cannot_be_is_told_in_one_line(plain, capsys, options, message):
+    before = plain.read_bytes()
+    assert main(["inspect", *options]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: {message}")
+    assert said.count("\n") == 1
+    assert plain.read_bytes() == before
+
+
+def test_tables_that_cannot_be_measured_are_noted_rows(plain, capsys):
+    tensors = {
+        "good.emb": normal(50, 8),
+        "nan.emb": torch.full((5, 8), torch.nan),
+        "empty.emb": torch.empty(0, 8),
+        "one.emb": normal(1, 8),
+        "half.emb": normal(50, 8).half(),
+        "brain.emb": normal(50, 8).bfloat16(),
+        "int8.emb": torch.ones(50, 8, dtype=torch.int8),
+    }
+    save_file(tensors, "mixed.safetensors")
+    assert main(["inspect", "mixed.safetensors", "--json=found.json"]) == 0
+    printed = capsys.readouterr().out
+    assert "3 not collapsed, 1 too small to tell, 3 not measured" in printed
+    assert "note: nan.emb: the table holds 40 entries that are NaN or infinite" in printed
+    assert "note: empty.emb: the table is empty (0 x 8)" in printed
+    assert "note: int8.emb: whole numbers (int8)" in printed
+    assert "note: half.emb: float16" in printed and "note: brain.emb: bfloat16" in printed
+    json.loads(Path("found.json").read_text(), parse_constant=pytest.fail)
+
+
+# --- real ones --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "include", "tables"),
+    [
+        ("fuxictr.model", [], {"user": 300, "item": 120, "device": 5}),
+        ("deepctr_torch.h5", [], {"user": 300, "item": 120, "device": 5}),
+        ("embedding_bag.pt", ["model.0.*"], {"model.0.weight": 300}),
+        ("keras.npz", [], {"embedding/embeddings": 300}),
+        ("keras.keras", [], {"layers/embedding": 300}),
+        ("keras.weights.h5", [], {"layers/embedding": 300}),
+    ],
+)
+def test_checkpoints_of_other_libraries_are_inspected(name, include, tables):
+    found = report.inspect(CHECKPOINTS / name, include=include)
+    assert [(one.rows, one.width) for one in found.tables] == [(n, 8) for n in tables.values()]
+    for one, part in zip(found.tables, tables, strict=True):
+        assert part in one.name
+        assert one.measures["abundance"] > 1
+    if name == "deepctr_torch.h5":
+        assert "since one column has nothing to measure" in found.notes[0]
+
+
+def test_a_language_models_token_table_has_the_abundance_that_others_found():
+    weights = Path(find_spec("wordllama").origin).parent / "weights"
+    (one,) = report.inspect(weights / "l2_supercat_256.safetensors").tables
+    assert (one.rows, one.width) == (32_000, 256)
+    assert one.measures["abundance"] == pytest.approx(110.66, abs=0.01)
+
+
+# --- the page -------------------------------------------------------------------------------------
+
+
+def test_names_are_text_in_page_and_terminal(tmp_path, capsys):
+    save_file({NASTY: normal(60, 8)}, tmp_path / "a.safetensors")
+    output = tmp_path / "<b>.html"
+    assert main(["inspect", str(tmp_path / "a.safetensors"), f"--output={output}"]) == 0
+    printed = capsys.readouterr().out
+    shown = 'emb.<script>alert(\'"&")</script> 表 \\x1b[31m\\u202e'
+    assert shown in printed and "\x1b" not in printed and "\u202e" not in printed
+    page = Page(output.read_text(encoding="utf-8"))
+    assert page.text.count(shown) == 2
+    assert "script" not in {tag for tag, _ in page.tags}
+    (figure,) = (attrs for tag, attrs in page.tags if tag == "svg")
+    assert shown in figure["aria-label"]
+
+
+def test_the_page_asks_for_nothing_and_runs_nothing(plain):
+    page = html(report.inspect(plain))
+    assert not re.search(r"https?:|src=|url\(|@import|<script|\son\w+=", page)
+    links = [attrs["href"] for tag, attrs in Page(page).tags if tag == "link"]
+    assert links == ["data:,"]
+
+
+def test_the_page_draws_every_set_and_a_random_table(tmp_path):
+    torch.save({"emb": normal(3, 400, 300)}, tmp_path / "model.pt")
+    page = Page(html(report.inspect(tmp_path / "model.pt")))
+    lines = [attrs for tag, attrs in page.tags if tag == "polyline"]
+    assert [line["class"] for line in lines] == ["random a"] + ["measured a"] * 3
+    for line in lines:
+        points = [tuple(map(float, point.split(","))) for point in line["points"].split()]
+        assert 100 <= len(points) <= 130  # a long spectrum is thinned
+        assert points[0][1] == 28 and points[-1][0] == 350  # from sigma_1 to the last direction

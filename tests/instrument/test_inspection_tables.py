@@ -1,0 +1,187 @@
+"""Which tensors are embedding tables, and how they are cut."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from harm import flip
+
+from embedding_collapse.files import DamagedError, store_json
+from embedding_collapse.inspection.tables import (
+    by_set,
+    fields_of,
+    find,
+    is_table,
+    read_field_dims,
+    record_beside,
+)
+from embedding_collapse.parameters import ParameterError
+
+
+def names(tensors: dict[str, torch.Tensor], **options: object) -> list[str]:
+    return [table.name for table in find(tensors, **options)[0]]
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "table"),
+    [
+        ("embedding_dict.C1.weight", (3, 8), True),
+        ("embeddings.word_embeddings.weight", (30522, 384), True),
+        ("fm.table", (100, 8), True),
+        ("stacked.embedding.tables.0.weight", (4, 100, 8), True),
+        ("0.weight", (1000, 8), True),  # many rows
+        ("0.weight", (999, 8), False),
+        ("dnn.0.weight", (1024, 390), False),  # not many times its columns
+        ("embedding_layer.proj.weight", (64, 32), False),  # a layer behind a table
+        ("embeddings.LayerNorm.weight", (384,), False),
+        ("linear_model.embedding_dict.C1.weight", (300, 1), False),  # one column
+        ("optimizer.state.0.exp_avg", (30522, 8), False),
+        ("conv.weight", (2000, 3, 8), False),
+    ],
+)
+def test_a_table_is_known_by_its_name_or_by_its_many_rows(name, shape, table):
+    assert is_table(name, torch.empty(shape)) is table
+
+
+def test_patterns_choose_and_leave_out():
+    tensors = {"user.emb": torch.ones(5, 2), "item.emb": torch.ones(5, 2), "mlp": torch.ones(5, 2)}
+    assert names(tensors) == ["user.emb", "item.emb"]
+    assert names(tensors, exclude=["item*"]) == ["user.emb"]
+    assert names(tensors, include=["m*", "item.?mb"]) == ["item.emb", "mlp"]
+    with pytest.raises(ParameterError, match=r"nothing here matches x\*; it holds user.emb \[5, 2"):
+        find(tensors, include=["x*"])
+
+
+def test_a_matrix_alone_in_a_file_is_the_table_and_a_vector_is_none():
+    assert names({"weights": torch.ones(5, 2)}) == ["weights"]
+    with pytest.raises(ParameterError, match="nothing here looks like an embedding table"):
+        find({"weights": torch.ones(5)})
+    with pytest.raises(ParameterError, match="0 tensors in it"):
+        find({})
+
+
+def test_tables_of_one_column_are_counted_and_tied_tables_shown_once():
+    tied = torch.ones(2000, 8)
+    tables, notes = find(
+        {"embed": tied, "head.embed": tied, "wide.emb.a": torch.ones(9, 1)}, exclude=[]
+    )
+    assert [table.name for table in tables] == ["embed"]
+    assert notes == [
+        "left out, since one column has nothing to measure: wide.emb.a",
+        "head.embed is embed, stored once",
+    ]
+
+
+def test_sets_are_cut_from_columns_and_known_from_three_dimensions():
+    table = torch.arange(24.0).view(4, 6)
+    torch.testing.assert_close(by_set(table), table.unsqueeze(0))
+    torch.testing.assert_close(by_set(table, 3)[1], table[:, 2:4])
+    ours = torch.randn(40, 3, 2)  # [D, M, K]
+    torch.testing.assert_close(by_set(ours), ours.transpose(0, 1))
+    torch.testing.assert_close(by_set(ours.transpose(0, 1)), ours.transpose(0, 1))
+    small = {"stacked.embedding.weight": torch.randn(4, 2, 5)}  # four sets of two rows
+    assert find(small)[0][0].values.shape == (4, 2, 5)
+    with pytest.raises(ParameterError, match="sets is 4; 6 columns cannot be cut into that many"):
+        by_set(table, 4)
+    with pytest.raises(ParameterError, match="sets is 2; the table holds 3"):
+        by_set(ours, 2)
+    with pytest.raises(ParameterError, match="sets is 0"):
+        find({"emb": table}, sets=0)
+
+
+def test_a_joint_table_is_cut_into_its_fields():
+    joint, other = torch.randn(10, 4), torch.randn(8, 4)
+    tables, _ = find({"emb": joint}, field_dims={"user": 7, "item": 3})
+    assert [(t.name, t.start, t.source_rows) for t in tables] == [("user", 0, 10), ("item", 7, 10)]
+    torch.testing.assert_close(tables[1].values, joint[None, 7:])
+    several = {"emb": joint, "other.emb": other}
+    assert names(several, field_dims={"user": 7, "item": 3}) == [
+        "emb: user", "emb: item", "other.emb",
+    ]  # fmt: skip
+    with pytest.raises(ParameterError, match=r"add up to 11 rows; emb has 10, other.emb has 8"):
+        find(several, field_dims={"user": 11})
+
+
+@pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor")
+def test_what_torch_quantised_is_dequantised_and_said_so():
+    table = torch.randn(20, 4, generator=torch.Generator().manual_seed(0))
+    quantised = torch.quantize_per_tensor(table, 0.05, 0, torch.qint8)
+    (found,), _ = find({"emb": quantised})
+    assert "measured after de-quantisation" in found.note
+    assert (found.values[0] - table).abs().max() < 0.03
+
+
+def test_field_dims_are_numbers_or_a_file(tmp_path):
+    assert read_field_dims("10, 20,3") == {"field 0": 10, "field 1": 20, "field 2": 3}
+    for content, expected in (
+        ([4, 5], {"field 0": 4, "field 1": 5}),
+        ({"a<b": 4}, {"a<b": 4}),
+    ):
+        (tmp_path / "dims.json").write_text(json.dumps(content))
+        assert read_field_dims(str(tmp_path / "dims.json")) == expected
+
+
+def test_field_dims_of_a_record_are_taken_where_it_is_whole(tmp_path):
+    path = tmp_path / "dims.json"
+    store_json(path, {"dataset": {"fields": ["u"], "cardinalities": [9]}})
+    assert read_field_dims(str(path)) == {"u": 9}
+    path.write_text(path.read_text().replace("9", "8"))
+    with pytest.raises(DamagedError, match=f"{path} is damaged"):
+        read_field_dims(str(path))
+
+
+@pytest.mark.parametrize("content", ["[]", "7", '{"a": 0}', '{"a": "many"}', "[1.5]", "not json"])
+def test_field_dims_that_cannot_be_are_refused(tmp_path, content):
+    (tmp_path / "dims.json").write_text(content)
+    with pytest.raises(ParameterError, match="field dims"):
+        read_field_dims(str(tmp_path / "dims.json"))
+    with pytest.raises(ParameterError, match="are neither numbers nor a JSON file"):
+        read_field_dims("nowhere.json")
+    with pytest.raises(ParameterError, match="'1 2,3' are neither numbers nor a JSON file"):
+        read_field_dims("1 2,3")
+
+
+def test_a_json_beside_that_is_no_record_is_left_alone(tmp_path):
+    checkpoint = Path(tmp_path / "model.safetensors")
+    for content in ("{}", "[1]", "no json", '{"dataset": 3}', '{"dataset": {"fields": ["a"]}}'):
+        checkpoint.with_suffix(".json").write_text(content)
+        assert record_beside(checkpoint) is None
+
+
+@pytest.mark.parametrize("content", [{}, {"dataset": 3}, {"dataset": {"fields": ["a"]}}])
+def test_a_record_of_no_dataset_tells_no_fields(content):
+    assert fields_of(content) is None
+
+
+def test_a_damaged_record_beside_tells_no_fields_and_that_is_said(tmp_path):
+    checkpoint = tmp_path / "0123456789ab.safetensors"
+    content = {"dataset": {"fields": ["u"], "cardinalities": [9]}}
+    store_json(checkpoint.with_suffix(".json"), content)
+    assert fields_of(record_beside(checkpoint)) == {"u": 9}
+    flip(checkpoint.with_suffix(".json"), 0.5)
+    with pytest.warns(UserWarning, match=r"the fields are not known: .*0123456789ab\.json"):
+        assert record_beside(checkpoint) is None
+
+
+def test_field_dims_in_a_pipe_or_nested_without_end_are_refused(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "deep.json").write_text("[" * 100_000)
+    for name in ("pipe", "deep.json"):
+        with pytest.raises(ParameterError, match="are neither numbers nor a JSON file of them"):
+            read_field_dims(str(tmp_path / name))
+    os.mkfifo(tmp_path / "model.json")
+    assert record_beside(tmp_path / "model.safetensors") is None
+
+
+def test_tensors_that_have_their_shape_alone_are_not_taken_for_one():
+    alone = {f"{name}.emb": torch.empty(5, 2, device="meta") for name in "ab"}
+    assert names(alone) == ["a.emb", "b.emb"]
+
+
+def test_names_of_any_length_make_messages_that_can_be_read():
+    tensors = {"n" * 10_000: torch.ones(5, 2), "\x1b[31m": torch.ones(5, 2)}
+    with pytest.raises(ParameterError) as caught:
+        find(tensors)
+    assert str(caught.value).isprintable() and len(str(caught.value)) < 400

@@ -1,0 +1,334 @@
+"""Several embedding sets around a user's own modules."""
+
+import copy
+import difflib
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from rounding import assert_same_sums
+from torch import Tensor, nn
+
+from embedding_collapse.book.chapters.your_embeddings import example
+from embedding_collapse.lab.models import build
+from embedding_collapse.lab.models.recommender import Recommender, Size
+from embedding_collapse.multi_embedding import MultiEmbedding
+from embedding_collapse.parameters import ParameterError
+
+CARDINALITIES, WIDTH, HIDDEN = [7, 20, 3], 4, 5
+
+
+# of a forward and a backward pass: three fields' vectors, a mean and a variance over 32 rows, and
+# the units or the rows once more
+TERMS = 2 * (3 * WIDTH + 2 * 32 + 32)
+
+
+def pair(dropout: float = 0.0) -> tuple[nn.Module, nn.Module]:
+    interaction = nn.Sequential(
+        nn.Flatten(), nn.Linear(3 * WIDTH, HIDDEN), nn.BatchNorm1d(HIDDEN), nn.ReLU(),
+        nn.Dropout(dropout),
+    )  # fmt: skip
+    return nn.Embedding(30, WIDTH, padding_idx=0), interaction
+
+
+def ids(rows: int = 32, seed: int = 0) -> Tensor:
+    return torch.randint(0, 30, (rows, 3), generator=torch.Generator().manual_seed(seed))
+
+
+class Loop(nn.Module):
+    """What several sets are, as plainly as can be."""
+
+    def __init__(self, factory: Callable, sets: int, seed: int) -> None:
+        super().__init__()
+        self.pairs = nn.ModuleList()
+        for m in range(sets):
+            torch.manual_seed(seed + m)
+            self.pairs.append(nn.ModuleList(factory()))
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        outputs = [interaction(embedding(*inputs)) for embedding, interaction in self.pairs]
+        return sum(outputs) / len(outputs)
+
+
+def same_gradients(model: MultiEmbedding, loop: Loop) -> None:
+    stacked = dict(model.stacked.named_parameters())
+    for m, (embedding, interaction) in enumerate(loop.pairs):
+        theirs = {
+            f"{part}.{name}": value.grad
+            for part, module in (("embedding", embedding), ("interaction", interaction))
+            for name, value in module.named_parameters()
+        }
+        assert_same_sums([stacked[name].grad[m] for name in theirs], list(theirs.values()), TERMS)
+
+
+# --- equal to ---------------------------------------------------------------------------------
+
+
+def test_one_set_is_the_users_own_model():
+    torch.manual_seed(3)
+    embedding, interaction = pair()
+    own = nn.Sequential(embedding, interaction, nn.Linear(HIDDEN, 1))
+    model = MultiEmbedding(pair, 1, nn.Linear(HIDDEN, 1), seed=3)
+    model.head.load_state_dict(own[2].state_dict())
+    for _ in range(3):  # batch norm's statistics move
+        assert_same_sums(model(ids()), own(ids()), TERMS)
+    model(ids()).sum().backward()
+    own(ids()).sum().backward()
+    assert_same_sums(model.stacked.embedding.weight.grad[0], embedding.weight.grad, TERMS)
+    assert_same_sums(model.eval()(ids()), own.eval()(ids()), TERMS)
+
+
+@pytest.mark.rounding
+@pytest.mark.parametrize("sets", [2, 5])
+def test_sets_equal_a_loop_over_them_with_their_gradients_and_statistics(sets):
+    model, loop = MultiEmbedding(pair, sets, seed=8), Loop(pair, sets, seed=8)
+    for step in range(3):
+        assert_same_sums(model(ids(seed=step)), loop(ids(seed=step)), TERMS)
+    assert model.loop_reason is None
+    (model(ids()) ** 2).sum().backward()
+    (loop(ids()) ** 2).sum().backward()
+    same_gradients(model, loop)
+    norms = [interaction[2] for _, interaction in loop.pairs]
+    ours = model.stacked.interaction[2]
+    assert_same_sums(ours.running_var, torch.stack([n.running_var for n in norms]), TERMS)
+    assert ours.num_batches_tracked.tolist() == [4] * sets
+    assert_same_sums(model.eval()(ids()), loop.eval()(ids()), TERMS)
+
+
+def test_each_set_is_drawn_from_a_seed_of_its_own_and_leaves_the_generator_alone():
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    model = MultiEmbedding(pair, 3, seed=5)
+    assert torch.equal(torch.get_rng_state(), before)
+    weights = model.stacked.embedding.weight
+    assert len({weights[m].sum().item() for m in range(3)}) == 3
+    torch.manual_seed(6)
+    assert torch.equal(weights[1], pair()[0].weight)
+
+
+def test_dropout_draws_anew_for_each_set():
+    model = MultiEmbedding(lambda: pair(0.5), 2, seed=0)
+    with torch.no_grad():
+        for value in model.stacked.parameters():
+            value[1] = value[0]
+    model(ids())
+    one, other = model.outputs(ids())
+    assert not torch.equal(one == 0, other == 0)
+    one, other = model.eval().outputs(ids())
+    assert_same_sums(one, other, TERMS)
+
+
+def test_the_state_is_saved_and_loaded_and_copied():
+    model, other = MultiEmbedding(pair, 3, seed=1), MultiEmbedding(pair, 3, seed=10)
+    model(ids())
+    state = model.state_dict()
+    assert state["stacked.embedding.weight"].shape == (3, 30, WIDTH)
+    other.load_state_dict(state)
+    assert torch.equal(other.eval()(ids()), model.eval()(ids()))
+    assert torch.equal(copy.deepcopy(model)(ids()), model(ids()))
+
+
+def test_it_trains():
+    torch.manual_seed(0)
+    model = MultiEmbedding(pair, 3, nn.Linear(HIDDEN, 1))
+    labels = (ids(256)[:, 0] > 15).float()
+    optimizer = torch.optim.Adam(model.parameters(), 0.02)
+    losses = []
+    for _ in range(60):
+        optimizer.zero_grad()
+        scores = model(ids(256)).squeeze(1)
+        loss = nn.functional.binary_cross_entropy_with_logits(scores, labels)
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0] / 4
+    weights = model.stacked.embedding.weight
+    assert (weights[0] - weights[1]).norm() > 1  # they learned, and not the same
+
+
+def test_this_librarys_own_base_model_becomes_its_multi_embedding_model():
+    """Its interactions take sets themselves, so one set of them is vectorised here."""
+    size = Size(fields=3, sets=2, width=WIDTH, hidden=HIDDEN, dropout=0.0)
+    ours = build("dcnv2", CARDINALITIES, size)
+    one = Size(fields=3, sets=1, width=WIDTH, hidden=HIDDEN, dropout=0.0)
+
+    class Embed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            model = build("dcnv2", CARDINALITIES, one, seed=int(torch.randint(1000, ())))
+            self.table, self.starts = model.table, model.starts
+
+        embed, arrange = Recommender.embed, Recommender.arrange
+
+        def forward(self, ids: Tensor) -> Tensor:
+            return self.embed(ids)
+
+    def factory() -> tuple[nn.Module, nn.Module]:
+        seed = int(torch.randint(1000, ()))
+        return Embed(), build("dcnv2", CARDINALITIES, one, seed=seed).interaction
+
+    model = MultiEmbedding(factory, 2, seed=0)
+    with torch.no_grad():
+        model.stacked.embedding.table.copy_(ours.table.transpose(0, 1).unsqueeze(2))
+        theirs = dict(ours.interaction.named_parameters())
+        for name, value in model.stacked.interaction.named_parameters():
+            if name in ("weight", "bias"):  # [L, M, ...] there
+                value.copy_(theirs[name].transpose(0, 1).unsqueeze(2))
+            else:
+                value.copy_(theirs[name].reshape(value.shape))
+    rows = torch.stack([torch.randint(0, rows, (16,)) for rows in CARDINALITIES], 1)
+    expected = ours.head(ours.interaction(ours.embed(rows)).mean(0))
+    assert_same_sums(ours.head(model(rows).squeeze(0)), expected, TERMS)
+
+
+# --- what vmap can't ------------------------------------------------------------------------------
+
+
+class Recurrent(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.cell = nn.GRU(WIDTH, HIDDEN, batch_first=True)
+
+    def forward(self, e: Tensor) -> Tensor:
+        return self.cell(e)[0][:, -1]
+
+
+class Branching(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(WIDTH)
+
+    def forward(self, e: Tensor) -> Tensor:
+        h = self.norm(e.sum(1))
+        return h.relu() if h.sum() > 0 else h.tanh()
+
+
+class Bag(nn.EmbeddingBag):
+    def __init__(self) -> None:
+        super().__init__(30, WIDTH)
+
+
+@pytest.mark.parametrize(
+    ("factory", "reason"),
+    [
+        (lambda: (nn.Embedding(30, WIDTH), Recurrent()), "gru"),
+        (lambda: (nn.Embedding(30, WIDTH), Branching()), "control flow"),
+        (lambda: (Bag(), nn.Linear(WIDTH, HIDDEN)), "embedding_bag"),
+    ],
+    ids=["recurrent", "branching", "bag"],
+)
+def test_what_cannot_be_vectorised_runs_in_a_loop_and_says_why(factory, reason):
+    model, loop = MultiEmbedding(factory, 3, seed=8), Loop(factory, 3, seed=8)
+    with pytest.warns(UserWarning, match="one after the other, since torch.func.vmap can't"):
+        outputs = model(ids())
+    assert reason in model.loop_reason
+    assert reason in repr(model)
+    assert_same_sums(outputs, loop(ids()), TERMS)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # told once
+        (model(ids()) ** 2).sum().backward()
+    (loop(ids()) ** 2).sum().backward()
+    same_gradients(model, loop)
+    theirs = [dict(interaction.named_buffers()) for _, interaction in loop.pairs]
+    for name, value in model.stacked.interaction.named_buffers():
+        expected = torch.stack([one[name] for one in theirs])
+        if value.is_floating_point():
+            assert_same_sums(value, expected, TERMS)
+        else:  # a count
+            assert torch.equal(value, expected)
+
+
+def test_a_mistake_of_the_users_is_shown_as_it_is():
+    model = MultiEmbedding(lambda: (nn.Embedding(30, WIDTH), nn.Linear(9, 2)), 2)
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        model(ids())
+    assert model.loop_reason is None
+
+
+def test_tied_weights_stay_tied():
+    class Tied(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = nn.Linear(WIDTH, WIDTH), nn.Linear(WIDTH, WIDTH)
+            self.second.weight = self.first.weight
+
+        def forward(self, e: Tensor) -> Tensor:
+            return self.second(self.first(e.sum(1)).relu())
+
+    def factory() -> tuple[nn.Module, nn.Module]:
+        return nn.Embedding(30, WIDTH), Tied()
+
+    model, loop = MultiEmbedding(factory, 2, seed=4), Loop(factory, 2, seed=4)
+    assert model.stacked.interaction.first.weight is model.stacked.interaction.second.weight
+    model(ids()).sum().backward()
+    loop(ids()).sum().backward()
+    same_gradients(model, loop)
+
+
+def test_several_outputs_are_averaged_each():
+    class Two(nn.Module):
+        def forward(self, e: Tensor) -> dict[str, Tensor]:
+            return {"sum": e.sum(1), "max": e.amax(1)}
+
+    model = MultiEmbedding(lambda: (nn.Embedding(30, WIDTH), Two()), 3)
+    means = model(ids())
+    e = model.stacked.embedding.weight[:, ids()]
+    expected = {"sum": e.sum(2).mean(0), "max": e.amax(2).mean(0)}
+    assert means.keys() == expected.keys()
+    assert_same_sums(list(means.values()), list(expected.values()), TERMS)
+
+
+# --- what is refused ------------------------------------------------------------------------------
+
+SHARED = pair()
+
+
+def seeded() -> tuple[nn.Module, nn.Module]:
+    torch.manual_seed(0)
+    return pair()
+
+
+def growing() -> tuple[nn.Module, nn.Module]:
+    return nn.Embedding(10 + int(torch.randint(1000, ())), WIDTH), nn.Flatten()
+
+
+@pytest.mark.parametrize(
+    ("factory", "sets", "message"),
+    [
+        (pair, 0, "sets is 0; whole numbers from 1 up"),
+        (lambda: nn.Embedding(3, 2), 2, "factory returned Embedding; an .embedding, interaction."),
+        (lambda: SHARED, 2, "set 1 shares weights with set 0"),
+        (seeded, 2, "sets 0 and 1 start equal, and would stay so"),
+        (growing, 2, "set 1 has other parameters or shapes than set 0"),
+        (lambda: (nn.Embedding(3, 2, sparse=True), nn.Flatten()), 2, "Embedding has sparse=True"),
+        (lambda: (nn.Embedding(3, 2), nn.LazyLinear(2)), 2, "a lazy module has no weights yet"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_what_is_accepted(factory, sets, message):
+    with pytest.raises(ParameterError, match=message):
+        MultiEmbedding(factory, sets)
+
+
+# --- the worked example -----------------------------------------------------------------------
+
+
+def lines(module: object) -> list[str]:
+    return [line for line in Path(module.__file__).read_text().splitlines() if line.strip()]
+
+
+def test_a_deepfm_of_30_lines_becomes_multi_embedding_in_5_changed_lines():
+    before, after = lines(example("deepfm")), lines(example("deepfm_me"))
+    assert len(before) <= 30
+    changes = [line for line in difflib.ndiff(before, after) if line[0] in "+-"]
+    assert len([line for line in changes if line[0] == "+"]) <= 5
+    assert len([line for line in changes if line[0] == "-"]) <= 5
+    torch.manual_seed(0)
+    se = example("deepfm").DeepFM(CARDINALITIES, WIDTH, HIDDEN)
+    torch.manual_seed(0)
+    me = example("deepfm_me").DeepFM(CARDINALITIES, WIDTH, 1, HIDDEN)
+    me.head.load_state_dict(se.head.state_dict())
+    rows = torch.stack([torch.randint(0, rows, (16,)) for rows in CARDINALITIES], 1)
+    assert_same_sums(me.eval()(rows), se.eval()(rows), TERMS)
+    assert example("deepfm_me").DeepFM(CARDINALITIES, WIDTH, 4, HIDDEN)(rows).shape == (16,)

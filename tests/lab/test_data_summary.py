@@ -1,0 +1,76 @@
+"""The data command: what is in a dataset, printed."""
+
+import gzip
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from embedding_collapse.cli import main
+from embedding_collapse.lab import records
+from embedding_collapse.lab.data import load, summarise
+
+CRITEO = Path(__file__).parents[1] / "data" / "criteo_format.txt.gz"
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    """Nothing reaches the reader's cache."""
+    monkeypatch.setenv("EMBEDDING_COLLAPSE_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture(scope="module")
+def criteo_file(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("plain") / "train.txt"
+    path.write_bytes(gzip.decompress(CRITEO.read_bytes()))
+    return path
+
+
+def test_the_summary_counts_features_and_rare_rows(tmp_path):
+    data = load("criteo", path=CRITEO, cache=tmp_path)
+    table = summarise(data)
+    assert table["features"].sum() == 632
+    for i, field in enumerate(data.fields):
+        assert table.loc[field.name, "rare share"] == pytest.approx((data.ids[:, i] == 0).mean())
+
+
+def test_the_command_prints_rows_features_and_rejected_lines(criteo_file, tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "embedding_collapse", "data", "criteo", "--path", str(criteo_file),
+         "--cache", str(tmp_path), "--quiet"],
+        capture_output=True, text=True, encoding="utf-8", check=True,
+    )  # fmt: skip
+    lines = done.stdout.splitlines()
+    assert lines[0] == "criteo: 2,997 rows, 39 fields, 632 features"
+    assert lines[1] == "label rate 0.2432, rare share 0.0250"
+    assert lines[2] == (
+        "3 rows rejected: line 8: 39 columns, 40 are needed; "
+        "line 1501: 39 columns, 40 are needed; line 3000: 39 columns, 40 are needed"
+    )
+    assert len(lines) == 3 + 2 + 39
+    assert done.stderr == ""
+
+
+def test_a_table_by_the_command_tells_its_guess(tmp_path, capsys):
+    path = tmp_path / "own.csv"
+    path.write_text("y;site;price\n" + "0;a;1.5\n1;b;2\n" * 30)
+    own = ["table", "--path", str(path), "--label", "y", "--cache", str(tmp_path)]
+    assert main(["data", *own]) == 0
+    assert "guessed categorical: site; numeric: price\n" in capsys.readouterr().out
+
+
+def test_a_run_reads_a_table_of_ones_own(tmp_path, capsys):
+    path = tmp_path / "own.csv"
+    path.write_text("y;site\n" + "0;a\n1;b\n" * 60)
+    own = ["--dataset", "table", "--path", str(path), "--label", "y", "--epochs", "1", "--hidden"]
+    assert main(["run", *own, "8", "--output", str(tmp_path / "runs"), "--quiet"]) == 0
+    (record,) = records.load_all(tmp_path / "runs")
+    assert record.dataset["fields"] == ["site"]
+
+
+def test_a_fault_is_one_line_on_stderr_and_a_failure(tmp_path, capsys):
+    assert main(["data", "criteo", "--path", str(tmp_path / "none.txt")]) == 1
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err == f"error: path is '{tmp_path}/none.txt'; there is no such file\n"

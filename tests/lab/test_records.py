@@ -1,0 +1,246 @@
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+from harm import each_harm
+
+from embedding_collapse.files import DamagedError, load_json, store_json
+from embedding_collapse.lab import records
+from embedding_collapse.lab.groups import by_label, summary, table
+from embedding_collapse.lab.records import find, load, load_all, path_of, provenance, save
+from embedding_collapse.spectrum import random_spectrum
+
+# --- files ----------------------------------------------------------------------------------------
+
+
+def test_a_record_is_read_back_as_it_was(tmp_path, make_record):
+    record = make_record("me", 4, seed=2, auc=0.1 + 0.2)
+    save(record, tmp_path / "new" / "folder")
+    path = path_of(tmp_path / "new" / "folder", record.key)
+    assert path.name == f"{record.key}.json"
+    assert load(path) == record
+
+
+def test_a_record_with_a_number_that_is_not_finite_is_not_saved(tmp_path, make_record):
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        save(make_record(auc=float("nan")), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_all_records_of_a_folder_are_loaded_in_order_of_their_names(tmp_path, make_record):
+    saved = [make_record(seed=seed) for seed in range(5)]
+    for record in saved:
+        save(record, tmp_path)
+    (tmp_path / "weights.safetensors").touch()
+    (tmp_path / ".hidden.json.123").write_text("a write that was killed")
+    assert load_all(tmp_path) == sorted(saved, key=lambda record: record.key)
+
+
+@each_harm
+def test_a_damaged_record_is_an_error_alone_and_left_out_with_a_warning_among_others(
+    tmp_path, make_record, harm
+):
+    whole, damaged = make_record(seed=0), make_record(seed=1)
+    for record in (whole, damaged):
+        save(record, tmp_path)
+    path = path_of(tmp_path, damaged.key)
+    harm(path)
+    with pytest.raises(DamagedError, match=str(path)):
+        load(path)
+    with pytest.warns(UserWarning, match=f"left out: .*{path.name}") as said:
+        assert load_all(tmp_path) == [whole]
+    assert len(said) == 1
+    assert said[0].filename == __file__  # it points at who asked for the records
+    assert find(tmp_path, damaged.key) is None
+
+
+def without_spectra(parts: dict) -> dict:
+    return {name: part for name, part in parts.items() if name != "spectra"}
+
+
+@pytest.mark.parametrize("change", [without_spectra, lambda parts: parts | {"luck": 1}])
+def test_what_is_whole_and_no_record_is_refused(tmp_path, make_record, change):
+    record = make_record()
+    path = path_of(tmp_path, record.key)
+    store_json(path, change(asdict(record)))
+    with pytest.raises(DamagedError, match=f"{path} is not a record: "):
+        load(path)
+
+
+def test_a_record_is_that_of_the_run_that_it_is_named_after(tmp_path, make_record):
+    """Also where somebody who changes the parameters, or renames the file, mends the checksum."""
+    record, other = make_record(seed=0), make_record(seed=1)
+    path = path_of(tmp_path, record.key)
+    for content in (asdict(other), asdict(record) | {"spec": other.spec}):
+        store_json(path, content)
+        with pytest.raises(DamagedError, match=f"{path} holds run .* are those of {other.key}"):
+            load(path)
+    store_json(path, asdict(record))
+    assert load(path) == record
+
+
+RESULTS = Path(records.__file__).parents[3] / "results"
+
+
+def test_whatever_is_stored_in_the_repository_is_whole_and_has_its_key():
+    studies = {"frequency", "language_models", "speed", "toy"}
+    runs = [path for path in RESULTS.glob("*/*.json") if path.parent.name not in studies]
+    assert len(runs) > 300
+    for path in runs:
+        assert load(path).key == path.stem
+    for path in {*RESULTS.rglob("*.json")} - {*runs}:
+        load_json(path)
+
+
+def test_a_record_that_is_there_is_never_overwritten(tmp_path, make_record):
+    first, second = make_record(auc=0.7), make_record(auc=0.8)
+    assert first.key == second.key
+    save(first, tmp_path)
+    save(second, tmp_path)
+    assert load_all(tmp_path) == [first]
+
+
+def test_a_record_is_found_by_its_key(tmp_path, make_record):
+    record = make_record()
+    assert find(tmp_path, record.key) is None
+    assert find(tmp_path / "none", record.key) is None
+    save(record, tmp_path)
+    assert find(tmp_path, record.key) == record
+
+
+def test_records_of_several_folders_are_loaded_folder_by_folder(tmp_path, make_record):
+    first, second, both = (make_record(seed=seed) for seed in range(3))
+    for folder, saved in (("b", [first, both]), ("a", [second, both])):
+        for record in saved:
+            save(record, tmp_path / folder)
+    loaded = load_all(tmp_path / "b", tmp_path / "a")
+    by_key = [sorted(group, key=lambda r: r.key) for group in ([first, both], [second, both])]
+    assert loaded == by_key[0] + by_key[1]
+    assert load_all() == []
+
+
+# --- what a record says ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("design", "scale", "label"),
+    [("se", 1, "base"), ("me", 1, "base"), ("se", 4, "SE 4x"), ("me", 10, "ME 10x")],
+)
+def test_a_label_says_design_and_scale(make_record, design, scale, label):
+    assert make_record(design, scale).label == label
+
+
+def test_relative_abundance_is_the_mean_over_sets_of_IA_by_K(make_record):
+    spectra = [[[2.0, 2.0], [4.0, 0.0]], [[3.0, 1.5], [0.0, 0.0]], [[5.0, 5.0], [1.0, 1.0]]]
+    record = make_record(spectra=spectra)
+    # IA is 2 and 1; 1.5 and 0 (a table of zeros); 2 and 2
+    assert record.relative_abundance.tolist() == pytest.approx([1.5 / 2, 0.75 / 2, 2 / 2])
+
+
+def test_abundance_against_random_tables_is_one_for_a_random_table(make_record):
+    """Also where a field has fewer features than K, so that IA / K would be small."""
+    random = [random_spectrum(rows, 4).tolist() for rows in (50, 3, 20)]  # the fields' features
+    record = make_record(spectra=[[spectrum, spectrum] for spectrum in random])
+    assert record.abundance_against_random.tolist() == pytest.approx([1, 1, 1])
+    assert record.relative_abundance[1] < 0.6
+
+
+def test_records_are_grouped_by_label_base_first_and_se_before_me(make_record):
+    me, base, se, again = (
+        make_record("me", 4), make_record(), make_record("se", 4), make_record("me", 4, seed=1)
+    )  # fmt: skip
+    groups = by_label([me, base, se, again])
+    assert list(groups) == ["base", "SE 4x", "ME 4x"]
+    assert groups == {"base": [base], "SE 4x": [se], "ME 4x": [me, again]}
+    assert list(summary([me, base, se, again]).index) == ["base", "SE 4x", "ME 4x"]
+
+
+# --- tables ---------------------------------------------------------------------------------------
+
+
+def test_the_table_has_a_row_per_record_with_its_numbers(make_record):
+    records = [make_record(seed=3, auc=0.75, log_loss=0.25, abundance=[0.4, 0.6, 0.8])]
+    records.append(make_record("me", 4, auc=0.8))
+    rows = table(records)
+    assert len(rows) == 2
+    first = rows.iloc[0].to_dict()
+    assert first.pop("mean_relative_abundance") == pytest.approx(0.6)
+    assert first == asdict(records[0])["spec"] | {
+        "label": "base",
+        "test_auc": 0.75,
+        "test_log_loss": 0.25,
+        "parameters": 292 + 900 + 300,
+        "embedding_parameters": 292,
+        "seconds": 4.0,
+        "samples_per_second": 400.0,
+        "epochs_run": 2,
+        "key": records[0].key,
+    }
+    assert rows["label"].tolist() == ["base", "ME 4x"]
+    assert rows["test_auc"].tolist() == [0.75, 0.8]
+
+
+def test_the_summary_gives_mean_and_sample_deviation_over_seeds(make_record):
+    records = [
+        make_record("se", 4, seed, auc=auc, log_loss=loss, abundance=abundance, speed=speed)
+        for seed, (auc, loss, abundance, speed) in enumerate(
+            [(0.70, 0.5, 0.3, 1000.0), (0.71, 0.5, 0.4, 3000.0), (0.75, 0.5, 0.8, 1234.4)]
+        )
+    ]
+    row = summary(records).loc["SE 4x"].to_dict()
+    assert row == {
+        "test AUC": "0.7200 ± 0.0265",  # sqrt((0.02² + 0.01² + 0.03²) / 2)
+        "test log-loss": "0.5000 ± 0.0000",
+        "mean IA/K": "0.5000 ± 0.2646",
+        "seeds": 3,
+        "parameters": "2,368",
+        "of these embedding": "1,168",
+        "seconds": "4.0",
+        "samples/s": "1,234",
+    }
+
+
+def test_the_summary_has_a_row_per_model_in_order_and_no_deviation_for_a_single_seed(make_record):
+    found = summary(
+        [make_record("me", 4), make_record(seed=0), make_record(seed=1), make_record("se", 4)]
+    )
+    assert found.index.tolist() == ["base", "SE 4x", "ME 4x"]
+    assert found["seeds"].tolist() == [2, 1, 1]
+    assert found["test AUC"].tolist() == ["0.7000 ± 0.0000", "0.7000", "0.7000"]
+    assert "nan" not in found.to_string()
+
+
+# --- provenance -----------------------------------------------------------------------------------
+
+
+def test_provenance_names_runs_hardware_versions_commit_time_and_keys(make_record):
+    records = [make_record(seed=0), make_record(seed=1)]
+    line = provenance(records)
+    assert "\n" not in line
+    for part in (
+        "2 runs on CPU: Abacus™ 3000, 2 threads;",
+        "torch 2.6.0",
+        "embedding-collapse 0.1.0",
+        "commit 0123456789ab;",
+        "finished 2024-07-01T12:00:00+00:00",
+        f"`{records[0].key}`, `{records[1].key}`",
+    ):
+        assert part in line
+
+
+def test_provenance_says_how_a_gpu_took_the_steps_and_why_another_way(make_record):
+    how = (None, "loop", "captured", "loop (fallback: table is off by 1)")
+    line = provenance([make_record(seed=seed, engine=engine) for seed, engine in enumerate(how)])
+    assert "0123456789ab; steps captured; steps loop (fallback: table is off by 1); the" in line
+    assert "steps" not in provenance([make_record(), make_record(seed=1, engine="loop")])
+
+
+def test_provenance_names_every_machine_once_and_says_where_the_commit_is_unknown(make_record):
+    records = [make_record(seed=seed) for seed in range(4)]
+    for record in records[2:]:
+        record.environment.update(device="cuda", hardware="Loom 9")
+    records[0].environment["commit"] = None
+    line = provenance(records)
+    assert "CPU: Abacus™ 3000, 2 threads; CUDA: Loom 9, 2 threads; " in line
+    assert line.count("Abacus") == line.count("Loom") == 1
+    assert "commit unknown;" in line
