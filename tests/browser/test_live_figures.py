@@ -118,9 +118,9 @@ def test_the_verdicts_in_the_page_are_the_librarys(
     for cells, claim, (effect, verdict) in zip(
         rows(page, 1), sets.CLAIMS, sets.effects(runs), strict=True
     ):
-        assert (cells[0], cells[1], cells[4]) == (claim.text, "3 of 3", verdict)
+        assert (cells[0], cells[1], cells[4]) == (claim.text, verdict, "3 of 3")
         assert float(cells[2].replace("−", "-")) == pytest.approx(effect.value, abs=2e-4)
-        assert f"{claim.text} {verdict}." in status.inner_text()
+        assert f"{verdict}: {claim.text}" in status.inner_text()
 
 
 def test_readers_who_want_no_motion_go_seed_by_seed(opened: Open) -> None:
@@ -129,7 +129,7 @@ def test_readers_who_want_no_motion_go_seed_by_seed(opened: Open) -> None:
     for seed in range(3):
         page.get_by_role("button", name="Train the next seed").click()
         expect(status).to_contain_text(f"Seed {seed}, step {STEPS}.")
-        assert rows(page, 1)[0][1] == f"{seed + 1} of 3"
+        assert rows(page, 1)[0][4] == f"{seed + 1} of 3"
     expect(page.get_by_role("button", name="Train the next seed")).to_be_disabled()
     page.get_by_role("button", name="Reset").click()
     expect(status).to_contain_text("Seed 0, step 0.")

@@ -265,14 +265,14 @@ def end() -> tuple[go.Figure, list[list[list[str]]]]:
     verdicts = [
         [
             claim.text,
-            str(seeds),
+            effect["verdict"],
             signed(effect["value"]),
             f"{signed(effect['low'])} to {signed(effect['high'])}",
-            effect["verdict"],
+            str(seeds),
         ]
         for claim, effect in zip(CLAIMS, held["effects"], strict=True)
     ]
-    head = ["Claim", "seeds", "effect", "95% interval", "verdict"]
+    head = ["Claim", "verdict", "effect", "95% interval", "seeds"]
     return figure, [[["", "AUC on held-out rows", "IA/K"], *rows], [head, *verdicts]]
 
 

@@ -206,7 +206,7 @@ export function spectra({ context, width, height, ink }, { spectra, names, colou
  *   steps: number, low: number, high: number, title: string }} what
  */
 export function curves({ context, width, height, ink }, { curves, steps, low, high, title }) {
-  const [left, top, across, up] = [26, 18, width - 32, height - 36];
+  const [left, top, across, up] = [34, 18, width - 40, height - 36];
   const x = (/** @type {number} */ step) => left + (across * step) / steps;
   const y = (/** @type {number} */ value) => top + (up * (high - value)) / (high - low);
   context.globalAlpha = 0.3;

@@ -43,7 +43,7 @@ export async function mount(section) {
   const aucs = element("canvas", { ...PICTURE, className: "ec-lines" });
   const abundances = element("canvas", { ...PICTURE, className: "ec-lines" });
   const table = makeTable(["", "seed", "step", "loss", "AUC on held-out rows", "IA/K"]);
-  const verdicts = makeTable(["Claim", "seeds", "effect", "95% interval", "verdict"]);
+  const verdicts = makeTable(["Claim", "verdict", "effect", "95% interval", "seeds"]);
 
   const stepsOfSeed = stepsOf(figure.setting);
   const player = makePlayer({
@@ -113,10 +113,10 @@ export async function mount(section) {
       claims.map(({ text }, i) => {
         const effect = answer.effects[i];
         const seeds = `${answer.ends.length} of ${begun.seeds}`;
-        if (!effect) return [text, seeds, "–", "–", "–"];
+        if (!effect) return [text, "–", "–", "–", seeds];
         const { value, low, high, verdict } = effect;
         const interval = Number.isFinite(low) ? `${signed(low)} to ${signed(high)}` : "–";
-        return [text, seeds, signed(value), interval, answer.over ? verdict : "–"];
+        return [text, answer.over ? verdict : "–", signed(value), interval, seeds];
       }),
     );
     panels.forEach(({ title }, i) => (title.textContent = titles()[i]));
@@ -137,7 +137,7 @@ export async function mount(section) {
     abundances.ariaLabel = `${texts.share}; seed ${seed}, step ${step}: ${numbers.join("; ")}`;
     const notes = [...held.refused, `Seed ${seed}, step ${step.toLocaleString("en")}.`];
     if (diverged !== null) notes.push(`Diverged at step ${diverged}, learning rate too large.`);
-    else if (over) notes.push(...claims.map(({ text }, i) => `${text} ${effects[i].verdict}.`));
+    else if (over) notes.push(...claims.map(({ text }, i) => `${effects[i].verdict}: ${text}`));
     return notes.join(" ");
   }
 
