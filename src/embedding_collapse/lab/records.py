@@ -182,7 +182,9 @@ def load_all(*folders: str | Path) -> list[Record]:
         [0, 1]
     """
     every: list[Record] = []
-    for folder in folders:  # no comprehension: its frame would stand between a warning and its place
+    for (
+        folder
+    ) in folders:  # a comprehension would be one frame more between a warning and its place
         every += load_folder(Path(folder), load)
     return every
 
