@@ -28,7 +28,11 @@ TEMPLATE = go.layout.Template(
 
 
 def show(
-    figure: go.Figure, alt: str, height: int = 420, source: Iterable[Record] | None = None
+    figure: go.Figure,
+    alt: str,
+    height: int = 420,
+    source: Iterable[Record] | None = None,
+    caption: str = "",
 ) -> None:
     """Display a figure in a notebook and in the page made of it.
 
@@ -37,6 +41,7 @@ def show(
         alt: what it shows, for those who cannot see it.
         height: in pixels.
         source: the runs that its numbers come from; the page links to their records.
+        caption: what to look at; HTML.
     """
     from IPython.display import display
 
@@ -48,7 +53,10 @@ def show(
     page = (
         f'<div class="ec-figure" id="fig-{name}" role="img" aria-label="{html.escape(alt)}" '
         f'style="min-height:{height}px"><noscript>This figure needs JavaScript.</noscript></div>'
-    ) + provenance(list(source or []))
+    )
+    if caption:
+        page = f"<figure>{page}<figcaption>{caption}</figcaption></figure>"
+    page += provenance(list(source or []))
     display({"application/vnd.plotly.v1+json": data, "text/html": page}, raw=True)
 
 
