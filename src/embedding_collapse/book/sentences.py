@@ -1,20 +1,17 @@
 """Sentences by hand, checked: what a page says of the stored study, held against its records.
 
-A person writes a sentence with its numbers into a notebook. A hidden cell tagged `sentences` beside
-it says the same in code::
+A person writes a sentence with its numbers into a notebook. A hidden cell beside it, tagged
+`sentences`, says the same in code::
 
-    text = Sentences(stored, shown=runs)
-    text.says("SE 4x is ahead of base by {:.3f}", gain)
-    text.holds("Every one of them lies below zero", (change.high < 0).all())
+    if checked:
+        says("SE 4x is ahead of base by {:.3f}", gain)
+        holds("Every one of them lies below zero", (change.high < 0).all())
 
 What is false raises there. What is true is printed with the numbers that the records give, and
 building the book fails where no Markdown cell holds those very words (`mistakes`).
 """
 
 import re
-from collections.abc import Iterable
-
-from embedding_collapse.lab.records import Record
 
 TAG = "sentences"  # of the hidden cells
 NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?")
@@ -25,38 +22,32 @@ class SentenceError(Exception):
     """A sentence of a page that the stored records contradict."""
 
 
-class Sentences:
-    """The checks of one page.
+def speaks_of(stored: object, shown: object) -> bool:
+    """Whether the page shows the study that its text speaks of; where it doesn't, a line says so.
 
-    Attributes:
-        checked: whether the page shows the runs that its text speaks of.
+    Args:
+        stored: what tells that study: keys of runs, parameters.
+        shown: the same of what the page shows now.
     """
+    if stored != shown:
+        print("The text speaks of the stored study; tables and figures show this run.")
+    return stored == shown
 
-    def __init__(self, stored: Iterable[Record], shown: Iterable[Record]) -> None:
-        """
-        Args:
-            stored: the runs that the text speaks of.
-            shown: those that the page shows now; others where it runs on other data or parameters.
-        """
-        self.checked = {run.key for run in stored} == {run.key for run in shown}
-        if not self.checked:
-            print("The text speaks of the stored study; the tables and figures show this run.")
 
-    def says(self, text: str, *values: object) -> None:
-        """The page holds this text, its fields in braces filled with the values."""
-        if self.checked:
-            print(text.format(*values))
+def says(text: str, *values: object) -> None:
+    """The page holds this text, its fields in braces filled with the values."""
+    print(text.format(*values))
 
-    def holds(self, text: str, truth: bool) -> None:
-        """The page holds this text, and it is true.
 
-        Raises:
-            SentenceError: it is false.
-        """
-        if self.checked and not truth:
-            raise SentenceError(f"the page says “{text}”, and the stored records say otherwise")
-        if self.checked:
-            print(text)
+def holds(text: str, truth: bool) -> None:
+    """The page holds this text, and it is true.
+
+    Raises:
+        SentenceError: it is false.
+    """
+    if not truth:
+        raise SentenceError(f"the page says “{text}”, and the records say otherwise")
+    print(text)
 
 
 def mistakes(notebook: dict) -> list[str]:

@@ -11,6 +11,7 @@ import torch
 from plotly.subplots import make_subplots
 from torch import Tensor
 
+from embedding_collapse.book.analysis.cause import FORMS
 from embedding_collapse.book.analysis.contrast import Effect, difference
 from embedding_collapse.book.analysis.frequency import Weighting
 from embedding_collapse.book.language_model import TokenEmbedding, TokenSpectrum, measure
@@ -45,12 +46,7 @@ READINGS = ("as it is", "over K", "against random")
 # --- the phenomenon -------------------------------------------------------------------------------
 
 
-def runs_of(
-    folders: str = "results/grid",
-    model: str = "dcnv2",
-    scale: int = 10,
-    dataset: str = "synthetic-mini",
-) -> dict[str, list[Record]]:
+def runs_of(folders: str, model: str, scale: int, dataset: str) -> dict[str, list[Record]]:
     """Recorded runs of a base model and of SE at one scale, by data set.
 
     Args:
@@ -145,6 +141,22 @@ def nine_readings(runs: Mapping[str, Sequence[Record]]) -> pd.DataFrame:
             columns[name, label] = values.mean()
         columns[name, "change"] = {key: difference(new[key], old[key]) for key in old}
     return pd.DataFrame(columns)
+
+
+def without_first(runs: Mapping[str, Sequence[Record]]) -> pd.DataFrame:
+    """IA/K of base and SE, and the same without the first singular value: means over fields and
+    runs, a row per data set."""
+    forms = ("IA/K", "IA/K without the first singular value")
+    return pd.DataFrame.from_dict(
+        {
+            name: {
+                (form, label): float(np.mean([FORMS[form](run) for run in of]))
+                for form in forms for label, of in by_label(group).items()
+            }
+            for name, group in runs.items()
+        },
+        orient="index",
+    )  # fmt: skip
 
 
 def shown(table: pd.DataFrame, digits: int = 2) -> pd.DataFrame:
