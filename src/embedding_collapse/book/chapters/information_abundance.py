@@ -14,6 +14,7 @@ from torch import Tensor
 from embedding_collapse.book.analysis.cause import FORMS
 from embedding_collapse.book.analysis.contrast import Effect, difference
 from embedding_collapse.book.analysis.frequency import Weighting
+from embedding_collapse.book.explorers.bending import SHAPES
 from embedding_collapse.book.language_model import TokenEmbedding, TokenSpectrum, measure
 from embedding_collapse.book.plots import (
     COLOURS,
@@ -42,6 +43,13 @@ MEASURES: dict[str, Callable[[Tensor], Tensor]] = {
     "stable rank": stable_rank,
 }
 READINGS = ("as it is", "over K", "against random")
+
+
+def of_shape(name: str) -> dict[str, float]:
+    """Each measure of one of the shapes that the first figure offers."""
+    spectrum = torch.tensor(SHAPES[name], dtype=torch.float64)
+    return {measure: of(spectrum).item() for measure, of in MEASURES.items()}
+
 
 # --- the phenomenon -------------------------------------------------------------------------------
 
@@ -173,42 +181,38 @@ def shown(table: pd.DataFrame, digits: int = 2) -> pd.DataFrame:
 # --- at one width, and rows that count by how often they occur ------------------------------------
 
 
-def blocks(trained: Mapping[str, Sequence[Weighting]]) -> tuple[float, float, Effect]:
-    """IA against random of columns in blocks as wide as the base model's table: the mean of base,
-    that of SE, and SE minus base."""
-    old, new = ([run.in_blocks for run in group] for group in trained.values())
-    return float(np.mean(old)), float(np.mean(new)), difference(new, old)
+def _row(values: Mapping[str, Sequence[float]]) -> dict[str, float | Effect]:
+    """The means of base and SE, each of a number per seed, and SE minus base."""
+    base, wide = values.values()
+    return {label: float(np.mean(of)) for label, of in values.items()} | {
+        "change": difference(wide, base)
+    }
+
+
+def blocks(trained: Mapping[str, Sequence[Weighting]]) -> pd.DataFrame:
+    """IA against random of columns in blocks as wide as the base model's table."""
+    values = {label: [run.in_blocks for run in group] for label, group in trained.items()}
+    return pd.DataFrame.from_dict({"IA / random, in blocks": _row(values)}, orient="index")
 
 
 def weighting(trained: Mapping[str, Sequence[Weighting]]) -> pd.DataFrame:
-    """IA with all rows alike and with rows weighted by frequency, over K and against random: the
-    means of base and SE over fields and seeds, and SE minus base.
-
-    The last row is what weighting adds against random; both are of one table, so that the interval
-    is over seeds in pairs.
-    """
+    """IA with all rows alike and with rows weighted by frequency, over K and against random: means
+    over fields and seeds. The last row is what weighting adds to the same table."""
     rows = {
         ("IA / K", "rows alike"): "alike",
         ("IA / K", "rows by frequency"): "weighted",
         ("IA / random", "rows alike"): "alike / random",
         ("IA / random", "rows by frequency"): "weighted / random",
     }
-    base, wide = trained
     values = {
         row: {label: _means(group, column) for label, group in trained.items()}
         for row, column in rows.items()
     }
-    table = {
-        row: {label: float(np.mean(found[label])) for label in trained}
-        | {"change": difference(found[wide], found[base])}
-        for row, found in values.items()
+    values["IA / random", "what weighting adds"] = {
+        label: _means(group, "weighted / random") - _means(group, "alike / random")
+        for label, group in trained.items()
     }
-    last = [values["IA / random", f"rows {rows}"] for rows in ("by frequency", "alike")]
-    rises = {label: last[0][label] - last[1][label] for label in trained}
-    table["IA / random", "what weighting adds"] = {
-        label: difference(rise, np.zeros(len(rise))) for label, rise in rises.items()
-    } | {"change": difference(rises[wide], rises[base])}
-    return pd.DataFrame.from_dict(table, orient="index")
+    return pd.DataFrame.from_dict({row: _row(of) for row, of in values.items()}, orient="index")
 
 
 def _means(group: Sequence[Weighting], column: str) -> np.ndarray:
