@@ -7,7 +7,7 @@
     python book/build.py --links    (with --stored) ask the links that lead out of the book
 
 The source notebooks change only under `--refresh`; the other two work on a copy in `_build/`. Each
-fails where a sentence with numbers is not what the records say (`book/sentences.py` in the package).
+fails where a page says other than its records; see `embedding_collapse.book.sentences`.
 """
 
 import argparse

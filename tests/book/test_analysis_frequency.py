@@ -1,13 +1,11 @@
-import json
 import shutil
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 from harm import each_harm
 
-from embedding_collapse.book.findings import frequency
+from embedding_collapse.book.analysis import frequency
 from embedding_collapse.lab import data, experiment, records
 from embedding_collapse.spectrum import information_abundance, normalised_abundance
 
@@ -112,32 +110,10 @@ def test_the_repositorys_records_belong_to_runs_of_the_grid():
             assert each.test["auc"] == pytest.approx(run.test["auc"], abs=0.001)
 
 
-def test_sentences_hold_the_means_over_fields_and_seeds(clicks, run, tmp_path):
-    frequency.remake(run, tmp_path, clicks, device="cpu")
-    ((_, (kept,)),) = frequency.recorded(tmp_path).items()
-    wide = [kept, replace(kept, in_blocks=0.5)]
-    base = [
-        replace(each, fields=json.loads(json.dumps(each.fields)), in_blocks=0.9) for each in wide
-    ]
-    groups = {"base": base, "SE 2x": wide}
-    lines = frequency.weighting_told(groups).splitlines()
-    assert len(lines) == 4
-    mean = np.mean(kept.fields["weighted / random"])
-    assert f"rows by frequency**: {mean:.3f} in base, {mean:.3f} in SE 2x" in lines[3]
-    told = frequency.blocks_told(groups)
-    assert "In blocks of 2 columns" in told
-    assert "in base it is 0.900" in told
-
-
-def test_the_direction_of_weighting_is_told_from_seeds_in_pairs(clicks, run, tmp_path):
-    frequency.remake(run, tmp_path, clicks, device="cpu")
-    ((_, (kept,)),) = frequency.recorded(tmp_path).items()
-    alike = np.array(kept.fields["alike / random"])
-    group = [
-        replace(kept, fields=kept.fields | {"weighted / random": (alike + rise).tolist()})
-        for rise in (0.1, 0.11, 0.12)
-    ]
-    told = frequency.direction_told({"base": group})
-    mean = alike.mean()
-    assert f"from {mean:.3f} to {mean + 0.11:.3f} in base: +0.11" in told
-    assert told.endswith("higher.")
+def test_blocks_of_a_random_table_are_random_and_those_of_a_line_are_lines():
+    generator = torch.Generator().manual_seed(0)
+    wide = torch.randn(500, 1, 20, generator=generator)
+    assert frequency.in_blocks(wide, [100, 400], 5) == pytest.approx(1, abs=0.05)
+    line = wide[..., :1] * torch.randn(20, generator=generator)
+    narrow = frequency.in_blocks(line, [100, 400], 5)
+    assert narrow == pytest.approx(1 / 5, abs=0.03)
