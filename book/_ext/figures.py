@@ -96,7 +96,8 @@ def _mend(app: Sphinx, pagename: str, templatename: str, context: dict, doctree:
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register the extension."""
-    app.add_js_file("scrolling.js", defer="defer")
+    for script in ("scrolling.js", "code.js"):
+        app.add_js_file(script, defer="defer")
     app.connect("config-inited", _silence_thebe)
     app.connect("source-read", _put_data)
     app.connect("html-page-context", _add_scripts)

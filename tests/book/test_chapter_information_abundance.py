@@ -9,7 +9,7 @@ import torch
 from embedding_collapse.book.analysis.frequency import Weighting
 from embedding_collapse.book.chapters import information_abundance as chapter
 from embedding_collapse.book.language_model import TokenEmbedding, TokenSpectrum
-from embedding_collapse.book.plots import colour
+from embedding_collapse.book.plots import colour, rounded
 from embedding_collapse.lab import records
 from embedding_collapse.parameters import ParameterError
 from embedding_collapse.spectrum import information_abundance, random_spectrum, stable_rank
@@ -119,12 +119,12 @@ def test_the_nine_readings_stand_beside_each_other_with_the_change(runs):
     base, wide, change = table.loc[("information abundance", "over K")]
     assert (base, wide, change.value) == pytest.approx((0.81, 0.41, -0.4))
     assert change.low < -0.4 < change.high < 0
-    row = chapter.shown(table).loc[("information abundance", "over K"), "mini"]
+    row = rounded(table, 2).loc[("information abundance", "over K"), "mini"]
     assert row["base"] == "0.81" and row["change"].startswith("-0.40 [-0.4")
 
 
 def test_one_seed_has_a_change_without_an_interval(runs):
-    table = chapter.shown(chapter.nine_readings({"mini": runs[:2]}))
+    table = rounded(chapter.nine_readings({"mini": runs[:2]}), 2)
     assert table.loc[("information abundance", "over K"), ("mini", "change")] == "-0.40"
 
 

@@ -8,6 +8,7 @@ import pytest
 from embedding_collapse.book import paper
 from embedding_collapse.book.analysis.contrast import difference
 from embedding_collapse.book.chapters import multi_embedding as chapter
+from embedding_collapse.book.plots import rounded
 from embedding_collapse.lab.models import Recommender
 
 NOISE = (-0.001, 0.0, 0.001)  # of three seeds
@@ -66,7 +67,7 @@ def test_what_lies_inside_the_noise_is_undecided_and_tells_what_could_have_been_
 def test_one_seed_decides_nothing(runs):
     table = chapter.verdicts(runs((0.6, 0.7, 0.8), (0.8, 0.2, 0.5), noise=(0.0,)))
     assert set(table["verdict"]) == {"undecided"}
-    assert chapter.shown(table).loc["ME gains over SE", "new - old"] == "+0.1000"
+    assert rounded(table, 4).loc["ME gains over SE", "new - old"] == "+0.1000"
 
 
 def test_an_effect_is_that_of_the_seeds_means(runs):
@@ -77,7 +78,7 @@ def test_an_effect_is_that_of_the_seeds_means(runs):
     by_hand = difference(shares["SE 4x"], shares["base"])
     assert table["new - old"].iloc[0] == pytest.approx(by_hand)
     assert table["new - old"].iloc[-1].value == pytest.approx(0.02)
-    assert chapter.shown(table)["new - old"].iloc[0] == f"{by_hand:+.4f}"
+    assert rounded(table, 4)["new - old"].iloc[0] == f"{by_hand:+.4f}"
 
 
 def test_validation_auc_by_epoch_is_the_mean_over_seeds_of_the_epochs_that_all_have(runs):

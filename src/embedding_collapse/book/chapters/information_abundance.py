@@ -154,28 +154,17 @@ def nine_readings(runs: Mapping[str, Sequence[Record]]) -> pd.DataFrame:
 def without_first(runs: Mapping[str, Sequence[Record]]) -> pd.DataFrame:
     """IA/K of base and SE, and the same without the first singular value: means over fields and
     runs, a row per data set."""
-    forms = ("IA/K", "IA/K without the first singular value")
+    forms = {"IA/K": "IA/K", "without σ₁": "IA/K without the first singular value"}
     return pd.DataFrame.from_dict(
         {
             name: {
-                (form, label): float(np.mean([FORMS[form](run) for run in of]))
-                for form in forms for label, of in by_label(group).items()
+                (head, label): float(np.mean([FORMS[form](run) for run in of]))
+                for head, form in forms.items() for label, of in by_label(group).items()
             }
             for name, group in runs.items()
         },
         orient="index",
     )  # fmt: skip
-
-
-def shown(table: pd.DataFrame, digits: int = 2) -> pd.DataFrame:
-    """A table of numbers and effects as text, with that many decimals."""
-    return table.map(
-        lambda value: (
-            format(value, f"{'+' if isinstance(value, Effect) else ''}.{digits}f")
-            if isinstance(value, float | Effect)
-            else value
-        )
-    )
 
 
 # --- at one width, and rows that count by how often they occur ------------------------------------

@@ -130,9 +130,10 @@ CLAIMS = (
 
 
 def results(runs: Sequence[Record]) -> pd.DataFrame:
-    """Accuracy, collapse, size and time of base, SE and ME: a column each."""
-    table = records.summary(runs)
-    return table.drop(columns=["ME - SE, AUC", "its 95% interval"], errors="ignore").T
+    """Accuracy and collapse of base, SE and ME, means and standard deviations: a column each."""
+    return records.summary(runs)[
+        ["test AUC", "test log-loss", "mean IA/K", "seeds", "parameters"]
+    ].T
 
 
 def verdicts(runs: Sequence[Record]) -> pd.DataFrame:
@@ -158,14 +159,6 @@ def verdicts(runs: Sequence[Record]) -> pd.DataFrame:
             for claim, effect, p in zip(CLAIMS, judged, corrected, strict=True)
         ]
     )
-
-
-def shown(table: pd.DataFrame) -> pd.DataFrame:
-    """The verdicts as text."""
-    return table.assign(**{
-        "new - old": table["new - old"].map("{:+.4f}".format),
-        "smallest to be seen": table["smallest to be seen"].map("{:.4f}".format),
-    })  # fmt: skip
 
 
 def accuracy(runs: Sequence[Record]) -> go.Figure:

@@ -10,9 +10,12 @@ import html
 import json
 from collections.abc import Iterable, Sequence
 
+import numpy as np
+import pandas as pd
 import plotly.graph_objects as go
 import plotly.io
 
+from embedding_collapse.book.analysis.contrast import Effect
 from embedding_collapse.lab.models import MODELS
 from embedding_collapse.lab.records import Cell, Record, cell_of
 
@@ -55,9 +58,25 @@ def show(
         f'style="min-height:{height}px"><noscript>This figure needs JavaScript.</noscript></div>'
     )
     if caption:
-        page = f"<figure>{page}<figcaption>{caption}</figcaption></figure>"
+        page = f"<figure>{page}<figcaption><p>{caption}</p></figcaption></figure>"
     page += provenance(list(source or []))
     display({"application/vnd.plotly.v1+json": data, "text/html": page}, raw=True)
+
+
+def rounded(table: pd.DataFrame, digits: int) -> pd.DataFrame:
+    """A table of numbers and effects as text, with that many decimals; what isn't known is blank.
+
+    Whole numbers and text stay as they are.
+    """
+
+    def text(value: object) -> object:
+        if isinstance(value, Effect):
+            return f"{value:+.{digits}f}"
+        if isinstance(value, float):
+            return "" if np.isnan(value) else f"{value:.{digits}f}"
+        return value
+
+    return table.map(text)
 
 
 def provenance(records: Sequence[Record]) -> str:
