@@ -84,7 +84,7 @@ def test_an_effect_is_that_of_the_seeds_means(runs):
 def test_validation_auc_by_epoch_is_the_mean_over_seeds_of_the_epochs_that_all_have(runs):
     made = runs()
     table = chapter.by_epoch(made)
-    assert list(table.index) == [1, 2]
+    assert list(table.index) == ["epoch 1", "epoch 2"]
     for label, values in table.items():
         group = [run for run in made if run.label == label]
         for number, value in enumerate(values):
@@ -97,7 +97,7 @@ def test_the_papers_numbers_stand_beside_ours(runs):
     assert table["small, here"].tolist() == pytest.approx([0.70, 0.71, 0.73])
     theirs = paper.published().set_index(["dataset", "model", "design", "scale"])["test_auc"]
     for label, cell in (("base", ("se", 1)), ("SE 4x", ("se", 4)), ("ME 4x", ("me", 4))):
-        assert table.loc[label, "criteo, the paper"] == theirs["criteo", "dnn", *cell]
+        assert table.loc[label, "Criteo, the paper"] == theirs["criteo", "dnn", *cell]
 
 
 def test_a_model_that_the_paper_lacks_stands_alone(runs):

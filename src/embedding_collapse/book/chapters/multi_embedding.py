@@ -7,6 +7,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -73,15 +74,19 @@ def sizes(specs: Sequence[Spec], cardinalities: Sequence[int]) -> pd.DataFrame:
     return pd.DataFrame(columns).map("{:,}".format)
 
 
-def train(specs: Sequence[Spec], clicks: data.Dataset, **options: Any) -> list[Record]:
+def train(
+    specs: Sequence[Spec], clicks: data.Dataset, output: Path | None, device: str, weights: bool
+) -> list[Record]:
     """Run the specs, and tell the terminal that papermill was started from how far they are.
 
     Args:
-        specs, clicks, options: of `experiment.run`.
+        specs: what to run.
+        clicks: the data of all.
+        output, device, weights: of `experiment.run`.
     """
     started, runs = time.monotonic(), []
     for spec in specs:
-        runs.append(experiment.run(spec, clicks, **options))
+        runs.append(experiment.run(spec, clicks, output=output, device=device, weights=weights))
         _tell(
             f"{len(runs)} of {len(specs)} models after {time.monotonic() - started:.0f} s: "
             f"{spec.model} {spec.label}, seed {spec.seed}, test AUC {runs[-1].test['auc']:.4f}"
@@ -144,21 +149,17 @@ def verdicts(runs: Sequence[Record]) -> pd.DataFrame:
     for claim in CLAIMS:
         pair = groups[claim.new], groups[claim.old]
         effect = claim.measure.difference(*pair)
-        rows[claim.text] = {
-            "measure": claim.measure.name,
-            "new - old": effect,
-            "smallest to be seen": effect.smallest,
-        }
+        rows[claim.text] = {"new - old": effect, "smallest to be seen": effect.smallest}
         band = claim.measure.band if claim.expected == "no gain" else 0
         judged.append(claim.measure.difference(*pair, against=band))
     corrected = holm([effect.p for effect in judged])
-    table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("claim")
-    return table.assign(
-        verdict=[
-            verdict_of(effect, claim.expected, claim.measure, p)
-            for claim, effect, p in zip(CLAIMS, judged, corrected, strict=True)
-        ]
-    )
+    table = pd.DataFrame.from_dict(rows, orient="index")
+    said = [
+        verdict_of(effect, claim.expected, claim.measure, p)
+        for claim, effect, p in zip(CLAIMS, judged, corrected, strict=True)
+    ]
+    table.insert(0, "verdict", said)
+    return table
 
 
 def accuracy(runs: Sequence[Record]) -> go.Figure:
@@ -220,7 +221,7 @@ def by_epoch(runs: Sequence[Record]) -> pd.DataFrame:
             label: np.mean([[e["valid_auc"] for e in run.epochs[:ended]] for run in group], axis=0)
             for label, group in by_label(runs).items()
         },
-        index=pd.RangeIndex(1, ended + 1, name="epoch"),
+        index=[f"epoch {number}" for number in range(1, ended + 1)],
     )
 
 
@@ -228,10 +229,10 @@ def beside_paper(runs: Sequence[Record], model: str, scale: int) -> pd.DataFrame
     """Test AUC of base, SE and ME: the paper's of the same model and scale, and ours."""
     table = paper.published().query("model == @model and scale in (1, @scale)")
     columns = {
-        f"{name}, the paper": {
+        f"{name.capitalize()}, the paper": {
             records.design_label(row.design, row.scale): row.test_auc for row in rows.itertuples()
         }
-        for name, rows in table.groupby("dataset")
+        for name, rows in table.groupby("dataset", sort=False)
     }
     ours = {label: measures.AUC.mean(group) for label, group in by_label(runs).items()}
     return pd.DataFrame(columns | {f"{runs[0].dataset['name']}, here": ours}).loc[list(ours)]
