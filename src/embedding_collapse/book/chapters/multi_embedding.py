@@ -1,6 +1,5 @@
 """Chapter 5: base, SE and ME trained side by side, and what came of it."""
 
-import contextlib
 import inspect
 import os
 import sys
@@ -96,8 +95,11 @@ def train(
 
 def _tell(line: str) -> None:
     """Write past the notebook: papermill shows a cell's own output only once the cell is done."""
-    with contextlib.suppress(OSError):  # also of a stream that is no file
-        os.write(sys.stderr.fileno(), f"\n{line}\n".encode())
+    try:
+        terminal = sys.stderr.fileno()  # of a kernel's stream: where it led before the page
+    except OSError:  # a kernel that left it as it was
+        terminal = 2
+    os.write(terminal, f"\n{line}\n".encode())
 
 
 def stored() -> list[Record]:
