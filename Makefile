@@ -68,6 +68,7 @@ test: $(READY) browser node
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports --no-cache
+	$(BIN)/mypy
 	$(BIN)/pytest $(WORKERS) worksteal tests --ignore=tests/browser \
 		--ignore=tests/test_wheel.py --ignore=tests/test_faults.py
 	$(BIN)/pytest $(WORKERS) loadfile tests/test_wheel.py tests/test_faults.py
@@ -75,7 +76,7 @@ test: $(READY) browser node
 	npx --yes --package typescript@$(TYPESCRIPT) tsc --project tests/live
 	$(BIN)/pytest $(WORKERS) loadfile --nbval notebooks -o filterwarnings=default
 	$(BIN)/python book/build.py --stored
-	$(BIN)/pytest tests/browser
+	$(BIN)/pytest tests/browser -n 2 --dist loadgroup
 
 # the tests that compare two orders of operations, under orders that other processors take
 test-rounding: $(READY)

@@ -20,9 +20,10 @@ from embedding_collapse.files import store_json
 from embedding_collapse.lab.checkpoint import Fit
 from embedding_collapse.lab.cost import step_cost
 from embedding_collapse.lab.data import Dataset, Field
+from embedding_collapse.lab.device import choose_device, peak_memory, reset_peak_memory
 from embedding_collapse.lab.environment import environment
 from embedding_collapse.lab.models import Size, build
-from embedding_collapse.lab.training import choose_device, fit, peak_memory, reset_peak_memory
+from embedding_collapse.lab.training import Training, fit
 
 MODEL, BATCH = "dcnv2", 512
 CENTRE = {"features": 100_000, "fields": 12, "K": 10, "M": 1}
@@ -61,7 +62,8 @@ def train(
     point: dict[str, int], dataset: Dataset, epochs: int, device: torch.device, engine: bool
 ) -> Fit:
     model = build(MODEL, dataset.cardinalities, size_of(point))
-    return fit(model, dataset, epochs=epochs, batch_size=BATCH, device=device, engine=engine)
+    training = Training(epochs=epochs, batch_size=BATCH, engine=engine)
+    return fit(model, dataset, training, device=device)
 
 
 def measure(job: tuple[dict[str, int], int, bool, str]) -> dict[str, float]:

@@ -62,7 +62,7 @@ def main() -> None:
             speeds[name].append(speed)
             if monitor:
                 shares[name].append(monitor.overhead)
-                counts[name].append(monitor.history["step"].nunique() - 1)
+                counts[name].append(len({row["step"] for row in monitor.history}) - 1)
     print("monitor      steps/s: median (least to most)   measurements   share of the time: most")
     for name in settings:
         speed = speeds[name]

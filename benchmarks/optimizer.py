@@ -5,8 +5,8 @@
 The table has the rows of the synthetic law (1,327,180) and the batches its ids: 2048 rows of 39
 fields. A step is the look-up, the gradient of the looked-up rows, and the optimizer. Both take
 turns, window by window, so that a slow spell of the machine hits both; on a GPU each window is a
-CUDA graph. On a CPU blocked Adam is its plain-PyTorch twin, which is there for its results and not
-for its speed.
+CUDA graph. On a CPU blocked Adam is its plain-PyTorch reference, which is there for its results and
+not for its speed.
 """
 
 import argparse
@@ -21,11 +21,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from training import BATCH, make_dataset
 
-from blocked_adam import ExactBlockedAdam, plan
+from blocked_adam import ExactBlockedAdam, group_look_ups
 from embedding_collapse.files import store_json
 from embedding_collapse.lab.cost import table_traffic
+from embedding_collapse.lab.device import choose_device
 from embedding_collapse.lab.environment import environment, processor
-from embedding_collapse.lab.training import choose_device
 
 
 def dense_window(
@@ -41,8 +41,8 @@ def dense_window(
 def blocked_window(
     table: nn.Parameter, optimizer: ExactBlockedAdam, batches: Tensor, gradient: Tensor
 ) -> None:
-    """The same, planned together, and a flush."""
-    plans = plan(batches, len(table))
+    """The same, look_ups together, and a flush."""
+    plans = group_look_ups(batches, len(table))
     for number, ids in enumerate(batches):
         optimizer.catch_up(table, plans.of_step(number))
         F.embedding(ids, table.detach())

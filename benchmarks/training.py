@@ -35,10 +35,11 @@ from tqdm import tqdm
 from embedding_collapse.lab.cost import step_cost
 from embedding_collapse.lab.data import Dataset, Field
 from embedding_collapse.lab.data.synthetic import LAWS, draw_zipf, words, zipf_table
-from embedding_collapse.lab.engine.captured import products
+from embedding_collapse.lab.device import choose_device, peak_memory, reset_peak_memory
+from embedding_collapse.lab.engine.loop import products
 from embedding_collapse.lab.environment import processor
 from embedding_collapse.lab.models import MODELS, PAPER, Size, build
-from embedding_collapse.lab.training import choose_device, fit, peak_memory, reset_peak_memory
+from embedding_collapse.lab.training import Training, fit
 
 BATCH = 2048  # the paper's
 BLOCK = 32  # steps from flush to flush in the engine
@@ -132,10 +133,13 @@ def measure(name: str, design: str, scale: int, variant: str, options: argparse.
         seconds = official_seconds(model, dataset, device)
         return {"speed": rows / seconds, "memory": (peak_memory(device) or 0) - before}
     make = LoopedSets if variant == "loop" else build
-    run = fit(
-        make(name, cardinalities, size), dataset, epochs=2, device=device, batch_size=BATCH,
-        precision=options.precision, compile=device.type == "cuda",
-    )  # fmt: skip
+    training = Training(
+        epochs=2,
+        batch_size=BATCH,
+        precision=options.precision,
+        compile=device.type == "cuda",
+    )
+    run = fit(make(name, cardinalities, size), dataset, training, device=device)
     return {
         "speed": rows / run.epochs[1]["seconds"],
         "memory": (run.peak_memory or 0) - before,

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from embedding_collapse.multi_embedding import MultiEmbedding
+from embedding_collapse import MultiEmbedding
 
 
 class Embeddings(nn.Module):

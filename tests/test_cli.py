@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from embedding_collapse import cli
 from embedding_collapse.cli import main
-from embedding_collapse.lab import experiment, records
+from embedding_collapse.lab import command, experiment, records
 from embedding_collapse.lab.data import DataSpec
 from embedding_collapse.lab.experiment import Spec
 from embedding_collapse.lab.models import MODELS
@@ -32,7 +31,7 @@ def asked(monkeypatch, tmp_path) -> list[tuple[list[Spec], dict]]:
         return Outcome([], 0, [])
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(cli, "run_all", nothing)
+    monkeypatch.setattr(command, "run_all", nothing)
     return calls
 
 
@@ -165,8 +164,8 @@ def test_who_interrupts_is_told_that_nothing_is_lost(tmp_path, monkeypatch, caps
         raise KeyboardInterrupt
 
     monkeypatch.setattr(experiment, "fit", interrupted)
-    for command in ("run", "sweep"):
-        assert main([command, *TINY, "--model=dnn", f"--output={tmp_path}"]) == 1
+    for verb in ("run", "sweep"):
+        assert main([verb, *TINY, "--model=dnn", f"--output={tmp_path}"]) == 1
         assert capsys.readouterr().err == "interrupted; the same command goes on from here\n"
 
 
@@ -268,10 +267,10 @@ def test_a_sweep_with_a_failure_tells_of_it_after_the_table_and_exits_with_1(
 ):
     fit = experiment.fit
 
-    def fail_at_seed_1(*args, seed: int, **options):
-        if seed == 1:
+    def fail_at_seed_1(model, dataset, training, **options):
+        if training.seed == 1:
             raise RuntimeError("no luck")
-        return fit(*args, seed=seed, **options)
+        return fit(model, dataset, training, **options)
 
     monkeypatch.setattr(experiment, "fit", fail_at_seed_1)
     command = [

@@ -12,10 +12,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from embedding_collapse import cli
+from embedding_collapse.book import command as book_command
 from embedding_collapse.cli import main
 from embedding_collapse.inspection import report as inspection
-from embedding_collapse.lab import experiment, records
+from embedding_collapse.lab import command as lab_command
+from embedding_collapse.lab import experiment, records, spec
 
 TINY = ["--dataset=flights", "--rows=1500", "--embedding-size=2", "--hidden=8", "--epochs=1",
         "--batch-size=400", "--device=cpu", "--quiet"]  # fmt: skip
@@ -32,6 +33,7 @@ os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
 """
 MANY = """
 import json, sys
+from embedding_collapse.book import command as book_command
 from embedding_collapse.cli import main
 for command in json.loads(sys.argv[1]):
     print(main(command), file=sys.stderr)
@@ -86,8 +88,8 @@ def test_a_run_that_is_too_large_or_on_no_device_is_refused(capsys, option, mess
 
 def test_what_a_model_would_take_is_found_out_without_taking_it(capsys, monkeypatch):
     """A first layer that fits would fill most of the memory before the second does not."""
-    never(monkeypatch, experiment, "build")
-    monkeypatch.setattr(experiment, "parameter_counts", lambda *_: {"head": 10**16})
+    never(monkeypatch, spec, "build")
+    monkeypatch.setattr(spec, "parameter_counts", lambda *_: {"head": 10**16})
     told = refused(capsys, "run", *TINY, "--model=dnn")
     assert "has 10,000,000,000,000,000 parameters, which take 160,000,000 GB to train; cpu" in told
 
@@ -107,7 +109,7 @@ def test_scores_that_are_not_finite_are_told_as_a_run_that_diverges(capsys):
 
 @pytest.mark.parametrize("command", ["run", "record"])
 def test_a_device_is_looked_for_before_data_are_read(capsys, monkeypatch, command):
-    never(monkeypatch, cli, "describe")
+    never(monkeypatch, lab_command, "describe")
     told = refused(capsys, command, "--dataset=table", "--path=large.csv", "--device=abacus")
     assert told.startswith("device 'abacus' cannot be used here")
 
@@ -175,11 +177,11 @@ def test_what_is_no_file_or_no_folder_is_told_by_name(capsys, command, message):
 
 @pytest.mark.parametrize("missing", ["papermill", "nbformat", "ipykernel"])
 def test_what_executes_chapters_is_asked_for_before_the_first_run(capsys, monkeypatch, missing):
-    never(monkeypatch, cli, "run_all")
+    never(monkeypatch, book_command, "run_all")
     monkeypatch.setitem(sys.modules, missing, None)
     assert refused(capsys, "record", "--dataset=flights") == (
         f"executing chapters needs {missing}, not installed here; "
-        "pip install 'embedding-collapse[chapters]' brings it; "
+        'pip install "embedding-collapse[book]" brings it; '
         "--recorded '' records without chapters"
     )
 
@@ -192,7 +194,7 @@ def test_without_chapters_recording_needs_nothing_more(capsys, monkeypatch):
 
 
 def test_chapters_that_are_not_here_are_asked_for_before_the_first_run(capsys, monkeypatch):
-    never(monkeypatch, cli, "run_all")
+    never(monkeypatch, book_command, "run_all")
     monkeypatch.setattr(records, "repository", lambda: None)  # as of a package that is installed
     told = refused(capsys, "record", "--dataset=flights")
     assert told.startswith("there is no folder 'notebooks' here, and this package is installed in")
@@ -208,7 +210,7 @@ def test_a_zero_is_refused_and_not_taken_for_the_default(capsys):
     [
         (
             ["--ray"],
-            "running on Ray needs ray, not installed here; pip install 'embedding-collapse[",
+            'running on Ray needs ray, not installed here; pip install "embedding-collapse[',
         ),
         (["--ray-address=10.0.0.1:6379"], "running on Ray needs ray, not installed here; pip"),
     ],
@@ -241,7 +243,7 @@ def test_all_files_are_looked_at_before_a_table_is_measured(capsys, monkeypatch,
     keras = Path(__file__).parent / "data" / "checkpoints" / "keras.weights.h5"
     told = refused(capsys, "inspect", "model.safetensors", f"{option}={keras}")
     assert told == (f"{keras}, which is HDF5, needs h5py, not installed here; "
-                    "pip install 'embedding-collapse[hdf5]' brings it")  # fmt: skip
+                    'pip install "embedding-collapse[hdf5]" brings it')  # fmt: skip
 
 
 # --- faults of the program ------------------------------------------------------------------------
@@ -260,10 +262,10 @@ def test_a_fault_of_the_program_keeps_its_traceback(monkeypatch, error):
 def test_in_a_sweep_too_while_the_other_runs_go_on(monkeypatch, capsys, caplog):
     fit = experiment.fit
 
-    def fail_at_seed_1(*args, seed: int, **options):
-        if seed == 1:
+    def fail_at_seed_1(model, dataset, training, **options):
+        if training.seed == 1:
             raise ValueError("operands could not be broadcast")
-        return fit(*args, seed=seed, **options)
+        return fit(model, dataset, training, **options)
 
     monkeypatch.setattr(experiment, "fit", fail_at_seed_1)
     command = ["sweep", *TINY, "--models=dnn", "--scales=1", "--seeds=0,1,2"]

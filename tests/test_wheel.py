@@ -1,13 +1,15 @@
-"""The wheel alone, outside the repository, in an environment of what it declares: nothing else.
+"""The wheel alone, outside the repository, in environments of what it declares: nothing else.
 
-The environment is a fresh one whose packages are links to those of the environment that the tests
-run in, but only to those that the wheel requires, and what these require. So a dependency that is
-not declared is missing there, as it is for whoever installs the wheel.
+An environment is a fresh one whose packages are links to those of the environment that the tests
+run in, but only to those that the wheel requires, with or without an extra, and what these require.
+So a dependency that is not declared is missing there, as it is for whoever installs the wheel.
 """
 
 import importlib.metadata
+import itertools
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -17,31 +19,42 @@ import venv
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from packaging.requirements import Requirement
+from safetensors.torch import save_file
+
+from embedding_collapse.files import checksum, store_json
 
 ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src" / "embedding_collapse"
 BUILT_OF = ("pyproject.toml", "README.md", "LICENSE", "src")
 OPTIONAL = {  # and what takes them
     "triton": "blocked_adam.kernels",
-    "ipywidgets": "book.explorers.live",
     "h5py": "inspection.weights.hdf5_process",
 }
+WINGS = {"": ("lab", "book"), "lab": ("book",), "book": ()}  # by extra, those that it leaves out
 TINY = ["--dataset=flights", "--rows=1500", "--embedding-size=2", "--hidden=8", "--epochs=1",
         "--batch-size=400", "--device=cpu", "--quiet"]  # fmt: skip
 IMPORT_ALL = """
-import importlib, itertools, pkgutil, blocked_adam, embedding_collapse
-print(embedding_collapse.__file__)
-for module in itertools.chain(
-    pkgutil.walk_packages(embedding_collapse.__path__, "embedding_collapse."),
-    pkgutil.walk_packages(blocked_adam.__path__, "blocked_adam."),
-):
+import importlib, pathlib, sys, embedding_collapse
+package = pathlib.Path(embedding_collapse.__file__).parent
+print(package)
+for path in sorted([*package.rglob("*.py"), *package.with_name("blocked_adam").rglob("*.py")]):
+    parts = path.relative_to(package.parent).with_suffix("").parts
+    if parts[1] in sys.argv[1:] or parts[-1].startswith("__"):
+        continue
     try:
-        if not module.name.endswith("__main__"):
-            importlib.import_module(module.name)
+        importlib.import_module(".".join(parts))
     except ModuleNotFoundError as error:
-        print(error.name, module.name.removeprefix("embedding_collapse."))
+        print(error.name, ".".join(parts).removeprefix("embedding_collapse."))
+"""
+EXAMPLES = """
+import doctest, sys, embedding_collapse
+for name in sys.argv[1:]:
+    (test,) = doctest.DocTestFinder(recurse=False).find(getattr(embedding_collapse, name), name)
+    assert test.examples and not doctest.DocTestRunner().run(test).failed
 """
 READ_ALL = """
 from embedding_collapse.book import paper
@@ -117,9 +130,25 @@ def wheel(tree, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def python(wheel, tmp_path_factory) -> Path:
+def bare(wheel, tmp_path_factory) -> Path:
     """The interpreter of an environment that holds the wheel and what it requires."""
-    folder = tmp_path_factory.mktemp("environment")
+    return install(wheel, "", tmp_path_factory.mktemp("bare"))
+
+
+@pytest.fixture(scope="module")
+def lab(wheel, tmp_path_factory) -> Path:
+    """The same with the extra `lab`."""
+    return install(wheel, "lab", tmp_path_factory.mktemp("lab"))
+
+
+@pytest.fixture(scope="module")
+def book(wheel, tmp_path_factory) -> Path:
+    """The same with the extra `book`."""
+    return install(wheel, "book", tmp_path_factory.mktemp("book"))
+
+
+def install(wheel: Path, extra: str, folder: Path) -> Path:
+    """Make an environment of the wheel in a folder; its interpreter."""
     venv.create(folder)
     python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     pip = [sys.executable, "-m", "pip", "--python", python]
@@ -127,26 +156,34 @@ def python(wheel, tmp_path_factory) -> Path:
     assert done.returncode == 0, done.stderr
     (site,) = (path.parent for path in folder.rglob("embedding_collapse"))
     (own,) = importlib.metadata.distributions(path=[str(site)])
-    link(own, site, {own.name})
+    link(own, {extra}, site, set())
     done = run(*pip, "check", cwd=folder)
     assert done.returncode == 0, done.stdout
     return python
 
 
-def link(distribution: importlib.metadata.Distribution, site: Path, linked: set[str]) -> None:
-    """Link what a distribution requires, without extras but those that it asks for, into `site`."""
-    for text in distribution.requires or []:
+def link(
+    distribution: importlib.metadata.Distribution,
+    extras: set[str],
+    site: Path,
+    linked: set[tuple[str, str]],
+) -> None:
+    """Link what a distribution requires, with those of its extras, into `site`."""
+    for text, extra in itertools.product(distribution.requires or [], {"", *extras}):
         needed = Requirement(text)
-        if needed.marker and not needed.marker.evaluate({"extra": ""}):
+        if needed.marker and not needed.marker.evaluate({"extra": extra}):
+            continue
+        if (needed.name, str(needed.extras)) in linked:
+            continue
+        linked.add((needed.name, str(needed.extras)))
+        if needed.name == distribution.name:  # an extra that takes another one
+            link(distribution, needed.extras, site, linked)
             continue
         other = importlib.metadata.distribution(needed.name)
-        if other.name in linked:
-            continue
-        linked.add(other.name)
         for name in {file.parts[0] for file in other.files} - {"..", "__pycache__"}:
             if not (site / name).exists():
                 (site / name).symlink_to(other.locate_file(name))
-        link(other, site, linked)
+        link(other, needed.extras, site, linked)
 
 
 def test_the_wheel_holds_every_file_of_the_package(wheel):
@@ -163,28 +200,98 @@ def test_the_wheel_of_the_sdist_is_that_of_the_repository(tree, wheel):
     assert content(build("wheel", tree)) == content(wheel)
 
 
-def test_every_module_is_imported_of_the_wheel_and_needs_nothing_undeclared(python, tmp_path):
-    done = run(python, "-W", "error", "-c", IMPORT_ALL, cwd=tmp_path)
+@pytest.mark.parametrize("extra", WINGS)
+def test_every_module_of_a_wing_needs_nothing_but_what_its_extra_brings(extra, request, tmp_path):
+    python = request.getfixturevalue(extra or "bare")
+    done = run(python, "-W", "error", "-c", IMPORT_ALL, *WINGS[extra], cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     where, *missing = done.stdout.splitlines()
     assert Path(where).is_relative_to(python.parents[1])
     assert dict(line.split() for line in missing).items() <= OPTIONAL.items()
 
 
-def test_every_file_of_data_is_read(python, tmp_path):
-    done = run(python, "-c", READ_ALL, cwd=tmp_path)
+def test_every_file_of_data_is_read(book, tmp_path):
+    done = run(book, "-c", READ_ALL, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_the_command_tells_the_version_of_the_wheel(python, tmp_path):
-    done = run(python.with_name("embedding-collapse"), "--version", cwd=tmp_path)
+def test_the_command_tells_the_version_of_the_wheel(bare, tmp_path):
+    done = run(bare.with_name("embedding-collapse"), "--version", cwd=tmp_path)
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     assert (done.returncode, done.stdout) == (0, f"embedding-collapse {version}\n")
 
 
-def test_data_run_sweep_and_inspect_work_outside_the_repository(python, tmp_path):
+# --- the instrument, where nothing else is installed ----------------------------------------------
+
+
+def test_the_examples_of_the_instruments_public_names_hold(bare, tmp_path):
+    names = ["measure", "inspect", "CollapseMonitor", "MultiEmbedding"]
+    done = run(bare, "-W", "error", "-c", EXAMPLES, *names, cwd=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "model.pt", "model.npy"])
+def test_inspect_takes_the_bare_wheel_alone(bare, tmp_path, name):
+    table = torch.randn(300, 8, generator=torch.Generator().manual_seed(0))
+    write = {".safetensors": lambda path: save_file({"user_emb": table}, path),
+             ".pt": lambda path: torch.save({"user_emb": table}, path),
+             ".npy": lambda path: np.save(path, table.numpy())}  # fmt: skip
+    write[Path(name).suffix](tmp_path / name)
+    command = bare.with_name("embedding-collapse")
+    done = run(command, "inspect", name, "--json=found.json", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "1 table: 1 not collapsed." in done.stdout
+    (found,) = json.loads((tmp_path / "found.json").read_text())["tables"]
+    assert (found["rows"], found["width"]) == (300, 8)
+    assert "<svg" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_the_record_beside_weights_names_their_fields_and_that_it_is_not_checked_is_said(
+    bare, tmp_path
+):
+    save_file({"table": torch.randn(70, 1, 4)}, tmp_path / "0123456789ab.safetensors")
+    content = {"dataset": {"fields": ["user", "site"], "cardinalities": [50, 20]}}
+    record = tmp_path / "0123456789ab.json"
+    store_json(record, content | {"weights": checksum(record.with_suffix(".safetensors"))})
+    done = run(bare, "-m", "embedding_collapse", "inspect", "0123456789ab.safetensors",
+               cwd=tmp_path)  # fmt: skip
+    assert done.returncode == 0
+    assert [line.split(":")[1].strip() for line in done.stderr.splitlines()] == [
+        "0123456789ab.json", "0123456789ab.safetensors"
+    ]  # fmt: skip
+    assert done.stderr.count("xxhash is not installed, so its checksum is not compared") == 2
+    assert [line.split()[:2] for line in done.stdout.splitlines()[1:3]] == [
+        ["user", "50"], ["site", "20"]
+    ]  # fmt: skip
+
+
+def asks_for(what: str, extra: str) -> re.Pattern:
+    return re.compile(rf'{what} needs \w+, not installed here; '
+                      rf'pip install "embedding-collapse\[{extra}\]" brings it\n')  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("verb", "extra"),
+    [("data", "lab"), ("run", "lab"), ("sweep", "lab"), ("study", "lab"), ("record", "book")],
+)
+def test_a_command_says_which_extra_brings_what_it_needs(bare, tmp_path, verb, extra):
+    done = run(bare, "-m", "embedding_collapse", verb, "--help", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert asks_for(f"error: '{verb}'", extra).fullmatch(done.stderr)
+
+
+@pytest.mark.parametrize("name", ["load_dataset", "Spec", "run", "load_records", "study"])
+def test_a_public_name_of_the_lab_says_which_extra_brings_what_it_needs(bare, tmp_path, name):
+    done = run(bare, "-c", f"from embedding_collapse import {name}", cwd=tmp_path)
+    assert asks_for(f"embedding_collapse.{name}", "lab").search(done.stderr)
+
+
+# --- the lab and the book -------------------------------------------------------------------------
+
+
+def test_data_run_sweep_and_inspect_work_outside_the_repository(lab, tmp_path):
     def command(*arguments: str) -> str:
-        done = run(python, "-m", "embedding_collapse", *arguments, cwd=tmp_path,
+        done = run(lab, "-m", "embedding_collapse", *arguments, cwd=tmp_path,
                    EMBEDDING_COLLAPSE_CACHE=str(tmp_path / "cache"))  # fmt: skip
         assert (done.returncode, done.stderr) == (0, "")
         return done.stdout
@@ -198,26 +305,32 @@ def test_data_run_sweep_and_inspect_work_outside_the_repository(python, tmp_path
     assert "report: report.html" in command("inspect", str(record.with_suffix(".safetensors")))
     style = (SOURCE / "inspection" / "page.css").read_text()
     assert style.strip() in (tmp_path / "report.html").read_text(encoding="utf-8")
-    command("record", *TINY[:-1], "--minutes=0", "--recorded=")
 
 
-def test_what_is_missing_is_asked_for_by_name(python, tmp_path):
+def test_record_works_outside_the_repository(book, tmp_path):
+    command = ["record", *TINY[:-1], "--minutes=0", "--recorded="]
+    done = run(book, "-m", "embedding_collapse", *command, cwd=tmp_path,
+               EMBEDDING_COLLAPSE_CACHE=str(tmp_path / "cache"))  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_what_is_missing_is_asked_for_by_name(book, tmp_path):
     keras = ROOT / "tests" / "data" / "checkpoints" / "keras.weights.h5"
     commands = (
         (["study", "decide"], "there is no folder 'results' here, and this package is installed"),
         (["record", *TINY[:-1]], "there is no folder 'notebooks' here, and this package is instal"),
-        (["sweep", *TINY, "--ray"], "running on Ray needs ray, not installed here; pip install 'e"),
+        (["sweep", *TINY, "--ray"], "running on Ray needs ray, not installed here; pip install "),
         (["inspect", str(keras)], f"{keras}, which is HDF5, needs h5py, not installed here; pip"),
     )
     arguments = json.dumps([command for command, _ in commands])
-    done = run(python, "-c", COMMANDS, arguments, cwd=tmp_path)
+    done = run(book, "-c", COMMANDS, arguments, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (0, "1\n" * len(commands))
     for line, (_, message) in zip(done.stderr.splitlines(), commands, strict=True):
         assert line.startswith(f"error: {message}")
 
 
-def test_what_lies_in_the_repository_alone_is_told_to_be_missing(python, tmp_path):
-    done = run(python, "-c", OF_THE_REPOSITORY, cwd=tmp_path)
+def test_what_lies_in_the_repository_alone_is_told_to_be_missing(book, tmp_path):
+    done = run(book, "-c", OF_THE_REPOSITORY, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
     folders = ["results/grid", "results", "notebooks", "examples", "results/toy",

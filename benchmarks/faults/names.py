@@ -22,10 +22,11 @@ from markdown_it import MarkdownIt
 from safetensors.torch import save_file
 
 from embedding_collapse.book import explorers, figures, plots
-from embedding_collapse.book.explorers.heat_map import sub_embeddings
-from embedding_collapse.book.explorers.page import page
+from embedding_collapse.book.chapters import your_embeddings
+from embedding_collapse.book.explorers import sub_embeddings
+from embedding_collapse.book.explorers.display import page
 from embedding_collapse.inspection import report
-from embedding_collapse.lab import records
+from embedding_collapse.lab import groups, records
 from embedding_collapse.lab.data import compare, load, summarise
 
 from .child import command, elsewhere, isolated
@@ -211,10 +212,10 @@ def _inspected(path: Path, name: str | None = None) -> Made:
     )()
     made = {
         "html page": page.read_text(encoding="utf-8"),
-        "html table": report.table(found)._repr_html_(),
+        "html table": your_embeddings.report_table(found)._repr_html_(),
         "markdown advice": report.advice(found),
         "figure": figures.table_spectra(found.tables).to_plotly_json(),
-        "text": report.inspection.text(found),
+        "text": str(found),
     }
     if name is not None:
         read = [one["name"] for one in json.loads(content.read_text())["tables"]]
@@ -309,8 +310,8 @@ def _figures(name: str, folder: Path) -> Made:
         figures.sub_embeddings_with_sums: runs,
     }.items():
         plots.show(figure(of), "a figure", source=of)
-    made: Made = {"html summary": records.summary(runs)._repr_html_()}
-    for explorer in (explorers.spectrum(runs), sub_embeddings(runs)):
+    made: Made = {"html summary": groups.summary(runs)._repr_html_()}
+    for explorer in (explorers.spectrum.explorer(runs), sub_embeddings.explorer(runs)):
         view = explorer.view(explorer.data, explorer.start)
         made[f"figure {explorer.name}"] = explorer.figure(view).to_plotly_json()
         made[f"html {explorer.name}"] = page(explorer)

@@ -1,46 +1,52 @@
-"""The three passes over a table as Triton kernels; `twin` says what they do.
+"""The three passes over a table as Triton kernels; `reference` says what they do.
 
 Nothing here waits for the device, and shapes depend on the batch's size alone, so that a CUDA graph
 can hold them. Products and sums are kept apart (no fused multiply-add), roots and quotients are
-rounded to nearest: the replay is meant to give the twin's bits. A row's gradients are summed tile
-by tile, always in the same order but not in the twin's.
+rounded to nearest: the replay is meant to give the reference's bits. A row's gradients are summed
+tile by tile, always in the same order but not in the reference's.
 """
 
 import triton
 import triton.language as tl
 from torch import Tensor
 
-from .plan import Plan
-from .twin import Decay, Table
+from .look_ups import LookUps
+from .reference import Decay, Table
 
 TILE = 1024  # numbers that a program of the replay holds of each of w, m, v
 TALL = 64  # look-ups that are summed at once: a hot row has thousands
 
 
-def catch_up(table: Table, plan: Plan, now: int, decay: Decay) -> None:
-    """As `twin.catch_up`."""
-    _launch_replay(table, plan.rows, plan.count, now, decay, every=False)
+def catch_up(table: Table, look_ups: LookUps, now: int, decay: Decay) -> None:
+    """As `reference.catch_up`."""
+    _launch_replay(table, look_ups.rows, look_ups.different, now, decay, every=False)
     # Not in the kernel: programs share rows, and all of them read a row's mark first.
-    table.last.index_fill_(0, plan.rows, now)
+    table.last.index_fill_(0, look_ups.rows, now)
 
 
 def flush(table: Table, now: int, decay: Decay) -> None:
-    """As `twin.flush`."""
+    """As `reference.flush`."""
     _launch_replay(table, table.last, table.last, now, decay, every=True)
     table.last.zero_()
 
 
-def apply(table: Table, plan: Plan, gradients: Tensor, now: int, decay: Decay) -> None:
-    """As `twin.apply`."""
-    width, most = table.w.shape[1], len(plan.rows)
+def apply(table: Table, look_ups: LookUps, gradients: Tensor, now: int, decay: Decay) -> None:
+    """As `reference.apply`."""
+    width, most = table.w.shape[1], len(look_ups.rows)
     if most:
         columns = min(triton.next_power_of_2(width), 128)
         _apply[(most, triton.cdiv(width, columns))](
-            table.w, table.m, table.v, table.last, table.coefficients, plan.rows, plan.count,
-            plan.order, plan.starts, gradients.contiguous(), now, *_factors(decay),
-            WIDTH=width, COLUMNS=columns, TALL=TALL, enable_fp_fusion=False,
+            *table,
+            *look_ups,
+            gradients.contiguous(),
+            now,
+            *_factors(decay),
+            WIDTH=width,
+            COLUMNS=columns,
+            TALL=TALL,
+            enable_fp_fusion=False,
             num_warps=1 if columns <= 32 else 4,
-        )  # fmt: skip
+        )
 
 
 def _launch_replay(
@@ -50,9 +56,17 @@ def _launch_replay(
     most = length if every else len(rows)
     if most:
         _replay[(triton.cdiv(most * width, TILE),)](
-            table.w, table.m, table.v, table.last, table.coefficients, rows, count, length, now,
-            *_factors(decay), EVERY=every, WIDTH=width, TILE=TILE, enable_fp_fusion=False,
-        )  # fmt: skip
+            *table,
+            rows,
+            count,
+            length,
+            now,
+            *_factors(decay),
+            EVERY=every,
+            WIDTH=width,
+            TILE=TILE,
+            enable_fp_fusion=False,
+        )
 
 
 def _factors(decay: Decay) -> tuple[float, ...]:
@@ -105,7 +119,7 @@ def _replay(
 
 @triton.jit(do_not_specialize=["now"])
 def _apply(
-    w_at, m_at, v_at, last_at, coefficients_at, rows_at, count_at, order_at, starts_at,
+    w_at, m_at, v_at, last_at, coefficients_at, order_at, rows_at, starts_at, count_at,
     gradients_at, now, rest1, beta2, rest2, eps, weight_decay,
     WIDTH: tl.constexpr, COLUMNS: tl.constexpr, TALL: tl.constexpr,
 ):  # fmt: skip
@@ -120,9 +134,9 @@ def _apply(
         for first in range(start, end, TALL):
             places = first + tl.arange(0, TALL)
             inside = places < end
-            of = tl.load(order_at + places, mask=inside, other=0)
+            look_up = tl.load(order_at + places, mask=inside, other=0)
             tile = tl.load(
-                gradients_at + of[:, None] * WIDTH + columns[None, :],
+                gradients_at + look_up[:, None] * WIDTH + columns[None, :],
                 mask=inside[:, None] & mask[None, :],
                 other=0.0,
             )

@@ -13,14 +13,15 @@ import math
 import os
 import shutil
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from . import twin
-from .plan import Plan, plan
-from .twin import Decay, Table
+from . import reference
+from .look_ups import LookUps, group_look_ups
+from .reference import Decay, Table
 
 _dense_step = inspect.unwrap(torch.optim.Adam.step)  # bare, or step hooks would run twice
 
@@ -73,36 +74,36 @@ class ExactBlockedAdam(torch.optim.Adam):
         self.block = block
         self.kernels = kernels
         self._windows: dict[Tensor, _Window] = {}
-        self._given: dict[Tensor, tuple[Plan, Tensor]] = {}
-        self._caught_up: dict[Tensor, Plan] = {}
+        self._given: dict[Tensor, tuple[LookUps, Tensor]] = {}
+        self._caught_up: dict[Tensor, LookUps] = {}
 
     # --- before and after a look-up ---------------------------------------------------------------
 
     @torch.no_grad()
-    def catch_up(self, table: Tensor, ids: Tensor | Plan) -> None:
+    def catch_up(self, table: Tensor, ids: Tensor | LookUps) -> None:
         """Bring the rows of a table that are about to be read up to date.
 
         Args:
             table: a parameter `[D, ...]` of this optimizer.
-            ids: rows of it, of any shape and more than once, or their plan.
+            ids: rows of it, of any shape and more than once, or grouped already.
         """
         window = self._windows.get(table)
         if window is not None and window.now:
-            planned = _planned(ids, table)
-            self._passes(table).catch_up(self._table(table), planned, window.now, window.decay)
-            self._caught_up[table] = planned
+            look_ups = _grouped(ids, table)
+            self._passes(table).catch_up(self._table(table), look_ups, window.now, window.decay)
+            self._caught_up[table] = look_ups
 
-    def give(self, table: Tensor, ids: Tensor | Plan, gradients: Tensor) -> None:
+    def give(self, table: Tensor, ids: Tensor | LookUps, gradients: Tensor) -> None:
         """Hand the next step a table's gradient, where autograd leaves no sparse one.
 
         Args:
             table: a parameter `[D, ...]` of this optimizer.
-            ids: the rows looked up, `[n]` in all, or their plan.
+            ids: the rows looked up, `[n]` in all, or grouped already.
             gradients: of each look-up, `[n]` times the shape of a row; those of a row that was
                 looked up several times are summed, always in the same order.
         """
-        planned, width = _planned(ids, table), table.numel() // len(table)
-        self._given[table] = planned, gradients.detach().reshape(-1, width)
+        look_ups, width = _grouped(ids, table), table.numel() // len(table)
+        self._given[table] = look_ups, gradients.detach().reshape(-1, width)
 
     def attach(self, embedding: nn.Embedding) -> None:
         """Catch up whenever an embedding is called, flush before its state is saved or loaded."""
@@ -160,20 +161,20 @@ class ExactBlockedAdam(torch.optim.Adam):
             window.before += steps
             window.announced = 0
 
-    def _step_table(self, p: Tensor, group: dict, planned: Plan, gradients: Tensor) -> None:
+    def _step_table(self, p: Tensor, group: dict, look_ups: LookUps, gradients: Tensor) -> None:
         window = self._windows.get(p)
         if window is None:
             window = self._windows[p] = self._begin(p, group)
-        decay = Decay(*group["betas"], group["eps"], group["weight_decay"])
+        decay = _decay(group)
         if decay != window.decay:  # the steps so far were taken with the old ones
             self._flush(p)
             window.decay = decay
         if window.now >= window.announced:
             window.announce(group, window.now, 1)
         passes, table = self._passes(p), self._table(p)
-        if self._caught_up.pop(p, None) is not planned and window.now:
-            passes.catch_up(table, planned, window.now, decay)
-        passes.apply(table, planned, gradients, window.now, decay)
+        if self._caught_up.pop(p, None) is not look_ups and window.now:
+            passes.catch_up(table, look_ups, window.now, decay)
+        passes.apply(table, look_ups, gradients, window.now, decay)
         window.now += 1
         if window.now == self.block:
             self._flush(p)
@@ -199,7 +200,7 @@ class ExactBlockedAdam(torch.optim.Adam):
             state["exp_avg_sq"] = torch.zeros_like(p)
         return _Window(
             before=int(state["step"]),
-            decay=Decay(*group["betas"], group["eps"], group["weight_decay"]),
+            decay=_decay(group),
             last=torch.zeros(len(p) + 1, dtype=torch.int32, device=p.device),
             coefficients=torch.zeros(self.block, 2, dtype=p.dtype, device=p.device),
         )
@@ -207,16 +208,16 @@ class ExactBlockedAdam(torch.optim.Adam):
     def _table(self, p: Tensor) -> Table:
         state, window = self.state[p], self._windows[p]
         parts = (p.detach(), state["exp_avg"], state["exp_avg_sq"])
-        flat = (part.view(len(p), -1) for part in parts)
-        return Table(*flat, window.last, window.coefficients)
+        w, m, v = (part.view(len(p), -1) for part in parts)
+        return Table(w, m, v, window.last, window.coefficients)
 
-    def _passes(self, p: Tensor) -> Any:
+    def _passes(self, p: Tensor) -> ModuleType:
         """The module whose `catch_up`, `apply` and `flush` do the work."""
         kernels = self.kernels
         if kernels is None:
             kernels = p.dtype == torch.float32 and kernels_run_on(p.device)
         if not kernels:
-            return twin
+            return reference
         from . import kernels as triton_passes
 
         return triton_passes
@@ -265,8 +266,13 @@ class _Window:
         self.announced = first + steps
 
 
-def _planned(ids: Tensor | Plan, table: Tensor) -> Plan:
-    return ids if isinstance(ids, Plan) else plan(ids.detach().reshape(-1), len(table))
+def _grouped(ids: Tensor | LookUps, table: Tensor) -> LookUps:
+    return ids if isinstance(ids, LookUps) else group_look_ups(ids.detach().reshape(-1), len(table))
+
+
+def _decay(group: dict) -> Decay:
+    beta1, beta2 = group["betas"]
+    return Decay(beta1, beta2, group["eps"], group["weight_decay"])
 
 
 def kernels_run_on(device: torch.device) -> bool:

@@ -7,16 +7,19 @@ model (wordllama) has 0.47; of the fields of DCNv2 at ten times its base width t
 0.56 and the lowest 0.22 to 0.25, with ten embedding sets instead 0.83 to 0.92 (results/grid).
 """
 
+import contextlib
+import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .inspection.tables import Table
+from .inspection.tables import Table, by_set
 from .parameters import ParameterError
 from .spectrum import (
     directions,
@@ -33,18 +36,27 @@ FEW = 4  # rows or columns: below, chance decides
 MOST_SETS = 1000  # of one table: more are no embedding sets
 COLLAPSED_IS, PARTLY_IS, HEALTHY_IS = "collapsed", "partly collapsed", "not collapsed"
 FEW_IS, UNMEASURED_IS = "too small to tell", "not measured"
+MEASURES = (
+    "abundance",
+    "relative_abundance",
+    "against_random",
+    "effective_rank",
+    "stable_rank",
+    "directions_90",
+    "directions_99",
+)
 VERDICTS = [COLLAPSED_IS, PARTLY_IS, HEALTHY_IS, FEW_IS, UNMEASURED_IS]
 
 
 @dataclass(frozen=True)
 class Collapse:
-    """What was found of a table.
+    """A table's measures and verdict.
 
     Attributes:
         name, rows, width, sets, note: of the table: D, K and M.
         spectra: float64 `[M, K]`, zeros where it has fewer rows than columns; None if not measured.
         random: `[K]`, the spectrum of a random table of that shape.
-        measures: from `measure`; the mean over the sets.
+        measures: those of `MEASURES`, see `measures_of`; the mean over the sets.
         per_set: the same of each set.
         joined: the same of the M sets side by side as one table; None for a single set.
         weighted: the same with rows weighted, and `rows`, as many equally weighted rows as they
@@ -60,8 +72,8 @@ class Collapse:
     note: str
     verdict: str
     advice: str
-    spectra: Tensor | None = None
-    random: Tensor | None = None
+    spectra: Tensor | None = field(default=None, repr=False)
+    random: Tensor | None = field(default=None, repr=False)
     measures: dict[str, float] = field(default_factory=dict)
     per_set: list[dict[str, float]] = field(default_factory=list)
     joined: dict[str, float] | None = None
@@ -76,6 +88,58 @@ class Collapse:
         return content
 
 
+def measure(
+    table: Tensor | np.ndarray, weights: Tensor | np.ndarray | None = None, *, name: str = "table"
+) -> Collapse:
+    """Has this table collapsed? Measure it and judge it.
+
+    Args:
+        table: `[D, K]`, a row per feature; or `[D, M, K]`, M embedding sets side by side.
+        weights: `[D]`, how often each row is looked up, to measure with rows weighted too.
+        name: of the table, in what is said of it.
+
+    Returns:
+        Its measures, verdict and what to try. A table that cannot be measured, such as one with
+        an entry that is not finite, says why in `note`, and its verdict is "not measured".
+
+    Raises:
+        ParameterError: no array of two or three dimensions; weights of another length, or that are
+            no weights.
+
+    Example:
+        >>> import torch, embedding_collapse
+        >>> numbers = torch.Generator().manual_seed(0)
+        >>> flat = torch.randn(5000, 4, generator=numbers) @ torch.randn(4, 64, generator=numbers)
+        >>> table = flat + 0.1 * torch.randn(5000, 64, generator=numbers)
+        >>> collapse = embedding_collapse.measure(table)
+        >>> collapse.verdict, round(collapse.measures["against_random"], 2)
+        ('collapsed', 0.08)
+    """
+    values = _tensor("table", table)
+    if values.ndim not in (2, 3):
+        raise ParameterError(
+            f"table has shape {tuple(values.shape)}; [D, K] and [D, M, K] are accepted"
+        )
+    sets_first = by_set(values) if values.ndim == 2 else values.transpose(0, 1)
+    return inspect_table(
+        Table(name, sets_first), None if weights is None else _tensor("weights", weights)
+    )
+
+
+def _tensor(name: str, array: Tensor | np.ndarray) -> Tensor:
+    """Without a gradient; of numpy's arrays a view where torch can have one."""
+    if isinstance(array, Tensor):
+        return array.detach()
+    kind = type(array).__name__
+    if isinstance(array, np.ndarray):
+        kind = f"an array of {array.dtype}"
+        native = array.astype(array.dtype.newbyteorder("="), order="C", copy=False)
+        with warnings.catch_warnings(), contextlib.suppress(TypeError):
+            warnings.simplefilter("ignore", UserWarning)  # that it may be read-only: it is read
+            return torch.from_numpy(native)
+    raise ParameterError(f"{name} is {kind}; a torch tensor or a numpy array of numbers is needed")
+
+
 def inspect_table(table: Table, weights: Tensor | None = None) -> Collapse:
     """Measure a table and judge it; one that cannot be measured says why.
 
@@ -87,22 +151,22 @@ def inspect_table(table: Table, weights: Tensor | None = None) -> Collapse:
         ParameterError: weights of another length, or that are no weights.
     """
     sets, rows, width = table.values.shape
-    facts = {"name": table.name, "rows": rows, "width": width, "sets": sets}
+    unmeasured = Collapse(table.name, rows, width, sets, "", UNMEASURED_IS, _MEND)
     if problem := _problem(table.values):
-        return Collapse(**facts, note=problem, verdict=UNMEASURED_IS, advice=_MEND)
+        return replace(unmeasured, note=problem)
     if weights is not None:
         _check_weights(weights, table)
     try:
         spectra, random, per_set = measure_sets(table.values)
     except ValueError as error:
-        return Collapse(**facts, note=str(error), verdict=UNMEASURED_IS, advice=_MEND)
+        return replace(unmeasured, note=str(error))
     joined = None
     if sets > 1:
         whole = _padded(singular_values(table.values, side_by_side=True), sets * width)
-        joined = measure(whole, _random(rows, sets * width))
+        joined = measures_of(whole, _random(rows, sets * width))
     measures = _mean(per_set)
-    return Collapse(
-        **facts,
+    return replace(
+        unmeasured,
         note=table.note,
         verdict=judge(measures["against_random"], rows, width),
         advice=advise(measures, rows, width, sets),
@@ -116,7 +180,7 @@ def inspect_table(table: Table, weights: Tensor | None = None) -> Collapse:
 
 
 class Sets(NamedTuple):
-    """Spectra `[M, K]` of a table's sets, that of a random table `[K]`, and `measure` of each."""
+    """Spectra `[M, K]` of a table's sets, that of a random table `[K]`, and `measures_of` each."""
 
     spectra: Tensor
     random: Tensor
@@ -131,28 +195,28 @@ def measure_sets(values: Tensor) -> Sets:
     """
     rows, width = values.shape[1:]
     spectra, random = _padded(singular_values(values), width).cpu(), _random(rows, width)
-    return Sets(spectra, random, [measure(spectrum, random) for spectrum in spectra])
+    return Sets(spectra, random, [measures_of(spectrum, random) for spectrum in spectra])
 
 
-def measure(spectrum: Tensor, random: Tensor) -> dict[str, float]:
+def measures_of(spectrum: Tensor, random: Tensor) -> dict[str, float]:
     """What a spectrum `[K]` says, beside that of a random table of the shape.
 
     Returns:
-        `abundance`, `relative_abundance` (IA / K), `against_random` (IA over the random table's),
-        `effective_rank`, `stable_rank`, and `directions_90` and `directions_99`: how many singular
-        directions hold that share of the energy, the sum of squares.
+        By the names of `MEASURES`: `abundance`, `relative_abundance` (IA / K), `against_random`
+        (IA over the random table's), `effective_rank`, `stable_rank`, and `directions_90` and
+        `directions_99`: how many singular directions hold that share of the energy, the sum of
+        squares.
     """
     abundance = information_abundance(spectrum).item()
-    found = {
+    return {
         "abundance": abundance,
         "relative_abundance": abundance / len(spectrum),
         "against_random": abundance / information_abundance(random).item(),
         "effective_rank": effective_rank(spectrum).item(),
         "stable_rank": stable_rank(spectrum).item(),
+        "directions_90": float(directions(spectrum, 0.9)),
+        "directions_99": float(directions(spectrum, 0.99)),
     }
-    for share in (90, 99):
-        found[f"directions_{share}"] = float(directions(spectrum, share / 100))
-    return found
 
 
 def judge(against_random: float, rows: int, width: int) -> str:
@@ -246,9 +310,8 @@ def _weighted(values: Tensor, weights: Tensor) -> dict[str, float]:
     weights = weights.double()
     rows = max(1, round((weights.sum().square() / weights.square().sum()).item()))
     spectra = _padded(singular_values(values, weights), width)
-    return _mean([measure(spectrum, _random(rows, width)) for spectrum in spectra]) | {
-        "rows": float(rows)
-    }
+    per_set = [measures_of(spectrum, _random(rows, width)) for spectrum in spectra]
+    return _mean(per_set) | {"rows": float(rows)}
 
 
 @lru_cache(maxsize=4096)

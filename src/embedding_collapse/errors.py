@@ -4,10 +4,8 @@ traceback."""
 import os
 import re
 
-import torch
-
 from .files import DamagedError
-from .parameters import ParameterError, printable
+from .parameters import MissingError, ParameterError, printable
 
 # as torch's allocators and CUDA's libraries say it, and torch of sizes beyond 64 bits
 NO_MEMORY = re.compile(
@@ -23,13 +21,15 @@ class DivergedError(RuntimeError):
 def message(error: BaseException) -> str | None:
     """The line that a user is told of an error; None of a fault of the program.
 
-    Told are parameters that cannot be, training that diverges, stored files that have changed, what
-    the system refuses (with the path), and memory that does not suffice.
+    Told are parameters that cannot be, what is not installed, training that diverges, stored files
+    that have changed, what the system refuses (with the path), and memory that does not suffice.
     """
-    if isinstance(error, ParameterError | DivergedError | DamagedError):
+    if isinstance(error, ParameterError | MissingError | DivergedError | DamagedError):
         return printable(str(error))
     if isinstance(error, OSError):
         return printable(_of_system(error))
+    import torch  # slow, and seldom needed here
+
     lack = NO_MEMORY.search(str(error)) if isinstance(error, RuntimeError | TypeError) else None
     if lack or isinstance(error, MemoryError | torch.OutOfMemoryError):
         reason = str(error)[lack.start() if lack else 0 :].partition("\n")[0]

@@ -8,12 +8,11 @@ import os
 import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
 
-import xxhash
 from safetensors import SafetensorError
-from tqdm.auto import tqdm
 
 NUMBERS = re.compile(r"\[\n[-+.,\deE\s]*\]")  # no JSON string holds a line break
 SYSTEM = re.compile(r"\(os error (\d+)\)$")  # how safetensors tells an error of the system
@@ -22,6 +21,7 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk, a quota, the si
 END = "\n}\n"  # of a JSON object
 SUMMED = re.compile(rb'(.*),\n "sum": "([0-9a-f]{32})"\n}\n', re.DOTALL)
 BLOCK = 1 << 20
+UNCHECKED = "xxhash is not installed, so its checksum is not compared"  # it comes with the lab
 
 T = TypeVar("T")
 
@@ -120,8 +120,8 @@ def naming(path: Path, *only: int) -> Iterator[None]:
 
 
 def _number(error: OSError | SafetensorError) -> int:
-    if found := SYSTEM.search(str(error)):
-        return int(found[1])
+    if match := SYSTEM.search(str(error)):
+        return int(match[1])
     if CUT.fullmatch(str(error)):
         return errno.ENOSPC
     return getattr(error, "errno", None) or errno.EIO
@@ -174,6 +174,9 @@ def load_json(path: Path) -> dict[str, Any]:
         FileNotFoundError: there is nothing of that name.
         DamagedError: it is not, byte for byte, as it was written.
         OSError: it cannot be read.
+
+    Warns:
+        UserWarning: its checksum cannot be compared here.
     """
     if path.exists() and not path.is_file():
         kind = "a folder" if path.is_dir() else "a device or a pipe"
@@ -185,14 +188,16 @@ def load_json(path: Path) -> dict[str, Any]:
         if path.is_symlink():
             raise DamagedError(f"{path} is a link to a file that is not there") from None
         raise
-    found = SUMMED.fullmatch(content)
-    if found is None:
+    parts = SUMMED.fullmatch(content)
+    if parts is None:
         raise DamagedError(
             f"{path} does not end with a checksum: it has changed, or an earlier version wrote it; "
             "to a file that you trust, files.add_sum adds one"
         )
-    text = found[1] + END.encode()
-    if _sum(text) != found[2].decode():
+    text = parts[1] + END.encode()
+    if not _has_xxhash():
+        warnings.warn(f"{path}: {UNCHECKED}", stacklevel=3)
+    elif _sum(text) != parts[2].decode():
         raise DamagedError(f"{path} is damaged: its content does not fit its checksum")
     return json.loads(text)
 
@@ -219,7 +224,13 @@ def _write_text(path: Path, text: str, **options: Any) -> None:
     write_atomically(path, lambda temporary: temporary.write_bytes(_bytes(text)), **options)
 
 
+def _has_xxhash() -> bool:
+    return find_spec("xxhash") is not None
+
+
 def _sum(content: bytes) -> str:
+    import xxhash
+
     return xxhash.xxh3_128_hexdigest(content)
 
 
@@ -233,16 +244,16 @@ def load_folder(folder: Path, read: Callable[[Path], T]) -> list[T]:
     Warns:
         UserWarning: a damaged file, which is left out, or a folder without files.
     """
-    found = []
+    contents = []
     paths = sorted(folder.glob("*.json"))
     if not paths:
         warnings.warn(f"there are no records in {folder}", stacklevel=3)
     for path in paths:
         try:
-            found.append(read(path))
+            contents.append(read(path))
         except DamagedError as error:
             warnings.warn(f"left out: {error}", stacklevel=3)
-    return found
+    return contents
 
 
 # --- what has changed -----------------------------------------------------------------------------
@@ -250,24 +261,40 @@ def load_folder(folder: Path, read: Callable[[Path], T]) -> list[T]:
 
 def checksum(path: Path, progress: bool = False) -> str:
     """Hash of a file's bytes, at several GB/s; against accidents, not against an adversary."""
-    digest, size, title = xxhash.xxh3_128(), path.stat().st_size, f"checking {path.name}"
-    with (
-        naming(path),
-        path.open("rb", buffering=0) as file,
-        tqdm(
-            total=size, desc=title, unit="B", unit_scale=True, disable=not progress, delay=3
-        ) as bar,
-    ):
-        while part := file.read(1 << 20):
+    import xxhash
+
+    digest = xxhash.xxh3_128()
+    with naming(path), path.open("rb", buffering=0) as file, _bar(path, progress) as advance:
+        while part := file.read(BLOCK):
             digest.update(part)
-            bar.update(len(part))
+            advance(len(part))
     return digest.hexdigest()
 
 
-def damage(path: Path, told: str) -> str | None:
-    """What is wrong with a file of that checksum, in words that name it; None where all is well."""
+@contextlib.contextmanager
+def _bar(path: Path, shown: bool) -> Iterator[Callable[[int], object]]:
+    """A bar for the bytes of a file that is checked, if it is to be shown."""
+    if not shown:
+        yield lambda _: None
+        return
+    from tqdm.auto import tqdm  # which comes with the lab
+
+    size, title = path.stat().st_size, f"checking {path.name}"
+    with tqdm(total=size, desc=title, unit="B", unit_scale=True, delay=3) as bar:
+        yield bar.update
+
+
+def damage(path: Path, expected: str) -> str | None:
+    """What is wrong with a file of that checksum, in words that name it; None where all is well.
+
+    Warns:
+        UserWarning: the checksum cannot be compared here.
+    """
+    if not _has_xxhash():
+        warnings.warn(f"{path}: {UNCHECKED}", stacklevel=3)
+        return None
     try:
-        whole = checksum(path) == told
+        whole = checksum(path) == expected
     except (FileNotFoundError, IsADirectoryError) as error:
         return f"{path}: {error.strerror}"
     return None if whole else f"{path} is damaged: its content does not fit its checksum"
@@ -284,13 +311,3 @@ def set_aside(path: Path) -> Path:
         number += 1
         aside = path.with_name(f"{path.name}.damaged-{number}")
     return path.rename(aside)
-
-
-def check_beside(path: Path) -> None:
-    """Raise a `DamagedError` where weights are not those of the record that lies beside them."""
-    try:
-        told = load_json(path.with_suffix(".json")).get("weights")
-    except (OSError, DamagedError):  # there is no record that would tell
-        return
-    if isinstance(told, str) and (wrong := damage(path, told)):
-        raise DamagedError(wrong)

@@ -4,16 +4,17 @@ import importlib
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Protocol
 
-import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from .collapse import measure_sets
-from .inspection.tables import find
-from .parameters import ParameterError, check_number, check_whole
+from .collapse import MEASURES, measure_sets
+from .inspection.tables import Table, find
+from .parameters import ParameterError, brought_by, check_number, check_whole
 
+Row = dict[str, Any]  # a step, a table's name, and numbers
 LIGHTNING = ("lightning.pytorch", "pytorch_lightning")  # one project under two names
 
 
@@ -24,14 +25,7 @@ class Writer(Protocol):
 
 
 class CollapseMonitor:
-    """Measures embedding tables while they are trained::
-
-        monitor = CollapseMonitor(model)
-        for batch in batches:
-            ...
-            optimizer.step()
-            monitor.step()
-        monitor.history  # a DataFrame
+    """Measures embedding tables while they are trained: call `step` after `optimizer.step()`.
 
     Args:
         model_or_tables: a module, of which the embedding tables are found as in a checkpoint
@@ -45,11 +39,26 @@ class CollapseMonitor:
         writer: takes every measurement too, such as a TensorBoard `SummaryWriter`.
 
     Attributes:
+        history: a row per measurement and table, which `pandas.DataFrame` takes as it is: `step`,
+            `table`, and the measures of `collapse.measures_of`, with several sets their mean over
+            them; NaN where a table was not finite.
         steps: how many were counted.
         seconds: that measuring has taken since; the first measurement, at step 0, left out.
 
     Raises:
         ParameterError: no table found, or a parameter out of range.
+
+    Example:
+        >>> import torch, embedding_collapse
+        >>> model = torch.nn.ModuleDict({"embedding": torch.nn.Embedding(200, 8)})
+        >>> optimizer = torch.optim.SGD(model.parameters(), 0.1)
+        >>> monitor = embedding_collapse.CollapseMonitor(model, every=2)
+        >>> for _ in range(4):
+        ...     model["embedding"](torch.arange(9)).square().sum().backward()
+        ...     optimizer.step()
+        ...     measured = monitor.step()
+        >>> [(row["step"], row["table"]) for row in monitor.history]
+        [(0, 'embedding.weight'), (2, 'embedding.weight'), (4, 'embedding.weight')]
     """
 
     def __init__(
@@ -70,20 +79,12 @@ class CollapseMonitor:
         self._source = model_or_tables
         if not isinstance(model_or_tables, nn.Module):
             include = include or ["*"]
-        self._choice = {"include": include, "exclude": exclude, "field_dims": field_dims}
-        self._rows: list[dict[str, Any]] = []
+        self._find = partial(find, include=include, exclude=exclude, field_dims=field_dims)
+        self.history: list[Row] = []
         self.steps, self.seconds, self._cost = 0, 0.0, 0.0
         self._look()  # finds what is wrong with the tables; draws the random ones, once
         self.measure()
         self.seconds, self._start = 0.0, time.perf_counter()
-
-    @property
-    def history(self) -> pd.DataFrame:
-        """A row per measurement and table: `step`, `table`, and what `collapse.measure` returns.
-
-        With several sets it is the mean over them. NaN where a table was not finite.
-        """
-        return pd.DataFrame(self._rows)
 
     @property
     def overhead(self) -> float:
@@ -105,36 +106,36 @@ class CollapseMonitor:
             self.measure()
         return due
 
-    def measure(self) -> list[dict[str, Any]]:
+    def measure(self) -> list[Row]:
         """Measure now, whatever the step; returns the new rows of `history`."""
         start = time.perf_counter()
         rows = self._look()
-        self._rows += rows
-        for row in rows if self.writer else ():
-            for name in ("relative_abundance", "against_random"):
-                tag = f"collapse/{row['table']}/{name}"
-                self.writer.add_scalar(tag, row.get(name, float("nan")), self.steps)
+        self.history += rows
+        if self.writer is not None:
+            for row in rows:
+                for name in ("relative_abundance", "against_random"):
+                    self.writer.add_scalar(f"collapse/{row['table']}/{name}", row[name], self.steps)
         self._cost = time.perf_counter() - start
         self.seconds += self._cost
         return rows
 
     @torch.no_grad()
-    def _look(self) -> list[dict[str, Any]]:
+    def _look(self) -> list[Row]:
         rows = []
         for table in self._tables():
             try:
                 per_set = measure_sets(table.values).per_set
-                found = {k: sum(one[k] for one in per_set) / len(per_set) for k in per_set[0]}
+                means = {k: sum(one[k] for one in per_set) / len(per_set) for k in MEASURES}
             except ValueError:  # not finite: training has a problem, which is not for us to end
-                found = {"abundance": float("nan")}
-            rows.append({"step": self.steps, "table": table.name} | found)
+                means = dict.fromkeys(MEASURES, float("nan"))
+            rows.append({"step": self.steps, "table": table.name} | means)
         return rows
 
-    def _tables(self) -> list:
+    def _tables(self) -> list[Table]:
         """Looked up anew each time, for a model may have moved to another device."""
         source = self._source
         tensors = dict(source.named_parameters() if isinstance(source, nn.Module) else source)
-        return find({name: each.detach() for name, each in tensors.items()}, **self._choice)[0]
+        return self._find({name: tensor.detach() for name, tensor in tensors.items()})[0]
 
 
 def lightning_callback(every: int | None = None, **options: Any) -> Any:
@@ -149,21 +150,26 @@ def lightning_callback(every: int | None = None, **options: Any) -> Any:
     Raises:
         ParameterError: Lightning is not installed.
     """
-    callback = _lightning().Callback
+    kind = type("CollapseCallback", (_Hooks, _lightning().Callback), {})
+    return kind(every, options)
 
-    class CollapseCallback(callback):
-        monitor: CollapseMonitor | None = None
 
-        def on_train_start(self, trainer: Any, pl_module: nn.Module) -> None:
-            self.monitor = CollapseMonitor(pl_module, every, writer=_Loggers(trainer), **options)
+class _Hooks:
+    """What Lightning calls; its base class is known only once a Lightning is."""
 
-        def on_train_batch_end(self, *_: Any, **__: Any) -> None:
-            self.monitor.step()
+    def __init__(self, every: int | None, options: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.every, self.options = every, options
 
-        def on_train_end(self, *_: Any) -> None:
-            self.monitor.measure()
+    def on_train_start(self, trainer: Any, pl_module: nn.Module) -> None:
+        writer = _Loggers(trainer)
+        self.monitor = CollapseMonitor(pl_module, self.every, writer=writer, **self.options)
 
-    return CollapseCallback()
+    def on_train_batch_end(self, *_: Any, **__: Any) -> None:
+        self.monitor.step()
+
+    def on_train_end(self, *_: Any) -> None:
+        self.monitor.measure()
 
 
 class _Loggers:
@@ -184,4 +190,4 @@ def _lightning() -> Any:
             return importlib.import_module(name)
         except ImportError:
             continue
-    raise ParameterError("Lightning is not installed: pip install lightning")
+    raise ParameterError(f"Lightning is not installed; {brought_by('lightning')}")

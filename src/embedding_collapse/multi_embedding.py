@@ -1,4 +1,4 @@
-"""Multi-embedding for a model of one's own: several embedding sets around the user's modules.
+"""Multi-embedding around modules of one's own; `lab.models.recommender` is the lab's models' own.
 
 The sets are one module whose parameters and buffers have a leading dimension M, `[M, ...]`, and
 `torch.func.vmap` runs the user's code once for all of them. Where it can't (data-dependent control
@@ -51,6 +51,19 @@ class MultiEmbedding(nn.Module):
     Raises:
         ParameterError: sets that share weights or start equal, that differ in shape, or hold what
             is not supported.
+
+    Example:
+        >>> import torch, embedding_collapse
+        >>> def one_set():
+        ...     layer = torch.nn.Linear(3 * 8, 16)
+        ...     interaction = torch.nn.Sequential(torch.nn.Flatten(), layer, torch.nn.ReLU())
+        ...     return torch.nn.Embedding(100, 8), interaction
+        >>> model = embedding_collapse.MultiEmbedding(one_set, sets=4, head=torch.nn.Linear(16, 1))
+        >>> ids = torch.randint(0, 100, (32, 3))  # three features in each of 32 rows
+        >>> model(ids).shape
+        torch.Size([32, 1])
+        >>> model.stacked.embedding.weight.shape
+        torch.Size([4, 100, 8])
     """
 
     def __init__(
@@ -73,10 +86,10 @@ class MultiEmbedding(nn.Module):
 
     def forward(self, *inputs: Any, **named: Any) -> Any:
         """The mean over sets of `interaction(embedding(inputs))`, through the head if any."""
-        mean = tree_map(lambda each: each.mean(0), self.each(*inputs, **named))
+        mean = tree_map(lambda h: h.mean(0), self.outputs(*inputs, **named))
         return mean if self.head is None else self.head(mean)
 
-    def each(self, *inputs: Any, **named: Any) -> Any:
+    def outputs(self, *inputs: Any, **named: Any) -> Any:
         """What every set's interaction returns: `[M, ...]`."""
         if self.loop_reason is None and self._tried:
             return self._vectorised(inputs, named)
@@ -104,7 +117,7 @@ class MultiEmbedding(nn.Module):
             )
             for m in range(self.sets)
         ]
-        return tree_map(lambda *each: torch.stack(each), *outputs)
+        return tree_map(lambda *by_set: torch.stack(by_set), *outputs)
 
     def _first(self, inputs: tuple, named: dict) -> Any:
         """The first call finds out whether vmap can; a mistake of the user's shows in the loop."""
@@ -165,7 +178,7 @@ def _make(factory: Factory, seed: int | None) -> _Pair:
 def _check(made: list[_Pair]) -> None:
     """Refuse sets that cannot be stacked, or that would stay the same for ever."""
     for module in made[0].modules():
-        if getattr(module, "sparse", False):
+        if isinstance(module, nn.Embedding | nn.EmbeddingBag) and module.sparse:
             raise ParameterError(
                 f"{type(module).__name__} has sparse=True; sets have dense gradients, so "
                 "sparse=False is needed"

@@ -2,8 +2,10 @@
 
 import tempfile
 from collections.abc import Iterable
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 
@@ -52,9 +54,38 @@ def check_installed(what: str, modules: Iterable[str], extra: str) -> None:
     missing = [name for name in modules if find_spec(name) is None]
     if missing:
         raise ParameterError(
-            f"{what} needs {', '.join(missing)}, not installed here; "
-            f"pip install 'embedding-collapse[{extra}]' brings it"
+            f"{what} needs {', '.join(missing)}, not installed here; {brought_by(extra)}"
         )
+
+
+def brought_by(extra: str) -> str:
+    """How to install an extra of this package, for messages."""
+    return f'pip install "embedding-collapse[{extra}]" brings it'
+
+
+class MissingError(ModuleNotFoundError):
+    """A part of this package needs what is not installed; the message names the extra."""
+
+
+def import_part(what: str, module: str, extra: str) -> ModuleType:
+    """Import a module of this package.
+
+    Args:
+        what: needs it.
+        module: by its full name.
+        extra: of this package, which brings what the module imports.
+
+    Raises:
+        MissingError: something that it imports is not installed.
+    """
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        name = str(error.name)
+        if name.partition(".")[0] == __package__:  # a fault of ours
+            raise
+        reason = f"{what} needs {name}, not installed here; {brought_by(extra)}"
+        raise MissingError(reason, name=name) from None
 
 
 def check_writable(name: str, folder: Path) -> None:
@@ -114,10 +145,12 @@ def numbers_between(name: str, text: Any, low: float, high: float) -> list[float
         ParameterError: one that is no number with `low < number < high`, or none at all.
     """
     try:
-        found = sorted({float(part) for part in str(text).split(",")})
+        numbers = sorted({float(part) for part in str(text).split(",")})
     except ValueError:
-        found = []
-    if not found or not all(low < number < high for number in found):
-        raise ParameterError(f"{name} is {text!r}; numbers above {low:g} and below {high:g}, "
-                             "separated by commas, are accepted")  # fmt: skip
-    return found
+        numbers = []
+    if not numbers or not all(low < number < high for number in numbers):
+        raise ParameterError(
+            f"{name} is {text!r}; numbers above {low:g} and below {high:g}, "
+            "separated by commas, are accepted"
+        )
+    return numbers

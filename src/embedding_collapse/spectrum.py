@@ -47,11 +47,14 @@ def singular_values(
             weights of another length, negative, not finite, or all zero.
     """
     if table.ndim < 2 or 0 in table.shape:
-        raise ValueError(f"a table of shape {tuple(table.shape)} has no spectrum; [..., D, K] with "
-                         "at least one row and one column is needed")  # fmt: skip
+        raise ValueError(
+            f"a table of shape {tuple(table.shape)} has no spectrum; [..., D, K] with "
+            "at least one row and one column is needed"
+        )
     if not table.is_floating_point():
         raise ValueError(f"a table of {table.dtype} has no spectrum; a floating type is needed")
-    several, (rows, width) = table.shape[:-2], table.shape[-2:]
+    several: tuple[int, ...] = table.shape[:-2]
+    rows, width = table.shape[-2:]
     if side_by_side:
         several, width = (), len(table) * width
     scales = None if weights is None else _row_scales(weights.to(table.device), rows)
@@ -83,14 +86,18 @@ def _blocks(
 def _row_scales(weights: Tensor, rows: int) -> Tensor:
     """`sqrt(weight / mean weight)`, float64 `[D, 1]`."""
     if weights.shape != (rows,):
-        raise ValueError(f"weights of shape {tuple(weights.shape)} for a table of {rows} rows; one "
-                         "per row is needed")  # fmt: skip
+        raise ValueError(
+            f"weights of shape {tuple(weights.shape)} for a table of {rows} rows; one "
+            "per row is needed"
+        )
     weights = weights.double()
     bad = (~(weights.isfinite() & (weights >= 0))).nonzero()
     if len(bad):
-        first = bad[0].item()
-        raise ValueError(f"weights hold {len(bad)} entries that are negative, NaN or infinite, the "
-                         f"first {weights[first].item()} at {first}")  # fmt: skip
+        first = int(bad[0])
+        raise ValueError(
+            f"weights hold {len(bad)} entries that are negative, NaN or infinite, the "
+            f"first {weights[first].item()} at {first}"
+        )
     if not weights.any():
         raise ValueError("all weights are 0; at least one row has to count")
     weights = weights / weights.max()  # else the mean of large ones overflows
@@ -118,8 +125,10 @@ def _check_finite(finite: Tensor, table: Tensor) -> None:
             firsts.append((*batch, row + number * BLOCK_ROWS, column))
     if count == 0:
         raise ValueError("the table's entries are too large: their squares overflow float64")
-    raise ValueError(f"the table holds {count} entries that are NaN or infinite, the first "
-                     f"at {min(firsts)}; finite entries are needed")  # fmt: skip
+    raise ValueError(
+        f"the table holds {count} entries that are NaN or infinite, the first "
+        f"at {min(firsts)}; finite entries are needed"
+    )
 
 
 def field_spectra(
@@ -223,9 +232,9 @@ def partner_abundance(table: Tensor, cardinalities: Sequence[int]) -> Tensor:
     abundance = information_abundance(spectra).unflatten(1, table.shape[1:3]).transpose(0, 1)
     fields = len(cardinalities)
     others = ~torch.eye(fields, dtype=torch.bool, device=abundance.device)
-    found = abundance.new_zeros(len(abundance), fields, fields)
-    found[:, others] = abundance.flatten(1)
-    return found
+    pairs = abundance.new_zeros(len(abundance), fields, fields)
+    pairs[:, others] = abundance.flatten(1)
+    return pairs
 
 
 def information_abundance(spectrum: Tensor) -> Tensor:
@@ -319,8 +328,10 @@ def random_spectrum(rows: int, width: int, draws: int = 16, seed: int = 0) -> Te
         float64 `[width]`, descending, ending in zeros where rows < width.
     """
     if min(rows, width, draws) < 1:
-        raise ValueError(f"no mean over {draws} random tables of shape {rows} x {width}; all three "
-                         "must be at least 1")  # fmt: skip
+        raise ValueError(
+            f"no mean over {draws} random tables of shape {rows} x {width}; all three "
+            "must be at least 1"
+        )
     small, large = min(rows, width), max(rows, width)
     generator = np.random.default_rng(seed)
     factors = np.triu(generator.standard_normal((draws, small, small)), k=1)

@@ -15,48 +15,50 @@ from test_blocked_adam import (
     zipf_batches,
 )
 
-from blocked_adam import kernels, plan, twin
+from blocked_adam import group_look_ups, kernels, reference
 
 DEVICE = "cpu" if os.environ.get("TRITON_INTERPRET") else "cuda"
 torch.set_default_device(DEVICE)
 
 
-def random_table(rows: int, width: int, steps: int) -> twin.Table:
+def random_table(rows: int, width: int, steps: int) -> reference.Table:
     """A table some of whose rows have had some of the window's steps."""
     torch.manual_seed(0)
     coefficients = torch.rand(steps, 2) * torch.tensor([-0.01, 0.5]) + torch.tensor([0.0, 0.1])
     last = torch.randint(0, steps + 1, (rows + 1,), dtype=torch.int32)
     w, m = torch.randn(2, rows, width)
-    return twin.Table(w, m, torch.rand(rows, width), last, coefficients)
+    return reference.Table(w, m, torch.rand(rows, width), last, coefficients)
 
 
-def copied(table: twin.Table) -> twin.Table:
-    return twin.Table(*(part.clone() for part in table))
+def copied(table: reference.Table) -> reference.Table:
+    return reference.Table(*(part.clone() for part in table))
 
 
 @pytest.mark.parametrize("width", [6, 16, 150])
-def test_the_kernels_replay_gives_the_twins_bits(width):
+def test_the_kernels_replay_gives_the_references_bits(width):
     ours = random_table(70, width, 4)
     theirs = copied(ours)
-    planned = plan(torch.tensor([3, 50, 3, 69, 0, 12]), 70)
-    for number, passes in enumerate((kernels, twin)):
+    look_ups = group_look_ups(torch.tensor([3, 50, 3, 69, 0, 12]), 70)
+    for number, passes in enumerate((kernels, reference)):
         one = (ours, theirs)[number]
-        passes.catch_up(one, planned, 4, DECAY)
+        passes.catch_up(one, look_ups, 4, DECAY)
         passes.flush(one, 4, DECAY)
     assert all(torch.equal(*pair) for pair in zip(ours[:3], theirs[:3], strict=True))
     assert ours.last.abs().sum() == 0
 
 
-def test_the_kernels_step_is_the_twins_for_hot_and_cold_rows():
+def test_the_kernels_step_is_the_references_for_hot_and_cold_rows():
     ours = random_table(70, 6, 4)
     ours.last.fill_(2)
     theirs = copied(ours)
-    exact = twin.Table(*(part.double() for part in ours[:3]), ours.last.clone(), ours.coefficients)
+    exact = reference.Table(
+        *(part.double() for part in ours[:3]), ours.last.clone(), ours.coefficients
+    )
     ids = torch.cat([torch.zeros(150, dtype=torch.long), torch.tensor([5, 69, 5, 33])])
-    planned, gradients = plan(ids, 70), torch.randn(len(ids), 6)
-    kernels.apply(ours, planned, gradients, 2, DECAY)
-    twin.apply(theirs, planned, gradients, 2, DECAY)
-    twin.apply(exact, planned, gradients.double(), 2, DECAY)
+    look_ups, gradients = group_look_ups(ids, 70), torch.randn(len(ids), 6)
+    kernels.apply(ours, look_ups, gradients, 2, DECAY)
+    reference.apply(theirs, look_ups, gradients, 2, DECAY)
+    reference.apply(exact, look_ups, gradients.double(), 2, DECAY)
     for parts in zip(ours[:3], theirs[:3], exact[:3], strict=True):
         assert_rounding_alone(*parts)
     assert torch.equal(ours.last[:70], theirs.last[:70])

@@ -14,7 +14,7 @@ from test_blocked_adam import DECAY
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource, CompiledKernel
 
-from blocked_adam import kernels, plan, twin
+from blocked_adam import group_look_ups, kernels, reference
 
 POINTERS = {torch.float32: "*fp32", torch.int32: "*i32", torch.int64: "*i64"}
 GPUS = {"T4": 75, "A100": 80, "H100": 90}  # by compute capability
@@ -58,7 +58,7 @@ class Compiler:
     ("gpu", "width"),
     [*((gpu, width) for gpu in GPUS for width in (6, 150)), ("T4", 10), ("T4", 100)],
 )
-def test_the_kernels_compile_to_the_twins_arithmetic(gpu, width, monkeypatch, capfd):
+def test_the_kernels_compile_to_the_references_arithmetic(gpu, width, monkeypatch, capfd):
     monkeypatch.setenv("TRITON_ALWAYS_COMPILE", "1")
     monkeypatch.setenv("TRITON_DUMP_PTXAS_LOG", "1")
     compilers = {
@@ -67,16 +67,16 @@ def test_the_kernels_compile_to_the_twins_arithmetic(gpu, width, monkeypatch, ca
     for name, compiler in compilers.items():
         monkeypatch.setattr(kernels, name, compiler)
     w, m, v = torch.zeros(3, 70, width)
-    table = twin.Table(w, m, v, torch.zeros(71, dtype=torch.int32), torch.zeros(4, 2))
-    planned = plan(torch.tensor([3, 50, 3, 69]), 70)
-    kernels.catch_up(table, planned, 2, DECAY)
-    kernels.apply(table, planned, torch.zeros(4, width), 2, DECAY)
+    table = reference.Table(w, m, v, torch.zeros(71, dtype=torch.int32), torch.zeros(4, 2))
+    look_ups = group_look_ups(torch.tensor([3, 50, 3, 69]), 70)
+    kernels.catch_up(table, look_ups, 2, DECAY)
+    kernels.apply(table, look_ups, torch.zeros(4, width), 2, DECAY)
     kernels.flush(table, 3, DECAY)
     found = [one for compiler in compilers.values() for one in compiler.compiled]
     assert len(found) == 3
     for one in found:
         code = one.asm["ptx"]
-        assert not re.search(r"\bfma\.", code)  # rounded once, the bits would not be the twin's
+        assert not re.search(r"\bfma\.", code)  # rounded once, it would have other bits
         assert "div.full" not in code and "approx" not in code
         assert "div.rn.f32" in code and "sqrt.rn.f32" in code
         assert one.asm["cubin"]

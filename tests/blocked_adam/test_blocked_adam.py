@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from rounding import assert_rounding_alone, unit
 from torch import Tensor, nn
 
-from blocked_adam import ExactBlockedAdam, plan, twin
+from blocked_adam import ExactBlockedAdam, group_look_ups, reference
 
 pytestmark = pytest.mark.rounding
 
@@ -294,11 +294,11 @@ def test_a_gradient_may_be_handed_over_by_look_up():
     p = nn.Parameter(table().detach().view(ROWS, 2, 3))
     optimizer = ExactBlockedAdam([p], **SETTINGS)
     for ids in batches:
-        planned = plan(ids, ROWS)
-        optimizer.catch_up(p, planned)
+        look_ups = group_look_ups(ids, ROWS)
+        optimizer.catch_up(p, look_ups)
         rows = p.detach()[ids].requires_grad_()
         (gradient,) = torch.autograd.grad(loss_of(rows.flatten(1)), rows)
-        optimizer.give(p, planned, gradient)
+        optimizer.give(p, look_ups, gradient)
         optimizer.step()
     state = optimizer.state_dict()["state"][0]
     assert torch.equal(p.detach().flatten(1), blocked(batches, 32)[0])
@@ -334,8 +334,8 @@ def test_what_it_cannot_do_is_an_error():
 
 def test_a_plan_names_each_row_once_and_finds_all_its_look_ups():
     ids = torch.tensor([[5, 2, 5, 9], [1, 1, 1, 1]])
-    found = plan(ids, 10)
-    assert found.count.tolist() == [3, 1]
+    found = group_look_ups(ids, 10)
+    assert found.different.tolist() == [3, 1]
     assert found.rows.tolist() == [[2, 5, 9, 10], [1, 10, 10, 10]]
     assert found.order.tolist() == [[1, 0, 2, 3], [0, 1, 2, 3]]
     assert found.starts.tolist() == [[0, 1, 3, 4, 4], [0, 4, 4, 4, 4]]
@@ -343,31 +343,31 @@ def test_a_plan_names_each_row_once_and_finds_all_its_look_ups():
 
 def test_ids_beyond_32_bits_keep_their_value():
     ids = torch.tensor([2**40 + 3, 2**31 + 1, 2**40 + 3])
-    assert plan(ids, 2**41).rows.tolist() == [2**31 + 1, 2**40 + 3, 2**41]
+    assert group_look_ups(ids, 2**41).rows.tolist() == [2**31 + 1, 2**40 + 3, 2**41]
 
 
-def large_table(rows: int = 2**17 + 2, width: int = 2**14) -> twin.Table:
+def large_table(rows: int = 2**17 + 2, width: int = 2**14) -> reference.Table:
     """More than 2^31 numbers, none of which takes memory before it is written."""
     parts = (
         torch.from_numpy(np.zeros((rows, width), np.float32)).to(torch.get_default_device())
         for _ in range(3)
     )
     coefficients = torch.tensor([[-0.1, 0.5], [-0.1, 0.6]])
-    return twin.Table(*parts, torch.zeros(rows + 1, dtype=torch.int32), coefficients)
+    return reference.Table(*parts, torch.zeros(rows + 1, dtype=torch.int32), coefficients)
 
 
-DECAY = twin.Decay(0.9, 0.999, 1e-8, 0.01)
+DECAY = reference.Decay(0.9, 0.999, 1e-8, 0.01)
 
 
 def check_a_row_beyond_2_to_the_31(passes: ModuleType) -> None:
     far, gradient = large_table(), torch.ones(1, 2**14)
-    planned = plan(torch.tensor([2**17 + 1]), len(far.w))
-    passes.apply(far, planned, gradient, 0, DECAY)
-    passes.catch_up(far, planned, 2, DECAY)
+    look_ups = group_look_ups(torch.tensor([2**17 + 1]), len(far.w))
+    passes.apply(far, look_ups, gradient, 0, DECAY)
+    passes.catch_up(far, look_ups, 2, DECAY)
     assert far.w[2**17 + 1].max() < -0.1
     assert far.w[0].abs().max() == 0 and far.w[1].abs().max() == 0
     assert far.last[2**17 + 1] == 2
 
 
 def test_a_row_beyond_2_to_the_31_numbers_is_reached():
-    check_a_row_beyond_2_to_the_31(twin)
+    check_a_row_beyond_2_to_the_31(reference)

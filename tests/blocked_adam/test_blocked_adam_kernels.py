@@ -1,4 +1,4 @@
-"""The Triton kernels do what their twin does: interpreted on the CPU, and on a GPU where one is.
+"""The Triton kernels do what the reference does: interpreted on the CPU, and on a GPU where one is.
 Without a GPU they are compiled for some.
 
 In a process of their own, because Triton settles how it runs when it is first imported.
@@ -25,14 +25,14 @@ def run(name: str, **environment: str) -> None:
 
 
 @pytest.mark.rounding
-def test_interpreted_the_kernels_are_the_twin():
+def test_interpreted_the_kernels_are_the_reference():
     run("kernels_by_triton.py", TRITON_INTERPRET="1", CUDA_VISIBLE_DEVICES="")
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
-def test_on_a_gpu_the_kernels_are_the_twin():
+def test_on_a_gpu_the_kernels_are_the_reference():
     run("kernels_by_triton.py")
 
 
-def test_for_gpus_the_kernels_compile_to_the_twins_arithmetic(tmp_path):
+def test_for_gpus_the_kernels_compile_to_the_references_arithmetic(tmp_path):
     run("kernels_compiled.py", TRITON_CACHE_DIR=str(tmp_path))

@@ -22,7 +22,7 @@ from embedding_collapse.book.chapters import information_abundance, multi_embedd
 from embedding_collapse.book.findings import interaction
 from embedding_collapse.book.plots import rounded
 from embedding_collapse.book.sentences import asserted
-from embedding_collapse.lab import records
+from embedding_collapse.lab import groups, records
 
 PLOTLY = "application/vnd.plotly.v1+json"
 OTHER_RUNS = "The text speaks of the stored study"
@@ -113,8 +113,8 @@ def test_the_page_shows_what_the_records_hold(flights):
     page = nbformat.read(flights / "out.ipynb", as_version=4)
     kept = records.load_all(flights / "kept")
     assert sorted(r.label for r in kept) == ["ME 2x"] * 2 + ["SE 2x"] * 2 + ["base"] * 2
-    summary = shown(page, "print(records.summary")
-    for auc in records.summary(kept)["test AUC"]:
+    summary = shown(page, "print(groups.summary")
+    for auc in groups.summary(kept)["test AUC"]:
         assert auc in summary
     table = rounded(multi_embedding.verdicts(kept), 4)
     (cell,) = (c for c in page.cells if "rounded(verdicts, 4)" in c.source)
@@ -129,11 +129,8 @@ def test_of_other_runs_the_sentences_are_not_checked_and_a_line_says_so(flights)
 
 
 def test_the_terminal_is_told_how_far_the_training_is(flights):
-    told = re.findall(
-        r"^(\d) of 6 models after \d+ s: dnn (.*), seed (\d)",
-        (flights / "stderr").read_text(),
-        re.M,
-    )
+    lines = (flights / "stderr").read_text()
+    told = re.findall(r"^(\d) of 6 models after \d+ s: dnn (.*), seed (\d)", lines, re.M)
     labels = ("base", "SE 2x", "ME 2x")
     expected = [(label, str(seed)) for seed in (0, 1) for label in labels]
     assert told == [(str(number), *one) for number, one in enumerate(expected, 1)]

@@ -40,7 +40,7 @@ def test_the_forward_pass_is_the_librarys_own():
 def test_of_us_flights_fewer_than_all_rows_are_the_default_and_any_number_can_be_asked():
     parameters = {"scale": 4, "seeds": 1, "model": "dnn"}
     asked = (("us-flights", 0), ("us-flights", 2_400_000), ("flights", 0))
-    rows = [chapter.comparison(*one, {}, **parameters)[0].data.rows for one in asked]
+    rows = [chapter.specs_of(*one, {}, **parameters)[0].data.rows for one in asked]
     assert rows == [300_000, 2_400_000, None]
 
 

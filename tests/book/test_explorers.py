@@ -11,7 +11,7 @@ import pytest
 from harm import flip
 
 from embedding_collapse.book import explorers
-from embedding_collapse.book.explorers import drawing, page, toy_curves
+from embedding_collapse.book.explorers import display, static, toy
 from embedding_collapse.book.explorers.explorer import Explorer, packed, unpacked
 from embedding_collapse.files import DamagedError
 from embedding_collapse.lab.records import Record, folder_of
@@ -58,7 +58,7 @@ def cell(view: explorers.explorer.View, row: str, column: int = 1) -> str:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_explorer_stays_under_300_kilobytes(made, name):
-    assert len(page.page(made[name]).encode()) < 300_000
+    assert len(display.page(made[name]).encode()) < 300_000
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -115,17 +115,17 @@ class Page(HTMLParser):
 @pytest.mark.parametrize("name", NAMES)
 def test_without_a_script_the_page_shows_the_first_state(made, name):
     explorer = made[name]
-    shown = Page(page.page(explorer))
+    shown = Page(display.page(explorer))
     view = explorer.view(explorer.data, explorer.start)
     (image,) = [attributes for tag, attributes in shown.tags if tag == "img"]
     assert image["alt"] == explorer.alt
     drawn = ElementTree.fromstring(base64.b64decode(image["src"].partition(",")[2]))
     assert len(list(drawn.iter())) > 10
-    assert drawing.table(view.readout) in page.page(explorer)
+    assert static.table(view.readout) in display.page(explorer)
     held = json.loads(shown.script)
     assert held["start"] == explorer.start
     assert held["data"] == json.loads(json.dumps(explorer.data))
-    text = page.page(explorer)
+    text = display.page(explorer)
     assert "http" not in text and text.count("src=") == 1
 
 
@@ -133,14 +133,14 @@ def test_an_explorer_leads_to_the_records_of_the_runs_it_shows(runs):
     first = {f"../records/{run.key}.json" for run in runs if run.spec["seed"] == 0}
     every = {f"../records/{run.key}.json" for run in runs}
     made = {explorers.spectrum: first, explorers.sub_embeddings: first, explorers.scaling: every}
-    for make, expected in made.items():
-        links = {attributes["href"] for tag, attributes in Page(page.page(make(runs))).tags
-                 if tag == "a"}  # fmt: skip
+    for module, expected in made.items():
+        page = Page(display.page(module.explorer(runs)))
+        links = {attributes["href"] for tag, attributes in page.tags if tag == "a"}
         assert links == expected
 
 
 def test_the_same_explorer_is_the_same_output_and_nothing_in_it_ends_its_element(runs):
-    one, other = (page.page(explorers.spectrum(runs)) for _ in range(2))
+    one, other = (display.page(explorers.spectrum.explorer(runs)) for _ in range(2))
     assert one == other
     assert Page(one).script.count("<") == 0
 
@@ -192,7 +192,7 @@ def test_sizing_is_the_bound_of_the_talk(made, features, distortion, least):
 
 
 def test_spectrum_is_that_of_the_record(runs):
-    explorer = explorers.spectrum(runs)
+    explorer = explorers.spectrum.explorer(runs)
     state = explorer.start | {"run": "SE 4x", "field": 1}
     view = explorer.view(explorer.data, state)
     record = next(run for run in runs if run.label == "SE 4x")
@@ -207,7 +207,7 @@ def test_spectrum_is_that_of_the_record(runs):
 
 
 def test_spectrum_of_me_is_read_in_two_ways(runs):
-    explorer = explorers.spectrum(runs)
+    explorer = explorers.spectrum.explorer(runs)
     sets = explorer.view(explorer.data, explorer.start | {"run": "ME 4x", "field": 0})
     joined = explorer.view(explorer.data, explorer.start | {"run": "ME 4x, joined", "field": 0})
     assert len(sets.marks) == 4 and len(joined.marks) == 1
@@ -217,7 +217,7 @@ def test_spectrum_of_me_is_read_in_two_ways(runs):
 
 
 def test_a_pinned_spectrum_stands_beside_the_other(runs):
-    explorer = explorers.spectrum(runs)
+    explorer = explorers.spectrum.explorer(runs)
     state = explorer.changed(explorer.start, "pinned", True)
     view = explorer.view(explorer.data, explorer.changed(state, "run", "SE 4x"))
     assert [mark["like"] for mark in view.marks] == ["SE", "pinned"]
@@ -248,7 +248,7 @@ def test_sub_embeddings_are_those_of_the_record_in_the_order_asked_for(runs, sor
             run.projected_abundance[m] = (
                 np.array(pairs) - 1 + 0.2 * np.arange(9).reshape(3, 3)
             ).tolist()
-    explorer = explorers.sub_embeddings(runs)
+    explorer = explorers.sub_embeddings.explorer(runs)
     state = explorer.start | {"run": "ME 4x", "set": 2, "sort": sort, "of": 2, "for": 0}
     view = explorer.view(explorer.data, state)
     record = next(run for run in runs if run.label == "ME 4x")
@@ -278,7 +278,7 @@ def test_toy_is_its_record(made):
 
 def test_a_damaged_record_of_the_toy_is_refused(monkeypatch, tmp_path):
     shutil.copy(folder_of("results/toy") / "abundance.json", tmp_path)
-    monkeypatch.setattr(toy_curves, "FOLDER", str(tmp_path))
+    monkeypatch.setattr(toy, "FOLDER", str(tmp_path))
     explorers.EXPLORERS["toy"]()
     flip(tmp_path / "abundance.json", 0.5)
     with pytest.raises(DamagedError, match=str(tmp_path / "abundance.json")):
@@ -286,16 +286,16 @@ def test_a_damaged_record_of_the_toy_is_refused(monkeypatch, tmp_path):
 
 
 def test_the_record_of_the_toy_is_what_its_command_makes(monkeypatch, tmp_path):
-    small = toy_curves.GRID | {"third": [3, 100], "widths": [10], "seeds": [1], "iterations": 200}
-    monkeypatch.setattr(toy_curves, "GRID", small)
-    made = json.loads(toy_curves.record(str(tmp_path)).read_text())
+    small = toy.GRID | {"third": [3, 100], "widths": [10], "seeds": [1], "iterations": 200}
+    monkeypatch.setattr(toy, "GRID", small)
+    made = json.loads(toy.record(str(tmp_path)).read_text())
     held = json.loads((folder_of("results/toy") / "abundance.json").read_text())
     expected = np.array(held["abundance"])[[2, 7]][:, [1]][:, :, [1], :3]
     assert np.array(made["abundance"]) == pytest.approx(expected, abs=2e-3)
 
 
 def test_scaling_is_the_mean_over_seeds_and_the_papers_table(runs):
-    explorer = explorers.scaling(runs)
+    explorer = explorers.scaling.explorer(runs)
     view = explorer.view(explorer.data, explorer.start)
     assert cell(view, "flights, SE", 1).startswith("0.70000 ± ")
     assert cell(view, "criteo, the paper, ME", 2) == "10x: 0.81385 ± 0.00012"
@@ -307,8 +307,8 @@ def test_scaling_is_the_mean_over_seeds_and_the_papers_table(runs):
 
 def test_runs_that_do_not_fill_the_grid_are_refused(runs):
     with pytest.raises(ParameterError, match="no model has runs of all of"):
-        explorers.spectrum(
+        explorers.spectrum.explorer(
             [run for run in runs if run.spec["dataset"] == "flights"][:-2] + runs[6:]
         )
     with pytest.raises(ParameterError, match="hold no sub-embeddings of 'dnn'"):
-        explorers.sub_embeddings(runs, model="dnn")
+        explorers.sub_embeddings.explorer(runs, model="dnn")

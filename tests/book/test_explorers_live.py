@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from embedding_collapse.book import explorers
-from embedding_collapse.book.explorers.drawing import table
 from embedding_collapse.book.explorers.live import PLOTLY, Live
+from embedding_collapse.book.explorers.static import table
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
@@ -90,7 +90,7 @@ def test_turning_a_widget_runs_the_view_in_the_kernel(notebook):
 
 
 def test_a_button_sets_the_other_controls():
-    live = Live(explorers.bend())
+    live = Live(explorers.bend.explorer())
     live.controls["shape"].children[0].click()  # flat
     assert {live.controls[f"s{k}"].value for k in range(1, 9)} == {1.0}
     assert live.state["s8"] == 1.0

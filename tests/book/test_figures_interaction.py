@@ -5,7 +5,7 @@ import pytest
 
 from embedding_collapse.book import figures, plots
 from embedding_collapse.book.findings.interaction import Influence
-from embedding_collapse.lab.records import Cell
+from embedding_collapse.lab.groups import Cell
 
 PAIRS = [[[9.0, 0.8, 1.2], [1.6, 9.0, 2.4], [2.8, 3.2, 9.0]]]  # user, device, site
 

@@ -10,7 +10,7 @@ from embedding_collapse.book.findings import interaction
 from embedding_collapse.book.findings.interaction import Influence, Learned
 from embedding_collapse.lab.data import DataSpec, load
 from embedding_collapse.lab.experiment import Spec, build_model, run
-from embedding_collapse.lab.records import Cell
+from embedding_collapse.lab.groups import Cell
 from embedding_collapse.lab.toy import Curves
 from embedding_collapse.spectrum import information_abundance, singular_values
 

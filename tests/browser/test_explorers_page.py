@@ -7,32 +7,26 @@ from typing import Any
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Locator
-from reading import View, context
+from playwright.sync_api import Browser, BrowserContext, Locator
+from reading import View, new_view
 
 from embedding_collapse.book import explorers
-from embedding_collapse.book.explorers import page
+from embedding_collapse.book.explorers import display
 from embedding_collapse.book.explorers.explorer import Control, Explorer, State
 
 PAGE = "notebooks/explorers.html"
 NAMES = list(explorers.EXPLORERS)
 SOME = 4  # options of a control to try: the first, the last and some between
+pytestmark = pytest.mark.xdist_group("explorers")  # one visit for what the mouse does
 
 
 @pytest.fixture(scope="module")
-def reader(browser: Browser, book: str) -> Iterator[View]:
-    """The page of the explorers."""
-    window = context(browser, "light", 1280)
-    view = View(window.new_page(), "light", book)
+def reader(window: BrowserContext, book: str) -> Iterator[View]:
+    """The page of the explorers, and a mouse."""
+    view = new_view(window, book)
     view.open(PAGE)
     yield view
-    assert view.faults == []
-    window.close()
-
-
-@pytest.fixture(scope="module", params=NAMES)
-def explorer(request: pytest.FixtureRequest) -> Explorer:
-    return explorers.EXPLORERS[request.param]()
+    view.page.close()
 
 
 def section(reader: View, explorer: Explorer) -> Locator:
@@ -96,13 +90,12 @@ def alike(one: tuple[str, Any], other: tuple[str, Any]) -> bool:
     return a.shape == b.shape and np.allclose(a, b, rtol=1e-9, atol=1e-12)
 
 
-def test_the_page_holds_what_python_has(reader: View, explorer: Explorer) -> None:
-    held = json.loads(section(reader, explorer).locator("script").text_content())
-    assert held == json.loads(page.embedded(explorer))
+def holds_what_python_has(box: Locator, explorer: Explorer) -> None:
+    held = json.loads(box.locator("script").text_content())
+    assert held == json.loads(display.embedded(explorer))
 
 
-def test_every_control_shows_the_numbers_of_pythons_view(reader: View, explorer: Explorer) -> None:
-    box = section(reader, explorer)
+def every_control_shows_the_numbers_of_pythons_view(box: Locator, explorer: Explorer) -> None:
     state = dict(explorer.start)
     readouts = set()
     assert told(box) == explorer.view(explorer.data, state).readout
@@ -117,57 +110,87 @@ def test_every_control_shows_the_numbers_of_pythons_view(reader: View, explorer:
     assert len(readouts) > len(explorer.controls)
 
 
-def test_every_control_answers_to_the_keyboard(browser: Browser, book: str) -> None:
-    window = context(browser, "light", 1280)
-    reader = View(window.new_page(), "light", book)
-    reader.open(PAGE)
-    for box in reader.page.locator(".ec-explorer").all():
-        controls = box.locator(".ec-controls :is(select:enabled, input, button)")
-        controls.first.focus()
-        for number in range(controls.count()):
-            control = controls.nth(number)
-            assert control.evaluate("it => it === document.activeElement")  # by Tab alone
-            kind, end = control.evaluate(
-                "it => [it.tagName, it.value === it.max || it.selectedIndex === it.length - 1]"
-            )
-            before = box.inner_html()
-            key = {"INPUT": "ArrowLeft" if end else "ArrowRight", "BUTTON": "Enter"}.get(
-                kind, "ArrowUp" if end else "ArrowDown"
-            )
-            reader.page.keyboard.press(key)
-            assert control.evaluate("it => it === document.activeElement")
-            if kind != "BUTTON" or control.get_attribute("name"):
-                assert box.inner_html() != before, control.evaluate("it => it.outerHTML")
-            reader.page.keyboard.press("Tab")
-    assert reader.faults == []
-    window.close()
+@pytest.mark.parametrize("name", NAMES)
+def test_an_explorer_says_what_python_says(
+    reader: View, subtests: pytest.Subtests, name: str
+) -> None:
+    explorer = explorers.EXPLORERS[name]()
+    box = section(reader, explorer)
+    with subtests.test("the page holds what Python has"):
+        holds_what_python_has(box, explorer)
+    with subtests.test("every control shows the numbers of Python's view"):
+        every_control_shows_the_numbers_of_pythons_view(box, explorer)
+    with subtests.test("nothing fails"):
+        assert reader.faults == []
 
 
-def test_readouts_are_announced_and_figures_described(reader: View) -> None:
-    for box in reader.page.locator(".ec-explorer").all():
-        assert box.locator("[aria-live=polite] .ec-readout").count() == 1
-        assert len(box.locator(".ec-figure").get_attribute("aria-label")) > 20
-        title = reader.page.locator(f"#{box.get_attribute('aria-labelledby')}")
-        assert title.inner_text().strip()
+def answers_to_the_keyboard(view: View, box: Locator) -> None:
+    """Every control is reached by Tab alone, and a key changes what the explorer shows."""
+    controls = box.locator(".ec-controls :is(select:enabled, input, button)")
+    controls.first.focus()
+    for number in range(controls.count()):
+        control = controls.nth(number)
+        assert control.evaluate("it => it === document.activeElement")
+        kind, end = control.evaluate(
+            "it => [it.tagName, it.value === it.max || it.selectedIndex === it.length - 1]"
+        )
+        before = box.inner_html()
+        key = {"INPUT": "ArrowLeft" if end else "ArrowRight", "BUTTON": "Enter"}.get(
+            kind, "ArrowUp" if end else "ArrowDown"
+        )
+        view.page.keyboard.press(key)
+        assert control.evaluate("it => it === document.activeElement")
+        if kind != "BUTTON" or control.get_attribute("name"):
+            assert box.inner_html() != before, control.evaluate("it => it.outerHTML")
+        view.page.keyboard.press("Tab")
 
 
-def test_without_scripts_a_drawing_and_the_numbers_remain(browser: Browser, book: str) -> None:
-    window = context(browser, "light", 1280, java_script_enabled=False)
-    reader = window.new_page()
-    reader.goto(f"{book}/{PAGE}")
+def is_announced_and_described(view: View, box: Locator) -> None:
+    assert box.locator("[aria-live=polite] .ec-readout").count() == 1
+    assert len(box.locator(".ec-figure").get_attribute("aria-label")) > 20
+    title = view.page.locator(f"#{box.get_attribute('aria-labelledby')}")
+    assert title.inner_text().strip()
+
+
+def prints_the_figure_and_the_numbers_without_controls(view: View, box: Locator) -> None:
+    view.page.emulate_media(media="print")
+    assert not box.locator("> .ec-controls").is_visible()
+    assert box.locator(".main-svg").first.is_visible()
+    assert box.locator(".ec-readout").is_visible()
+
+
+def test_explorers_take_a_reader_without_a_mouse_or_a_screen(
+    window: BrowserContext, book: str, subtests: pytest.Subtests
+) -> None:
+    view = new_view(window, book)
+    view.open(PAGE)
+    boxes = [view.page.locator(f".ec-explorer[id^={name}-]") for name in NAMES]
+    assert view.page.locator(".ec-explorer").count() == len(NAMES)
+    claims = (
+        is_announced_and_described,
+        answers_to_the_keyboard,
+        prints_the_figure_and_the_numbers_without_controls,
+    )
+    for claim in claims:
+        for name, box in zip(NAMES, boxes, strict=True):
+            with subtests.test(f"{name} {claim.__name__.replace('_', ' ')}"):
+                claim(view, box)
+    with subtests.test("nothing fails"):
+        assert view.faults == []
+    view.page.close()
+
+
+def test_without_scripts_a_drawing_and_the_numbers_remain(
+    browser: Browser, book: str, subtests: pytest.Subtests
+) -> None:
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(f"{book}/{PAGE}")
     for name in NAMES:
-        box = reader.locator(f".ec-explorer[id^={name}-]")
-        explorer = explorers.EXPLORERS[name]()
-        assert box.locator("img").bounding_box()["height"] > 200
-        first = explorer.view(explorer.data, explorer.start).readout[1][0]
-        assert box.locator(".ec-readout td").first.inner_text() == first
-    window.close()
-
-
-def test_paper_shows_the_figure_and_the_numbers_without_controls(reader: View) -> None:
-    reader.page.emulate_media(media="print")
-    for box in reader.page.locator(".ec-explorer").all():
-        assert not box.locator("> .ec-controls").is_visible()
-        assert box.locator(".main-svg").first.is_visible()
-        assert box.locator(".ec-readout").is_visible()
-    reader.page.emulate_media(media="screen")
+        with subtests.test(name):
+            box = page.locator(f".ec-explorer[id^={name}-]")
+            explorer = explorers.EXPLORERS[name]()
+            assert box.locator("img").bounding_box()["height"] > 200
+            first = explorer.view(explorer.data, explorer.start).readout[1][0]
+            assert box.locator(".ec-readout td").first.inner_text() == first
+    context.close()

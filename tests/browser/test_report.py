@@ -1,5 +1,6 @@
 """The collapse report in a browser: from a file, light and dark, on a desk and on a phone."""
 
+from collections.abc import Callable, Iterator
 from itertools import product
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from torch import nn
 from embedding_collapse.cli import main
 
 VIEWS = list(product(("light", "dark"), (1280, 390)))
+pytestmark = pytest.mark.xdist_group("reports")  # which are made once
 LONG = "emb.<img src=x onerror='document.title=1'>." + "layers." * 8 + "weight"
 
 
@@ -39,42 +41,54 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return made
 
 
-def opened(browser: Browser, path: Path, theme: str, width: int) -> tuple[Page, list[str]]:
-    """The page, and every request but its own and every fault."""
-    window = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=theme)
-    page, noted = window.new_page(), []
-    page.on("request", lambda request: noted.append(request.url))
-    page.on("console", lambda message: noted.append(message.text))
-    page.on("pageerror", lambda error: noted.append(str(error)))
-    page.goto(path.as_uri())
-    return page, [each for each in noted if each != path.as_uri()]
+@pytest.fixture
+def open_report(
+    browser: Browser, reports: list[Path]
+) -> Iterator[Callable[[int], tuple[Page, list[str]]]]:
+    """Opens a report: the page, and every request but its own and every fault."""
+    with browser.new_context() as context:
+
+        def open_page(index: int) -> tuple[Page, list[str]]:
+            page, noted = context.new_page(), []
+            address = reports[index].as_uri()
+            page.on("request", lambda request: noted.append(request.url))
+            page.on("console", lambda message: noted.append(message.text))
+            page.on("pageerror", lambda error: noted.append(str(error)))
+            page.goto(address)
+            noted.remove(address)
+            return page, noted
+
+        yield open_page
 
 
-@pytest.mark.parametrize(("theme", "width"), VIEWS)
 @pytest.mark.parametrize("index", range(3))
-def test_the_report_opens_by_itself_and_fits(browser, reports, index, theme, width):
-    page, noted = opened(browser, reports[index], theme, width)
-    assert noted == []
-    assert page.locator("svg polyline").count() >= 2
-    assert page.title().startswith("Embedding collapse: ")  # no name ran as code
-    assert page.locator("img, script").count() == 0
-    wide = page.evaluate("document.documentElement.scrollWidth")
-    assert wide <= width
-    back = page.evaluate("getComputedStyle(document.body).backgroundColor")
-    assert (back == "rgb(255, 255, 255)") == (theme == "light")
-    page.context.close()
+def test_the_report_opens_by_itself_and_fits(open_report, subtests, index):
+    page, noted = open_report(index)
+    for theme, width in VIEWS:
+        page.emulate_media(color_scheme=theme)
+        page.set_viewport_size({"width": width, "height": 900})
+        with subtests.test(f"it fits, {theme}, {width}"):
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+        with subtests.test(f"its theme is the reader's, {theme}, {width}"):
+            back = page.evaluate("getComputedStyle(document.body).backgroundColor")
+            assert (back == "rgb(255, 255, 255)") == (theme == "light")
+    with subtests.test("it shows curves"):
+        assert page.locator("svg polyline").count() >= 2
+    with subtests.test("no name runs as code"):
+        assert page.title().startswith("Embedding collapse: ")
+        assert page.locator("img, script").count() == 0
+    with subtests.test("it asks for nothing and reports no fault"):
+        assert noted == []
 
 
-def test_names_are_shown_as_text(browser, reports):
-    page, _ = opened(browser, reports[2], "light", 1280)
+def test_names_are_shown_as_text(open_report):
+    page, _ = open_report(2)
     assert page.locator("h3").first.inner_text() == LONG
     assert "NaN or infinite" in page.locator(".card", has_text="b.emb").inner_text()
-    page.context.close()
 
 
-def test_it_prints_on_white(browser, reports):
-    page, _ = opened(browser, reports[0], "dark", 1280)
-    page.emulate_media(media="print")
+def test_it_prints_on_white(open_report):
+    page, _ = open_report(0)
+    page.emulate_media(color_scheme="dark", media="print")
     back = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert back == "rgb(255, 255, 255)"
-    page.context.close()

@@ -4,39 +4,35 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
-from reading import View, context
+from playwright.sync_api import Browser, BrowserContext, Page, expect
+from reading import View, new_view
 
-from embedding_collapse.book.explorers import training
+from embedding_collapse.book.explorers import collapse
 from embedding_collapse.lab import toy
 
 HTML = Path(__file__).resolve().parents[2] / "_build" / "html"
 PAGE = "notebooks/03_interaction_collapse.html"
-Open = Callable[..., Page]
+Open = Callable[..., View]
 expect.set_options(timeout=30_000)  # on a machine that is busy with something else
 NO_WORKER = "delete window.Worker"  # as where a page may not make one
 
 
 @pytest.fixture
-def opened(browser: Browser, book: str) -> Iterator[Open]:
-    """Opens the chapter, for readers who want no motion unless told otherwise."""
-    readers = []
+def opened(window: BrowserContext, book: str) -> Iterator[Open]:
+    """Opens the chapter, for a reader who wants no motion."""
+    views = []
 
-    def open_page(search: str = "", script: str = "", **options: object) -> Page:
-        options = {"reduced_motion": "reduce"} | options
-        window = context(browser, "light", options.pop("width", 1280), **options)
-        if script:
-            window.add_init_script(script)
-        reader = View(window.new_page(), "light", book)
-        readers.append((window, reader))
-        reader.open(PAGE + search)
-        reader.page.requests = reader.requests
-        return reader.page
+    def open_page(search: str = "", script: str = "", width: int = 1280) -> View:
+        view = new_view(window, book, width=width, script=script)
+        views.append(view)
+        view.page.emulate_media(reduced_motion="reduce")
+        view.open(PAGE + search)
+        return view
 
     yield open_page
-    for window, reader in readers:
-        assert reader.faults == []
-        window.close()
+    for view in views:
+        assert view.faults == []
+        view.page.close()
 
 
 def come(page: Page) -> None:
@@ -53,21 +49,10 @@ def readout(page: Page) -> list[list[str]]:
     )
 
 
-def test_nothing_trains_until_the_figure_is_in_view(opened: Open) -> None:
-    page = opened()
-    assert page.locator(".ec-training .ec-static").count() == 1
-    assert not [url for url in page.requests if "worker" in url]
-    come(page)
-    assert len([url for url in page.requests if "worker" in url]) == 1
-
-
-@pytest.mark.parametrize("script", ["", NO_WORKER], ids=["worker", "no worker"])
-def test_it_trains_as_the_library_does(opened: Open, script: str) -> None:
-    page = opened(script=script)
-    come(page)
+def trains_as_the_library_does(page: Page) -> None:
     page.get_by_role("button", name="Next 250 steps").click()
     expect(page.locator(".ec-training .ec-status")).to_contain_text("step 250")
-    start = training.START
+    start = collapse.START
     curves = toy.run((start["few"], start["many"]), start["width"], [start["seed"]], 250, every=250)
     for row, (first, last) in zip(readout(page), curves.abundance[:, 0].tolist(), strict=True):
         assert row[1] == "250"
@@ -76,18 +61,79 @@ def test_it_trains_as_the_library_does(opened: Open, script: str) -> None:
     expect(page.locator(".ec-training .ec-status")).to_contain_text("step 251")
 
 
-def test_it_trains_on_a_page_opened_as_a_file(browser: Browser) -> None:
-    window = context(browser, "light", 1280, reduced_motion="reduce")
+def answers_to_the_keyboard(page: Page) -> None:
+    controls = page.locator(".ec-training :is(button, input, canvas[tabindex])")
+    controls.first.focus()
+    for number in range(controls.count()):
+        assert controls.nth(number).evaluate("it => it === document.activeElement")
+        page.keyboard.press("Tab")
+    cloud = page.locator(".ec-training .ec-cloud").first
+    before = cloud.evaluate("it => it.toDataURL()")
+    cloud.focus()
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function(
+        "before => document.querySelector('.ec-cloud').toDataURL() !== before", arg=before
+    )
+
+
+def pictures_are_described_and_fit(page: Page, width: int) -> None:
+    pictures = page.locator(".ec-training canvas")
+    assert pictures.count() == 5
+    for picture in pictures.all():
+        assert any(sign.isdigit() for sign in picture.get_attribute("aria-label"))
+        box = picture.bounding_box()
+        assert box["width"] >= 140 and box["x"] >= 0 and box["x"] + box["width"] <= width
+
+
+def pictures_follow_the_theme(view: View) -> None:
+    pictures = view.page.locator(".ec-training canvas")
+    before = pictures.evaluate_all("all => all.map(it => it.toDataURL())")
+    view.switch_theme()
+    view.page.wait_for_function(
+        """before => [...document.querySelectorAll('.ec-training canvas')]
+            .every((it, i) => it.toDataURL() !== before[i])""",
+        arg=before,
+    )
+
+
+@pytest.mark.parametrize(
+    ("script", "width"), [("", 1280), (NO_WORKER, 390)], ids=["worker-1280", "no worker-390"]
+)
+def test_it_waits_trains_and_takes_any_reader(
+    opened: Open, subtests: pytest.Subtests, script: str, width: int
+) -> None:
+    view = opened(script=script, width=width)
+    page = view.page
+    with subtests.test("nothing trains until the figure is in view"):
+        assert page.locator(".ec-training .ec-static").count() == 1
+        assert not [url for url in view.requests if "train" in url or "worker" in url]
+    come(page)
+    with subtests.test("it trains in a worker where the page may make one"):
+        workers = [url for url in view.requests if "worker" in url]
+        assert len(workers) == (0 if script else 1)
+    with subtests.test("it trains as the library does"):
+        trains_as_the_library_does(page)
+    with subtests.test("pictures are described and fit"):
+        pictures_are_described_and_fit(page, width)
+    with subtests.test("all of it answers to the keyboard"):
+        answers_to_the_keyboard(page)
+    with subtests.test("pictures follow the theme"):
+        pictures_follow_the_theme(view)
+
+
+def test_it_trains_on_a_page_opened_as_a_file(window: BrowserContext) -> None:
     page = window.new_page()
+    page.emulate_media(reduced_motion="reduce")
     page.goto((HTML / PAGE).as_uri())
     come(page)
     page.get_by_role("button", name="Next 250 steps").click()
     expect(page.locator(".ec-training .ec-status")).to_contain_text("step 250")
-    window.close()
+    page.close()
 
 
 def test_play_moves_and_pause_stops(opened: Open) -> None:
-    page = opened(reduced_motion="no-preference")
+    page = opened().page
+    page.emulate_media(reduced_motion="no-preference")
     come(page)
     step = page.locator(".ec-training .ec-readout td:nth-child(2)").first
     page.get_by_role("button", name="Play", exact=True).click()
@@ -105,7 +151,7 @@ def test_play_moves_and_pause_stops(opened: Open) -> None:
 
 
 def test_a_setting_is_in_the_address_and_an_impossible_one_is_named(opened: Open) -> None:
-    page = opened("?collapse=few:3,width:99")
+    page = opened("?collapse=few:3,width:99").page
     come(page)
     status = page.locator(".ec-training .ec-status")
     expect(status).to_contain_text("The address asks for “width:99”; accepted: 3, 4")
@@ -121,7 +167,7 @@ def test_a_setting_is_in_the_address_and_an_impossible_one_is_named(opened: Open
 
 
 def test_a_rate_that_is_too_large_is_said_before_and_after(opened: Open) -> None:
-    page = opened("?collapse=rate:1000")
+    page = opened("?collapse=rate:1000").page
     come(page)
     status = page.locator(".ec-training .ec-status")
     expect(status).to_contain_text("It may diverge")
@@ -132,46 +178,10 @@ def test_a_rate_that_is_too_large_is_said_before_and_after(opened: Open) -> None
     expect(status).to_contain_text("at step 0")
 
 
-def test_all_of_it_answers_to_the_keyboard(opened: Open) -> None:
-    page = opened()
-    come(page)
-    controls = page.locator(".ec-training :is(button, input, canvas[tabindex])")
-    controls.first.focus()
-    for number in range(controls.count()):
-        assert controls.nth(number).evaluate("it => it === document.activeElement")
-        page.keyboard.press("Tab")
-    cloud = page.locator(".ec-training .ec-cloud").first
-    before = cloud.evaluate("it => it.toDataURL()")
-    cloud.focus()
-    page.keyboard.press("ArrowRight")
-    page.wait_for_function(
-        "before => document.querySelector('.ec-cloud').toDataURL() !== before", arg=before
-    )
-
-
-@pytest.mark.parametrize("width", [390, 1280])
-def test_pictures_are_described_and_follow_the_theme(opened: Open, width: int) -> None:
-    page = opened(width=width)
-    come(page)
-    pictures = page.locator(".ec-training canvas")
-    assert pictures.count() == 5
-    for picture in pictures.all():
-        assert any(sign.isdigit() for sign in picture.get_attribute("aria-label"))
-        box = picture.bounding_box()
-        assert box["width"] >= 140 and box["x"] >= 0 and box["x"] + box["width"] <= width
-    before = pictures.evaluate_all("all => all.map(it => it.toDataURL())")
-    page.evaluate("document.documentElement.dataset.theme = 'dark'")
-    page.wait_for_function(
-        """before => [...document.querySelectorAll('.ec-training canvas')]
-            .every((it, i) => it.toDataURL() !== before[i])""",
-        arg=before,
-    )
-
-
 def test_without_scripts_the_end_of_both_runs_remains(browser: Browser, book: str) -> None:
-    window = context(browser, "light", 1280, java_script_enabled=False)
-    page = window.new_page()
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
     page.goto(f"{book}/{PAGE}")
     assert page.locator(".ec-training img").bounding_box()["height"] > 200
     assert page.locator(".ec-training .ec-readout td").first.inner_text() == "D₃ = 2"
-    window.close()
+    context.close()

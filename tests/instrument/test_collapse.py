@@ -2,9 +2,10 @@
 
 import re
 
+import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from embedding_collapse import collapse
 from embedding_collapse.collapse import (
@@ -18,6 +19,7 @@ from embedding_collapse.collapse import (
     inspect_table,
     judge,
     measure,
+    measures_of,
 )
 from embedding_collapse.inspection.tables import Table
 from embedding_collapse.parameters import ParameterError
@@ -66,7 +68,7 @@ def test_measures_are_those_of_the_spectrum():
 )
 def test_directions_hold_a_share_of_the_energy(spectrum, ninety, ninety_nine):
     values = torch.tensor(spectrum, dtype=torch.float64)
-    found = measure(values, torch.ones(len(spectrum), dtype=torch.float64))
+    found = measures_of(values, torch.ones(len(spectrum), dtype=torch.float64))
     assert (found["directions_90"], found["directions_99"]) == (ninety, ninety_nine)
 
 
@@ -193,3 +195,53 @@ def test_the_first_entry_that_is_not_finite_is_found_in_whatever_block_it_lies(m
     table[1, 3, 2] = table[0, 38, 1] = torch.inf
     note = "the table holds 2 entries that are NaN or infinite, the first at (0, 38, 1)"
     assert inspected(table).note.startswith(note)
+
+
+# --- one table ------------------------------------------------------------------------------------
+
+
+def test_a_table_is_measured_as_inspection_does_whatever_holds_it():
+    table = normal(300, 8)
+    expected = inspected(table).measures
+    weight = nn.Parameter(table)
+    read_only, other_order = table.numpy().copy(), table.numpy().astype(">f4")
+    read_only.flags.writeable = False
+    for form in (table, weight, read_only, other_order, table.T.contiguous().numpy().T):
+        assert measure(form).measures == pytest.approx(expected)
+
+
+def test_rows_come_first_in_a_table_of_several_sets_however_few_they_are():
+    sets = normal(6, 20, 4)  # D = 6, M = 20
+    found = measure(sets)
+    assert (found.rows, found.sets, found.width) == (6, 20, 4)
+    assert found.measures == inspected(sets.transpose(0, 1)).measures
+
+
+def test_weights_of_rows_may_be_an_array_of_counts():
+    table, counts = normal(50, 4), np.arange(50)
+    assert measure(table, counts).weighted == inspected(table, torch.arange(50)).weighted
+
+
+def test_what_a_table_is_called_stands_in_what_is_said_of_it():
+    with pytest.raises(ParameterError, match=r"weights have shape \(3,\); users has 50 rows"):
+        measure(normal(50, 4), torch.ones(3), name="users")
+
+
+def test_a_table_that_is_not_finite_says_so_and_has_no_measures():
+    found = measure(torch.full((9, 4), torch.nan))
+    assert (found.verdict, found.measures) == (UNMEASURED_IS, {})
+    assert "NaN" in found.note
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ([[1.0, 2.0]], "table is list; a torch tensor or a numpy array of numbers is needed"),
+        (np.array([["a"]]), "table is an array of <U1; a torch tensor or a numpy array of numbers"),
+        (torch.ones(5), r"table has shape \(5,\); \[D, K\] and \[D, M, K\] are accepted"),
+        (torch.ones(1, 1, 1, 1), r"table has shape \(1, 1, 1, 1\); "),
+    ],
+)
+def test_what_is_no_table_is_refused(table, message):
+    with pytest.raises(ParameterError, match=message):
+        measure(table)

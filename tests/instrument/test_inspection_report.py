@@ -67,7 +67,7 @@ def test_inspect_is_a_command_that_prints_the_table_and_writes_report_and_json(p
     assert (done.returncode, done.stderr) == (0, "")
     sigma = singular_values(torch.load(plain, weights_only=True)["weight"])
     relative, against = normalised_abundance(sigma).item(), normalised_abundance(sigma, 200).item()
-    row = done.stdout.splitlines()[2].split()
+    row = done.stdout.splitlines()[1].split()
     assert row[:3] == ["weight", "200", "16"]
     assert row[4:6] == [f"{relative:.3f}", f"{against:.3f}"]
     assert row[-2:] == ["not", "collapsed"]

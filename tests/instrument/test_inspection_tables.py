@@ -11,10 +11,11 @@ from harm import flip
 from embedding_collapse.files import DamagedError, store_json
 from embedding_collapse.inspection.tables import (
     by_set,
-    field_dims_beside,
+    fields_of,
     find,
     is_table,
     read_field_dims,
+    record_beside,
 )
 from embedding_collapse.parameters import ParameterError
 
@@ -146,17 +147,22 @@ def test_a_json_beside_that_is_no_record_is_left_alone(tmp_path):
     checkpoint = Path(tmp_path / "model.safetensors")
     for content in ("{}", "[1]", "no json", '{"dataset": 3}', '{"dataset": {"fields": ["a"]}}'):
         checkpoint.with_suffix(".json").write_text(content)
-        assert field_dims_beside(checkpoint) is None
+        assert record_beside(checkpoint) is None
+
+
+@pytest.mark.parametrize("content", [{}, {"dataset": 3}, {"dataset": {"fields": ["a"]}}])
+def test_a_record_of_no_dataset_tells_no_fields(content):
+    assert fields_of(content) is None
 
 
 def test_a_damaged_record_beside_tells_no_fields_and_that_is_said(tmp_path):
     checkpoint = tmp_path / "0123456789ab.safetensors"
     content = {"dataset": {"fields": ["u"], "cardinalities": [9]}}
     store_json(checkpoint.with_suffix(".json"), content)
-    assert field_dims_beside(checkpoint) == {"u": 9}
+    assert fields_of(record_beside(checkpoint)) == {"u": 9}
     flip(checkpoint.with_suffix(".json"), 0.5)
     with pytest.warns(UserWarning, match=r"the fields are not known: .*0123456789ab\.json"):
-        assert field_dims_beside(checkpoint) is None
+        assert record_beside(checkpoint) is None
 
 
 def test_field_dims_in_a_pipe_or_nested_without_end_are_refused(tmp_path):
@@ -166,7 +172,7 @@ def test_field_dims_in_a_pipe_or_nested_without_end_are_refused(tmp_path):
         with pytest.raises(ParameterError, match="are neither numbers nor a JSON file of them"):
             read_field_dims(str(tmp_path / name))
     os.mkfifo(tmp_path / "model.json")
-    assert field_dims_beside(tmp_path / "model.safetensors") is None
+    assert record_beside(tmp_path / "model.safetensors") is None
 
 
 def test_tensors_that_have_their_shape_alone_are_not_taken_for_one():

@@ -114,9 +114,9 @@ def test_dropout_draws_anew_for_each_set():
         for value in model.stacked.parameters():
             value[1] = value[0]
     model(ids())
-    one, other = model.each(ids())
+    one, other = model.outputs(ids())
     assert not torch.equal(one == 0, other == 0)
-    one, other = model.eval().each(ids())
+    one, other = model.eval().outputs(ids())
     assert_same_sums(one, other, TERMS)
 
 

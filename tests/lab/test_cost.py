@@ -26,7 +26,7 @@ def test_parameters_are_counted_for_every_model(name):
     found = cost(name)
     size = Size(FIELDS, SETS, WIDTH, HIDDEN)
     model = build(name, CARDINALITIES, size)
-    assert found.embedding == model.table.numel() == 73 * SETS * MODELS[name].columns(size)
+    assert found.embedding == model.table.numel() == 73 * SETS * model.interaction.columns(size)
     assert found.embedding + found.dense == sum(p.numel() for p in model.parameters())
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from embedding_collapse.cli import main
-from embedding_collapse.lab import records
+from embedding_collapse.lab import groups, records
 from embedding_collapse.lab.data import DataSpec, describe, load, load_spec
 from embedding_collapse.lab.experiment import Spec, run
 from embedding_collapse.parameters import ParameterError
@@ -104,7 +104,7 @@ def test_sweeps_of_two_files_into_one_folder_leave_each_its_own_record(
         assert main([*sweep, f"--path={b}", option]) == 0
         assert "0 were there, 1 trained" in capsys.readouterr().out.splitlines()[-1]
     with pytest.raises(ValueError, match="differ in more than the seed"):
-        records.summary(records.load_all(tmp_path / "runs"))
+        groups.summary(records.load_all(tmp_path / "runs"))
 
 
 def test_a_path_that_is_gone_is_an_error_even_where_records_are(tmp_path, monkeypatch, capsys):

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from embedding_collapse.files import checksum
-from embedding_collapse.lab.data import DATASETS, Dataset, DataSpec, drawing, load
+from embedding_collapse.lab.data import DATASETS, Dataset, DataSpec, drawn, load
 from embedding_collapse.lab.data import synthetic as law_of
-from embedding_collapse.lab.data.drawing import draw_dataset
+from embedding_collapse.lab.data.drawn import draw_dataset
 from embedding_collapse.lab.metrics import auc, expected_auc
 from embedding_collapse.parameters import ParameterError
 
@@ -291,7 +291,7 @@ def test_facts_of_held_out_rows_are_expected_aucs(known, raw):
 
 def test_held_out_rows_come_from_the_cache(known, tmp_path, monkeypatch):
     first = draw_held_out(tmp_path)
-    monkeypatch.setattr(drawing, "draw_rows", None)  # drawing again would fail
+    monkeypatch.setattr(drawn, "draw_rows", None)  # drawing again would fail
     again = draw_held_out(tmp_path)
     assert digest(first) == digest(again) == digest(known)
     assert np.array_equal(first.truth, again.truth)
@@ -333,7 +333,7 @@ def test_rows_held_out_that_cannot_be_are_named(tmp_path, held_out, share):
 
 def test_a_second_load_maps_the_same_files(tmp_path, monkeypatch):
     first = load("synthetic-mini", 1000, cache=tmp_path)
-    monkeypatch.setattr(drawing, "draw_rows", None)  # drawing again would fail
+    monkeypatch.setattr(drawn, "draw_rows", None)  # drawing again would fail
     second = load("synthetic-mini", 1000, cache=tmp_path)
     assert digest(first) == digest(second)
     assert isinstance(second.ids, np.memmap)
@@ -364,7 +364,7 @@ def test_a_draw_that_fails_leaves_nothing_behind(tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(drawing, "draw_rows", fail)
+        patch.setattr(drawn, "draw_rows", fail)
         load("synthetic-mini", 1000, cache=tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["locks"]
     assert len(load("synthetic-mini", 1000, cache=tmp_path)) == 1000

@@ -15,7 +15,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from embedding_collapse.lab.data import Dataset, DataSpec, Field
-from embedding_collapse.lab.engine.captured import Engine, loss_of, products, windows
+from embedding_collapse.lab.engine.captured import Engine, loss_of, windows
+from embedding_collapse.lab.engine.loop import products
 from embedding_collapse.lab.environment import instruction_set
 from embedding_collapse.lab.experiment import Spec, run
 from embedding_collapse.lab.metrics import auc
@@ -29,7 +30,7 @@ rounding = pytest.mark.rounding
 def test_windows_are_the_batches_of_an_epoch_in_order_and_of_one_size_each(rows, steps, block):
     order = torch.randperm(rows)
     found = windows(rows, steps, block)
-    batches = [batch for window in found for batch in window.of(order)]
+    batches = [batch for window in found for batch in window.batches(order)]
     for ours, theirs in zip(batches, order.tensor_split(steps), strict=True):
         assert torch.equal(ours, theirs)
     assert [window.step for window in found] == [

@@ -12,8 +12,8 @@ from test_training import fit_tiny, tiny_model
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from blocked_adam import group_look_ups, reference
 from blocked_adam import optimizer as optimizer_module
-from blocked_adam import plan, twin
 from embedding_collapse.errors import DivergedError
 from embedding_collapse.lab.checkpoint import Fit
 from embedding_collapse.lab.data import Dataset, Field
@@ -178,9 +178,9 @@ def no_weight_decay_of_dense(engine: Engine, patch: pytest.MonkeyPatch) -> Itera
 
 @contextlib.contextmanager
 def no_weight_decay_of_rows_looked_up(engine: Engine, patch: pytest.MonkeyPatch) -> Iterator:
-    apply = twin.apply
+    apply = reference.apply
     patch.setattr(
-        twin, "apply", lambda *parts: apply(*parts[:-1], parts[-1]._replace(weight_decay=0))
+        reference, "apply", lambda *parts: apply(*parts[:-1], parts[-1]._replace(weight_decay=0))
     )
     yield
 
@@ -193,7 +193,7 @@ def rows_read_before_they_are_caught_up(engine: Engine, patch: pytest.MonkeyPatc
 
 @contextlib.contextmanager
 def a_row_left_behind(engine: Engine, patch: pytest.MonkeyPatch) -> Iterator:
-    flush = twin.flush
+    flush = reference.flush
 
     def all_but_one(table, now, decay):
         row = int((table.last[:-1] == 0).nonzero()[0])  # in no batch
@@ -202,22 +202,23 @@ def a_row_left_behind(engine: Engine, patch: pytest.MonkeyPatch) -> Iterator:
         for part, values in zip(table[:3], before, strict=True):
             part[row] = values
 
-    patch.setattr(twin, "flush", all_but_one)
+    patch.setattr(reference, "flush", all_but_one)
     yield
 
 
 @contextlib.contextmanager
 def a_row_looked_up_left_behind(engine: Engine, patch: pytest.MonkeyPatch) -> Iterator:
-    catch_up = twin.catch_up
+    catch_up = reference.catch_up
 
-    def all_but_one(table, planned, now, decay):
-        late = planned.rows[: planned.count][table.last[planned.rows[: planned.count]] < now]
+    def all_but_one(table, look_ups, now, decay):
+        rows = look_ups.rows[: look_ups.different]
+        late = rows[table.last[rows] < now]
         before = [part[late[:1]].clone() for part in table[:3]]
-        catch_up(table, planned, now, decay)
+        catch_up(table, look_ups, now, decay)
         for part, values in zip(table[:3], before, strict=True):
             part[late[:1]] = values
 
-    patch.setattr(twin, "catch_up", all_but_one)
+    patch.setattr(reference, "catch_up", all_but_one)
     yield
 
 
@@ -236,10 +237,10 @@ def steps_miscounted(engine: Engine, patch: pytest.MonkeyPatch) -> Iterator:
 
 @contextlib.contextmanager
 def a_step_of_the_wrong_sign(engine: Engine, patch: pytest.MonkeyPatch) -> Iterator:
-    apply = twin.apply
+    apply = reference.apply
     patch.setattr(
-        twin, "apply", lambda table, planned, gradients, *rest: apply(
-            table, planned, -gradients, *rest
+        reference, "apply", lambda table, look_ups, gradients, *rest: apply(
+            table, look_ups, -gradients, *rest
         )
     )  # fmt: skip
     yield
@@ -392,10 +393,10 @@ class EngineThenLoop:
         for window in engine_module.windows(len(order), len(losses), BLOCK):
             place = slice(window.step, window.step + window.steps)
             if window.step < self.first:
-                losses[place], penalties[place] = self.engine.take(window.of(order))
+                losses[place], penalties[place] = self.engine.take(window.batches(order))
                 yield place.stop
-        for module in self.loop.model.modules():
-            module.align = 1
+        for layer in self.loop.model.layers():
+            layer.align = 1
         state = self.engine.optimizer.state_dict()["state"]
         self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": state})
         for step in range(self.first, len(losses)):
@@ -425,7 +426,9 @@ class Broken(Window):
         super().__init__(engine, rows, pool)
         if rows.shape[1] == self.size:
             ids = engine.ids[rows[0]].long() + engine.model.starts
-            engine.step(ids, engine.labels[rows[0]], plan(ids.flatten(), len(engine.model.table)))
+            engine.step(
+                ids, engine.labels[rows[0]], group_look_ups(ids.flatten(), len(engine.model.table))
+            )
             try:
                 raise RuntimeError("CUDA error: operation not permitted when stream is capturing")
             finally:

@@ -77,9 +77,9 @@ def test_a_single_field_is_refused():
         build("ffm", [3], Size(1, 1, 2))
 
 
-def test_sub_tables_abundance_is_that_of_each_table_by_field_and_partner():
+def test_sub_embeddings_abundance_is_that_of_each_table_by_field_and_partner():
     model = model_of(sets=2)
-    found = partner_abundance(model.interaction.sub_tables(model.table.detach()), CARDINALITIES)
+    found = partner_abundance(model.interaction.sub_embeddings(model.table.detach()), CARDINALITIES)
     assert found.shape == (2, 4, 4)
     for m, i, j in ((0, 0, 1), (1, 2, 3), (1, 3, 0), (0, 1, 2)):
         rows = range(CARDINALITIES[i])
@@ -89,7 +89,7 @@ def test_sub_tables_abundance_is_that_of_each_table_by_field_and_partner():
 
 
 @pytest.mark.parametrize("design", ["se", "me"])
-def test_a_run_learns_and_records_its_sub_tables(design):
+def test_a_run_learns_and_records_its_sub_embeddings(design):
     data = load("synthetic-mini", 4_000, progress=False)
     spec = Spec(DataSpec(rows=4_000), model="ffm", design=design, scale=2, embedding_size=3,
                 epochs=2, batch_size=64, learning_rate=0.01)  # fmt: skip

@@ -6,17 +6,8 @@ from harm import each_harm
 
 from embedding_collapse.files import DamagedError, load_json, store_json
 from embedding_collapse.lab import records
-from embedding_collapse.lab.records import (
-    by_label,
-    find,
-    load,
-    load_all,
-    path_of,
-    provenance,
-    save,
-    summary,
-    table,
-)
+from embedding_collapse.lab.groups import by_label, summary, table
+from embedding_collapse.lab.records import find, load, load_all, path_of, provenance, save
 from embedding_collapse.spectrum import random_spectrum
 
 # --- files ----------------------------------------------------------------------------------------

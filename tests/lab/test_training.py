@@ -14,11 +14,12 @@ import torch
 from safetensors.torch import load_file
 
 from embedding_collapse.errors import DivergedError
-from embedding_collapse.lab.checkpoint import STATE
+from embedding_collapse.lab.checkpoint import STATE, Fit
 from embedding_collapse.lab.data import Dataset, Field
+from embedding_collapse.lab.device import choose_device
 from embedding_collapse.lab.metrics import auc, excess_log_loss, expected_auc, log_loss
 from embedding_collapse.lab.models import Recommender, Size, build
-from embedding_collapse.lab.training import choose_device, fit, predict
+from embedding_collapse.lab.training import Training, fit, predict
 
 RUN_TO_BE_KILLED = Path(__file__).parents[1] / "data" / "run_to_be_killed.py"
 
@@ -35,9 +36,16 @@ def tiny_model(dataset: Dataset, sets: int = 2, **size: float) -> Recommender:
     return build("dcnv2", dataset.cardinalities, Size(2, sets, 3, **{"hidden": 8, **size}))
 
 
-def fit_tiny(model: Recommender, dataset: Dataset, **changed):
-    settings = {"epochs": 3, "batch_size": 100, "learning_rate": 0.01, "device": "cpu"}
-    return fit(model, dataset, **(settings | changed))
+def fit_tiny(
+    model: Recommender,
+    dataset: Dataset,
+    device: str = "cpu",
+    checkpoints: Path | None = None,
+    progress: str | None = None,
+    **changed,
+) -> Fit:
+    training = Training(**({"epochs": 3, "batch_size": 100, "learning_rate": 0.01} | changed))
+    return fit(model, dataset, training, device=device, checkpoints=checkpoints, progress=progress)
 
 
 def test_it_learns_what_can_be_learnt():

@@ -1,5 +1,5 @@
 // Collapse, live: two runs of the toy experiment, trained before the reader's eyes. The section that
-// `embedding_collapse.book.explorers.training` writes says which sliders there are; until it comes into
+// `embedding_collapse.book.explorers.collapse` writes says which sliders there are; until it comes into
 // view nothing is loaded but this.
 
 import { readState, writeState } from "./address.js";

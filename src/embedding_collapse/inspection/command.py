@@ -9,31 +9,51 @@ from embedding_collapse.parameters import ParameterError, check_writable
 
 from . import weights
 from .page import html
-from .report import comparison, inspect, text
+from .report import aligned, comparison, inspect
 from .tables import read_field_dims
 
 
-def add_options(command: argparse.ArgumentParser) -> None:
+def add_inspect(command: argparse.ArgumentParser) -> None:
     """The options of `inspect`."""
-    command.add_argument("checkpoint", metavar="CHECKPOINT",
-                         help="safetensors, .npz, .npy, .pt, .pth or HDF5 file")  # fmt: skip
-    command.add_argument("--include", action="append", default=[], metavar="PATTERN",
-                         help="names of tables, such as '*.user.*'; may be repeated")  # fmt: skip
-    command.add_argument("--exclude", action="append", default=[], metavar="PATTERN",
-                         help="names to leave out; may be repeated")  # fmt: skip
-    command.add_argument("--field-dims", metavar="D,D", help="features per field, or a JSON file of"
-                         " them, to cut a joint table into fields")  # fmt: skip
-    command.add_argument("--sets", type=int, metavar="M",
-                         help="embedding sets that a table holds side by side")  # fmt: skip
-    command.add_argument("--rows-weight", metavar="FILE", help="counts.npy: how often each row is"
-                         " looked up, to measure with rows weighted too")  # fmt: skip
+    command.add_argument(
+        "checkpoint", metavar="CHECKPOINT", help="safetensors, .npz, .npy, .pt, .pth or HDF5 file"
+    )
+    command.add_argument(
+        "--include",
+        action="append",
+        default=[],
+        metavar="PATTERN",
+        help="names of tables, such as '*.user.*'; may be repeated",
+    )
+    command.add_argument(
+        "--exclude",
+        action="append",
+        default=[],
+        metavar="PATTERN",
+        help="names to leave out; may be repeated",
+    )
+    command.add_argument(
+        "--field-dims",
+        metavar="D,D",
+        help="features per field, or a JSON file of them, to cut a joint table into fields",
+    )
+    command.add_argument(
+        "--sets", type=int, metavar="M", help="embedding sets that a table holds side by side"
+    )
+    command.add_argument(
+        "--rows-weight",
+        metavar="FILE",
+        help="counts.npy: how often each row is looked up, to measure with rows weighted too",
+    )
     command.add_argument("--compare", metavar="OTHER", help="a second checkpoint, side by side")
-    command.add_argument("--output", default="report.html", metavar="FILE",
-                         help="the HTML report (report.html)")  # fmt: skip
+    command.add_argument(
+        "--output", default="report.html", metavar="FILE", help="the HTML report (report.html)"
+    )
     command.add_argument("--json", metavar="FILE", help="the same as JSON")
+    command.set_defaults(command=inspect_command)
 
 
-def run(parsed: argparse.Namespace) -> int:
+def inspect_command(parsed: argparse.Namespace) -> int:
     """Inspect one checkpoint or two, print the table, write the report."""
     paths = [parsed.checkpoint] + ([parsed.compare] if parsed.compare else [])
     taken = {os.path.realpath(path): "the checkpoint" for path in paths}
@@ -56,23 +76,23 @@ def run(parsed: argparse.Namespace) -> int:
         "sets": parsed.sets,
         "row_weights": parsed.rows_weight,
     }
-    found = [inspect(path, **options) for path in paths]
-    page = html(*found)
-    content = found[0].to_json()
-    if len(found) > 1:
-        content["compared_with"] = found[1].to_json()
+    inspections = [inspect(path, **options) for path in paths]
+    page = html(*inspections)
+    content = inspections[0].to_json()
+    if len(inspections) > 1:
+        content["compared_with"] = inspections[1].to_json()
     try:  # files first: whoever reads what is printed may stop reading
         write_atomically(Path(parsed.output), lambda path: path.write_text(page, encoding="utf-8"))
         if parsed.json:
             write_json(Path(parsed.json), content)
     except OSError as error:
         raise ParameterError(f"the report cannot be written ({error})") from None
-    for label, one in zip("AB", found, strict=False):
-        if len(found) > 1:
+    for label, one in zip("AB", inspections, strict=False):
+        if len(inspections) > 1:
             print(f"{label}: {one.name}")
-        print(text(one) + "\n")
-    if len(found) > 1:
-        print(comparison(*found).to_string() + "\n")
+        print(f"{one}\n")
+    if len(inspections) > 1:
+        print(aligned(comparison(*inspections)) + "\n")
     print(f"report: {parsed.output}")
     if parsed.json:
         print(f"json: {parsed.json}")

@@ -12,16 +12,18 @@ LEFT, RIGHT, TOP, BOTTOM = 40, 350, 28, 166  # of the axes, in the picture's own
 MOST_POINTS = 128
 
 
-def spectra(found: Sequence[tuple[str, Collapse]], name: str) -> str:
+def spectra(labelled: Sequence[tuple[str, Collapse]], name: str) -> str:
     """The spectra of a table, one line per set, beside that of a random table of its shape.
 
     Args:
-        found: one or two of a label ("" for a single one, else "A" and "B") and a measured table.
+        labelled: one or two of a label ("" for a single one, else "A" and "B") and a measured
+            table.
         name: of the table, for those who cannot see it.
     """
     lines, legend = [], []
-    for position, (label, one) in enumerate(found):
+    for position, (label, one) in enumerate(labelled):
         kind = "ab"[position]
+        assert one.random is not None and one.spectra is not None  # it was measured
         lines.append(_line(one.random, f"random {kind}"))
         lines += [_line(spectrum, f"measured {kind}") for spectrum in one.spectra]
         legend.append((f"measured {kind}", label or "this table"))
@@ -33,7 +35,7 @@ def spectra(found: Sequence[tuple[str, Collapse]], name: str) -> str:
     )
     means = ", ".join(
         f"{label + ' ' if label else ''}IA {one.measures['abundance']:.2f} of {one.width}"
-        for label, one in found
+        for label, one in labelled
     )
     said = escape(f"Normalised singular values of {name}: {means}", quote=True)
     return (
@@ -52,8 +54,9 @@ def _axes() -> str:
     middle = (LEFT + RIGHT) / 2
     parts.append(f'<text x="{middle}" y="{HEIGHT - 5}" text-anchor="middle">direction k / K</text>')
     down = (TOP + BOTTOM) / 2
-    parts.append(f'<text transform="translate(10,{down}) rotate(-90)" text-anchor="middle">'
-                 "σₖ / σ₁</text>")  # fmt: skip
+    parts.append(
+        f'<text transform="translate(10,{down}) rotate(-90)" text-anchor="middle">σₖ / σ₁</text>'
+    )
     return "".join(parts)
 
 

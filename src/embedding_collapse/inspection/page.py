@@ -1,11 +1,9 @@
 """The report as one HTML file: no script, nothing from elsewhere, everything of others escaped."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from importlib.metadata import version
 from pathlib import Path
-
-import pandas as pd
 
 from embedding_collapse.collapse import (
     COLLAPSED,
@@ -61,21 +59,22 @@ def _overview(inspection: Inspection) -> str:
     )
 
 
-def _table(frame: pd.DataFrame) -> str:
-    """A data frame as a table that scrolls in its own box; verdicts get their colour."""
-    head = "".join(
-        f'<th scope="col"{_class(title)}>{escape(title)}</th>' for title in frame.columns
-    )
-    rows = []
-    for name, row in zip(frame.index, frame.to_numpy(), strict=True):
-        cells = "".join(
+def _table(rows: Sequence[Mapping[str, str]]) -> str:
+    """Rows as a table that scrolls in its own box; verdicts get their colour."""
+    head = "".join(f'<th scope="col"{_class(title)}>{escape(title)}</th>' for title in rows[0])
+    body = "".join(
+        f'<tr><th scope="row">{_breakable(row["table"])}</th>'
+        + "".join(
             f"<td{_class(title)}>{_verdict(value) if _class(title) else escape(value)}</td>"
-            for title, value in zip(frame.columns, row, strict=True)
+            for title, value in row.items()
+            if title != "table"
         )
-        rows.append(f'<tr><th scope="row">{_breakable(name)}</th>{cells}</tr>')
+        + "</tr>"
+        for row in rows
+    )
     return (
-        '<div class="scroll" tabindex="0"><table><thead><tr><th scope="col">table</th>'
-        f"{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
+        f'<div class="scroll" tabindex="0"><table><thead><tr>{head}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div>"
     )
 
 
@@ -99,22 +98,21 @@ def _cards(both: Sequence[Inspection]) -> str:
     by_name = [{one.name: one for one in inspection.tables} for inspection in both]
     cards = []
     for name in dict.fromkeys(name for tables in by_name for name in tables):
-        found = [
+        labelled = [
             (label, tables[name])
             for label, tables in zip("AB", by_name, strict=False)
             if name in tables
         ]
-        labelled = found if len(both) > 1 else [("", found[0][1])]
-        cards.append(_card(name, labelled))
+        cards.append(_card(name, labelled if len(both) > 1 else [("", labelled[0][1])]))
     return f'<div class="cards">{"".join(cards)}</div>'
 
 
-def _card(name: str, found: Sequence[tuple[str, Collapse]]) -> str:
+def _card(name: str, labelled: Sequence[tuple[str, Collapse]]) -> str:
     parts = [f"<h3>{escape(short(name))}</h3>"]
-    measured = [(label, one) for label, one in found if one.spectra is not None]
+    measured = [(label, one) for label, one in labelled if one.spectra is not None]
     if measured:
         parts.append(spectra(measured, short(name)))
-    for label, one in found:
+    for label, one in labelled:
         before = f"<strong>{label}</strong> " if label else ""
         width = f"{one.width}" if one.sets == 1 else f"{one.sets} sets of {one.width}"
         parts.append(
@@ -122,8 +120,9 @@ def _card(name: str, found: Sequence[tuple[str, Collapse]]) -> str:
             + (f'<p class="note">{escape(printable(one.note))}</p>' if one.note else "")
             + _more(one)
         )
-    for advice in dict.fromkeys(one.advice for _, one in found):  # the same for both is said once
-        labels = " ".join(label for label, one in found if one.advice == advice)
+    # what is advised for both is said once
+    for advice in dict.fromkeys(one.advice for _, one in labelled):
+        labels = " ".join(label for label, one in labelled if one.advice == advice)
         before = f"<strong>{labels}</strong> " if labels else ""
         parts.append(f"<p>{before}{escape(advice)}</p>")
     return f'<section class="card">{"".join(parts)}</section>'
@@ -131,13 +130,13 @@ def _card(name: str, found: Sequence[tuple[str, Collapse]]) -> str:
 
 def _more(one: Collapse) -> str:
     """The measures that the overview has no room for: per set, joined, weighted."""
-    lines = {}
+    lines: dict[str, dict[str, float]] = {}
     if one.joined:
         lines |= {f"set {m + 1}": measures for m, measures in enumerate(one.per_set)}
         lines["sets joined"] = one.joined
     if one.weighted:
-        rows = one.weighted["rows"]
-        lines[f"rows weighted (as {rows:,.0f} equal rows)"] = one.weighted
+        equal = one.weighted["rows"]
+        lines[f"rows weighted (as {equal:,.0f} equal rows)"] = one.weighted
     if not lines:
         return ""
     keys = ("abundance", "relative_abundance", "against_random", "effective_rank")

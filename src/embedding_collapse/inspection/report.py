@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from torch import Tensor
 
 from embedding_collapse.collapse import COLLAPSED, PARTLY, VERDICTS, Collapse, inspect_table
-from embedding_collapse.files import check_beside
 from embedding_collapse.parameters import ParameterError, listed, printable, short
 
 from . import tables, weights
@@ -29,7 +27,7 @@ COLUMNS = {
 
 @dataclass(frozen=True)
 class Inspection:
-    """What was found in a checkpoint.
+    """The tables of a checkpoint, measured; printed, it is what the command prints.
 
     Attributes:
         name: of the file.
@@ -45,9 +43,11 @@ class Inspection:
     def summary(self) -> str:
         """How many tables got which verdict, and which lies furthest below a random table."""
         counts = Counter(table.verdict for table in self.tables)
-        told = ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS if counts[verdict])
+        verdicts = ", ".join(
+            f"{counts[verdict]} {verdict}" for verdict in VERDICTS if counts[verdict]
+        )
         measured = [table for table in self.tables if table.measures]
-        text = f"{count(len(self.tables), 'table')}: {told}."
+        text = f"{count(len(self.tables), 'table')}: {verdicts}."
         if len(measured) > 1:
             worst = min(measured, key=lambda table: table.measures["against_random"])
             share = worst.measures["against_random"]
@@ -58,6 +58,9 @@ class Inspection:
     def worst_first(self) -> list[Collapse]:
         """The tables, those furthest below a random one first; before them those not measured."""
         return sorted(self.tables, key=lambda one: one.measures.get("against_random", -1.0))
+
+    def __str__(self) -> str:
+        return text(self)
 
     def to_json(self) -> dict[str, Any]:
         """Everything, as plain lists and numbers."""
@@ -94,50 +97,69 @@ def inspect(
 
     Warns:
         UserWarning: a damaged record beside the checkpoint, which tells no fields.
+
+    Example:
+        >>> import numpy, embedding_collapse
+        >>> numbers = numpy.random.default_rng(0)
+        >>> tables = {"user_table": numbers.normal(size=(500, 8)), "bias": numpy.zeros(8)}
+        >>> numpy.savez("model.npz", **tables)
+        >>> inspection = embedding_collapse.inspect("model.npz")
+        >>> inspection.summary
+        '1 table: 1 not collapsed.'
+        >>> inspection.tables[0].name, inspection.tables[0].rows, inspection.tables[0].width
+        ('user_table', 500, 8)
     """
     path = Path(path)
-    check_beside(path)
+    weights.check(path)
+    record = tables.record_beside(path)
     tensors = weights.read(path)
-    if field_dims is None and "table" in tensors:
-        field_dims = tables.field_dims_beside(path)
-    found, notes = tables.find(
+    if field_dims is None and record is not None and "table" in tensors:
+        field_dims = tables.fields_of(record)
+    embeddings, notes = tables.find(
         tensors, include=include, exclude=exclude, field_dims=field_dims, sets=sets
     )
     counts = {} if row_weights is None else weights.read(row_weights)
-    by_name = any(name in counts for each in found for name in (each.name, each.source))
-    row_weights_of = [_row_weights(counts, table, by_name) for table in found]
-    if counts and all(each is None for each in row_weights_of):
-        shapes = [f"{short(name)} {list(each.shape)}" for name, each in counts.items()]
+    by_name = any(name in counts for table in embeddings for name in (table.name, table.source))
+    row_weights_of = [_row_weights(counts, table, by_name) for table in embeddings]
+    if counts and all(weight is None for weight in row_weights_of):
+        shapes = [f"{short(name)} {list(values.shape)}" for name, values in counts.items()]
         raise ParameterError(
             f"{row_weights} weighs no table ({listed(shapes)}); one real number per row is needed, "
-            f"{found[0].source_rows:,} for {short(found[0].source)}"
+            f"{embeddings[0].source_rows:,} for {short(embeddings[0].source)}"
         )
-    measured = [inspect_table(*each) for each in zip(found, row_weights_of, strict=True)]
+    measured = [
+        inspect_table(table, weight)
+        for table, weight in zip(embeddings, row_weights_of, strict=True)
+    ]
     return Inspection(path.name, measured, notes)
 
 
 def _row_weights(counts: Mapping[str, Tensor], table: tables.Table, by_name: bool) -> Tensor | None:
     """The weights of a table's rows: by its name, or where no name fits by the number of rows."""
     rows = table.values.shape[1]
-    for name, each in counts.items():
+    for name, values in counts.items():
         if (
-            each.is_meta
-            or each.is_complex()
+            values.is_meta
+            or values.is_complex()
             or (by_name and name not in (table.name, table.source))
         ):
             continue
-        if each.shape == (table.source_rows,):
-            return each[table.start : table.start + rows].double()
-        if each.shape == (rows,):
-            return each.double()
+        if values.shape == (table.source_rows,):
+            return values[table.start : table.start + rows].double()
+        if values.shape == (rows,):
+            return values.double()
     return None
 
 
-def table(inspection: Inspection) -> pd.DataFrame:
-    """A row per table: shape, measures (the mean over its sets) and verdict."""
+def table(inspection: Inspection) -> list[dict[str, str]]:
+    """A row per table, by the columns' titles: shape, measures (the mean over its sets), verdict.
+
+    Several may look alike, such as two long names.
+    """
     rows, weighted = [], any(one.weighted for one in inspection.tables)
     for one in inspection.tables:
         row = {
+            "table": short(one.name),
             "rows": f"{one.rows:,}",
             "K": str(one.width) if one.sets == 1 else f"{one.sets} x {one.width}",
             **{title: _number(one.measures.get(name), name) for name, title in COLUMNS.items()},
@@ -147,36 +169,52 @@ def table(inspection: Inspection) -> pd.DataFrame:
                 (one.weighted or {}).get("against_random"), "against_random"
             )
         rows.append(row | {"verdict": one.verdict})
-    return _frame([one.name for one in inspection.tables], rows)
+    return rows
 
 
-def _frame(names: Sequence[str], rows: Sequence[Mapping[str, str]]) -> pd.DataFrame:
-    """A row per table; several may look alike, such as two long names."""
-    return pd.DataFrame(rows, index=pd.Index(map(short, names), name="table"))
-
-
-def comparison(one: Inspection, other: Inspection) -> pd.DataFrame:
+def comparison(one: Inspection, other: Inspection) -> list[dict[str, str]]:
     """Two checkpoints side by side, tables matched by name; a dash where one lacks a table."""
-    ours, theirs = ({table.name: table for table in each.tables} for each in (one, other))
-    names, rows = list(dict.fromkeys([*ours, *theirs])), []
-    for name in names:
-        pair = [ours.get(name), theirs.get(name)]
-        row = {}
+    ours, theirs = (
+        {table.name: table for table in inspection.tables} for inspection in (one, other)
+    )
+    rows = []
+    for name in dict.fromkeys([*ours, *theirs]):
+        pair = {"A": ours.get(name), "B": theirs.get(name)}
+        row = {"table": short(name)}
         for key in ("relative_abundance", "against_random"):
-            values = [table.measures.get(key) if table else None for table in pair]
-            row |= {f"{COLUMNS[key]} {label}": _number(value, key)
-                    for label, value in zip("AB", values, strict=True)}  # fmt: skip
-        change = None if None in values else values[1] - values[0]
-        row["B - A"] = "-" if change is None else f"{change:+.3f}"
-        row |= {f"verdict {label}": table.verdict if table else "-"
-                for label, table in zip("AB", pair, strict=True)}  # fmt: skip
+            for label, table in pair.items():
+                row[f"{COLUMNS[key]} {label}"] = _number(_measure(table, key), key)
+        before, after = (_measure(table, "against_random") for table in pair.values())
+        row["B - A"] = "-" if before is None or after is None else f"{after - before:+.3f}"
+        for label, table in pair.items():
+            row[f"verdict {label}"] = table.verdict if table else "-"
         rows.append(row)
-    return _frame(names, rows)
+    return rows
+
+
+def _measure(table: Collapse | None, key: str) -> float | None:
+    return table.measures.get(key) if table else None
+
+
+def aligned(rows: Sequence[Mapping[str, str]]) -> str:
+    """Rows of `table` or `comparison` for a terminal; numbers stand to the right."""
+    titles = list(rows[0])
+    widths = {title: max(len(title), *(len(row[title]) for row in rows)) for title in titles}
+    lines = []
+    for row in (dict(zip(titles, titles, strict=True)), *rows):
+        cells = [
+            row[title].ljust(width)
+            if title == "table" or title.startswith("verdict")
+            else row[title].rjust(width)
+            for title, width in widths.items()
+        ]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)
 
 
 def text(inspection: Inspection) -> str:
     """What is printed: the table, the summary and the notes; what to try stands in the report."""
-    lines = [table(inspection).to_string(), "", inspection.summary]
+    lines = [aligned(table(inspection)), "", inspection.summary]
     lines += [f"note: {printable(note)}" for note in inspection.notes]
     lines += [f"note: {short(t.name)}: {printable(t.note)}" for t in inspection.tables if t.note]
     return "\n".join(lines)

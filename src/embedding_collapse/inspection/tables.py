@@ -6,12 +6,14 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from embedding_collapse.files import DamagedError, load_json
+from embedding_collapse.files import DamagedError, damage, load_json
 from embedding_collapse.parameters import ParameterError, check_whole, short
 
 from .weights import view
@@ -56,8 +58,8 @@ def is_table(name: str, tensor: Tensor) -> bool:
     """
     if tensor.ndim not in (2, 3) or tensor.shape[-1] < 2 or OPTIMIZER.search(name):
         return False
-    told = [match.end() for match in NAMED.finditer(name)]
-    if told and not LAYER.search(name, told[-1]):
+    ends = [match.end() for match in NAMED.finditer(name)]
+    if ends and not LAYER.search(name, ends[-1]):
         return True
     rows, width = tensor.shape[0], tensor.shape[-1]
     return tensor.ndim == 2 and rows >= MANY_ROWS and rows >= TALL * width
@@ -120,7 +122,8 @@ def find(
     if not chosen:
         raise ParameterError(_nothing(tensors, include))
     notes = _left_out(tensors, chosen)
-    tables, seen = [], {}
+    tables: list[Table] = []
+    seen: dict[tuple, str] = {}
     for name, tensor in chosen.items():
         place = (tensor.data_ptr(), tensor.shape, tensor.stride())
         if tensor.numel() and not tensor.is_meta and place in seen:
@@ -180,13 +183,13 @@ def _cut(
     table = by_set(tensor, sets, sets_first="stacked." in name)  # as MultiEmbedding names them
     if not field_dims or sum(field_dims.values()) != table.shape[1]:
         return [Table(name, table, note, name, 0, table.shape[1])]
-    found, start = [], 0
+    fields, start = [], 0
     for field, rows in field_dims.items():
-        values = view(table, lambda t, start=start, rows=rows: t[:, start : start + rows])
+        values = view(table, partial(torch.narrow, dim=1, start=start, length=rows))
         label = field if alone else f"{name}: {field}"
-        found.append(Table(label, values, note, name, start, table.shape[1]))
+        fields.append(Table(label, values, note, name, start, table.shape[1]))
         start += rows
-    return found
+    return fields
 
 
 def read_field_dims(text: str) -> dict[str, int]:
@@ -209,7 +212,7 @@ def read_field_dims(text: str) -> dict[str, int]:
                 raise OSError("it is no file")
             content = json.loads(Path(text).read_text(encoding="utf-8"))
         if isinstance(content, dict) and isinstance(content.get("dataset"), dict):
-            content = _of_record(load_json(Path(text)))
+            content = fields_of(load_json(Path(text)))
     except DamagedError:
         raise
     except (OSError, ValueError, TypeError, RecursionError) as error:
@@ -225,25 +228,33 @@ def read_field_dims(text: str) -> dict[str, int]:
     return content
 
 
-def _of_record(record: dict) -> dict[str, int] | None:
+def fields_of(record: Mapping[str, Any]) -> dict[str, int] | None:
+    """Features per field of the dataset that a record is of; None where it names none."""
     dataset = record.get("dataset")
     if not isinstance(dataset, dict) or not {"fields", "cardinalities"} <= dataset.keys():
         return None
     return dict(zip(map(str, dataset["fields"]), dataset["cardinalities"], strict=True))
 
 
-def field_dims_beside(path: Path) -> dict[str, int] | None:
-    """The fields of a checkpoint of this library, from the record that lies beside it.
+def record_beside(checkpoint: Path) -> dict[str, Any] | None:
+    """The record of a run of this library that lies beside its weights, if there is one.
+
+    Raises:
+        DamagedError: the weights are not those of the record.
 
     Warns:
         UserWarning: a file named as records are that is damaged. Of any other name it may be
             anyone's.
     """
     try:
-        return _of_record(load_json(path.with_suffix(".json")))
+        record = load_json(checkpoint.with_suffix(".json"))
     except FileNotFoundError:
         return None
-    except DamagedError as error:
-        if KEY.fullmatch(path.stem):
+    except (OSError, DamagedError) as error:
+        if KEY.fullmatch(checkpoint.stem):
             warnings.warn(f"the fields are not known: {error}", stacklevel=3)
         return None
+    expected = record.get("weights")
+    if isinstance(expected, str) and (wrong := damage(checkpoint, expected)):
+        raise DamagedError(wrong)
+    return record

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -42,15 +43,15 @@ class Fit:
         test: `auc` and `log_loss` of the best epoch's weights, once training has ended; where
             the dataset's truth is known also `expected_auc` and `excess_log_loss`, see `metrics`.
         placements: summary of the test rows' scores, from `metrics.grouped`.
-        peak_memory: bytes; see `training.peak_memory`.
+        peak_memory: bytes; see `device.peak_memory`.
         engine: how the last epoch's steps were taken: "loop", "captured" (in CUDA graphs),
-            "uncaptured" or "loop (fallback: why)"; see `checked`.
+            "uncaptured" or "loop (fallback: why)"; see `engine.checked`.
     """
 
     epochs: list[dict[str, Any]] = field(default_factory=list)
     best_epoch: int = -1
     test: dict[str, float] = field(default_factory=dict)
-    placements: Placements | None = None
+    placements: Placements = field(default_factory=lambda: Placements(np.empty(0), np.empty(0)))
     peak_memory: int | None = None
     engine: str = "loop"
 
@@ -118,7 +119,6 @@ def resume(
     folder: Path,
     model: nn.Module,
     optimizer: torch.optim.Adam,
-    device: torch.device,
     settings: Mapping[str, Any],
 ) -> tuple[Fit, dict[str, Tensor]] | None:
     """Put the model and the optimizer where the checkpoint left them.
@@ -139,9 +139,10 @@ def resume(
     except FileNotFoundError:
         return None
     except DamagedError as error:
-        for path in [*folder.glob("epoch-*.safetensors"), folder / STATE]:
-            aside = set_aside(path)
-        warnings.warn(f"set aside as {aside.name}, training anew: {error}", stacklevel=2)
+        for path in folder.glob("epoch-*.safetensors"):
+            set_aside(path)
+        aside = set_aside(folder / STATE).name
+        warnings.warn(f"set aside as {aside}, training anew: {error}", stacklevel=3)
         return None
     kept = ("epochs", "best_epoch", "peak_memory", "engine")
     run = Fit(**{name: state[name] for name in kept})
@@ -149,7 +150,8 @@ def resume(
         if state["settings"] != settings:
             raise ValueError(f"it was made with {state['settings']}, and this is {settings}")
         parts: dict[str, dict[str, Tensor]] = {"model": {}, "best": {}, "adam": {}}
-        for name, value in load_file(folder / state["tensors"], device=str(device)).items():
+        device = str(next(model.parameters()).device)
+        for name, value in load_file(folder / state["tensors"], device=device).items():
             part, _, rest = name.partition("/")
             parts[part][rest] = value
         model.load_state_dict(parts["model"])

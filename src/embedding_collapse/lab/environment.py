@@ -70,16 +70,6 @@ def _cpuinfo(key: str) -> str | None:
     return None
 
 
-def memory(device: torch.device) -> int | None:
-    """Bytes of memory that a device has in all; None where the system does not tell."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_properties(device).total_memory
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, OSError, ValueError):  # AttributeError: Windows
-        return None
-
-
 def repository() -> Path | None:
     """The repository whose source this package runs from; None where it was installed without."""
     package = Path(__file__).parents[1]

@@ -1,20 +1,19 @@
 """One run: a frozen spec goes in, a record comes out. Every run goes through this door."""
 
-import dataclasses
 import statistics
 import tempfile
 import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
 from embedding_collapse.files import set_aside
-from embedding_collapse.parameters import ParameterError, check_choice, check_number, check_whole
+from embedding_collapse.parameters import ParameterError
 from embedding_collapse.spectrum import (
     field_spectra,
     partner_abundance,
@@ -25,154 +24,24 @@ from embedding_collapse.subspace import diversity
 
 from . import records, store
 from .checkpoint import save_tensors
-from .data import Dataset, DataSpec, load_spec
-from .engine.captured import PRECISIONS
-from .environment import environment, memory
+from .data import Dataset, load_spec
+from .device import choose_device
+from .environment import environment
 from .metrics import Placements
-from .models import MODELS, Recommender, Size, build
-from .records import Record, design_label, key_of
-from .training import choose_device, fit, predict, tested
+from .models import Recommender
+from .records import Record
+from .spec import Design, Spec, build_model, check_memory, comparison, parameter_counts
+from .training import Training, fit, predict, tested
 
-Design = Literal["se", "me"]
-AVERAGES = ("logits", "probabilities")  # of an ensemble
-MOST = 2**31 - 1  # that a size of a model may be; larger ones torch cannot even count
-
-
-@dataclass(frozen=True)
-class Spec:
-    """The whole truth of a run; the defaults are the paper's.
-
-    Attributes:
-        data: what it trains on.
-        model: one of `models.MODELS`.
-        design: "se" scales the width of one embedding set, "me" the number of sets.
-        scale: by how much; at 1 both designs are the same base model.
-        embedding_size: K at scale 1; None is the paper's, 10, or 50 for NFwFM.
-        hidden, cross_layers, dropout: see `models.Size`.
-        epochs, batch_size, learning_rate, weight_decay, patience: see `training.fit`.
-        seed: of the initial weights, the shuffling and dropout. Not of the data or its split.
-        precision: of matrix products in training: "tf32", "bf16", or None for float32.
-        members: M, for an ensemble: M runs that know nothing of each other, those of the seeds
-            `seed * M` to `seed * M + M - 1`, whose predictions are averaged. None is one run.
-        average: of an ensemble, whether "logits" or "probabilities" are averaged.
-
-    Raises:
-        ParameterError: a value of the wrong type or out of range; the message is one line that says
-            what is accepted.
-    """
-
-    data: DataSpec = dataclasses.field(default=DataSpec())
-    model: str = "dcnv2"
-    design: Design = "se"
-    scale: int = 1
-    embedding_size: int | None = None
-    hidden: int = 400
-    cross_layers: int = 4
-    dropout: float = 0.2
-    epochs: int = 10
-    batch_size: int = 2048
-    learning_rate: float = 1e-3
-    weight_decay: float = 1e-6
-    patience: int = 3
-    seed: int = 0
-    precision: str | None = None
-    members: int | None = None
-    average: str | None = None
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.data, DataSpec):
-            raise ParameterError(f"data is {self.data!r}; a DataSpec is accepted")
-        check_choice("model", self.model, MODELS)
-        check_choice("design", self.design, get_args(Design))
-        if self.embedding_size is None:  # written out, for the key and for whoever reads a record
-            object.__setattr__(self, "embedding_size", MODELS[self.model].embedding_size)
-        for name in ("scale", "embedding_size", "hidden", "cross_layers"):
-            check_whole(name, getattr(self, name), least=1, most=MOST)
-        for name, least in (("epochs", 1), ("patience", 1), ("batch_size", 2)):
-            check_whole(name, getattr(self, name), least)
-        if self.precision is not None:
-            check_choice("precision", self.precision, PRECISIONS)
-        check_whole("seed", self.seed, least=0, most=2**32 - 1)
-        if self.members is not None:
-            check_whole("members", self.members, least=2)
-            check_whole("seed", self.seed, least=0, most=(2**32 - self.members) // self.members)
-            check_choice("average", self.average, AVERAGES)
-        elif self.average is not None:
-            raise ParameterError(f"average is {self.average!r}; it is for ensembles, with members")
-        check_number("dropout", self.dropout, 0, 1)
-        check_number("learning_rate", self.learning_rate, 0)
-        check_number("weight_decay", self.weight_decay, 0)
-        for name in ("dropout", "learning_rate", "weight_decay"):  # 0 and 0.0 have one key
-            object.__setattr__(self, name, float(getattr(self, name)))
-
-    @property
-    def sets(self) -> int:
-        """M, the number of embedding sets."""
-        return self.scale if self.design == "me" else 1
-
-    @property
-    def width(self) -> int:
-        """K of one set."""
-        return self.embedding_size * (1 if self.design == "me" else self.scale)
-
-    @property
-    def label(self) -> str:
-        return design_label(self.design, self.scale, self.members, self.average)
-
-    @property
-    def runs(self) -> list["Spec"]:
-        """The runs whose predictions an ensemble averages."""
-        first, alone = self.seed * self.members, replace(self, members=None, average=None)
-        return [replace(alone, seed=first + member) for member in range(self.members)]
-
-    @property
-    def key(self) -> str:
-        """See `records.key_of`; the data's parameters are among the others."""
-        return key_of(self.written())
-
-    def written(self) -> dict[str, Any]:
-        """The parameters as a record holds them, the data's beside the others."""
-        own = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "data"}
-        return self.data.written() | own
-
-    @classmethod
-    def read(cls, written: Mapping[str, Any], path: str | None = None) -> "Spec":
-        """The spec that a record was written of.
-
-        Args:
-            written: `Record.spec`.
-            path: where its data lie, if they were read.
-
-        Raises:
-            ParameterError: what is no spec, or of a parameter that is not known here.
-        """
-        own = dict(written)
-        of_data = {name: own.pop(name) for name in DataSpec.names() if name in own}
-        of_data["name"] = of_data.pop("dataset", None)
-        try:
-            return cls(data=DataSpec(**of_data, path=path), **own)
-        except TypeError as error:
-            raise ParameterError(f"not the parameters of a run: {error}") from None
-
-
-def comparison(*, scale: int, seeds: int, **parameters: Any) -> list[Spec]:
-    """The base model, SE and ME at the same total embedding size; for each seed in turn.
-
-    Args:
-        scale: of SE and ME, at least 2.
-        seeds: how many, counted from 0.
-        parameters: the rest of the specs.
-
-    Raises:
-        ParameterError: as `Spec` does.
-    """
-    check_whole("scale", scale, least=2)
-    check_whole("seeds", seeds, least=1)
-    return [
-        Spec(design=design, scale=size, seed=seed, **parameters)
-        for seed in range(seeds)
-        for design, size in (("se", 1), ("se", scale), ("me", scale))
-    ]
+__all__ = [
+    "Design",
+    "Spec",
+    "build_model",
+    "comparison",
+    "output_folder",
+    "parameter_counts",
+    "run",
+]
 
 
 def output_folder(name: str) -> Path | None:
@@ -199,7 +68,7 @@ def run(
     spec: Spec,
     dataset: Dataset | None = None,
     *,
-    output: Path | None = None,
+    output: str | Path | None = None,
     device: str = "auto",
     progress: bool = True,
     weights: bool = True,
@@ -214,7 +83,7 @@ def run(
             whose training was interrupted goes on from its last epoch. The record lands there as
             `<key>.json`, the weights of the best epoch as `<key>.safetensors`. Several processes
             may share the folder. Where it cannot be written to, what it holds serves.
-        device: see `training.choose_device`.
+        device: see `device.choose_device`.
         progress: show a bar.
         weights: keep the weights too. Where they are missing beside a record, or have changed,
             the run is trained again, and its new record replaces the old.
@@ -230,13 +99,22 @@ def run(
     Warns:
         UserWarning: what is stored of the run is damaged, and set aside, or its weights are
             missing; it is trained again.
+
+    Example:
+        >>> import embedding_collapse
+        >>> clicks = embedding_collapse.load_dataset("synthetic-mini", 2000, progress=False)
+        >>> spec = embedding_collapse.Spec(clicks.spec, model="dnn", hidden=8, epochs=1)
+        >>> record = embedding_collapse.run(spec, clicks, output="runs", progress=False)
+        >>> record.label, sorted(record.test)
+        ('base', ['auc', 'log_loss'])
     """
     dataset = load_spec(spec.data, progress=progress) if dataset is None else dataset
     if dataset.spec != spec.data:
         raise ParameterError(f"the dataset is {dataset.spec}; the run is of {spec.data}")
-    device = choose_device(device)
+    where = choose_device(device)
     if output is None:
-        return _train(spec, dataset, device, progress)
+        return _train(spec, dataset, where, progress)
+    output = Path(output)
     weights = weights and spec.members is None  # an ensemble has none beside its members'
     stored = _stored(spec, dataset, output, weights)
     if stored is None:
@@ -245,7 +123,9 @@ def run(
         with store.hold(checkpoints, wait):
             stored = _stored(spec, dataset, output, weights)
             if stored is None:
-                stored = _make(spec, dataset, device, progress, output, checkpoints, weights)
+                stored = _train_and_store(
+                    spec, dataset, where, progress, output, checkpoints, weights
+                )
     store.clear_away(spec.key, output)
     return stored
 
@@ -262,7 +142,7 @@ def _stored(spec: Spec, dataset: Dataset, output: Path, weights: bool) -> Record
     return store.recorded(spec.key, output, weights)
 
 
-def _make(
+def _train_and_store(
     spec: Spec,
     dataset: Dataset,
     device: torch.device,
@@ -304,20 +184,17 @@ def _train(
         with tempfile.TemporaryDirectory() as folder:
             return _average(spec, dataset, device, progress, Path(folder))
     model = build_model(spec, dataset.cardinalities)
-    fitted = fit(
-        model,
-        dataset,
+    training = Training(
         epochs=spec.epochs,
         batch_size=spec.batch_size,
         learning_rate=spec.learning_rate,
         weight_decay=spec.weight_decay,
         patience=spec.patience,
         seed=spec.seed,
-        device=device,
         precision=spec.precision,
-        checkpoints=checkpoints,
-        progress=f"{spec.model} {spec.label}, seed {spec.seed}" if progress else None,
     )
+    label = f"{spec.model} {spec.label}, seed {spec.seed}" if progress else None
+    fitted = fit(model, dataset, training, device=device, checkpoints=checkpoints, progress=label)
     kept = None if weights is None else save_tensors(weights, model.state_dict(), checkpoints)
     return Record(
         key=spec.key,
@@ -348,22 +225,22 @@ def _average(
     spec: Spec, dataset: Dataset, device: torch.device, progress: bool, folder: Path
 ) -> Record:
     """The record of an ensemble, whose members are run in that folder and leave their weights."""
+    ids, rows = torch.from_numpy(dataset.ids).to(device), dataset.split[2].to(device)
     members, logits = [], []
-    for one in spec.runs:
-        members.append(run(one, dataset, output=folder, device=str(device), progress=progress))
-        model = build_model(one, dataset.cardinalities)
-        model.load_state_dict(load_file(folder / f"{one.key}.safetensors"))
-        ids = torch.from_numpy(dataset.ids)
-        logits.append(predict(model.to(device), ids.to(device), dataset.split[2].to(device)))
+    for member in spec.runs:
+        members.append(run(member, dataset, output=folder, device=str(device), progress=progress))
+        model = build_model(member, dataset.cardinalities)
+        model.load_state_dict(load_file(store.weights_path(folder, member.key)))
+        logits.append(predict(model.to(device), ids, rows))
     stacked = torch.stack(logits).double()
-    by_name = {"logits": stacked.mean(0), "probabilities": stacked.sigmoid().mean(0).logit()}
-    test, placements = tested(by_name[spec.average], dataset)
-    first = members[0]
+    of_logits = spec.average == "logits"
+    mean = stacked.mean(0) if of_logits else stacked.sigmoid().mean(0).logit()
+    test, placements = tested(mean, dataset)
     return replace(
-        first,
+        members[0],
         key=spec.key,
         spec=spec.written(),
-        parameters={part: spec.members * count for part, count in first.parameters.items()},
+        parameters={part: len(members) * n for part, n in members[0].parameters.items()},
         epochs=[],
         best_epoch=-1,
         test=test,
@@ -371,7 +248,9 @@ def _average(
         environment=environment(device),
         weights=None,
         engine="; ".join(sorted({member.engine or "unknown" for member in members})),
-        **{name: _side_by_side([getattr(member, name) for member in members]) for name in BY_SET},
+        spectra=_side_by_side([member.spectra for member in members]),
+        centred_spectra=_side_by_side([member.centred_spectra or [] for member in members]),
+        weighted_spectra=_side_by_side([member.weighted_spectra or [] for member in members]),
         joined_spectra=[],
         diversity=None,
         projected_abundance=None,
@@ -379,12 +258,11 @@ def _average(
     )
 
 
-BY_SET = ("spectra", "centred_spectra", "weighted_spectra")  # of a record: [N][M][K]
-
-
-def _side_by_side(spectra: Sequence[list]) -> list:
-    """The members' spectra `[N][1][K]` as those of one run with as many sets."""
-    return [[one for part in field for one in part] for field in zip(*spectra, strict=True)]
+def _side_by_side(spectra: Sequence[list[list[list[float]]]]) -> list[list[list[float]]]:
+    """The members' spectra `[N][M][K]` as those of one run with as many sets."""
+    return [
+        [spectrum for part in field for spectrum in part] for field in zip(*spectra, strict=True)
+    ]
 
 
 def _written(placements: Placements) -> dict[str, list[float]]:
@@ -401,7 +279,7 @@ def _measure(spec: Spec, model: Recommender, dataset: Dataset) -> dict[str, Any]
         joined = field_spectra(table.flatten(1).unsqueeze(1), cardinalities)
     # the sets of ME, or SE's table in blocks as wide as the base model's
     blocks = table.reshape(len(table), spec.scale, -1)
-    found = {
+    measured = {
         "spectra": _rounded(spectra),
         "joined_spectra": _rounded(joined.squeeze(1)),
         "centred_spectra": _rounded(field_spectra(table, cardinalities, centred=True)),
@@ -413,52 +291,17 @@ def _measure(spec: Spec, model: Recommender, dataset: Dataset) -> dict[str, Any]
         "projected_abundance": None,
         "projection_norms": None,
     }
-    projections = getattr(model.interaction, "projections", None)
+    projections, parts = model.interaction.projections, model.interaction.sub_embeddings(table)
     if projections is not None:
         norms = projections.square().sum((2, 4)).sqrt().mT  # [M, j, i] to [M, i, j]
         abundance = projected_abundance(table, cardinalities, projections)
-        found |= {
+        measured |= {
             "projected_abundance": _rounded(abundance, 4),
             "projection_norms": _rounded(norms, 4),
         }
-    if hasattr(model.interaction, "sub_tables"):  # FFM's sub-embeddings are parameters
-        abundance = partner_abundance(model.interaction.sub_tables(table), cardinalities)
-        found["projected_abundance"] = _rounded(abundance, 4)
-    return found
-
-
-def build_model(spec: Spec, cardinalities: Sequence[int]) -> Recommender:
-    """The spec's model, freshly initialised for fields with that many features."""
-    size = Size(
-        fields=len(cardinalities),
-        sets=spec.sets,
-        width=spec.width,
-        hidden=spec.hidden,
-        dropout=spec.dropout,
-        cross_layers=spec.cross_layers,
-    )
-    return build(spec.model, cardinalities, size, spec.seed)
-
-
-def parameter_counts(spec: Spec, cardinalities: Sequence[int]) -> dict[str, int]:
-    """How many parameters embedding, interaction and head would hold; takes no memory."""
-    with torch.device("meta"):
-        return build_model(spec, cardinalities).parameter_counts()
-
-
-def check_memory(spec: Spec, cardinalities: Sequence[int], device: torch.device) -> None:
-    """Raise a `ParameterError` where not even the parameters of a run fit into the memory there is.
-
-    Training keeps each four times: itself, Adam's two moments and the best epoch's, all in float32.
-    To find out by asking for memory could take all of it from whatever else runs on the machine.
-    """
-    count, there = sum(parameter_counts(spec, cardinalities).values()), memory(device)
-    if there is not None and 16 * count > there:
-        raise ParameterError(
-            f"{spec.model} {spec.label} with embedding_size {spec.embedding_size}, hidden "
-            f"{spec.hidden} and cross_layers {spec.cross_layers} has {count:,} parameters, which "
-            f"take {16 * count / 1e9:,.0f} GB to train; {device.type} has {there / 1e9:,.0f} GB"
-        )
+    if parts is not None:
+        measured["projected_abundance"] = _rounded(partner_abundance(parts, cardinalities), 4)
+    return measured
 
 
 def _rounded(values: Tensor, digits: int = 6) -> list:

@@ -67,12 +67,12 @@ def pulls(tables: Sequence[Tensor], ids: Tensor, slopes: Tensor, field: int = 0)
         a `Pull` for each other field; the sum of their `theta` is the gradient.
     """
     rows = len(tables[field])
-    found = {}
+    by_field = {}
     for other, table in enumerate(tables):
         if other == field:
             continue
         u, sigma, axes = torch.linalg.svd(table, full_matrices=False)
         alpha = u.new_zeros(rows, u.shape[1])
         alpha.index_add_(0, ids[:, field], slopes.unsqueeze(1) * u[ids[:, other]])
-        found[other] = Pull(alpha / len(ids), sigma, axes)
-    return found
+        by_field[other] = Pull(alpha / len(ids), sigma, axes)
+    return by_field

@@ -99,8 +99,8 @@ def excess_log_loss(logits: Tensor, truth: Tensor) -> float:
 def _check_shapes(scores: Tensor, labels: Tensor) -> None:
     """Raise a `ValueError` unless both are vectors of one length and no score is NaN."""
     if scores.shape != labels.shape or scores.ndim != 1:
-        raise ValueError(f"scores {tuple(scores.shape)} and labels {tuple(labels.shape)} must be "
-                         "two vectors of one length")  # fmt: skip
+        shapes = f"scores {tuple(scores.shape)} and labels {tuple(labels.shape)}"
+        raise ValueError(f"{shapes} must be two vectors of one length")
     if scores.isnan().any():
         raise ValueError(f"{int(scores.isnan().sum())} of {len(scores)} scores are NaN")
 
@@ -111,8 +111,9 @@ def _check(scores: Tensor, labels: Tensor) -> tuple[int, int]:
     positives = int((labels == 1).sum())
     negatives = len(labels) - positives
     if positives == 0 or negatives == 0:
-        raise ValueError(f"AUC needs both classes; found {positives} positive and {negatives} "
-                         "negative rows")  # fmt: skip
+        raise ValueError(
+            f"AUC needs both classes; found {positives} positive and {negatives} negative rows"
+        )
     return positives, negatives
 
 
@@ -206,7 +207,8 @@ def welch(new: Sequence[float], old: Sequence[float]) -> Difference:
     mean = float(np.mean(new) - np.mean(old))
     if min(len(new), len(old)) < 2:
         return Difference(mean, -np.inf, np.inf)
-    return welch_of_moments(mean, (np.std(new, ddof=1), np.std(old, ddof=1)), (len(new), len(old)))
+    deviations = float(np.std(new, ddof=1)), float(np.std(old, ddof=1))
+    return welch_of_moments(mean, deviations, (len(new), len(old)))
 
 
 def welch_of_moments(

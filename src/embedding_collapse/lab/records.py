@@ -5,10 +5,9 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor
 
@@ -17,10 +16,7 @@ from embedding_collapse.parameters import ParameterError
 from embedding_collapse.spectrum import normalised_abundance
 
 from .environment import repository
-from .metrics import Difference, Placements, auc_difference
-from .models import MODELS
-
-IN_WORDS = {"higher": "higher", "lower": "lower", "not told apart": "inside the noise"}
+from .metrics import Placements
 
 
 @dataclass(frozen=True)
@@ -48,7 +44,7 @@ class Record:
         projection_norms: `[M][N][N]`, `||W_{i->j}||_F` of the first cross layer; None where nothing
             is projected.
         speed: samples per second in training, evaluation left out; the epochs' median.
-        peak_memory: bytes; see `training.peak_memory`.
+        peak_memory: bytes; see `device.peak_memory`.
         environment: device, hardware, versions, git commit and time.
         centred_spectra: `[N][M][K]`, as `spectra`, the mean of a table's rows taken off each.
         weighted_spectra: `[N][M][K]`, rows weighted by how often they occur in training.
@@ -83,8 +79,8 @@ class Record:
     @property
     def label(self) -> str:
         """What the run is called beside others of its model: "base", "SE 4x", "ME 10x"."""
-        names = ("design", "scale", "members", "average")
-        return design_label(*(self.spec.get(name) for name in names))
+        ensemble = self.spec.get("members"), self.spec.get("average")
+        return design_label(self.spec["design"], self.spec["scale"], *ensemble)
 
     @property
     def score_summary(self) -> Placements:
@@ -170,16 +166,27 @@ def check_name(path: Path, key: str, spec: Mapping[str, Any]) -> None:
         raise DamagedError(f"{path} holds run {key}, whose parameters are those of {key_of(spec)}")
 
 
-def load_all(*folders: Path) -> list[Record]:
+def load_all(*folders: str | Path) -> list[Record]:
     """All records of the folders, folder by folder, ordered by name.
 
     Warns:
         UserWarning: a damaged record, which is left out, or a folder without records.
+
+    Example:
+        >>> import embedding_collapse
+        >>> clicks = embedding_collapse.load_dataset("synthetic-mini", 2000, progress=False)
+        >>> for seed in (0, 1):
+        ...     spec = embedding_collapse.Spec(clicks.spec, hidden=8, epochs=1, seed=seed)
+        ...     made = embedding_collapse.run(spec, clicks, output="seeds", progress=False)
+        >>> sorted(record.spec["seed"] for record in embedding_collapse.load_records("seeds"))
+        [0, 1]
     """
-    found = []
-    for folder in folders:
-        found += load_folder(folder, load)
-    return found
+    every: list[Record] = []
+    for (
+        folder
+    ) in folders:  # a comprehension would be one frame more between a warning and its place
+        every += load_folder(Path(folder), load)
+    return every
 
 
 def folder_of(name: str) -> Path:
@@ -230,138 +237,8 @@ def find(folder: Path, key: str) -> Record | None:
         return None
 
 
-class Cell(NamedTuple):
-    """What runs that differ in the seed alone have in common."""
-
-    dataset: str
-    model: str
-    design: str
-    scale: int
-
-    @property
-    def label(self) -> str:
-        """See `Record.label`."""
-        return design_label(self.design, self.scale)
-
-
-def cell_of(record: Record) -> Cell:
-    """The record's cell; at scale 1, where SE and ME are one, the design is "se"."""
-    spec = record.spec
-    design = "se" if spec["scale"] == 1 else spec["design"]
-    return Cell(spec["dataset"], spec["model"], design, spec["scale"])
-
-
-def by_cell(records: Iterable[Record]) -> dict[Cell, list[Record]]:
-    """Records grouped by cell: by dataset, by model as in `models.MODELS`, base first, then by
-    scale, SE before ME; in a group by seed.
-
-    Raises:
-        ParameterError: records of one cell that differ in more than the seed.
-    """
-    groups: dict[Cell, list[Record]] = {}
-    for record in records:
-        groups.setdefault(cell_of(record), []).append(record)
-    for cell, group in groups.items():
-        group.sort(key=lambda record: record.spec["seed"])
-        first = group[0]
-        for record in group:
-            other = {
-                name: (first.spec.get(name), record.spec.get(name))
-                for name in first.spec | record.spec
-                if name not in ("seed", "design") and record.spec.get(name) != first.spec.get(name)
-            }
-            if record.dataset["fingerprint"] != first.dataset["fingerprint"]:
-                other["data"] = (first.dataset["fingerprint"], record.dataset["fingerprint"])
-            if other:
-                raise ParameterError(
-                    f"runs of {cell.dataset}, {cell.model} {cell.label} differ in more than the "
-                    f"seed, so that they can't be one group: {other}"
-                )
-    place = list(MODELS).index
-    ordered = sorted(groups, key=lambda c: (c.dataset, place(c.model), c.scale, c.design == "me"))
-    return {cell: groups[cell] for cell in ordered}
-
-
-def by_label(records: Iterable[Record]) -> dict[str, list[Record]]:
-    """Records of one model on one dataset, grouped and ordered as in `by_cell`, by label.
-
-    Raises:
-        ParameterError: records of several models or datasets, or what `by_cell` raises.
-    """
-    groups = by_cell(records)
-    of_what = {cell[:2] for cell in groups}
-    if len(of_what) > 1:
-        raise ParameterError(f"records of {sorted(of_what)}; those of one model on one dataset are "
-                         "needed")  # fmt: skip
-    return {cell.label: group for cell, group in groups.items()}
-
-
-def summary(records: Iterable[Record]) -> pd.DataFrame:
-    """One row per cell: test AUC, log-loss and IA/K over fields (mean and standard deviation over
-    seeds), ME's AUC minus SE's at the same scale and its 95% interval (see
-    `metrics.auc_difference`), the parameter counts, and time and samples per second of training
-    (medians)."""
-    groups = by_cell(records)
-    rows = {}
-    for cell, group in groups.items():
-        runs = table(group)
-        row = {
-            name: spread(runs[column])
-            for name, column in (
-                ("test AUC", "test_auc"),
-                ("test log-loss", "test_log_loss"),
-                ("mean IA/K", "mean_relative_abundance"),
-            )
-        }
-        se = groups.get(cell._replace(design="se"))
-        change = in_parts(auc_change(group, se)) if cell.design == "me" and se else ("", "", "")
-        row["ME - SE, AUC"], row["its 95% interval"], _ = change
-        rows[cell.dataset, cell.model, cell.label] = row | {
-            "seeds": len(runs),
-            "parameters": f"{runs['parameters'].iloc[0]:,}",
-            "of these embedding": f"{runs['embedding_parameters'].iloc[0]:,}",
-            "seconds": f"{runs['seconds'].median():.1f}",
-            "samples/s": f"{runs['samples_per_second'].median():,.0f}",
-        }
-    found = pd.DataFrame(rows.values(), index=pd.MultiIndex.from_tuples(rows))
-    if not found["ME - SE, AUC"].any():  # nothing to compare
-        found = found.drop(columns=["ME - SE, AUC", "its 95% interval"])
-    constant = [level for level in (0, 1) if found.index.get_level_values(level).nunique() == 1]
-    return found.droplevel(constant)
-
-
-def spread(values: Sequence[float]) -> str:
-    """Mean and standard deviation over seeds; with one seed the mean alone."""
-    deviation = "" if len(values) < 2 else f" ± {np.std(values, ddof=1):.4f}"
-    return f"{np.mean(values):.4f}{deviation}"
-
-
-def auc_change(new: Sequence[Record], old: Sequence[Record]) -> Difference:
-    """Mean test AUC of one group of runs minus that of another on the same data; see
-    `metrics.auc_difference`."""
-    mean_new, mean_old = (np.mean([r.test["auc"] for r in group]) for group in (new, old))
-    return auc_difference(
-        [r.score_summary for r in new], [r.score_summary for r in old], float(mean_new - mean_old)
-    )
-
-
-def told(change: Difference) -> str:
-    """A difference with its interval, and whether it is outside the noise."""
-    mean, interval, verdict = in_parts(change)
-    return f"{mean} {interval} {verdict}" if interval else f"{mean} ({verdict})"
-
-
-def in_parts(change: Difference) -> tuple[str, str, str]:
-    """A difference, its interval ("" where one seed leaves that open), and whether it is outside
-    the noise: what `told` says in one string."""
-    mean = f"{change.mean:+z.4f}"
-    if not np.isfinite(change.high - change.low):
-        return mean, "", "noise not known"
-    return mean, f"[{change.low:+z.4f}, {change.high:+z.4f}]", IN_WORDS[change.verdict]
-
-
 def provenance(records: Sequence[Record], keys: bool = True) -> str:
-    """Where the records come from, in a line of Markdown; what differs among them is all told.
+    """Where the records come from, in a line of Markdown; what differs among them is all said.
 
     Args:
         records: at least one.
@@ -377,31 +254,9 @@ def provenance(records: Sequence[Record], keys: bool = True) -> str:
         if record.engine not in (None, "loop"):
             engines.append(f"steps {record.engine}")
     parts = filter(None, (places, versions, commits, engines))
-    found = "; ".join("; ".join(sorted(set(part))) for part in parts)
+    sources = "; ".join("; ".join(sorted(set(part))) for part in parts)
     last = max(record.environment["finished"] for record in records)
-    text = f"{len(records)} runs on {found}; the last finished {last}."
+    text = f"{len(records)} runs on {sources}; the last finished {last}."
     if keys:
         text += " Keys of the runs: " + ", ".join(f"`{record.key}`" for record in records)
     return text
-
-
-def table(records: Iterable[Record]) -> pd.DataFrame:
-    """One row per record: spec, test metrics, mean IA/K over fields, parameters and speed."""
-    return pd.DataFrame(
-        [
-            record.spec
-            | {
-                "label": record.label,
-                "test_auc": record.test["auc"],
-                "test_log_loss": record.test["log_loss"],
-                "mean_relative_abundance": record.relative_abundance.mean().item(),
-                "parameters": sum(record.parameters.values()),
-                "embedding_parameters": record.parameters["embedding"],
-                "seconds": sum(epoch["seconds"] for epoch in record.epochs),
-                "samples_per_second": record.speed,
-                "epochs_run": len(record.epochs),
-                "key": record.key,
-            }
-            for record in records
-        ]
-    )

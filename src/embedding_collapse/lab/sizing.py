@@ -107,14 +107,16 @@ def project(points: int, width: int, draws: int = 1, seed: int = 0) -> Distortio
         ValueError: a number that is too small.
     """
     if points < 2 or min(width, draws) < 1:
-        raise ValueError(f"no {draws} projections of {points} points into {width} dimensions; at "
-                         "least 2 points and one of the others are needed")  # fmt: skip
+        raise ValueError(
+            f"no {draws} projections of {points} points into {width} dimensions; at least 2 points "
+            "and one of the others are needed"
+        )
     generator = torch.Generator().manual_seed(seed)
-    found = [
+    distortions = [
         _distortion(torch.randn(points, width, generator=generator).div_(width**0.5))
         for _ in range(draws)
     ]
-    return Distortion(*torch.tensor(found, dtype=torch.float64).T)
+    return Distortion(*torch.tensor(distortions, dtype=torch.float64).T)
 
 
 def _distortion(table: Tensor) -> tuple[float, float, float]:
@@ -139,15 +141,15 @@ def sweep(points: int, widths: Sequence[int], draws: int = 5, seed: int = 0) -> 
     """`project` for every K: the columns width, draw, worst, worst_squared and typical."""
     parts = []
     for width in widths:
-        found = project(points, width, draws, seed)
+        projected = project(points, width, draws, seed)
         parts.append(
             pd.DataFrame(
                 {
                     "width": width,
                     "draw": range(draws),
-                    "worst": found.worst,
-                    "worst_squared": found.worst_squared,
-                    "typical": found.typical,
+                    "worst": projected.worst,
+                    "worst_squared": projected.worst_squared,
+                    "typical": projected.typical,
                 }
             )
         )
@@ -189,8 +191,8 @@ def looseness(measured: pd.DataFrame, points: int, distortions: Sequence[float])
         }
         for eps in distortions
     }
-    found = pd.DataFrame.from_dict(rows, orient="index").rename_axis("eps")
-    return found.assign(**{"rule / measured": found["rule"] / found["measured"]})
+    widths = pd.DataFrame.from_dict(rows, orient="index").rename_axis("eps")
+    return widths.assign(**{"rule / measured": widths["rule"] / widths["measured"]})
 
 
 def violations(
@@ -204,11 +206,11 @@ def violations(
     rows = {}
     for eps in distortions:
         width = int(least(points, eps))
-        found = project(points, width, draws, seed)
+        projected = project(points, width, draws, seed)
         rows[eps] = {
             "K": width,
-            "distances": (found.worst > eps).sum().item(),
-            "squared distances": (found.worst_squared > eps).sum().item(),
+            "distances": (projected.worst > eps).sum().item(),
+            "squared distances": (projected.worst_squared > eps).sum().item(),
         }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("eps")
 
@@ -257,8 +259,9 @@ def language_models() -> pd.DataFrame:
 def in_short(fields: pd.DataFrame, distortion: float) -> str:
     """What practice has beside what the rule asks for, in a Markdown sentence."""
     models = language_models()
-    allowed = bound_distortion(models["tokens"], models["width"])
-    reach = (fields["embedding_dim"] >= least(fields["num_features"], distortion)).sum()
+    tokens, widths = models["tokens"].to_numpy(), models["width"].to_numpy()
+    allowed = np.asarray(bound_distortion(tokens, widths))
+    reach = (fields["embedding_dim"] >= least(fields["num_features"].to_numpy(), distortion)).sum()
     return (
         f"**Beside the rule at ε = {distortion:g},** {reach} of Criteo's {len(fields)} fields and "
         f"{(allowed <= distortion).sum()} of {len(models)} language models are as wide as it asks."
@@ -285,15 +288,15 @@ def field_bounds(fields: pd.DataFrame, distortions: Sequence[float]) -> pd.DataF
 
 def fields_told(fields: pd.DataFrame, distortion: float) -> str:
     """What the search over sizes found beside what the rule asks for, in Markdown sentences."""
-    found, features = fields["embedding_dim"], fields["num_features"]
-    asked = least(features, distortion)
+    given, features = fields["embedding_dim"], fields["num_features"]
+    asked = np.asarray(least(features.to_numpy(), distortion))
     largest = fields.nlargest(5, "num_features")["embedding_dim"]
     return (
         f"The {len(fields)} fields have {features.sum():,} features together. The search gave them "
-        f"{found.min()} to {found.max()} dimensions; the rule at ε = {distortion:g} asks for "
-        f"{asked.min():,} to {asked.max():,}. In {(found >= asked).sum()} of the "
+        f"{given.min()} to {given.max()} dimensions; the rule at ε = {distortion:g} asks for "
+        f"{asked.min():,} to {asked.max():,}. In {(given >= asked).sum()} of the "
         f"{len(fields)} fields the search reaches the rule. The rank correlation between a field's "
         "dimensions and its number of features is "
-        f"{found.corr(features, method='spearman'):.2f}; from the largest down, the five largest "
+        f"{given.corr(features, method='spearman'):.2f}; from the largest down, the five largest "
         f"fields got {', '.join(map(str, largest))}."
     )

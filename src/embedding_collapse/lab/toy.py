@@ -99,9 +99,10 @@ def run(
     check_whole("the number of values of third", len(thirds), least=1)
     for seed in seeds:
         check_whole("seed", seed, least=0, most=2**32 - 1)
-    wholes = [*(("third", size) for size in thirds), ("width", width), ("every", every),
-              ("iterations", iterations), ("first", first), ("second", second)]  # fmt: skip
-    for name, value in wholes:
+    for size in thirds:
+        check_whole("third", size, least=1)
+    wholes = {"width": width, "every": every, "iterations": iterations, "first": first}
+    for name, value in (wholes | {"second": second}).items():
         check_whole(name, value, least=1)
     check_number("learning_rate", learning_rate, 0)
     check_number("spread", spread, 0)

@@ -86,8 +86,10 @@ def contrast(groups: Sequence[Group], level: float = 0.95, against: float = 0.0)
         ValueError: no groups, a group without runs, or placements of different rows.
     """
     if not groups or not all(len(group.values) for group in groups):
-        raise ValueError(f"{len(groups)} groups, of {[len(g.values) for g in groups]} runs; at "
-                         "least one run in each is needed")  # fmt: skip
+        raise ValueError(
+            f"{len(groups)} groups, of {[len(g.values) for g in groups]} runs; at "
+            "least one run in each is needed"
+        )
     value = float(sum(group.weight * np.mean(group.values) for group in groups)) - against
     if any(len(group.values) < 2 for group in groups):
         return Effect(value, -np.inf, np.inf, 1.0, np.inf)

@@ -83,12 +83,12 @@ def with_partner(record: Record) -> float:
 def _with_field(record: Record, own: bool) -> float:
     spectra = np.array(record.spectra)  # [N, M, K]
     of_field = (spectra.sum(-1) / spectra.max(-1)).T  # IA, [M, N]
-    found = []
+    correlations = []
     for ia, pairs in zip(of_field, np.array(record.projected_abundance), strict=True):
         for held, row in enumerate(pairs.T if own else pairs):
             others = np.arange(len(ia)) != held  # the field with itself is no interaction
-            found.append(rank_correlation(row[others], ia[others]))
-    return float(np.mean(found))
+            correlations.append(rank_correlation(row[others], ia[others]))
+    return float(np.mean(correlations))
 
 
 def common_pattern(record: Record) -> float:

@@ -14,7 +14,7 @@ from torch import Tensor
 from embedding_collapse.book.analysis.cause import FORMS
 from embedding_collapse.book.analysis.contrast import Effect, difference
 from embedding_collapse.book.analysis.frequency import Weighting
-from embedding_collapse.book.explorers.bending import SHAPES
+from embedding_collapse.book.explorers.bend import SHAPES
 from embedding_collapse.book.language_model import TokenEmbedding, TokenSpectrum, measure
 from embedding_collapse.book.plots import (
     COLOURS,
@@ -24,7 +24,8 @@ from embedding_collapse.book.plots import (
     colour,
     with_menu,
 )
-from embedding_collapse.lab.records import Record, by_label, folder_of, load_all
+from embedding_collapse.lab.groups import by_label
+from embedding_collapse.lab.records import Record, folder_of, load_all
 from embedding_collapse.parameters import check_choice
 from embedding_collapse.spectrum import (
     effective_rank,

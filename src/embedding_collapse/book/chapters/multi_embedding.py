@@ -20,10 +20,11 @@ from embedding_collapse.book.analysis.contrast import holm
 from embedding_collapse.book.analysis.ledger import Expected, verdict_of
 from embedding_collapse.book.analysis.measures import Measure
 from embedding_collapse.book.plots import colour
-from embedding_collapse.lab import data, experiment, records
-from embedding_collapse.lab.experiment import Spec
+from embedding_collapse.lab import data, experiment, groups, records
+from embedding_collapse.lab.groups import by_label
 from embedding_collapse.lab.models import Recommender
-from embedding_collapse.lab.records import Record, by_label
+from embedding_collapse.lab.records import Record
+from embedding_collapse.lab.spec import Spec, comparison, parameter_counts
 from embedding_collapse.parameters import ParameterError
 
 STORED = "results/05_multi_embedding"  # the runs that the page's text speaks of
@@ -42,22 +43,20 @@ def source(functions: Sequence[Callable] = FORWARD) -> str:
 # --- training -------------------------------------------------------------------------------------
 
 
-def comparison(
-    dataset: str, rows: int, of_data: Mapping[str, Any], **parameters: Any
-) -> list[Spec]:
+def specs_of(dataset: str, rows: int, of_data: Mapping[str, Any], **parameters: Any) -> list[Spec]:
     """Base, SE and ME at one scale, for each seed.
 
     Args:
         dataset: see `data.DATASETS`.
         rows: 0 is all, or what `ROWS` says.
         of_data: further arguments of `data.describe`.
-        parameters: of `experiment.comparison`.
+        parameters: of `lab.spec.comparison`.
 
     Raises:
         ParameterError: what cannot be; the message says what is accepted.
     """
     described = data.describe(dataset, rows=rows or ROWS.get(dataset), **of_data)
-    return experiment.comparison(data=described, **parameters)
+    return comparison(data=described, **parameters)
 
 
 def sizes(specs: Sequence[Spec], cardinalities: Sequence[int]) -> pd.DataFrame:
@@ -66,7 +65,7 @@ def sizes(specs: Sequence[Spec], cardinalities: Sequence[int]) -> pd.DataFrame:
         spec.label: {"embedding sets": spec.sets, "width of a set": spec.width}
         | {
             f"parameters, {part}": count
-            for part, count in experiment.parameter_counts(spec, cardinalities).items()
+            for part, count in parameter_counts(spec, cardinalities).items()
         }
         for spec in specs[:3]
     }
@@ -138,9 +137,7 @@ CLAIMS = (
 
 def results(runs: Sequence[Record]) -> pd.DataFrame:
     """Accuracy and collapse of base, SE and ME, means and standard deviations: a column each."""
-    return records.summary(runs)[
-        ["test AUC", "test log-loss", "mean IA/K", "seeds", "parameters"]
-    ].T
+    return groups.summary(runs)[["test AUC", "test log-loss", "mean IA/K", "seeds", "parameters"]].T
 
 
 def verdicts(runs: Sequence[Record]) -> pd.DataFrame:

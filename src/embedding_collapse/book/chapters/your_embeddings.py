@@ -11,9 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from embedding_collapse.inspection import report
 from embedding_collapse.lab.data import Dataset
+from embedding_collapse.lab.groups import IN_WORDS
 from embedding_collapse.lab.metrics import auc, welch
-from embedding_collapse.lab.records import IN_WORDS, in_repository
+from embedding_collapse.lab.records import in_repository
 from embedding_collapse.monitor import CollapseMonitor
 
 WIDTH, SCALE, HIDDEN = 10, 4, 64
@@ -30,7 +32,7 @@ class Run:
     """A trained model: its design, seed and test AUC, and what the monitor saw.
 
     Attributes:
-        history: see `CollapseMonitor.history`; the last step is the end of training.
+        history: `CollapseMonitor.history` as a table; the last step is the end of training.
         overhead: the share of the training time that the monitor took.
         state: the trained weights.
     """
@@ -59,8 +61,10 @@ def _run(label: str, seed: int, clicks: Dataset, epochs: int, batch_size: int) -
         score = train(model, clicks, epochs, batch_size, monitor)
     overhead = monitor.overhead
     monitor.measure()
-    parameters = sum(each.numel() for each in model.parameters())
-    return Run(label, seed, score, parameters, monitor.history, overhead, model.state_dict())
+    parameters = sum(weights.numel() for weights in model.parameters())
+    return Run(
+        label, seed, score, parameters, pd.DataFrame(monitor.history), overhead, model.state_dict()
+    )
 
 
 def train(
@@ -89,7 +93,7 @@ def told_by_the_monitor(runs: list[Run]) -> str:
     lines = []
     for label in DESIGNS:
         ends = [_ends(run) for run in runs if run.label == label]
-        first, last = (sum(each) / len(each) for each in zip(*ends, strict=True))
+        first, last = (sum(side) / len(side) for side in zip(*ends, strict=True))
         lines.append(
             f"{label}: IA/random, mean of tables and seeds, from {first:.2f} to {last:.2f}"
         )
@@ -128,12 +132,17 @@ def outcome(runs: list[Run]) -> str:
         ("test AUC", 4, lambda run: run.auc),
         ("IA/random", 3, lambda run: _ends(run)[1]),
     ):
-        found = welch([value(run) for run in me], [value(run) for run in se])
+        change = welch([value(run) for run in me], [value(run) for run in se])
         sentences.append(
-            f"{name}, ME minus SE: {found.mean:+.{digits}f} (95% interval {found.low:+.{digits}f} "
-            f"to {found.high:+.{digits}f}): {IN_WORDS[found.verdict]}."
+            f"{name}, ME minus SE: {change.mean:+.{digits}f} (95% interval "
+            f"{change.low:+.{digits}f} to {change.high:+.{digits}f}): {IN_WORDS[change.verdict]}."
         )
     return "\n".join(sentences)
+
+
+def report_table(inspection: report.Inspection) -> pd.DataFrame:
+    """The report's rows as a notebook shows them."""
+    return pd.DataFrame(report.table(inspection)).set_index("table")
 
 
 def source(name: str) -> str:

@@ -1,10 +1,12 @@
 """Explorers: things to turn, alive in Jupyter and, with no kernel, in the published page::
 
     explorers.show("spectrum")                                  # one of EXPLORERS as it stands
-    explorers.show(explorers.spectrum(records.load_all(...)))   # over runs of your own
+    explorers.show(spectrum.explorer(records.load_all(...)))   # over runs of your own
     explorers.show_collapse()                                   # a model that trains in the page
 
-`explorer` says what an explorer is made of; each of the other modules holds one.
+`explorer` says what an explorer is made of; `display` shows it, `live` with a kernel and `static`
+without a script. `collapse` is the model that trains; each of the other modules holds the explorer
+of its name: `explorer` makes it, and `view` is what it shows.
 """
 
 from collections.abc import Callable
@@ -14,15 +16,9 @@ from embedding_collapse.lab.records import Record
 from embedding_collapse.lab.studies import study
 from embedding_collapse.parameters import check_choice
 
-from . import page
-from .bending import bend
-from .dimensions import sizing
+from . import bend, display, scaling, sizing, spectrum, sub_embeddings, toy
+from .collapse import show_collapse
 from .explorer import Explorer
-from .heat_map import sub_embeddings
-from .scales import scaling
-from .spectra import spectrum
-from .toy_curves import toy
-from .training import show_collapse
 
 
 @lru_cache
@@ -32,12 +28,12 @@ def _grid() -> list[Record]:
 
 
 EXPLORERS: dict[str, Callable[[], Explorer]] = {
-    "sizing": sizing,
-    "spectrum": lambda: spectrum(_grid()),
-    "bend": bend,
-    "sub_embeddings": lambda: sub_embeddings(_grid()),
-    "toy": toy,
-    "scaling": lambda: scaling(_grid()),
+    "sizing": sizing.explorer,
+    "spectrum": lambda: spectrum.explorer(_grid()),
+    "bend": bend.explorer,
+    "sub_embeddings": lambda: sub_embeddings.explorer(_grid()),
+    "toy": toy.explorer,
+    "scaling": lambda: scaling.explorer(_grid()),
 }
 
 
@@ -50,7 +46,7 @@ def show(explorer: str | Explorer) -> None:
     if isinstance(explorer, str):
         check_choice("explorer", explorer, EXPLORERS)
         explorer = EXPLORERS[explorer]()
-    page.show(explorer)
+    display.show(explorer)
 
 
 __all__ = [

@@ -5,8 +5,8 @@ from typing import Any
 
 import ipywidgets
 
-from .drawing import table
 from .explorer import Control, Explorer, State
+from .static import table
 
 PLOTLY = "application/vnd.plotly.v1+json"
 WRAPPED = ipywidgets.Layout(flex_flow="row wrap")

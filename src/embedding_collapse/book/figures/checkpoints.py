@@ -42,7 +42,7 @@ def collapse_in_training(
     """A measure of every table over the steps of training, by design; verdicts' lines across.
 
     Args:
-        histories: from `CollapseMonitor.history`, by "SE" or "ME" and what follows it.
+        histories: tables of `CollapseMonitor.history`, by "SE" or "ME" and what follows it.
         measure: a key of `MEASURES`.
     """
     figure = go.Figure()

@@ -10,8 +10,9 @@ from plotly.subplots import make_subplots
 
 from embedding_collapse.book.plots.scaling import AUC, COLLAPSE, points, published_points, with_band
 from embedding_collapse.book.plots.style import COLOURS, colour, with_menu
+from embedding_collapse.lab.groups import by_label
 from embedding_collapse.lab.models import MODELS, PAPER
-from embedding_collapse.lab.records import Record, by_label
+from embedding_collapse.lab.records import Record
 from embedding_collapse.spectrum import information_abundance, random_spectrum
 
 

@@ -7,8 +7,9 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from embedding_collapse.book.plots.style import colour, with_menu
+from embedding_collapse.lab.groups import by_cell
 from embedding_collapse.lab.models import MODELS
-from embedding_collapse.lab.records import Record, by_cell
+from embedding_collapse.lab.records import Record
 
 
 def overfitting(records: Iterable[Record], models: Sequence[str]) -> go.Figure:

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from embedding_collapse.book.analysis.measures import common_pattern, with_own_field, with_partner
+from embedding_collapse.lab.groups import auc_change, by_cell
 from embedding_collapse.lab.models import PAPER
-from embedding_collapse.lab.records import Record, auc_change, by_cell
+from embedding_collapse.lab.records import Record
 
 from .comparisons import (
     NOTABLE,

@@ -17,9 +17,10 @@ from scipy.stats import spearmanr
 from embedding_collapse.book.analysis.measures import with_own_field, with_partner
 from embedding_collapse.lab.data import Dataset
 from embedding_collapse.lab.experiment import Spec, build_model, run
+from embedding_collapse.lab.groups import IN_WORDS, Cell, by_cell
 from embedding_collapse.lab.metrics import Difference, welch
 from embedding_collapse.lab.models import MODELS
-from embedding_collapse.lab.records import IN_WORDS, Cell, Record, by_cell
+from embedding_collapse.lab.records import Record
 from embedding_collapse.lab.toy import Curves
 from embedding_collapse.spectrum import projected_abundance
 

@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 
 from embedding_collapse.book.analysis.measures import common_pattern
+from embedding_collapse.lab.groups import by_cell, spread
 from embedding_collapse.lab.metrics import Difference, welch
 from embedding_collapse.lab.models import MODELS
 from embedding_collapse.lab.models.penalties import orthogonality
-from embedding_collapse.lab.records import Record, by_cell, spread
+from embedding_collapse.lab.records import Record
 from embedding_collapse.spectrum import random_abundance
 from embedding_collapse.subspace import random_diversity
 

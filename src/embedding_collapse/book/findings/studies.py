@@ -9,9 +9,10 @@ import pandas as pd
 
 from embedding_collapse.lab.data.dataset import split_sizes
 from embedding_collapse.lab.experiment import Spec, parameter_counts
+from embedding_collapse.lab.groups import IN_WORDS, auc_change, by_cell, spread
 from embedding_collapse.lab.metrics import Difference
 from embedding_collapse.lab.models import MODELS
-from embedding_collapse.lab.records import IN_WORDS, Record, auc_change, by_cell, spread
+from embedding_collapse.lab.records import Record
 from embedding_collapse.parameters import ParameterError
 
 from .comparisons import Measure, abundance, decline, fair_abundance

@@ -16,8 +16,9 @@ import plotly.graph_objects as go
 import plotly.io
 
 from embedding_collapse.book.analysis.contrast import Effect
+from embedding_collapse.lab.groups import Cell, cell_of
 from embedding_collapse.lab.models import MODELS
-from embedding_collapse.lab.records import Cell, Record, cell_of
+from embedding_collapse.lab.records import Record
 
 # what Jupyter needs to show the page's colours: a template of Plotly's own has 700 lines of JSON
 TEMPLATE = go.layout.Template(

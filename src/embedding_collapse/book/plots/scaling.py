@@ -11,8 +11,9 @@ from plotly.subplots import make_subplots
 from scipy import stats
 
 from embedding_collapse.book import paper
+from embedding_collapse.lab.groups import by_cell
 from embedding_collapse.lab.models import MODELS, PAPER
-from embedding_collapse.lab.records import Record, by_cell
+from embedding_collapse.lab.records import Record
 
 from .style import COLOURS, faint, with_menu
 

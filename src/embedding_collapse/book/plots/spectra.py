@@ -6,7 +6,8 @@ import numpy as np
 import plotly.graph_objects as go
 import torch
 
-from embedding_collapse.lab.records import Record, by_label
+from embedding_collapse.lab.groups import by_label
+from embedding_collapse.lab.records import Record
 from embedding_collapse.spectrum import (
     effective_rank,
     information_abundance,

@@ -110,9 +110,11 @@ def _reader(path: Path) -> Callable[[Path], dict[str, Tensor]]:
 
 def _refusal(path: Path, error: str) -> str:
     asks = re.search(r"GLOBAL (\S+)", error)
-    holds = f"holds more than tensors (it asks for {asks[1]})" if asks else (
-        "is damaged or holds more than tensors"
-    )  # fmt: skip
+    holds = (
+        f"holds more than tensors (it asks for {asks[1]})"
+        if asks
+        else ("is damaged or holds more than tensors")
+    )
     return (
         f"{path} is a pickle that {holds}; loading it could run any code, so it is not read. Save "
         "model.state_dict() alone, or use safetensors"

@@ -31,16 +31,21 @@ def read_hdf5(path: Path) -> dict[str, Tensor]:
         room = Path(folder, "unpacked")
         done = subprocess.run(
             [sys.executable, "-P", str(PROCESS), str(path), str(room)],
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
-                              "HDF5_PLUGIN_PRELOAD": "::", "OPENBLAS_NUM_THREADS": "1"},
-            capture_output=True, stdin=subprocess.DEVNULL,
-        )  # fmt: skip
+            env=os.environ
+            | {
+                "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+                "HDF5_PLUGIN_PRELOAD": "::",
+                "OPENBLAS_NUM_THREADS": "1",
+            },
+            capture_output=True,
+            stdin=subprocess.DEVNULL,
+        )
         if done.returncode == NO_ROOM:
             raise ParameterError(f"there is no room for {path} in {folder} ({_reason(done)})")
         if done.returncode:
             raise ValueError(_reason(done))
         file, unpacked = map_path(path), map_path(room)
-    tensors = {}
+    tensors: dict[str, Tensor] = {}
     for line in done.stdout.splitlines():
         facts = json.loads(line)
         name, shape = facts["name"], tuple(facts["shape"])
@@ -48,7 +53,9 @@ def read_hdf5(path: Path) -> dict[str, Tensor]:
             tensors[name] = shape_alone(shape)
             continue
         source = unpacked if facts["packed"] else file
-        tensors[name] = map_array(source, facts["offset"], np.dtype(facts["dtype"]), shape)
+        tensor = map_array(source, facts["offset"], np.dtype(facts["dtype"]), shape)
+        if tensor is not None:
+            tensors[name] = tensor
     return tensors
 
 
@@ -64,9 +71,10 @@ def _reason(done: subprocess.CompletedProcess) -> str:
 
 def read_keras(path: Path) -> dict[str, Tensor]:
     """The datasets of the weights in a Keras model."""
-    with zipfile.ZipFile(path) as archive, tempfile.TemporaryDirectory(
-        ignore_cleanup_errors=True
-    ) as folder:  # fmt: skip
+    with (
+        zipfile.ZipFile(path) as archive,
+        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
+    ):
         check_room(archive.getinfo(IN_KERAS).file_size)
         with archive.open(IN_KERAS) as packed, Path(folder, IN_KERAS).open("wb") as file:
             shutil.copyfileobj(packed, file, 1 << 20)

@@ -68,7 +68,7 @@ def _place(name: str, item: h5py.Dataset, unpacked: BinaryIO) -> dict[str, Any]:
         sys.exit(NO_ROOM)
     for rows in _parts(item):
         _go_on()
-        unpacked.write(np.ascontiguousarray(item[rows]))
+        unpacked.write(np.ascontiguousarray(item[rows]).data)
     return {"packed": True, "offset": begin, "dtype": dtype.str}
 
 

@@ -7,13 +7,15 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import IO, Any, Literal, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from embedding_collapse.parameters import ParameterError
+
+Order = Literal["C", "F"]  # of an array's entries, as numpy names it
 
 
 class MappedFile(NamedTuple):
@@ -33,7 +35,8 @@ class Mapped(Tensor):
     Nothing that is computed from it is mapped; `view` makes a view that still is.
     """
 
-    __torch_function__ = torch._C._disabled_torch_function_impl
+    # torch's own way to have subclasses do nothing; its annotations have a method here
+    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
     file: MappedFile
     last: Tensor | None
 
@@ -53,7 +56,7 @@ class Mapped(Tensor):
         self.file.content.madvise(mmap.MADV_DONTNEED, begin, end - begin)
 
 
-def map_file(file: BinaryIO) -> MappedFile:
+def map_file(file: IO[bytes]) -> MappedFile:
     """Map an open file, which may be closed then."""
     content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
     return MappedFile(content, torch.frombuffer(content, dtype=torch.uint8, count=1).data_ptr())
@@ -93,7 +96,7 @@ def size_of(dtype: np.dtype, shape: tuple[int, ...]) -> int:
 
 
 def map_array(
-    file: MappedFile, offset: int, dtype: np.dtype, shape: tuple[int, ...], order: str = "C"
+    file: MappedFile, offset: int, dtype: np.dtype, shape: tuple[int, ...], order: Order = "C"
 ) -> Tensor | None:
     """An array that lies in a file; None where it holds no numbers.
 

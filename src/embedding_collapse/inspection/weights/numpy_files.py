@@ -5,12 +5,12 @@ import struct
 import tempfile
 import zipfile
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 import numpy as np
 from torch import Tensor
 
-from .mapping import check_room, map_array, map_file, map_path, size_of
+from .mapping import Order, check_room, map_array, map_file, map_path, size_of
 
 
 def read_npy(path: Path) -> dict[str, Tensor]:
@@ -25,7 +25,8 @@ def read_npy(path: Path) -> dict[str, Tensor]:
 
 def read_npz(path: Path) -> dict[str, Tensor]:
     """The arrays of a file, mapped; those that are packed are unpacked to the disk first."""
-    places, file = {}, map_path(path)
+    file = map_path(path)
+    places: dict[str, tuple[bool, int, np.dtype, tuple[int, ...], Order]] = {}
     with zipfile.ZipFile(path) as archive, tempfile.TemporaryFile() as room:
         members = [one for one in archive.infolist() if one.filename.endswith(".npy")]
         check_room(sum(one.file_size for one in members if one.compress_type))
@@ -47,13 +48,15 @@ def read_npz(path: Path) -> dict[str, Tensor]:
         room.flush()
         unpacked = map_file(room)
     tensors = {
-        name.removesuffix(".npy"): map_array(unpacked if packed else file, *place)
-        for name, (packed, *place) in places.items()
+        name.removesuffix(".npy"): map_array(
+            unpacked if packed else file, offset, dtype, shape, order
+        )
+        for name, (packed, offset, dtype, shape, order) in places.items()
     }
     return {name: tensor for name, tensor in tensors.items() if tensor is not None}
 
 
-def _header(file: BinaryIO, size: int) -> tuple[np.dtype, tuple[int, ...], str]:
+def _header(file: IO[bytes], size: int) -> tuple[np.dtype, tuple[int, ...], Order]:
     """Type, shape and order of an array, and the check that as many bytes follow."""
     version = np.lib.format.read_magic(file)
     readers = {(1, 0): np.lib.format.read_array_header_1_0}

@@ -14,12 +14,23 @@ from embedding_collapse.parameters import short
 from .mapping import lying_in, map_path, shape_alone
 
 DTYPES = {
-    "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
-    "F8_E4M3": torch.float8_e4m3fn, "F8_E5M2": torch.float8_e5m2, "I64": torch.int64,
-    "I32": torch.int32, "I16": torch.int16, "I8": torch.int8, "U64": torch.uint64,
-    "U32": torch.uint32, "U16": torch.uint16, "U8": torch.uint8, "BOOL": torch.bool,
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "F8_E4M3": torch.float8_e4m3fn,
+    "F8_E5M2": torch.float8_e5m2,
+    "I64": torch.int64,
+    "I32": torch.int32,
+    "I16": torch.int16,
+    "I8": torch.int8,
+    "U64": torch.uint64,
+    "U32": torch.uint32,
+    "U16": torch.uint16,
+    "U8": torch.uint8,
+    "BOOL": torch.bool,
     "C64": torch.complex64,
-}  # fmt: skip
+}
 LONGEST_HEADER = 100_000_000  # bytes; the format's own limit
 
 
@@ -40,8 +51,10 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
         begin, end = facts["data_offsets"]
         start = 8 + length + begin
         if begin != expected or start + end - begin > size:
-            raise ValueError(f"{short(name)} lies outside the file, or not behind the tensor "
-                             f"before it, bytes {begin:,} to {end:,}")  # fmt: skip
+            raise ValueError(
+                f"{short(name)} lies outside the file, or not behind the tensor "
+                f"before it, bytes {begin:,} to {end:,}"
+            )
         expected = end
         dtype, shape = DTYPES.get(facts["dtype"]), facts["shape"]
         count = math.prod(shape)

@@ -3,6 +3,7 @@
 import codecs
 import contextlib
 import io
+import mmap
 import pickle
 import pickletools
 import re
@@ -28,14 +29,16 @@ CODECS = {"hex", "base64", "uu", "quopri", "bz2", "zlib", "punycode", "idna"}  #
 
 def read_torch(path: Path) -> dict[str, Tensor]:
     """The tensors of a file, by dotted names; mapped, unless torch before 1.6 wrote it."""
-    pickled, mapped = map_path(path).content, None
+    pickled: bytes | mmap.mmap = map_path(path).content
+    mapped = None
     if zipfile.is_zipfile(path):
         pickled, mapped = _pickle_of(path)
     _check_pickle(pickled)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about the protocols and storages of other versions
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
-    tensors, names = {}, Counter()
+    tensors: dict[str, Tensor] = {}
+    names: Counter[str] = Counter()
     for name, tensor in _tensors_in(content, path.stem, "", set()):
         if tensor.is_nested:
             raise ParameterError(f"{path} holds a nested tensor, {name}, which has no one shape")
@@ -59,14 +62,14 @@ def _pickle_of(path: Path) -> tuple[bytes, bool | None]:
             )
         (member,) = (one for one in archive.infolist() if one.filename.endswith("/data.pkl"))
         if member.CRC == 0:  # torch was asked to leave them out
-            member.CRC = None
+            member.CRC = None  # type: ignore[assignment]  # zipfile then compares none
         elif damaged := archive.testzip():
             raise zipfile.BadZipFile(f"the checksum of {damaged!r} differs")
         stored = all(one.compress_type == zipfile.ZIP_STORED for one in archive.infolist())
         return archive.read(member), stored or None
 
 
-def _check_pickle(content: Any) -> None:
+def _check_pickle(content: bytes | mmap.mmap) -> None:
     """Refuse what is no tensor and could take any memory or time: bytes made, not given."""
     if BYTEARRAY.search(content):
         raise pickle.UnpicklingError("GLOBAL bytearray")

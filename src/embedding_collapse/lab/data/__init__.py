@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from embedding_collapse.parameters import ParameterError, check_number, check_wh
 
 from .columns import Source
 from .dataset import Dataset, Field
-from .drawing import draw_dataset
+from .drawn import draw_dataset
 from .encoding import encode
 from .flights import load_flights
 from .movielens import movielens
@@ -19,9 +20,16 @@ from .summary import compare, summarise
 from .us_flights import load_us_flights
 
 __all__ = [
-    "DATASETS", "DataSpec", "Dataset", "Field", "compare", "describe", "load", "load_spec",
+    "DATASETS",
+    "DataSpec",
+    "Dataset",
+    "Field",
+    "compare",
+    "describe",
+    "load",
+    "load_spec",
     "summarise",
-]  # fmt: skip
+]
 
 
 def load(
@@ -69,14 +77,23 @@ def load(
             the message says what is accepted.
 
     Example:
-        >>> data = load("flights")
-        >>> data.ids.shape
-        (327346, 26)
+        >>> import embedding_collapse
+        >>> clicks = embedding_collapse.load_dataset("synthetic-mini", 2000, progress=False)
+        >>> clicks.ids.shape, len(clicks.fields), clicks.labels.shape
+        ((2000, 12), 12, (2000,))
     """
     spec, source = _identify(
-        name, progress, rows=rows, path=path, label=label, categorical=categorical,
-        numeric=numeric, vocabulary=vocabulary, held_out=held_out, split=split,
-    )  # fmt: skip
+        name,
+        progress,
+        rows=rows,
+        path=path,
+        label=label,
+        categorical=categorical,
+        numeric=numeric,
+        vocabulary=vocabulary,
+        held_out=held_out,
+        split=split,
+    )
     return _load(spec, source, max_rejected, cache, workers, progress)
 
 
@@ -133,11 +150,13 @@ def _identify(
     """The spec of some data, and where they are read, if they are."""
     path, label = str(path or "") or None, label or None
     categorical, numeric = _names(categorical), _names(numeric)
-    columns = {"label": label, "categorical": categorical, "numeric": numeric}
+    spec_of = partial(
+        DataSpec, name, path=path, label=label, categorical=categorical, numeric=numeric, **options
+    )
     if name not in READ:
-        return DataSpec(name, path=path, **columns, **options), None
+        return spec_of(), None
     # with a stand-in for the hash, so that what cannot be is refused before a file is read
-    spec = DataSpec(name, path=path, content="unread", **columns, **options)
+    spec = spec_of(content="unread")
     if name == "table":
         source = own_table(path, label, categorical, numeric)
     else:
@@ -156,14 +175,15 @@ def _load(
     check_number("max_rejected", max_rejected, 0, 1)
     if workers is not None:
         check_whole("workers", workers, least=1)
-    options = {"cache": cache, "workers": workers, "progress": progress}
     if source is not None:
-        return encode(source, spec, max_rejected=max_rejected, **options)
+        return encode(
+            source, spec, max_rejected=max_rejected, cache=cache, workers=workers, progress=progress
+        )
     if spec.name in US_FLIGHTS:
         return load_us_flights(spec)
     if spec.name == "flights":
         return load_flights(spec)
-    return draw_dataset(spec, **options)
+    return draw_dataset(spec, cache=cache, workers=workers, progress=progress)
 
 
 def _names(columns: str | Sequence[str]) -> tuple[str, ...]:

@@ -79,7 +79,8 @@ def accept(source: Source, task: Callable[[], Batch]) -> Accepted:
     """Read a batch and tell its usable rows from the others."""
     batch = task()
     codes = np.empty((len(source.fields), batch.rows), np.int32)
-    values, kept, wrong = [], np.ones(batch.rows, bool), {}
+    values, kept = [], np.ones(batch.rows, bool)
+    wrong: dict[int, str] = {}
     for i, (name, kind) in enumerate(source.fields.items()):
         column = batch.columns[name]
         codes[i] = column.indices
@@ -87,11 +88,11 @@ def accept(source: Source, task: Callable[[], Batch]) -> Accepted:
         values.append(texts)
         _reject(kept, wrong, column, usable, name, NOUN[kind])
     label = batch.columns[source.label]
-    found = [source.labels.get(_show(value)) for value in label.dictionary.to_pylist()]
-    usable = np.array([value is not None for value in found], bool)
+    given = [source.labels.get(_show(value)) for value in label.dictionary.to_pylist()]
+    usable = np.array([value is not None for value in given], bool)
     accepted = " or ".join(value for value in source.labels if value.isdigit())
     _reject(kept, wrong, label, usable, source.label, accepted)
-    labels = np.array([value or 0 for value in found], np.uint8).take(label.indices)
+    labels = np.array([value or 0 for value in given], np.uint8).take(label.indices)
 
     numbers = batch.numbers
     why = {int(numbers[row]): reason for row, reason in wrong.items()}

@@ -7,11 +7,12 @@ import struct
 import zipfile
 import zlib
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from io import BufferedIOBase
 from pathlib import Path
-from typing import BinaryIO
+from typing import cast
 
 import numpy as np
 import pyarrow as pa
@@ -21,7 +22,7 @@ from tqdm.auto import tqdm
 from embedding_collapse.files import checksum
 from embedding_collapse.parameters import ParameterError, listed
 
-from .reading import SHOWN, Batch, Table, check_file, is_utf8, whole
+from .reading import SHOWN, Batch, Batches, Table, check_file, is_utf8, whole
 from .rows import last_row_end, pieces, quotes, row_ends
 
 BLOCK = 8 << 20  # bytes of text in a batch: small enough for its dictionaries to stay in cache
@@ -107,7 +108,9 @@ def _first_row(path: Path, text: bytes, delimiters: bytes) -> bytes:
 
 
 @contextmanager
-def _unpacked(path: Path, member: str | None = None) -> Iterator[tuple[BinaryIO, BinaryIO]]:
+def _unpacked(
+    path: Path, member: str | None = None
+) -> Iterator[tuple[BufferedIOBase, BufferedIOBase]]:
     """Open a plain file, a .gz, or one file of a .zip; gives its content, and the file as it is.
 
     Raises:
@@ -122,7 +125,8 @@ def _unpacked(path: Path, member: str | None = None) -> Iterator[tuple[BinaryIO,
             elif path.suffix == ".zip":
                 with (
                     zipfile.ZipFile(packed) as archive,
-                    archive.open(member or _only(archive, path)) as file,
+                    # what `open` returns to who reads
+                    cast(zipfile.ZipExtFile, archive.open(member or _only(archive, path))) as file,
                 ):
                     yield file, packed
             else:
@@ -153,7 +157,7 @@ def _text_batches(
     header: int | None,
     wanted: Sequence[str],
     progress: bool,
-) -> Iterator[Callable[[], Batch]]:
+) -> Batches:
     """Tasks that parse some rows each; without a header, of that many bytes, quotes are text."""
     size, title = path.stat().st_size, f"reading {path.name}"
     quoting = b"" if header is None else delimiter.encode()
@@ -170,7 +174,7 @@ def _text_batches(
             bar.update(packed.tell() - bar.n)
 
 
-def _blocks(file: BinaryIO, quoting: bytes, path: Path) -> Iterator[memoryview]:
+def _blocks(file: BufferedIOBase, quoting: bytes, path: Path) -> Iterator[memoryview]:
     """The file in pieces that end where a row does."""
     rest = b""
     while True:
@@ -208,7 +212,8 @@ def _parse(
     delimiter: str,
     quoted: bool,
 ) -> Batch:
-    skipped, counts = array("q"), []
+    skipped = array("q")
+    counts: list[int] = []
 
     def skip(row: pa.csv.InvalidRow) -> str:
         skipped.append(row.number - 1)

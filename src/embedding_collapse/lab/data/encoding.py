@@ -6,6 +6,7 @@ the numbers' place on disk.
 """
 
 import logging
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -91,10 +92,10 @@ def encode(
             _check(source, spec.rows, max_rejected, read)
             return _number(source, spec.vocabulary, read, folder, pool, progress)
 
-    found = stored(source.name, truth, build, cache, progress)
-    about = found.about
+    kept = stored(source.name, truth, build, cache, progress)
+    about = kept.about
     _check_rejected(source, max_rejected, about["total"], about["rejected"], about["shown"])
-    with pa.memory_map(str(found.folder / "vocabulary.arrow")) as file:
+    with pa.memory_map(str(kept.folder / "vocabulary.arrow")) as file:
         known = pa.ipc.open_file(file).read_all()["values"].chunk(0)
     fields = [
         Field(name, len(known[i].values) + 1, known[i].values)
@@ -104,16 +105,16 @@ def encode(
     for note in notes:
         LOG.warning("%s", printable(f"{source.table.path}: {note}"))
     facts = {
-        "label_rate": float(found.labels.mean()),
+        "label_rate": float(kept.labels.mean()),
         "rejected_share": about["rejected"] / about["total"],
     }
     try:
         return Dataset(
             source.name,
-            found.ids,
-            found.labels,
+            kept.ids,
+            kept.labels,
             tuple(fields),
-            found.fingerprint,
+            kept.fingerprint,
             facts,
             notes,
             spec,
@@ -170,8 +171,9 @@ def _read(
 ) -> Read:
     """Read the table, or as many of its first usable rows as asked for, into two files."""
     count = len(source.fields)
-    sizes, labels, rejected, shown = [], [np.empty(0, np.uint8)], 0, []
-    number, left = source.table.first, float("inf") if rows is None else rows
+    sizes, labels, rejected = [], [np.empty(0, np.uint8)], 0
+    shown: list[str] = []
+    number, left = source.table.first, sys.maxsize if rows is None else rows
     with (
         (folder / "ids.npy").open("wb") as ids,
         pa.OSFile(str(folder / "values.arrow"), "wb") as file,
@@ -190,25 +192,25 @@ def _read(
             ]
             number += size
             if len(batch.labels):
-                ids.write(np.ascontiguousarray(batch.codes))
+                ids.write(np.ascontiguousarray(batch.codes).data)
                 values.write(_lists(batch.values))
                 labels.append(batch.labels)
                 sizes.append(batch.codes.size)
             left -= len(batch.labels)
             if left == 0:
                 break
-        labels = np.concatenate(labels)
+        joined = np.concatenate(labels)
         ids.seek(0)
-        _write_header(ids, len(labels), count)  # numpy leaves room for the number of rows to grow
-    np.save(folder / "labels.npy", labels)
-    total = len(labels) + rejected
-    if len(labels) == 0:
-        return Read([], [], labels, total, rejected, shown)
+        _write_header(ids, len(joined), count)  # numpy leaves room for the number of rows to grow
+    np.save(folder / "labels.npy", joined)
+    total = len(joined) + rejected
+    if len(joined) == 0:
+        return Read([], [], joined, total, rejected, shown)
     flat = np.asarray(np.load(folder / "ids.npy", mmap_mode="r+")).reshape(-1)
     codes = [part.reshape(count, -1) for part in np.split(flat, np.cumsum(sizes)[:-1])]
     with pa.memory_map(str(folder / "values.arrow")) as file:
         lists = pa.ipc.open_stream(file).read_all()["values"].chunks
-    return Read(codes, lists, labels, total, rejected, shown)
+    return Read(codes, lists, joined, total, rejected, shown)
 
 
 def _write_header(file: Any, rows: int, columns: int) -> None:

@@ -8,7 +8,7 @@ Transactions on Interactive Intelligent Systems 5(4), 2015.
 import hashlib
 import re
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -17,18 +17,34 @@ import pyarrow as pa
 
 from embedding_collapse.parameters import ParameterError
 
-from .columns import Source
+from .columns import Kind, Source
 from .delimited import open_text
-from .reading import Batch, Table
+from .reading import Batch, Batches, Table
 
 OF_USER = ["gender", "age", "occupation", "zip_code"]
 OF_FILM = ["genres", "year"]
 LABELS = {"1": 0, "2": 0, "3": 0, "4": 1, "5": 1}
 GENRES = [
-    "unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary",
-    "Drama", "Fantasy", "Film-Noir", "Horror", "Musical", "Mystery", "Romance", "Sci-Fi",
-    "Thriller", "War", "Western",
-]  # fmt: skip
+    "unknown",
+    "Action",
+    "Adventure",
+    "Animation",
+    "Children's",
+    "Comedy",
+    "Crime",
+    "Documentary",
+    "Drama",
+    "Fantasy",
+    "Film-Noir",
+    "Horror",
+    "Musical",
+    "Mystery",
+    "Romance",
+    "Sci-Fi",
+    "Thriller",
+    "War",
+    "Western",
+]
 
 
 class Layout(NamedTuple):
@@ -46,16 +62,26 @@ class Layout(NamedTuple):
 
 LAYOUTS = [
     Layout(
-        "u.data", "u.user", "u.item", "\t", ["user", "film", "rating", "time"], "|",
+        "u.data",
+        "u.user",
+        "u.item",
+        "\t",
+        ["user", "film", "rating", "time"],
+        "|",
         ["user", "age", "gender", "occupation", "zip_code"],
         ["film", "title", "date", "video", "address", *GENRES],
     ),
     Layout(  # "::" is read as two delimiters with an empty column between
-        "ratings.dat", "users.dat", "movies.dat", ":",
-        ["user", "", "film", "", "rating", "", "time"], "::",
-        ["user", "gender", "age", "occupation", "zip_code"], ["film", "title", "genres"],
+        "ratings.dat",
+        "users.dat",
+        "movies.dat",
+        ":",
+        ["user", "", "film", "", "rating", "", "time"],
+        "::",
+        ["user", "gender", "age", "occupation", "zip_code"],
+        ["film", "title", "genres"],
     ),
-]  # fmt: skip
+]
 
 
 def movielens(path: str | None) -> Source:
@@ -91,15 +117,15 @@ def movielens(path: str | None) -> Source:
         )
 
     def content(progress: bool) -> str:
-        told = [ratings.content(progress), sorted(users.items()), sorted(films.items())]
-        return hashlib.sha256(repr(told).encode()).hexdigest()
+        content = [ratings.content(progress), sorted(users.items()), sorted(films.items())]
+        return hashlib.sha256(repr(content).encode()).hexdigest()
 
-    def read(wanted: Sequence[str], progress: bool) -> Iterator[Callable[[], Batch]]:
+    def read(wanted: Sequence[str], progress: bool) -> Batches:
         for task in ratings.read(["user", "film", "rating"], progress):
             yield partial(_joined, path, task, users, films)
 
     table = Table(path, layout.columns, content, read)
-    fields = dict.fromkeys(["user", "film", *OF_USER, *OF_FILM], "categorical")
+    fields: dict[str, Kind] = dict.fromkeys(["user", "film", *OF_USER, *OF_FILM], "categorical")
     return Source("movielens", table, "rating", LABELS, fields)
 
 
@@ -139,14 +165,14 @@ def _joined(
     batch = task()
     columns = dict(batch.columns)
     for key, known, added in (("user", users, OF_USER), ("film", films, OF_FILM)):
-        found = columns[key]
-        names = [value.decode(errors="replace") for value in found.dictionary.to_pylist()]
+        codes = columns[key]
+        names = [value.decode(errors="replace") for value in codes.dictionary.to_pylist()]
         lost = [name for name in names if name not in known]
         if lost:
             raise ParameterError(f"path is {path!r}; nothing is known of {key} {lost[0]!r}")
         for column in added:
             values = pa.array([known[name][column] for name in names], pa.string())
             columns[column] = pa.DictionaryArray.from_arrays(
-                found.indices, values.cast(pa.binary())
+                codes.indices, values.cast(pa.binary())
             )
     return batch._replace(columns=columns)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -15,6 +14,7 @@ from embedding_collapse.files import reserve
 
 from .bins import equal_bins
 from .columns import Kind
+from .parallel import results
 from .vocabulary import RARE, number_values
 
 T = TypeVar("T")
@@ -51,9 +51,9 @@ def number_fields(
         progress: show a bar where this takes more than a few seconds.
     """
     count = len(kinds)
-    masks = [slice(None)] * len(codes)
+    masks: list[np.ndarray | slice] = [slice(None)] * len(codes)
     if counted is not None:
-        masks = np.split(counted, np.cumsum([batch.shape[1] for batch in codes])[:-1])
+        masks = list(np.split(counted, np.cumsum([batch.shape[1] for batch in codes])[:-1]))
     # the id of each value, batch by batch and in it field by field: too many to hold in memory
     sizes = [len(lists[field].values) for lists in values for field in range(count)]
     every = np.memmap(scratch, np.int32, "w+", shape=sum(sizes))
@@ -99,5 +99,5 @@ def number_fields(
 def _run(
     pool: ThreadPoolExecutor, task: Callable[[int], T], count: int, title: str, progress: bool
 ) -> list[T]:
-    with closing(pool.map(task, range(count))) as results:  # closing cancels what has not begun
-        return list(tqdm(results, title, count, disable=not progress, delay=3))
+    with results(pool, task, range(count)) as done:
+        return list(tqdm(done, title, count, disable=not progress, delay=3))

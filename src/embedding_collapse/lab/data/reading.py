@@ -5,7 +5,7 @@ number of its value. Whatever has to be asked of a value (is it UTF-8, is it a w
 bin is it in) is then asked once per value and not once per row.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -42,6 +42,9 @@ class Batch(NamedTuple):
         return np.delete(np.arange(self.rows + len(self.skipped)), self.skipped)
 
 
+Batches = Generator[Callable[[], Batch], None, None]  # tasks that each read one
+
+
 class Table(NamedTuple):
     """A table that can be read, as often as need be.
 
@@ -57,7 +60,7 @@ class Table(NamedTuple):
     path: str
     names: list[str]
     content: Callable[[bool], str]
-    read: Callable[[Sequence[str], bool], Iterator[Callable[[], Batch]]]
+    read: Callable[[Sequence[str], bool], Batches]
     unit: str = "line"
     first: int = 1
 

@@ -71,8 +71,10 @@ def row_ends(text: bytes | bytearray, delimiters: bytes) -> np.ndarray:
 
 
 def pieces(rows: memoryview, delimiters: bytes, most: int) -> Iterator[memoryview]:
-    """Whole rows cut into parts of about `most` rows, most often one part."""
+    """Whole rows, with which some bytes begin, cut into parts of about `most` rows; most often
+    one part."""
     text = rows.obj
+    assert isinstance(text, bytes | bytearray)
     if text.count(b"\n", 0, len(rows)) + text.count(b"\r", 0, len(rows)) <= most:
         yield rows
         return

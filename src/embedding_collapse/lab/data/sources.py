@@ -23,10 +23,29 @@ CRITEO: dict[str, Kind] = {
     **{f"C{i}": "categorical" for i in range(1, 27)},
 }
 AVAZU_FIELDS = [
-    "hour", "C1", "banner_pos", "site_id", "site_domain", "site_category", "app_id", "app_domain",
-    "app_category", "device_id", "device_ip", "device_model", "device_type", "device_conn_type",
-    "C14", "C15", "C16", "C17", "C18", "C19", "C20", "C21",
-]  # fmt: skip
+    "hour",
+    "C1",
+    "banner_pos",
+    "site_id",
+    "site_domain",
+    "site_category",
+    "app_id",
+    "app_domain",
+    "app_category",
+    "device_id",
+    "device_ip",
+    "device_model",
+    "device_type",
+    "device_conn_type",
+    "C14",
+    "C15",
+    "C16",
+    "C17",
+    "C18",
+    "C19",
+    "C20",
+    "C21",
+]
 AVAZU: dict[str, Kind] = dict.fromkeys(AVAZU_FIELDS, "categorical")
 PANDAS_INDEX = "__index_level_"  # how pandas names the index that it writes beside the columns
 
@@ -92,18 +111,21 @@ def own_table(
     table = _open(path)
     check_columns(table, [label, *categorical, *numeric])
     if categorical or numeric:
-        fields = {n: "numeric" if n in numeric else "categorical" for n in table.names}
-        fields = {n: fields[n] for n in table.names if n in {*categorical, *numeric}}
-        return Source("table", table, label, TRUTH, fields)
+        chosen: dict[str, Kind] = {
+            name: "numeric" if name in numeric else "categorical"
+            for name in table.names
+            if name in {*categorical, *numeric}
+        }
+        return Source("table", table, label, TRUTH, chosen)
     index = [n for n in table.names if n == "" or n.startswith(PANDAS_INDEX)]
     names = [n for n in table.names if n not in (label, *index)]
     if not names:
         raise ParameterError(f"path is {path!r}; it has no column beside the label {label!r}")
     fields = _guess(table, names)
     kinds = {kind: [n for n in names if fields[n] == kind] for kind in ("categorical", "numeric")}
-    told = [f"{kind}: {listed(own, 200)}" for kind, own in kinds.items() if own]
-    told += [f"index, left out: {short(n) or 'the column without a name'}" for n in index]
-    return Source("table", table, label, TRUTH, fields, notes=(f"guessed {'; '.join(told)}",))
+    guesses = [f"{kind}: {listed(own, 200)}" for kind, own in kinds.items() if own]
+    guesses += [f"index, left out: {short(n) or 'the column without a name'}" for n in index]
+    return Source("table", table, label, TRUTH, fields, notes=(f"guessed {'; '.join(guesses)}",))
 
 
 def _open(path: str) -> Table:

@@ -112,9 +112,10 @@ class DataSpec:
         rest = {
             field.name: getattr(self, field.name)
             for field in dataclasses.fields(self)
-            if field.compare and field.name not in ("name", "rows")
+            if field.compare
+            and field.name not in ("name", "rows")
             and getattr(self, field.name) != field.default
-        }  # fmt: skip
+        }
         return {"dataset": self.name, "rows": self.rows} | rest
 
     @classmethod

@@ -29,6 +29,7 @@ import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import reduce
 from typing import NamedTuple
 
 import numpy as np
@@ -168,8 +169,8 @@ def make_tables(law: Law, seed: int, pool: ThreadPoolExecutor) -> Tables:
         return table
 
     groups = [zipf_table(size, law.shift) for size in law.groups]
-    each = range(count)
-    return Tables(groups, fields, [*pool.map(favourites, each)], [*pool.map(features, each)])
+    numbers = range(count)
+    return Tables(groups, fields, [*pool.map(favourites, numbers)], [*pool.map(features, numbers)])
 
 
 def draw_rows(
@@ -207,7 +208,8 @@ def draw_rows(
 
 def normals(random: np.ndarray) -> np.ndarray:
     """float64, about standard normal: the centred sum of a word's four 16-bit parts."""
-    total = sum(((random >> bits) & 0xFFFF).view(np.int64) for bits in (0, 16, 32, 48))
+    parts = (((random >> bits) & 0xFFFF).view(np.int64) for bits in (0, 16, 32, 48))
+    total = reduce(np.add, parts)
     return (total - 2 * 65535) / math.sqrt(4 * (65536**2 - 1) / 12)
 
 

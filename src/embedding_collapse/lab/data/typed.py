@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 from embedding_collapse.files import checksum
 from embedding_collapse.parameters import ParameterError, short
 
-from .reading import Batch, Table, check_file, whole
+from .reading import Batch, Batches, Table, check_file, whole
 
 ROWS = 1 << 15  # in a batch
 
@@ -25,12 +25,12 @@ def open_parquet(path: Path) -> Table:
         ParameterError: a file that is not there or damaged.
     """
     check_file(path)
-    with _told(path, "not a whole Parquet file"), pa.parquet.ParquetFile(path) as file:
+    with _named(path, "not a whole Parquet file"), pa.parquet.ParquetFile(path) as file:
         names, rows = file.schema_arrow.names, file.metadata.num_rows
 
     def batches(wanted: Sequence[str]) -> Iterator[pa.RecordBatch]:
         read = 0
-        with _told(path, "a damaged Parquet file"), pa.parquet.ParquetFile(path) as file:
+        with _named(path, "a damaged Parquet file"), pa.parquet.ParquetFile(path) as file:
             for batch in file.iter_batches(ROWS, columns=list(wanted)):
                 read += batch.num_rows
                 yield batch
@@ -41,7 +41,7 @@ def open_parquet(path: Path) -> Table:
 
 
 @contextmanager
-def _told(path: Path, what: str) -> Iterator[None]:
+def _named(path: Path, what: str) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
@@ -58,7 +58,7 @@ def typed_table(
 ) -> Table:
     """A table that comes as Arrow's batches, of at least the columns wanted."""
 
-    def read(wanted: Sequence[str], progress: bool) -> Iterator[Callable[[], Batch]]:
+    def read(wanted: Sequence[str], progress: bool) -> Batches:
         with tqdm(total=rows, desc=f"reading {path}", disable=not progress, delay=3) as bar:
             for batch in batches(wanted):
                 yield partial(_as_text, path, {n: batch.column(n) for n in wanted})

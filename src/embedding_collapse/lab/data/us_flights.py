@@ -76,8 +76,8 @@ def load_us_flights(spec: DataSpec) -> Dataset:
         fields.append(Field(field, cardinality(numbering), values))
     labels = table["late"].to_numpy()[numbers].astype(np.uint8)
     fingerprint = hashlib.sha256(f"{name} {rows} {validation} {test}".encode())
-    fingerprint.update(ids)
-    fingerprint.update(labels)
+    fingerprint.update(ids.data)
+    fingerprint.update(labels.data)
     return Dataset(
         name,
         ids,

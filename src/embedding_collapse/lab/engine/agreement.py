@@ -32,10 +32,11 @@ was not compared. Copies lie in the host's memory; the device holds no more than
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+
+from embedding_collapse.lab.models import Recommender
 
 from .captured import Engine, Seen
 from .loop import StepByStep
@@ -74,12 +75,12 @@ class State:
 
 def tensors_of(engine: Engine) -> dict[str, Tensor]:
     """All that a step changes, by name: weights, buffers, and Adam's state of each weight."""
-    found = dict(engine.model.named_parameters()) | dict(engine.model.named_buffers())
+    changed = dict(engine.model.named_parameters()) | dict(engine.model.named_buffers())
     moments = {}
     for name, p in engine.model.named_parameters():
         for part, value in engine.optimizer.state.get(p, {}).items():
             moments[f"{part} of {name}"] = value
-    return found | moments
+    return changed | moments
 
 
 def random_state(device: torch.device) -> tuple[Tensor, ...]:
@@ -112,12 +113,11 @@ def compare_steps(engine: Engine, loop: StepByStep, rows: Tensor, state: State) 
         Where they differ, in words; None where they agree, or the loop's loss is not finite.
     """
     seen: list[Seen] = []
-    off = {"dropout": 0.0} if engine.compiled else {}
-    with setting(engine.model, **off):
+    with layers_changed(engine.model, dropout=0.0 if engine.compiled else None):
         engine.window(rows, seen)
         after = State(engine)
         state.restore(engine, len(rows))
-        with setting(engine.model, align=1):
+        with layers_changed(engine.model, align=1):
             reason = _Led(engine, loop, rows).compare(seen, after)
     loop.optimizer.zero_grad()  # a gradient of the table would be a second one to the engine
     loop.optimizer.state.clear()
@@ -175,7 +175,7 @@ class _Led:
             for buffer, value in zip(self.model.buffers(), buffers, strict=True):
                 buffer.copy_(value)
             loss, penalty = self.loop.backward(self.rows[number])
-            of_rows = self.model.table.grad.flatten(1)[rows]
+            of_rows = self._table_gradient().flatten(1)[rows]
             return self._named(loss, penalty, of_rows, [p.grad for p in self.dense])
 
         own = results()
@@ -199,7 +199,7 @@ class _Led:
         of_rows = zeros.index_add(0, place.flatten(), of_each)
         for p, gradient in zip(self.dense, step.gradients, strict=True):
             p.grad = None if gradient is None else gradient.contiguous()  # as fused Adam needs it
-        self.model.table.grad.zero_().flatten(1)[rows] = of_rows.to(self.table)
+        self._table_gradient().zero_().flatten(1)[rows] = of_rows.to(self.table)
         self.loop.optimizer.step()
         # what a sum of so many terms can be off by, in whatever order
         off = zeros.index_add(0, place.flatten(), of_each.abs()) * times[:, None] * self.rounding
@@ -209,18 +209,23 @@ class _Led:
         self.bounds = self._widened(self.bounds, led, off, number)
         return self._named(step.loss, step.penalty, of_rows, step.gradients)
 
+    def _table_gradient(self) -> Tensor:
+        gradient = self.model.table.grad
+        assert gradient is not None  # the loop has gone backward
+        return gradient
+
     def _named(
         self, loss: Tensor, penalty: Tensor | None, of_rows: Tensor, gradients: list[Tensor | None]
     ) -> dict[str, Tensor]:
         """Results by name; among them the model's buffers as they are."""
-        found = {"the loss": loss, "the gradient of table": of_rows}
+        results = {"the loss": loss, "the gradient of table": of_rows}
         if penalty is not None:
-            found["the penalty"] = penalty
+            results["the penalty"] = penalty
         names = [name for name, p in self.model.named_parameters() if p is not self.model.table]
         for name, gradient in zip(names, gradients, strict=True):
             if gradient is not None:
-                found[f"the gradient of {name}"] = gradient
-        return found | {name: buffer.clone() for name, buffer in self.model.named_buffers()}
+                results[f"the gradient of {name}"] = gradient
+        return results | {name: buffer.clone() for name, buffer in self.model.named_buffers()}
 
     def _compare_weights(self, after: State) -> str | None:
         """Weights and moments: where the loop was led, and where the engine went."""
@@ -277,25 +282,25 @@ def compare_replay(engine: Engine, rows: Tensor, state: State) -> tuple[Tensor, 
     expected = engine.window(rows)
     uncaptured = State(engine)
     state.restore(engine, len(rows))
-    found = engine.take(rows).clone()
+    losses = engine.take(rows).clone()
     if not expected.isfinite().all():
-        return found, None
+        return losses, None
     captured = State(engine)
     looked_up = (engine.ids[rows].long() + engine.model.starts).unique()
     reason = _compare_exactly(engine, captured, uncaptured, looked_up.cpu())
-    ones = {"the loss": found} | captured.copies
+    ones = {"the loss": losses} | captured.copies
     others = {"the loss": expected} | uncaptured.copies
     if reason or all(torch.equal(ones[name], others[name]) for name in others):
-        return found, reason
+        return losses, reason
     apart, moved = Apart(), Apart()
     apart.add(ones, others)
     for seed in range(NUDGES):
         state.restore(engine, len(rows))
         with nudged(engine.model, looked_up, REORDERED, seed):
-            losses = engine.window(rows)
-            moved.add({"the loss": losses} | tensors_of(engine), others)
+            moved_losses = engine.window(rows)
+            moved.add({"the loss": moved_losses} | tensors_of(engine), others)
     captured.restore(engine)
-    return found, outside(apart, moved, REORDERED)
+    return losses, outside(apart, moved, REORDERED)
 
 
 def _compare_exactly(
@@ -318,18 +323,16 @@ def _compare_exactly(
 
 
 @contextlib.contextmanager
-def setting(model: nn.Module, **values: Any) -> Iterator[None]:
-    """Attributes of all modules that have them, for a while."""
-    kept = [
-        (module, name, getattr(module, name))
-        for module in model.modules()
-        for name in values
-        if hasattr(module, name)
-    ]
-    for module, name, _ in kept:
-        setattr(module, name, values[name])
+def layers_changed(
+    model: Recommender, *, align: int | None = None, dropout: float | None = None
+) -> Iterator[None]:
+    """Another `align` or `dropout` of all layers, for a while; None leaves each as it is."""
+    before = [(layer, layer.align, layer.dropout) for layer in model.layers()]
+    for layer, own_align, own_dropout in before:
+        layer.align = own_align if align is None else align
+        layer.dropout = own_dropout if dropout is None else dropout
     try:
         yield
     finally:
-        for module, name, value in kept:
-            setattr(module, name, value)
+        for layer, own_align, own_dropout in before:
+            layer.align, layer.dropout = own_align, own_dropout

@@ -6,12 +6,10 @@ fused by `torch.compile`. Batches are slices of a permutation on the device. The
 one flush of the table to the next are captured as one graph and replayed; what does not fill a
 window, and the first window of each batch size, runs uncaptured, step by step.
 
-All but the capture itself runs on a CPU too, where the tests hold it against the plain loop. The
-capture has not been run on a GPU since this version was written: `checked` holds it against the
-plain loop at the start of every run.
+All but the capture itself runs on a CPU too, where the tests hold it against the plain loop;
+`checked` holds the capture against the plain loop at the start of every run.
 """
 
-import contextlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -19,11 +17,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from blocked_adam import ExactBlockedAdam, Plan, kernels_run_on, plan
+from blocked_adam import ExactBlockedAdam, LookUps, group_look_ups, kernels_run_on
 from embedding_collapse.lab.environment import keep_kernels_apart
 from embedding_collapse.lab.models import Recommender
 
-PRECISIONS = ("tf32", "bf16")  # None is float32 throughout
+from .loop import products
+
 ALIGN = {None: 1, "tf32": 4, "bf16": 8}  # numbers: 16 bytes for tensor cores, 1 is as it comes
 WORTH_COMPILING = 5_000_000  # rows; estimated, not measured: below, compiling may not pay
 
@@ -43,35 +42,21 @@ class Window(NamedTuple):
     steps: int
     batch: int
 
-    def of(self, order: Tensor) -> Tensor:
+    def batches(self, order: Tensor) -> Tensor:
         """Its rows of a permutation, `[steps, batch]`."""
         return order[self.row : self.row + self.steps * self.batch].view(self.steps, self.batch)
 
 
 def windows(rows: int, steps: int, block: int) -> list[Window]:
     """Cut an epoch of so many steps as `Tensor.tensor_split` does, then each size into windows."""
-    found, row = [], 0
+    cut: list[Window] = []
+    row = 0
     larger = rows % steps
     for first, last, batch in ((0, larger, rows // steps + 1), (larger, steps, rows // steps)):
         for step in range(first, last, block):
-            found.append(Window(step, row, min(block, last - step), batch))
-            row += found[-1].steps * batch
-    return found
-
-
-@contextlib.contextmanager
-def products(precision: str | None, device: torch.device) -> Iterator[None]:
-    """Matrix products in that precision: "tf32" (on GPUs that have it) or "bf16"; weights, tables,
-    moments and sums stay float32."""
-    before = torch.get_float32_matmul_precision()
-    if precision == "tf32":
-        torch.set_float32_matmul_precision("high")
-    # the cache of cast weights would outlive a graph
-    with torch.autocast(device.type, torch.bfloat16, precision == "bf16", cache_enabled=False):
-        try:
-            yield
-        finally:
-            torch.set_float32_matmul_precision(before)
+            cut.append(Window(step, row, min(block, last - step), batch))
+            row += cut[-1].steps * batch
+    return cut
 
 
 class Seen(NamedTuple):
@@ -132,13 +117,16 @@ class Engine:
         able = model.table.dtype == torch.float32 and kernels_run_on(self.device)
         self.capture = able if capture is None else capture
         self.optimizer = ExactBlockedAdam(
-            model.parameters(), learning_rate, weight_decay=weight_decay, block=block, fused=True,
+            model.parameters(),
+            learning_rate,
+            weight_decay=weight_decay,
+            block=block,
+            fused=True,
             capturable=on_gpu,
-        )  # fmt: skip
+        )
         self.dense = [p for p in model.parameters() if p is not model.table]
-        for module in model.modules():
-            if hasattr(module, "align"):
-                module.align = ALIGN[precision] if align is None else align
+        for layer in model.layers():
+            layer.align = ALIGN[precision] if align is None else align
         self._loss = loss_of  # not a method: a cycle would keep the GPU's memory from the next fit
         if compile is None:
             compile = self.capture and len(ids) >= WORTH_COMPILING
@@ -163,7 +151,7 @@ class Engine:
         """
         for window in windows(len(order), len(losses), self.optimizer.block):
             place = slice(window.step, window.step + window.steps)
-            losses[place], penalties[place] = self.take(window.of(order))
+            losses[place], penalties[place] = self.take(window.batches(order))
             yield window.step + window.steps
 
     def take(self, rows: Tensor) -> Tensor:
@@ -173,13 +161,13 @@ class Engine:
         if self.replays(rows):
             graph = self._graphs[batch]
             if graph is None:
-                others = [one.graph.pool() for one in self._graphs.values() if one]
+                others = [other for other in self._graphs.values() if other]
                 graph = self._graphs[batch] = _Graph(self, rows, *others[:1])
             return graph.replay(rows)
-        found = self.window(rows)
+        losses = self.window(rows)
         if steps == self.optimizer.block:  # a capture finds made all that it needs
             self._graphs[batch] = None
-        return found
+        return losses
 
     def replays(self, rows: Tensor) -> bool:
         """Whether `take` replays a graph, captured where it is not there yet: not for what does
@@ -195,23 +183,23 @@ class Engine:
             seen: gets what each step computed.
         """
         ids = self.ids[rows].long() + self.model.starts  # [steps, B, N], rows of the joint table
-        plans = plan(ids.flatten(1), len(self.model.table))
-        found = torch.zeros(2, len(rows), device=self.device)
+        look_ups = group_look_ups(ids.flatten(1), len(self.model.table))
+        losses = torch.zeros(2, len(rows), device=self.device)
         for number in range(len(rows)):
             labels = self.labels[rows[number]]
-            loss, penalty = self.step(ids[number], labels, plans.of_step(number), seen)
-            found[0, number] = loss
+            loss, penalty = self.step(ids[number], labels, look_ups.of_step(number), seen)
+            losses[0, number] = loss
             if penalty is not None:
-                found[1, number] = penalty
+                losses[1, number] = penalty
         self.optimizer.flush()
-        return found
+        return losses
 
     def step(
-        self, ids: Tensor, labels: Tensor, planned: Plan, seen: list[Seen] | None = None
+        self, ids: Tensor, labels: Tensor, look_ups: LookUps, seen: list[Seen] | None = None
     ) -> tuple[Tensor, Tensor | None]:
         """One step of rows ids `[B, N]` of the table; the loss and the penalty."""
         table = self.model.table
-        self.optimizer.catch_up(table, planned)
+        self.optimizer.catch_up(table, look_ups)
         looked_up = F.embedding(ids, table.detach().flatten(1)).requires_grad_()
         with products(self.precision, self.device):
             loss, penalty = self._loss(self.model, looked_up, labels)
@@ -222,7 +210,7 @@ class Engine:
         for p, gradient in zip(self.dense, gradients, strict=True):
             # fused Adam reads memory as the parameter lies; `backward` would have seen to that
             p.grad = None if gradient is None else gradient.contiguous()
-        self.optimizer.give(table, planned, of_rows)
+        self.optimizer.give(table, look_ups, of_rows)
         self.optimizer.step()
         loss, penalty = loss.detach(), None if penalty is None else penalty.detach()
         if seen is not None:
@@ -238,18 +226,23 @@ def loss_of(model: Recommender, rows: Tensor, labels: Tensor) -> tuple[Tensor, T
 
 
 class _Graph:
-    """A window's steps as one CUDA graph, for batches of one size."""
+    """A window's steps as one CUDA graph, for batches of one size.
 
-    def __init__(self, engine: Engine, rows: Tensor, pool: tuple[int, int] | None = None) -> None:
+    Args:
+        beside: another one, whose memory it may use.
+    """
+
+    def __init__(self, engine: Engine, rows: Tensor, beside: "_Graph | None" = None) -> None:
         self.optimizer, self.rows = engine.optimizer, torch.zeros_like(rows)
         self.optimizer.announce(len(rows))
         self.graph = torch.cuda.CUDAGraph()
         # Graphs can share memory: what one leaves is copied before another is replayed. While one
         # is captured nothing is computed, but the host counts the steps. A capture that fails would
         # leave its stream behind as the current one.
+        pool = None if beside is None else beside.graph.pool()
         here = torch.cuda.current_stream(rows.device)
         with torch.cuda.stream(here), torch.cuda.graph(self.graph, pool=pool):
-            self.found = engine.window(self.rows)
+            self.losses = engine.window(self.rows)
         self.optimizer.replayed(-len(rows))
 
     def replay(self, rows: Tensor) -> Tensor:
@@ -258,4 +251,4 @@ class _Graph:
         self.optimizer.announce(len(rows))
         self.graph.replay()
         self.optimizer.replayed(len(rows))
-        return self.found
+        return self.losses

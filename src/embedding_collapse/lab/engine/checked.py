@@ -12,6 +12,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from embedding_collapse.lab.models import Recommender
+
 from .agreement import State, compare_replay, compare_steps
 from .captured import Engine, windows
 from .loop import StepByStep
@@ -34,6 +36,11 @@ class CheckedEngine:
         self._fallback = ""
 
     @property
+    def model(self) -> Recommender:
+        """That both train."""
+        return self.loop.model
+
+    @property
     def optimizer(self) -> torch.optim.Adam:
         """Of whichever takes the steps."""
         return (self.engine or self.loop).optimizer
@@ -46,18 +53,18 @@ class CheckedEngine:
     @property
     def kind(self) -> str:
         """How steps are taken: "captured", "uncaptured" or "loop (fallback: why)"."""
-        return self._fallback or self.engine.kind
+        return self._fallback or (self.engine or self.loop).kind
 
     def epoch(self, order: Tensor, losses: Tensor, penalties: Tensor) -> Iterator[int]:
         """As `Engine.epoch`."""
         taken = row = 0
         if self.engine is not None:
             for window in windows(len(order), len(losses), self.engine.optimizer.block):
-                found = self._take(window.of(order))
-                if found is None:
+                results = self._take(self.engine, window.batches(order))
+                if results is None:
                     break
                 taken, row = window.step + window.steps, window.row + window.steps * window.batch
-                losses[window.step : taken], penalties[window.step : taken] = found
+                losses[window.step : taken], penalties[window.step : taken] = results
                 yield taken
         if taken < len(losses):  # the loop cuts what is left into the same batches
             for done in self.loop.epoch(order[row:], losses[taken:], penalties[taken:]):
@@ -69,32 +76,32 @@ class CheckedEngine:
         Args:
             kind: what `kind` is to say, from `FALLBACK` on.
         """
-        self.loop.optimizer.state.update(self.engine.optimizer.state)
-        for module in self.loop.model.modules():
-            if hasattr(module, "align"):
-                module.align = 1
+        if self.engine is not None:
+            self.loop.optimizer.state.update(self.engine.optimizer.state)
+        for layer in self.loop.model.layers():
+            layer.align = 1
         self.engine, self._fallback = None, kind
 
-    def _take(self, rows: Tensor) -> Tensor | None:
+    def _take(self, engine: Engine, rows: Tensor) -> Tensor | None:
         """As `Engine.take`; None where the loop has to take these rows."""
-        engine, replays = self.engine, self.engine.replays(rows)
-        which = rows.shape[1], replays
-        if self._compared[which] == (REPLAYS if replays else 1):
+        replays = engine.replays(rows)
+        case = rows.shape[1], replays
+        if self._compared[case] == (REPLAYS if replays else 1):
             return engine.take(rows)
-        self._compared[which] += 1
-        state, found = State(engine), None
+        self._compared[case] += 1
+        state, results = State(engine), None
         try:
             if replays:
-                found, reason = compare_replay(engine, rows, state)
+                results, reason = compare_replay(engine, rows, state)
             else:
                 reason = compare_steps(engine, self.loop, rows[:STEPS], state)
-                found = None if reason else engine.take(rows)
+                results = None if reason else engine.take(rows)
         except Exception as error:  # whatever it is, the loop can do without
-            reason = in_words(error)
+            reason = first_line(error)
         if engine.device.type == "cuda":  # what a run is said to take is what training takes
             torch.cuda.reset_peak_memory_stats(engine.device)
         if reason is None:
-            return found
+            return results
         renew_generator(engine.device)
         state.restore(engine)
         self.fall_back(f"{FALLBACK}{reason})")
@@ -112,7 +119,7 @@ def renew_generator(device: torch.device) -> None:
         generator.graphsafe_set_state(generator.clone_state())
 
 
-def in_words(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
     """The first line of an error; where it came while another was handled, of the first one."""
     while error.__context__ is not None:
         error = error.__context__

@@ -1,24 +1,41 @@
 """The plain training loop: one step after the other, with dense Adam."""
 
+import contextlib
 from collections.abc import Iterator
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from .captured import products
+from embedding_collapse.lab.models import Recommender
 
+PRECISIONS = ("tf32", "bf16")  # None is float32 throughout
 STEPS_BETWEEN_CHECKS = 25  # a check waits for the device, so not at every step
 
 
+@contextlib.contextmanager
+def products(precision: str | None, device: torch.device) -> Iterator[None]:
+    """Matrix products in that precision: "tf32" (on GPUs that have it) or "bf16"; weights, tables,
+    moments and sums stay float32."""
+    before = torch.get_float32_matmul_precision()
+    if precision == "tf32":
+        torch.set_float32_matmul_precision("high")
+    # the cache of cast weights would outlive a graph
+    with torch.autocast(device.type, torch.bfloat16, precision == "bf16", cache_enabled=False):
+        try:
+            yield
+        finally:
+            torch.set_float32_matmul_precision(before)
+
+
 class StepByStep:
-    """Takes the steps of an epoch one by one; as `engine.Engine`."""
+    """Takes the steps of an epoch one by one; as `captured.Engine`."""
 
     steps_between_checks = STEPS_BETWEEN_CHECKS
     kind = "loop"
 
     def __init__(
         self,
-        model: nn.Module,
+        model: Recommender,
         ids: Tensor,
         labels: Tensor,
         *,

@@ -12,8 +12,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
+
+from embedding_collapse.lab.models import Recommender
 
 UNITS = {None: 2**-24, "tf32": 2**-11, "bf16": 2**-9}  # a product's rounding, relative, at most
 REORDERED = 2**-17  # a float32 sum of 2^14 terms in another order: that root of roundings
@@ -48,14 +50,12 @@ class Apart:
             change = ones[name].to(other) - other
             norm = torch.linalg.vector_norm(other)
             along = (change * other).sum().abs() / norm if norm else norm
-            for kept, values, last in (
-                (self.most, change, along), (self.sizes, other, norm)
-            ):  # fmt: skip
+            for kept, values, last in ((self.most, change, along), (self.sizes, other, norm)):
                 here = torch.stack([values.abs().max(), torch.linalg.vector_norm(values), last])
                 kept[name] = torch.maximum(here.cpu(), kept.get(name, here.cpu()))
 
 
-def outside(found: Apart, nudges: Apart, unit: float) -> str | None:
+def outside(sides: Apart, nudges: Apart, unit: float) -> str | None:
     """The first result that is further apart than nudges explain, in words.
 
     A result that nudges move by half of itself is rounding alone, as the gradient of a bias is
@@ -63,28 +63,28 @@ def outside(found: Apart, nudges: Apart, unit: float) -> str | None:
     to be ten times as far as the farthest nudge.
 
     Args:
-        found: of two sides.
+        sides: how far two of them are apart.
         nudges: of one side, as it is and nudged.
         unit: of a rounding, relative: results that nudges leave alone may still be one apart.
     """
-    for name, apart in found.most.items():
-        size = found.sizes[name]
+    for name, apart in sides.most.items():
+        size = sides.sizes[name]
         explained = nudges.most[name] + unit * size
         explained *= torch.where(explained > size / 2, FACTOR**2, FACTOR)
         agreed = (apart <= explained) | ~size.isfinite()
         for place, kind in enumerate(("at most", "in norm", "along itself")):
             if not agreed[place]:
-                return in_words(f"{name} {kind}", apart[place], explained[place])
+                return disagreement(f"{name} {kind}", apart[place], explained[place])
     return None
 
 
-def in_words(name: str, apart: Tensor, explained: Tensor) -> str:
+def disagreement(name: str, apart: Tensor, explained: Tensor) -> str:
     """What is said of a disagreement."""
     return f"{name} is off by {apart:.1e}, rounding explains {explained:.1e}"
 
 
 @contextlib.contextmanager
-def nudged(model: nn.Module, rows: Tensor, unit: float, seed: int) -> Iterator[None]:
+def nudged(model: Recommender, rows: Tensor, unit: float, seed: int) -> Iterator[None]:
     """Every weight moved by that much of itself, up or down by chance; of the table, those rows."""
     table = model.table.detach()
     dense = [p.detach() for p in model.parameters() if p is not model.table]
@@ -136,9 +136,12 @@ def moved(values: Tensor, unit: float, generator: torch.Generator | None) -> Ten
 
 
 def widened(
-    bounds: Sequence[Tensor], parts: Sequence[Tensor], off: Tensor | float, steps: int,
+    bounds: Sequence[Tensor],
+    parts: Sequence[Tensor],
+    off: Tensor | float,
+    steps: int,
     group: Mapping[str, Any],
-) -> list[Tensor]:  # fmt: skip
+) -> list[Tensor]:
     """Bounds of what two computations of Adam's steps are apart, after one more step.
 
     With m, v Adam's moments, r = sqrt(v), g the gradient, and d m the difference of two m:
@@ -178,4 +181,4 @@ def beyond(ones: Tensor, others: Tensor, bound: Tensor, name: str) -> str | None
     if agreed.all():
         return None
     worst = (apart / bound).nan_to_num(math.inf).where(~agreed, 0).argmax()
-    return in_words(name, apart.flatten()[worst], bound.flatten()[worst])
+    return disagreement(name, apart.flatten()[worst], bound.flatten()[worst])

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from operator import attrgetter
 from typing import NamedTuple
 
 import torch
@@ -13,13 +12,14 @@ from embedding_collapse.parameters import check_choice
 
 from .dcnv2 import DCNv2
 from .dnn import DNN
-from .ffm import FFM, Offset, columns
+from .ffm import FFM, Offset
 from .finalmlp import FinalMLP, Fusion
+from .interaction import Interaction, Size
 from .ipnn import IPNN
 from .layers import Head, LinearProjection
 from .nfwfm import NFwFM
 from .penalties import norm_variance, orthogonality, set_overlap, spectral_spread
-from .recommender import Penalty, Recommender, Size
+from .recommender import Penalty, Recommender
 from .shared import Shared
 from .xdeepfm import XDeepFM, XDeepFMHead
 
@@ -34,16 +34,14 @@ class Model(NamedTuple):
         head: makes the head of a size.
         penalty: what training adds to the loss.
         embedding_size: the paper's K at scale 1.
-        columns: how many one set's table has, from the size; K but for FFM.
     """
 
     name: str
     about: str
-    interaction: Callable[[Size], nn.Module]
+    interaction: Callable[[Size], Interaction]
     head: Callable[[Size], nn.Module] = Head
     penalty: Penalty | None = None
     embedding_size: int = 10
-    columns: Callable[[Size], int] = attrgetter("width")
 
 
 MODELS = {
@@ -141,7 +139,6 @@ MODELS = {
         "field-aware factorization machine (Juan et al. 2016): a vector per field and partner",
         FFM,
         Offset,
-        columns=columns,
     ),
 }
 PAPER = ["dnn", "ipnn", "nfwfm", "xdeepfm", "dcnv2", "finalmlp"]  # the rows of its table
@@ -164,8 +161,8 @@ def build(name: str, cardinalities: Sequence[int], size: Size, seed: int = 0) ->
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         interaction, head = model.interaction(size), model.head(size)
-        of_table = replace(size, width=model.columns(size))
-        return Recommender(cardinalities, of_table, interaction, head, model.penalty)
+        table_size = replace(size, width=interaction.columns(size))
+        return Recommender(cardinalities, table_size, interaction, head, model.penalty)
 
 
-__all__ = ["MODELS", "PAPER", "Model", "Recommender", "Size", "build"]
+__all__ = ["MODELS", "PAPER", "Interaction", "Model", "Recommender", "Size", "build"]

@@ -9,11 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .interaction import Interaction, Size
 from .layers import Projection, aligned
-from .recommender import Size
 
 
-class DCNv2(nn.Module):
+class DCNv2(Interaction):
     """`[M, B, N, K] -> [M, B, H]`; cross layer l is `x <- x0 * (W_l x + b_l) + x`.
 
     Args:
@@ -30,10 +30,7 @@ class DCNv2(nn.Module):
         bias: `[L, M, 1, N*K]`.
         scale: `[L, M, N, N]`, ones at first, or None.
         encoder: V, `[M, N*K, N*K]`, Xavier-uniform, or None.
-        align: see `layers.aligned`.
     """
-
-    align = 1
 
     def __init__(
         self,
@@ -60,7 +57,9 @@ class DCNv2(nn.Module):
     def forward(self, embeddings: Tensor) -> Tensor:
         x = x0 = aligned(embeddings.flatten(2), self.align)  # [M, B, N*K], and zeros
         more = x0.shape[-1] - self.size.inputs
-        weights, biases, encoder = self.scaled_weight, self.bias, self.encoder
+        weights: Tensor = self.scaled_weight
+        biases: Tensor = self.bias
+        encoder: Tensor | None = self.encoder
         if more:
             weights, biases = F.pad(weights, (0, more, 0, more)), F.pad(biases, (0, more))
             encoder = encoder if encoder is None else F.pad(encoder, (0, more, 0, more))
@@ -84,6 +83,5 @@ class DCNv2(nn.Module):
 
     @property
     def projections(self) -> Tensor | None:
-        """`[M, N, K, N, K]`: how the first cross layer projects each field (columns) before it
-        meets each other (rows); None where what it projects is no embedding any more."""
+        """Those of the first cross layer; None where what it projects is no embedding any more."""
         return None if self.encoder is not None else self.blocks(self.scaled_weight[0])

@@ -2,11 +2,11 @@
 
 from torch import Tensor, nn
 
+from .interaction import Interaction, Size
 from .layers import Projection
-from .recommender import Size
 
 
-class DNN(nn.Module):
+class DNN(Interaction):
     """`[M, B, N, K] -> [M, B, H]`; `projection` is a class of `layers`."""
 
     def __init__(self, size: Size, projection: type[nn.Module] = Projection) -> None:

@@ -10,23 +10,10 @@ from torch import Tensor, nn
 
 from embedding_collapse.parameters import ParameterError
 
-from .recommender import Size
+from .interaction import Interaction, Size
 
 
-def columns(size: Size) -> int:
-    """Columns of one set's table: K for each of the N - 1 other fields.
-
-    Raises:
-        ParameterError: fewer than two fields.
-    """
-    if size.fields < 2:
-        raise ParameterError(
-            f"FFM on {size.fields} field; fields meet only where there are 2 or more"
-        )
-    return size.width * (size.fields - 1)
-
-
-class FFM(nn.Module):
+class FFM(Interaction):
     """`[M, B, N, K*(N-1)] -> [M, B, 1]`: the sum over fields i < j of `<e_i^{->j}, e_j^{->i}>`.
 
     An embedding's columns count partners fastest, `[K, N-1]`, so that a wide table falls into
@@ -37,6 +24,21 @@ class FFM(nn.Module):
         counterpart: int64 `[N*(N-1)]`, for each vector, (i, j) with i outermost and j != i, the
             place of (j, i).
     """
+
+    counterpart: Tensor
+
+    @staticmethod
+    def columns(size: Size) -> int:
+        """K for each of the N - 1 other fields.
+
+        Raises:
+            ParameterError: fewer than two fields.
+        """
+        if size.fields < 2:
+            raise ParameterError(
+                f"FFM on {size.fields} field; fields meet only where there are 2 or more"
+            )
+        return size.width * (size.fields - 1)
 
     def __init__(self, size: Size) -> None:
         super().__init__()
@@ -53,9 +55,8 @@ class FFM(nn.Module):
         products = (parts * parts.index_select(1, self.counterpart)).sum((1, 3))
         return products.unsqueeze(-1) / 2  # each pair has been counted twice
 
-    def sub_tables(self, table: Tensor) -> Tensor:
-        """The table `[D, M, K*(N-1)]` as `[D, M, N-1, K]`: by partner, in the order of the
-        fields, a field itself left out."""
+    def sub_embeddings(self, table: Tensor) -> Tensor:
+        """The table by partner: here sub-embeddings are parameters."""
         return table.unflatten(-1, (-1, self.others)).mT
 
 

@@ -7,11 +7,11 @@ in the official code.
 import torch
 from torch import Tensor, nn
 
+from .interaction import Interaction, Size
 from .layers import Projection
-from .recommender import Size
 
 
-class FinalMLP(nn.Module):
+class FinalMLP(Interaction):
     """`[M, B, N, K] -> [M, B, 2H]`: two MLPs of two layers each, side by side."""
 
     def __init__(self, size: Size) -> None:

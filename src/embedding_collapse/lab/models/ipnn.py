@@ -4,19 +4,21 @@ Qu et al., "Product-based neural networks for user response prediction", ICDM 20
 """
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from .interaction import Interaction, Size
 from .layers import Projection
-from .recommender import Size
 
 
-class IPNN(nn.Module):
+class IPNN(Interaction):
     """`[M, B, N, K] -> [M, B, H]`: inner products of fields i < j into a projection.
 
     Args:
         raw: whether the raw embeddings come before the products. By default with one set only, as
             in the official code: its SE model has them, its ME model has not.
     """
+
+    pairs: Tensor
 
     def __init__(self, size: Size, raw: bool | None = None) -> None:
         super().__init__()

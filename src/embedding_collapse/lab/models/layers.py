@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .recommender import Size
+from .interaction import Layer, Size
 
 
 def aligned(x: Tensor, multiple: int) -> Tensor:
@@ -23,16 +23,11 @@ def aligned(x: Tensor, multiple: int) -> Tensor:
     return F.pad(x, (0, missing)) if missing else x
 
 
-class SetLinear(nn.Module):
+class SetLinear(Layer):
     """M linear layers side by side, initialised like `torch.nn.Linear`: `[M, B, I] -> [M, O, B]`.
 
     Note the order of the output: features before rows.
-
-    Attributes:
-        align: see `aligned`.
     """
-
-    align = 1
 
     def __init__(self, sets: int, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -64,7 +59,7 @@ class SetNorm(nn.BatchNorm1d):
         return super().forward(x.flatten(0, 1).unsqueeze(0)).view_as(x)
 
 
-class Projection(nn.Module):
+class Projection(Layer):
     """The paper's non-linear projection, once per set: linear, batch norm, ReLU, dropout.
 
     `[M, B, I] -> [M, B, H]`.

@@ -8,11 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .interaction import Interaction, Size
 from .layers import Projection, SetNorm
-from .recommender import Size
 
 
-class NFwFM(nn.Module):
+class NFwFM(Interaction):
     """`[M, B, N, K] -> [M, B, H]`: sum over ordered pairs of `w_ij e_i * e_j`, then a projection.
 
     Attributes:

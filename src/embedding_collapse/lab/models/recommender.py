@@ -1,4 +1,6 @@
-"""The architecture that all models share: embedding sets, one interaction each, mean, head.
+"""What all the lab's models share; around modules of one's own `multi_embedding` does the same.
+
+Embedding sets, one interaction each, the mean over them, a head.
 
 Single-embedding (SE) is multi-embedding (ME) with one set, so there is one code path: the M sets
 are a batch dimension of every tensor.
@@ -6,43 +8,15 @@ are a batch dimension of every tensor.
 
 import contextlib
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .interaction import Interaction, Layer, Size
 
-@dataclass(frozen=True)
-class Size:
-    """What an interaction is built from; the defaults are the paper's.
-
-    Attributes:
-        fields: N, the number of fields.
-        sets: M, the number of embedding sets.
-        width: K, the size of one set's embedding.
-        hidden: H, units of the projection and of the head.
-        dropout: rate after every hidden layer.
-        cross_layers: DCNv2's number of cross layers.
-        maps: feature maps in each of xDeepFM's two CIN layers.
-    """
-
-    fields: int
-    sets: int
-    width: int
-    hidden: int = 400
-    dropout: float = 0.2
-    cross_layers: int = 4
-    maps: int = 16
-
-    @property
-    def inputs(self) -> int:
-        """N * K, the length of one set's embeddings side by side."""
-        return self.fields * self.width
-
-
-Penalty = Callable[[nn.Module, Tensor], Tensor]
+Penalty = Callable[[Interaction, Tensor], Tensor]
 
 
 class Recommender(nn.Module):
@@ -55,13 +29,16 @@ class Recommender(nn.Module):
         head: `[B, H] -> [B]`.
         penalty: from the interaction and the embeddings `[M, B, N, K]` of a batch to a scalar
             that training adds to the loss; None for a model that is not regularised.
+        starts: int32 `[N]`, the table's row with which each field begins.
     """
+
+    starts: Tensor
 
     def __init__(
         self,
         cardinalities: Sequence[int],
         size: Size,
-        interaction: nn.Module,
+        interaction: Interaction,
         head: nn.Module,
         penalty: Penalty | None = None,
     ) -> None:
@@ -109,10 +86,17 @@ class Recommender(nn.Module):
                 penalty = self.penalty(self.interaction, embeddings)
         return F.binary_cross_entropy_with_logits(logits, labels.float()), penalty
 
+    def layers(self) -> Iterator[Layer]:
+        """The modules whose `align` and `dropout` training may set."""
+        return (module for module in self.modules() if isinstance(module, Layer))
+
     def parameter_counts(self) -> dict[str, int]:
         """How many parameters the embedding, the interaction and the head hold."""
-        parts = {"embedding": [self.table], "interaction": self.interaction.parameters(),
-                 "head": self.head.parameters()}  # fmt: skip
+        parts = {
+            "embedding": [self.table],
+            "interaction": list(self.interaction.parameters()),
+            "head": list(self.head.parameters()),
+        }
         return {name: sum(p.numel() for p in part) for name, part in parts.items()}
 
 

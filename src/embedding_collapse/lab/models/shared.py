@@ -4,15 +4,15 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from .recommender import Size
+from .interaction import Interaction, Size
 
 
-class Shared(nn.Module):
+class Shared(Interaction):
     """`[M, B, N, K] -> [M, B, H]` through an interaction that has one set of weights."""
 
-    def __init__(self, interaction: Callable[[Size], nn.Module], size: Size) -> None:
+    def __init__(self, interaction: Callable[[Size], Interaction], size: Size) -> None:
         super().__init__()
         self.interaction = interaction(replace(size, sets=1))
 
@@ -23,4 +23,4 @@ class Shared(nn.Module):
     @property
     def projections(self) -> Tensor | None:
         """Those of the one interaction, which all sets share: M is 1."""
-        return getattr(self.interaction, "projections", None)
+        return self.interaction.projections

@@ -8,11 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .interaction import Interaction, Size
 from .layers import Head, Projection, SetLinear
-from .recommender import Size
 
 
-class XDeepFM(nn.Module):
+class XDeepFM(Interaction):
     """`[M, B, N, K] -> [M, B, 2C + H]`: both CIN layers' C maps, summed over K; the projection."""
 
     def __init__(self, size: Size) -> None:

@@ -15,6 +15,12 @@ def study(name: str) -> Study:
 
     Raises:
         ParameterError: there is none; the message lists those there are.
+
+    Example:
+        >>> import embedding_collapse
+        >>> decide = embedding_collapse.study("decide")
+        >>> decide.parts[0].specs[0].label
+        'base'
     """
     check_choice("study", name, STUDIES)
     return STUDIES[name]

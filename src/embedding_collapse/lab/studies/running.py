@@ -119,8 +119,8 @@ def run_all(
                     tell(f"{title(spec)}: test AUC {outcome.test['auc']:.5f}, "
                          f"{core_seconds(outcome):,.0f} core-seconds "
                          f"({progress(specs, list(made.values()))})")  # fmt: skip
-    found = [made[spec.key] for spec in specs if spec.key in made]
-    return Outcome(found, trained, failures)
+    ordered = [made[spec.key] for spec in specs if spec.key in made]
+    return Outcome(ordered, trained, failures)
 
 
 def _recorded(

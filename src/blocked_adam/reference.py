@@ -4,14 +4,14 @@ Every operation rounds once (no fused multiply-add), so a row ends with the same
 beside whatever other rows it is brought up to date. The kernels do the same arithmetic.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from .plan import Plan
+from .look_ups import LookUps
 
 CHUNK = 2**16  # numbers of a block that is replayed at once: small enough for a core's cache
 
@@ -31,7 +31,7 @@ class Table(NamedTuple):
     Attributes:
         w, m, v: `[D, W]`, the weights and Adam's moments.
         last: int32 `[D + 1]`: of each row, how many of the window's steps it has had. The entry
-            past the end takes the marks of the rows that fill up a plan.
+            past the end takes the marks of what fills up `LookUps.rows`.
         coefficients: `[T, 2]`: of each of the window's steps, minus the step size (learning rate
             over the first bias correction), and one over the root of the second bias correction:
             a factor, since a quotient by a number is a product on some devices and not on others.
@@ -44,9 +44,9 @@ class Table(NamedTuple):
     coefficients: Tensor
 
 
-def catch_up(table: Table, plan: Plan, now: int, decay: Decay) -> None:
-    """Give the plan's rows the steps, of the window's first `now`, that they have not had."""
-    _replay(table, plan.rows[: int(plan.count)], now, decay)
+def catch_up(table: Table, look_ups: LookUps, now: int, decay: Decay) -> None:
+    """Give the rows looked up the steps, of the window's first `now`, that they have not had."""
+    _replay(table, look_ups.rows[: int(look_ups.different)], now, decay)
 
 
 def flush(table: Table, now: int, decay: Decay) -> None:
@@ -57,34 +57,41 @@ def flush(table: Table, now: int, decay: Decay) -> None:
             here = slice(int(rows[0]), int(rows[-1]) + 1)
             parts = table.w[here], table.m[here], table.v[here]
             for coefficients in table.coefficients[low:now].tolist():
-                step(*parts, None, coefficients, decay)
+                step(parts, None, coefficients, decay)
         else:
             _replay(table, rows, now, decay)
     table.last.zero_()
 
 
-def apply(table: Table, plan: Plan, gradients: Tensor, now: int, decay: Decay) -> None:
-    """Give the plan's rows, which have had `now` steps, the next one with its gradient.
+def apply(table: Table, look_ups: LookUps, gradients: Tensor, now: int, decay: Decay) -> None:
+    """Give the rows looked up, which have had `now` steps, the next one with its gradient.
 
     Args:
         gradients: `[n, W]`, of the look-ups in the batch's order; those of a row are summed in it.
     """
-    count = int(plan.count)
-    rows, lengths = plan.rows[:count], plan.starts[: count + 1].diff()
+    count = int(look_ups.different)
+    rows, lengths = look_ups.rows[:count], look_ups.starts[: count + 1].diff()
     if count:
-        gradients = torch.segment_reduce(gradients[plan.order], "sum", lengths=lengths)
+        gradients = torch.segment_reduce(gradients[look_ups.order], "sum", lengths=lengths)
         parts = [part[rows] for part in table[:3]]
-        step(*parts, gradients, table.coefficients[now].tolist(), decay)
+        step(parts, gradients, table.coefficients[now].tolist(), decay)
         for whole, part in zip(table[:3], parts, strict=True):
             whole[rows] = part
     table.last[rows] = now + 1
 
 
 def step(
-    w: Tensor, m: Tensor, v: Tensor, gradient: Tensor | None, coefficients: list[float],
-    decay: Decay,
-) -> None:  # fmt: skip
-    """One step of Adam with L2 weight decay, in place, as `torch.optim.Adam` orders it."""
+    parts: Sequence[Tensor], gradient: Tensor | None, coefficients: list[float], decay: Decay
+) -> None:
+    """One step of Adam with L2 weight decay, in place, as `torch.optim.Adam` orders it.
+
+    Args:
+        parts: w, m and v of some rows.
+        gradient: None is zero.
+        coefficients: of the step, see `Table`.
+        decay: of the window.
+    """
+    w, m, v = parts
     minus_size, inverse_root = coefficients
     g = w * decay.weight_decay
     if gradient is not None:
@@ -108,7 +115,7 @@ def _replay(table: Table, rows: Tensor, now: int, decay: Decay) -> None:
             while begun < len(had) and had[begun] <= number:
                 begun += 1
             coefficients = table.coefficients[number].tolist()
-            step(*(part[:begun] for part in parts), None, coefficients, decay)
+            step([part[:begun] for part in parts], None, coefficients, decay)
         for whole, part in zip(table[:3], parts, strict=True):
             whole[chunk] = part
     table.last[rows] = now

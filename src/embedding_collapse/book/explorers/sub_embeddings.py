@@ -7,15 +7,16 @@ import numpy as np
 import torch
 
 from embedding_collapse.book.plots.style import PINK
+from embedding_collapse.lab.groups import by_cell
 from embedding_collapse.lab.models import MODELS
-from embedding_collapse.lab.records import Record, by_cell
+from embedding_collapse.lab.records import Record
 from embedding_collapse.parameters import ParameterError
 from embedding_collapse.spectrum import information_abundance
 
 from .explorer import Control, Explorer, State, View, by_cardinality, by_design, packed, unpacked
 
 
-def sub_embeddings(records: Sequence[Record], model: str = "dcnv2") -> Explorer:
+def explorer(records: Sequence[Record], model: str = "dcnv2") -> Explorer:
     """IA of every sub-embedding as a heat-map; first seed.
 
     Args:
@@ -32,9 +33,7 @@ def sub_embeddings(records: Sequence[Record], model: str = "dcnv2") -> Explorer:
         record = group[0]
         if cell.model != model or record.projected_abundance is None:
             continue
-        datasets[cell.dataset] = {
-            key: record.dataset[key] for key in ("fields", "cardinalities")
-        }  # fmt: skip
+        datasets[cell.dataset] = {key: record.dataset[key] for key in ("fields", "cardinalities")}
         spectra = torch.tensor(record.spectra, dtype=torch.float64)
         sets, width = spectra.shape[1:]
         labels.append(cell.label)
@@ -46,7 +45,7 @@ def sub_embeddings(records: Sequence[Record], model: str = "dcnv2") -> Explorer:
             "own": packed(information_abundance(spectra).T.numpy() / width),
             "pairs": packed(np.array(record.projected_abundance) / width),
         }
-    fields = {name: by_cardinality(of) for name, of in datasets.items()}
+    fields = {name: by_cardinality(about) for name, about in datasets.items()}
     if not datasets:
         raise ParameterError(f"the records hold no sub-embeddings of {model!r}")
     first = min(datasets, key=lambda name: len(datasets[name]["fields"]))  # easiest to read
@@ -64,19 +63,35 @@ def sub_embeddings(records: Sequence[Record], model: str = "dcnv2") -> Explorer:
             Control("choice", "of", "Of field i", fields, by="dataset"),
             Control("choice", "for", "made for field j", fields, by="dataset"),
         ],
-        start={"dataset": first, "run": labels[-1], "set": 1, "sort": "IA",
-               "of": fields[first][-1][0], "for": fields[first][0][0]},
+        start={
+            "dataset": first,
+            "run": labels[-1],
+            "set": 1,
+            "sort": "IA",
+            "of": fields[first][-1][0],
+            "for": fields[first][0][0],
+        },
         data={"datasets": datasets, "runs": runs, "model": MODELS[model].name},
         styles={
             "pairs": {
-                "type": "heatmap", "zmin": 0, "zmax": 1, "colorscale": "Viridis",
+                "type": "heatmap",
+                "zmin": 0,
+                "zmax": 1,
+                "colorscale": "Viridis",
                 "colorbar": {"title": {"text": "IA / K"}},
                 "hovertemplate": "%{text}<extra></extra>",
             },
             "chosen": {
-                "type": "scatter", "mode": "markers", "hoverinfo": "skip", "showlegend": False,
-                "marker": {"symbol": "square-open", "size": 15, "line": {"width": 3},
-                           "color": PINK},
+                "type": "scatter",
+                "mode": "markers",
+                "hoverinfo": "skip",
+                "showlegend": False,
+                "marker": {
+                    "symbol": "square-open",
+                    "size": 15,
+                    "line": {"width": 3},
+                    "color": PINK,
+                },
             },
         },
         layout={
@@ -86,21 +101,21 @@ def sub_embeddings(records: Sequence[Record], model: str = "dcnv2") -> Explorer:
         view=view,
         height=520,
         sources=sources,
-    )  # fmt: skip
+    )
 
 
 def view(data: dict[str, Any], state: State) -> View:
     """The heat-map of one set, fields in the order asked for, and one cell in words."""
-    of = data["datasets"][state["dataset"]]
+    dataset = data["datasets"][state["dataset"]]
     run = data["runs"][f"{state['dataset']} {state['run']}"]
-    names, cardinalities = of["fields"], of["cardinalities"]
+    names, cardinalities = dataset["fields"], dataset["cardinalities"]
     number, m = len(names), state["set"] - 1
     own = unpacked(run["own"], run["sets"], number)[m].tolist()
     pairs = unpacked(run["pairs"], run["sets"], number, number)[m].tolist()
     by = own if state["sort"] == "IA" else cardinalities
     order = sorted(range(number), key=by.__getitem__)
 
-    def told(i: int) -> str:
+    def field(i: int) -> str:
         return f"{names[i]} ({cardinalities[i]:,} features, IA/K {own[i]:.3f})"
 
     i, j = state["of"], state["for"]
@@ -112,7 +127,7 @@ def view(data: dict[str, Any], state: State) -> View:
             "z": [[pairs[row][column] for column in order] for row in order],
             "text": [
                 [
-                    f"of {told(row)}<br>for {told(column)}<br>IA/K {pairs[row][column]:.3f}"
+                    f"of {field(row)}<br>for {field(column)}<br>IA/K {pairs[row][column]:.3f}"
                     for column in order
                 ]
                 for row in order
@@ -123,6 +138,6 @@ def view(data: dict[str, Any], state: State) -> View:
     mean = sum(sum(row) for row in pairs) / number**2
     readout = [
         ["of field i", "made for field j", "IA/K of this one", "mean over all"],
-        [told(i), told(j), f"{pairs[i][j]:.3f}", f"{mean:.3f}"],
+        [field(i), field(j), f"{pairs[i][j]:.3f}", f"{mean:.3f}"],
     ]
     return View(marks, readout)

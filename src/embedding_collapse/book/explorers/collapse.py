@@ -16,7 +16,7 @@ from embedding_collapse.book.figures.toy import FEW, MANY
 from embedding_collapse.lab import toy
 from embedding_collapse.spectrum import information_abundance, singular_values
 
-from .drawing import image, key, table
+from .static import image, key, table
 
 TITLE = "Collapse, live"
 HINT = (
@@ -103,9 +103,14 @@ def drawing(rows: Tensor, abundance: Tensor) -> go.Figure:
         )
     for run, values in zip(RUNS, abundance.tolist(), strict=True):
         figure.add_scatter(
-            x=STEPS, y=values, mode="lines", line={"color": run["colour"]}, showlegend=False,
-            xaxis="x3", yaxis="y3",
-        )  # fmt: skip
+            x=STEPS,
+            y=values,
+            mode="lines",
+            line={"color": run["colour"]},
+            showlegend=False,
+            xaxis="x3",
+            yaxis="y3",
+        )
     return figure.update_layout(_LAYOUT)
 
 
@@ -117,15 +122,19 @@ def name(run: dict[str, Any]) -> str:
 _BLANK: dict[str, Any] = {"range": [-2.2, 2.2], "tickvals": [], "ticktext": []}
 _TALL = _BLANK | {"range": [-3.5, 3.5]}  # as the panels are taller than wide
 _LAYOUT = {
-    "xaxis": _BLANK | {"domain": [0, 0.3]}, "yaxis": _TALL,
-    "xaxis2": _BLANK | {"domain": [0.32, 0.62]}, "yaxis2": _TALL,
+    "xaxis": _BLANK | {"domain": [0, 0.3]},
+    "yaxis": _TALL,
+    "xaxis2": _BLANK | {"domain": [0.32, 0.62]},
+    "yaxis2": _TALL,
     "xaxis3": {
-        "domain": [0.7, 1], "title": {"text": "step"},
-        "tickvals": [0, ITERATIONS], "ticktext": ["0", f"{ITERATIONS:,}"],
+        "domain": [0.7, 1],
+        "title": {"text": "step"},
+        "tickvals": [0, ITERATIONS],
+        "ticktext": ["0", f"{ITERATIONS:,}"],
     },
     "yaxis3": {"range": [1, START["width"]]},
     "annotations": [{"text": "IA(E₁)", "x": 0.85, "y": 1, "showarrow": False}],
-}  # fmt: skip
+}
 
 
 def seen(places: Tensor) -> tuple[list[float], list[float]]:

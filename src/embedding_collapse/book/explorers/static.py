@@ -131,8 +131,8 @@ def _mark(trace: dict[str, Any], x: _Axis, y: _Axis) -> str:
     if kind == "bar":
         colours = [colour] * len(trace["x"]) if isinstance(colour, str) else colour
         return "".join(
-            f'<path fill="{each}" d="M{x(name, -0.35)} {y(0)}V{y(value)}H{x(name, 0.35)}V{y(0)}"/>'
-            for name, value, each in zip(trace["x"], trace["y"], colours, strict=True)
+            f'<path fill="{shade}" d="M{x(name, -0.35)} {y(0)}V{y(value)}H{x(name, 0.35)}V{y(0)}"/>'
+            for name, value, shade in zip(trace["x"], trace["y"], colours, strict=True)
         )
     places = [(x(a), y(b)) for a, b in zip(trace["x"], trace["y"], strict=True)]
     if trace["mode"] == "markers":

@@ -15,7 +15,7 @@ from .explorer import LEGEND, Control, Explorer, State, View
 DESIGNS = [("SE ME", "SE and ME"), ("SE", "SE"), ("ME", "ME")]
 
 
-def scaling(records: Sequence[Record]) -> Explorer:
+def explorer(records: Sequence[Record]) -> Explorer:
     """Test AUC of the paper's six models by size, two datasets side by side, with 95% bands.
 
     Args:
@@ -23,32 +23,39 @@ def scaling(records: Sequence[Record]) -> Explorer:
     """
     table = pd.concat([points(records, AUC), published_points()])
     curves: dict[str, Any] = {}
-    for (dataset, model, line), found in table[table["model"].isin(PAPER)].groupby(
+    for (dataset, model, line), cells in table[table["model"].isin(PAPER)].groupby(
         ["dataset", "model", "line"], sort=False
     ):
-        found = found.sort_values("scale")
+        cells = cells.sort_values("scale")
         curves.setdefault(dataset, {}).setdefault(model, {})[line] = {
-            "scale": found["scale"].tolist(),
-            "mean": found["mean"].round(6).tolist(),
-            "reach": [None if pd.isna(r) else round(r, 6) for r in found["reach"]],
-            "runs": found["runs"].tolist(),
+            "scale": cells["scale"].tolist(),
+            "mean": cells["mean"].round(6).tolist(),
+            "reach": [None if pd.isna(r) else round(r, 6) for r in cells["reach"]],
+            "runs": cells["runs"].tolist(),
         }
     datasets = [(name, name) for name in curves]
     papers = [name for name in curves if name.endswith(", the paper")]
-    models = [model for model in PAPER if all(model in of for of in curves.values())]
+    models = [model for model in PAPER if all(model in by_model for by_model in curves.values())]
     line = {
-        "type": "scatter", "mode": "lines+markers",
+        "type": "scatter",
+        "mode": "lines+markers",
         "hovertemplate": "%{fullData.name}, %{x}x: %{y:.5f} %{text}<extra></extra>",
-    }  # fmt: skip
+    }
     band = {
-        "type": "scatter", "mode": "lines", "fill": "toself", "line": {"width": 0},
-        "hoverinfo": "skip", "showlegend": False,
-    }  # fmt: skip
+        "type": "scatter",
+        "mode": "lines",
+        "fill": "toself",
+        "line": {"width": 0},
+        "hoverinfo": "skip",
+        "showlegend": False,
+    }
     scales = sorted(table["scale"].unique().tolist())
     axis = {
-        "type": "log", "title": {"text": "embedding size"}, "tickvals": scales,
+        "type": "log",
+        "title": {"text": "embedding size"},
+        "tickvals": scales,
         "ticktext": [f"{scale}x" for scale in scales],
-    }  # fmt: skip
+    }
     return Explorer(
         name="scaling",
         title="Does size help?",
@@ -98,30 +105,49 @@ def view(data: dict[str, Any], state: State) -> View:
             sure = [i for i, reach in enumerate(reaches) if reach is not None]
             low = [means[i] - reaches[i] for i in sure]
             high = [means[i] + reaches[i] for i in sure]
-            marks.append({
-                "like": f"{design} band", **place,
-                "x": [scales[i] for i in sure] + [scales[i] for i in reversed(sure)],
-                "y": low + high[::-1],
-            })  # fmt: skip
-            marks.append({
-                "like": design, **place, "x": scales, "y": means, "showlegend": panel == 0,
-                "text": [
-                    "" if reach is None else f"± {reach:.5f} (95%, {runs} runs)"
-                    for reach, runs in zip(reaches, curve["runs"], strict=True)
-                ],
-            })  # fmt: skip
-            readout.append([
-                f"{dataset}, {design}",
-                _told(means[0], reaches[0]),
-                f"{scales[-1]}x: {_told(means[-1], reaches[-1])}",
-                f"{means[-1] - means[0]:+.5f}",
-            ])  # fmt: skip
-        titles.append({
-            "text": dataset, "x": (0.22, 0.79)[panel], "y": 1, "xref": "paper", "yref": "paper",
-            "xanchor": "center", "yanchor": "bottom", "showarrow": False,
-        })  # fmt: skip
+            marks.append(
+                {
+                    "like": f"{design} band",
+                    **place,
+                    "x": [scales[i] for i in sure] + [scales[i] for i in reversed(sure)],
+                    "y": low + high[::-1],
+                }
+            )
+            marks.append(
+                {
+                    "like": design,
+                    **place,
+                    "x": scales,
+                    "y": means,
+                    "showlegend": panel == 0,
+                    "text": [
+                        "" if reach is None else f"± {reach:.5f} (95%, {runs} runs)"
+                        for reach, runs in zip(reaches, curve["runs"], strict=True)
+                    ],
+                }
+            )
+            readout.append(
+                [
+                    f"{dataset}, {design}",
+                    _with_reach(means[0], reaches[0]),
+                    f"{scales[-1]}x: {_with_reach(means[-1], reaches[-1])}",
+                    f"{means[-1] - means[0]:+.5f}",
+                ]
+            )
+        titles.append(
+            {
+                "text": dataset,
+                "x": (0.22, 0.79)[panel],
+                "y": 1,
+                "xref": "paper",
+                "yref": "paper",
+                "xanchor": "center",
+                "yanchor": "bottom",
+                "showarrow": False,
+            }
+        )
     return View(marks, readout, {"annotations": titles})
 
 
-def _told(mean: float, reach: float | None) -> str:
+def _with_reach(mean: float, reach: float | None) -> str:
     return f"{mean:.5f}" + ("" if reach is None else f" ± {reach:.5f}")

@@ -6,30 +6,30 @@ import torch
 from torch import Tensor
 
 
-class Plan(NamedTuple):
+class LookUps(NamedTuple):
     """A batch's n look-ups, grouped by row. Shapes depend on n alone, so nothing waits to know
-    how many rows are different, and a CUDA graph can hold the making of a plan.
+    how many rows are different, and a CUDA graph can hold the grouping.
 
     Attributes:
         order: int64 `[..., n]`, positions in the batch, sorted by row; equal rows in their order.
         rows: int64 `[..., n]`, the different rows from low to high, then the table's length as
             often as it takes to fill up.
         starts: int64 `[..., n + 1]`: row k's positions are `order[starts[k] : starts[k + 1]]`.
-        count: int64 `[...]`, how many rows are different.
+        different: int64 `[...]`, how many rows are different.
     """
 
     order: Tensor
     rows: Tensor
     starts: Tensor
-    count: Tensor
+    different: Tensor
 
-    def of_step(self, step: int) -> "Plan":
-        """One plan of many that were made together."""
-        return Plan(*(part[step] for part in self))
+    def of_step(self, step: int) -> "LookUps":
+        """Those of one batch, of several that were grouped together."""
+        return LookUps(*(part[step] for part in self))
 
 
-def plan(ids: Tensor, length: int) -> Plan:
-    """Group look-ups by row; the leading dimensions of ids stand for as many plans.
+def group_look_ups(ids: Tensor, length: int) -> LookUps:
+    """Group look-ups by row; the leading dimensions of ids stand for as many batches.
 
     Args:
         ids: whole numbers `[..., n]`, rows of the table.
@@ -39,7 +39,7 @@ def plan(ids: Tensor, length: int) -> Plan:
     ids = ids.int() if length < 2**31 else ids.long()  # half the passes of a sort by radix
     if n == 0:
         none = ids.long()
-        return Plan(none, none, none.new_zeros(*before, 1), none.new_zeros(before))
+        return LookUps(none, none, none.new_zeros(*before, 1), none.new_zeros(before))
     places = torch.arange(n + 1, device=ids.device)
     ordered, order = (part.contiguous() for part in ids.sort(dim=-1, stable=True))
     first = torch.ones_like(ordered, dtype=torch.bool)
@@ -48,6 +48,6 @@ def plan(ids: Tensor, length: int) -> Plan:
     starts = torch.searchsorted(number, (places + 1).expand(*before, -1).contiguous())
     rows = ordered.gather(-1, starts[..., :-1].clamp(max=n - 1)).long()
     count = number[..., -1]
-    return Plan(
+    return LookUps(
         order.contiguous(), rows.where(places[:-1] < count[..., None], length), starts, count
     )

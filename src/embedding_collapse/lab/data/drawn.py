@@ -3,7 +3,6 @@
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from embedding_collapse.lab.metrics import expected_auc
 
 from .cache import stored
 from .dataset import Dataset, Field
-from .parallel import available_cores
+from .parallel import available_cores, results
 from .spec import DataSpec
 from .synthetic import LAWS, Law, draw_rows, make_tables, sigmoid
 from .vocabulary import cardinality, number_values
@@ -66,17 +65,17 @@ def draw_dataset(
         sizes = (rows, *(held_out or (0, 0)))
         return _draw(folder, law, sizes, seed, workers or available_cores(), progress)
 
-    found = stored(f"{spec.name}-{rows}", determined_by, build, cache, progress)
-    fields = tuple(map(Field, law.names, found.about["cardinalities"]))
+    kept = stored(f"{spec.name}-{rows}", determined_by, build, cache, progress)
+    fields = tuple(map(Field, law.names, kept.about["cardinalities"]))
     return Dataset(
         spec.name,
-        found.ids,
-        found.labels,
+        kept.ids,
+        kept.labels,
         fields,
-        found.fingerprint,
-        found.about["facts"],
+        kept.fingerprint,
+        kept.about["facts"],
         held_out=held_out,
-        truth=None if held_out is None else np.load(found.folder / TRUTH, mmap_mode="c"),
+        truth=None if held_out is None else np.load(kept.folder / TRUTH, mmap_mode="c"),
         spec=spec,
     )
 
@@ -111,7 +110,7 @@ def _draw(
     labels = np.lib.format.open_memmap(folder / "labels.npy", "w+", np.uint8, (total,))
     for part in ("ids.npy", "labels.npy"):
         reserve(folder / part)
-    ends = np.cumsum(law.sizes)
+    ends = np.cumsum(law.sizes, dtype=np.int64)
     starts = ends - law.sizes
     counts = np.zeros(ends[-1], np.int64)  # of all fields' raw ids, end to end
     scored = np.zeros((2, 2 * BINS), np.int64)  # rows per [whole or linear logit, label and bin]
@@ -134,8 +133,7 @@ def _draw(
         ids[part] = numbering.take(ids[part] + starts)
 
     def run(task: Callable[[int, slice], None], title: str) -> None:
-        # closing cancels what has not begun
-        with closing(pool.map(task, range(len(parts)), parts)) as done:
+        with results(pool, task, range(len(parts)), parts) as done:
             for _ in tqdm(done, title, len(parts), disable=not progress, delay=3, unit="block"):
                 pass
 

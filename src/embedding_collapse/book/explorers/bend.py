@@ -26,7 +26,7 @@ MEASURES = ["IA", "effective rank", "stable rank"]
 COLOURS = [INKS["information abundance"], INKS["effective rank"], INKS["stable rank"]]
 
 
-def bend() -> Explorer:
+def explorer() -> Explorer:
     """Sliders per direction, and what IA, effective and stable rank make of them."""
     names = [f"s{k}" for k in range(1, WIDTH + 1)]
     shapes = {
@@ -54,7 +54,10 @@ def bend() -> Explorer:
         layout={
             "xaxis": {"domain": [0, 0.55], "title": {"text": "direction k"}, "type": "category"},
             "xaxis2": {
-                "domain": [0.67, 1], "anchor": "y2", "type": "category", "tickangle": 0,
+                "domain": [0.67, 1],
+                "anchor": "y2",
+                "type": "category",
+                "tickangle": 0,
                 "tickvals": MEASURES,
                 "ticktext": [measure.replace(" ", "<br>") for measure in MEASURES],
             },
@@ -63,7 +66,7 @@ def bend() -> Explorer:
         },
         view=view,
         height=340,
-    )  # fmt: skip
+    )
 
 
 def view(data: dict[str, Any], state: State) -> View:

@@ -14,9 +14,7 @@ from embedding_collapse.lab.records import folder_of
 from .explorer import LEGEND, Control, Explorer, State, View, packed, unpacked
 
 FOLDER, NAME = "results/toy", "abundance.json"
-COMMAND = (
-    "python -c 'from embedding_collapse.book.explorers import toy_curves; toy_curves.record()'"
-)
+COMMAND = "python -c 'from embedding_collapse.book.explorers import toy; toy.record()'"
 GRID = {
     "third": [1, 2, 3, 5, 10, 20, 50, 100],
     "widths": [5, 10, 20, 40],
@@ -45,7 +43,7 @@ def record(folder: str = FOLDER) -> Path:
     return path
 
 
-def toy() -> Explorer:
+def explorer() -> Explorer:
     """IA(E_1) over iterations by D_3, K and seed, from the record in `results/toy`."""
     held = load_json(folder_of(FOLDER) / NAME)
     grid, steps = held["grid"], held["steps"]
@@ -53,9 +51,10 @@ def toy() -> Explorer:
     widths = np.array(grid["widths"])
     shares = abundance / widths[:, None, None]
     line = {
-        "type": "scatter", "mode": "lines",
+        "type": "scatter",
+        "mode": "lines",
         "hovertemplate": "%{fullData.name}<br>iteration %{x:,}: IA %{y:.2f}<extra></extra>",
-    }  # fmt: skip
+    }
     return Explorer(
         name="toy",
         title="Does a small field pull a large one down?",
@@ -87,7 +86,7 @@ def toy() -> Explorer:
         },
         view=view,
         height=360,
-    )  # fmt: skip
+    )
 
 
 def view(data: dict[str, Any], state: State) -> View:

@@ -18,7 +18,7 @@ FEATURES = [10**exponent for exponent in range(2, 11)]
 DISTORTIONS = [0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5]
 
 
-def sizing() -> Explorer:
+def explorer() -> Explorer:
     """D and eps to K, with practice and language models marked."""
     fields, models = criteo_fields(), language_models()
     data = {
@@ -52,36 +52,49 @@ def sizing() -> Explorer:
         data=data,
         styles={
             "bound": {
-                "type": "scatter", "mode": "lines", "line": {"color": RULE},
+                "type": "scatter",
+                "mode": "lines",
+                "line": {"color": RULE},
                 "hovertemplate": "D = %{x:,}: K ≥ %{y:,}<extra></extra>",
             },
             "practice": {
-                "type": "scatter", "mode": "lines", "fill": "toself", "line": {"width": 0},
-                "fillcolor": faint(RECOMMENDERS), "hoverinfo": "skip",
+                "type": "scatter",
+                "mode": "lines",
+                "fill": "toself",
+                "line": {"width": 0},
+                "fillcolor": faint(RECOMMENDERS),
+                "hoverinfo": "skip",
                 "name": "recommenders",
             },
-            "criteo": dots | {
+            "criteo": dots
+            | {
                 "name": "searched sizes of Criteo's fields",
                 "marker": {"color": RECOMMENDERS, "size": 6},
             },
-            "language": dots | {
+            "language": dots
+            | {
                 "name": "language models",
                 "marker": {"color": MODELS, "size": 8, "symbol": "diamond"},
             },
-            "chosen": dots | {
+            "chosen": dots
+            | {
                 "name": "your choice",
                 "marker": {"color": RULE, "size": 13, "symbol": "star"},
             },
         },
         layout={
             "xaxis": {"type": "log", "title": {"text": "features D"}, "dtick": 2},
-            "yaxis": {"type": "log", "title": {"text": "dimensions K"}, "range": [0, 5],
-                      "dtick": 1},
+            "yaxis": {
+                "type": "log",
+                "title": {"text": "dimensions K"},
+                "range": [0, 5],
+                "dtick": 1,
+            },
             "legend": LEGEND,
             "hovermode": "closest",
         },
         view=view,
-    )  # fmt: skip
+    )
 
 
 def view(data: dict[str, Any], state: State) -> View:

@@ -7,8 +7,9 @@ import numpy as np
 import torch
 
 from embedding_collapse.book.plots import COLOURS
+from embedding_collapse.lab.groups import by_cell
 from embedding_collapse.lab.models import MODELS, PAPER
-from embedding_collapse.lab.records import Record, by_cell
+from embedding_collapse.lab.records import Record
 from embedding_collapse.parameters import ParameterError
 from embedding_collapse.spectrum import (
     directions,
@@ -32,7 +33,7 @@ from .explorer import (
 JOINED = ", joined"  # a field's sets side by side as one table
 
 
-def spectrum(records: Sequence[Record]) -> Explorer:
+def explorer(records: Sequence[Record]) -> Explorer:
     """Normalised spectra of the paper's six models, first seed, field by field.
 
     Args:
@@ -46,7 +47,7 @@ def spectrum(records: Sequence[Record]) -> Explorer:
     runs: dict[str, Any] = {}
     labels = []
     for cell, record in cells.items():
-        of = datasets.setdefault(
+        about = datasets.setdefault(
             cell.dataset,
             {key: record.dataset[key] for key in ("fields", "cardinalities")} | {"random": {}},
         )
@@ -63,22 +64,25 @@ def spectrum(records: Sequence[Record]) -> Explorer:
                 "width": width,
                 "shares": packed(shares),
             }
-            of["random"][str(width)] = [
-                round(random_abundance(rows, width), 4) for rows in of["cardinalities"]
+            about["random"][str(width)] = [
+                round(random_abundance(rows, width), 4) for rows in about["cardinalities"]
             ]
     labels = by_design(labels)
     models = [
-        model for model in PAPER
+        model
+        for model in PAPER
         if all(f"{name} {model} {label}" in runs for name in datasets for label in labels)
-    ]  # fmt: skip
+    ]
     if not models:
         raise ParameterError(f"no model has runs of all of {labels} on each of {list(datasets)}")
-    fields = {name: by_cardinality(of) for name, of in datasets.items()}
+    fields = {name: by_cardinality(about) for name, about in datasets.items()}
     first = next(iter(datasets))
     line = {
-        "type": "scatter", "mode": "lines+markers", "marker": {"size": 4},
+        "type": "scatter",
+        "mode": "lines+markers",
+        "marker": {"size": 4},
         "hovertemplate": "%{fullData.name}<br>direction %{customdata}: %{y:.3f}<extra></extra>",
-    }  # fmt: skip
+    }
     return Explorer(
         name="spectrum",
         title="Where the directions go",
@@ -92,8 +96,13 @@ def spectrum(records: Sequence[Record]) -> Explorer:
             Control("choice", "field", "Field", fields, by="dataset"),
             Control("pin", "pinned", "Pin this one"),
         ],
-        start={"dataset": first, "model": "dcnv2" if "dcnv2" in models else models[0],
-               "run": labels[0], "field": fields[first][-1][0], "pinned": None},
+        start={
+            "dataset": first,
+            "model": "dcnv2" if "dcnv2" in models else models[0],
+            "run": labels[0],
+            "field": fields[first][-1][0],
+            "pinned": None,
+        },
         data={"datasets": datasets, "runs": runs, "models": {m: MODELS[m].name for m in PAPER}},
         styles={
             "base": line | {"line": {"color": COLOURS["base"]}},
@@ -109,42 +118,58 @@ def spectrum(records: Sequence[Record]) -> Explorer:
         },
         view=view,
         sources=list(cells.values()),
-    )  # fmt: skip
+    )
 
 
 def view(data: dict[str, Any], state: State) -> View:
     """The spectra of one table, or of all sets of a field, and those of the pinned one."""
     marks = []
-    columns = [["", "IA", "IA / K", "IA against random", "effective rank",
-                "directions for 90% of the energy", "for 99%"]]  # fmt: skip
+    columns = [
+        [
+            "",
+            "IA",
+            "IA / K",
+            "IA against random",
+            "effective rank",
+            "directions for 90% of the energy",
+            "for 99%",
+        ]
+    ]
     for shown, pinned in ((state, False), (state["pinned"], True)):
         if shown is None:
             continue
-        of = data["datasets"][shown["dataset"]]
+        dataset = data["datasets"][shown["dataset"]]
         run = data["runs"][" ".join(shown[key] for key in ("dataset", "model", "run"))]
         sets, width, field = run["sets"], run["width"], shown["field"]
-        spectra = unpacked(run["shares"], len(of["fields"]), sets, width)[field]
-        name = f"{data['models'][shown['model']]} {shown['run']}, {of['fields'][field]}"
+        spectra = unpacked(run["shares"], len(dataset["fields"]), sets, width)[field]
+        name = f"{data['models'][shown['model']]} {shown['run']}, {dataset['fields'][field]}"
         design = shown["run"].split()[0]
-        for m, values in enumerate(spectra):
-            marks.append({
-                "like": "pinned" if pinned else design,
-                "name": name if m == 0 else f"{name}, set {m + 1}",
-                "legendgroup": name,
-                "showlegend": m == 0,
-                "x": [(k + 1) / width for k in range(width)],
-                "y": values.tolist(),
-                "customdata": list(range(1, width + 1)),
-            })  # fmt: skip
-        found = torch.from_numpy(spectra.copy())
-        abundance = information_abundance(found).mean().item()
-        random = of["random"][str(width)][field]
-        columns.append([
-            f"{shown['dataset']}, {name}" + (", mean of its sets" if sets > 1 else ""),
-            f"{abundance:.2f} of {width}",
-            f"{abundance / width:.3f}",
-            f"{abundance / random:.3f}",
-            f"{effective_rank(found).mean().item():.2f}",
-            *(f"{directions(found, share).double().mean().item():.1f}" for share in (0.9, 0.99)),
-        ])  # fmt: skip
+        for m, shares in enumerate(spectra):
+            marks.append(
+                {
+                    "like": "pinned" if pinned else design,
+                    "name": name if m == 0 else f"{name}, set {m + 1}",
+                    "legendgroup": name,
+                    "showlegend": m == 0,
+                    "x": [(k + 1) / width for k in range(width)],
+                    "y": shares.tolist(),
+                    "customdata": list(range(1, width + 1)),
+                }
+            )
+        values = torch.from_numpy(spectra.copy())
+        abundance = information_abundance(values).mean().item()
+        random = dataset["random"][str(width)][field]
+        columns.append(
+            [
+                f"{shown['dataset']}, {name}" + (", mean of its sets" if sets > 1 else ""),
+                f"{abundance:.2f} of {width}",
+                f"{abundance / width:.3f}",
+                f"{abundance / random:.3f}",
+                f"{effective_rank(values).mean().item():.2f}",
+                *(
+                    f"{directions(values, share).double().mean().item():.1f}"
+                    for share in (0.9, 0.99)
+                ),
+            ]
+        )
     return View(marks, [list(row) for row in zip(*columns, strict=True)])

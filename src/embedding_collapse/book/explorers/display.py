@@ -13,8 +13,8 @@ from typing import Any
 
 from embedding_collapse.book.plots import provenance
 
-from .drawing import image, key, table
 from .explorer import Explorer
+from .static import image, key, table
 
 
 def show(explorer: Explorer) -> None:

@@ -1,0 +1,90 @@
+"""The device that a run takes place on: which, and how much memory it has and takes."""
+
+import contextlib
+import ctypes
+import os
+import platform
+from pathlib import Path
+
+import torch
+
+from embedding_collapse.parameters import ParameterError
+
+STATUS = Path("/proc/self/status")
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """The device called `name`; "auto" takes the GPU where there is one.
+
+    Raises:
+        ParameterError: a name that torch does not know or cannot reach here.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        value = torch.ones(1, device=name)
+        value.item()  # which the device "meta", without numbers, does not have
+        return value.device
+    except (RuntimeError, AssertionError, TypeError) as error:
+        reason = str(error).splitlines()[0]
+        raise ParameterError(
+            f"device {name!r} cannot be used here ({reason}); 'auto', 'cpu' and, with a GPU, "
+            "'cuda' are accepted"
+        ) from None
+
+
+def reset_peak_memory(device: torch.device) -> None:
+    """Begin a new measurement of `peak_memory`."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    elif STATUS.exists():
+        with contextlib.suppress(OSError):
+            Path("/proc/self/clear_refs").write_text("5")  # sets VmHWM back to what is taken now
+
+
+def peak_memory(device: torch.device) -> int | None:
+    """Bytes since the reset: the most that tensors took of a GPU, or this process took of memory.
+
+    None on a CPU outside Linux, which alone can begin a new measurement within a process.
+    """
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    if not STATUS.exists():
+        return None
+    (line,) = [line for line in STATUS.read_text().splitlines() if line.startswith("VmHWM")]
+    return int(line.split()[1]) * 1024
+
+
+def memory(device: torch.device) -> int | None:
+    """Bytes of memory that a device has in all; None where the system does not tell."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):  # AttributeError: Windows
+        return None
+
+
+def prepare(device: torch.device) -> None:
+    """Make ready for training: freed memory is kept, and `peak_memory` begins anew."""
+    if device.type == "cpu":
+        _keep_freed_memory()
+    reset_peak_memory(device)
+
+
+def random_state_kept(device: torch.device) -> contextlib.AbstractContextManager[None]:
+    """Within, torch's generators may be seeded; afterwards they are as they were."""
+    return torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
+
+
+def _keep_freed_memory() -> None:
+    """Have glibc keep large freed blocks instead of handing them back to the kernel.
+
+    A training step frees and takes the same large tensors again and again; by default each comes
+    back as fresh pages that fault one by one: a quarter of the time of a step of DNN, ME 10x.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        libc = ctypes.CDLL(None)
+        mmap_threshold, trim_threshold = -3, -1  # their numbers in malloc.h
+        libc.mallopt(mmap_threshold, 2**30)
+        libc.mallopt(trim_threshold, 2**31 - 1)

@@ -1,0 +1,172 @@
+"""Records in groups: runs that differ in the seed alone, compared and in tables."""
+
+from collections.abc import Hashable, Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from embedding_collapse.parameters import ParameterError
+
+from .metrics import Difference, auc_difference
+from .models import MODELS
+from .records import Record, design_label
+
+IN_WORDS = {"higher": "higher", "lower": "lower", "not told apart": "inside the noise"}
+
+
+class Cell(NamedTuple):
+    """What runs that differ in the seed alone have in common."""
+
+    dataset: str
+    model: str
+    design: str
+    scale: int
+
+    @property
+    def label(self) -> str:
+        """See `Record.label`."""
+        return design_label(self.design, self.scale)
+
+
+def cell_of(record: Record) -> Cell:
+    """The record's cell; at scale 1, where SE and ME are one, the design is "se"."""
+    spec = record.spec
+    design = "se" if spec["scale"] == 1 else spec["design"]
+    return Cell(spec["dataset"], spec["model"], design, spec["scale"])
+
+
+def by_cell(records: Iterable[Record]) -> dict[Cell, list[Record]]:
+    """Records grouped by cell: by dataset, by model as in `models.MODELS`, base first, then by
+    scale, SE before ME; in a group by seed.
+
+    Raises:
+        ParameterError: records of one cell that differ in more than the seed.
+    """
+    groups: dict[Cell, list[Record]] = {}
+    for record in records:
+        groups.setdefault(cell_of(record), []).append(record)
+    for cell, group in groups.items():
+        group.sort(key=lambda record: record.spec["seed"])
+        first = group[0]
+        for record in group:
+            other = {
+                name: (first.spec.get(name), record.spec.get(name))
+                for name in first.spec | record.spec
+                if name not in ("seed", "design") and record.spec.get(name) != first.spec.get(name)
+            }
+            if record.dataset["fingerprint"] != first.dataset["fingerprint"]:
+                other["data"] = (first.dataset["fingerprint"], record.dataset["fingerprint"])
+            if other:
+                raise ParameterError(
+                    f"runs of {cell.dataset}, {cell.model} {cell.label} differ in more than the "
+                    f"seed, so that they can't be one group: {other}"
+                )
+    place = list(MODELS).index
+    ordered = sorted(groups, key=lambda c: (c.dataset, place(c.model), c.scale, c.design == "me"))
+    return {cell: groups[cell] for cell in ordered}
+
+
+def by_label(records: Iterable[Record]) -> dict[str, list[Record]]:
+    """Records of one model on one dataset, grouped and ordered as in `by_cell`, by label.
+
+    Raises:
+        ParameterError: records of several models or datasets, or what `by_cell` raises.
+    """
+    groups = by_cell(records)
+    subjects = {cell[:2] for cell in groups}
+    if len(subjects) > 1:
+        raise ParameterError(
+            f"records of {sorted(subjects)}; those of one model on one dataset are needed"
+        )
+    return {cell.label: group for cell, group in groups.items()}
+
+
+def summary(records: Iterable[Record]) -> pd.DataFrame:
+    """One row per cell: test AUC, log-loss and IA/K over fields (mean and standard deviation over
+    seeds), ME's AUC minus SE's at the same scale and its 95% interval (see
+    `metrics.auc_difference`), the parameter counts, and time and samples per second of training
+    (medians)."""
+    groups = by_cell(records)
+    rows = {}
+    for cell, group in groups.items():
+        runs = table(group)
+        row = {
+            name: spread(runs[column].tolist())
+            for name, column in (
+                ("test AUC", "test_auc"),
+                ("test log-loss", "test_log_loss"),
+                ("mean IA/K", "mean_relative_abundance"),
+            )
+        }
+        se = groups.get(cell._replace(design="se"))
+        change = (
+            difference_parts(auc_change(group, se)) if cell.design == "me" and se else ("", "", "")
+        )
+        row["ME - SE, AUC"], row["its 95% interval"], _ = change
+        rows[cell.dataset, cell.model, cell.label] = row | {
+            "seeds": len(runs),
+            "parameters": f"{runs['parameters'].iloc[0]:,}",
+            "of these embedding": f"{runs['embedding_parameters'].iloc[0]:,}",
+            "seconds": f"{runs['seconds'].median():.1f}",
+            "samples/s": f"{runs['samples_per_second'].median():,.0f}",
+        }
+    frame = pd.DataFrame(rows.values(), index=pd.MultiIndex.from_tuples(rows))
+    if not frame["ME - SE, AUC"].any():  # nothing to compare
+        frame = frame.drop(columns=["ME - SE, AUC", "its 95% interval"])
+    constant: list[Hashable] = [
+        level for level in (0, 1) if frame.index.get_level_values(level).nunique() == 1
+    ]
+    return frame.droplevel(constant)
+
+
+def spread(values: Sequence[float]) -> str:
+    """Mean and standard deviation over seeds; with one seed the mean alone."""
+    deviation = "" if len(values) < 2 else f" ± {np.std(values, ddof=1):.4f}"
+    return f"{np.mean(values):.4f}{deviation}"
+
+
+def auc_change(new: Sequence[Record], old: Sequence[Record]) -> Difference:
+    """Mean test AUC of one group of runs minus that of another on the same data; see
+    `metrics.auc_difference`."""
+    mean_new, mean_old = (np.mean([r.test["auc"] for r in group]) for group in (new, old))
+    return auc_difference(
+        [r.score_summary for r in new], [r.score_summary for r in old], float(mean_new - mean_old)
+    )
+
+
+def difference_text(change: Difference) -> str:
+    """A difference with its interval, and whether it is outside the noise."""
+    mean, interval, verdict = difference_parts(change)
+    return f"{mean} {interval} {verdict}" if interval else f"{mean} ({verdict})"
+
+
+def difference_parts(change: Difference) -> tuple[str, str, str]:
+    """A difference, its interval ("" where one seed leaves that open), and whether it is outside
+    the noise: what `difference_text` says in one string."""
+    mean = f"{change.mean:+z.4f}"
+    if not np.isfinite(change.high - change.low):
+        return mean, "", "noise not known"
+    return mean, f"[{change.low:+z.4f}, {change.high:+z.4f}]", IN_WORDS[change.verdict]
+
+
+def table(records: Iterable[Record]) -> pd.DataFrame:
+    """One row per record: spec, test metrics, mean IA/K over fields, parameters and speed."""
+    return pd.DataFrame(
+        [
+            record.spec
+            | {
+                "label": record.label,
+                "test_auc": record.test["auc"],
+                "test_log_loss": record.test["log_loss"],
+                "mean_relative_abundance": record.relative_abundance.mean().item(),
+                "parameters": sum(record.parameters.values()),
+                "embedding_parameters": record.parameters["embedding"],
+                "seconds": sum(epoch["seconds"] for epoch in record.epochs),
+                "samples_per_second": record.speed,
+                "epochs_run": len(record.epochs),
+                "key": record.key,
+            }
+            for record in records
+        ]
+    )

@@ -1,0 +1,35 @@
+"""Search finds every page of the built book, and needs no network to."""
+
+import re
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import BrowserContext
+from reading import new_view
+from sphinx_external_toc.parsing import parse_toc_yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+HTML = ROOT / "_build" / "html"
+PAGES = list(parse_toc_yaml(ROOT / "_toc.yml"))
+
+
+def long_word(page: str) -> str:
+    """The longest word near the beginning of a page's prose."""
+    article = (HTML / f"{page}.html").read_text(encoding="utf-8").partition("<article")[2]
+    prose = " ".join(re.findall(r"(?s)<p>(.*?)</p>", article))
+    prose = re.sub(r'(?s)<span class="math.*?</span>|<[^>]*>', " ", prose)
+    return max(re.findall(r"\b[a-z]{5,}\b", prose)[:200], key=len)
+
+
+def test_search_finds_a_word_of_every_page_without_a_network(
+    window: BrowserContext, book: str, subtests: pytest.Subtests
+) -> None:
+    for page in PAGES:
+        word = long_word(page)
+        with subtests.test(f"{word}, of {page}"):
+            view = new_view(window, book)
+            view.open(f"search.html?q={word}")
+            view.page.locator(f"#search-results a[href^='{page}.html']").first.wait_for()
+            assert view.faults == []
+            assert view.leaving() == []
+            view.page.close()
