@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 import torch
+from embedding_collapse.book.findings.frequency import Weighting
 
 from embedding_collapse.book import figures
 from embedding_collapse.book.findings import language as beside
-from embedding_collapse.book.findings.frequency import Weighting
 from embedding_collapse.book.language_model import TokenEmbedding, TokenSpectrum
 from embedding_collapse.spectrum import information_abundance, stable_rank
 

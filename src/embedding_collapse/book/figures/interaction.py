@@ -7,10 +7,9 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from embedding_collapse.book.findings.interaction import Influence
+from embedding_collapse.book.plots.style import COLOURS, SKY, as_text, with_menu
 from embedding_collapse.lab.models import MODELS
 from embedding_collapse.lab.records import Record, by_cell
-
-from .style import COLOURS, SKY, as_text, with_menu
 
 BARS = SKY  # no design is meant
 

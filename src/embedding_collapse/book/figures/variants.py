@@ -9,11 +9,10 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from embedding_collapse.book.findings.mechanism import block_deviation
+from embedding_collapse.book.plots.scaling import Line, with_band
+from embedding_collapse.book.plots.style import COLOURS, colour, fields, with_menu
 from embedding_collapse.lab.records import Record, by_cell
 from embedding_collapse.spectrum import random_abundance
-
-from .scaling import Line, with_band
-from .style import COLOURS, colour, fields, with_menu
 
 
 class Series(NamedTuple):

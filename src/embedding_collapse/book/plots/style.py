@@ -11,6 +11,7 @@ from embedding_collapse.parameters import printable
 # Okabe & Ito's palette, which the colour-blind can tell apart; the same thing, the same colour.
 COLOURS = {"base": "#009E73", "SE": "#D55E00", "ME": "#0072B2", "random": "#999999"}
 PINK, SKY, AMBER = "#CC79A7", "#56B4E9", "#E69F00"  # the rest of it, for what is no design
+INKS = {"stable rank": SKY, "information abundance": PINK, "effective rank": AMBER}  # measures
 FAINT = 0.14  # opacity of a band
 NEUTRAL = "#767676"  # to be read on white and on black
 DASHES = ["solid", "dot", "dash", "dashdot", "longdash", "longdashdot"]

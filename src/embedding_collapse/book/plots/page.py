@@ -15,7 +15,11 @@ from embedding_collapse.lab.records import Cell, Record, cell_of
 
 
 def show(
-    figure: go.Figure, alt: str, height: int = 420, source: Iterable[Record] | None = None
+    figure: go.Figure,
+    alt: str,
+    height: int = 420,
+    source: Iterable[Record] | None = None,
+    caption: str = "",
 ) -> None:
     """Display a figure in a notebook and in the page made of it.
 
@@ -24,6 +28,7 @@ def show(
         alt: what it shows, for those who cannot see it.
         height: in pixels.
         source: the runs that its numbers come from; the page links to their records.
+        caption: what to look at; HTML.
     """
     from IPython.display import display
 
@@ -37,7 +42,10 @@ def show(
         f'style="min-height:{height}px"><script type="application/json">'
         f"{content}</script>"  # plotly escapes "<", so nothing in it ends the element
         "<noscript>This figure needs JavaScript.</noscript></div>"
-    ) + provenance(list(source or []))
+    )
+    if caption:
+        page = f"<figure>{page}<figcaption>{caption}</figcaption></figure>"
+    page += provenance(list(source or []))
     bundle = {"application/vnd.plotly.v1+json": figure.to_plotly_json(), "text/html": page}
     display(bundle, raw=True)
 

@@ -1,6 +1,7 @@
 """Rows that count by how often they occur: is a table collapsed where it is used?"""
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,7 +17,6 @@ from embedding_collapse.files import DamagedError, load_folder, load_json, set_a
 from embedding_collapse.lab.data import Dataset, load_spec
 from embedding_collapse.lab.experiment import Spec
 from embedding_collapse.lab.experiment import run as train
-from embedding_collapse.lab.metrics import welch
 from embedding_collapse.lab.records import (
     Record,
     check_name,
@@ -24,12 +24,14 @@ from embedding_collapse.lab.records import (
     folder_of,
     load_all,
     path_of,
-    told,
 )
 from embedding_collapse.lab.store import weights_path
-from embedding_collapse.spectrum import information_abundance, random_spectrum, singular_values
-
-from .yardsticks import in_blocks
+from embedding_collapse.spectrum import (
+    information_abundance,
+    random_abundance,
+    random_spectrum,
+    singular_values,
+)
 
 DRAWS = 8  # of random tables whose rows are weighted
 
@@ -90,7 +92,7 @@ class Weighting:
         key, spec: of the run; see `records.Record`.
         dataset: its name and number of rows.
         fields: the table of `by_frequency`, column by column; `field` holds the names.
-        in_blocks: see `yardsticks.in_blocks`, with blocks as wide as the base model's table.
+        in_blocks: see `in_blocks`, with blocks as wide as the base model's table.
         test: `auc` and `log_loss`, the same as in the run's record where the machine is.
         environment: where it was made; see `environment.environment`.
     """
@@ -189,46 +191,22 @@ def recorded(folder: Path) -> dict[str, list[Weighting]]:
     return groups
 
 
-def weighting_told(groups: dict[str, list[Weighting]]) -> str:
-    """What weighting changes, in Markdown sentences.
+def in_blocks(table: Tensor, cardinalities: Sequence[int], width: int) -> float:
+    """IA against random of a table's columns, cut into blocks of that width, turned at random
+    first: wide and narrow tables at one width. The mean over fields and blocks.
 
     Args:
-        groups: from `recorded`: the base model and one other.
+        table: `[D, 1, K]`.
+        cardinalities: features per field.
+        width: of a block; it divides K.
     """
-    base, label = groups
-    lines = []
-    for name, words in (("alike", "all rows alike"), ("weighted", "rows by frequency")):
-        for column, reading in ((name, "IA/K"), (f"{name} / random", "IA against random")):
-            old, new = (
-                [run.frame[column].mean() for run in groups[each]] for each in (base, label)
-            )
-            lines.append(
-                f"- **{reading}, {words}**: {np.mean(old):.3f} in {base}, {np.mean(new):.3f} in "
-                f"{label}; difference {told(welch(new, old))}."
-            )
-    return "\n".join(lines)
-
-
-def direction_told(groups: dict[str, list[Weighting]]) -> str:
-    """Does weighting raise or lower a table's share of a random one? A Markdown sentence; groups
-    as above. Both are of the same table, so seeds are compared in pairs."""
-    said = []
-    for label, group in groups.items():
-        alike, weighted = (
-            np.array([run.frame[f"{name} / random"].mean() for run in group])
-            for name in ("alike", "weighted")
-        )
-        change = welch(weighted - alike, np.zeros(len(group)))
-        said.append(f"from {alike.mean():.3f} to {weighted.mean():.3f} in {label}: {told(change)}")
-    return f"Weighting takes IA against random {'; '.join(said)}."
-
-
-def blocks_told(groups: dict[str, list[Weighting]]) -> str:
-    """What tables cut to the base model's width say, in a Markdown sentence; groups as above."""
-    base, label = groups
-    old, new = ([run.in_blocks for run in groups[each]] for each in (base, label))
-    return (
-        f"In blocks of {groups[base][0].spec['embedding_size']} columns, the IA of {label} is "
-        f"{np.mean(new):.3f} of a random table's, mean over blocks and fields; in {base} it is "
-        f"{np.mean(old):.3f}. Difference: {told(welch(new, old))}."
-    )
+    generator = torch.Generator().manual_seed(0)
+    wide = table.shape[-1]
+    rotation = torch.linalg.qr(torch.randn(wide, wide, generator=generator)).Q
+    turned = (table @ rotation).reshape(len(table), wide // width, width)
+    shares = [
+        information_abundance(singular_values(field.transpose(0, 1))).mean().item()
+        / random_abundance(len(field), width)
+        for field in turned.split(list(cardinalities))
+    ]
+    return float(np.mean(shares))
