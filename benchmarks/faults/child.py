@@ -264,10 +264,12 @@ def _family(process: int) -> Iterator[int]:
 
 
 def _resident(process: int) -> int:
-    """Bytes of memory that a process holds."""
+    """Bytes of memory that a process holds; of what it shares, such as all of its parent's memory
+    between its fork and its exec, its part."""
     with contextlib.suppress(OSError, IndexError):
-        pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
-        return pages * os.sysconf("SC_PAGE_SIZE")
+        for line in Path(f"/proc/{process}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                return int(line.split()[1]) * 1024
     return 0
 
 

@@ -173,7 +173,7 @@ def test_explorers_take_a_reader_without_a_mouse_or_a_screen(
     )
     for claim in claims:
         for name, box in zip(NAMES, boxes, strict=True):
-            with subtests.test(claim.__name__.replace("_", " "), explorer=name):
+            with subtests.test(f"{name} {claim.__name__.replace('_', ' ')}"):
                 claim(view, box)
     with subtests.test("nothing fails"):
         assert view.faults == []
@@ -187,7 +187,7 @@ def test_without_scripts_a_drawing_and_the_numbers_remain(
     page = context.new_page()
     page.goto(f"{book}/{PAGE}")
     for name in NAMES:
-        with subtests.test("a drawing and the numbers remain", explorer=name):
+        with subtests.test(name):
             box = page.locator(f".ec-explorer[id^={name}-]")
             explorer = explorers.EXPLORERS[name]()
             assert box.locator("img").bounding_box()["height"] > 200

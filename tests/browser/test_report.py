@@ -67,9 +67,9 @@ def test_the_report_opens_by_itself_and_fits(open_report, subtests, index):
     for theme, width in VIEWS:
         page.emulate_media(color_scheme=theme)
         page.set_viewport_size({"width": width, "height": 900})
-        with subtests.test("it fits", theme=theme, width=width):
+        with subtests.test(f"it fits, {theme}, {width}"):
             assert page.evaluate("document.documentElement.scrollWidth") <= width
-        with subtests.test("its theme is the reader's", theme=theme, width=width):
+        with subtests.test(f"its theme is the reader's, {theme}, {width}"):
             back = page.evaluate("getComputedStyle(document.body).backgroundColor")
             assert (back == "rgb(255, 255, 255)") == (theme == "light")
     with subtests.test("it shows curves"):

@@ -26,7 +26,7 @@ def test_search_finds_a_word_of_every_page_without_a_network(
 ) -> None:
     for page in PAGES:
         word = long_word(page)
-        with subtests.test("search finds a word of the page", page=page, word=word):
+        with subtests.test(f"{word}, of {page}"):
             view = new_view(window, book)
             view.open(f"search.html?q={word}")
             view.page.locator(f"#search-results a[href^='{page}.html']").first.wait_for()

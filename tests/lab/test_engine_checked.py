@@ -211,7 +211,8 @@ def a_row_looked_up_left_behind(engine: Engine, patch: pytest.MonkeyPatch) -> It
     catch_up = reference.catch_up
 
     def all_but_one(table, look_ups, now, decay):
-        late = look_ups.rows[: look_ups.count][table.last[look_ups.rows[: look_ups.count]] < now]
+        rows = look_ups.rows[: look_ups.different]
+        late = rows[table.last[rows] < now]
         before = [part[late[:1]].clone() for part in table[:3]]
         catch_up(table, look_ups, now, decay)
         for part, values in zip(table[:3], before, strict=True):

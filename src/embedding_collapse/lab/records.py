@@ -181,7 +181,12 @@ def load_all(*folders: str | Path) -> list[Record]:
         >>> sorted(record.spec["seed"] for record in embedding_collapse.load_records("seeds"))
         [0, 1]
     """
-    return [record for folder in folders for record in load_folder(Path(folder), load)]
+    every: list[Record] = []
+    for (
+        folder
+    ) in folders:  # a comprehension would be one frame more between a warning and its place
+        every += load_folder(Path(folder), load)
+    return every
 
 
 def folder_of(name: str) -> Path:
