@@ -35,6 +35,7 @@ class InThisProcess(Executor):
     """One call after another, each done once it is submitted."""
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Call it at once."""
         future: Future[Any] = Future()
         future.set_result(fn(*args, **kwargs))
         return future
@@ -99,9 +100,11 @@ class OnRay(Executor):
         return max(1, int(ray.cluster_resources().get("CPU", 1)))
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Have a worker call it."""
         return self._call.remote(fn, *args, **kwargs).future()
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """End Ray, if it was begun here."""
         import ray
 
         ray.shutdown()
