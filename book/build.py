@@ -6,7 +6,8 @@
                                     with names (--refresh 07_results) those chapters alone
     python book/build.py --links    (with --stored) ask the links that lead out of the book
 
-The source notebooks change only under `--refresh`; the other two work on a copy in `_build/`.
+The source notebooks change only under `--refresh`; the other two work on a copy in `_build/`. Each
+fails where a page says other than its records; see `embedding_collapse.book.sentences`.
 """
 
 import argparse
@@ -22,6 +23,8 @@ import outputs
 import papermill
 from papermill.exceptions import PapermillExecutionError
 from sphinx_external_toc.parsing import parse_toc_yaml
+
+from embedding_collapse.book.sentences import mistakes
 
 ROOT = Path(__file__).resolve().parent.parent
 STAGING = ROOT / "_build" / "staging"
@@ -54,6 +57,12 @@ def execute(chapter: Path, target: Path, parameters: dict[str, str] | None = Non
     except PapermillExecutionError as error:
         sys.exit(f"{error}\n{chapter}: a cell failed; the partial notebook is {target}")
     outputs.tidy(target)
+
+
+def check_sentences(notebook: Path) -> None:
+    """End the program where a notebook's prose says other than the records behind it."""
+    if wrong := mistakes(nbformat.read(notebook, as_version=4)):
+        sys.exit("\n".join(f"{notebook.stem}: {line}" for line in wrong))
 
 
 def stage(chapters: dict[str, dict[str, Any]]) -> None:
@@ -175,6 +184,7 @@ def main() -> None:
         else:
             execute(chapter, STAGING / chapter)
             told[chapter.stem] = execution.of_chapter(STAGING / chapter)
+        check_sentences((ROOT if refreshing else STAGING) / chapter)
     if refreshing:
         return
     stage(told)

@@ -12,7 +12,7 @@ import nbformat
 WIDGET = "application/vnd.jupyter.widget-view+json"
 FIGURE = "application/vnd.plotly.v1+json"
 SPREAD = re.compile(rf'^( +)("{re.escape(FIGURE)}": )(\{{\n.*?^\1\}})', re.M | re.S)
-CITED = re.compile(r"\.\./records/(\w+)\.json")  # see figures.provenance
+CITED = re.compile(r"\.\./records/(\w+)\.json")  # see plots.provenance
 
 
 def keeps_records(notebook: Path) -> bool:

@@ -2,6 +2,7 @@
 pyproject.toml."""
 
 import ast
+import json
 import re
 import sys
 import tomllib
@@ -24,6 +25,35 @@ def test_every_module_is_in_the_books_reference():
         parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
         ancestors = {".".join(parts[:number]) for number in range(2, len(parts) + 1)}
         assert ancestors & listed or parts[0] in listed, path
+
+
+def test_a_chapters_module_serves_its_page_alone():
+    """One notebook imports it, and no other module of the package does."""
+    for path in (PACKAGE / "book" / "chapters").glob("[a-z]*.py"):
+        module = f"embedding_collapse.book.chapters.{path.stem}"
+        pages = [page.name for page in ROOT.glob("notebooks/*.ipynb") if module in imported(page)]
+        others = [other for other in PACKAGE.rglob("*.py") if module in imported(other)]
+        assert (len(pages), others) == (1, []), (module, pages)
+
+
+def imported(path: Path) -> set[str]:
+    """The modules, and the names in them, that a module or a notebook imports by their full name.
+
+    Relative imports count from the module's own package.
+    """
+    sources = [path.read_text(encoding="utf-8")]
+    if path.suffix == ".ipynb":
+        cells = json.loads(sources[0])["cells"]
+        sources = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    found = set()
+    for node in chain.from_iterable(ast.walk(ast.parse(source)) for source in sources):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            package = path.relative_to(PACKAGE.parent).parts[: -node.level] if node.level else ()
+            module = ".".join([*package, *filter(None, [node.module])])
+            found |= {module} | {f"{module}.{alias.name}" for alias in node.names}
+    return found
 
 
 def test_no_two_test_files_share_a_name_by_which_pytest_would_import_them():

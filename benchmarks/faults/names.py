@@ -21,7 +21,7 @@ import torch
 from markdown_it import MarkdownIt
 from safetensors.torch import save_file
 
-from embedding_collapse.book import explorers, figures
+from embedding_collapse.book import explorers, figures, plots
 from embedding_collapse.book.chapters import your_embeddings
 from embedding_collapse.book.explorers import sub_embeddings
 from embedding_collapse.book.explorers.display import page
@@ -301,15 +301,15 @@ def _figures(name: str, folder: Path) -> Made:
     IPython.display.display = lambda bundle, **_: shown.append(bundle)
     me = [run for run in runs if run.label == "ME 4x"]
     for figure, of in {
-        figures.abundance_by_field: runs,
-        figures.spectra_by_field: runs,
+        plots.abundance_by_field: runs,
+        plots.spectra_by_field: runs,
         figures.diversity_by_field: runs,
         figures.projection_norms: me,
         figures.sums_of_abundance: runs,
         figures.sub_embeddings: runs,
         figures.sub_embeddings_with_sums: runs,
     }.items():
-        figures.show(figure(of), "a figure", source=of)
+        plots.show(figure(of), "a figure", source=of)
     made: Made = {"html summary": groups.summary(runs)._repr_html_()}
     for explorer in (explorers.spectrum.explorer(runs), sub_embeddings.explorer(runs)):
         view = explorer.view(explorer.data, explorer.start)
@@ -326,7 +326,7 @@ def _record(name: str, folder: Path) -> Made | None:
     source = next((Path(__file__).parents[2] / "results" / "grid").glob("*.json"))
     content = json.loads(source.read_text()) | {"key": name}
     (folder / "made.json").write_text(json.dumps(content))
-    return {"html": figures.provenance(records.load_all(folder))}
+    return {"html": plots.provenance(records.load_all(folder))}
 
 
 SURFACES: dict[str, Callable[[str, Path], Made | None]] = {

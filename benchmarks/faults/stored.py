@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from embedding_collapse.book import language_model
-from embedding_collapse.book.findings import frequency
+from embedding_collapse.book.analysis import frequency
 from embedding_collapse.inspection.report import inspect
 from embedding_collapse.lab import records, training
 from embedding_collapse.lab.data import load

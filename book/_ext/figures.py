@@ -5,25 +5,26 @@ A notebook holds the data of a figure once, for Jupyter; each figure's element o
 A page that holds a figure (`<div class="ec-figure">`, see `_static/figures.js`) or an explorer
 (`<section class="ec-explorer">`, see `_static/explorers.js`) gets plotly.js and the scripts that
 draw them; one with a figure that trains (`<section class="ec-training">`) gets the script joined
-from the modules of `_static/live/`; the other pages stay light. sphinx-thebe, which Jupyter Book
-always loads, is taken out: the book has no live kernel, and its script throws without one.
+from the modules of `embedding_collapse/book/live/`; the other pages stay light. sphinx-thebe, which
+Jupyter Book always loads, is taken out: the book has no live kernel, and its script throws without
+one.
 """
 
 import json
 import re
+import shutil
 from pathlib import Path
 
-from joining import joined
 from sphinx.application import Sphinx
 from sphinx.config import Config
+
+from embedding_collapse.book.joining import FIGURES, LIVE, joined
 
 SCRIPTS = {
     "ec-figure": ("vendor/plotly/plotly-cartesian.min.js", "figures.js"),
     "ec-explorer": ("vendor/plotly/plotly-cartesian.min.js", "figures.js", "explorers.js"),
 }
 DATA = "application/vnd.plotly.v1+json"
-STATIC = Path(__file__).parent.parent / "_static"
-LIVE = ("collapse",)  # figures that train
 TRAINING = re.compile(r'class="ec-training" data-figure="(\w+)"')
 
 # What Sphinx's other extensions write and a screen reader trips over: a label that says other than
@@ -81,11 +82,13 @@ def _add_scripts(
 
 
 def _join(app: Sphinx) -> None:
-    """Write the scripts of the figures that train, where a page looks for them."""
+    """Write the scripts of the figures that train, and the look of figures with controls, where a
+    page looks for them."""
     target = Path(app.outdir) / "_static" / "live"
     target.mkdir(parents=True, exist_ok=True)
-    for name in LIVE:
-        (target / f"{name}.script.js").write_text(joined(STATIC / "live" / f"{name}.js"), "utf-8")
+    shutil.copy(LIVE / "live.css", target)
+    for name in FIGURES:
+        (target / f"{name}.script.js").write_text(joined(LIVE / f"{name}.js"), "utf-8")
 
 
 def _mend(app: Sphinx, pagename: str, templatename: str, context: dict, doctree: object) -> None:
@@ -96,7 +99,9 @@ def _mend(app: Sphinx, pagename: str, templatename: str, context: dict, doctree:
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register the extension."""
-    app.add_js_file("scrolling.js", defer="defer")
+    for script in ("scrolling.js", "code.js"):
+        app.add_js_file(script, defer="defer")
+    app.add_css_file("live/live.css")
     app.connect("config-inited", _silence_thebe)
     app.connect("source-read", _put_data)
     app.connect("html-page-context", _add_scripts)

@@ -1,13 +1,13 @@
 """Modules joined to one script: all of them, once, what is needed before what needs it."""
 
+import gzip
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
-from joining import joined
 
-BOOK = Path(__file__).parents[2] / "book"
+from embedding_collapse.book.joining import FIGURES, LIVE, joined
 
 
 def test_the_joined_script_of_every_figure_that_trains_runs_as_a_classic_script() -> None:
@@ -15,13 +15,18 @@ def test_the_joined_script_of_every_figure_that_trains_runs_as_a_classic_script(
     if not node:
         pytest.fail("no node: the page's scripts are tested with it (20 or newer)")
     page = "globalThis.document = { currentScript: { src: 'x' }, querySelectorAll: () => [] };"
-    for module in ("collapse",):
-        script = joined(BOOK / "_static" / "live" / f"{module}.js")
+    for module in FIGURES:
+        script = joined(LIVE / f"{module}.js")
         ran = subprocess.run(
             [node, "-e", f"{page} new Function(process.argv[1])()", script],
             capture_output=True, text=True,
         )  # fmt: skip
         assert ran.returncode == 0, ran.stderr
+
+
+def test_the_scripts_of_all_figures_that_train_weigh_less_than_150_kilobytes_compressed() -> None:
+    scripts = [joined(LIVE / f"{module}.js").encode() for module in FIGURES]
+    assert sum(len(gzip.compress(script)) for script in scripts) < 150_000
 
 
 def test_a_module_that_two_others_import_comes_once_and_first(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Chapters with other parameters than their own, in a folder that is not the repository's."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,12 +16,16 @@ from figures import with_data  # of the book's extensions
 from scipy.optimize import brentq
 from torch import nn
 
+from embedding_collapse import spectrum
 from embedding_collapse.book import paper
-from embedding_collapse.book.findings import interaction, outcome, yardsticks
+from embedding_collapse.book.chapters import information_abundance, multi_embedding
+from embedding_collapse.book.findings import interaction
+from embedding_collapse.book.plots import rounded
+from embedding_collapse.book.sentences import asserted
 from embedding_collapse.lab import groups, records
-from embedding_collapse.spectrum import effective_rank, information_abundance
 
 PLOTLY = "application/vnd.plotly.v1+json"
+OTHER_RUNS = "The text speaks of the stored study"
 SMALL = {"rows": 3000, "epochs": 1, "seeds": 2, "scale": 2, "embedding_size": 4, "output": "kept"}
 
 
@@ -40,23 +45,24 @@ def test_chapter_1_runs_at_another_size(kernel, tmp_path):
 def test_chapter_2_says_what_the_records_of_another_model_say(kernel, tmp_path):
     page = kernel.run(tmp_path, "02_information_abundance", model="dnn", scale=4, dataset="flights")
     assert error(page) == ""
-    stored = records.load_all(records.folder_of("results/grid"))
-    runs = yardsticks.chosen(stored, "dnn", 4, "flights")
-    runs = [run for run in runs if run.spec["dataset"] == "flights"]
-    said = yardsticks.agreement(yardsticks.compare(runs, "SE 4x"), "SE 4x")
-    (cell,) = (c for c in page.cells if "yardsticks.agreement" in c.source)
-    assert said in [output.data.get("text/markdown") for output in cell.outputs]
+    runs = information_abundance.runs_of("results/grid", "dnn", 4, "flights")
+    table = information_abundance.nine_readings(runs)
+    (cell,) = (c for c in page.cells if c.source == "plots.rounded(table, 2)")
+    for effect in table["flights", "change"]:
+        assert f"{effect:+.2f}" in html_of(cell.outputs[0])
+    assert OTHER_RUNS in shown(page, "speaks_of(")
+    assert asserted(page) == []
 
 
 def test_the_answer_on_the_smallest_information_abundance_is_true():
     """Chapter 2, exercise 1: of one strong direction over a flat floor, with its numbers."""
 
     def smallest(rank: float, width: int) -> float:
-        def spectrum(floor: float) -> torch.Tensor:
+        def bent(floor: float) -> torch.Tensor:
             return torch.tensor([1.0] + [floor] * (width - 1), dtype=torch.float64)
 
-        floor = brentq(lambda floor: effective_rank(spectrum(floor)).item() - rank, 0, 1)
-        return information_abundance(spectrum(floor)).item()
+        floor = brentq(lambda floor: spectrum.effective_rank(bent(floor)).item() - rank, 0, 1)
+        return spectrum.information_abundance(bent(floor)).item()
 
     abundances = [smallest(10, width) for width in (100, 1_000, 1_000_000)]
     assert [f"{abundance:.1f}" for abundance in abundances] == ["1.6", "1.3", "1.2"]
@@ -65,8 +71,8 @@ def test_the_answer_on_the_smallest_information_abundance_is_true():
     generator = torch.Generator().manual_seed(0)
     for _ in range(20):
         other = torch.rand(100, generator=generator, dtype=torch.float64) ** 4
-        least = smallest(effective_rank(other).item(), 100)
-        assert information_abundance(other).item() >= least
+        least = smallest(spectrum.effective_rank(other).item(), 100)
+        assert spectrum.information_abundance(other).item() >= least
 
 
 def test_chapter_3_runs_small_from_anywhere_and_reads_the_repositorys_records(kernel, tmp_path):
@@ -99,6 +105,7 @@ def flights(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("elsewhere")
     done = papermill(folder, "05_multi_embedding", dataset="flights", **SMALL)
     assert done.returncode == 0, done.stderr[-2000:]
+    (folder / "stderr").write_text(done.stderr)
     return folder
 
 
@@ -106,11 +113,27 @@ def test_the_page_shows_what_the_records_hold(flights):
     page = nbformat.read(flights / "out.ipynb", as_version=4)
     kept = records.load_all(flights / "kept")
     assert sorted(r.label for r in kept) == ["ME 2x"] * 2 + ["SE 2x"] * 2 + ["base"] * 2
-    assert shown(page, "outcome.outcome") == outcome.outcome(kept)
     summary = shown(page, "print(groups.summary")
     for auc in groups.summary(kept)["test AUC"]:
         assert auc in summary
-    assert shown(page, "outcome.collapse_verdicts").splitlines() == outcome.collapse_verdicts(kept)
+    table = rounded(multi_embedding.verdicts(kept), 4)
+    (cell,) = (c for c in page.cells if "rounded(verdicts, 4)" in c.source)
+    for text in (*table["new - old"], *table["verdict"]):
+        assert text in html_of(cell.outputs[0])
+
+
+def test_of_other_runs_the_sentences_are_not_checked_and_a_line_says_so(flights):
+    page = nbformat.read(flights / "out.ipynb", as_version=4)
+    assert OTHER_RUNS in shown(page, "speaks_of(")
+    assert asserted(page) == []
+
+
+def test_the_terminal_is_told_how_far_the_training_is(flights):
+    lines = (flights / "stderr").read_text()
+    told = re.findall(r"^(\d) of 6 models after \d+ s: dnn (.*), seed (\d)", lines, re.M)
+    labels = ("base", "SE 2x", "ME 2x")
+    expected = [(label, str(seed)) for seed in (0, 1) for label in labels]
+    assert told == [(str(number), *one) for number, one in enumerate(expected, 1)]
 
 
 def test_every_figure_is_drawn_for_jupyter_and_for_the_page(flights):
@@ -160,7 +183,7 @@ def test_papermill_tells_type_and_meaning_of_every_parameter():
     )  # fmt: skip
     for line in (
         "scale: int (default 4)",
-        'model: str (default "dcnv2")',
+        'model: str (default "dnn")',
         "seeds: int (default 3)",
     ):
         assert line in done.stdout

@@ -12,7 +12,7 @@ from rounding import assert_same_sums, unit
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from embedding_collapse.book import explorers
-from embedding_collapse.book.explorers import collapse
+from embedding_collapse.book.explorers import collapse, training
 from embedding_collapse.lab import gradient, toy
 from embedding_collapse.spectrum import information_abundance, singular_values
 
@@ -128,20 +128,20 @@ def test_the_pulls_are_those_of_the_identity(page: Page) -> None:
 
 
 def test_without_a_script_the_page_shows_how_both_runs_end() -> None:
-    html = collapse.page()
+    html = training.page(collapse.FIGURE)
     tables, _ = collapse.trained()
     for start, end in zip(tables[:, 0], tables[:, -1], strict=True):
         for table in (start, end):
             assert f"<td>{information_abundance(singular_values(table)):.2f}</td>" in html
-    assert f'alt="{collapse.ALT}"' in html
+    assert f'alt="{collapse.FIGURE.alt}"' in html
     assert "http" not in html and html.count("src=") == 1
     assert len(html.encode()) < 50_000
 
 
 def test_the_first_state_is_one_of_the_sliders_and_nothing_ends_their_element() -> None:
-    held = json.loads(collapse.embedded())
-    assert "<" not in collapse.embedded()
-    options = {slider["name"]: slider["options"] for slider in held["sliders"]}
-    assert options.keys() == held["start"].keys()
-    assert all(value in options[name] for name, value in held["start"].items())
-    assert callable(explorers.show_collapse)
+    for figure in explorers.TRAINING.values():
+        held = json.loads(training.embedded(figure))
+        assert "<" not in training.embedded(figure)
+        options = {slider["name"]: slider["options"] for slider in held["sliders"]}
+        assert options.keys() == held["start"].keys()
+        assert all(value in options[name] for name, value in held["start"].items())

@@ -10,15 +10,16 @@ import pytest
 import torch
 from figures import with_data  # of the book's extensions
 
-from embedding_collapse.book import figures
+from embedding_collapse.book import figures, plots
+from embedding_collapse.book.chapters import multi_embedding
 from embedding_collapse.lab.records import Record
 from embedding_collapse.spectrum import information_abundance, random_spectrum
 
 ALL = [
-    figures.accuracy,
-    figures.abundance_by_field,
-    figures.spectra_by_field,
-    figures.training_curves,
+    multi_embedding.accuracy,
+    plots.abundance_by_field,
+    plots.spectra_by_field,
+    multi_embedding.training_curves,
 ]
 BY_SIZE = {"device": 3, "site": 20, "user": 50}  # the fields of `make_record`, by features
 
@@ -61,7 +62,7 @@ def design(trace: go.Scatter) -> str:
 @pytest.mark.parametrize("label", ["base", "SE 4x", "ME 4x"])
 @pytest.mark.parametrize(("axis", "metric"), [("y", "auc"), ("y2", "log_loss")])
 def test_test_metrics_has_a_dot_per_seed_and_a_line_at_the_mean(records, label, axis, metric):
-    figure = figures.accuracy(records)
+    figure = multi_embedding.accuracy(records)
     values = [record.test[metric] for record in of(records, label)]
     dots = trace(figure, label, yaxis=axis)
     assert list(dots.x) == [label, label]
@@ -74,7 +75,7 @@ def test_test_metrics_has_a_dot_per_seed_and_a_line_at_the_mean(records, label, 
 
 
 def test_test_metrics_titles_stand_over_their_panels(records):
-    figure = figures.accuracy(records)
+    figure = multi_embedding.accuracy(records)
     left, right = sorted(figure.layout.annotations, key=lambda note: note.x)
     assert figure.layout.xaxis.domain[1] < figure.layout.xaxis2.domain[0]
     assert (left.text, right.text) == ("test AUC", "test log-loss (nats per row)")
@@ -82,7 +83,7 @@ def test_test_metrics_titles_stand_over_their_panels(records):
 
 @pytest.mark.parametrize("label", ["base", "SE 4x", "ME 4x"])
 def test_abundance_is_that_of_the_records_by_rising_cardinality(records, label):
-    line = trace(figures.abundance_by_field(records), label)
+    line = trace(plots.abundance_by_field(records), label)
     order = [1, 2, 0]  # user, device, site in the records
     values = np.array([r.relative_abundance[order].tolist() for r in of(records, label)])
     assert list(line.x) == list(BY_SIZE)
@@ -96,7 +97,7 @@ def test_abundance_is_that_of_the_records_by_rising_cardinality(records, label):
 def test_abundance_of_joined_sets_stands_beside_that_of_single_ones_where_there_are_several(
     records,
 ):
-    figure = figures.abundance_by_field(records)
+    figure = plots.abundance_by_field(records)
     joined = torch.tensor([record.joined_spectra for record in of(records, "ME 4x")])
     expected = information_abundance(joined.double()).mean(0)[[1, 2, 0]] / 16
     line = trace(figure, "ME 4x, sets joined")
@@ -108,7 +109,7 @@ def test_abundance_of_joined_sets_stands_beside_that_of_single_ones_where_there_
 
 @pytest.mark.parametrize("width", [4, 16])
 def test_abundance_of_random_tables_is_told_at_the_width_of_a_set_and_of_se(records, width):
-    line = trace(figures.abundance_by_field(records), f"random, K={width}")
+    line = trace(plots.abundance_by_field(records), f"random, K={width}")
     expected = [
         information_abundance(random_spectrum(c, width)).item() / width for c in BY_SIZE.values()
     ]
@@ -118,7 +119,7 @@ def test_abundance_of_random_tables_is_told_at_the_width_of_a_set_and_of_se(reco
 
 @pytest.mark.parametrize("field", list(BY_SIZE))
 def test_each_button_shows_exactly_its_fields_spectra(records, field):
-    figure = figures.spectra_by_field(records)
+    figure = plots.spectra_by_field(records)
     cardinality = BY_SIZE[field]
     (menu,) = figure.layout.updatemenus
     (button,) = [b for b in menu.buttons if b.label == f"{field} ({cardinality})"]
@@ -148,7 +149,7 @@ def test_each_button_shows_exactly_its_fields_spectra(records, field):
 
 
 def test_buttons_go_from_few_features_to_many_and_share_out_the_traces(records):
-    figure = figures.spectra_by_field(records)
+    figure = plots.spectra_by_field(records)
     (menu,) = figure.layout.updatemenus
     assert [b.label for b in menu.buttons] == ["device (3)", "site (20)", "user (50)"]
     assert {b.method for b in menu.buttons} == {"restyle"}
@@ -158,21 +159,21 @@ def test_buttons_go_from_few_features_to_many_and_share_out_the_traces(records):
 
 
 def test_spectra_start_at_1_and_fall(records):
-    for line in figures.spectra_by_field(records).data:
+    for line in plots.spectra_by_field(records).data:
         assert line.y[0] == 1
         assert (np.diff(line.y) <= 0).all()
         assert line.x[-1] == 1
 
 
 def test_sets_of_a_model_share_one_entry_of_the_legend(records):
-    figure = figures.spectra_by_field(records)
+    figure = plots.spectra_by_field(records)
     shown = [t for t in figure.data if t.visible and t.showlegend is not False]
     assert [design(t) for t in shown] == ["base", "SE", "ME", "random", "random"]
 
 
 @pytest.mark.parametrize("label", ["base", "SE 4x", "ME 4x"])
 def test_training_curves_are_the_losses_along_the_way_and_the_auc_after_each_epoch(records, label):
-    figure = figures.training_curves(records)
+    figure = multi_embedding.training_curves(records)
     losses = list(figure.select_traces({"name": label, "yaxis": "y"}))
     aucs = list(figure.select_traces({"name": label, "yaxis": "y2"}))
     for seed, (loss, auc) in enumerate(zip(losses, aucs, strict=True)):
@@ -202,7 +203,7 @@ def cells(make_record: Callable[..., Record]) -> list[Record]:
 
 
 def test_points_hold_the_mean_over_seeds_and_the_reach_of_its_interval(cells):
-    found = figures.points(cells, figures.AUC).set_index(["dataset", "model", "line", "scale"])
+    found = plots.points(cells, plots.AUC).set_index(["dataset", "model", "line", "scale"])
     point = found.loc["flights", "dnn", "ME", 4]
     assert point["mean"] == pytest.approx(0.841)
     assert point["reach"] == pytest.approx(4.302653 * 0.001 / 3**0.5)  # t of two degrees, 97.5%
@@ -213,17 +214,17 @@ def test_points_hold_the_mean_over_seeds_and_the_reach_of_its_interval(cells):
 
 
 def test_points_of_one_seed_have_no_interval(cells):
-    found = figures.points([cells[0]], figures.AUC)
+    found = plots.points([cells[0]], plots.AUC)
     assert found["reach"].isna().all() and found["mean"].notna().all()
 
 
 def test_points_leave_out_what_a_run_does_not_have(cells):
-    found = figures.points(cells, figures.DIVERSITY)
+    found = plots.points(cells, plots.DIVERSITY)
     assert set(found["scale"]) == {4, 10}  # one set is not diverse
 
 
 def test_the_papers_points_are_its_table_with_the_interval_of_three_runs():
-    found = figures.published_points().set_index(["dataset", "model", "line", "scale"])
+    found = plots.published_points().set_index(["dataset", "model", "line", "scale"])
     point = found.loc["criteo, the paper", "dcnv2", "SE", 10]
     assert point["mean"] == 0.81357
     assert point["reach"] == pytest.approx(4.302653 * 0.00004 / 3**0.5)
@@ -231,8 +232,8 @@ def test_the_papers_points_are_its_table_with_the_interval_of_three_runs():
 
 
 def test_against_scale_has_a_panel_per_model_and_shows_one_dataset_at_a_time(cells):
-    table = figures.points(cells, figures.AUC)
-    figure = figures.against_scale(table, figures.AUC, "AUC", ["dnn", "dcnv2"])
+    table = plots.points(cells, plots.AUC)
+    figure = plots.against_scale(table, plots.AUC, "AUC", ["dnn", "dcnv2"])
     assert [note.text for note in figure.layout.annotations] == ["DNN", "DCNv2"]
     (menu,) = figure.layout.updatemenus
     assert [button.label for button in menu.buttons] == ["flights", "synthetic-mini"]
@@ -245,15 +246,15 @@ def test_against_scale_has_a_panel_per_model_and_shows_one_dataset_at_a_time(cel
 
 
 def test_panels_of_against_scale_can_have_one_axis(cells):
-    table = figures.points(cells, figures.AUC)
+    table = plots.points(cells, plots.AUC)
     for shared in (True, False):
-        figure = figures.against_scale(table, figures.AUC, "AUC", ["dnn", "dcnv2"], shared)
+        figure = plots.against_scale(table, plots.AUC, "AUC", ["dnn", "dcnv2"], shared)
         assert (figure.layout.yaxis2.matches == "y") == shared
 
 
 def test_against_scale_draws_means_and_their_bands(cells):
-    table = figures.points(cells, figures.COLLAPSE)
-    figure = figures.against_scale(table, figures.COLLAPSE, "IA / K", ["dcnv2"])
+    table = plots.points(cells, plots.COLLAPSE)
+    figure = plots.against_scale(table, plots.COLLAPSE, "IA / K", ["dcnv2"])
     line = next(t for t in figure.data if t.name == "SE" and t.showlegend)
     assert list(line.x) == [1, 4, 10]
     assert list(line.y) == pytest.approx([0.581, 0.521, 0.401], abs=1e-4)
@@ -263,7 +264,7 @@ def test_against_scale_draws_means_and_their_bands(cells):
     assert band.y[0] == pytest.approx(0.581 - reach, abs=1e-4)
     assert band.y[-1] == pytest.approx(0.581 + reach, abs=1e-4)
     assert {t.line.color for t in figure.data if t.line.color} == {
-        figures.COLOURS["SE"], figures.COLOURS["ME"]
+        plots.COLOURS["SE"], plots.COLOURS["ME"]
     }  # fmt: skip
 
 
@@ -295,14 +296,14 @@ def test_a_design_has_its_colour_in_every_figure(records, draw):
     figure = draw(records)
     for each in figure.data:
         drawn = each.line.color or each.marker.color or each.marker.line.color
-        assert drawn == figures.COLOURS[design(each)]
+        assert drawn == plots.COLOURS[design(each)]
     assert {design(each) for each in figure.data} >= {"base", "SE", "ME"}
 
 
 def test_colours_are_of_the_design_whatever_its_scale_and_all_differ():
-    assert figures.colour("SE 4x") == figures.colour("SE 10x")
-    assert figures.colour("ME 4x") == figures.colour("ME 10x")
-    assert len(set(figures.COLOURS.values())) == len(figures.COLOURS) == 4
+    assert plots.colour("SE 4x") == plots.colour("SE 10x")
+    assert plots.colour("ME 4x") == plots.colour("ME 10x")
+    assert len(set(plots.COLOURS.values())) == len(plots.COLOURS) == 4
 
 
 # --- in the page ----------------------------------------------------------------------------------
@@ -344,7 +345,7 @@ def shown(monkeypatch) -> Callable[..., dict[str, Any]]:
             bundles.append(bundle)
 
         monkeypatch.setattr("IPython.display.display", display)
-        figures.show(figure, alt, **options)
+        plots.show(figure, alt, **options)
         (bundle,) = bundles
         return bundle
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from embedding_collapse.book import figures
+from embedding_collapse.book import figures, plots
 from embedding_collapse.book.findings.interaction import Influence
 from embedding_collapse.lab.groups import Cell
 
@@ -67,7 +67,7 @@ def test_names_of_fields_with_markup_are_text(records):
         record.dataset["fields"] = ["<b>user</b>", "device", "site"]
     heat = figures.sub_embeddings_with_sums(records).data[0]
     assert list(heat.x) == ["device", "site", "&lt;b&gt;user&lt;/b&gt;"]
-    menu = figures.spectra_by_field(records[:1]).layout.updatemenus[0]
+    menu = plots.spectra_by_field(records[:1]).layout.updatemenus[0]
     assert [button.label for button in menu.buttons] == [
         "device (3)", "site (20)", "&lt;b&gt;user&lt;/b&gt; (50)",
     ]  # fmt: skip

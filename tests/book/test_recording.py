@@ -6,7 +6,6 @@ import pytest
 from embedding_collapse.book.recording import (
     NONE,
     cells,
-    comparison_at_full_scale,
     execute_chapters,
     full_scale,
     ledger_at_full_scale,
@@ -74,25 +73,15 @@ def some_runs(tmp_path, make_record) -> list[records.Record]:
 
 def test_recorded_runs_are_shown_with_their_scale(tmp_path, some_runs):
     assert {k: len(v) for k, v in full_scale(tmp_path).items()} == {"synthetic": 6}
-    text = comparison_at_full_scale("dcnv2", 4, tmp_path)
+    text = ledger_at_full_scale(tmp_path)
     assert text.startswith(
         "**At full scale: synthetic, 1,000 rows of 3 fields, 73 features; hidden 400"
     )
-    assert "over 2 seeds" in text and some_runs[0].key in text
-    assert comparison_at_full_scale("dcnv2", 10, tmp_path) == NONE
-    assert comparison_at_full_scale("dnn", 4, tmp_path) == NONE
-    assert "Embeddings collapse as they grow" in ledger_at_full_scale(tmp_path)
-
-
-def test_a_seed_that_lacks_a_design_is_left_out_of_the_comparison(tmp_path, make_record):
-    for seed, designs in ((0, (("se", 1), ("se", 4), ("me", 4))), (1, (("se", 1), ("se", 4)))):
-        for design, scale in designs:
-            records.save(make_record(design, scale, seed), tmp_path / "x-full")
-    assert "one seed" in comparison_at_full_scale("dcnv2", 4, tmp_path)
+    assert "Embeddings collapse as they grow" in text
 
 
 def test_without_recorded_runs_the_chapters_say_so(tmp_path):
-    assert comparison_at_full_scale("dcnv2", 4, tmp_path) == ledger_at_full_scale(tmp_path) == NONE
+    assert ledger_at_full_scale(tmp_path) == NONE
 
 
 def test_the_chapters_are_executed_on_the_records_and_say_how_these_were_made(tmp_path):

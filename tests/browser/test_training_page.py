@@ -38,36 +38,36 @@ def opened(window: BrowserContext, book: str) -> Iterator[Open]:
 def come(page: Page) -> None:
     """Scroll to the figure, as often as the page still moves it away, until it stands."""
     page.wait_for_function("""() => {
-        document.querySelector(".ec-training").scrollIntoView({ block: "center" });
-        return document.querySelector(".ec-training .ec-status")?.textContent.includes("at step 0");
+        document.querySelector("#ec-collapse").scrollIntoView({ block: "center" });
+        return document.querySelector("#ec-collapse .ec-status")?.textContent.includes("at step 0");
     }""")
 
 
 def readout(page: Page) -> list[list[str]]:
-    return page.locator(".ec-training .ec-readout tbody").evaluate(
+    return page.locator("#ec-collapse .ec-readout tbody").evaluate(
         "it => [...it.rows].map(row => [...row.cells].map(cell => cell.textContent))"
     )
 
 
 def trains_as_the_library_does(page: Page) -> None:
     page.get_by_role("button", name="Next 250 steps").click()
-    expect(page.locator(".ec-training .ec-status")).to_contain_text("step 250")
+    expect(page.locator("#ec-collapse .ec-status")).to_contain_text("step 250")
     start = collapse.START
     curves = toy.run((start["few"], start["many"]), start["width"], [start["seed"]], 250, every=250)
     for row, (first, last) in zip(readout(page), curves.abundance[:, 0].tolist(), strict=True):
         assert row[1] == "250"
         assert [float(cell) for cell in row[3:]] == pytest.approx([first, last], abs=0.006)
     page.get_by_role("button", name="Step", exact=True).click()
-    expect(page.locator(".ec-training .ec-status")).to_contain_text("step 251")
+    expect(page.locator("#ec-collapse .ec-status")).to_contain_text("step 251")
 
 
 def answers_to_the_keyboard(page: Page) -> None:
-    controls = page.locator(".ec-training :is(button, input, canvas[tabindex])")
+    controls = page.locator("#ec-collapse :is(button, input, canvas[tabindex])")
     controls.first.focus()
     for number in range(controls.count()):
         assert controls.nth(number).evaluate("it => it === document.activeElement")
         page.keyboard.press("Tab")
-    cloud = page.locator(".ec-training .ec-cloud").first
+    cloud = page.locator("#ec-collapse .ec-cloud").first
     before = cloud.evaluate("it => it.toDataURL()")
     cloud.focus()
     page.keyboard.press("ArrowRight")
@@ -77,7 +77,7 @@ def answers_to_the_keyboard(page: Page) -> None:
 
 
 def pictures_are_described_and_fit(page: Page, width: int) -> None:
-    pictures = page.locator(".ec-training canvas")
+    pictures = page.locator("#ec-collapse canvas")
     assert pictures.count() == 5
     for picture in pictures.all():
         assert any(sign.isdigit() for sign in picture.get_attribute("aria-label"))
@@ -86,11 +86,11 @@ def pictures_are_described_and_fit(page: Page, width: int) -> None:
 
 
 def pictures_follow_the_theme(view: View) -> None:
-    pictures = view.page.locator(".ec-training canvas")
+    pictures = view.page.locator("#ec-collapse canvas")
     before = pictures.evaluate_all("all => all.map(it => it.toDataURL())")
     view.switch_theme()
     view.page.wait_for_function(
-        """before => [...document.querySelectorAll('.ec-training canvas')]
+        """before => [...document.querySelectorAll('#ec-collapse canvas')]
             .every((it, i) => it.toDataURL() !== before[i])""",
         arg=before,
     )
@@ -105,12 +105,11 @@ def test_it_waits_trains_and_takes_any_reader(
     view = opened(script=script, width=width)
     page = view.page
     with subtests.test("nothing trains until the figure is in view"):
-        assert page.locator(".ec-training .ec-static").count() == 1
-        assert not [url for url in view.requests if "train" in url or "worker" in url]
+        assert page.locator("#ec-collapse .ec-static").count() == 1
+        assert page.workers == []
     come(page)
     with subtests.test("it trains in a worker where the page may make one"):
-        workers = [url for url in view.requests if "worker" in url]
-        assert len(workers) == (0 if script else 1)
+        assert len(page.workers) == (0 if script else 1)
     with subtests.test("it trains as the library does"):
         trains_as_the_library_does(page)
     with subtests.test("pictures are described and fit"):
@@ -127,7 +126,7 @@ def test_it_trains_on_a_page_opened_as_a_file(window: BrowserContext) -> None:
     page.goto((HTML / PAGE).as_uri())
     come(page)
     page.get_by_role("button", name="Next 250 steps").click()
-    expect(page.locator(".ec-training .ec-status")).to_contain_text("step 250")
+    expect(page.locator("#ec-collapse .ec-status")).to_contain_text("step 250")
     page.close()
 
 
@@ -135,14 +134,14 @@ def test_play_moves_and_pause_stops(opened: Open) -> None:
     page = opened().page
     page.emulate_media(reduced_motion="no-preference")
     come(page)
-    step = page.locator(".ec-training .ec-readout td:nth-child(2)").first
+    step = page.locator("#ec-collapse .ec-readout td:nth-child(2)").first
     page.get_by_role("button", name="Play", exact=True).click()
     page.wait_for_function(
-        "Number(document.querySelector('.ec-training .ec-readout td:nth-child(2)').textContent) > 9"
+        "Number(document.querySelector('#ec-collapse .ec-readout td:nth-child(2)').textContent) > 9"
     )
     page.get_by_role("button", name="Pause", exact=True).click()
     expect(page.get_by_role("button", name="Play", exact=True)).to_be_visible()
-    expect(page.locator(".ec-training .ec-status")).to_contain_text(f"step {step.inner_text()}")
+    expect(page.locator("#ec-collapse .ec-status")).to_contain_text(f"step {step.inner_text()}")
     held = step.inner_text()
     page.wait_for_timeout(300)
     assert step.inner_text() == held
@@ -153,10 +152,10 @@ def test_play_moves_and_pause_stops(opened: Open) -> None:
 def test_a_setting_is_in_the_address_and_an_impossible_one_is_named(opened: Open) -> None:
     page = opened("?collapse=few:3,width:99").page
     come(page)
-    status = page.locator(".ec-training .ec-status")
+    status = page.locator("#ec-collapse .ec-status")
     expect(status).to_contain_text("The address asks for “width:99”; accepted: 3, 4")
     assert readout(page)[0][0] == "D₃ = 3"
-    page.locator(".ec-training input[name=seed]").focus()
+    page.locator("#ec-collapse input[name=seed]").focus()
     page.keyboard.press("ArrowRight")
     expect(status).not_to_contain_text("asks for")
     assert "collapse=few:3,many:100,width:3,rate:1,seed:1,row:1" in page.url
@@ -169,7 +168,7 @@ def test_a_setting_is_in_the_address_and_an_impossible_one_is_named(opened: Open
 def test_a_rate_that_is_too_large_is_said_before_and_after(opened: Open) -> None:
     page = opened("?collapse=rate:1000").page
     come(page)
-    status = page.locator(".ec-training .ec-status")
+    status = page.locator("#ec-collapse .ec-status")
     expect(status).to_contain_text("It may diverge")
     page.get_by_role("button", name="Next 250 steps").click()
     expect(status).to_contain_text("Diverged at step 1, learning rate too large.")
@@ -182,6 +181,6 @@ def test_without_scripts_the_end_of_both_runs_remains(browser: Browser, book: st
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
     page.goto(f"{book}/{PAGE}")
-    assert page.locator(".ec-training img").bounding_box()["height"] > 200
-    assert page.locator(".ec-training .ec-readout td").first.inner_text() == "D₃ = 2"
+    assert page.locator("#ec-collapse img").bounding_box()["height"] > 200
+    assert page.locator("#ec-collapse .ec-readout td").first.inner_text() == "D₃ = 2"
     context.close()

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { readState, writeState } from "../../book/_static/live/address.js";
+import { readState, writeState } from "../../src/embedding_collapse/book/live/address.js";
 
 const sliders = [
   { name: "few", label: "D₃", options: [1, 2] },

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { Generator } from "../../book/_static/live/random.js";
+import { Generator } from "../../src/embedding_collapse/book/live/random.js";
 
 test("the bits are the Mersenne Twister's", () => {
   const generator = new Generator(5489); // the seed whose 10,000th number the C++ standard states

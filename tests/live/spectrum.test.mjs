@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { Generator } from "../../book/_static/live/random.js";
-import { abundance, eigen, spectrum } from "../../book/_static/live/spectrum.js";
+import { Generator } from "../../src/embedding_collapse/book/live/random.js";
+import { abundance, eigen, spectrum } from "../../src/embedding_collapse/book/live/spectrum.js";
 
 test("a symmetric matrix is its axes times its eigenvalues", () => {
   const size = 10;

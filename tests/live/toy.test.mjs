@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { spectrum } from "../../book/_static/live/spectrum.js";
-import { begin, lossOf, safeRate, step, thetas } from "../../book/_static/live/toy.js";
+import { spectrum } from "../../src/embedding_collapse/book/live/spectrum.js";
+import { begin, lossOf, safeRate, step, thetas } from "../../src/embedding_collapse/book/live/toy.js";
 
 const setting = { third: 2, width: 3, seed: 0, rate: 1 };
 

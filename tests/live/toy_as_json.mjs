@@ -1,6 +1,6 @@
 // The page's toy experiment for test_explorers_training.py: settings as an argument, numbers as JSON.
-import { abundance, spectrum } from "../../book/_static/live/spectrum.js";
-import { begin, step, thetas } from "../../book/_static/live/toy.js";
+import { abundance, spectrum } from "../../src/embedding_collapse/book/live/spectrum.js";
+import { begin, step, thetas } from "../../src/embedding_collapse/book/live/toy.js";
 
 const { steps, row, ...setting } = JSON.parse(process.argv[2]);
 const run = begin(setting);

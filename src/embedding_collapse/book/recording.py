@@ -16,7 +16,6 @@ from embedding_collapse.lab.records import Record
 from embedding_collapse.lab.studies.sweep import grid
 from embedding_collapse.parameters import check_installed
 
-from .findings.outcome import outcome
 from .paper import ledger, verdict_table
 
 TELLING = ("dcnv2", "dnn")  # with explicit interaction and without
@@ -191,16 +190,6 @@ def scale_of(runs: Sequence[Record]) -> str:
         f"{len(first.dataset['fields'])} fields, {sum(first.dataset['cardinalities']):,} features; "
         f"{', '.join(named)}"
     )
-
-
-def comparison_at_full_scale(model: str, scale: int, results: Path | None = None) -> str:
-    """What recorded runs say of base, SE and ME of a model at a scale, in Markdown."""
-    parts = []
-    for runs in full_scale(results).values():
-        if trio := _trio(runs, model, scale):
-            made = records.provenance(trio)
-            parts.append(f"**At full scale: {scale_of(trio)}.**\n\n{outcome(trio)}\n\n{made}")
-    return "\n\n".join(parts) or NONE
 
 
 def ledger_at_full_scale(results: Path | None = None) -> str:

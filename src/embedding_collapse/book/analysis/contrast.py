@@ -65,6 +65,14 @@ class Effect(NamedTuple):
         """How far the interval reaches to either side."""
         return (self.high - self.low) / 2
 
+    def __format__(self, spec: str) -> str:
+        """The estimate and its interval, "+0.012 [+0.008, +0.016]", each number as `spec` says;
+        without an interval the estimate alone."""
+        value = format(self.value, spec)
+        if not np.isfinite(self.half_width):
+            return value
+        return f"{value} [{format(self.low, spec)}, {format(self.high, spec)}]"
+
 
 def contrast(groups: Sequence[Group], level: float = 0.95, against: float = 0.0) -> Effect:
     """The weighted sum of the cells' means.
@@ -106,6 +114,11 @@ def contrast(groups: Sequence[Group], level: float = 0.95, against: float = 0.0)
         float(2 * stats.t.sf(abs(value) / error, degrees)),
         float((reach + stats.t.ppf(POWER, degrees)) * error),
     )
+
+
+def difference(new: Sequence[float], old: Sequence[float]) -> Effect:
+    """The mean of the new values minus that of the old, each of a run; see `contrast`."""
+    return contrast([Group(1, new), Group(-1, old)])
 
 
 def _rows_variance(groups: Sequence[Group]) -> tuple[float, int]:

@@ -8,7 +8,7 @@ from scipy.stats import rankdata
 
 from embedding_collapse.lab.records import Record
 
-from .contrast import Group
+from .contrast import Effect, Group, contrast
 
 NOTABLE = 0.001  # in AUC: a smaller gain counts as none, as is usual for click models
 
@@ -32,6 +32,14 @@ class Measure(NamedTuple):
         """The runs of a cell, as `contrast` takes them."""
         values = [self.value(run) for run in runs]
         return Group(weight, values, [run.score_summary for run in runs] if self.tested else None)
+
+    def difference(self, new: list[Record], old: list[Record], against: float = 0.0) -> Effect:
+        """The mean of one cell minus that of another; see `contrast.contrast`."""
+        return contrast([self.group(1, new), self.group(-1, old)], against=against)
+
+    def mean(self, runs: list[Record]) -> float:
+        """The mean over the runs of a cell."""
+        return float(np.mean([self.value(run) for run in runs]))
 
 
 def _test_auc(record: Record) -> float:

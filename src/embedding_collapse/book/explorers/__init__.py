@@ -1,12 +1,13 @@
 """Explorers: things to turn, alive in Jupyter and, with no kernel, in the published page::
 
     explorers.show("spectrum")                                  # one of EXPLORERS as it stands
-    explorers.show(spectrum.explorer(records.load_all(...)))   # over runs of your own
-    explorers.show_collapse()                                   # a model that trains in the page
+    explorers.show(spectrum.explorer(records.load_all(...)))    # over runs of your own
+    explorers.train("collapse")                                 # one of TRAINING, in the page
 
 `explorer` says what an explorer is made of; `display` shows it, `live` with a kernel and `static`
-without a script. `collapse` is the model that trains; each of the other modules holds the explorer
-of its name: `explorer` makes it, and `view` is what it shows.
+without a script. `training` says what a figure that trains is made of, `widget` shows it with a
+kernel, and `collapse`, `sets` and `bottleneck` hold one each. Each of the other modules holds the
+explorer of its name: `explorer` makes it, and `view` is what it shows.
 """
 
 from collections.abc import Callable
@@ -16,9 +17,21 @@ from embedding_collapse.lab.records import Record
 from embedding_collapse.lab.studies import study
 from embedding_collapse.parameters import check_choice
 
-from . import bend, display, scaling, sizing, spectrum, sub_embeddings, toy
-from .collapse import show_collapse
+from . import (
+    bend,
+    bottleneck,
+    collapse,
+    display,
+    scaling,
+    sets,
+    sizing,
+    spectrum,
+    sub_embeddings,
+    toy,
+    training,
+)
 from .explorer import Explorer
+from .training import Training
 
 
 @lru_cache
@@ -37,6 +50,9 @@ EXPLORERS: dict[str, Callable[[], Explorer]] = {
 }
 
 
+TRAINING = {figure.name: figure for figure in (collapse.FIGURE, sets.FIGURE, bottleneck.FIGURE)}
+
+
 def show(explorer: str | Explorer) -> None:
     """Display an explorer, one of `EXPLORERS` by its name or one made over other runs.
 
@@ -49,15 +65,27 @@ def show(explorer: str | Explorer) -> None:
     display.show(explorer)
 
 
+def train(name: str) -> None:
+    """Display a figure that trains in the reader's page, one of `TRAINING`.
+
+    Raises:
+        ParameterError: an unknown name; the message lists the known ones.
+    """
+    check_choice("figure", name, TRAINING)
+    training.show(TRAINING[name])
+
+
 __all__ = [
     "EXPLORERS",
+    "TRAINING",
     "Explorer",
+    "Training",
     "bend",
     "scaling",
     "show",
-    "show_collapse",
     "sizing",
     "spectrum",
     "sub_embeddings",
     "toy",
+    "train",
 ]

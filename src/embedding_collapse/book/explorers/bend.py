@@ -4,8 +4,7 @@ from typing import Any
 
 import torch
 
-from embedding_collapse.book.figures.abundance import INKS
-from embedding_collapse.book.figures.style import NEUTRAL
+from embedding_collapse.book.plots.style import INKS, NEUTRAL
 from embedding_collapse.spectrum import (
     directions,
     effective_rank,

@@ -1,10 +1,5 @@
-"""Collapse, live: the toy experiment of `embedding_collapse.lab.toy`, trained in the reader's page.
+"""Collapse, live: the toy experiment of `embedding_collapse.lab.toy`, trained in the page."""
 
-The page's script (`book/_static/live/collapse.js`) does the training. Here is what it starts from:
-sliders, colours and, for where no script runs, a drawing and a table of how it ends.
-"""
-
-import json
 import math
 from typing import Any
 
@@ -16,17 +11,8 @@ from embedding_collapse.book.figures.toy import FEW, MANY
 from embedding_collapse.lab import toy
 from embedding_collapse.spectrum import information_abundance, singular_values
 
-from .static import image, key, table
+from .training import Training
 
-TITLE = "Collapse, live"
-HINT = (
-    "press Play and watch both clouds, then set the left D₃ to 1, 3 and 10. When does the "
-    "spectrum stay even?"
-)
-ALT = (
-    "The trained rows of the first table as two clouds of points, for 2 and for 100 values of the "
-    "third field, and their information abundance over the steps"
-)
 ITERATIONS = 5_000
 STEPS = list(range(0, ITERATIONS + 1, 50))  # at which the drawing shows IA
 START = {"few": 2, "many": 100, "width": 3, "rate": 1, "seed": 0, "row": 1}
@@ -46,38 +32,11 @@ RUNS = [
 ANGLE, TILT = 0.6, 0.35  # radians: from where the script sees a cloud at first
 
 
-def show_collapse() -> None:
-    """Display the figure in a notebook, and in the page made of it."""
-    from IPython.display import display
-
-    display({"text/html": page(), "text/plain": TITLE}, raw=True)
-
-
-def page() -> str:
-    """The figure as HTML that needs no kernel and no network."""
+def end() -> tuple[go.Figure, list[list[list[str]]]]:
+    """Both runs' tables after the last step, and their IA on the way."""
     tables, axes = trained()
     abundance = information_abundance(singular_values(tables))
-    drawn = drawing(tables[:, -1] @ axes.T, abundance)
-    static = image(drawn, ALT) + key(drawn) + table(readout(abundance))
-    return (
-        '<section class="ec-training" data-figure="collapse" aria-labelledby="ec-collapse-title">'
-        f'<p class="ec-title" id="ec-collapse-title">{TITLE}</p>'
-        f'<p class="ec-hint"><strong>Try this:</strong> {HINT}</p>'
-        f'<div class="ec-static">{static}</div>'
-        f'<script type="application/json">{embedded()}</script>'
-        "<noscript>Training in the page needs JavaScript.</noscript></section>"
-    )
-
-
-def embedded() -> str:
-    """What the script needs to know, as JSON in which no element can end."""
-    sliders = [
-        {"name": name, "label": label, "options": options, "texts": [f"{v:,}" for v in options]}
-        for name, (label, options) in SLIDERS.items()
-    ]
-    content = {"sliders": sliders, "start": START, "iterations": ITERATIONS, "runs": RUNS}
-    text = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return text.replace("<", "\\u003c")
+    return drawing(tables[:, -1] @ axes.T, abundance), [readout(abundance)]
 
 
 def trained() -> tuple[Tensor, Tensor]:
@@ -154,3 +113,17 @@ def readout(abundance: Tensor) -> list[list[str]]:
         for run, (start, *_, end) in zip(RUNS, abundance.tolist(), strict=True)
     ]
     return [["", "step", "IA at the start", "IA now"], *rows]
+
+
+FIGURE = Training(
+    name="collapse",
+    title="Collapse, live",
+    hint="press Play and watch both clouds, then set the left D₃ to 1, 3 and 10. When does the "
+    "spectrum stay even?",
+    alt="The trained rows of the first table as two clouds of points, for 2 and for 100 values of "
+    "the third field, and their information abundance over the steps",
+    sliders=SLIDERS,
+    start=START,
+    end=end,
+    content={"iterations": ITERATIONS, "runs": RUNS},
+)

@@ -11,7 +11,7 @@ import json
 from importlib.util import find_spec
 from typing import Any
 
-from embedding_collapse.book.figures import provenance
+from embedding_collapse.book.plots import provenance
 
 from .explorer import Explorer
 from .static import image, key, table

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import plotly.graph_objects as go
 
-from embedding_collapse.book.figures.style import as_text
+from embedding_collapse.book.plots.style import as_text
 from embedding_collapse.lab.records import Record
 from embedding_collapse.parameters import ParameterError
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pandas as pd
 
-from embedding_collapse.book.figures import AUC, COLOURS, points, published_points
-from embedding_collapse.book.figures.style import faint
+from embedding_collapse.book.plots import AUC, COLOURS, points, published_points
+from embedding_collapse.book.plots.style import faint
 from embedding_collapse.lab.models import MODELS, PAPER
 from embedding_collapse.lab.records import Record
 

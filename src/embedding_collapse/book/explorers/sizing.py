@@ -3,7 +3,7 @@
 from typing import Any
 
 from embedding_collapse.book.figures.sizing import MODELS, RECOMMENDERS, RULE
-from embedding_collapse.book.figures.style import faint
+from embedding_collapse.book.plots.style import faint
 from embedding_collapse.lab.sizing import (
     PRACTICE,
     VOCABULARY,

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from embedding_collapse.book.figures import COLOURS
+from embedding_collapse.book.plots import COLOURS
 from embedding_collapse.lab.groups import by_cell
 from embedding_collapse.lab.models import MODELS, PAPER
 from embedding_collapse.lab.records import Record

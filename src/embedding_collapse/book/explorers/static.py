@@ -13,7 +13,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
 
-from embedding_collapse.book.figures.style import FAINT, NEUTRAL
+from embedding_collapse.book.plots.style import FAINT, NEUTRAL
 
 WIDTH, HEIGHT = 640, 340
 LEFT, RIGHT, TOP, BOTTOM = 90, 20, 24, 64  # room around the plot

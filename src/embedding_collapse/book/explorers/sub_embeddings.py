@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from embedding_collapse.book.figures.style import PINK
+from embedding_collapse.book.plots.style import PINK
 from embedding_collapse.lab.groups import by_cell
 from embedding_collapse.lab.models import MODELS
 from embedding_collapse.lab.records import Record

@@ -1,18 +1,24 @@
-"""One function per figure: data in, plotly figure out. Nothing here trains or measures time."""
+"""Figures of the chapters that have no module of their own yet; see `plots` and `chapters`."""
 
-from .abundance import across_widths, bend, beside_language, collapse, weighted
+from embedding_collapse.book.plots import (
+    AUC,
+    COLLAPSE,
+    COLOURS,
+    DIVERSITY,
+    against_scale,
+    points,
+    published_points,
+    show,
+)
+
 from .checkpoints import collapse_in_training, table_spectra
 from .claims import forest
 from .interaction import influence, sub_embeddings, sub_embeddings_with_sums
 from .opening import directions_in_use, remedy
-from .page import provenance, show
-from .runs import accuracy, overfitting, training_curves
-from .scaling import AUC, COLLAPSE, DIVERSITY, Line, against_scale, points, published_points
+from .runs import overfitting
 from .sets import diversity_by_field, projection_norms, sums_of_abundance
 from .sizing import distortion, fields_and_rule, rule_and_practice
-from .spectra import abundance_by_field, spectra_by_field
 from .studies import against_parameters, against_rows, best_epochs
-from .style import COLOURS, DASHES, colour
 from .toy import pulls_by_direction, toy_curves, toy_span, toy_sweep
 from .variants import (
     ME_VARIANTS,
@@ -29,28 +35,19 @@ __all__ = [
     "AUC",
     "COLLAPSE",
     "COLOURS",
-    "DASHES",
     "DIVERSITY",
     "ME_VARIANTS",
     "OTHER_FIXES",
     "SUPPRESSED",
-    "Line",
     "Series",
-    "abundance_by_field",
     "abundance_by_model",
-    "accuracy",
-    "across_widths",
     "against_parameters",
     "against_rows",
     "against_scale",
-    "bend",
-    "beside_language",
     "best_epochs",
     "block_deviations",
     "both_designs",
-    "collapse",
     "collapse_in_training",
-    "colour",
     "directions_in_use",
     "distortion",
     "diversity_by_field",
@@ -60,14 +57,12 @@ __all__ = [
     "overfitting",
     "points",
     "projection_norms",
-    "provenance",
     "published_points",
     "pulls_by_direction",
     "remedy",
     "rule_and_practice",
     "series_against_scale",
     "show",
-    "spectra_by_field",
     "sub_embeddings",
     "sub_embeddings_with_sums",
     "sums_of_abundance",
@@ -75,6 +70,4 @@ __all__ = [
     "toy_curves",
     "toy_span",
     "toy_sweep",
-    "training_curves",
-    "weighted",
 ]

@@ -6,9 +6,8 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from embedding_collapse.book.plots.style import COLOURS, DASHES, as_text, with_menu
 from embedding_collapse.collapse import COLLAPSED, PARTLY, Collapse
-
-from .style import COLOURS, DASHES, as_text, with_menu
 
 MEASURES = {"against_random": "IA / IA of a random table", "relative_abundance": "IA / K"}
 MOST_POINTS = 64

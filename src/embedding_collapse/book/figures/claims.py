@@ -7,8 +7,7 @@ from plotly.subplots import make_subplots
 
 from embedding_collapse.book.findings.claims import Finding
 from embedding_collapse.book.findings.comparisons import Comparison
-
-from .style import COLOURS, with_menu
+from embedding_collapse.book.plots.style import COLOURS, with_menu
 
 # an outcome is told by its mark as well as by its colour
 MARKS = {

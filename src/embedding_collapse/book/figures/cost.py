@@ -7,9 +7,8 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from embedding_collapse.book.plots.style import COLOURS, DASHES
 from embedding_collapse.lab.cost import Cost, table_traffic
-
-from .style import COLOURS, DASHES
 
 # of the same palette as the designs, whose colours these are not
 DENSE, BLOCKED, ELSE = "#E69F00", "#56B4E9", "#999999"

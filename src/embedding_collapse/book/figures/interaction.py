@@ -7,11 +7,10 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from embedding_collapse.book.findings.interaction import Influence
+from embedding_collapse.book.plots.style import COLOURS, SKY, as_text, with_menu
 from embedding_collapse.lab.groups import by_cell
 from embedding_collapse.lab.models import MODELS
 from embedding_collapse.lab.records import Record
-
-from .style import COLOURS, SKY, as_text, with_menu
 
 BARS = SKY  # no design is meant
 

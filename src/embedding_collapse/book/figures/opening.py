@@ -8,13 +8,12 @@ import plotly.graph_objects as go
 import torch
 from plotly.subplots import make_subplots
 
+from embedding_collapse.book.plots.scaling import AUC, COLLAPSE, points, published_points, with_band
+from embedding_collapse.book.plots.style import COLOURS, colour, with_menu
 from embedding_collapse.lab.groups import by_label
 from embedding_collapse.lab.models import MODELS, PAPER
 from embedding_collapse.lab.records import Record
 from embedding_collapse.spectrum import information_abundance, random_spectrum
-
-from .scaling import AUC, COLLAPSE, points, published_points, with_band
-from .style import COLOURS, colour, with_menu
 
 
 def directions_in_use(records: Sequence[Record]) -> go.Figure:

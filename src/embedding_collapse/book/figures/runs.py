@@ -1,4 +1,4 @@
-"""How runs went: accuracy, curves of training, overfitting."""
+"""How runs overfit."""
 
 from collections.abc import Iterable, Sequence
 
@@ -6,64 +6,10 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from embedding_collapse.lab.groups import by_cell, by_label
+from embedding_collapse.book.plots.style import colour, with_menu
+from embedding_collapse.lab.groups import by_cell
 from embedding_collapse.lab.models import MODELS
 from embedding_collapse.lab.records import Record
-
-from .style import colour, with_menu
-
-
-def accuracy(records: Sequence[Record]) -> go.Figure:
-    """Test AUC and log-loss: a dot per seed, a line at the mean."""
-    figure = make_subplots(cols=2, subplot_titles=["test AUC", "test log-loss (nats per row)"])
-    for label, group in by_label(records).items():
-        hover = [
-            f"seed {r.spec['seed']}<br>{sum(r.parameters.values()):,} parameters<br>"
-            f"{r.speed:,.0f} samples/s"
-            for r in group
-        ]
-        for column, metric in ((1, "auc"), (2, "log_loss")):
-            values = [record.test[metric] for record in group]
-            dots = go.Scatter(
-                x=[label] * len(values), y=values, mode="markers", hovertext=hover, name=label,
-                marker={"color": colour(label), "size": 9, "opacity": 0.7},
-                showlegend=False,
-            )  # fmt: skip
-            mean = go.Scatter(
-                x=[label], y=[np.mean(values)], mode="markers", name=f"{label}, mean",
-                marker={"symbol": "line-ew", "size": 34, "line": {"width": 3,
-                        "color": colour(label)}},
-                showlegend=False,
-            )  # fmt: skip
-            figure.add_traces([mean, dots], rows=1, cols=column)
-    return figure.update_yaxes(tickformat=".4f")
-
-
-def training_curves(records: Sequence[Record]) -> go.Figure:
-    """Training loss along the way and validation AUC after each epoch, one line per seed."""
-    figure = make_subplots(
-        cols=2, subplot_titles=["training loss (nats per row)", "validation AUC"]
-    )
-    for label, group in by_label(records).items():
-        for position, record in enumerate(group):
-            losses = [loss for epoch in record.epochs for loss in epoch["losses"]]
-            progress = np.arange(1, len(losses) + 1) / len(record.epochs[0]["losses"])
-            aucs = [epoch["valid_auc"] for epoch in record.epochs]
-            style = {
-                "name": label, "legendgroup": label, "line": {"color": colour(label)},
-                "hovertext": f"{label}, seed {record.spec['seed']}",
-            }  # fmt: skip
-            figure.add_scatter(
-                x=progress.round(3), y=np.round(losses, 5), mode="lines", opacity=0.7,
-                showlegend=position == 0, row=1, col=1, **style,
-            )  # fmt: skip
-            figure.add_scatter(
-                x=np.arange(1, len(aucs) + 1), y=aucs, mode="lines+markers",
-                showlegend=False, row=1, col=2, **style,
-            )  # fmt: skip
-    figure.update_xaxes(title="epochs", dtick=1)
-    figure.update_xaxes(rangemode="tozero", col=1)
-    return figure.update_layout(legend={"orientation": "h", "y": -0.25})
 
 
 def overfitting(records: Iterable[Record], models: Sequence[str]) -> go.Figure:

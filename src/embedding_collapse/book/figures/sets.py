@@ -7,12 +7,11 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from embedding_collapse.book.findings.mechanism import abundance_sums, most_abundance
+from embedding_collapse.book.plots.style import COLOURS, colour, fields, with_menu
 from embedding_collapse.lab.groups import by_cell
 from embedding_collapse.lab.models import MODELS
 from embedding_collapse.lab.records import Record
 from embedding_collapse.subspace import random_diversity
-
-from .style import COLOURS, colour, fields, with_menu
 
 WHAT = {"se": "blocks of its table", "me": "its sets"}
 

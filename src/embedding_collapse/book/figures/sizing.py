@@ -6,9 +6,8 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from embedding_collapse.book.plots.style import AMBER, COLOURS, DASHES, PINK, SKY, faint
 from embedding_collapse.lab import sizing
-
-from .style import AMBER, COLOURS, DASHES, PINK, SKY, faint
 
 RULE, MODELS, RECOMMENDERS = SKY, PINK, AMBER  # here and in the explorer
 WORST, TYPICAL = PINK, AMBER

@@ -7,12 +7,11 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from embedding_collapse.book.findings.studies import Groups, total_parameters
+from embedding_collapse.book.plots.scaling import reach_of
+from embedding_collapse.book.plots.style import COLOURS, DASHES, colour, with_menu
 from embedding_collapse.lab.groups import by_cell
 from embedding_collapse.lab.models import MODELS
 from embedding_collapse.lab.records import Record
-
-from .scaling import reach_of
-from .style import COLOURS, DASHES, colour, with_menu
 
 INKS = {"more cross layers": "#CC79A7"}  # beside those of the designs
 

@@ -9,10 +9,9 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 from torch import Tensor
 
+from embedding_collapse.book.plots.style import AMBER, DASHES, NEUTRAL, PINK, SKY, faint
 from embedding_collapse.lab.gradient import Pull
 from embedding_collapse.lab.toy import Curves
-
-from .style import AMBER, DASHES, NEUTRAL, PINK, SKY, faint
 
 FEW, MANY = PINK, SKY  # features of the third field, here and in the explorer
 INKS = [FEW, MANY, AMBER, NEUTRAL]

@@ -9,12 +9,11 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from embedding_collapse.book.findings.mechanism import block_deviation
+from embedding_collapse.book.plots.scaling import Line, with_band
+from embedding_collapse.book.plots.style import COLOURS, colour, fields, with_menu
 from embedding_collapse.lab.groups import by_cell
 from embedding_collapse.lab.records import Record
 from embedding_collapse.spectrum import random_abundance
-
-from .scaling import Line, with_band
-from .style import COLOURS, colour, fields, with_menu
 
 
 class Series(NamedTuple):

@@ -22,7 +22,7 @@ of training; hours of a core include validation, or are the seconds times the th
 is older than that was measured. Parameters that are left out are `Spec`'s own."""
 OTHERS = {
     "frequency": (
-        "findings.frequency.remake_all()",
+        "analysis.frequency.remake_all()",
         "What weighting its rows by frequency makes of some of the grid's tables.",
     ),
     "language_models": (

@@ -1,7 +1,0 @@
-// A trainer in a thread of its own.
-
-import { makeTrainer } from "./trainer.js";
-
-const train = makeTrainer();
-onmessage = ({ data }) => postMessage(train(data));
-postMessage("ready");

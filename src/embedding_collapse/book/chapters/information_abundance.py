@@ -1,0 +1,345 @@
+"""Chapter 2: what information abundance measures, and what it says of trained tables."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+import torch
+from plotly.subplots import make_subplots
+from torch import Tensor
+
+from embedding_collapse.book.analysis.cause import FORMS
+from embedding_collapse.book.analysis.contrast import Effect, difference
+from embedding_collapse.book.analysis.frequency import Weighting
+from embedding_collapse.book.explorers.bend import SHAPES
+from embedding_collapse.book.language_model import TokenEmbedding, TokenSpectrum, measure
+from embedding_collapse.book.plots import (
+    COLOURS,
+    DASHES,
+    INKS,
+    abundance_by_field,
+    colour,
+    with_menu,
+)
+from embedding_collapse.lab.groups import by_label
+from embedding_collapse.lab.records import Record, folder_of, load_all
+from embedding_collapse.parameters import check_choice
+from embedding_collapse.spectrum import (
+    effective_rank,
+    information_abundance,
+    normalised_abundance,
+    random_spectrum,
+    singular_values,
+    stable_rank,
+)
+
+DRAWS = 50  # of random tables, for smooth lines
+STRONG = 5  # directions of the tables whose truth is known
+MEASURES: dict[str, Callable[[Tensor], Tensor]] = {
+    "information abundance": information_abundance,
+    "effective rank": effective_rank,
+    "stable rank": stable_rank,
+}
+READINGS = ("as it is", "over K", "against random")
+
+
+def of_shape(name: str) -> dict[str, float]:
+    """Each measure of one of the shapes that the first figure offers."""
+    spectrum = torch.tensor(SHAPES[name], dtype=torch.float64)
+    return {measure: of(spectrum).item() for measure, of in MEASURES.items()}
+
+
+# --- the phenomenon -------------------------------------------------------------------------------
+
+
+def runs_of(folders: str, model: str, scale: int, dataset: str) -> dict[str, list[Record]]:
+    """Recorded runs of a base model and of SE at one scale, by data set.
+
+    Args:
+        folders: of records, separated by commas.
+        model, scale: which runs.
+        dataset: which comes first.
+
+    Raises:
+        ParameterError: a folder that is not there; a model, a scale or a data set without runs.
+    """
+    runs = load_all(*(folder_of(name.strip()) for name in folders.split(",")))
+    runs = [run for run in runs if run.spec["design"] == "se" or run.spec["scale"] == 1]
+    check_choice("model", model, sorted({run.spec["model"] for run in runs}))
+    runs = [run for run in runs if run.spec["model"] == model]
+    check_choice("scale", scale, sorted({run.spec["scale"] for run in runs} - {1}))
+    runs = [run for run in runs if run.spec["scale"] in (1, scale)]
+    names = sorted({run.spec["dataset"] for run in runs}, key=lambda name: (name != dataset, name))
+    check_choice("dataset", dataset, names)
+    return {name: [run for run in runs if run.spec["dataset"] == name] for name in names}
+
+
+def collapse(runs: Mapping[str, Sequence[Record]]) -> go.Figure:
+    """IA / K of every field against random tables, fields by number of features; a menu of data
+    sets."""
+    figure = go.Figure()
+    owner: list[str] = []
+    for name, group in runs.items():
+        drawn = abundance_by_field(group)
+        figure.update_layout(xaxis=drawn.layout.xaxis, yaxis=drawn.layout.yaxis)
+        figure.add_traces([trace.update(visible=not owner) for trace in drawn.data])
+        owner += [name] * len(drawn.data)
+    return with_menu(figure, owner, "Data")
+
+
+# --- is it fair across widths? --------------------------------------------------------------------
+
+
+def across_widths(rows: Sequence[int] = (1000, 100)) -> go.Figure:
+    """Every measure against K, of tables about which the truth is known.
+
+    Left over K, of random tables with that many rows. Right as it is, of tables with `STRONG`
+    directions of weight 1 and a tenth of that in all others.
+    """
+    widths = np.unique(np.geomspace(5, 100, 14).round().astype(int))
+    titles = ["no collapse: measure / K", f"{STRONG} strong directions: measure"]
+    figure = make_subplots(1, 2, subplot_titles=titles)
+    for name, of in MEASURES.items():
+        for count, dash in zip(rows, DASHES, strict=False):
+            shares = [of(random_spectrum(count, int(k), DRAWS)).item() / k for k in widths]
+            figure.add_scatter(
+                x=widths, y=np.round(shares, 4), mode="lines", row=1, col=1,
+                name=f"{name}, D = {count:,}", line={"color": INKS[name], "dash": dash},
+                hovertemplate=f"D = {count:,}, K = %{{x}}: %{{y:.2f}}",
+            )  # fmt: skip
+        values = [of(torch.tensor([1.0] * STRONG + [0.1] * int(k - STRONG))).item() for k in widths]
+        figure.add_scatter(
+            x=widths, y=np.round(values, 4), mode="lines", name=name, showlegend=False,
+            line={"color": INKS[name]}, row=1, col=2, hovertemplate="K = %{x}: %{y:.2f}",
+        )  # fmt: skip
+    figure.update_xaxes(title="dimensions K", type="log", tickvals=[5, 10, 20, 50, 100])
+    figure.update_yaxes(title="share of K", range=[0, 1.02], row=1, col=1)
+    figure.update_yaxes(title="directions", rangemode="tozero", row=1, col=2)
+    return figure.update_layout(legend={"orientation": "h", "y": -0.25})
+
+
+@lru_cache(maxsize=4096)
+def _of_random(name: str, rows: int, width: int) -> float:
+    return MEASURES[name](random_spectrum(rows, width)).item()
+
+
+def readings(run: Record) -> pd.Series:
+    """Every measure of a run's tables as it is, over K and against a random table of the same
+    shape: 9 numbers, the mean over fields and sets."""
+    spectra = torch.tensor(run.spectra, dtype=torch.float64)  # [N, M, K]
+    width, found = spectra.shape[-1], {}
+    for name, of in MEASURES.items():
+        values = of(spectra).mean(1)
+        random = [_of_random(name, rows, width) for rows in run.dataset["cardinalities"]]
+        shares = (values.mean() / width, (values / torch.tensor(random)).mean())
+        for reading, value in zip(READINGS, (values.mean(), *shares), strict=True):
+            found[name, reading] = value.item()
+    return pd.Series(found).rename_axis(["measure", "reading"])
+
+
+def nine_readings(runs: Mapping[str, Sequence[Record]]) -> pd.DataFrame:
+    """A row per measure and reading: of each data set the means of base and SE, and how much SE
+    changes it: an `Effect`, whose interval is over seeds."""
+    columns = {}
+    for name, group in runs.items():
+        old, new = (pd.DataFrame(map(readings, of)) for of in by_label(group).values())
+        for label, values in zip(by_label(group), (old, new), strict=True):
+            columns[name, label] = values.mean()
+        columns[name, "change"] = {key: difference(new[key], old[key]) for key in old}
+    return pd.DataFrame(columns)
+
+
+def without_first(runs: Mapping[str, Sequence[Record]]) -> pd.DataFrame:
+    """IA/K of base and SE, and the same without the first singular value: means over fields and
+    runs, a row per data set."""
+    forms = {"IA/K": "IA/K", "without σ₁": "IA/K without the first singular value"}
+    return pd.DataFrame.from_dict(
+        {
+            name: {
+                (head, label): float(np.mean([FORMS[form](run) for run in of]))
+                for head, form in forms.items() for label, of in by_label(group).items()
+            }
+            for name, group in runs.items()
+        },
+        orient="index",
+    )  # fmt: skip
+
+
+# --- at one width, and rows that count by how often they occur ------------------------------------
+
+
+def _row(values: Mapping[str, Sequence[float]]) -> dict[str, float | Effect]:
+    """The means of base and SE, each of a number per seed, and SE minus base."""
+    base, wide = values.values()
+    return {label: float(np.mean(of)) for label, of in values.items()} | {
+        "change": difference(wide, base)
+    }
+
+
+def blocks(trained: Mapping[str, Sequence[Weighting]]) -> pd.DataFrame:
+    """IA against random of columns in blocks as wide as the base model's table."""
+    values = {label: [run.in_blocks for run in group] for label, group in trained.items()}
+    return pd.DataFrame.from_dict({"IA / random, in blocks": _row(values)}, orient="index")
+
+
+def weighting(trained: Mapping[str, Sequence[Weighting]]) -> pd.DataFrame:
+    """IA with all rows alike and with rows weighted by frequency, over K and against random: means
+    over fields and seeds. The last row is what weighting adds to the same table."""
+    rows = {
+        ("IA / K", "rows alike"): "alike",
+        ("IA / K", "rows by frequency"): "weighted",
+        ("IA / random", "rows alike"): "alike / random",
+        ("IA / random", "rows by frequency"): "weighted / random",
+    }
+    values = {
+        row: {label: _means(group, column) for label, group in trained.items()}
+        for row, column in rows.items()
+    }
+    values["IA / random", "what weighting adds"] = {
+        label: _means(group, "weighted / random") - _means(group, "alike / random")
+        for label, group in trained.items()
+    }
+    return pd.DataFrame.from_dict({row: _row(of) for row, of in values.items()}, orient="index")
+
+
+def _means(group: Sequence[Weighting], column: str) -> np.ndarray:
+    return np.array([run.frame[column].mean() for run in group])
+
+
+def weighted(trained: Mapping[str, Sequence[Weighting]]) -> go.Figure:
+    """IA against random, all rows alike (solid) and by frequency (dotted), fields by number of
+    features; means and ranges over seeds."""
+    figure = go.Figure()
+    for label, group in trained.items():
+        fields = group[0].frame
+        for column, words, dash in (
+            ("alike / random", "rows alike", "solid"),
+            ("weighted / random", "rows by frequency", "dot"),
+        ):
+            values = np.array([run.frame[column] for run in group])
+            mean = values.mean(0)
+            figure.add_scatter(
+                x=fields.index, y=mean.round(4), name=f"{label}, {words}",
+                mode="lines+markers", line={"color": colour(label), "dash": dash},
+                error_y={"array": (values.max(0) - mean).round(4),
+                         "arrayminus": (mean - values.min(0)).round(4)},
+                customdata=fields["features"],
+                hovertemplate="%{x}, %{customdata:,} features: %{y:.3f}",
+            )  # fmt: skip
+    figure.add_hline(y=1, line={"color": COLOURS["random"], "dash": "dash"},
+                     annotation={"text": "random table", "xanchor": "right"})  # fmt: skip
+    figure.update_xaxes(title="field, from few features to many", tickangle=-60)
+    figure.update_yaxes(title="IA / IA of a random table", rangemode="tozero")
+    return figure.update_layout(legend={"orientation": "h", "y": -0.25}, hovermode="closest")
+
+
+# --- beside a language model ----------------------------------------------------------------------
+
+
+class Spectrum(NamedTuple):
+    """A spectrum to lay beside others.
+
+    Attributes:
+        name: of the table.
+        of: "field" or "language model".
+        rows: of the table.
+        full: `[K]` singular values; the first of them are those of the best table of that rank.
+        columns: those of its leading columns alone; None where the table isn't at hand.
+        centred: `[K]`, those of the table without its mean row; None of a field.
+    """
+
+    name: str
+    of: str
+    rows: int
+    full: Tensor
+    columns: Tensor | None = None
+    centred: Tensor | None = None
+
+
+def largest_fields(run: Record, count: int = 3) -> list[Spectrum]:
+    """The spectra of a run's fields with the most features, largest first."""
+    sizes = run.dataset["cardinalities"]
+    found = []
+    for field in sorted(range(len(sizes)), key=sizes.__getitem__)[::-1][:count]:
+        values = torch.tensor(run.spectra[field][0], dtype=torch.float64)
+        name = f"{run.dataset['fields'][field]} ({sizes[field]:,})"
+        found.append(Spectrum(name, "field", sizes[field], values, values))
+    return found
+
+
+def token_spectra(
+    embedding: TokenEmbedding, kept: Sequence[TokenSpectrum], width: int
+) -> list[Spectrum]:
+    """The spectra of a token embedding, also of its first `width` columns, and of recorded ones."""
+    columns = {embedding.name: singular_values(embedding.table[:, :width])}
+    others = [spectrum for spectrum in kept if spectrum.name != embedding.name]
+    return [
+        Spectrum(
+            f"{tokens.name} ({tokens.tokens:,})",
+            "language model",
+            tokens.tokens,
+            torch.tensor(tokens.spectrum, dtype=torch.float64),
+            columns.get(tokens.name),
+            torch.tensor(tokens.centred_spectrum, dtype=torch.float64),
+        )
+        for tokens in (measure(embedding), *others)
+    ]
+
+
+def beside_language(spectra: Sequence[Spectrum], count: int) -> go.Figure:
+    """Normalised spectra of fields and of language models: full, of the first `count` singular
+    values, and of the first so many columns."""
+    figure = go.Figure()
+    owner = []
+    views: dict[str, Callable[[Spectrum], Tensor | None]] = {
+        "full": lambda spectrum: spectrum.full,
+        f"first {count} singular values": lambda spectrum: spectrum.full[:count],
+        f"first {count} columns": lambda spectrum: spectrum.columns,
+    }
+    for view, values_of in views.items():
+        number = {"field": 0, "language model": 0}
+        for spectrum in spectra:
+            values = values_of(spectrum)
+            if values is None:
+                continue
+            ink = COLOURS["SE"] if spectrum.of == "field" else INKS["information abundance"]
+            figure.add_scatter(
+                x=(np.arange(1, len(values) + 1) / len(values)).round(4),
+                y=(values / values.max()).numpy().round(4),
+                name=spectrum.name, mode="lines", visible=view == "full",
+                line={"color": ink, "dash": DASHES[number[spectrum.of] % len(DASHES)]},
+                hovertemplate=f"%{{fullData.name}}, {len(values)} values<br>%{{y:.3f}}"
+                "<extra></extra>",
+            )  # fmt: skip
+            number[spectrum.of] += 1
+            owner.append(view)
+    figure.update_xaxes(title="direction k, as a share", range=[0, 1.02])
+    figure.update_yaxes(title="σ<sub>k</sub> / σ<sub>1</sub>", range=[0, 1.02])
+    return with_menu(figure, owner, "Show")
+
+
+def language_table(spectra: Sequence[Spectrum], count: int) -> pd.DataFrame:
+    """A row per spectrum: IA over K, also without the mean row; IA and effective rank over those of
+    a random table; IA over `count` of the first so many singular values, and columns."""
+    rows = {}
+    for spectrum in spectra:
+        random = random_spectrum(spectrum.rows, len(spectrum.full))
+        rows[spectrum.name] = {"K": len(spectrum.full)} | {
+            name: np.nan if value is None else value.item()
+            for name, value in {
+                "IA/K": normalised_abundance(spectrum.full),
+                "centred": _share(spectrum.centred),
+                "IA/random": information_abundance(spectrum.full) / information_abundance(random),
+                "erank/random": effective_rank(spectrum.full) / effective_rank(random),
+                f"{count} values": normalised_abundance(spectrum.full[:count]),
+                f"{count} columns": _share(spectrum.columns),
+            }.items()
+        }
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def _share(spectrum: Tensor | None) -> Tensor | None:
+    return None if spectrum is None else normalised_abundance(spectrum)

@@ -1,0 +1,237 @@
+"""Chapter 5: base, SE and ME trained side by side, and what came of it."""
+
+import inspect
+import os
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from embedding_collapse.book import paper
+from embedding_collapse.book.analysis import measures
+from embedding_collapse.book.analysis.contrast import holm
+from embedding_collapse.book.analysis.ledger import Expected, verdict_of
+from embedding_collapse.book.analysis.measures import Measure
+from embedding_collapse.book.plots import colour
+from embedding_collapse.lab import data, experiment, groups, records
+from embedding_collapse.lab.groups import by_label
+from embedding_collapse.lab.models import Recommender
+from embedding_collapse.lab.records import Record
+from embedding_collapse.lab.spec import Spec, comparison, parameter_counts
+from embedding_collapse.parameters import ParameterError
+
+STORED = "results/05_multi_embedding"  # the runs that the page's text speaks of
+ROWS = dict.fromkeys(("us-flights", "us-flights-forecast"), 300_000)  # where fewer than all do
+FORWARD = (Recommender.forward, Recommender.embed, Recommender.arrange, Recommender.decide)
+
+# --- the idea -------------------------------------------------------------------------------------
+
+
+def source(functions: Sequence[Callable] = FORWARD) -> str:
+    """The code of functions as it stands in the library, in Markdown."""
+    code = "\n".join(textwrap.dedent(inspect.getsource(function)) for function in functions)
+    return f"```python\n{code}```"
+
+
+# --- training -------------------------------------------------------------------------------------
+
+
+def specs_of(dataset: str, rows: int, of_data: Mapping[str, Any], **parameters: Any) -> list[Spec]:
+    """Base, SE and ME at one scale, for each seed.
+
+    Args:
+        dataset: see `data.DATASETS`.
+        rows: 0 is all, or what `ROWS` says.
+        of_data: further arguments of `data.describe`.
+        parameters: of `lab.spec.comparison`.
+
+    Raises:
+        ParameterError: what cannot be; the message says what is accepted.
+    """
+    described = data.describe(dataset, rows=rows or ROWS.get(dataset), **of_data)
+    return comparison(data=described, **parameters)
+
+
+def sizes(specs: Sequence[Spec], cardinalities: Sequence[int]) -> pd.DataFrame:
+    """What base, SE and ME hold: sets, their width, and parameters by part."""
+    columns = {
+        spec.label: {"embedding sets": spec.sets, "width of a set": spec.width}
+        | {
+            f"parameters, {part}": count
+            for part, count in parameter_counts(spec, cardinalities).items()
+        }
+        for spec in specs[:3]
+    }
+    return pd.DataFrame(columns).map("{:,}".format)
+
+
+def train(
+    specs: Sequence[Spec], clicks: data.Dataset, output: Path | None, device: str, weights: bool
+) -> list[Record]:
+    """Run the specs, and tell the terminal that papermill was started from how far they are.
+
+    Args:
+        specs: what to run.
+        clicks: the data of all.
+        output, device, weights: of `experiment.run`.
+    """
+    started, runs = time.monotonic(), []
+    for spec in specs:
+        runs.append(experiment.run(spec, clicks, output=output, device=device, weights=weights))
+        _tell(
+            f"{len(runs)} of {len(specs)} models after {time.monotonic() - started:.0f} s: "
+            f"{spec.model} {spec.label}, seed {spec.seed}, test AUC {runs[-1].test['auc']:.4f}"
+        )
+    return runs
+
+
+def _tell(line: str) -> None:
+    """Write past the notebook: papermill shows a cell's own output only once the cell is done."""
+    try:
+        terminal = sys.stderr.fileno()  # of a kernel's stream: where it led before the page
+    except OSError:  # a kernel that left it as it was
+        terminal = 2
+    os.write(terminal, f"\n{line}\n".encode())
+
+
+def stored() -> list[Record]:
+    """The runs that the page's text speaks of; none without the repository."""
+    try:
+        return records.load_all(records.folder_of(STORED))
+    except ParameterError:
+        return []
+
+
+# --- what came out --------------------------------------------------------------------------------
+
+
+class Claim(NamedTuple):
+    """What is claimed of two of base, SE and ME."""
+
+    text: str
+    measure: Measure
+    expected: Expected
+    new: str
+    old: str
+
+
+CLAIMS = (
+    Claim("SE uses a smaller share of its directions than base",
+          measures.ABUNDANCE, "lower", "SE", "base"),
+    Claim("ME, set by set, uses a larger share than SE",
+          measures.ABUNDANCE, "higher", "ME", "SE"),
+    Claim("ME, its sets joined to one table, uses a larger share than SE",
+          measures.JOINED_ABUNDANCE, "higher", "ME", "SE"),
+    Claim("SE gains nothing over base", measures.AUC, "no gain", "SE", "base"),
+    Claim("ME gains over base", measures.AUC, "higher", "ME", "base"),
+    Claim("ME gains over SE", measures.AUC, "higher", "ME", "SE"),
+)  # fmt: skip
+
+
+def results(runs: Sequence[Record]) -> pd.DataFrame:
+    """Accuracy and collapse of base, SE and ME, means and standard deviations: a column each."""
+    return groups.summary(runs)[["test AUC", "test log-loss", "mean IA/K", "seeds", "parameters"]].T
+
+
+def verdicts(runs: Sequence[Record]) -> pd.DataFrame:
+    """A row per claim: the `Effect` (new minus old), the smallest effect that could have been seen,
+    and the verdict, corrected for there being several claims (Holm)."""
+    groups = {label.split()[0]: group for label, group in by_label(runs).items()}
+    rows, judged = {}, []
+    for claim in CLAIMS:
+        pair = groups[claim.new], groups[claim.old]
+        effect = claim.measure.difference(*pair)
+        rows[claim.text] = {"new - old": effect, "smallest to be seen": effect.smallest}
+        band = claim.measure.band if claim.expected == "no gain" else 0
+        judged.append(claim.measure.difference(*pair, against=band))
+    corrected = holm([effect.p for effect in judged])
+    table = pd.DataFrame.from_dict(rows, orient="index")
+    said = [
+        verdict_of(effect, claim.expected, claim.measure, p)
+        for claim, effect, p in zip(CLAIMS, judged, corrected, strict=True)
+    ]
+    table.insert(0, "verdict", said)
+    return table
+
+
+def accuracy(runs: Sequence[Record]) -> go.Figure:
+    """Test AUC and log-loss: a dot per seed, a line at the mean."""
+    figure = make_subplots(cols=2, subplot_titles=["test AUC", "test log-loss (nats per row)"])
+    for label, group in by_label(runs).items():
+        hover = [
+            f"seed {run.spec['seed']}<br>{sum(run.parameters.values()):,} parameters<br>"
+            f"{run.speed:,.0f} samples/s"
+            for run in group
+        ]
+        for column, metric in ((1, "auc"), (2, "log_loss")):
+            values = [run.test[metric] for run in group]
+            dots = go.Scatter(
+                x=[label] * len(values), y=values, mode="markers", hovertext=hover, name=label,
+                marker={"color": colour(label), "size": 9, "opacity": 0.7}, showlegend=False,
+            )  # fmt: skip
+            line = {"width": 3, "color": colour(label)}
+            mean = go.Scatter(
+                x=[label], y=[np.mean(values)], mode="markers", name=f"{label}, mean",
+                marker={"symbol": "line-ew", "size": 34, "line": line}, showlegend=False,
+            )  # fmt: skip
+            figure.add_traces([mean, dots], rows=1, cols=column)
+    return figure.update_yaxes(tickformat=".4f")
+
+
+def training_curves(runs: Sequence[Record]) -> go.Figure:
+    """Training loss along the way and validation AUC after each epoch, one line per seed."""
+    titles = ["training loss (nats per row)", "validation AUC"]
+    figure = make_subplots(cols=2, subplot_titles=titles)
+    for label, group in by_label(runs).items():
+        for position, run in enumerate(group):
+            losses = [loss for epoch in run.epochs for loss in epoch["losses"]]
+            progress = np.arange(1, len(losses) + 1) / len(run.epochs[0]["losses"])
+            aucs = [epoch["valid_auc"] for epoch in run.epochs]
+            style = {
+                "name": label, "legendgroup": label, "line": {"color": colour(label)},
+                "hovertext": f"{label}, seed {run.spec['seed']}",
+            }  # fmt: skip
+            figure.add_scatter(
+                x=progress.round(3), y=np.round(losses, 5), mode="lines", opacity=0.7,
+                showlegend=position == 0, row=1, col=1, **style,
+            )  # fmt: skip
+            figure.add_scatter(
+                x=np.arange(1, len(aucs) + 1), y=aucs, mode="lines+markers",
+                showlegend=False, row=1, col=2, **style,
+            )  # fmt: skip
+    figure.update_xaxes(title="epochs", dtick=1)
+    figure.update_xaxes(rangemode="tozero", col=1)
+    return figure.update_layout(legend={"orientation": "h", "y": -0.25})
+
+
+def by_epoch(runs: Sequence[Record]) -> pd.DataFrame:
+    """Validation AUC after each epoch: a row per epoch that all runs have, a column per model,
+    means over seeds."""
+    ended = min(len(run.epochs) for run in runs)
+    return pd.DataFrame(
+        {
+            label: np.mean([[e["valid_auc"] for e in run.epochs[:ended]] for run in group], axis=0)
+            for label, group in by_label(runs).items()
+        },
+        index=[f"epoch {number}" for number in range(1, ended + 1)],
+    )
+
+
+def beside_paper(runs: Sequence[Record], model: str, scale: int) -> pd.DataFrame:
+    """Test AUC of base, SE and ME: the paper's of the same model and scale, and ours."""
+    table = paper.published().query("model == @model and scale in (1, @scale)")
+    columns = {
+        f"{name.capitalize()}, the paper": {
+            records.design_label(row.design, row.scale): row.test_auc for row in rows.itertuples()
+        }
+        for name, rows in table.groupby("dataset", sort=False)
+    }
+    ours = {label: measures.AUC.mean(group) for label, group in by_label(runs).items()}
+    return pd.DataFrame(columns | {f"{runs[0].dataset['name']}, here": ours}).loc[list(ours)]

@@ -1,0 +1,79 @@
+"""Figures that train in the reader's page: what surrounds their scripts (`book/live/`).
+
+A page holds controls, colours and, for where no script runs, a drawing and tables of how the
+training ends. In a notebook with a kernel the same script is an anywidget's.
+"""
+
+import html
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from typing import Any
+
+import plotly.graph_objects as go
+
+from .static import image, key, table
+
+
+@dataclass(frozen=True)
+class Training:
+    """One figure that trains.
+
+    Attributes:
+        name: of its module in `book/live/`.
+        title, hint, alt: what it is, what to try first, and what its drawing shows.
+        sliders: label and options by name; options that are words come as a mapping to their names.
+        start: the state to begin with.
+        end: draws how the training ends from there, with tables, their first rows the heads.
+        content: what else the script needs, ready for JSON.
+    """
+
+    name: str
+    title: str
+    hint: str
+    alt: str
+    sliders: dict[str, tuple[str, Sequence[float] | dict[str, str]]]
+    start: dict[str, Any]
+    end: Callable[[], tuple[go.Figure, list[list[list[str]]]]]
+    content: dict[str, Any] = field(default_factory=dict)
+
+
+def show(figure: Training) -> None:
+    """Display a figure in a notebook, and in the page made of it."""
+    from IPython.display import display
+
+    bundle: dict[str, Any] = {"text/html": page(figure), "text/plain": figure.title}
+    if find_spec("anywidget"):
+        from .widget import widget
+
+        bundle = widget(figure)._repr_mimebundle_()[0] | bundle
+    display(bundle, raw=True)
+
+
+def page(figure: Training) -> str:
+    """The figure as HTML that needs no kernel and no network."""
+    drawn, tables = figure.end()
+    static = image(drawn, figure.alt) + key(drawn) + "".join(map(table, tables))
+    title = f"ec-{figure.name}-title"
+    named = f'id="ec-{figure.name}" aria-labelledby="{title}"'
+    return (
+        f'<section class="ec-training" data-figure="{figure.name}" {named}>'
+        f'<p class="ec-title" id="{title}">{html.escape(figure.title)}</p>'
+        f'<p class="ec-hint"><strong>Try this:</strong> {html.escape(figure.hint)}</p>'
+        f'<div class="ec-static">{static}</div>'
+        f'<script type="application/json">{embedded(figure)}</script>'
+        "<noscript>Training in the page needs JavaScript.</noscript></section>"
+    )
+
+
+def embedded(figure: Training) -> str:
+    """What the script needs to know, as JSON in which no element can end."""
+    sliders = []
+    for name, (label, options) in figure.sliders.items():
+        texts = list(options.values()) if isinstance(options, dict) else [f"{v:,}" for v in options]
+        slider = {"name": name, "label": label, "options": list(options), "texts": texts}
+        sliders.append(slider)
+    content = {"sliders": sliders, "start": figure.start} | figure.content
+    text = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c")

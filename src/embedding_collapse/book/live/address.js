@@ -1,0 +1,43 @@
+// A figure's state in the page's address, as `?collapse=few:2,many:100`, so that it can be shared.
+
+/**
+ * @typedef {{ name: string, label: string, options: (number | string)[] }} Slider
+ * @typedef {Record<string, any>} State one of each slider's options
+ */
+
+/**
+ * The state that an address asks for, and what it asks for in vain, in words.
+ * @param {string} search the address from its question mark on
+ * @param {string} name of the figure
+ * @param {Slider[]} sliders
+ * @param {State} start
+ */
+export function readState(search, name, sliders, start) {
+  const state = { ...start };
+  const refused = [];
+  const asked = new URLSearchParams(search).get(name);
+  for (const part of asked ? asked.split(",") : []) {
+    const [key, value] = part.split(":");
+    const slider = sliders.find((each) => each.name === key);
+    const option = slider?.options.find((option) => String(option) === value);
+    if (option !== undefined) state[key] = option;
+    else {
+      const known = slider ? slider.options : sliders.map((each) => each.name);
+      refused.push(`The address asks for “${part}”; accepted: ${known.join(", ")}.`);
+    }
+  }
+  return { state, refused };
+}
+
+/**
+ * The address's search part with that state in it, all else as it was.
+ * @param {string} search
+ * @param {string} name
+ * @param {State} state
+ */
+export function writeState(search, name, state) {
+  const others = search.replace(/^\?/, "").split("&").filter(Boolean);
+  const kept = others.filter((part) => part.split("=")[0] !== name);
+  const held = Object.entries(state).map(([key, value]) => `${key}:${value}`);
+  return `?${[...kept, `${name}=${held.join(",")}`].join("&")}`;
+}

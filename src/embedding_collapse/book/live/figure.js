@@ -1,0 +1,252 @@
+// What the figures that train share: their section of the page, controls, and the loop that goes
+// between a trainer and its picture. The section, which `embedding_collapse.book.explorers.training`
+// writes, says which controls there are.
+
+import { readState, writeState } from "./address.js";
+
+export const PICTURE = { role: "img", ariaLabel: "Not drawn yet" };
+const READING = 200; // milliseconds that numbers stand still while a run plays
+
+/**
+ * @typedef {import("./address.js").State} State
+ * @typedef {import("./address.js").Slider & { texts: string[] }} Slider
+ * @typedef {{ sliders: Slider[], start: State } & Record<string, any>} Content
+ */
+
+/**
+ * @template {keyof HTMLElementTagNameMap} Tag
+ * @param {Tag} tag
+ * @param {object} properties
+ * @param {...(Node | string)} children
+ */
+export function element(tag, properties, ...children) {
+  const made = Object.assign(document.createElement(tag), properties);
+  made.append(...children);
+  return made;
+}
+
+/**
+ * A table of text.
+ * @param {string[]} heads
+ */
+export function makeTable(heads) {
+  const body = element("tbody", {});
+  const head = element("tr", {}, ...heads.map((name) => element("th", { scope: "col" }, name)));
+  const table = element("table", { className: "ec-readout" }, element("thead", {}, head), body);
+  return {
+    box: element("div", { className: "ec-scroll" }, table),
+    /** @param {string[][]} rows */
+    fill: (rows) =>
+      body.replaceChildren(
+        ...rows.map((row) => element("tr", {}, ...row.map((text) => element("td", {}, text)))),
+      ),
+  };
+}
+
+/**
+ * What a section holds: the figure's content, its state, which the address may ask for, and controls
+ * that change it.
+ * @param {HTMLElement} section
+ * @param {(name: string) => void} changed
+ */
+export function open(section, changed) {
+  const text = /** @type {HTMLElement} */ (section.querySelector("script")).textContent;
+  /** @type {Content} */
+  const content = JSON.parse(text ?? "");
+  const name = /** @type {string} */ (section.dataset.figure);
+  const { state, refused } = readState(location.search, name, content.sliders, content.start);
+  const status = element("p", { className: "ec-status" });
+  status.setAttribute("aria-live", "polite");
+  const held = { content, state, refused, status, controls: /** @type {HTMLElement[]} */ ([]) };
+  held.controls = content.sliders.map((slider) =>
+    makeControl(slider, held.state, (value) => {
+      held.state = { ...held.state, [slider.name]: value };
+      held.refused = [];
+      try {
+        const search = writeState(location.search, name, held.state);
+        history.replaceState(null, "", search + location.hash);
+      } catch {
+        // a page without an address of its own, as in some notebooks, has none to share
+      }
+      changed(slider.name);
+    }),
+  );
+  return held;
+}
+
+/**
+ * A slider, or a menu where the options are words.
+ * @param {Slider} slider
+ * @param {State} state at first
+ * @param {(value: number | string) => void} chosen
+ */
+function makeControl({ name, label, options, texts }, state, chosen) {
+  if (typeof options[0] === "string") {
+    const choices = options.map((option, i) => element("option", { value: option }, texts[i]));
+    const menu = element("select", { name }, ...choices);
+    menu.value = state[name];
+    menu.onchange = () => chosen(menu.value);
+    return element("label", {}, label, menu);
+  }
+  const input = element("input", { type: "range", name, min: 0, max: options.length - 1 });
+  const value = element("span", { className: "ec-value", ariaHidden: "true" });
+  const settle = () => (value.textContent = input.ariaValueText = texts[Number(input.value)]);
+  input.value = String(options.indexOf(state[name]));
+  input.oninput = () => {
+    settle();
+    chosen(options[Number(input.value)]);
+  };
+  settle();
+  return element("label", {}, label, input, value);
+}
+
+/**
+ * Buttons that train, and the one loop behind them: an order to the trainer, then a picture, for as
+ * long as there is something to do.
+ * @param {{
+ *   train: (fresh: boolean, steps: number) => Promise<unknown>,
+ *   position: () => number,
+ *   over: () => boolean,
+ *   total: () => number,
+ *   pace: () => number,
+ *   jump: { steps: number, text: string },
+ *   paint: (elapsed: number) => void,
+ *   write: () => void,
+ *   tell: () => string,
+ *   status: HTMLElement,
+ * }} figure `train` gives an order, to begin anew or to go so many steps, and takes the answer;
+ *   `position` of `total` is where the training stands; `pace` is how many steps there are to a
+ *   picture, Infinity for as many as the trainer can; `jump` is what readers who want no motion take
+ *   at a time; `paint` and `write` bring pictures and numbers up to date, `tell` says it in words
+ */
+export function makePlayer(figure) {
+  const { train, position, over, total, pace, jump, status } = figure;
+  const still = matchMedia("(prefers-reduced-motion: reduce)");
+  let [anew, wanted, busy, playing, visible] = [true, false, false, false, true];
+  let [owed, before, written] = [0, 0, 0];
+  /** @type {Promise<void> | null} */
+  let drawing = null;
+
+  const play = element("button", { type: "button", onclick: toggle });
+  const step = element("button", { type: "button", onclick: () => goOn(1) }, "Step");
+  const reset = element("button", { type: "button", onclick: restart }, "Reset");
+  const buttons = element("div", { role: "group", ariaLabel: "Training" }, play, step, reset);
+
+  function toggle() {
+    if (still.matches) return goOn(jump.steps);
+    if (!playing && over()) anew = true;
+    playing = !playing;
+    if (playing) status.textContent = "Training.";
+    name();
+    go();
+  }
+
+  /** @param {number} steps */
+  function goOn(steps) {
+    playing = false;
+    owed += steps;
+    go();
+  }
+
+  function restart() {
+    [anew, owed] = [true, 0];
+    go();
+  }
+
+  async function go() {
+    wanted = true;
+    if (busy) return;
+    busy = true;
+    before = performance.now();
+    while (wanted || owed || (playing && visible)) {
+      wanted = false;
+      const fresh = anew;
+      anew = false;
+      const from = fresh ? 0 : position();
+      const steps = fresh ? 0 : Math.min(total() - from, owed || (playing ? pace() : 0));
+      await train(fresh, steps);
+      if (!fresh && owed) owed = over() ? 0 : Math.max(0, owed - (position() - from));
+      if (over()) playing = false;
+      drawing ??= new Promise(requestAnimationFrame).then(draw);
+      if (pace() < Infinity) await drawing;
+    }
+    await drawing;
+    busy = false;
+    status.textContent = figure.tell();
+    refresh();
+  }
+
+  /** @param {number} time */
+  function draw(time) {
+    drawing = null;
+    const elapsed = playing ? time - before : 0;
+    before = time;
+    if (still.matches && owed) return;
+    figure.paint(elapsed);
+    if (!playing || performance.now() > written + READING) refresh();
+  }
+
+  function refresh() {
+    written = performance.now();
+    figure.write();
+    name();
+  }
+
+  function name() {
+    play.textContent = still.matches ? jump.text : playing ? "Pause" : "Play";
+    step.disabled = over();
+    play.disabled = still.matches && over();
+  }
+
+  still.addEventListener("change", name);
+  return {
+    ...{ buttons, go, restart },
+    redraw: () => busy || requestAnimationFrame(() => figure.paint(0)),
+    /** @param {boolean} seen */
+    see(seen) {
+      visible = seen;
+      if (visible && playing) go();
+    },
+    end() {
+      playing = false;
+      still.removeEventListener("change", name);
+    },
+  };
+}
+
+/**
+ * Put the live figure in the static one's place, draw it anew when its size or the theme changes, and
+ * say when it goes out of sight; returns how to stop that.
+ * @param {HTMLElement} section
+ * @param {(HTMLElement | string)[]} parts
+ * @param {HTMLElement} sized
+ * @param {{ redraw: () => void, see?: (seen: boolean) => void }} on
+ */
+export function place(section, parts, sized, { redraw, see = () => {} }) {
+  section.querySelector(".ec-static")?.replaceWith(...parts);
+  section.dataset.live = "true";
+  const seen = new IntersectionObserver(([entry]) => see(entry.isIntersecting));
+  seen.observe(section);
+  const size = new ResizeObserver(redraw);
+  size.observe(sized);
+  const theme = new MutationObserver(redraw);
+  theme.observe(document.documentElement, { attributeFilter: ["data-theme"] });
+  return () => [seen, size, theme].forEach((observer) => observer.disconnect());
+}
+
+/**
+ * Mount a page's figures of that name, each when it comes into view: until then nothing is loaded.
+ * @param {string} name
+ * @param {(section: HTMLElement) => unknown} mount
+ */
+export function mountInView(name, mount) {
+  if (!globalThis.document) return;
+  for (const section of document.querySelectorAll(`.ec-training[data-figure=${name}]`)) {
+    const seen = new IntersectionObserver(([entry]) => {
+      if (!entry.isIntersecting) return;
+      seen.disconnect();
+      mount(/** @type {HTMLElement} */ (section));
+    });
+    seen.observe(section);
+  }
+}

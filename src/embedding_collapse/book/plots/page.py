@@ -1,0 +1,113 @@
+"""Display a figure so that it is alive in Jupyter and in the published page alike.
+
+Its data is in the output once, as Jupyter's kind of figure. Beside it stands the element for the
+page, without the data: building the book puts it there (`_ext/figures.py`), and a small script
+draws it in the colours of the page, light or dark.
+"""
+
+import hashlib
+import html
+import json
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+import plotly.io
+
+from embedding_collapse.book.analysis.contrast import Effect
+from embedding_collapse.lab.groups import Cell, cell_of
+from embedding_collapse.lab.models import MODELS
+from embedding_collapse.lab.records import Record
+
+# what Jupyter needs to show the page's colours: a template of Plotly's own has 700 lines of JSON
+TEMPLATE = go.layout.Template(
+    layout={
+        "colorway": [
+            "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C8C8C"
+        ],
+        "colorscale": {"sequential": "Viridis", "sequentialminus": "Viridis"},
+    }
+)  # fmt: skip
+
+
+def show(
+    figure: go.Figure,
+    alt: str,
+    height: int = 420,
+    source: Iterable[Record] | None = None,
+    caption: str = "",
+) -> None:
+    """Display a figure in a notebook and in the page made of it.
+
+    Args:
+        figure: what to show.
+        alt: what it shows, for those who cannot see it.
+        height: in pixels.
+        source: the runs that its numbers come from; the page links to their records.
+        caption: what to look at; HTML.
+    """
+    from IPython.display import display
+
+    layout = {"height": height, "template": TEMPLATE, "margin": {"t": 40, "r": 10}}
+    figure = go.Figure(figure).update_layout(layout)
+    data = json.loads(plotly.io.to_json(figure, remove_uids=True))
+    # A name from the content, not from chance: the same figure is the same output.
+    name = hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:12]
+    page = (
+        f'<div class="ec-figure" id="fig-{name}" role="img" aria-label="{html.escape(alt)}" '
+        f'style="min-height:{height}px"><noscript>This figure needs JavaScript.</noscript></div>'
+    )
+    if caption:
+        page = f"<figure>{page}<figcaption><p>{caption}</p></figcaption></figure>"
+    page += provenance(list(source or []))
+    display({"application/vnd.plotly.v1+json": data, "text/html": page}, raw=True)
+
+
+def rounded(table: pd.DataFrame, digits: int) -> pd.DataFrame:
+    """A table of numbers and effects as text, with that many decimals; what isn't known is blank.
+
+    Whole numbers and text stay as they are.
+    """
+
+    def text(value: object) -> object:
+        if isinstance(value, Effect):
+            return f"{value:+.{digits}f}"
+        if isinstance(value, float):
+            return "" if np.isnan(value) else f"{value:.{digits}f}"
+        return value
+
+    return table.map(text)
+
+
+def provenance(records: Sequence[Record]) -> str:
+    """HTML that says which runs a figure was made from and links to the record of each.
+
+    Building the book copies the records that its pages link to into `records/`.
+    """
+    if not records:
+        return ""
+    groups: dict[str, list[Record]] = {}
+    for record in sorted(records, key=lambda r: (*cell_of(r)._replace(design=""), r.spec["seed"])):
+        groups.setdefault(_name(record, records), []).append(record)
+    lines = []
+    for name, group in groups.items():
+        links = ", ".join(
+            f'<a href="../records/{record.key}.json">{record.spec["seed"]}</a>' for record in group
+        )
+        lines.append(f"<li>{html.escape(name)}: seed {links}</li>")
+    count = f"{len(records)} recorded run" + ("s" if len(records) > 1 else "")
+    return (
+        f'<details class="ec-source"><summary>How these numbers were made: {count}</summary>'
+        f"<ul>{''.join(lines)}</ul></details>"
+    )
+
+
+def _name(record: Record, among: Sequence[Record]) -> str:
+    """Dataset, model, design and scale, and all else in which the runs differ."""
+    cell = cell_of(record)
+    told = [f"{cell.dataset}, {MODELS[cell.model].name} {cell.label}"]
+    for name, value in record.spec.items():
+        if name not in (*Cell._fields, "seed") and any(r.spec.get(name) != value for r in among):
+            told.append(f"{name.replace('_', ' ')} {'all' if value is None else value}")
+    return ", ".join(told)

@@ -1,0 +1,199 @@
+"""Chapter 2's tables and figures."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from embedding_collapse.book.analysis.frequency import Weighting
+from embedding_collapse.book.chapters import information_abundance as chapter
+from embedding_collapse.book.language_model import TokenEmbedding, TokenSpectrum
+from embedding_collapse.book.plots import colour, rounded
+from embedding_collapse.lab import records
+from embedding_collapse.parameters import ParameterError
+from embedding_collapse.spectrum import information_abundance, random_spectrum, stable_rank
+
+TABLE = torch.randn(200, 20, generator=torch.Generator().manual_seed(0))
+EMBEDDING = TokenEmbedding("tokens", TABLE, "a test", "0")
+KEPT = TokenSpectrum("kept", "a record", "0", 90, 4, [4.0, 2.0, 1.0, 1.0], [2.0, 2.0, 1.0, 1.0])
+
+
+@pytest.fixture
+def runs(make_record):
+    """Three seeds of base and SE 4x; the latter's IA / K is half of the former's."""
+    return [
+        make_record("se", scale, seed, abundance=share + seed / 100)
+        for seed in range(3)
+        for scale, share in ((1, 0.8), (4, 0.4))
+    ]
+
+
+def weighting(scale: int, seed: int, share: float) -> Weighting:
+    fields = {
+        "field": ["few", "many"],
+        "features": [3, 40],
+        "alike": [share, share],
+        "weighted": [share, share],
+        "alike / random": [share, share + 0.1],
+        "weighted / random": [share + 0.2, share + 0.3],
+    }
+    spec = {"design": "se", "scale": scale, "seed": seed}
+    return Weighting("key", spec, {}, fields, share, {}, {})
+
+
+@pytest.fixture
+def trained():
+    return {
+        "base": [weighting(1, seed, 0.5 + seed / 10) for seed in range(3)],
+        "SE 4x": [weighting(4, seed, 0.3 + seed / 10) for seed in range(3)],
+    }
+
+
+def test_runs_are_chosen_by_model_and_scale_and_others_are_refused(make_record, runs, tmp_path):
+    others = [make_record("me", 4), make_record("se", 10), make_record(model="dnn"),
+              make_record(dataset="flights"), make_record("se", 4, dataset="flights")]  # fmt: skip
+    for run in [*runs, *others]:
+        records.save(run, tmp_path)
+    found = chapter.runs_of(str(tmp_path), "dcnv2", 4, "synthetic-mini")
+    assert list(found) == ["synthetic-mini", "flights"]
+    assert next(iter(chapter.runs_of(str(tmp_path), "dcnv2", 4, "flights"))) == "flights"
+    assert {run.label for run in found["synthetic-mini"]} == {"base", "SE 4x"}
+    assert {run.spec["model"] for group in found.values() for run in group} == {"dcnv2"}
+    for asked, message in (
+        (("ipnn", 4, "flights"), "model 'ipnn' is unknown; known: dcnv2, dnn"),
+        (("dcnv2", 3, "flights"), "scale 3 is unknown; known: 4, 10"),
+        (("dcnv2", 4, "criteo"), "dataset 'criteo' is unknown; known: flights, synthetic-mini"),
+    ):
+        with pytest.raises(ParameterError, match=message):
+            chapter.runs_of(str(tmp_path), *asked)
+
+
+def test_collapse_has_a_menu_of_datasets_and_shows_the_first(make_record):
+    figure = chapter.collapse({
+        name: [make_record("se", scale, seed, dataset=name, abundance=share)
+               for scale in (1, 4) for seed in range(2)]
+        for name, share in (("synthetic-mini", 0.7), ("flights", 0.5))
+    })  # fmt: skip
+    (menu,) = figure.layout.updatemenus
+    assert [button.label for button in menu.buttons] == ["synthetic-mini", "flights"]
+    shown = [trace for trace in figure.data if trace.visible]
+    assert {trace.name for trace in shown} == {"base", "SE 4x", "random, K=4", "random, K=16"}
+    assert next(t for t in shown if t.name == "base").y == pytest.approx([0.7] * 3)
+    visible = menu.buttons[1].args[0]["visible"]
+    assert visible == [not trace.visible for trace in figure.data]
+
+
+def test_measures_across_widths_are_those_of_tables_of_which_the_truth_is_known():
+    figure = chapter.across_widths([1000, 100])
+    (left,) = figure.select_traces({"name": "information abundance, D = 100"})
+    assert left.y[0] > 0.8
+    assert left.y[-1] < 0.5  # a random table of 100 x 100
+    (right,) = figure.select_traces({"name": "information abundance"})
+    assert np.allclose(right.y, 5 + 0.1 * (np.array(right.x) - 5), atol=1e-4)
+    (stable,) = figure.select_traces({"name": "stable rank"})
+    assert max(stable.y) < 6
+
+
+def test_readings_are_means_over_fields_as_worked_out_by_hand(make_record):
+    record = make_record("se", 4, abundance=[0.4, 0.5, 0.6])
+    found = chapter.readings(record)
+    assert len(found) == 9
+    assert found["information abundance", "over K"] == pytest.approx(0.5)
+    assert found["information abundance", "as it is"] == pytest.approx(8)  # K = 16
+    stable = [
+        (stable_rank(torch.tensor(sets[0])) / stable_rank(random_spectrum(rows, 16))).item()
+        for sets, rows in zip(record.spectra, record.dataset["cardinalities"], strict=True)
+    ]
+    assert found["stable rank", "against random"] == pytest.approx(sum(stable) / 3, rel=1e-5)
+
+
+def test_the_sets_of_me_are_averaged(make_record):
+    record = make_record("me", 4, abundance=0.6)
+    assert chapter.readings(record)["information abundance", "as it is"] == pytest.approx(2.4)
+
+
+def test_the_nine_readings_stand_beside_each_other_with_the_change(runs):
+    table = chapter.nine_readings({"mini": runs})
+    assert list(table.index) == [(m, r) for m in chapter.MEASURES for r in chapter.READINGS]
+    base, wide, change = table.loc[("information abundance", "over K")]
+    assert (base, wide, change.value) == pytest.approx((0.81, 0.41, -0.4))
+    assert change.low < -0.4 < change.high < 0
+    row = rounded(table, 2).loc[("information abundance", "over K"), "mini"]
+    assert row["base"] == "0.81" and row["change"].startswith("-0.40 [-0.4")
+
+
+def test_one_seed_has_a_change_without_an_interval(runs):
+    table = rounded(chapter.nine_readings({"mini": runs[:2]}), 2)
+    assert table.loc[("information abundance", "over K"), ("mini", "change")] == "-0.40"
+
+
+def test_without_the_first_singular_value_a_flat_rest_is_whole(make_record):
+    runs = [make_record("se", 1, abundance=0.5), make_record("se", 4, abundance=0.5)]
+    table = chapter.without_first({"mini": runs})
+    assert table.loc["mini"].tolist() == pytest.approx([0.5, 0.5, 1, 1])
+
+
+def test_weighting_has_the_means_over_seeds_and_what_it_adds_in_pairs(trained):
+    table = chapter.weighting(trained)
+    base, wide, change = table.loc[("IA / random", "rows by frequency")]
+    assert (base, wide, change.value) == pytest.approx((0.85, 0.65, -0.2))
+    base, wide, change = table.loc[("IA / random", "what weighting adds")]
+    assert (base, wide, change.value) == pytest.approx((0.2, 0.2, 0))
+    assert change.half_width < 1e-9  # of pairs: the seeds differ, what weighting adds doesn't
+    assert chapter.blocks(trained).iloc[0, :2].tolist() == pytest.approx([0.6, 0.4])
+
+
+def test_weighted_abundance_is_the_mean_over_seeds_with_its_range(trained):
+    figure = chapter.weighted(trained)
+    (line,) = figure.select_traces({"name": "base, rows by frequency"})
+    assert list(line.x) == ["few", "many"]
+    assert line.y == pytest.approx([0.8, 0.9])
+    assert line.error_y.array == pytest.approx([0.1, 0.1])
+    assert line.line.color == colour("base")
+    assert len(figure.data) == 4
+
+
+def test_the_fields_are_the_largest_first(make_record):
+    record = make_record("se", 4, abundance=[0.3, 0.4, 0.5])
+    first, second = chapter.largest_fields(record, 2)
+    assert (first.name, first.rows, second.name) == ("user (50)", 50, "site (20)")
+    assert first.full.tolist() == record.spectra[0][0]
+
+
+def test_leading_values_are_of_the_whole_and_leading_columns_of_what_is_left():
+    own, kept = chapter.token_spectra(EMBEDDING, [KEPT], 3)
+    assert own.name == "tokens (200)"
+    whole = torch.linalg.svdvals(TABLE.double())
+    torch.testing.assert_close(own.full, whole, rtol=1e-5, atol=0)  # six digits are kept
+    torch.testing.assert_close(own.columns, torch.linalg.svdvals(TABLE[:, :3].double()))
+    table = chapter.language_table([own, kept], 3)
+    assert table.loc["kept (90)", ["IA/K", "centred"]].tolist() == pytest.approx([0.5, 0.75])
+    assert table.loc["kept (90)", "3 values"] == pytest.approx(7 / 12)
+    assert table["3 columns"].isna().tolist() == [False, True]
+    assert table.loc["tokens (200)", "IA/random"] == pytest.approx(1, abs=0.1)
+
+
+def test_a_token_embedding_that_is_recorded_too_is_shown_once():
+    assert len(chapter.token_spectra(EMBEDDING, [replace(KEPT, name="tokens")], 3)) == 1
+
+
+def test_fields_and_language_models_are_drawn_in_three_views(make_record):
+    fields = chapter.largest_fields(make_record("se", 4), 2)
+    figure = chapter.beside_language([*fields, *chapter.token_spectra(EMBEDDING, [KEPT], 16)], 16)
+    (menu,) = figure.layout.updatemenus
+    assert [button.label for button in menu.buttons] == [
+        "full", "first 16 singular values", "first 16 columns",
+    ]  # fmt: skip
+    drawn = list(figure.select_traces({"name": "tokens (200)"}))
+    assert [len(trace.y) for trace in drawn] == [20, 16, 16]
+    assert all(trace.y[0] == 1 for trace in figure.data)
+    assert len(list(figure.select_traces({"name": "kept (90)"}))) == 2  # no columns in a record
+    assert len([trace for trace in figure.data if trace.visible]) == 4
+    inks = {trace.line.color for trace in figure.select_traces({"name": "user (50)"})}
+    assert inks.isdisjoint({trace.line.color for trace in drawn})
+
+
+def test_the_order_of_the_measures_holds_for_any_spectrum():
+    spectra = torch.rand(500, 9, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    assert (stable_rank(spectra) <= information_abundance(spectra)).all()

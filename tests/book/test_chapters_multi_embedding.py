@@ -1,0 +1,105 @@
+"""Chapter 5's tables and figures."""
+
+import inspect
+
+import numpy as np
+import pytest
+
+from embedding_collapse.book import paper
+from embedding_collapse.book.analysis.contrast import difference
+from embedding_collapse.book.chapters import multi_embedding as chapter
+from embedding_collapse.book.plots import rounded
+from embedding_collapse.lab.models import Recommender
+
+NOISE = (-0.001, 0.0, 0.001)  # of three seeds
+
+
+@pytest.fixture
+def runs(make_record):
+    """Three seeds each of base, SE 4x and ME 4x, with these mean AUCs and mean IA/K."""
+
+    def make(aucs=(0.70, 0.70, 0.70), abundances=(0.5, 0.5, 0.5), noise=NOISE, **changes):
+        models = (("se", 1), ("se", 4), ("me", 4))
+        return [
+            make_record(*model, seed, auc=auc + change, abundance=abundance + change, **changes)
+            for seed, change in enumerate(noise)
+            for model, auc, abundance in zip(models, aucs, abundances, strict=True)
+        ]
+
+    return make
+
+
+def test_the_forward_pass_is_the_librarys_own():
+    code = chapter.source()
+    for function in (Recommender.forward, Recommender.decide):
+        for line in inspect.getsource(function).splitlines():
+            assert line.strip() in code
+    assert code.startswith("```python\ndef forward") and code.endswith("\n```")
+
+
+def test_of_us_flights_fewer_than_all_rows_are_the_default_and_any_number_can_be_asked():
+    parameters = {"scale": 4, "seeds": 1, "model": "dnn"}
+    asked = (("us-flights", 0), ("us-flights", 2_400_000), ("flights", 0))
+    rows = [chapter.specs_of(*one, {}, **parameters)[0].data.rows for one in asked]
+    assert rows == [300_000, 2_400_000, None]
+
+
+@pytest.mark.parametrize(
+    ("aucs", "abundances", "expected"),
+    [
+        ((0.70, 0.70, 0.72), (0.5, 0.3, 0.6), ["holds", "holds", "holds", "holds"]),
+        ((0.70, 0.72, 0.70), (0.5, 0.6, 0.3), ["fails", "fails", "fails", "fails"]),
+    ],
+)
+def test_claims_hold_or_fail_as_the_records_say(runs, aucs, abundances, expected):
+    table = chapter.verdicts(runs(aucs, abundances, noise=(-1e-5, 0.0, 1e-5)))
+    collapse_se, collapse_me, _, no_gain, _, me_over_se = table["verdict"]
+    assert [collapse_se, collapse_me, no_gain, me_over_se] == expected
+
+
+def test_what_lies_inside_the_noise_is_undecided_and_tells_what_could_have_been_seen(runs):
+    row = chapter.verdicts(runs((0.700, 0.701, 0.702), noise=(-0.01, 0.0, 0.01))).iloc[-1]
+    assert row["verdict"] == "undecided"
+    assert row["new - old"].low < 0 < row["new - old"].high
+    assert row["smallest to be seen"] > row["new - old"].half_width
+
+
+def test_one_seed_decides_nothing(runs):
+    table = chapter.verdicts(runs((0.6, 0.7, 0.8), (0.8, 0.2, 0.5), noise=(0.0,)))
+    assert set(table["verdict"]) == {"undecided"}
+    assert rounded(table, 4).loc["ME gains over SE", "new - old"] == "+0.1000"
+
+
+def test_an_effect_is_that_of_the_seeds_means(runs):
+    made = runs((0.70, 0.71, 0.73), (0.5, 0.3, 0.6))
+    table = chapter.verdicts(made)
+    shares = {label: [run.relative_abundance.mean().item() for run in made if run.label == label]
+              for label in ("base", "SE 4x")}  # fmt: skip
+    by_hand = difference(shares["SE 4x"], shares["base"])
+    assert table["new - old"].iloc[0] == pytest.approx(by_hand)
+    assert table["new - old"].iloc[-1].value == pytest.approx(0.02)
+    assert rounded(table, 4)["new - old"].iloc[0] == f"{by_hand:+.4f}"
+
+
+def test_validation_auc_by_epoch_is_the_mean_over_seeds_of_the_epochs_that_all_have(runs):
+    made = runs()
+    table = chapter.by_epoch(made)
+    assert list(table.index) == ["epoch 1", "epoch 2"]
+    for label, values in table.items():
+        group = [run for run in made if run.label == label]
+        for number, value in enumerate(values):
+            assert value == pytest.approx(np.mean([r.epochs[number]["valid_auc"] for r in group]))
+
+
+def test_the_papers_numbers_stand_beside_ours(runs):
+    made = runs((0.70, 0.71, 0.73), model="dnn")
+    table = chapter.beside_paper(made, "dnn", 4)
+    assert table["small, here"].tolist() == pytest.approx([0.70, 0.71, 0.73])
+    theirs = paper.published().set_index(["dataset", "model", "design", "scale"])["test_auc"]
+    for label, cell in (("base", ("se", 1)), ("SE 4x", ("se", 4)), ("ME 4x", ("me", 4))):
+        assert table.loc[label, "Criteo, the paper"] == theirs["criteo", "dnn", *cell]
+
+
+def test_a_model_that_the_paper_lacks_stands_alone(runs):
+    table = chapter.beside_paper(runs(model="dcnv2-shared"), "dcnv2-shared", 4)
+    assert list(table.columns) == ["small, here"]

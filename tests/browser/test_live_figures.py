@@ -1,0 +1,213 @@
+"""Base, SE and ME that train in the page, and the bottleneck: alone on a page, and as a widget."""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from embedding_collapse.book import joining
+from embedding_collapse.book.explorers import TRAINING, bottleneck, sets, training
+
+SMALL = {"train": 2_000, "test": 600, "epochs": 2}  # some seconds on a machine that is busy
+STEPS = 8 * SMALL["epochs"]
+SMALL_FIGURE = replace(
+    sets.FIGURE,
+    content=sets.FIGURE.content | {"setting": sets.FIGURE.content["setting"] | SMALL},
+    start=sets.START | {"seeds": 3},
+)
+FIGURES = TRAINING | {"sets": SMALL_FIGURE}
+Open = Callable[..., Page]
+expect.set_options(timeout=60_000)
+HEAD = '<!doctype html><html lang="en"><meta charset="utf-8"><title>A figure</title>'
+HOST = """
+const {{ default: widget }} = await import("./{name}.widget.js");
+const el = document.querySelector("main");
+window.leave = widget.render({{ model: {{ get: () => {page} }}, el }});
+"""
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        """Keep the test's output for the tests."""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pages on which each figure stands alone, and on which a host of widgets has it."""
+    folder = tmp_path_factory.mktemp("pages")
+    look = f"<style>{(joining.LIVE / 'live.css').read_text()}</style>"
+    for name, figure in FIGURES.items():
+        page = training.page(figure)
+        script = joining.joined(joining.LIVE / f"{name}.js")
+        (folder / f"{name}.script.js").write_text(script)
+        text = f'{HEAD}{look}{page}<script src="{name}.script.js" defer></script>'
+        (folder / f"{name}.html").write_text(text)
+        (folder / f"{name}.widget.js").write_text(joining.widget(name))
+        host = HOST.format(name=name, page=json.dumps(page).replace("</", "<\\/"))
+        hosted = f'{HEAD}{look}<main></main><script type="module">{host}</script>'
+        (folder / f"{name}_widget.html").write_text(hosted)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def address(folder: Path) -> Iterator[str]:
+    """Where those pages are served."""
+    handler = partial(_Quiet, directory=folder)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def opened(browser: Browser, address: str) -> Iterator[Open]:
+    """Opens a page once its figure is alive; no fault may be left when the test ends."""
+    windows, faults = [], []
+
+    def open_page(name: str, search: str = "", script: str = "", **options: object) -> Page:
+        base = options.pop("base", address)
+        viewport = {"width": options.pop("width", 1280), "height": 900}
+        window = browser.new_context(viewport=viewport, **options)
+        windows.append(window)
+        if script:
+            window.add_init_script(script)
+        page = window.new_page()
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.goto(f"{base}/{name}.html{search}")
+        page.wait_for_selector("[data-live] .ec-status:not(:empty)", timeout=60_000)
+        return page
+
+    yield open_page
+    for window in windows:
+        window.close()
+    assert faults == []
+
+
+def rows(page: Page, number: int) -> list[list[str]]:
+    return (
+        page.locator(".ec-readout tbody")
+        .nth(number)
+        .evaluate("it => [...it.rows].map(row => [...row.cells].map(cell => cell.textContent))")
+    )
+
+
+@pytest.mark.parametrize("script", ["", "delete window.Worker"], ids=["worker", "no worker"])
+def test_the_verdicts_in_the_page_are_the_librarys(
+    opened: Open, monkeypatch: pytest.MonkeyPatch, script: str
+) -> None:
+    page = opened("sets", script=script)
+    page.get_by_role("button", name="Play", exact=True).click()
+    status = page.locator(".ec-status")
+    expect(status).to_contain_text(f"Seed 2, step {STEPS}.")
+    monkeypatch.setattr(sets, "SETTING", sets.SETTING | SMALL)
+    fresh = sets.model
+    monkeypatch.setattr(sets, "model", lambda *of: fresh(*of).double())
+    runs = sets.trained(*SMALL_FIGURE.start.values())
+    for cells, run in zip(rows(page, 0), runs[-1], strict=True):
+        assert cells[1:3] == ["2", str(STEPS)]
+        assert float(cells[4]) == pytest.approx(run.auc, abs=2e-4)
+        assert float(cells[5]) == pytest.approx(run.share, abs=0.006)
+    for cells, claim, (effect, verdict) in zip(
+        rows(page, 1), sets.CLAIMS, sets.effects(runs), strict=True
+    ):
+        assert (cells[0], cells[1], cells[4]) == (claim.text, verdict, "3 of 3")
+        assert float(cells[2].replace("−", "-")) == pytest.approx(effect.value, abs=2e-4)
+        assert f"{verdict}: {claim.text}" in status.inner_text()
+
+
+def test_readers_who_want_no_motion_go_seed_by_seed(opened: Open) -> None:
+    page = opened("sets", reduced_motion="reduce")
+    status = page.locator(".ec-status")
+    for seed in range(3):
+        page.get_by_role("button", name="Train the next seed").click()
+        expect(status).to_contain_text(f"Seed {seed}, step {STEPS}.")
+        assert rows(page, 1)[0][4] == f"{seed + 1} of 3"
+    expect(page.get_by_role("button", name="Train the next seed")).to_be_disabled()
+    page.get_by_role("button", name="Reset").click()
+    expect(status).to_contain_text("Seed 0, step 0.")
+
+
+def test_a_setting_is_in_the_address_and_the_model_is_a_menu(opened: Open) -> None:
+    page = opened("sets", "?sets=scale:2,model:fm", reduced_motion="reduce")
+    status = page.locator(".ec-status")
+    expect(status).to_contain_text("The address asks for “model:fm”; accepted: dnn, dcnv2.")
+    assert [row[0] for row in rows(page, 0)] == ["base", "SE 2x", "ME 2x"]
+    page.get_by_label("Model").select_option("dcnv2")
+    expect(status).not_to_contain_text("asks for")
+    assert "sets=model:dcnv2,scale:2,seeds:3,table:0,rate:0.003" in page.url
+    page.reload()
+    page.wait_for_selector("[data-live] .ec-status:not(:empty)")
+    assert page.get_by_label("Model").input_value() == "dcnv2"
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("name", ["sets", "bottleneck"])
+def test_pictures_are_described_fit_and_follow_the_theme(
+    opened: Open, name: str, width: int
+) -> None:
+    page = opened(name, width=width, reduced_motion="reduce")
+    pictures = page.locator("canvas")
+    for picture in pictures.all():
+        assert any(sign.isdigit() for sign in picture.get_attribute("aria-label"))
+        box = picture.bounding_box()
+        assert box["width"] >= 140 and box["x"] >= 0 and box["x"] + box["width"] <= width
+    before = pictures.evaluate_all("all => all.map(it => it.toDataURL())")
+    page.add_style_tag(content="[data-theme=dark] .ec-training { color: #eee; }")
+    page.evaluate("document.documentElement.dataset.theme = 'dark'")
+    page.wait_for_function(
+        """before => [...document.querySelectorAll('canvas')]
+            .every((it, i) => it.toDataURL() !== before[i])""",
+        arg=before,
+    )
+
+
+@pytest.mark.parametrize("name", ["sets", "bottleneck"])
+def test_all_of_it_answers_to_the_keyboard(opened: Open, name: str) -> None:
+    page = opened(name, reduced_motion="reduce")
+    controls = page.locator(".ec-training :is(button, input, select)")
+    controls.first.focus()
+    for number in range(controls.count()):
+        assert controls.nth(number).evaluate("it => it === document.activeElement")
+        page.keyboard.press("Tab")
+
+
+def test_a_rank_that_is_turned_down_bounds_the_product(opened: Open) -> None:
+    page = opened("bottleneck", has_touch=True, width=390)
+    slider = page.get_by_label("Rank of E₂")
+    for rank in (3, 2, 1):
+        made = bottleneck.product(**bottleneck.START | {"rank": rank})
+        _, held, both = rows(page, 0)
+        assert (held[1], both[1]) == (str(rank), str(rank))
+        assert float(both[3]) == pytest.approx(made.both[0].item(), abs=0.06)
+        slider.press("ArrowLeft")
+    box = slider.bounding_box()
+    page.touchscreen.tap(box["x"] + box["width"] - 4, box["y"] + box["height"] / 2)
+    expect(page.locator(".ec-readout td:nth-child(2)").nth(2)).to_have_text("10")
+
+
+@pytest.mark.parametrize("name", ["collapse", "sets"])
+def test_a_page_opened_as_a_file_trains_in_a_worker_too(
+    opened: Open, folder: Path, name: str
+) -> None:
+    page = opened(name, base=folder.as_uri(), reduced_motion="reduce")
+    assert len(page.workers) == 1
+    page.get_by_role("button", name="Step", exact=True).click()
+    expect(page.locator(".ec-status")).to_contain_text("step 1.")
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_widget_is_the_same_figure_and_can_be_left(opened: Open, name: str) -> None:
+    page = opened(f"{name}_widget", reduced_motion="reduce")
+    assert page.locator("canvas").count() >= 3
+    if name != "bottleneck":
+        page.get_by_role("button", name="Step", exact=True).click()
+        expect(page.locator(".ec-status")).to_contain_text("step 1.")
+    page.evaluate("window.leave()")
