@@ -21,7 +21,10 @@ from .paper import ledger, verdict_table
 TELLING = ("dcnv2", "dnn")  # with explicit interaction and without
 SCALES, MORE_SCALES = (1, 4, 10), (1, 2, 3, 4, 10)
 SEEDS = (0, 1, 2)
-FULL = {"epochs": 10, "precision": "tf32"}  # beside the paper's parameters, which are Spec's
+FULL: dict[str, Any] = {
+    "epochs": 10,
+    "precision": "tf32",
+}  # beside the paper's parameters, which are Spec's
 SUFFIX = "-full"
 CHAPTERS = ("05_multi_embedding", "07_results")
 NONE = "Of runs at full scale none is recorded yet; `make record` makes them."
@@ -41,7 +44,7 @@ def cells(data: DataSpec, **parameters: Any) -> list[Spec]:
         (PAPER, SCALES, SEEDS),
         (PAPER, MORE_SCALES, SEEDS),
     ]
-    ordered = {}
+    ordered: dict[str, Spec] = {}
     for models, scales, seeds in stages:
         for seed in seeds:
             for scale in scales:  # models side by side at each scale

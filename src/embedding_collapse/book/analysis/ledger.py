@@ -194,11 +194,12 @@ def wanting_seeds(records: Iterable[Record]) -> list[tuple[Comparison, Effect]]:
     runs = by_spec(records)
     wide = []
     for data, model in product(BOTH, TELLING):
-        one = Comparison(_cell(data, model, ME4), _cell(data, model, SE4))
+        new, old = _cell(data, model, ME4), _cell(data, model, SE4)
         first = {
             spec: [run for run in runs.get(spec, []) if run.spec.get("seed", 0) < FIRST_LOOK]
-            for spec in one
+            for spec in (new, old)
         }
+        one = Comparison(new, old)
         if all(len(seeds) == FIRST_LOOK for seeds in first.values()):
             effect = effect_of([one], first, measures.AUC)
             if effect.half_width > max(CLOSE, CLOSE_SHARE * abs(effect.value)):
