@@ -12,8 +12,8 @@ from itertools import count
 import psutil
 import pytest
 
-from embedding_collapse.cli import main
 from embedding_collapse.book.explorers import toy
+from embedding_collapse.cli import main
 from embedding_collapse.lab import records
 from embedding_collapse.lab.data import DataSpec, load_spec
 from embedding_collapse.lab.experiment import Spec, parameter_counts
