@@ -155,6 +155,8 @@ def more_models() -> list[Spec]:
     return cells(BOTH, others, SIZES, range(2)) + cells(BOTH, others[:1], SIZES, [2])
 
 
+BASES = tuple(cells([data], ["dcnv2"], [BASE], [0])[0] for data in BOTH)
+
 STUDY = Study(
     name="decide",
     question=(
