@@ -187,6 +187,12 @@ def base_of(spec: Spec) -> Spec:
     )  # fmt: skip
 
 
+def sharing(base: Spec, records: Iterable[Record]) -> list[Record]:
+    """The runs that differ from a base run in model, size and seed alone."""
+    specs = [(record, Spec.read(record.spec)) for record in records]
+    return [record for record, spec in specs if not spec.members and base_of(spec) == base]
+
+
 def ledger(records: Iterable[Record], base: Spec) -> list[Finding]:
     """Every claim, in the order of `CLAIMS`, of the runs that differ from a base run as it says.
 
@@ -223,7 +229,7 @@ def wanting_seeds(records: Iterable[Record]) -> list[tuple[Comparison, Effect]]:
     runs = by_spec(records)
     wide = []
     for base, model in product(BASES, TELLING):
-        new, old = _cell(base, model, ME4), _cell(base, model, SE4)
+        new, old = compared(base, model, ME4), compared(base, model, SE4)
         first = {
             spec: [run for run in runs.get(spec, []) if run.spec.get("seed", 0) < FIRST_LOOK]
             for spec in (new, old)
@@ -239,7 +245,8 @@ def wanting_seeds(records: Iterable[Record]) -> list[tuple[Comparison, Effect]]:
 # --- the comparisons ------------------------------------------------------------------------------
 
 
-def _cell(base: Spec, model: str, size: Size, **options: Any) -> Spec:
+def compared(base: Spec, model: str, size: Size, **options: Any) -> Spec:
+    """The run of a model at a size that shares a base run's data and settings, but for options."""
     design, scale = size
     own = {"embedding_size": in_proportion(model, base.embedding_size)} | options
     return replace(base, model=model, design=design, scale=scale, seed=0, **own)
@@ -248,7 +255,7 @@ def _cell(base: Spec, model: str, size: Size, **options: Any) -> Spec:
 def _sizes(models: Sequence[str], *pairs: tuple[Size, Size]) -> Callable:
     """A new size against an old one, of each model."""
     return lambda base, runs: [
-        Comparison(_cell(base, model, new), _cell(base, model, old))
+        Comparison(compared(base, model, new), compared(base, model, old))
         for model, (new, old) in product(models, pairs)
     ]
 
@@ -256,18 +263,20 @@ def _sizes(models: Sequence[str], *pairs: tuple[Size, Size]) -> Callable:
 def _models(new: str, old: str, *sizes: Size) -> Callable:
     """A model against another, at each size."""
     return lambda base, runs: [
-        Comparison(_cell(base, new, size), _cell(base, old, size)) for size in sizes
+        Comparison(compared(base, new, size), compared(base, old, size)) for size in sizes
     ]
 
 
 def _alone(model: str, *sizes: Size) -> Callable:
     """A cell's own number."""
-    return lambda base, runs: [Comparison(_cell(base, model, size)) for size in sizes]
+    return lambda base, runs: [Comparison(compared(base, model, size)) for size in sizes]
 
 
 def _ensembles(average: str) -> Callable:
     return lambda base, runs: [
-        Comparison(_cell(base, model, ME4), _cell(base, model, BASE, members=4, average=average))
+        Comparison(
+            compared(base, model, ME4), compared(base, model, BASE, members=4, average=average)
+        )
         for model in TELLING
     ]
 
@@ -285,8 +294,8 @@ def _controls(*names: str) -> Callable:
             "interaction": {"embedding_size": equal["interaction"]},
             "layers": {"cross_layers": 16},
         }
-        me = _cell(base, "dcnv2", ME4)
-        return [Comparison(me, _cell(base, "dcnv2", BASE, **ways[name])) for name in names]
+        me = compared(base, "dcnv2", ME4)
+        return [Comparison(me, compared(base, "dcnv2", BASE, **ways[name])) for name in names]
 
     return compare
 
@@ -294,8 +303,8 @@ def _controls(*names: str) -> Callable:
 def _me_with_ses_interaction(base: Spec, runs: Runs) -> list[Comparison]:
     if base.data.name not in EQUAL:
         return []
-    more = _cell(base, "dcnv2", ME4, embedding_size=EQUAL[base.data.name]["me"])
-    return [Comparison(more, _cell(base, "dcnv2", SE4))]
+    more = compared(base, "dcnv2", ME4, embedding_size=EQUAL[base.data.name]["me"])
+    return [Comparison(more, compared(base, "dcnv2", SE4))]
 
 
 def _best_regularised(base: Spec, runs: Runs) -> list[Comparison]:
@@ -303,7 +312,7 @@ def _best_regularised(base: Spec, runs: Runs) -> list[Comparison]:
     validation rows."""
     best = []
     for size in (ME4, SE4):
-        tried = [_cell(base, "dnn", size, **way) for way in ({}, *REGULARISATIONS)]
+        tried = [compared(base, "dnn", size, **way) for way in ({}, *REGULARISATIONS)]
         scores = {spec: np.mean([_valid_auc(run) for run in runs[spec]])
                   for spec in tried if spec in runs}  # fmt: skip
         if len(scores) < len(tried):  # before all are there, none is the best
