@@ -304,8 +304,10 @@ def foretold(runs: Sequence[Record]) -> pd.DataFrame:
 
 
 def _in_words(found: cause.Correlation) -> str:
-    if np.isnan(found.value):
+    if found.cells < cause.FEWEST:
         return f"{found.cells} cells, {cause.FEWEST} needed"
+    if np.isnan(found.value):
+        return f"{found.cells} cells, all alike"
     return f"{found.value:+.2f} [{found.low:+.2f}, {found.high:+.2f}], {found.cells} cells"
 
 
