@@ -47,7 +47,9 @@ def worked(trace: bytes) -> list[float]:
     return [
         event["tdur"] / 1000
         for event in events
-        if event["name"] == "RunTask" and (event["pid"], event["tid"]) in threads and "tdur" in event
+        if event["name"] == "RunTask"
+        and (event["pid"], event["tid"]) in threads
+        and "tdur" in event
     ]
 
 
