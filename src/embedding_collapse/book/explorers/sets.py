@@ -34,7 +34,7 @@ COMMAND = "python -c 'from embedding_collapse.book.explorers import sets; sets.r
 SIZES = (3, 10, 30, 100, 100, 300)  # features per field
 LATENT = 6  # numbers per feature in each of its pairs
 SPREAD, MIDDLE = 2.5, -0.8  # of the logits
-SETTING = {
+SETTING: dict[str, Any] = {
     "train": 50_000,
     "test": 20_000,
     "epochs": 4,
@@ -43,7 +43,7 @@ SETTING = {
     "width": 4,
     "hidden": 32,
 }
-START = {"model": "dnn", "scale": 4, "seeds": 5, "table": 0, "rate": 0.003}
+START: dict[str, Any] = {"model": "dnn", "scale": 4, "seeds": 5, "table": 0, "rate": 0.003}
 MODELS = {"dnn": "DNN", "dcnv2": "DCNv2 with one cross layer"}
 DESIGNS = ("base", "SE", "ME")
 
