@@ -8,7 +8,6 @@ browser would show, whether or not something has moved.
 """
 
 import argparse
-import json
 import os
 import tempfile
 import time
@@ -35,24 +34,6 @@ READ = """() => {
 }"""
 
 
-def worked(trace: bytes) -> list[float]:
-    """Milliseconds of the processor that each task of the page's main thread took: unlike those by
-    the clock, they leave out what it waited while others had the processor."""
-    events = json.loads(trace)["traceEvents"]
-    threads = [
-        (event["pid"], event["tid"])
-        for event in events
-        if event["name"] == "thread_name" and event["args"]["name"] == "CrRendererMain"
-    ]
-    return [
-        event["tdur"] / 1000
-        for event in events
-        if event["name"] == "RunTask"
-        and (event["pid"], event["tid"]) in threads
-        and "tdur" in event
-    ]
-
-
 def main() -> None:
     """Print a line per figure."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -60,9 +41,7 @@ def main() -> None:
     seconds = parser.parse_args().seconds
     chromium = os.environ.get("CHROMIUM", "/usr/bin/chromium")
     print(f"load {os.getloadavg()[0]:.1f}, {os.cpu_count()} processors")
-    tasks_of = f"{'tasks of 50 ms':>14} {'longest, ms':>11}"
-    heads = f"{'pictures/s':>10} {tasks_of} {tasks_of}"
-    print(f"{'':31}{'by the clock':>26} {'of the processor':>26}")
+    heads = f"{'pictures/s':>10} {'tasks of 50 ms':>14} {'longest, ms':>11}"
     print(f"{'figure':12} {'trains':>7} {heads}  where it has come to")
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS.split())
@@ -83,20 +62,14 @@ def main() -> None:
             play = page.locator(".ec-controls button").first
             if play.inner_text() == "Play":
                 play.click()
-            browser.start_tracing(page=page, categories=["disabled-by-default-devtools.timeline"])
             time.sleep(seconds)
-            took = worked(browser.stop_tracing())
             seen = page.evaluate(READ)
             tasks, rate = seen["tasks"], seen["rate"]
             longest = max(tasks, default=0)
             last = page.locator(".ec-readout tbody").first.locator("tr").last
             at = last.inner_text().replace("\t", " ")
             where = "worker" if page.workers else "page"
-            over = sum(task >= 50 for task in took)
-            print(
-                f"{name:12} {where:>7} {rate:10.0f} {len(tasks):14} {longest:11.0f} "
-                f"{over:14} {max(took, default=0):11.0f}  {at}"
-            )
+            print(f"{name:12} {where:>7} {rate:10.0f} {len(tasks):14} {longest:11.0f}  {at}")
             page.close()
         browser.close()
 
