@@ -29,7 +29,8 @@ from faults.runs import Case, NotHere
 PARTS: dict[str, Callable[[bool], Iterator[Case]]] = {
     "killed-runs": kills.killed_runs,
     "killed-sweeps": kills.killed_sweeps,
-    "killed-on-ray": kills.killed_on_ray,
+    "killed-runs-on-ray": kills.killed_runs_on_ray,
+    "killed-sweeps-on-ray": kills.killed_sweeps_on_ray,
     "stored-files": stored.stored_files,
     "csv": tables.csv_tables,
     "tsv": tables.tsv_tables,
