@@ -220,7 +220,7 @@ def _killed(
         named = [(one, _name(one)) for one in family]
         victims = {
             "driver": [driver],
-            "worker": [one for one, name in named if name == AT_WORK],
+            "worker": [one for one, name in named if name.startswith(AT_WORK)],
             "agent": [one for one, name in named if name in AGENTS],
         }[victim]
         if victims:
@@ -251,7 +251,7 @@ def _end_ray(process: subprocess.Popen, folder: Path) -> Outcome:
 
 def _name(process: psutil.Process) -> str:
     try:
-        return " ".join(process.cmdline())
+        return " ".join(process.cmdline()).strip()
     except psutil.Error:
         return ""
 
