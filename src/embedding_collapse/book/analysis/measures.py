@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import rankdata
 
-from embedding_collapse.lab.groups import spread
+from embedding_collapse.lab.groups import Cell, spread
+from embedding_collapse.lab.models import MODELS
 from embedding_collapse.lab.records import Record
 from embedding_collapse.subspace import random_diversity
 
@@ -98,8 +99,10 @@ def _with_field(record: Record, own: bool) -> float:
 
 def common_pattern(record: Record) -> float:
     """Rank correlation between two sets' ||W_{i->j}||_F over pairs of fields, the mean over
-    pairs of sets."""
+    pairs of sets; NaN where all sets share one W, or have none."""
     norms = np.array(record.projection_norms)
+    if norms.ndim < 3 or len(norms) < 2:
+        return float("nan")
     others = ~np.eye(norms.shape[-1], dtype=bool)
     maps = norms[:, others]
     first, second = np.triu_indices(len(maps), 1)
@@ -156,11 +159,18 @@ def total_parameters(runs: Sequence[Record]) -> int:
     return sum(runs[0].parameters.values())
 
 
-def overview(groups: Mapping[str, Sequence[Record]], measures: Sequence[Measure]) -> pd.DataFrame:
-    """A row per group: seeds, parameters, and means with their standard deviations over seeds."""
+def _spread(values: Sequence[float]) -> str:
+    return "" if np.isnan(values).any() else spread(values)
+
+
+def overview(cells: Mapping[Cell, Sequence[Record]], measures: Sequence[Measure]) -> pd.DataFrame:
+    """A row per cell: seeds, parameters, and means with their standard deviations over seeds."""
     rows = {
-        name: {"seeds": len(runs), "parameters": f"{total_parameters(runs):,}"}
+        f"{cell.dataset}, {MODELS[cell.model].name} {cell.label}": {
+            "seeds": len(runs),
+            "parameters": f"{total_parameters(runs):,}",
+        }
         | {measure.name: spread([measure.value(run) for run in runs]) for measure in measures}
-        for name, runs in groups.items()
+        for cell, runs in cells.items()
     }
     return pd.DataFrame.from_dict(rows, orient="index")

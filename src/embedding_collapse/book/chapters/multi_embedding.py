@@ -212,17 +212,6 @@ def by_epoch(runs: Sequence[Record]) -> pd.DataFrame:
     )
 
 
-def beside_paper(runs: Sequence[Record], model: str, scale: int) -> pd.DataFrame:
+def beside_paper(runs: Sequence[Record], model: str) -> pd.DataFrame:
     """Test AUC of base, SE and ME: the paper's of the same model and scale, and ours."""
-    table = paper.published().query("model == @model and scale in (1, @scale)")
-    columns = {
-        f"{str(name).capitalize()}, the paper": {
-            records.design_label(design, scale): auc
-            for design, scale, auc in zip(
-                rows["design"], rows["scale"], rows["test_auc"], strict=True
-            )
-        }
-        for name, rows in table.groupby("dataset", sort=False)
-    }
-    ours = {label: measures.AUC.mean(group) for label, group in by_label(runs).items()}
-    return pd.DataFrame(columns | {f"{runs[0].dataset['name']}, here": ours}).loc[list(ours)]
+    return paper.aucs(runs, model).loc[list(by_label(runs))]

@@ -1,7 +1,6 @@
-"""Chapter 4: models whose interaction is suppressed. Do they collapse less, gain by size, overfit?"""
+"""Chapter 4: models whose interaction is suppressed: less collapse, gains, overfitting?"""
 
-from collections.abc import Mapping, Sequence
-from itertools import product
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -9,24 +8,11 @@ import plotly.graph_objects as go
 import torch
 from plotly.subplots import make_subplots
 
+from embedding_collapse.book import plots
 from embedding_collapse.book.analysis import measures, verdicts
 from embedding_collapse.book.analysis.measures import Measure
 from embedding_collapse.book.analysis.verdicts import Claim, Runs
-from embedding_collapse.book.plots import (
-    AMBER,
-    COLOURS,
-    PINK,
-    SKY,
-    Series,
-    both_designs,
-    colour,
-    fields,
-    points,
-    published_points,
-    series_against_scale,
-    with_menu,
-)
-from embedding_collapse.lab.groups import Cell, by_cell
+from embedding_collapse.lab.groups import Cell, by_cell, datasets_of, runs_in
 from embedding_collapse.lab.models import MODELS
 from embedding_collapse.lab.models.penalties import orthogonality
 from embedding_collapse.lab.records import Record, folder_of, load_all
@@ -37,10 +23,10 @@ from embedding_collapse.spectrum import random_abundance
 Cells = Mapping[Cell, Runs]
 
 SERIES = [
-    Series("DCNv2", "dcnv2", "SE", COLOURS["SE"], "solid"),
-    Series("regularised", "dcnv2-regularized", "SE", PINK, "dash"),
-    Series("regularised, fixed scale", "dcnv2-regularized-fixed", "SE", SKY, "dot"),
-    Series("DNN", "dnn", "SE", AMBER, "dashdot"),
+    plots.Series("DCNv2", "dcnv2", "SE", plots.COLOURS["SE"], "solid"),
+    plots.Series("regularised", "dcnv2-regularized", "SE", plots.PINK, "dash"),
+    plots.Series("regularised, fixed scale", "dcnv2-regularized-fixed", "SE", plots.SKY, "dot"),
+    plots.Series("DNN", "dnn", "SE", plots.AMBER, "dashdot"),
 ]
 NAMES = {series.model: series.name for series in SERIES}
 SUPPRESSED = ("dcnv2-regularized", "dnn")
@@ -72,21 +58,6 @@ def runs_of(folder: str, beyond: str, scale: int) -> tuple[Cells, Cells]:
     ]
     check_choice("scale", scale, sorted({run.spec["scale"] for run in runs} - {1}))
     return by_cell(runs), by_cell(undecayed)
-
-
-def datasets_of(cells: Cells) -> list[str]:
-    """The data sets that have runs, in the order of the cells."""
-    return list(dict.fromkeys(cell.dataset for cell in cells))
-
-
-def all_of(cells: Cells, **values: object) -> list[Record]:
-    """The runs of all cells with these values, as a figure cites them."""
-    return [
-        run
-        for cell, runs in cells.items()
-        if all(getattr(cell, name) == value for name, value in values.items())
-        for run in runs
-    ]
 
 
 # --- did the penalty take hold? -------------------------------------------------------------------
@@ -132,7 +103,7 @@ def block_deviations(cells: Cells) -> go.Figure:
         mean = np.mean([curve[:ended] for curve in curves], axis=0)
         figure.add_scatter(
             x=np.arange(1, ended + 1), y=mean.round(4), mode="lines+markers", name=cell.label,
-            line={"color": colour(cell.label), "dash": dashes.get(cell.scale, "dashdot")},
+            line={"color": plots.colour(cell.label), "dash": dashes.get(cell.scale, "dashdot")},
             legendgroup=cell.label, showlegend=column == 1, row=1, col=column,
             hovertemplate=f"{cell.label}, epoch %{{x}}: %{{y:.3f}}<extra></extra>",
         )  # fmt: skip
@@ -156,30 +127,24 @@ def abundance(cells: Cells, scale: int) -> go.Figure:
             group = cells.get(Cell(dataset, one.model, "se", scale))
             if not group:
                 continue
-            names, cardinalities, order = fields(group[0])
+            names, cardinalities, order = plots.fields(group[0])
             values = np.array([run.relative_abundance.numpy()[order] for run in group])
-            mean = values.mean(0)
-            figure.add_scatter(
-                x=names, y=mean.round(4), name=one.name, mode="lines+markers",
-                line={"color": one.ink, "dash": one.dash}, customdata=cardinalities,
-                error_y={"array": (values.max(0) - mean).round(4),
-                         "arrayminus": (mean - values.min(0)).round(4)},
-                hovertemplate=f"%{{x}}, %{{customdata:,}} features, {one.name}: IA/K %{{y:.3f}}"
-                "<extra></extra>",
-            )  # fmt: skip
+            figure.add_trace(
+                plots.by_field(names, values, cardinalities, one.name, one.ink, one.dash)
+            )
             widths[len(group[0].spectra[0][0])] = names, cardinalities
         for width, (names, cardinalities) in sorted(widths.items()):
             random = [random_abundance(rows, width) / width for rows in cardinalities]
             figure.add_scatter(
                 x=names, y=np.round(random, 4), name=f"random, K={width}", mode="lines",
-                line={"color": COLOURS["random"], "dash": "dash"},
+                line={"color": plots.COLOURS["random"], "dash": "dash"},
             )  # fmt: skip
         owner += [dataset] * (len(figure.data) - len(owner))
     for trace, of in zip(figure.data, owner, strict=True):
         trace.visible = of == owner[0]
     figure.update_xaxes(title="field, from few features to many", tickangle=-60)
     figure.update_yaxes(title="IA / K", range=[0, 1.02])
-    return with_menu(figure, owner, "Dataset")
+    return plots.with_menu(figure, owner, "Dataset")
 
 
 # --- do they gain by size? ------------------------------------------------------------------------
@@ -187,11 +152,11 @@ def abundance(cells: Cells, scale: int) -> go.Figure:
 
 def accuracy(cells: Cells) -> go.Figure:
     """Test AUC against size with 95% bands: a panel per data set, ours and then the paper's."""
-    lines = both_designs(measures.AUC.value)
-    theirs = published_points()
-    table = pd.concat([points(all_of(cells), lines), theirs[theirs["model"].isin(NAMES)]])
+    lines = plots.both_designs(measures.AUC.value)
+    theirs = plots.published_points()
+    table = pd.concat([plots.points(runs_in(cells), lines), theirs[theirs["model"].isin(NAMES)]])
     panels = {str(name): of for name, of in table.groupby("dataset", sort=False)}
-    figure = series_against_scale({"": panels}, SERIES, columns=2)
+    figure = plots.series_against_scale({"": panels}, SERIES, columns=2)
     return figure.update_yaxes(title="test AUC", col=1)
 
 
@@ -256,8 +221,7 @@ def decay_claims(cells: Cells, undecayed: Cells, scale: int) -> pd.DataFrame:
         free = {model: undecayed.get(cell, []) for model, cell in wide.items()}
         with_it = [(free[model], cells.get(cell, [])) for model, cell in wide.items()]
         grown = [
-            (free[model], undecayed.get(cell._replace(scale=1), []))
-            for model, cell in wide.items()
+            (free[model], undecayed.get(cell._replace(scale=1), [])) for model, cell in wide.items()
         ]
         beside = [(free[model], free["dcnv2"]) for model in SUPPRESSED]
         fair = measures.FAIR_ABUNDANCE
@@ -278,14 +242,7 @@ def numbers(cells: Cells, undecayed: Cells) -> dict[str, pd.DataFrame]:
             measures.DECLINE]  # fmt: skip
     regularised = {cell: runs for cell, runs in cells.items() if "regularized" in cell.model}
     return {
-        "All runs": measures.overview(_named(cells), told),
-        "Regularised": measures.overview(_named(regularised), [DEVIATION]),
-        "Without weight decay": measures.overview(_named(undecayed), told),
-    }
-
-
-def _named(cells: Cells) -> dict[str, Runs]:
-    return {
-        f"{cell.dataset}, {MODELS[cell.model].name} {cell.label}": runs
-        for cell, runs in cells.items()
+        "All runs": measures.overview(cells, told),
+        "Regularised": measures.overview(regularised, [DEVIATION]),
+        "Without weight decay": measures.overview(undecayed, told),
     }

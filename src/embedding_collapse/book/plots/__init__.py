@@ -14,7 +14,7 @@ from .scaling import (
     reach_of,
     series_against_scale,
 )
-from .spectra import abundance_by_field, spectra_by_field
+from .spectra import abundance_by_field, by_field, spectra_by_field
 from .style import (
     AMBER,
     COLOURS,
@@ -32,7 +32,7 @@ from .style import (
 __all__ = [
     "AMBER", "AUC", "COLLAPSE", "COLOURS", "DASHES", "DIVERSITY", "INKS", "PINK", "SKY", "Line",
     "Series", "abundance_by_field", "against_scale", "all_numbers", "answered", "as_text",
-    "both_designs", "colour", "faint", "fields", "note", "points", "provenance",
+    "both_designs", "by_field", "colour", "faint", "fields", "note", "points", "provenance",
     "published_points", "reach_of", "rounded", "series_against_scale", "show", "spectra_by_field",
     "with_menu",
 ]  # fmt: skip
