@@ -195,16 +195,19 @@ def _claims(cells: Cells, dataset: str, scale: int) -> list[Claim]:
 # --- is it weight decay? --------------------------------------------------------------------------
 
 
-def decayed(start: float, steps: int, gradient: float = 0.0) -> float:
+def decayed(
+    start: float, steps: int, gradient: float = 0.0, weight_decay: float = WEIGHT_DECAY
+) -> float:
     """What weight decay under Adam makes of a number of a table whose row no batch holds.
 
     Args:
         start: the number before.
         steps: how many.
         gradient: what the first step's batch gave it; 0 for a row that was never seen.
+        weight_decay: added to the gradient, times the number.
     """
     number = torch.nn.Parameter(torch.tensor(start, dtype=torch.float64))
-    adam = torch.optim.Adam([number], lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+    adam = torch.optim.Adam([number], lr=LEARNING_RATE, weight_decay=weight_decay)
     for step in range(steps):
         number.grad = torch.tensor(0.0 if step else gradient, dtype=torch.float64)
         adam.step()
