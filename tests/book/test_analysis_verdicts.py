@@ -15,7 +15,7 @@ def group(make_record):
 
     def make(share, *cell, noise=NOISE, **changes):
         return [
-            make_record(*cell, seed, abundance=share + change, **changes)
+            make_record(*(cell or ("se", 1)), seed, abundance=share + change, **changes)
             for seed, change in enumerate(noise)
         ]
 
@@ -80,7 +80,9 @@ def test_a_verdict_is_corrected_for_all_claims_of_the_table(group):
 
 def test_no_gain_is_held_against_the_band_and_shown_as_it_is(make_record):
     def aucs(mean, *cell):
-        return [make_record(*cell, seed, auc=mean + seed * 1e-5) for seed in range(3)]
+        return [
+            make_record(*(cell or ("se", 1)), seed, auc=mean + seed * 1e-5) for seed in range(3)
+        ]
 
     gains = [aucs(auc, "se", 4) for auc in (0.7002, 0.71)]
     found = answers([claim([(g, aucs(0.7))], "no gain", measures.AUC) for g in gains])

@@ -170,7 +170,7 @@ def overview(cells: Mapping[Cell, Sequence[Record]], measures: Sequence[Measure]
             "seeds": len(runs),
             "parameters": f"{total_parameters(runs):,}",
         }
-        | {measure.name: spread([measure.value(run) for run in runs]) for measure in measures}
+        | {measure.name: _spread([measure.value(run) for run in runs]) for measure in measures}
         for cell, runs in cells.items()
     }
     return pd.DataFrame.from_dict(rows, orient="index")

@@ -29,13 +29,7 @@ ME_VARIANTS = [
     plots.Series("no non-linearity", "dcnv2-linear", "ME", plots.AMBER, "dot"),
     plots.Series("aligned norms", "dcnv2-aligned", "ME", plots.SKY, "dashdot", base="dcnv2"),
 ]
-OTHER_FIXES = [
-    plots.Series("SE", "dcnv2", "SE", plots.COLOURS["SE"], "solid"),
-    plots.Series("ME", "dcnv2", "ME", plots.COLOURS["ME"], "solid"),
-    plots.Series("SE, flat spectra", "dcnv2-flat", "SE", plots.AMBER, "dash"),
-    plots.Series("SE with SFG", "dcnv2-sfg", "SE", plots.PINK, "dot"),
-    plots.Series("ME, distinct sets", "dcnv2-distinct", "ME", plots.SKY, "dashdot"),
-]
+OTHER_REMEDIES = ("dcnv2-flat", "dcnv2-sfg", "dcnv2-distinct")
 
 # --- the runs -------------------------------------------------------------------------------------
 
@@ -332,7 +326,7 @@ def claims_of_size(cells: Cells, parts: Mapping[str, list[Record]]) -> pd.DataFr
 
 def numbers(cells: Cells) -> dict[str, pd.DataFrame]:
     """Every cell's means over seeds, by what the table is called."""
-    variants = {one.model for one in (*ME_VARIANTS, *OTHER_FIXES)}
+    variants = {one.model for one in ME_VARIANTS} | set(OTHER_REMEDIES)
     return {
         "DCNv2, its variants and other remedies": measures.overview(
             select(cells, variants), [measures.AUC, measures.ABUNDANCE, measures.FAIR_ABUNDANCE]
