@@ -14,7 +14,6 @@ from embedding_collapse.book.plots import (
 from .checkpoints import collapse_in_training, table_spectra
 from .claims import forest
 from .interaction import influence, sub_embeddings, sub_embeddings_with_sums
-from .opening import directions_in_use, remedy
 from .runs import overfitting
 from .sizing import distortion, fields_and_rule, rule_and_practice
 from .toy import pulls_by_direction, toy_curves, toy_span, toy_sweep
@@ -26,7 +25,6 @@ __all__ = [
     "DIVERSITY",
     "against_scale",
     "collapse_in_training",
-    "directions_in_use",
     "distortion",
     "fields_and_rule",
     "forest",
@@ -35,7 +33,6 @@ __all__ = [
     "points",
     "published_points",
     "pulls_by_direction",
-    "remedy",
     "rule_and_practice",
     "show",
     "sub_embeddings",
