@@ -4,6 +4,7 @@ import re
 import shutil
 from collections.abc import Callable
 from html.parser import HTMLParser
+from itertools import chain, pairwise
 from xml.etree import ElementTree
 
 import numpy as np
@@ -93,6 +94,37 @@ def test_views_are_pure(made, name):
     one, other = (explorer.view(explorer.data, explorer.start) for _ in range(2))
     assert one == other
     assert json.dumps([explorer.data, explorer.start]) == before
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_there_are_three_to_five_steps_and_the_first_is_what_it_opens_on(made, name):
+    explorer = made[name]
+    assert 3 <= len(explorer.steps) <= 5
+    assert explorer.at(0) == explorer.start
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_step_shows_what_a_reader_could_turn_to(made, name):
+    """Each value of its state is an option of a control, and each step differs from the one
+    before."""
+    explorer = made[name]
+    states = [explorer.at(number) for number in range(len(explorer.steps))]
+    assert all(one != other for one, other in pairwise(states))
+    for state in chain(states, (state["pinned"] for state in states if state.get("pinned"))):
+        assert set(state) <= set(explorer.start)
+        for control in explorer.controls:
+            if control.kind in ("choice", "slider"):
+                assert state[control.name] in dict(control.choices(state)), control.name
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_numbers_of_a_step_are_those_that_it_shows(made, name):
+    """Or those of a step before it, which the words compare them with."""
+    explorer, seen = made[name], ""
+    for number, step in enumerate(explorer.steps):
+        seen += str(explorer.view(explorer.data, explorer.at(number)).readout)
+        told = re.findall(r"\d[\d,]*\.?\d*(?<=\d)", step.look)
+        assert [value for value in told if not re.search(rf"(?<!\d){re.escape(value)}", seen)] == []
 
 
 class Page(HTMLParser):

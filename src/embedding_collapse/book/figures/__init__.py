@@ -17,7 +17,6 @@ from .interaction import influence, sub_embeddings, sub_embeddings_with_sums
 from .opening import directions_in_use, remedy
 from .runs import overfitting
 from .sets import diversity_by_field, projection_norms, sums_of_abundance
-from .sizing import distortion, fields_and_rule, rule_and_practice
 from .studies import against_parameters, against_rows, best_epochs
 from .toy import pulls_by_direction, toy_curves, toy_span, toy_sweep
 from .variants import (
@@ -49,9 +48,7 @@ __all__ = [
     "both_designs",
     "collapse_in_training",
     "directions_in_use",
-    "distortion",
     "diversity_by_field",
-    "fields_and_rule",
     "forest",
     "influence",
     "overfitting",
@@ -60,7 +57,6 @@ __all__ = [
     "published_points",
     "pulls_by_direction",
     "remedy",
-    "rule_and_practice",
     "series_against_scale",
     "show",
     "sub_embeddings",
