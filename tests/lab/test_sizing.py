@@ -122,6 +122,14 @@ def test_the_rule_is_loose_by_a_factor_of_about_four():
     assert math.isnan(loose.loc[0.01, "measured"])
 
 
+def test_violations_are_counted_at_the_rules_own_width():
+    failures = sizing.violations(20, [0.5], draws=200)
+    projected = sizing.project(20, int(sizing.least(20, 0.5)), draws=200)
+    squared = (projected.worst_squared > 0.5).sum().item()
+    assert squared > 0
+    assert failures.loc[0.5].tolist() == [sizing.least(20, 0.5), 0, squared]
+
+
 # --- practice -------------------------------------------------------------------------------------
 
 

@@ -19,7 +19,7 @@ def language_models() -> pd.DataFrame:
     """Language models by their published shape, and the eps that the rule allows each."""
     table = sizing.language_models()
     table["ε that the rule allows"] = sizing.bound_distortion(table["tokens"], table["width"])
-    return table
+    return table.set_index("model")
 
 
 def fields_and_rule(fields: pd.DataFrame, distortions: Sequence[float]) -> go.Figure:
