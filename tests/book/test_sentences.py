@@ -21,7 +21,12 @@ from embedding_collapse.book.sentences import (
     unchecked,
 )
 
-CHECKED = ["02_information_abundance", "05_multi_embedding"]
+CHECKED = [
+    "01_jl_sizing",
+    "02_information_abundance",
+    "03_interaction_collapse",
+    "05_multi_embedding",
+]
 ROOT = NOTEBOOKS.parent
 
 

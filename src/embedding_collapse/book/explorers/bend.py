@@ -58,8 +58,8 @@ def explorer() -> Explorer:
             ),
             Step(
                 "One strong direction over seven that are weak and alike.",
-                "Effective rank still says 6.14; IA 2.40 and stable rank 1.28, since both divide by "
-                "the largest.",
+                "Effective rank still says 6.14; IA 2.40 and stable rank 1.28, since both divide "
+                "by the largest.",
                 shapes["One large"],
             ),
             Step(

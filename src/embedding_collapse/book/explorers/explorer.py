@@ -68,7 +68,7 @@ class Step(NamedTuple):
 
     Attributes:
         text: what this step is about.
-        look: what is to be seen in it. Its numbers are those of the readout; a test holds them to it.
+        look: what is to be seen in it; a test holds its numbers to the readout.
         change: of the state that the explorer starts with.
     """
 
@@ -84,8 +84,6 @@ class Explorer:
     Attributes:
         name: of it, and of its view in the book's script.
         title, alt: what it asks, and what its figure shows.
-        steps: what to see in it, the last of which answers the title; none over runs of which nobody
-            has said what they show.
         controls: in the order of the page.
         start: the state to begin with.
         data: what the view needs, ready for JSON.
@@ -94,6 +92,8 @@ class Explorer:
         view: from data and state to what is shown.
         height: of the figure, in pixels.
         sources: the runs that the data come from.
+        steps: what to see in it, the last of which answers the title; none over runs of which
+            nobody has said what they show.
     """
 
     name: str

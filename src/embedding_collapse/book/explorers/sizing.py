@@ -19,8 +19,8 @@ DISTORTIONS = [0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5]
 STEPS = [
     Step(
         "The line is the rule at its most generous, ε = 0.5: every distance may be off by half.",
-        "A million features ask for 443 dimensions, 4.4 times the top of the recommenders' box. The "
-        "language models lie above the line.",
+        "A million features ask for 443 dimensions, 4.4 times the top of the recommenders' box. "
+        "The language models lie above the line.",
     ),
     Step(
         "A thousand times as many features: the rule knows D by its logarithm alone.",
@@ -33,7 +33,8 @@ STEPS = [
         {"eps": 0.1},
     ),
     Step(
-        "A field is looked up by itself, so only its own features must be told apart: here a hundred.",
+        "A field is looked up by itself, so only its own features must be told apart: here a "
+        "hundred.",
         "148 dimensions at ε = 0.5. The dots of Criteo's fields still lie far below.",
         {"D": 100},
     ),

@@ -37,8 +37,8 @@ _WIDE = {"dataset": "flights", "model": "dcnv2", "run": "SE 10x", "field": TAILN
 _BASE = _WIDE | {"run": "base"}
 STEPS = [  # over the runs of the study "grid"
     Step(
-        "The field with the most features, in a table of 50 columns. Dashed: the base model's table "
-        "of 5. Grey: a random table of 50, in which nothing has collapsed.",
+        "The field with the most features, in a table of 50 columns. Dashed: the base model's "
+        "table of 5. Grey: a random table of 50, in which nothing has collapsed.",
         "IA is 12.95 of 50 beside 3.83 of 5: ten times the columns, less than four times the "
         "directions.",
         _WIDE | {"pinned": _BASE},
@@ -50,14 +50,14 @@ STEPS = [  # over the runs of the study "grid"
     ),
     Step(
         "The ten sets side by side as one table of 50 columns, beside the wide table (dashed).",
-        "Together 17.03 of 50, the wide table 12.95 of 50: the sets add to each other, but don't fill the "
-        "space either.",
+        "Together 17.03 of 50, the wide table 12.95 of 50: the sets add to each other, but don't "
+        "fill the space either.",
         _WIDE | {"run": "ME 10x" + JOINED, "pinned": _WIDE},
     ),
     Step(
         "Where do the directions go? A field of few features can't have many.",
-        "Origin has 4 features: 2.39 of 50, and yet 0.715 of what a random table of its shape has. The "
-        "fields with many features leave more of theirs unused.",
+        "Origin has 4 features: 2.39 of 50, and yet 0.715 of what a random table of its shape has. "
+        "The fields with many features leave more of theirs unused.",
         _WIDE | {"field": ORIGIN, "pinned": _BASE | {"field": ORIGIN}},
     ),
 ]

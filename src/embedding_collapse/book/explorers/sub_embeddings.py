@@ -35,8 +35,8 @@ STEPS = [  # over the runs of the study "grid"
     ),
     Step(
         "At the top stands distance, whose own table uses the largest share of its directions.",
-        "Its row is the brightest, 0.396. It falls to no less than 0.386 where it meets origin: the "
-        "partner's few directions don't show.",
+        "Its row is the brightest, 0.396. It falls to no less than 0.386 where it meets origin: "
+        "the partner's few directions don't show.",
         {"dataset": "flights", "run": "SE 4x", "of": DISTANCE, "for": ORIGIN},
     ),
     Step(

@@ -46,8 +46,8 @@ STEPS = [
     ),
     Step(
         "Does a small field pull a large one down?",
-        "Here it does: at K = 40 and one feature from 23.30 to 8.86, beside 22.46 with 100. By which "
-        "directions, IA doesn't tell.",
+        "Here it does: at K = 40 and one feature from 23.30 to 8.86, beside 22.46 with 100. By "
+        "which directions, IA doesn't tell.",
         {"third": 1, "width": 40},
     ),
 ]

@@ -13,12 +13,11 @@ from embedding_collapse.book.plots import (
 
 from .checkpoints import collapse_in_training, table_spectra
 from .claims import forest
-from .interaction import influence, sub_embeddings, sub_embeddings_with_sums
+from .interaction import sub_embeddings
 from .opening import directions_in_use, remedy
 from .runs import overfitting
 from .sets import diversity_by_field, projection_norms, sums_of_abundance
 from .studies import against_parameters, against_rows, best_epochs
-from .toy import pulls_by_direction, toy_curves, toy_span, toy_sweep
 from .variants import (
     ME_VARIANTS,
     OTHER_FIXES,
@@ -50,20 +49,14 @@ __all__ = [
     "directions_in_use",
     "diversity_by_field",
     "forest",
-    "influence",
     "overfitting",
     "points",
     "projection_norms",
     "published_points",
-    "pulls_by_direction",
     "remedy",
     "series_against_scale",
     "show",
     "sub_embeddings",
-    "sub_embeddings_with_sums",
     "sums_of_abundance",
     "table_spectra",
-    "toy_curves",
-    "toy_span",
-    "toy_sweep",
 ]

@@ -6,6 +6,7 @@ A verdict is computed, never written: a claim is a list of comparisons, see `com
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
+from embedding_collapse.book.analysis.influence import at_random
 from embedding_collapse.book.analysis.measures import common_pattern, with_own_field, with_partner
 from embedding_collapse.lab.groups import auc_change, by_cell
 from embedding_collapse.lab.models import PAPER
@@ -30,7 +31,6 @@ from .comparisons import (
     projected_abundance,
     scaled,
 )
-from .interaction import at_random
 from .mechanism import patterns_between_runs
 
 ByChance = Callable[[Cells, Key], Sequence[float]]
