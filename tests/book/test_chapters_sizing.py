@@ -48,16 +48,16 @@ def words(figure):
     return {note.text: (note.x, 10**note.y) for note in figure.layout.annotations}
 
 
-def test_words_stand_at_the_lines_ends():
+def test_words_stand_at_the_ends_of_lines():
     fields = words(chapter.fields_and_rule(sizing.criteo_fields(), EPSILONS))
     for eps in EPSILONS:
         x, y = fields[f"rule, ε = {eps:g}"]
         assert (np.exp(x), y) == pytest.approx((245_195, sizing.least(245_195, eps)), rel=1e-2)
     measured = sizing.sweep(60, [16, 64, 256], draws=4)
     ends = words(chapter.distortion(measured, 60))
-    worst = measured.query("width == 256")["worst"].mean()
-    assert ends["worst pair"] == pytest.approx((np.log10(256), worst), rel=1e-2)
-    assert ends["the rule"][1] == pytest.approx(sizing.bound_distortion(60, 256), rel=1e-2)
+    worst = measured.query("width == 16")["worst"].mean()
+    assert ends["worst pair"] == pytest.approx((np.log10(16), worst), rel=1e-2)
+    assert ends["the rule"][1] == pytest.approx(sizing.bound_distortion(60, 16), rel=1e-2)
 
 
 def test_every_field_has_the_rules_demand_beside_what_it_got():

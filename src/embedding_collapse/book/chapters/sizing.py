@@ -38,7 +38,7 @@ def fields_and_rule(fields: pd.DataFrame, distortions: Sequence[float]) -> go.Fi
             x=np.log(counts).round(4), y=asked, name=f"rule, ε = {eps:g}", mode="lines",
             line={"color": RULE, "dash": dash}, hovertemplate="ln D = %{x:.2f}: K ≥ %{y:,.0f}",
         )  # fmt: skip
-        _label(figure, f"rule, ε = {eps:g}", np.log(counts[-1]), asked[-1])
+        _label(figure, f"rule, ε = {eps:g}", np.log(counts[-1]), asked[-1], xanchor="right")
     beside = [
         "<br>".join(f"rule, ε = {eps:g}: {sizing.least(count, eps):,}" for eps in distortions)
         for count in fields["num_features"]
@@ -50,18 +50,17 @@ def fields_and_rule(fields: pd.DataFrame, distortions: Sequence[float]) -> go.Fi
         hovertemplate="field %{customdata[0]}, %{customdata[1]} features: %{y} dimensions<br>"
         "%{customdata[2]}<extra></extra>",
     )  # fmt: skip
-    _label(figure, "found by a search", logs.max(), fields["embedding_dim"].median())
-    figure.update_xaxes(title="ln D<sub>i</sub>, logarithm of the field's features", range=[0, 16])
-    figure.update_yaxes(title="dimensions K", type="log", dtick=1, range=[0, 4.2])
+    _label(figure, "found by a search", logs.max(), fields["embedding_dim"].max(), xanchor="right")
+    figure.update_xaxes(title="ln D<sub>i</sub>, features of the field", rangemode="tozero")
+    figure.update_yaxes(title="dimensions K", type="log", dtick=1)
     return figure.update_layout(showlegend=False, hovermode="closest")
 
 
-def _label(figure: go.Figure, text: str, x: float, y: float, **place: str) -> None:
-    """Words at a line's end, where the vertical axis is logarithmic."""
-    place = {"xanchor": "left", "yanchor": "middle"} | place
+def _label(figure: go.Figure, text: str, x: float, y: float, xanchor: str = "left") -> None:
+    """Words above a place, where the vertical axis is logarithmic."""
     figure.add_annotation(
-        x=round(float(x), 3), y=round(float(np.log10(y)), 3), text=text, showarrow=False, xshift=4,
-        **place,
+        x=round(float(x), 3), y=round(float(np.log10(y)), 3), text=text, showarrow=False,
+        xanchor=xanchor, yanchor="bottom",
     )  # fmt: skip
 
 
@@ -102,13 +101,13 @@ def distortion(measured: pd.DataFrame, points: int) -> go.Figure:
             x=widths, y=mean, name=column, mode="lines+markers", line={"color": ink},
             hovertemplate="K = %{x}: %{y:.3f}",
         )  # fmt: skip
-        _label(figure, f"{column} pair", np.log10(widths[-1]), mean.iloc[-1])
+        _label(figure, f"{column} pair", np.log10(widths[0]), mean.iloc[0])
     rule = sizing.bound_distortion(points, widths)
     figure.add_scatter(
         x=widths, y=rule.round(5), name="the rule's ε", mode="lines", line={"color": RULE},
         hovertemplate="K = %{x}: %{y:.3f}",
     )  # fmt: skip
-    _label(figure, "the rule", np.log10(widths[-1]), rule[-1])
+    _label(figure, "the rule", np.log10(widths[0]), rule[0])
     asked = np.linspace(1, rule[-1] / 3, 60)
     needed = sizing.union_bound(points, asked)
     within = (needed >= widths[0]) & (needed <= widths[-1])
@@ -117,16 +116,15 @@ def distortion(measured: pd.DataFrame, points: int) -> go.Figure:
         line={"color": RULE, "dash": "dot"}, hovertemplate="K = %{x:.0f}: %{y:.3f}",
     )  # fmt: skip
     if within.any():
-        first = np.flatnonzero(within)[0]
-        _label(figure, "the proof", np.log10(needed[first]), asked[first], yanchor="bottom")
+        _label(figure, "the proof", np.log10(needed[within][-1]), asked[within][-1])
     figure.add_scatter(
         x=widths, y=(1 / np.sqrt(2 * widths)).round(5), name="1 / √(2K)", mode="lines",
         line={"color": COLOURS["random"], "dash": "dash"}, hovertemplate="K = %{x}: %{y:.3f}",
     )  # fmt: skip
     ends = np.log10([widths[0], widths[-1]])
-    room = 0.3 * (ends[1] - ends[0])  # for the words
+    room = 0.15 * (ends[1] - ends[0])  # for words
     figure.update_xaxes(
-        title="dimensions K", type="log", dtick=1, range=[ends[0] - room / 6, ends[1] + room]
+        title="dimensions K", type="log", dtick=1, range=[ends[0] - room / 3, ends[1] + room]
     )
     figure.update_yaxes(title="distortion ε of a distance, as a share", type="log", dtick=1)
     return figure.update_layout(showlegend=False, hovermode="closest")

@@ -29,7 +29,7 @@ STEPS = [
     ),
     Step(
         "A fifth of the distortion: ε enters by its square.",
-        "Now 11,053 dimensions, 25 times as many. The language models lie below the line too.",
+        "Now 11,053 dimensions. The language models lie below the line too.",
         {"eps": 0.1},
     ),
     Step(
