@@ -1,5 +1,6 @@
 """What a field's table becomes for another field."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -68,7 +69,7 @@ def explorer(
     """
     datasets: dict[str, Any] = {}
     runs: dict[str, Any] = {}
-    labels, sources, sets_of = [], [], {}
+    labels, sources, sets_of, most = [], [], {}, 0.0
     for cell, group in by_cell(records).items():
         record = group[0]
         if cell.model != model or record.projected_abundance is None:
@@ -79,11 +80,13 @@ def explorer(
         labels.append(cell.label)
         sources.append(record)
         sets_of[cell.label] = [(m, f"{m} of {sets}") for m in range(1, sets + 1)]
+        pairs = np.array(record.projected_abundance) / width
+        most = max(most, pairs.max())
         runs[f"{cell.dataset} {cell.label}"] = {
             "sets": sets,
             "width": width,
             "own": packed(information_abundance(spectra).T.numpy() / width),
-            "pairs": packed(np.array(record.projected_abundance) / width),
+            "pairs": packed(pairs),
         }
     fields = {name: by_cardinality(about) for name, about in datasets.items()}
     if not datasets:
@@ -117,7 +120,7 @@ def explorer(
             "pairs": {
                 "type": "heatmap",
                 "zmin": 0,
-                "zmax": 1,
+                "zmax": math.ceil(10 * most) / 10,
                 "colorscale": "Viridis",
                 "colorbar": {"title": {"text": "IA / K"}},
                 "hovertemplate": "%{text}<extra></extra>",
