@@ -14,7 +14,6 @@ from embedding_collapse.book.plots import (
 from .checkpoints import collapse_in_training, table_spectra
 from .claims import forest
 from .interaction import sub_embeddings
-from .opening import directions_in_use, remedy
 from .runs import overfitting
 from .sets import diversity_by_field, projection_norms, sums_of_abundance
 from .studies import against_parameters, against_rows, best_epochs
@@ -46,14 +45,12 @@ __all__ = [
     "block_deviations",
     "both_designs",
     "collapse_in_training",
-    "directions_in_use",
     "diversity_by_field",
     "forest",
     "overfitting",
     "points",
     "projection_norms",
     "published_points",
-    "remedy",
     "series_against_scale",
     "show",
     "sub_embeddings",
