@@ -29,11 +29,11 @@ from embedding_collapse.lab.models import MODELS
 from embedding_collapse.lab.records import Record
 from embedding_collapse.lab.spec import Spec
 from embedding_collapse.lab.toy import Curves
+from embedding_collapse.parameters import ParameterError
 from embedding_collapse.spectrum import projected_abundance
 
 FIELDS = {"trained": 100, "3 features": 3, "100 features": 100, "100, collapsed": 100}
 INKS = [FEW, MANY, AMBER, NEUTRAL]
-BARS = SKY
 
 # --- the gradient ---------------------------------------------------------------------------------
 
@@ -55,10 +55,11 @@ def pulls_of(width: int) -> tuple[dict[str, Pull], float]:
     labels = torch.rand(10_000, **draw).round()
     trained = tables[0].clone().requires_grad_()
     logits = gradient.fm_logits([trained, *tables[1:]], ids)
-    torch.nn.functional.binary_cross_entropy_with_logits(logits, labels).backward()
+    of_loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, labels)
+    (expected,) = torch.autograd.grad(of_loss, trained)
     slopes = logits.detach().sigmoid() - labels  # of the logistic loss
     pulls = gradient.pulls(tables, ids, slopes)
-    error = torch.stack([pull.theta for pull in pulls.values()]).sum(0) - trained.grad
+    error = torch.stack([pull.theta for pull in pulls.values()]).sum(0) - expected
     return dict(zip(list(FIELDS)[1:], pulls.values(), strict=True)), error.abs().max().item()
 
 
@@ -77,8 +78,8 @@ def pulls_by_direction(pulls: Mapping[str, Pull]) -> go.Figure:
                 hovertemplate=f"{name}<br>direction %{{x}}: %{{y:.3g}}<extra></extra>",
             )  # fmt: skip
     figure.update_xaxes(title="direction k of the other field", dtick=2)
-    figure.update_yaxes(rangemode="tozero")
-    return figure.update_layout(legend={"orientation": "h", "y": -0.25})
+    figure.update_layout(legend={"orientation": "h", "y": -0.25})
+    return figure.update_yaxes(rangemode="tozero")
 
 
 # --- the toy experiment ---------------------------------------------------------------------------
@@ -96,7 +97,7 @@ def kept(swept: Mapping[int, Curves], thirds: Sequence[int]) -> pd.DataFrame:
     few, many = thirds.index(min(thirds)), thirds.index(max(thirds))
     rows = {}
     for width, curves in swept.items():
-        shares = _kept(curves)
+        shares = (curves.abundance[..., -1] / curves.abundance[..., 0]).numpy()  # [C, S]
         rows[f"K = {width}"] = {
             f"kept with D₃ = {thirds[few]}": shares[few].mean(),
             f"with D₃ = {thirds[many]}": shares[many].mean(),
@@ -105,16 +106,12 @@ def kept(swept: Mapping[int, Curves], thirds: Sequence[int]) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
-def _kept(curves: Curves) -> np.ndarray:
-    return (curves.abundance[..., -1] / curves.abundance[..., 0]).numpy()  # [C, S]
-
-
 def toy_sweep(swept: Mapping[int, Curves], thirds: Sequence[int]) -> go.Figure:
     """How much of its IA the first table keeps, against the third field's features; a line per K,
     mean and range over seeds."""
     figure = go.Figure()
     for (width, curves), ink, dash in zip(swept.items(), cycle(INKS), cycle(DASHES), strict=False):
-        values = torch.from_numpy(_kept(curves)).T
+        values = (curves.abundance[..., -1] / curves.abundance[..., 0]).T
         _line_and_band(figure, thirds, values, f"K = {width}", ink, dash, mode="lines+markers")
     figure.update_xaxes(
         title="D<sub>3</sub>, features of the third field", type="log", tickvals=list(thirds),
@@ -151,8 +148,7 @@ def toy_span(runs: Mapping[str, Curves], random: float) -> go.Figure:
         cols=2, subplot_titles=["share inside E<sub>3</sub>'s span", "IA(E<sub>1</sub>)"]
     )
     for (name, curves), ink, dash in zip(runs.items(), cycle((FEW, AMBER)), DASHES, strict=False):
-        steps = curves.steps.numpy()
-        # a page has no more dots
+        steps = curves.steps.numpy()  # of which a page shows some 50
         drawn = np.unique([0, *np.geomspace(1, len(steps) - 1, 50).round().astype(int)])
         places = np.where(steps == 0, steps[1] / 10, steps)
         for column, values in ((1, curves.inside), (2, curves.abundance)):
@@ -160,8 +156,8 @@ def toy_span(runs: Mapping[str, Curves], random: float) -> go.Figure:
                 figure, places[drawn], values[0][:, drawn], name, ink, dash,
                 told=steps[drawn], showlegend=column == 1, row=1, col=column,
             )  # fmt: skip
-    first, last = int(steps[1]), int(steps[-1])
-    tens = [first * 10**power for power in range(int(np.log10(last / first)) + 1)]
+    first = int(steps[1])
+    tens = [first * 10**power for power in range(int(np.log10(steps[-1] / first)) + 1)]
     figure.update_xaxes(
         title="iteration", type="log", minor_ticks="", tickvals=[first / 10, *tens],
         ticktext=["0", *(f"{each:,}" for each in tens)],
@@ -180,19 +176,19 @@ def _line_and_band(
 ) -> None:  # fmt: skip
     """A mean over seeds `[S, T]`, and the range of the seeds behind it; `told` is what to call the
     places `x`, their own numbers if not given."""
-    x, values = [float(each) for each in x], values.numpy()
-    told = x if told is None else [float(each) for each in told]
-    low, high = values.min(0).round(3), values.max(0).round(3)
+    places, seeds = [float(each) for each in x], values.numpy()
+    told = places if told is None else [float(each) for each in told]
+    low, high = seeds.min(0).round(3), seeds.max(0).round(3)
     figure.add_scatter(
-        x=[*x, *x[::-1]], y=[*low, *high[::-1]], fill="toself", fillcolor=faint(ink),
+        x=[*places, *places[::-1]], y=[*low, *high[::-1]], fill="toself", fillcolor=faint(ink),
         line={"width": 0}, mode="lines", hoverinfo="skip", showlegend=False, legendgroup=name,
         name=name, **place,
     )  # fmt: skip
     figure.add_scatter(
-        x=x, y=values.mean(0).round(3), mode=mode, name=name, legendgroup=name,
+        x=places, y=seeds.mean(0).round(3), mode=mode, name=name, legendgroup=name,
         showlegend=showlegend, line={"color": ink, "dash": dash}, customdata=np.c_[low, high, told],
         hovertemplate=f"{name}, %{{customdata[2]:,}}: %{{y:.3g}} (%{{customdata[0]:.3g}} to "
-        f"%{{customdata[1]:.3g}} over {len(values)} seeds)<extra></extra>",
+        f"%{{customdata[1]:.3g}} over {len(seeds)} seeds)<extra></extra>",
         **place,
     )  # fmt: skip
 
@@ -217,11 +213,12 @@ def sub_embeddings(runs: Iterable[Record]) -> go.Figure:
     over sets and seeds, fields sorted by their own IA, the pair of a field with itself left out;
     a menu of datasets, models and designs."""
     figure = go.Figure()
-    owner = []
+    owner: list[str] = []
     for cell, group in by_cell(runs).items():
-        if group[0].projected_abundance is None:
+        held = [r.projected_abundance for r in group if r.projected_abundance is not None]
+        if not held:
             continue
-        pairs = np.mean([record.projected_abundance for record in group], axis=(0, 1))
+        pairs = np.mean(held, axis=(0, 1))
         spectra = np.array([record.spectra for record in group])  # [seeds, N, M, K]
         own = (spectra.sum(-1) / spectra.max(-1)).mean((0, 2))
         order = np.argsort(own)
@@ -234,7 +231,7 @@ def sub_embeddings(runs: Iterable[Record]) -> go.Figure:
             colorbar={"title": "IA", "x": 1.02, "y": 0, "yanchor": "bottom", "len": 0.82},
             hovertemplate="of %{y}<br>for %{x}<br>IA %{z:.2f}<extra></extra>",
         )  # fmt: skip
-        bars = {"marker": {"color": BARS}, "showlegend": False, "customdata": own[order].round(2)}
+        bars = {"marker": {"color": SKY}, "showlegend": False, "customdata": own[order].round(2)}
         told = "own IA %{customdata}<extra></extra>"
         figure.add_bar(
             x=names, y=np.nansum(pairs, 0).round(1), yaxis="y2", **bars,
@@ -260,13 +257,12 @@ def sub_embeddings(runs: Iterable[Record]) -> go.Figure:
 def influence(found: Sequence[Influence]) -> go.Figure:
     """How sub-embeddings' IA goes with that of their own field and of their partner: rank
     correlations, a dot per seed, per dataset and model; grey crosses for random projections."""
-    titles = ["with IA(E<sub>i</sub>), own field", "with IA(E<sub>j</sub>), partner"]
+    titles, names = ["own field i", "partner j"], [of.name for of in found]
     figure = make_subplots(cols=2, subplot_titles=titles, shared_yaxes=True)
-    names = [of.name for of in found]
     for column, part in ((1, "own"), (2, "partner")):
         for kind, suffix, colour, symbol in (
             ("random projections", "_by_chance", COLOURS["random"], "x"),
-            ("trained", "", BARS, "circle"),
+            ("trained", "", SKY, "circle"),
         ):
             dots = [
                 (value, name)
@@ -320,8 +316,8 @@ class Learned(NamedTuple):
 def specs_of(dataset: str, rows: int, seeds: int) -> list[Spec]:
     """DCNv2 as in the study "grid", a spec per seed; of all rows where `rows` is 0."""
     data = DataSpec(dataset, rows or None)
-    size = {"embedding_size": 5, "hidden": 100, "batch_size": 512, "epochs": 4}
-    return [Spec(data, seed=seed, **size) for seed in range(seeds)]
+    base = Spec(data, embedding_size=5, hidden=100, batch_size=512, epochs=4)
+    return [replace(base, seed=seed) for seed in range(seeds)]
 
 
 def learned(
@@ -331,10 +327,12 @@ def learned(
     with tempfile.TemporaryDirectory() as folder:
         record = run(spec, dataset, output=Path(folder), device=device, progress=progress)
         state = load_file(Path(folder) / f"{spec.key}.safetensors")
-    model = build_model(spec, dataset.cardinalities).requires_grad_(False)  # the seed's W_0
-    start = model.interaction.projections.clone()
+    first, model = (build_model(spec, dataset.cardinalities).requires_grad_(False) for _ in "01")
     model.load_state_dict(state)
-    change = model.interaction.projections - start
+    start, end = first.interaction.projections, model.interaction.projections  # W_0 is the seed's
+    if start is None or end is None:
+        raise ParameterError(f"{spec.model!r} projects no field; dcnv2 is accepted")
+    change = end - start
     abundance = projected_abundance(model.table, dataset.cardinalities, change)
     return Learned(
         replace(record, projected_abundance=abundance.tolist()),

@@ -18,7 +18,8 @@ WORST, TYPICAL = INKS["information abundance"], INKS["effective rank"]  # two th
 def language_models() -> pd.DataFrame:
     """Language models by their published shape, and the eps that the rule allows each."""
     table = sizing.language_models()
-    table["ε that the rule allows"] = sizing.bound_distortion(table["tokens"], table["width"])
+    tokens, widths = (table[name].to_numpy() for name in ("tokens", "width"))
+    table["ε that the rule allows"] = sizing.bound_distortion(tokens, widths)
     return table.set_index("model")
 
 
@@ -33,7 +34,7 @@ def fields_and_rule(fields: pd.DataFrame, distortions: Sequence[float]) -> go.Fi
     counts = np.geomspace(fields["num_features"].min(), fields["num_features"].max(), 40)
     figure = go.Figure()
     for eps, dash in zip(distortions, DASHES, strict=False):
-        asked = sizing.least(counts, eps)
+        asked = np.asarray(sizing.least(counts, eps))
         figure.add_scatter(
             x=np.log(counts).round(4), y=asked, name=f"rule, ε = {eps:g}", mode="lines",
             line={"color": RULE, "dash": dash}, hovertemplate="ln D = %{x:.2f}: K ≥ %{y:,.0f}",
@@ -102,14 +103,14 @@ def distortion(measured: pd.DataFrame, points: int) -> go.Figure:
             hovertemplate="K = %{x}: %{y:.3f}",
         )  # fmt: skip
         _label(figure, f"{column} pair", np.log10(widths[0]), mean.iloc[0])
-    rule = sizing.bound_distortion(points, widths)
+    rule = np.asarray(sizing.bound_distortion(points, widths))
     figure.add_scatter(
         x=widths, y=rule.round(5), name="the rule's ε", mode="lines", line={"color": RULE},
         hovertemplate="K = %{x}: %{y:.3f}",
     )  # fmt: skip
     _label(figure, "the rule", np.log10(widths[0]), rule[0])
     asked = np.linspace(1, rule[-1] / 3, 60)
-    needed = sizing.union_bound(points, asked)
+    needed = np.asarray(sizing.union_bound(points, asked))
     within = (needed >= widths[0]) & (needed <= widths[-1])
     figure.add_scatter(
         x=needed[within].round(2), y=asked[within].round(5), name="the proof's ε", mode="lines",

@@ -112,7 +112,7 @@ class Explorer:
 
     def at(self, number: int) -> State:
         """The state that a step shows; the first is number 0."""
-        return self.start | self.steps[number].change
+        return self.start | dict(self.steps[number].change)
 
     def changed(self, state: State, name: str, value: Any) -> State:
         """The state after one control was turned.
