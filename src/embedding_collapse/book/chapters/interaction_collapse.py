@@ -257,18 +257,14 @@ def sub_embeddings(runs: Iterable[Record]) -> go.Figure:
 def influence(found: Sequence[Influence]) -> go.Figure:
     """How sub-embeddings' IA goes with that of their own field and of their partner: rank
     correlations, a dot per seed, per dataset and model; grey crosses for random projections."""
-    titles, names = ["own field i", "partner j"], [of.name for of in found]
+    titles = ["with IA(E<sub>i</sub>), own field", "with IA(E<sub>j</sub>), partner"]
     figure = make_subplots(cols=2, subplot_titles=titles, shared_yaxes=True)
     for column, part in ((1, "own"), (2, "partner")):
         for kind, suffix, colour, symbol in (
             ("random projections", "_by_chance", COLOURS["random"], "x"),
             ("trained", "", SKY, "circle"),
         ):
-            dots = [
-                (value, name)
-                for each, name in zip(found, names, strict=True)
-                for value in getattr(each, part + suffix)
-            ]
+            dots = [(value, each.name) for each in found for value in getattr(each, part + suffix)]
             if not dots:
                 continue
             x, y = zip(*dots, strict=True)
@@ -279,7 +275,8 @@ def influence(found: Sequence[Influence]) -> go.Figure:
                 hovertemplate=f"%{{y}}, {kind}: %{{x:.2f}}<extra></extra>",
             )  # fmt: skip
     figure.update_xaxes(range=[-0.5, 1.05], zeroline=True, dtick=0.5, title="rank correlation")
-    figure.update_yaxes(autorange="reversed", categoryorder="array", categoryarray=names)
+    order = [each.name for each in found]
+    figure.update_yaxes(autorange="reversed", categoryorder="array", categoryarray=order)
     return figure.update_layout(legend={"orientation": "h", "y": -0.25})
 
 
