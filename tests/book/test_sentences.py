@@ -22,7 +22,9 @@ from embedding_collapse.book.sentences import (
 )
 
 CHECKED = [
+    "01_jl_sizing",
     "02_information_abundance",
+    "03_interaction_collapse",
     "04_suppressing_interaction",
     "05_multi_embedding",
     "06_how_it_works",

@@ -116,10 +116,10 @@ def as_sets(runs: Sequence[Record]) -> list[Record]:
 
     The pairs share runs, so that an interval over them is rather too narrow than too wide.
     """
+    norms = [(run, run.projection_norms[0]) for run in runs if run.projection_norms]
     return [
-        replace(one, projection_norms=[run.projection_norms[0] for run in (one, other)])
-        for one, other in combinations(runs, 2)
-        if one.projection_norms and other.projection_norms
+        replace(one, projection_norms=[first, second])
+        for (one, first), (_, second) in combinations(norms, 2)
     ]
 
 

@@ -109,7 +109,7 @@ def diversity_by_field(cells: Cells) -> go.Figure:
 def projection_norms(runs: Sequence[Record]) -> go.Figure:
     """`||W_{i->j}^{(m)}||_F` of the first cross layer, a heat-map per set, fields sorted by
     cardinality; a menu of the runs, which have equally many sets."""
-    sets = len(runs[0].projection_norms)
+    sets = runs[0].spec["scale"] if runs[0].spec["design"] == "me" else 1
     columns = min(2, sets)
     rows = -(-sets // columns)
     figure = make_subplots(

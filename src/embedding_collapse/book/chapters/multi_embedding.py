@@ -145,6 +145,7 @@ def verdicts(runs: Sequence[Record]) -> pd.DataFrame:
             "smallest to be seen": answer.effect.smallest,
         }
         for claim, answer in zip(claims, answers(claims), strict=True)
+        if answer.effect
     }
     return pd.DataFrame.from_dict(rows, orient="index")
 

@@ -1,6 +1,7 @@
 """Chapter 4: models whose interaction is suppressed: less collapse, gains, overfitting?"""
 
 from collections.abc import Mapping
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -74,7 +75,7 @@ def block_deviation(record: Record) -> list[float]:
         ValueError: a model that is not regularised so.
     """
     penalty = MODELS[record.spec["model"]].penalty
-    if getattr(penalty, "func", None) is not orthogonality:
+    if not isinstance(penalty, partial) or penalty.func is not orthogonality:
         raise ValueError(f"{record.spec['model']} has no penalty on the blocks of W")
     count, (sets, width) = len(record.spectra), np.shape(record.spectra[0])
     blocks = record.spec["cross_layers"] * sets * count**2
@@ -120,7 +121,8 @@ def block_deviations(cells: Cells) -> go.Figure:
 def abundance(cells: Cells, scale: int) -> go.Figure:
     """IA / K of every field, fields sorted by cardinality: mean and range over seeds; a line per
     model at one scale, one for random tables of that width; a menu of data sets."""
-    figure, owner = go.Figure(), []
+    figure = go.Figure()
+    owner: list[str] = []
     for dataset in datasets_of(cells):
         widths = {}
         for one in SERIES:

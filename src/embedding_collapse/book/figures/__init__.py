@@ -13,10 +13,8 @@ from embedding_collapse.book.plots import (
 
 from .checkpoints import collapse_in_training, table_spectra
 from .claims import forest
-from .interaction import influence, sub_embeddings, sub_embeddings_with_sums
+from .interaction import sub_embeddings
 from .runs import overfitting
-from .sizing import distortion, fields_and_rule, rule_and_practice
-from .toy import pulls_by_direction, toy_curves, toy_span, toy_sweep
 
 __all__ = [
     "AUC",
@@ -25,20 +23,11 @@ __all__ = [
     "DIVERSITY",
     "against_scale",
     "collapse_in_training",
-    "distortion",
-    "fields_and_rule",
     "forest",
-    "influence",
     "overfitting",
     "points",
     "published_points",
-    "pulls_by_direction",
-    "rule_and_practice",
     "show",
     "sub_embeddings",
-    "sub_embeddings_with_sums",
     "table_spectra",
-    "toy_curves",
-    "toy_span",
-    "toy_sweep",
 ]

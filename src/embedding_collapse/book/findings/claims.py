@@ -6,6 +6,7 @@ A verdict is computed, never written: a claim is a list of comparisons, see `com
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
+from embedding_collapse.book.analysis.influence import at_random
 from embedding_collapse.book.analysis.measures import (
     as_sets,
     common_pattern,
@@ -35,7 +36,6 @@ from .comparisons import (
     projected_abundance,
     scaled,
 )
-from .interaction import at_random
 
 ByChance = Callable[[Cells, Key], Sequence[float]]
 VERDICTS = ("reproduced", "partly", "undecided", "not reproduced", "not run")
