@@ -96,7 +96,7 @@ def _pool(process: int, threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads - 1, f"blocked-adam-{process}")
 
 
-# --- compiled: rows in hand, of which there are as many as `IN_HAND` lets, one after the other -----
+# --- compiled: rows in hand -----------------------------------------------------------------------
 
 
 @_compiled
@@ -108,7 +108,7 @@ def _replay(parts, last, coefficients, rows, now, factors, part, of):
     for first in range(part * at_once, len(rows), of * at_once):
         behind, ends = _from_most_to_fewest(rows[first : first + at_once], last, now)
         _take(parts, behind, hand)
-        w, m, v = hand
+        w, m, v = hand[0], hand[1], hand[2]
         for number in range(now):
             end = ends[number] * width
             _step_alone(w[:end], m[:end], v[:end], coefficients[number], factors)
@@ -142,12 +142,14 @@ def _apply(parts, last, coefficients, order, rows, starts, gradients, now, facto
     for first in range(part * at_once, len(rows), of * at_once):
         here = rows[first : first + at_once]
         _take(parts, here, hand)
-        sums[:] = 0
         for place in range(len(here)):
+            total = sums[place]
+            total[:] = 0
             for at in range(starts[first + place], starts[first + place + 1]):
+                gradient = gradients[order[at]]
                 for column in range(width):
-                    sums[place, column] += gradients[order[at], column]
-        w, m, v = hand
+                    total[column] += gradient[column]
+        w, m, v = hand[0], hand[1], hand[2]
         end = len(here) * width
         _step(w[:end], m[:end], v[:end], sums.ravel()[:end], coefficients, factors)
         _put_back(parts, here, hand)
@@ -157,26 +159,30 @@ def _apply(parts, last, coefficients, order, rows, starts, gradients, now, facto
 
 @_compiled
 def _take(parts, rows, hand):
-    width = parts[0].shape[1]
     for number in range(3):
+        part, to = parts[number], hand[number]
+        width = part.shape[1]
         for place in range(len(rows)):
+            row, at = part[rows[place]], place * width
             for column in range(width):
-                hand[number, place * width + column] = parts[number][rows[place], column]
+                to[at + column] = row[column]
 
 
 @_compiled
 def _put_back(parts, rows, hand):
-    width = parts[0].shape[1]
     for number in range(3):
+        part, of = parts[number], hand[number]
+        width = part.shape[1]
         for place in range(len(rows)):
+            row, at = part[rows[place]], place * width
             for column in range(width):
-                parts[number][rows[place], column] = hand[number, place * width + column]
+                row[column] = of[at + column]
 
 
 @_compiled
 def _step(w, m, v, gradients, coefficients, factors):
     """As `reference.step`."""
-    minus_size, inverse_root = coefficients
+    minus_size, inverse_root = coefficients[0], coefficients[1]
     rest1, beta2, rest2, eps, weight_decay = factors
     for i in range(len(w)):
         g = w[i] * weight_decay + gradients[i]
@@ -188,7 +194,7 @@ def _step(w, m, v, gradients, coefficients, factors):
 @_compiled
 def _step_alone(w, m, v, coefficients, factors):
     """The same without a gradient."""
-    minus_size, inverse_root = coefficients
+    minus_size, inverse_root = coefficients[0], coefficients[1]
     rest1, beta2, rest2, eps, weight_decay = factors
     for i in range(len(w)):
         g = w[i] * weight_decay
