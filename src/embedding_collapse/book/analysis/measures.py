@@ -111,7 +111,7 @@ JOINED_ABUNDANCE = Measure(
     "mean IA/K, sets joined", lambda record: record.joined_abundance.mean().item()
 )
 PROJECTED_ABUNDANCE = Measure("mean IA/K of sub-embeddings", _projected_abundance)
-DIVERSITY = Measure("diversity", lambda record: float(np.mean(record.diversity)))
+DIVERSITY = Measure("diversity", lambda record: float(np.mean(record.diversity or np.nan)))
 DECLINE = Measure("fall of validation AUC from its best", _decline)
 OWN_FIELD = Measure("rank correlation with the own field", with_own_field)
 PARTNER = Measure("rank correlation with the partner", with_partner)

@@ -148,7 +148,9 @@ def nine_readings(runs: Mapping[str, Sequence[Record]]) -> pd.DataFrame:
         old, new = (pd.DataFrame(map(readings, of)) for of in by_label(group).values())
         for label, values in zip(by_label(group), (old, new), strict=True):
             columns[name, label] = values.mean()
-        columns[name, "change"] = {key: difference(new[key], old[key]) for key in old}
+        columns[name, "change"] = pd.Series(
+            {key: difference(new[key].to_numpy(), old[key].to_numpy()) for key in old}
+        )
     return pd.DataFrame(columns)
 
 
@@ -171,7 +173,7 @@ def without_first(runs: Mapping[str, Sequence[Record]]) -> pd.DataFrame:
 # --- at one width, and rows that count by how often they occur ------------------------------------
 
 
-def _row(values: Mapping[str, Sequence[float]]) -> dict[str, float | Effect]:
+def _row(values: Mapping[str, Sequence[float] | np.ndarray]) -> dict[str, float | Effect]:
     """The means of base and SE, each of a number per seed, and SE minus base."""
     base, wide = values.values()
     return {label: float(np.mean(of)) for label, of in values.items()} | {

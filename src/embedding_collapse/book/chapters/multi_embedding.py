@@ -228,8 +228,11 @@ def beside_paper(runs: Sequence[Record], model: str, scale: int) -> pd.DataFrame
     """Test AUC of base, SE and ME: the paper's of the same model and scale, and ours."""
     table = paper.published().query("model == @model and scale in (1, @scale)")
     columns = {
-        f"{name.capitalize()}, the paper": {
-            records.design_label(row.design, row.scale): row.test_auc for row in rows.itertuples()
+        f"{str(name).capitalize()}, the paper": {
+            records.design_label(design, scale): auc
+            for design, scale, auc in zip(
+                rows["design"], rows["scale"], rows["test_auc"], strict=True
+            )
         }
         for name, rows in table.groupby("dataset", sort=False)
     }

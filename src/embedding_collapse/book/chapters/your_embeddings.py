@@ -2,6 +2,7 @@
 
 import difflib
 import importlib.util
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from types import ModuleType
@@ -20,7 +21,20 @@ from embedding_collapse.monitor import CollapseMonitor
 
 WIDTH, SCALE, HIDDEN = 10, 4, 64
 EVERY = 20  # steps between measurements: these runs take seconds, and a curve needs points
-DESIGNS = {
+
+
+@lru_cache
+def example(name: str) -> ModuleType:
+    """A model of the repository's `examples/`, as a module."""
+    where = in_repository("examples") / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(name, where)
+    assert spec and spec.loader, f"{where} can be no module"
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+DESIGNS: dict[str, Callable[[Sequence[int]], nn.Module]] = {
     "base": lambda fields: example("deepfm").DeepFM(fields, WIDTH, HIDDEN),
     f"SE {SCALE}x": lambda fields: example("deepfm").DeepFM(fields, SCALE * WIDTH, HIDDEN),
     f"ME {SCALE}x": lambda fields: example("deepfm_me").DeepFM(fields, WIDTH, SCALE, HIDDEN),
@@ -160,13 +174,3 @@ def difference(before: str, after: str) -> str:
 
 def _text(name: str) -> str:
     return (in_repository("examples") / f"{name}.py").read_text(encoding="utf-8")
-
-
-@lru_cache
-def example(name: str) -> ModuleType:
-    """A model of the repository's `examples/`, as a module."""
-    where = in_repository("examples") / f"{name}.py"
-    spec = importlib.util.spec_from_file_location(name, where)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module

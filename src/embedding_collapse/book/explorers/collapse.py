@@ -1,6 +1,7 @@
 """Collapse, live: the toy experiment of `embedding_collapse.lab.toy`, trained in the page."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import plotly.graph_objects as go
@@ -15,9 +16,9 @@ from .training import Training
 
 ITERATIONS = 5_000
 STEPS = list(range(0, ITERATIONS + 1, 50))  # at which the drawing shows IA
-START = {"few": 2, "many": 100, "width": 3, "rate": 1, "seed": 0, "row": 1}
+START: dict[str, Any] = {"few": 2, "many": 100, "width": 3, "rate": 1, "seed": 0, "row": 1}
 THIRDS = [1, 2, 3, 5, 10, 20, 50, 100]
-SLIDERS = {
+SLIDERS: dict[str, tuple[str, Sequence[float] | dict[str, str]]] = {
     "few": ("D₃, left", THIRDS),
     "many": ("D₃, right", THIRDS),
     "width": ("K", list(range(3, 11))),
@@ -25,7 +26,7 @@ SLIDERS = {
     "seed": ("Seed", list(range(10))),
     "row": ("Row with arrows", list(range(1, 101))),
 }
-RUNS = [
+RUNS: list[dict[str, Any]] = [
     {"slider": "few", "colour": FEW, "dash": []},
     {"slider": "many", "colour": MANY, "dash": [6, 4]},
 ]

@@ -46,7 +46,8 @@ class Control(NamedTuple):
 
     def choices(self, state: State) -> Options:
         """The options that there are in a state."""
-        return self.options[str(state[self.by])] if self.by else self.options
+        options = self.options
+        return options[str(state[self.by])] if isinstance(options, Mapping) else options
 
 
 class View(NamedTuple):

@@ -37,8 +37,9 @@ class Live:
 
     def _widget(self, control: Control) -> ipywidgets.Widget:
         if control.kind == "presets":
-            made = [ipywidgets.Button(description=text) for _, text in control.options]
-            for button, (change, _) in zip(made, control.options, strict=True):
+            options = control.choices(self.state)
+            made = [ipywidgets.Button(description=text) for _, text in options]
+            for button, (change, _) in zip(made, options, strict=True):
                 button.on_click(lambda _, change=change: self.turn(control.name, change))
             return ipywidgets.Box(made, layout=WRAPPED)
         if control.kind == "pin":

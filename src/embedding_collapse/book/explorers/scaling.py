@@ -23,11 +23,11 @@ def explorer(records: Sequence[Record]) -> Explorer:
     """
     table = pd.concat([points(records, AUC), published_points()])
     curves: dict[str, Any] = {}
-    for (dataset, model, line), cells in table[table["model"].isin(PAPER)].groupby(
-        ["dataset", "model", "line"], sort=False
-    ):
+    shown = table[table["model"].isin(PAPER)]
+    for place, cells in shown.groupby(["dataset", "model", "line"], sort=False):
+        dataset, model, design = map(str, place)
         cells = cells.sort_values("scale")
-        curves.setdefault(dataset, {}).setdefault(model, {})[line] = {
+        curves.setdefault(dataset, {}).setdefault(model, {})[design] = {
             "scale": cells["scale"].tolist(),
             "mean": cells["mean"].round(6).tolist(),
             "reach": [None if pd.isna(r) else round(r, 6) for r in cells["reach"]],
@@ -36,7 +36,7 @@ def explorer(records: Sequence[Record]) -> Explorer:
     datasets = [(name, name) for name in curves]
     papers = [name for name in curves if name.endswith(", the paper")]
     models = [model for model in PAPER if all(model in by_model for by_model in curves.values())]
-    line = {
+    line: dict[str, Any] = {
         "type": "scatter",
         "mode": "lines+markers",
         "hovertemplate": "%{fullData.name}, %{x}x: %{y:.5f} %{text}<extra></extra>",
@@ -93,7 +93,8 @@ def explorer(records: Sequence[Record]) -> Explorer:
 
 def view(data: dict[str, Any], state: State) -> View:
     """A panel per dataset: a line per design with its band, and the change from 1x to the end."""
-    marks, titles = [], []
+    marks: list[dict[str, Any]] = []
+    titles = []
     readout = [["95% intervals", "at 1x", "at the largest size", "change"]]
     for panel, side in enumerate(("left", "right")):
         dataset = state[side]

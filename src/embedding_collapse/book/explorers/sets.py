@@ -8,7 +8,7 @@ order. Here it is done with the library; the record in `results/live` is for whe
 from collections.abc import Iterator, Sequence
 from itertools import combinations
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import plotly.graph_objects as go
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from embedding_collapse.book.analysis.contrast import Effect, Group, contrast, holm
-from embedding_collapse.book.analysis.ledger import Verdict, verdict_of
+from embedding_collapse.book.analysis.ledger import Expected, Verdict, verdict_of
 from embedding_collapse.book.analysis.measures import ABUNDANCE
 from embedding_collapse.book.plots.style import COLOURS
 from embedding_collapse.files import load_json, store_json
@@ -35,7 +35,7 @@ COMMAND = "python -c 'from embedding_collapse.book.explorers import sets; sets.r
 SIZES = (3, 10, 30, 100, 100, 300)  # features per field
 LATENT = 6  # numbers per feature in each of its pairs
 SPREAD, MIDDLE = 2.5, -0.8  # of the logits
-SETTING = {
+SETTING: dict[str, Any] = {
     "train": 50_000,
     "test": 20_000,
     "epochs": 4,
@@ -44,7 +44,7 @@ SETTING = {
     "width": 4,
     "hidden": 32,
 }
-START = {"model": "dnn", "scale": 4, "seeds": 5, "table": 0, "rate": 0.003}
+START: dict[str, Any] = {"model": "dnn", "scale": 4, "seeds": 5, "table": 0, "rate": 0.003}
 MODELS = {"dnn": "DNN", "dcnv2": "DCNv2 with one cross layer"}
 DESIGNS = ("base", "SE", "ME")
 
@@ -63,7 +63,7 @@ class Claim(NamedTuple):
     measure: str
     more: int
     less: int
-    expected: str
+    expected: Expected
 
 
 CLAIMS = (

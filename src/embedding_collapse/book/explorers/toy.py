@@ -15,7 +15,7 @@ from .explorer import LEGEND, Control, Explorer, State, View, packed, unpacked
 
 FOLDER, NAME = "results/toy", "abundance.json"
 COMMAND = "python -c 'from embedding_collapse.book.explorers import toy; toy.record()'"
-GRID = {
+GRID: dict[str, Any] = {
     "third": [1, 2, 3, 5, 10, 20, 50, 100],
     "widths": [5, 10, 20, 40],
     "seeds": [0, 1, 2, 3, 4],
@@ -30,14 +30,14 @@ def record(folder: str = FOLDER) -> Path:
 
     fixed = {key: GRID[key] for key in ("third", "seeds", "iterations", "every")}
     curves = [run(width=width, **fixed) for width in GRID["widths"]]
+    abundance = torch.stack([curve.abundance for curve in curves], 1)
     content = {
         "command": COMMAND,
         "grid": GRID,
         "steps": curves[0].steps.tolist(),
-        "abundance": torch.stack([curve.abundance for curve in curves], 1).double().tolist(),
+        "abundance": np.round(abundance.double().numpy(), 3).tolist(),
         "environment": environment(torch.device("cpu")),
     }  # abundance: [D_3, K, seed, step]
-    content["abundance"] = np.round(content["abundance"], 3).tolist()
     path = Path(folder) / NAME
     store_json(path, content)
     return path

@@ -47,7 +47,8 @@ def show(figure: Training) -> None:
     if find_spec("anywidget"):
         from .widget import widget
 
-        bundle = widget(figure)._repr_mimebundle_()[0] | bundle
+        view, _ = widget(figure)._repr_mimebundle_() or ({}, {})
+        bundle = view | bundle
     display(bundle, raw=True)
 
 

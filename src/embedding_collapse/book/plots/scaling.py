@@ -41,7 +41,7 @@ COLLAPSE = [
     Line("ME, sets joined", "me", lambda r: r.joined_abundance.mean().item(), "dot"),
 ]
 DIVERSITY = [
-    Line(name, design, lambda r: np.mean(r.diversity) if r.diversity else np.nan)
+    Line(name, design, lambda r: float(np.mean(r.diversity or np.nan)))
     for name, design in (("SE, blocks of its table", "se"), ("ME, its sets", "me"))
 ]
 
@@ -75,18 +75,18 @@ def published_points() -> pd.DataFrame:
             "scale": table["scale"],
             "mean": table["test_auc"],
             "runs": paper.RUNS,
-            "reach": _reach(table["std"], paper.RUNS),
+            "reach": table["std"].map(lambda deviation: _reach(deviation, paper.RUNS)),
         }
     )
 
 
-def reach_of(values: Sequence[float]) -> float:
+def reach_of(values: Sequence[float] | np.ndarray) -> float:
     """How far the 95% interval of a mean over seeds reaches; NaN with one seed."""
-    return _reach(np.std(values, ddof=1), len(values)) if len(values) > 1 else np.nan
+    return _reach(float(np.std(values, ddof=1)), len(values)) if len(values) > 1 else np.nan
 
 
 def _reach(deviation: float, runs: int) -> float:
-    return stats.t.ppf(0.975, runs - 1) * deviation / np.sqrt(runs)
+    return float(stats.t.ppf(0.975, runs - 1) * deviation / np.sqrt(runs))
 
 
 def with_band(
@@ -142,7 +142,7 @@ def against_scale(
         shared_yaxes="all" if shared else False,
     )  # fmt: skip
     datasets = list(dict.fromkeys(table["dataset"]))
-    owner = []  # of each trace, its dataset
+    owner: list[str] = []  # of each trace, its dataset
     for dataset, (panel, model), line in product(datasets, enumerate(models), lines):
         of_line = (table["dataset"] == dataset) & (table["model"] == model)
         found = table[of_line & (table["line"] == line.name)].sort_values("scale")
