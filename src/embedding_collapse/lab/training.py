@@ -29,7 +29,7 @@ from .models import Recommender
 
 EVALUATION_BATCH = 8192
 CURVE_POINTS = 20  # per epoch, of the training loss
-WORTH_BLOCKING = 3_000_000  # numbers of a table: see benchmarks/README.md, "The optimizer"
+WORTH_BLOCKING = 10_000_000  # numbers of a table: see benchmarks/README.md, "The optimizer"
 Trainer = StepByStep | Engine | CheckedEngine
 
 
