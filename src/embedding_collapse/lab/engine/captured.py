@@ -125,7 +125,7 @@ class Engine:
             model.parameters(),
             learning_rate,
             weight_decay=weight_decay,
-            block=block or (BLOCK if on_gpu else LONGER),
+            block=(BLOCK if on_gpu else LONGER) if block is None else block,
             fused=True,
             capturable=on_gpu,
         )
