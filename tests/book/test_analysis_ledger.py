@@ -32,6 +32,7 @@ from embedding_collapse.lab.studies.decide import (
     SE4,
     SE10,
     TELLING,
+    WANTING,
     cells,
 )
 
@@ -213,3 +214,11 @@ def test_claims_are_asked_of_the_settings_that_most_runs_share(run):
     assert found[1] == replace(BASES[0], data=elsewhere.data)  # NFwFM's own size is in proportion
     assert len(found) == 2
     assert [one.verdict for one in ledger(records, found[1])].count("not run") == len(CLAIMS)
+
+
+def test_the_study_adds_seeds_where_its_first_look_wants_them_and_nowhere_else():
+    wanting = {
+        (one.new.data, one.new.model)
+        for one, _ in wanting_seeds(STUDIES["decide"].records(missing_ok=True))
+    }
+    assert wanting == set(WANTING)

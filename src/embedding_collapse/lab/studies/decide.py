@@ -155,6 +155,8 @@ def more_models() -> list[Spec]:
     return cells(BOTH, others, SIZES, range(2)) + cells(BOTH, others[:1], SIZES, [2])
 
 
+# what the first look, at seeds 0 to 4, left too wide (`book.analysis.ledger.wanting_seeds`)
+WANTING = ((FLIGHTS, "dnn"),)
 BASES = tuple(cells([data], ["dcnv2"], [BASE], [0])[0] for data in BOTH)
 
 STUDY = Study(
@@ -165,6 +167,15 @@ STUDY = Study(
     ),
     readers=("07_results",),
     parts=(
+        Part(
+            "second look",
+            "What do five seeds more say where five left the interval too wide?",
+            [
+                spec
+                for data, model in WANTING
+                for spec in cells([data], [model], TRIO, range(5, 10))
+            ],
+        ),
         Part(
             "main",
             "Do SE and ME gain from size, and which of the two gains more?",
