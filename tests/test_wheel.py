@@ -31,6 +31,7 @@ ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src" / "embedding_collapse"
 BUILT_OF = ("pyproject.toml", "README.md", "LICENSE", "src")
 OPTIONAL = {  # and what takes them
+    "numba": "blocked_adam.compiled",
     "triton": "blocked_adam.kernels",
     "h5py": "inspection.weights.hdf5_process",
 }
