@@ -54,6 +54,7 @@ class Collapse:
 
     Attributes:
         name, rows, width, sets, note: of the table: D, K and M.
+        known_by: what says that it is a table, see `tables.Table`.
         spectra: float64 `[M, K]`, zeros where it has fewer rows than columns; None if not measured.
         random: `[K]`, the spectrum of a random table of that shape.
         measures: those of `MEASURES`, see `measures_of`; the mean over the sets.
@@ -72,6 +73,7 @@ class Collapse:
     note: str
     verdict: str
     advice: str
+    known_by: str = ""
     spectra: Tensor | None = field(default=None, repr=False)
     random: Tensor | None = field(default=None, repr=False)
     measures: dict[str, float] = field(default_factory=dict)
@@ -151,7 +153,7 @@ def inspect_table(table: Table, weights: Tensor | None = None) -> Collapse:
         ParameterError: weights of another length, or that are no weights.
     """
     sets, rows, width = table.values.shape
-    unmeasured = Collapse(table.name, rows, width, sets, "", UNMEASURED_IS, _MEND)
+    unmeasured = Collapse(table.name, rows, width, sets, "", UNMEASURED_IS, _MEND, table.known_by)
     if problem := _problem(table.values):
         return replace(unmeasured, note=problem)
     if weights is not None:

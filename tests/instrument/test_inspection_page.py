@@ -38,7 +38,7 @@ def test_odd_names_are_text_on_the_page_and_no_path(odd_names, capsys):
     assert {tag for tag, _ in page.tags} <= {
         "html", "head", "meta", "link", "title", "style", "body", "main", "h1", "h2", "h3", "p",
         "div", "table", "thead", "tbody", "tr", "th", "td", "span", "wbr", "section", "svg", "path",
-        "line", "text", "polyline", "g", "dl", "dt", "dd", "sub", "sup", "cite",
+        "line", "text", "polyline", "g", "ul", "li", "dl", "dt", "dd", "sub", "sup", "cite",
     }  # fmt: skip
     assert not any(name.startswith("on") for _, attributes in page.tags for name in attributes)
     for name in MARKUP:

@@ -19,11 +19,14 @@ def add_inspect(command: argparse.ArgumentParser) -> None:
         "checkpoint", metavar="CHECKPOINT", help="safetensors, .npz, .npy, .pt, .pth or HDF5 file"
     )
     command.add_argument(
+        "--tables",
         "--include",
+        dest="include",
         action="append",
         default=[],
         metavar="PATTERN",
-        help="names of tables, such as '*.user.*'; may be repeated",
+        help="measure the tensors of these names and no others, such as '*.user.*'; may be "
+        "repeated. By default those that look like embedding tables",
     )
     command.add_argument(
         "--exclude",

@@ -51,7 +51,7 @@ def html(inspection: Inspection, other: Inspection | None = None) -> str:
 
 
 def _overview(inspection: Inspection) -> str:
-    notes = "".join(f"<li>{escape(printable(note))}</li>" for note in inspection.notes)
+    notes = "".join(f"<li>{escape(note)}</li>" for note in inspection.notes)
     return (
         f"<p>{escape(inspection.summary)}</p>"
         + (f"<ul>{notes}</ul>" if notes else "")

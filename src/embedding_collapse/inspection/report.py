@@ -13,6 +13,10 @@ from embedding_collapse.collapse import COLLAPSED, PARTLY, VERDICTS, Collapse, i
 from embedding_collapse.parameters import ParameterError, listed, printable, short
 
 from . import tables, weights
+from .tables import GUESS, LeftOut
+
+NUMBER = re.compile(r"(?<![^./_\[(])\d+(?![^./_\])])")  # of a layer, in a name
+MOST_NAMES = 6  # of what shares a line
 
 COLUMNS = {
     "abundance": "IA",
@@ -32,12 +36,12 @@ class Inspection:
     Attributes:
         name: of the file.
         tables: in the file's order.
-        notes: what a reader should know of what was left out.
+        left_out: every other tensor of two or three dimensions, and why it was not measured.
     """
 
     name: str
     tables: list[Collapse]
-    notes: list[str]
+    left_out: list[LeftOut]
 
     @property
     def summary(self) -> str:
@@ -55,6 +59,30 @@ class Inspection:
         return text
 
     @property
+    def notes(self) -> list[str]:
+        """What a reader should know of the tables, and of what was not measured; a line each.
+
+        Tensors that were left out for the same reason share a line, and those whose names differ in
+        a number alone share an entry.
+        """
+        notes = [f"{short(t.name)}: {printable(t.note)}" for t in self.tables if t.note]
+        if guesses := sum(table.known_by.endswith(GUESS) for table in self.tables):
+            notes.append(
+                f"{guesses:,} taken for tables by a guess; --exclude PATTERN leaves some out"
+            )
+        reasons: dict[str, Counter[str]] = {}
+        for one in self.left_out:
+            shape = " x ".join(f"{extent:,}" for extent in one.shape)
+            entry = f"{NUMBER.sub('*', short(one.name))} {shape}"
+            reasons.setdefault(one.why, Counter())[entry] += 1
+        for why, entries in reasons.items():
+            names = [f"{n} times {entry}" if n > 1 else entry for entry, n in entries.items()]
+            notes.append(f"not measured, {why}: {listed(names, MOST_NAMES)}")
+        if self.left_out:
+            notes.append("--tables PATTERN measures what it names")
+        return notes
+
+    @property
     def worst_first(self) -> list[Collapse]:
         """The tables, those furthest below a random one first; before them those not measured."""
         return sorted(self.tables, key=lambda one: one.measures.get("against_random", -1.0))
@@ -68,8 +96,8 @@ class Inspection:
             "checkpoint": self.name,
             "thresholds": {"collapsed below": COLLAPSED, "partly collapsed below": PARTLY},
             "summary": self.summary,
-            "notes": self.notes,
             "tables": [table.to_json() for table in self.tables],
+            "not measured": [one._asdict() for one in self.left_out],
         }
 
 
@@ -115,7 +143,7 @@ def inspect(
     tensors = weights.read(path)
     if field_dims is None and record is not None and "table" in tensors:
         field_dims = tables.fields_of(record)
-    embeddings, notes = tables.find(
+    embeddings, left_out = tables.find(
         tensors, include=include, exclude=exclude, field_dims=field_dims, sets=sets
     )
     counts = {} if row_weights is None else weights.read(row_weights)
@@ -131,7 +159,7 @@ def inspect(
         inspect_table(table, weight)
         for table, weight in zip(embeddings, row_weights_of, strict=True)
     ]
-    return Inspection(path.name, measured, notes)
+    return Inspection(path.name, measured, left_out)
 
 
 def _row_weights(counts: Mapping[str, Tensor], table: tables.Table, by_name: bool) -> Tensor | None:
@@ -168,7 +196,7 @@ def table(inspection: Inspection) -> list[dict[str, str]]:
             row["IA/random, weighted"] = _number(
                 (one.weighted or {}).get("against_random"), "against_random"
             )
-        rows.append(row | {"verdict": one.verdict})
+        rows.append(row | {"verdict": one.verdict, "known by": one.known_by})
     return rows
 
 
@@ -204,7 +232,7 @@ def aligned(rows: Sequence[Mapping[str, str]]) -> str:
     for row in (dict(zip(titles, titles, strict=True)), *rows):
         cells = [
             row[title].ljust(width)
-            if title == "table" or title.startswith("verdict")
+            if title == "table" or title.startswith(("verdict", "known"))
             else row[title].rjust(width)
             for title, width in widths.items()
         ]
@@ -214,10 +242,8 @@ def aligned(rows: Sequence[Mapping[str, str]]) -> str:
 
 def text(inspection: Inspection) -> str:
     """What is printed: the table, the summary and the notes; what to try stands in the report."""
-    lines = [aligned(table(inspection)), "", inspection.summary]
-    lines += [f"note: {printable(note)}" for note in inspection.notes]
-    lines += [f"note: {short(t.name)}: {printable(t.note)}" for t in inspection.tables if t.note]
-    return "\n".join(lines)
+    notes = [f"note: {note}" for note in inspection.notes]
+    return "\n".join([aligned(table(inspection)), "", inspection.summary, *notes])
 
 
 def advice(inspection: Inspection, most: int = 10) -> str:
