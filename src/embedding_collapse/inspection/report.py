@@ -67,9 +67,7 @@ class Inspection:
         """
         notes = [f"{short(t.name)}: {printable(t.note)}" for t in self.tables if t.note]
         if guesses := sum(table.known_by.endswith(GUESS) for table in self.tables):
-            notes.append(
-                f"{guesses:,} taken for tables by a guess; --exclude PATTERN leaves some out"
-            )
+            notes.append(f"{guesses:,} taken for tables by a guess; --exclude PATTERN leaves out")
         reasons: dict[str, Counter[str]] = {}
         for one in self.left_out:
             shape = " x ".join(f"{extent:,}" for extent in one.shape)
