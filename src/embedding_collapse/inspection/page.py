@@ -8,7 +8,6 @@ from pathlib import Path
 from embedding_collapse.collapse import (
     COLLAPSED,
     COLLAPSED_IS,
-    FEW,
     HEALTHY_IS,
     PARTLY,
     PARTLY_IS,
@@ -166,7 +165,7 @@ that a table with few rows is not blamed for what no such table can have.</dd>
 σ<sub>1</sub><sup>2</sup>.</dd>
 <dt>90%, 99% energy</dt><dd>How many directions hold that share of Σσ<sup>2</sup>.</dd>
 <dt>verdict</dt><dd>By IA/random: below {COLLAPSED:g} {COLLAPSED_IS}, below {PARTLY:g} {PARTLY_IS},
-else {HEALTHY_IS}. With fewer than {FEW} rows or columns chance decides, and there is none. The
+else {HEALTHY_IS}. The
 thresholds are a convention, the same for every table.</dd>
 </dl>
 <p>Where a table holds several embedding sets, the numbers above are means over the sets; each set

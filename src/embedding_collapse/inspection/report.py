@@ -9,7 +9,14 @@ from typing import Any
 
 from torch import Tensor
 
-from embedding_collapse.collapse import COLLAPSED, PARTLY, VERDICTS, Collapse, inspect_table
+from embedding_collapse.collapse import (
+    COLLAPSED,
+    HEALTHY_IS,
+    PARTLY,
+    VERDICTS,
+    Collapse,
+    inspect_table,
+)
 from embedding_collapse.parameters import ParameterError, listed, printable, short
 
 from . import tables, weights
@@ -17,6 +24,8 @@ from .tables import GUESS, LeftOut
 
 NUMBER = re.compile(r"(?<![^./_\[(])\d+(?![^./_\])])")  # of a layer, in a name
 MOST_NAMES = 6  # of what shares a line
+MOST_FINDINGS = 10  # that are printed
+FOUND = VERDICTS[: VERDICTS.index(HEALTHY_IS)]  # verdicts that ask for something
 
 COLUMNS = {
     "abundance": "IA",
@@ -45,17 +54,14 @@ class Inspection:
 
     @property
     def summary(self) -> str:
-        """How many tables got which verdict, and which lies furthest below a random table."""
+        """How many tables got which verdict, and which is the first to look at."""
         counts = Counter(table.verdict for table in self.tables)
         verdicts = ", ".join(
             f"{counts[verdict]} {verdict}" for verdict in VERDICTS if counts[verdict]
         )
-        measured = [table for table in self.tables if table.measures]
         text = f"{count(len(self.tables), 'table')}: {verdicts}."
-        if len(measured) > 1:
-            worst = min(measured, key=lambda table: table.measures["against_random"])
-            share = worst.measures["against_random"]
-            text += f" Furthest below a random table: {short(worst.name)}, {share:.2f} of it."
+        if len(self.tables) > 1 and (worst := self.worst_first[0]).measures:
+            text += f" The first to look at: {short(worst.name)}, {worst.verdict}."
         return text
 
     @property
@@ -82,8 +88,14 @@ class Inspection:
 
     @property
     def worst_first(self) -> list[Collapse]:
-        """The tables, those furthest below a random one first; before them those not measured."""
-        return sorted(self.tables, key=lambda one: one.measures.get("against_random", -1.0))
+        """The tables by their verdicts, in the order of `VERDICTS`, and then by IA/random."""
+        return sorted(self.tables, key=lambda one: (VERDICTS.index(one.verdict), one.judged_by))
+
+    @property
+    def findings(self) -> list[Collapse]:
+        """The tables of which there is something to say, the worst first; all if there is none."""
+        worst = self.worst_first
+        return [t for t in worst if t.verdict in FOUND] or [t for t in worst if t.measures]
 
     def __str__(self) -> str:
         return text(self)
@@ -189,6 +201,8 @@ def table(inspection: Inspection) -> list[dict[str, str]]:
             "rows": f"{one.rows:,}",
             "K": str(one.width) if one.sets == 1 else f"{one.sets} x {one.width}",
             **{title: _number(one.measures.get(name), name) for name, title in COLUMNS.items()},
+            "random tables": "{:.2f} to {:.2f}".format(*one.band) if one.measures else "-",
+            "IA/random, centred": _number(one.centred.get("against_random"), "against_random"),
         }
         if weighted:
             row["IA/random, weighted"] = _number(
@@ -239,9 +253,16 @@ def aligned(rows: Sequence[Mapping[str, str]]) -> str:
 
 
 def text(inspection: Inspection) -> str:
-    """What is printed: the table, the summary and the notes; what to try stands in the report."""
+    """What is printed: the table, the summary, each finding with what to try, and the notes."""
+    findings = inspection.findings
+    lines = [
+        f"{short(one.name)}: {one.verdict}. {one.rests_on}. {one.advice}"
+        for one in findings[:MOST_FINDINGS]
+    ]
+    if len(findings) > MOST_FINDINGS:
+        lines.append(f"and {len(findings) - MOST_FINDINGS:,} more, which the report has")
     notes = [f"note: {note}" for note in inspection.notes]
-    return "\n".join([aligned(table(inspection)), "", inspection.summary, *notes])
+    return "\n".join([aligned(table(inspection)), "", inspection.summary, *lines, *notes])
 
 
 def advice(inspection: Inspection, most: int = 10) -> str:
