@@ -33,6 +33,10 @@ OTHERS = {
         "python benchmarks/cost.py, python benchmarks/optimizer.py",
         "Time per step against size, and of the optimizers.",
     ),
+    "verdict": (
+        "python -m embedding_collapse.lab.calibration",
+        "How often the verdict of a table is wrong, on tables of which the truth is known.",
+    ),
     "toy": ("explorers.toy_curves.record()", "The toy experiment over its whole grid."),
 }  # folders of what is no run: what makes it anew, and what it is
 COLUMNS = ("part", "data", "rows", "model", "size", "seed", "also", "key", "test AUC", "IA/K",
