@@ -3,7 +3,8 @@
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,12 @@ from torch import Tensor
 
 from embedding_collapse.collapse import (
     COLLAPSED,
+    COLLAPSED_IS,
     HEALTHY_IS,
+    OFFSET_IS,
     PARTLY,
+    PARTLY_IS,
+    UNTRAINED_IS,
     VERDICTS,
     Collapse,
     inspect_table,
@@ -25,6 +30,12 @@ from .tables import GUESS, LeftOut
 NUMBER = re.compile(r"(?<![^./_\[(])\d+(?![^./_\])])")  # of a layer, in a name
 MOST_NAMES = 6  # of what shares a line
 MOST_FINDINGS = 10  # that are printed
+HEADLINES = {
+    COLLAPSED_IS: "collapsed",
+    UNTRAINED_IS: "rare rows that hide what training did to the others",
+    PARTLY_IS: "collapsed in part",
+    OFFSET_IS: "an offset that all rows share, and none has collapsed",
+}
 FOUND = VERDICTS[: VERDICTS.index(HEALTHY_IS)]  # verdicts that ask for something
 
 COLUMNS = {
@@ -46,11 +57,25 @@ class Inspection:
         name: of the file.
         tables: in the file's order.
         left_out: every other tensor of two or three dimensions, and why it was not measured.
+        asked: what the caller asked for, by the options' names.
     """
 
     name: str
     tables: list[Collapse]
     left_out: list[LeftOut]
+    asked: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def headline(self) -> str:
+        """The worst verdict in one short sentence."""
+        total, counts = len(self.tables), Counter(table.verdict for table in self.tables)
+        for verdict, predicate in HEADLINES.items():
+            if number := counts[verdict]:
+                has = "has" if number == 1 else "have"
+                return f"{number:,} of {count(total, 'table')} {has} {predicate}"
+        if counts[HEALTHY_IS]:
+            return f"{count(total, 'table')}, none of them collapsed"
+        return f"{count(total, 'table')}, and no verdict"
 
     @property
     def summary(self) -> str:
@@ -104,10 +129,13 @@ class Inspection:
         """Everything, as plain lists and numbers."""
         return {
             "checkpoint": self.name,
+            "headline": self.headline,
             "thresholds": {"collapsed below": COLLAPSED, "partly collapsed below": PARTLY},
             "summary": self.summary,
             "tables": [table.to_json() for table in self.tables],
             "not measured": [one._asdict() for one in self.left_out],
+            "asked": self.asked,
+            "versions": versions(),
         }
 
 
@@ -169,7 +197,14 @@ def inspect(
         inspect_table(table, weight)
         for table, weight in zip(embeddings, row_weights_of, strict=True)
     ]
-    return Inspection(path.name, measured, left_out)
+    asked = {
+        "--tables": ", ".join(include),
+        "--exclude": ", ".join(exclude),
+        "--field-dims": "" if field_dims is None else f"{len(field_dims):,} fields",
+        "--sets": "" if sets is None else str(sets),
+        "--rows-weight": "" if row_weights is None else Path(row_weights).name,
+    }
+    return Inspection(path.name, measured, left_out, {k: v for k, v in asked.items() if v})
 
 
 def _row_weights(counts: Mapping[str, Tensor], table: tables.Table, by_name: bool) -> Tensor | None:
@@ -268,13 +303,25 @@ def text(inspection: Inspection) -> str:
 def advice(inspection: Inspection, most: int = 10) -> str:
     """What to try, as a Markdown list: the tables furthest below a random one come first."""
     first = inspection.worst_first[:most]
-    return "\n".join(f"- {_code(one.name)}, {one.verdict}: {one.advice}" for one in first)
+    return "\n".join(f"- {code(one.name)}, {one.verdict}: {one.advice}" for one in first)
 
 
-def _code(name: str) -> str:
+def code(name: str) -> str:
     """A name as a Markdown code span, whatever is in it."""
     fence = "`" * (1 + max(map(len, re.findall("`+", name)), default=0))
     return f"{fence} {short(name)} {fence}" if "`" in name else f"`{short(name)}`"
+
+
+def versions() -> dict[str, str]:
+    """What the measuring was done with."""
+    return {name: version(name) for name in ("embedding-collapse", "torch", "numpy")}
+
+
+def measured_with(inspection: Inspection) -> str:
+    """What was asked for and which versions measured it, in a sentence."""
+    asked = ", ".join(f"{option} {short(value)}" for option, value in inspection.asked.items())
+    made = ", ".join(f"{name} {number}" for name, number in versions().items())
+    return f"Measured with {made}; {f'asked for: {asked}' if asked else 'as guessed, no options'}."
 
 
 def count(number: int, noun: str) -> str:

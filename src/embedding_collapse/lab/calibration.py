@@ -1,4 +1,4 @@
-"""How often the verdict of a table is wrong: tables of which the truth is known, and some real ones.
+"""How often the verdict is wrong: tables of which the truth is known, and some real ones.
 
 `python -m embedding_collapse.lab.calibration` makes `results/verdict/calibration.json` anew. A
 table that is sound by construction and gets another verdict is a false alarm; one that is not and
