@@ -198,7 +198,7 @@ in a hundred on either side.</dd>
 counts are given): below {COLLAPSED:g} {COLLAPSED_IS}, below {PARTLY:g} {PARTLY_IS}, else
 {HEALTHY_IS}. Two cases are told apart: {OFFSET_IS}, where the table is below {PARTLY:g} only with
 the mean of its rows; and {UNTRAINED_IS}, where many rows lie as they were drawn and the others
-alone would get another verdict. {FEW_IS.capitalize()} is a shape of which no table, however collapsed,
+alone would get another verdict. {FEW_IS.capitalize()} is a shape of which no table, however bad,
 falls below {COLLAPSED:g}, or of which random tables fall below {PARTLY:g}. The thresholds are a
 convention, the same for every table.</dd>
 </dl>
