@@ -39,6 +39,7 @@ from .spectrum import (
 from .untrained import untrained
 
 COLLAPSED, PARTLY = 0.25, 0.5  # of a random table's IA: below the first, below the second
+MUCH_OFFSET = 0.05  # of the energy: below, it is a direction among others
 MANY_UNTRAINED = 0.05  # of the rows: from here up they may change the verdict
 MOST_SETS = 1000  # of one table: more are no embedding sets
 COLLAPSED_IS, PARTLY_IS, HEALTHY_IS = "collapsed", "partly collapsed", "not collapsed"
@@ -309,7 +310,7 @@ def _judged(one: Collapse) -> Collapse:
         verdict = judge(one.centred["against_random"])
         rests_on = f"IA/random {one.centred['against_random']:.2f}, the mean of the rows taken off"
         if verdict == HEALTHY_IS and judge(one.measures["against_random"]) != HEALTHY_IS:
-            verdict = OFFSET_IS
+            verdict = OFFSET_IS if one.offset >= MUCH_OFFSET else HEALTHY_IS
             rests_on += f", {one.measures['against_random']:.2f} with it"
         rests_on += f"; {random}"
     judged = replace(one, verdict=verdict, rests_on=rests_on)

@@ -178,6 +178,21 @@ def test_what_torch_quantised_is_dequantised_and_said_so():
     assert (found.values[0] - table).abs().max() < 0.03
 
 
+@pytest.mark.parametrize("end", ["_scale", ".scales", ".SCB"])
+@pytest.mark.parametrize("rows", [1, 20])
+def test_whole_numbers_are_measured_with_the_scales_beside_them(end, rows):
+    table = torch.randn(20, 4, generator=torch.Generator().manual_seed(0))
+    scale = (table.abs().amax(1) if rows == 20 else table.abs().max().expand(1)) / 127
+    whole = (table / scale[:, None]).round().to(torch.int8)
+    (found,), _ = find({"emb": whole, f"emb{end}": scale})
+    assert found.note == "int8; measured with its scales"
+    torch.testing.assert_close(found.values[0], table, rtol=0, atol=scale.max().item() / 2 * 1.01)
+    moved = (whole.short() + 128).to(torch.uint8)
+    (found,), _ = find({"emb": moved, f"emb{end}": scale, "emb_zero_point": torch.tensor(128)})
+    torch.testing.assert_close(found.values[0], whole * scale[:, None])
+    assert find({"emb": whole})[0][0].values.dtype is torch.int8  # which collapse refuses
+
+
 def test_field_dims_are_numbers_or_a_file(tmp_path):
     assert read_field_dims("10, 20,3") == {"field 0": 10, "field 1": 20, "field 2": 3}
     for content, expected in (

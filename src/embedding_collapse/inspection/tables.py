@@ -58,6 +58,8 @@ OPTIMIZER = re.compile(
 )
 BIAS = {"weight": "bias", "kernel": "bias", "kernel:0": "bias:0", "vars/0": "vars/1"}
 KEY = re.compile(r"[0-9a-f]{12}")  # of a run, which its files are named after
+SCALES = ("_scale", ".scale", "_scales", ".scales", ".SCB", ".weight_scale")  # of whole numbers
+ZEROS = ("_zero_point", ".zero_point", ".weight_zero_point")
 MANY_ROWS, TALL = 100, 16  # a tensor whose name doesn't tell is a table from here up
 GUESS = " (guess)"
 
@@ -211,7 +213,15 @@ def find(
             left_out.append(LeftOut(name, tuple(tensor.shape), why))
             continue
         seen[place] = name
-        tables += _cut(name, tensor, known_by, field_dims, sets, alone=len(chosen) == 1)
+        tables += _cut(
+            name,
+            _scaled(name, tensor, tensors),
+            tensor.dtype,
+            known_by,
+            field_dims,
+            sets,
+            alone=len(chosen) == 1,
+        )
     total = sum(field_dims.values()) if field_dims else 0
     if field_dims and not any(table.source_rows == total for table in tables):
         rows = ", ".join(
@@ -250,20 +260,44 @@ def _nothing(
     return f"nothing here {sought}{there}{more}. --tables PATTERN names tables"
 
 
+def _scaled(name: str, tensor: Tensor, tensors: Mapping[str, Tensor]) -> Tensor:
+    """Whole numbers with the scales that lie beside them under its name, as the numbers they stand
+    for; any other tensor as it is."""
+    if tensor.is_floating_point() or tensor.is_quantized or tensor.is_meta or tensor.ndim != 2:
+        return tensor
+    scale, zero = (_beside(name, tensor, tensors, ends) for ends in (SCALES, ZEROS))
+    if scale is None:
+        return tensor
+    return (tensor.float() - (0 if zero is None else zero.float())) * scale.float()
+
+
+def _beside(
+    name: str, tensor: Tensor, tensors: Mapping[str, Tensor], ends: Sequence[str]
+) -> Tensor | None:
+    """A number for the tensor or one for each row, under its name and one of those ends."""
+    for stem in (name, name.removesuffix(".weight"), name.removesuffix("_quantized")):
+        for end in ends:
+            found = tensors.get(stem + end)
+            if found is not None and not found.is_meta and found.numel() in (1, len(tensor)):
+                return (found + 0).reshape(-1, 1)
+    return None
+
+
 def _cut(
     name: str,
     tensor: Tensor,
+    stored: torch.dtype,
     known_by: str,
     field_dims: Mapping[str, int] | None,
     sets: int | None,
     alone: bool,
 ) -> list[Table]:
     """A table, or its fields where it has as many rows as they add up to."""
-    note = ""
+    note = "" if tensor.dtype is stored else f"{_plain(stored)}; measured with its scales"
     if tensor.is_quantized:
         tensor, note = tensor.dequantize(), "quantised by torch; measured after de-quantisation"
     elif tensor.dtype in (torch.float16, torch.bfloat16):
-        note = str(tensor.dtype).removeprefix("torch.")
+        note = _plain(tensor.dtype)
     table = by_set(tensor, sets, sets_first="stacked." in name)  # as MultiEmbedding names them
     if not field_dims or sum(field_dims.values()) != table.shape[1]:
         return [Table(name, table, known_by, note, name, 0, table.shape[1])]
@@ -274,6 +308,10 @@ def _cut(
         fields.append(Table(label, values, known_by, note, name, start, table.shape[1]))
         start += rows
     return fields
+
+
+def _plain(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
 def read_field_dims(text: str) -> dict[str, int]:

@@ -176,7 +176,7 @@ def seen() -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as folder:
         for design, scale in (("se", 1), ("se", 10), ("me", 10)):
             spec = experiment.Spec(
-                DataSpec("synthetic-mini", 20_000), model="dcnv2", design=design, scale=scale,
+                DataSpec("synthetic-mini", 10_000), model="dcnv2", design=design, scale=scale,
                 epochs=2,
             )  # fmt: skip
             record = experiment.run(spec, output=folder, device="cpu", progress=False)
