@@ -50,7 +50,7 @@ def html(inspection: Inspection, other: Inspection | None = None) -> str:
     if other:
         body += ["<h2>Side by side</h2>", _table(comparison(inspection, other))]
     for label, one in zip("AB", both, strict=False):
-        body.append(f"<h2>{f'{label}: ' if other else ''}All tables</h2>" + _table(table(one)))
+        body.append(f"<h2>{f'{label}: ' if other else ''}All tables</h2>" + _table(_rows(one)))
     if others:
         body.append(f"<details><summary>Table by table</summary>{others}</details>")
     for label, one in zip("AB", both, strict=False):
@@ -71,6 +71,13 @@ def _how(inspection: Inspection) -> str:
     notes = "".join(f"<li>{escape(note)}</li>" for note in inspection.notes)
     said = f"<p>{escape(measured_with(inspection))}</p>"
     return said + (f"<ul>{notes}</ul>" if notes else "")
+
+
+def _rows(inspection: Inspection) -> list[dict[str, str]]:
+    """A row per table, the first to look at first, and its verdict before its numbers."""
+    rows = dict(zip(map(id, inspection.tables), table(inspection), strict=True))
+    worst = [rows[id(one)] for one in inspection.worst_first]
+    return [{"table": row["table"], "verdict": row["verdict"]} | row for row in worst]
 
 
 def _table(rows: Sequence[Mapping[str, str]]) -> str:
