@@ -13,6 +13,7 @@ from embedding_collapse.inspection.report import inspect
 from embedding_collapse.inspection.weights import Mapped, read
 from embedding_collapse.parameters import ParameterError
 
+pytestmark = pytest.mark.filterwarnings("ignore:torch.distributed is disabled")
 TABLE = torch.randn(50, 6, generator=torch.Generator().manual_seed(0))
 
 

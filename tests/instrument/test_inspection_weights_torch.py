@@ -1,7 +1,6 @@
 """Pickles: none of their tricks runs anything, and none makes memory or time that is not theirs."""
 
 import argparse
-import collections
 import datetime
 import io
 import os
@@ -136,7 +135,7 @@ def test_bytes_and_other_plain_values_beside_tensors_are_let_by(tmp_path, archiv
 
 
 def test_what_trainers_keep_beside_the_weights_is_let_by_and_looked_into(tmp_path):
-    options = argparse.Namespace(lr=0.1, out=tmp_path, seen=collections.deque([2 * TABLE]))
+    options = argparse.Namespace(lr=0.1, out=tmp_path, seen=[2 * TABLE])
     content = {"emb": TABLE, "args": options, "at": datetime.datetime(2026, 1, 1),
                "more": types.SimpleNamespace(emb=3 * TABLE)}  # fmt: skip
     torch.save(content, tmp_path / "model.pt")

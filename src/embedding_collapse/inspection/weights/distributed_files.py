@@ -34,6 +34,7 @@ PLACES = {
     "torch": {"Size", *(str(d).removeprefix("torch.") for d in vars(torch).values()
                         if isinstance(d, torch.dtype))},
     "collections": {"OrderedDict"},
+    "pathlib": {"PosixPath", "PurePosixPath", "PureWindowsPath"},
 }  # fmt: skip
 
 

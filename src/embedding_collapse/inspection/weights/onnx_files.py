@@ -106,21 +106,21 @@ def _fields(file: MappedFile, begin: int, end: int) -> Iterator[Field]:
     """The fields of a message that lies between two bytes."""
     while begin < end:
         key, begin = _varint(file, begin, end)
-        number, wire, value, last = key >> 3, key & 7, 0, begin
+        number, wire, value = key >> 3, key & 7, 0
         if wire == 0:
-            value, last = _varint(file, begin, end)
-            yield Field(number, value, last, last)
+            value, begin = _varint(file, begin, end)
+            last = begin
         elif wire == 2:
             length, begin = _varint(file, begin, end)
             last = begin + length
-            yield Field(number, 0, begin, last)
         elif wire in (1, 5):
-            last = begin + (8 if wire == 1 else 4)
-            yield Field(number, 0, last, last)
+            begin += 8 if wire == 1 else 4
+            last = begin
         else:
             raise ValueError(f"a field of kind {wire} at byte {begin:,}")
         if last > end:
             raise ValueError(f"a field reaches beyond its message, to byte {last:,} of {end:,}")
+        yield Field(number, value, begin, last)
         begin = last
 
 

@@ -2,7 +2,6 @@
 
 import argparse
 import codecs
-import collections
 import contextlib
 import datetime
 import io
@@ -29,9 +28,9 @@ from .mapping import map_path, shape_alone
 BYTEARRAY = re.compile(rb"c(?:__builtin__|builtins)\nbytearray\n")
 ENCODE = re.compile(rb"c_codecs\nencode\n")
 # What trainers keep beside the weights. To make one sets attributes and runs nothing else.
-PLAIN = [
-    argparse.Namespace, types.SimpleNamespace, collections.deque, datetime.datetime,
-    datetime.date, datetime.timedelta, PosixPath, PurePosixPath, PureWindowsPath,
+PLAIN: list[Any] = [
+    argparse.Namespace, types.SimpleNamespace, datetime.datetime, datetime.date,
+    datetime.timedelta, PosixPath, PurePosixPath, PureWindowsPath,
 ]  # fmt: skip
 CODECS = {"hex", "base64", "uu", "quopri", "bz2", "zlib", "punycode", "idna"}  # that grow or drag
 
@@ -122,7 +121,7 @@ def _tensors_in(
         content = vars(content)
     if isinstance(content, Tensor):
         yield prefix.removesuffix(".") or name, content.detach()
-    elif isinstance(content, dict | list | tuple | collections.deque) and id(content) not in seen:
+    elif isinstance(content, dict | list | tuple) and id(content) not in seen:
         seen.add(id(content))
         items = content.items() if isinstance(content, dict) else enumerate(content)
         for key, value in items:
