@@ -73,7 +73,7 @@ def test_initialisers_of_every_kind_are_read_from_the_file(tmp_path):
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (model(initializer("emb", (50, 7), 1, raw=bytes(1200))), r"emb of \[50, 7\] has 1,200 by"),
+        (model(initializer("emb", (50, 5), 1, raw=bytes(1200))), r"emb of \[50, 5\] has 1,200 by"),
         (model(initializer("emb", (2**40, 7), 1, raw=bytes(1200))), "should follow byte"),
         (model(*2 * [initializer("emb", (5, 6), 1, raw=bytes(120))]), "two of its initialisers"),
         (model(initializer("emb", (5, 6), 1, raw=bytes(120)))[:-60], "reaches beyond its message"),

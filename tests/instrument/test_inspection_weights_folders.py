@@ -114,7 +114,7 @@ def test_chunks_of_several_processes_are_put_together(distributed):
     (distributed / ".metadata").write_bytes(pickle.dumps(metadata))
     torch.testing.assert_close(read(distributed)[name] + 0, TABLE)
     (distributed / "__1_9.distcp").unlink()
-    with pytest.raises(FileNotFoundError, match=r"__1_9.distcp"):
+    with pytest.raises(ParameterError, match=r"there is no file '__1_9.distcp' beside it"):
         read(distributed)
 
 

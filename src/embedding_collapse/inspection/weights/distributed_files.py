@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -105,7 +105,13 @@ def _gather(
     bits.flush()
 
 
-class _Unpickler(pickle.Unpickler):
+class _Unpickler(pickle._Unpickler):
+    """In Python, where a number in the pickle makes no memory of that size."""
+
+    dispatch: ClassVar = {
+        code: do for code, do in pickle._Unpickler.dispatch.items() if code != pickle.BYTEARRAY8[0]
+    }
+
     def find_class(self, module: str, name: str) -> Any:
         if name not in PLACES.get(module, ()):
             raise pickle.UnpicklingError(f"GLOBAL {module}.{name}")

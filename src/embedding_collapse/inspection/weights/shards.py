@@ -30,4 +30,6 @@ def beside(folder: Path, name: str) -> Path:
     """A file in a folder by a name from somebody's data, which must be a name and no path."""
     if not isinstance(name, str) or Path(name).name != name or name in ("", ".."):
         raise ValueError(f"it names {short(str(name))!r} as a file of this folder")
+    if not (folder / name).is_file():
+        raise ValueError(f"there is no file {short(name)!r} beside it")
     return folder / name
