@@ -79,11 +79,11 @@ test: $(READY) browser node
 	$(BIN)/pytest tests/browser -n 2 --dist loadgroup
 
 # the tests that compare two orders of operations, under orders that other processors take
-test-rounding: $(READY)
+test-rounding: $(READY) browser
 	MKL_ENABLE_INSTRUCTIONS=AVX2 \
-		$(BIN)/pytest $(WORKERS) worksteal -m rounding tests --ignore=tests/browser
+		$(BIN)/pytest $(WORKERS) worksteal -m rounding tests
 	ATEN_CPU_CAPABILITY=default OMP_NUM_THREADS=1 \
-		$(BIN)/pytest $(WORKERS) worksteal -m rounding tests --ignore=tests/browser
+		$(BIN)/pytest $(WORKERS) worksteal -m rounding tests
 
 browser:
 	@sh tests/browser/need_chromium.sh

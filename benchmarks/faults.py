@@ -1,11 +1,12 @@
 """What goes wrong, tried out: how much of it the project notices, mends or survives.
 
-    python benchmarks/faults.py PART [--quick] [--seed 0] [--only NUMBER]
+    python benchmarks/faults.py PART [--quick] [--seed 0] [--only FIRST[:END]]
     python benchmarks/faults.py all [--jobs 2]
 
 prints a row per part: what was tried, what passed, what fell, each with the number of the first
-try that fell so. `--only` repeats that one: a try has random numbers of its own, from the seed and
-its number. Each takes place in a process and in a folder of its own. Linux.
+try that fell so. `--only 7` repeats that one, `--only 0:200` does the first 200: a try has random
+numbers of its own, from the seed and its number. Each takes place in a process and in a folder of
+its own. Linux.
 """
 
 import argparse
@@ -29,7 +30,8 @@ from faults.runs import Case, NotHere
 PARTS: dict[str, Callable[[bool], Iterator[Case]]] = {
     "killed-runs": kills.killed_runs,
     "killed-sweeps": kills.killed_sweeps,
-    "killed-on-ray": kills.killed_on_ray,
+    "killed-runs-on-ray": kills.killed_runs_on_ray,
+    "killed-sweeps-on-ray": kills.killed_sweeps_on_ray,
     "stored-files": stored.stored_files,
     "csv": tables.csv_tables,
     "tsv": tables.tsv_tables,
@@ -60,7 +62,7 @@ def main() -> int:
     parser.add_argument("part", choices=["all", *PARTS])
     parser.add_argument("--quick", action="store_true", help="a few of each")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", type=int, metavar="NUMBER", help="this try alone")
+    parser.add_argument("--only", type=span, metavar="FIRST[:END]", help="these tries alone")
     parser.add_argument("--jobs", type=int, default=1, help="parts at a time")
     asked = parser.parse_args()
     print(f"seed {asked.seed}", file=sys.stderr)
@@ -73,12 +75,17 @@ def main() -> int:
             return max(pool.imap_unordered(one, parts))
 
 
-def do(part: str, quick: bool, seed: int, only: int | None) -> int:
+def span(text: str) -> range:
+    first, _, end = text.partition(":")
+    return range(int(first), int(end or int(first) + 1))
+
+
+def do(part: str, quick: bool, seed: int, only: range | None) -> int:
     """Try all of a part, print its row; returns 1 if anything fell."""
     started, tried, fell = time.monotonic(), 0, {}
     try:
         for number, case in enumerate(PARTS[part](quick)):
-            if only not in (None, number):
+            if only is not None and number not in only:
                 continue
             tried += 1
             if wrong := attempt(case, np.random.default_rng([seed, number])):

@@ -58,7 +58,10 @@ def main() -> None:
             page.goto(path.as_uri())
             page.wait_for_selector("[data-live] .ec-status:not(:empty)")
             page.evaluate(WATCH)
-            page.get_by_role("button", name="Play", exact=True).click()
+            page.wait_for_timeout(500)  # what plays by itself does so by now
+            play = page.locator(".ec-controls button").first
+            if play.inner_text() == "Play":
+                play.click()
             time.sleep(seconds)
             seen = page.evaluate(READ)
             tasks, rate = seen["tasks"], seen["rate"]

@@ -76,7 +76,6 @@ from embedding_collapse.lab import records
 from embedding_collapse.book.analysis import frequency
 for call in (
     lambda: records.folder_of("results/grid"),
-    lambda: recording.full_scale(),
     lambda: recording.check_chapters(),
     lambda: your_embeddings.source("deepfm"),
     lambda: explorers.EXPLORERS["toy"](),

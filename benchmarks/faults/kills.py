@@ -22,6 +22,7 @@ from embedding_collapse.lab import training
 from .child import Outcome, command, finish, isolated, start
 from .runs import (
     EPOCHS,
+    ONE_RUN,
     RUN,
     SWEEP,
     SWEEP_EPOCHS,
@@ -35,6 +36,10 @@ from .runs import (
 
 PATIENCE = 120.0  # seconds of processor time that a small run may take
 RAY_PATIENCE = 900.0  # seconds by the clock: a busy machine starts Ray slowly
+RAY_ENDS = 120.0  # seconds by the clock until all that Ray had started has ended too
+VICTIMS = ("driver", "worker", "agent")
+AT_WORK = "ray::_call"
+AGENTS = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")  # Ray ends a node that has lost one
 
 
 def killed_runs(quick: bool) -> Iterator[Case]:
@@ -49,13 +54,24 @@ def killed_sweeps(quick: bool) -> Iterator[Case]:
     return (Case("sweep", partial(attempt, n % 2 == 0)) for n in range(2 if quick else 10))
 
 
-def killed_on_ray(quick: bool) -> Iterator[Case]:
-    """A sweep on Ray of which the driver or a worker is killed, in turn."""
+def killed_runs_on_ray(quick: bool) -> Iterator[Case]:
+    """A run on Ray of which the driver, a worker, or an agent of Ray's is killed, in turn."""
+    return _killed_on_ray("run", ONE_RUN, 30, quick)
+
+
+def killed_sweeps_on_ray(quick: bool) -> Iterator[Case]:
+    """A sweep on Ray, killed as a run there is."""
+    return _killed_on_ray("sweep", SWEEP, 10, quick)
+
+
+def _killed_on_ray(name: str, arguments: list[str], count: int, quick: bool) -> Iterator[Case]:
     if quick:
         raise NotHere("it takes minutes, and tests/lab/test_studies_sweep.py kills a worker")
     if find_spec("ray") is None:
         raise NotHere("Ray is not installed")
-    return (Case("sweep on Ray", partial(_on_ray, n % 2 == 0)) for n in range(10))
+    for number in range(count):
+        victim = VICTIMS[number % len(VICTIMS)]
+        yield Case(f"{name} on Ray, {victim} killed", partial(_on_ray, arguments, victim))
 
 
 def _task(arguments: list[str], folder: Path) -> Callable[[], int]:
@@ -114,12 +130,16 @@ def _attempt(
         if first.kind != "value":
             break
         share /= 2  # it had ended before
-        for part in folder.iterdir():
-            shutil.rmtree(part) if part.is_dir() else part.unlink()
+        _clear(folder)
     if first.kind != "killed":
         return f"first start: {first.kind} {first.text}"
     second = isolated(task, seconds=PATIENCE)
     return _wrong(second, folder, expected) or _lost(folder, epochs)
+
+
+def _clear(folder: Path) -> None:
+    for part in folder.iterdir():
+        shutil.rmtree(part) if part.is_dir() else part.unlink()
 
 
 def _kill(task: Callable[[], int], seconds: float) -> Outcome:
@@ -160,34 +180,58 @@ def _lost(folder: Path, epochs: int) -> str | None:
     return None if begun <= epochs + 1 else f"epochs lost: {begun - epochs}"
 
 
-def _on_ray(driver: bool, folder: Path, random: np.random.Generator) -> str | None:
-    expected, _, _ = _undisturbed(tuple(SWEEP))
-    first = _start_ray(folder)
-    while first.poll() is None and not list(folder.glob("output/*")):
-        time.sleep(0.02)
-    time.sleep(random.uniform(0, 3))
-    family = psutil.Process(first.pid).children(recursive=True) if first.poll() is None else []
-    workers = [one for one in family if _name(one).startswith("ray::")]
+def _on_ray(
+    arguments: list[str], victim: str, folder: Path, random: np.random.Generator
+) -> str | None:
+    """Ray itself starts a worker again; without an agent it ends its node."""
+    expected, seconds, _ = _undisturbed(tuple(arguments))
+    family, delay = None, random.uniform(0, seconds)
+    while family is None:
+        _clear(folder)
+        first = _start_ray(arguments, folder)
+        family = _killed(first, victim, delay, folder, random)
+        delay /= 2  # or it may end before again
     kept = _seconds(folder)
-    if driver:
-        first.kill()
-    elif workers:
-        workers[random.integers(len(workers))].kill()
     outcome = _end_ray(first, folder)
-    if driver:
-        psutil.wait_procs(family, timeout=20)
-        left = [one for one in family if one.is_running()]
-        for one in left:
-            one.kill()
-        outcome = _end_ray(_start_ray(folder), folder)
+    if victim != "worker" and outcome.value != 0:
+        for left in psutil.wait_procs(family, timeout=RAY_ENDS)[1]:
+            return f"left running: {_name(left)[:60]}"
+        outcome = _end_ray(_start_ray(arguments, folder), folder)
     wrong = _wrong(outcome, folder, expected)
     if wrong is None and not kept <= _seconds(folder):
         return "epochs lost: one that was stored was trained again"
     return wrong
 
 
-def _start_ray(folder: Path) -> subprocess.Popen:
-    arguments = [*SWEEP, "--output", str(folder / "output"), "--ray", "2"]
+def _killed(
+    first: subprocess.Popen, victim: str, delay: float, folder: Path, random: np.random.Generator
+) -> list[psutil.Process] | None:
+    """Kill such a process so many seconds after the first file is there.
+
+    Returns:
+        All that the driver had started, or None where it had ended before.
+    """
+    while first.poll() is None and not list(folder.glob("output/*")):
+        time.sleep(0.02)
+    time.sleep(delay)
+    if first.poll() is None:
+        driver = psutil.Process(first.pid)
+        family = driver.children(recursive=True)
+        named = [(one, _name(one)) for one in family]
+        victims = {
+            "driver": [driver],
+            "worker": [one for one, name in named if name.startswith(AT_WORK)],
+            "agent": [one for one, name in named if name in AGENTS],
+        }[victim]
+        if victims:
+            victims[random.integers(len(victims))].kill()
+            return family
+    _end_ray(first, folder)
+    return None
+
+
+def _start_ray(arguments: list[str], folder: Path) -> subprocess.Popen:
+    arguments = [*arguments, "--output", str(folder / "output"), "--ray", "2"]
     environment = os.environ | {"EMBEDDING_COLLAPSE_CACHE": str(folder / "cache")}
     with (folder / "said").open("w") as said:
         return subprocess.Popen(
@@ -207,7 +251,7 @@ def _end_ray(process: subprocess.Popen, folder: Path) -> Outcome:
 
 def _name(process: psutil.Process) -> str:
     try:
-        return " ".join(process.cmdline())
+        return " ".join(process.cmdline()).strip()
     except psutil.Error:
         return ""
 

@@ -21,6 +21,8 @@ RUN = ["run", *CRITEO, *SIZE, "--model", "dcnv2", "--design", "me", "--scale", "
 SWEPT, SWEEP_EPOCHS = 6, 2  # runs of the sweep
 SWEEP = ["sweep", *CRITEO, *SIZE, "--models", "dnn,dcnv2", "--scales", "1,2", "--seeds", "0",
          "--epochs", str(SWEEP_EPOCHS)]  # fmt: skip
+ONE_RUN = ["sweep", *CRITEO, *SIZE, "--models", "dcnv2", "--designs", "me", "--scales", "2",
+           "--seeds", "0", "--epochs", "30", "--patience", "30"]  # fmt: skip
 NOT_SAME = ("speed", "peak_memory", "environment")  # of two runs of one command
 
 

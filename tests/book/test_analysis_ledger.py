@@ -12,6 +12,7 @@ from embedding_collapse.book.analysis.ledger import (
     CONTROL,
     READERS,
     Comparison,
+    bases,
     by_spec,
     effect_of,
     ledger,
@@ -23,7 +24,7 @@ from embedding_collapse.lab.records import Record
 from embedding_collapse.lab.studies import STUDIES, with_members
 from embedding_collapse.lab.studies.decide import (
     BASE,
-    BOTH,
+    BASES,
     FLIGHTS,
     ME4,
     ME10,
@@ -31,6 +32,7 @@ from embedding_collapse.lab.studies.decide import (
     SE4,
     SE10,
     TELLING,
+    WANTING,
     cells,
 )
 
@@ -63,7 +65,7 @@ def runs_of(run, aucs: dict, models=TELLING, seeds: int = 5, spread: float = 0.0
 
 
 def finding(records, text: str):
-    return next(f for f in ledger(records, FLIGHTS) if f.claim.text == text)
+    return next(f for f in ledger(records, BASES[0]) if f.claim.text == text)
 
 
 def test_a_claim_holds_where_its_interval_lies_on_its_side(run):
@@ -105,7 +107,7 @@ def test_no_gain_is_claimed_from_an_interval_below_the_band(run, wide, spread, v
 
 
 def test_without_runs_a_claim_is_not_run(run):
-    found = ledger(runs_of(run, {BASE: 0.8}), FLIGHTS)
+    found = ledger(runs_of(run, {BASE: 0.8}), BASES[0])
     by_text = {one.claim.text: one for one in found}
     assert by_text[BEATS].verdict == "not run" and by_text[BEATS].effect is None
     assert len(by_text[BEATS].missing) == 12
@@ -133,18 +135,18 @@ def test_several_claims_are_corrected_for_being_several(run):
                       spread=0.0012)  # fmt: skip
     found = finding(records, BEATS)
     assert found.effect.p < 0.05 and found.effect.low > 0
-    corrected = [one for one in ledger(records, FLIGHTS) if one.effect]
+    corrected = [one for one in ledger(records, BASES[0]) if one.effect]
     assert len(corrected) > 5
     assert found.verdict == "undecided"
 
 
 def test_every_comparison_is_of_runs_that_the_study_makes():
     made = {replace(spec, seed=0) for spec in with_members(STUDIES["decide"].parts)}
-    for data in BOTH:
+    for base in BASES:
         for claim in CLAIMS:
-            if claim.text.startswith("It is more than regularisation") and data != FLIGHTS:
+            if claim.text.startswith("It is more than regularisation") and base != BASES[0]:
                 continue  # asked of one data set alone
-            for comparison in claim.compare(data, {}):
+            for comparison in claim.compare(base, {}):
                 for spec in filter(None, comparison):
                     assert spec in made, (claim.text, comparison.label)
 
@@ -200,3 +202,23 @@ def test_the_papers_claims_are_nineteen():
     ours = [claim for claim in CLAIMS if claim.where in (READERS, CONTROL)]
     assert len(CLAIMS) - len(ours) == 19
     assert len({claim.text for claim in CLAIMS}) == len(CLAIMS)
+
+
+def test_claims_are_asked_of_the_settings_that_most_runs_share(run):
+    alike = runs_of(run, {BASE: 0.80, SE4: 0.81, ME4: 0.83})
+    (other,) = cells([FLIGHTS], ["dnn"], [BASE], [0], dropout=0.5)
+    elsewhere = cells([replace(FLIGHTS, rows=100_000)], ["nfwfm"], [SE4], [0])[0]
+    records = [run(other, 0.7), *alike, run(elsewhere, 0.7)]
+    found = bases(records)
+    assert found[0] == BASES[0]  # not the one with another dropout
+    assert found[1] == replace(BASES[0], data=elsewhere.data)  # NFwFM's own size is in proportion
+    assert len(found) == 2
+    assert [one.verdict for one in ledger(records, found[1])].count("not run") == len(CLAIMS)
+
+
+def test_the_study_adds_seeds_where_its_first_look_wants_them_and_nowhere_else():
+    wanting = {
+        (one.new.data, one.new.model)
+        for one, _ in wanting_seeds(STUDIES["decide"].records(missing_ok=True))
+    }
+    assert wanting == set(WANTING)

@@ -1,133 +1,17 @@
-"""The figure that trains in the page computes what the library computes, from the same seeds."""
+"""What a page holds of a figure that trains where no script runs, and what it tells the script."""
 
 import json
-import shutil
-import subprocess
-from pathlib import Path
-from typing import Any
 
-import pytest
-import torch
-from rounding import assert_same_sums, unit
-from torch.nn.functional import binary_cross_entropy_with_logits
+import numpy as np
 
 from embedding_collapse.book import explorers
-from embedding_collapse.book.explorers import collapse, training
-from embedding_collapse.lab import gradient, toy
+from embedding_collapse.book.explorers import bottleneck, collapse, sets, training
+from embedding_collapse.files import load_json
+from embedding_collapse.lab.records import folder_of
 from embedding_collapse.spectrum import information_abundance, singular_values
 
-SCRIPT = Path(__file__).parents[1] / "live" / "toy_as_json.mjs"
-STEPS, ROW = 50, 7
-SETTINGS = [
-    {"third": third, "width": width, "seed": seed, "rate": rate}
-    for third, width, seed, rate in [
-        (2, 3, 0, 1), (100, 3, 0, 1), (3, 10, 1, 1), (100, 10, 2, 30), (5, 3, 9, 0.1), (1, 7, 3, 10)
-    ]
-]  # fmt: skip
-NAMES = {"one": "first", "two": "second", "three": "third", "context": "context",
-         "labels": "labels"}  # fmt: skip
 
-
-class Page:
-    """What the page's script makes of a setting, and the library's draw of the same seed."""
-
-    def __init__(self, setting: dict[str, Any]) -> None:
-        node = shutil.which("node")
-        if not node:
-            pytest.fail("no node: the page's scripts are tested with it (20 or newer)")
-        asked = json.dumps(setting | {"steps": STEPS, "row": ROW})
-        ran = subprocess.run([node, SCRIPT, asked], capture_output=True, text=True)
-        assert ran.returncode == 0, ran.stderr
-        self.setting = setting
-        self.made = json.loads(ran.stdout)
-        self.drawn = toy._draw(100, 100, setting["third"], setting["width"], setting["seed"], 1.0)
-
-    def start(self, name: str) -> torch.Tensor:
-        return torch.tensor(self.made["start"][name], dtype=torch.float64)
-
-    @property
-    def started(self) -> toy._Draw:
-        """The page's own draw, which holds float32 numbers, in float64."""
-        shapes = {name: getattr(self.drawn, field).shape for name, field in NAMES.items()}
-        tables = {field: self.start(name).view(shapes[name]) for name, field in NAMES.items()}
-        return toy._Draw(**tables | {"context": tables["context"].long()})
-
-
-@pytest.fixture(scope="module", params=SETTINGS, ids=str)
-def page(request: pytest.FixtureRequest) -> Page:
-    return Page(request.param)
-
-
-def trained(page: Page) -> torch.Tensor:
-    """E_1 before each step and after the last, by the library in float64: `[T, D_1, K]`."""
-    steps = list(range(STEPS + 1))
-    rate, slope = page.setting["rate"], toy.LOSSES["logistic"]
-    return toy._descend(toy._stack([page.started]), steps, rate, slope)[0]
-
-
-def test_a_seed_draws_the_same_labels_and_tables(page: Page) -> None:
-    for name in ("context", "labels"):
-        assert torch.equal(page.start(name), getattr(page.drawn, NAMES[name]).double().flatten())
-    for name in ("one", "two", "three"):
-        # a logarithm, a root, an angle, a cosine and a product in float32, of numbers below 6; an
-        # angle up to 2 pi is itself off by its rounding
-        atol = 6 * (5 + 2 * torch.pi) * unit(torch.float32)
-        expected = getattr(page.drawn, NAMES[name]).double().flatten()
-        torch.testing.assert_close(page.start(name), expected, rtol=0, atol=atol)
-
-
-def test_fifty_steps_give_the_same_table_and_spectrum(page: Page) -> None:
-    end = trained(page)[-1]
-    found = torch.tensor(page.made["end"]["table"], dtype=torch.float64).view_as(end)
-    # the page rounds E_1 at each step, and the constant part of a logit once
-    assert_same_sums(found.float(), end.float(), STEPS + 1)
-    spectrum = torch.tensor(page.made["end"]["singular"], dtype=torch.float64)
-    torch.testing.assert_close(spectrum, singular_values(found), rtol=1e-10, atol=0)
-    assert page.made["end"]["ia"] == pytest.approx(information_abundance(spectrum).item(), 1e-12)
-
-
-@pytest.mark.rounding
-def test_the_librarys_own_curve_is_the_pages(page: Page) -> None:
-    s = page.setting
-    curves = toy.run(s["third"], s["width"], [s["seed"]], STEPS, every=STEPS,
-                     learning_rate=s["rate"])  # fmt: skip
-    found = torch.tensor(page.made["end"]["singular"])
-    assert_same_sums(found, curves.spectra[0, 0, -1].float(), STEPS * (s["width"] + 100))
-
-
-def test_the_losses_are_the_same(page: Page) -> None:
-    start = page.started
-    losses = []
-    for one in trained(page)[:-1]:
-        parts = one[:, None], start.second[None], start.third[start.context]
-        logits = (parts[0] * parts[1] + parts[0] * parts[2] + parts[1] * parts[2]).sum(-1)
-        losses.append(binary_cross_entropy_with_logits(logits, start.labels))
-    # a mean moves by no more than its logits, 3 K products of tables that rounding has moved as
-    # above; the losses themselves are summed in float64
-    reach = max(table.norm(dim=-1).max().item() for table in start[:3])
-    atol = 2 * (STEPS + 1) * unit(torch.float32) * 2 * reach * start.first.abs().max().item()
-    found = torch.tensor(page.made["losses"], dtype=torch.float64)
-    torch.testing.assert_close(found, torch.stack(losses), rtol=0, atol=atol)
-
-
-def test_the_pulls_are_those_of_the_identity(page: Page) -> None:
-    start = page.started
-    ids = torch.cartesian_prod(torch.arange(100), torch.arange(100))
-    ids = torch.cat([ids, start.context.view(-1, 1)], 1)
-    tables = list(start[:3])
-    slopes = gradient.fm_logits(tables, ids).sigmoid() - start.labels.flatten()
-    pulls = gradient.pulls(tables, ids, slopes)
-    for found, other in zip(page.made["pulls"], (1, 2), strict=True):
-        expected = pulls[other].theta[ROW]
-        # only the constant part of a logit is rounded to float32: it is below 100; the slope moves
-        # by a quarter of that; a row has 100 of 10,000 pairs
-        atol = 100 * unit(torch.float32) / 4 * tables[other].abs().max().item() / 100
-        torch.testing.assert_close(
-            torch.tensor(found, dtype=torch.float64), expected, rtol=0, atol=atol
-        )
-
-
-def test_without_a_script_the_page_shows_how_both_runs_end() -> None:
+def test_without_a_script_the_page_shows_how_both_runs_of_the_toy_end() -> None:
     html = training.page(collapse.FIGURE)
     tables, _ = collapse.trained()
     for start, end in zip(tables[:, 0], tables[:, -1], strict=True):
@@ -145,3 +29,21 @@ def test_the_first_state_is_one_of_the_sliders_and_nothing_ends_their_element() 
         options = {slider["name"]: slider["options"] for slider in held["sliders"]}
         assert options.keys() == held["start"].keys()
         assert all(value in options[name] for name, value in held["start"].items())
+
+
+def test_without_a_script_the_page_shows_the_product() -> None:
+    html = training.page(bottleneck.FIGURE)
+    assert all(f"<td>{name}</td>" in html for name in bottleneck.NAMES)
+    assert html.count("<td>3</td>") == 2 and html.count("<td>10</td>") == 1
+
+
+def test_without_a_script_the_page_shows_what_the_record_of_the_sets_holds() -> None:
+    held = load_json(folder_of(sets.FOLDER) / sets.NAME)
+    assert held["setting"] == sets.SETTING | sets.START
+    html = training.page(sets.FIGURE)
+    for design in range(3):
+        ends = [seed[design]["aucs"][-1] for seed in held["runs"]]
+        assert f"<td>{np.mean(ends):.4f}</td>" in html
+    for effect in held["effects"]:
+        assert f"<td>{effect['verdict']}</td>" in html
+    assert len(html.encode()) < 50_000

@@ -1,17 +1,12 @@
 """Recording at full scale: the most telling runs first, within a budget, and on from there."""
 
 import nbformat
-import pytest
 
 from embedding_collapse.book.recording import (
-    NONE,
     cells,
     execute_chapters,
-    full_scale,
-    ledger_at_full_scale,
 )
 from embedding_collapse.cli import main
-from embedding_collapse.lab import records
 from embedding_collapse.lab.data import DataSpec
 from embedding_collapse.lab.models import PAPER
 from embedding_collapse.lab.studies import run_all
@@ -56,32 +51,6 @@ def test_the_command_records_and_says_what_waits(tmp_path, capsys):
     assert "wait, first flights, dcnv2 base, seed 0; the same command goes on" in told
     assert main([*command, "--minutes", "-1", *options]) == 1
     assert "minutes is -1" in capsys.readouterr().err
-
-
-@pytest.fixture
-def some_runs(tmp_path, make_record) -> list[records.Record]:
-    """Records of a comparison with two seeds, in a folder as the repository has them."""
-    runs = [
-        make_record(design, scale, seed, dataset="synthetic", auc=0.7 + seed / 100)
-        for seed in (0, 1)
-        for design, scale in (("se", 1), ("se", 4), ("me", 4))
-    ]
-    for run in runs:
-        records.save(run, tmp_path / "synthetic-full")
-    return runs
-
-
-def test_recorded_runs_are_shown_with_their_scale(tmp_path, some_runs):
-    assert {k: len(v) for k, v in full_scale(tmp_path).items()} == {"synthetic": 6}
-    text = ledger_at_full_scale(tmp_path)
-    assert text.startswith(
-        "**At full scale: synthetic, 1,000 rows of 3 fields, 73 features; hidden 400"
-    )
-    assert "Embeddings collapse as they grow" in text
-
-
-def test_without_recorded_runs_the_chapters_say_so(tmp_path):
-    assert ledger_at_full_scale(tmp_path) == NONE
 
 
 def test_the_chapters_are_executed_on_the_records_and_say_how_these_were_made(tmp_path):

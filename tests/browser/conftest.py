@@ -1,12 +1,15 @@
 """A server for the built book and a headless Chromium to read it with."""
 
+import json
 import os
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, sync_playwright
@@ -28,17 +31,33 @@ class _Handler(SimpleHTTPRequestHandler):
         """Keep the test's output for the tests."""
 
 
-@pytest.fixture(scope="session")
-def book() -> Iterator[str]:
-    """The address of the built book."""
-    if not (HTML / "index.html").exists():
-        pytest.fail("there is no _build/html: run `make book` first", pytrace=False)
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(_Handler, directory=HTML)) as server:
+@contextmanager
+def served(folder: Path) -> Iterator[str]:
+    """The address at which a folder's files are served."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(_Handler, directory=folder)) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
         thread.join()
+
+
+@pytest.fixture(scope="session")
+def book() -> Iterator[str]:
+    """The address of the built book."""
+    if not (HTML / "index.html").exists():
+        pytest.fail("there is no _build/html: run `make book` first", pytrace=False)
+    with served(HTML) as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def call(browser: Browser) -> Iterator[Callable[..., Any]]:
+    """Calls a function of `tests/live/twins.mjs` in Chromium, by name and arguments."""
+    with served(ROOT) as address, browser.new_page() as page:
+        page.goto(f"{address}/tests/live/")
+        script = "async ([name, values]) => (await import('./twins.mjs')).call(name, values)"
+        yield lambda name, *values: json.loads(page.evaluate(script, [name, values]))
 
 
 @pytest.fixture(scope="session")

@@ -3,12 +3,10 @@
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 
 import pytest
+from conftest import served
 from playwright.sync_api import Browser, Page, expect
 
 from embedding_collapse.book import joining
@@ -32,11 +30,6 @@ window.leave = widget.render({{ model: {{ get: () => {page} }}, el }});
 """
 
 
-class _Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, *_: object) -> None:
-        """Keep the test's output for the tests."""
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Pages on which each figure stands alone, and on which a host of widgets has it."""
@@ -58,13 +51,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def address(folder: Path) -> Iterator[str]:
     """Where those pages are served."""
-    handler = partial(_Quiet, directory=folder)
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+    with served(folder) as served_at:
+        yield served_at
 
 
 @pytest.fixture
@@ -115,12 +103,12 @@ def test_the_verdicts_in_the_page_are_the_librarys(
         assert cells[1:3] == ["2", str(STEPS)]
         assert float(cells[4]) == pytest.approx(run.auc, abs=2e-4)
         assert float(cells[5]) == pytest.approx(run.share, abs=0.006)
-    for cells, claim, (effect, verdict) in zip(
-        rows(page, 1), sets.CLAIMS, sets.effects(runs), strict=True
+    for cells, asked, (effect, verdict) in zip(
+        rows(page, 1), sets.ASKED, sets.effects(runs), strict=True
     ):
-        assert (cells[0], cells[1], cells[4]) == (claim.text, verdict, "3 of 3")
+        assert (cells[0], cells[1], cells[4]) == (asked.claim.text, verdict, "3 of 3")
         assert float(cells[2].replace("−", "-")) == pytest.approx(effect.value, abs=2e-4)
-        assert f"{verdict}: {claim.text}" in status.inner_text()
+        assert f"{verdict}: {asked.claim.text}" in status.inner_text()
 
 
 def test_readers_who_want_no_motion_go_seed_by_seed(opened: Open) -> None:

@@ -130,23 +130,33 @@ def test_it_trains_on_a_page_opened_as_a_file(window: BrowserContext) -> None:
     page.close()
 
 
-def test_play_moves_and_pause_stops(opened: Open) -> None:
+def test_it_plays_as_it_comes_into_view_and_pause_stops(opened: Open) -> None:
     page = opened().page
     page.emulate_media(reduced_motion="no-preference")
-    come(page)
+    page.wait_for_function("""() => {
+        document.querySelector("#ec-collapse").scrollIntoView();
+        const step = document.querySelector("#ec-collapse .ec-readout td:nth-child(2)");
+        return Number(step?.textContent) > 9;
+    }""")
     step = page.locator("#ec-collapse .ec-readout td:nth-child(2)").first
-    page.get_by_role("button", name="Play", exact=True).click()
-    page.wait_for_function(
-        "Number(document.querySelector('#ec-collapse .ec-readout td:nth-child(2)').textContent) > 9"
-    )
     page.get_by_role("button", name="Pause", exact=True).click()
     expect(page.get_by_role("button", name="Play", exact=True)).to_be_visible()
     expect(page.locator("#ec-collapse .ec-status")).to_contain_text(f"step {step.inner_text()}")
     held = step.inner_text()
     page.wait_for_timeout(300)
     assert step.inner_text() == held
+    page.locator("#ec-collapse input[name=seed]").press("ArrowRight")
+    expect(step).to_have_text("0")
+    page.get_by_role("button", name="Play", exact=True).click()
+    page.locator("#ec-collapse input[name=rate]").press("End")
+    expect(page.locator("#ec-collapse .ec-status")).to_contain_text("Diverged at step 1")
+    page.locator("#ec-collapse input[name=rate]").press("Home")  # plays on, as was last asked for
+    page.wait_for_function(
+        "Number(document.querySelector('#ec-collapse .ec-readout td:nth-child(2)').textContent) > 9"
+    )
     page.get_by_role("button", name="Reset", exact=True).click()
     expect(step).to_have_text("0")
+    expect(page.get_by_role("button", name="Play", exact=True)).to_be_visible()
 
 
 def test_a_setting_is_in_the_address_and_an_impossible_one_is_named(opened: Open) -> None:
@@ -158,7 +168,7 @@ def test_a_setting_is_in_the_address_and_an_impossible_one_is_named(opened: Open
     page.locator("#ec-collapse input[name=seed]").focus()
     page.keyboard.press("ArrowRight")
     expect(status).not_to_contain_text("asks for")
-    assert "collapse=few:3,many:100,width:3,rate:1,seed:1,row:1" in page.url
+    assert page.url.endswith("?collapse=few:3,many:100,width:3,rate:1,seed:1,row:1#ec-collapse")
     shown = readout(page)
     page.reload()
     come(page)

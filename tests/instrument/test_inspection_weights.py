@@ -4,6 +4,7 @@ import json
 import pickle
 import struct
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -210,6 +211,18 @@ def test_a_truncated_npy_is_told(tmp_path):
         (tmp_path / "a.npy").write_bytes(whole[:length])
         with pytest.raises(ParameterError, match="is damaged or cut short"):
             read(tmp_path / "a.npy")
+
+
+def test_an_npy_header_nested_too_deeply_is_told(tmp_path):
+    """Of which Python's parser says that the memory does not suffice."""
+    header = b"{'descr': '<f4', 'fortran_order': False, 'shape': " + b"-" * 9000 + b"1}"
+    content = b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header
+    (tmp_path / "a.npy").write_bytes(content)
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("a.npy", content)
+    for name in ("a.npy", "a.npz"):
+        with pytest.raises(ParameterError, match=f"{name} is damaged .*nested too deeply"):
+            read(tmp_path / name)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from embedding_collapse.files import DamagedError, load_json, store_json
 from embedding_collapse.lab import records
 from embedding_collapse.lab.groups import by_label, summary, table
 from embedding_collapse.lab.records import find, load, load_all, path_of, provenance, save
+from embedding_collapse.lab.studies import index
 from embedding_collapse.spectrum import random_spectrum
 
 # --- files ----------------------------------------------------------------------------------------
@@ -83,8 +84,8 @@ RESULTS = Path(records.__file__).parents[3] / "results"
 
 
 def test_whatever_is_stored_in_the_repository_is_whole_and_has_its_key():
-    studies = {"frequency", "language_models", "speed", "toy"}
-    runs = [path for path in RESULTS.glob("*/*.json") if path.parent.name not in studies]
+    others = set(index.OTHERS)
+    runs = [path for path in RESULTS.glob("*/*.json") if path.parent.name not in others]
     assert len(runs) > 300
     for path in runs:
         assert load(path).key == path.stem

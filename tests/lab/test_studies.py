@@ -12,6 +12,7 @@ from itertools import count
 import psutil
 import pytest
 
+from embedding_collapse.book.explorers import toy
 from embedding_collapse.cli import main
 from embedding_collapse.lab import records
 from embedding_collapse.lab.data import DataSpec, load_spec
@@ -254,7 +255,7 @@ def test_the_index_has_a_row_for_every_record(tmp_path):
         assert row.split(" | ")[-5:-3] == [
             f"[{record.key}]({where}/{record.key}.json)", f"{record.test['auc']:.4f}"
         ]  # fmt: skip
-    assert "Made by `explorers.toy_curves.record()`" in page and "Made by `make record`" in page
+    assert f"Made by `{toy.COMMAND}`" in page and "Made by `make record`" in page
 
 
 # --- decide ---------------------------------------------------------------------------------------

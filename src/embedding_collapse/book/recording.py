@@ -16,18 +16,12 @@ from embedding_collapse.lab.records import Record
 from embedding_collapse.lab.studies.sweep import grid
 from embedding_collapse.parameters import check_installed
 
-from .paper import ledger, verdict_table
-
 TELLING = ("dcnv2", "dnn")  # with explicit interaction and without
 SCALES, MORE_SCALES = (1, 4, 10), (1, 2, 3, 4, 10)
 SEEDS = (0, 1, 2)
-FULL: dict[str, Any] = {
-    "epochs": 10,
-    "precision": "tf32",
-}  # beside the paper's parameters, which are Spec's
+FULL: dict[str, Any] = {"epochs": 10, "precision": "tf32"}  # beside the paper's, which are Spec's
 SUFFIX = "-full"
 CHAPTERS = ("05_multi_embedding", "07_results")
-NONE = "Of runs at full scale none is recorded yet; `make record` makes them."
 
 
 def cells(data: DataSpec, **parameters: Any) -> list[Spec]:
@@ -164,42 +158,3 @@ def _trio(done: Sequence[Record], model: str, scale: int) -> list[Record]:
             break
         chosen += by_seed[seed]
     return chosen
-
-
-# --- beside the chapters' own runs ----------------------------------------------------------------
-
-
-def full_scale(results: Path | None = None) -> dict[str, list[Record]]:
-    """Per dataset the records in the repository's `results/<dataset>-full/`."""
-    results = records.in_repository("results") if results is None else results
-    by_dataset = {
-        folder.name.removesuffix(SUFFIX): records.load_all(folder)
-        for folder in sorted(results.glob(f"*{SUFFIX}"))
-    }
-    return {name: runs for name, runs in by_dataset.items() if runs}
-
-
-def scale_of(runs: Sequence[Record]) -> str:
-    """What a set of runs was made with, in a few words."""
-    first = runs[0]
-    common = records.in_common(runs)
-    named = [
-        f"{name.replace('_', ' ')} {common[name]}"
-        for name in ("hidden", "batch_size", "epochs", "precision")
-        if common.get(name) is not None
-    ]
-    return (
-        f"{first.spec['dataset']}, {first.dataset['rows']:,} rows of "
-        f"{len(first.dataset['fields'])} fields, {sum(first.dataset['cardinalities']):,} features; "
-        f"{', '.join(named)}"
-    )
-
-
-def ledger_at_full_scale(results: Path | None = None) -> str:
-    """The ledger of recorded runs, a table per dataset, as HTML within Markdown."""
-    parts = []
-    for runs in full_scale(results).values():
-        table = verdict_table(ledger(runs)).to_html(classes="ec-prose")
-        made = records.provenance(runs, keys=False)
-        parts.append(f"**At full scale: {scale_of(runs)}.**\n\n{table}\n\n{made}")
-    return "\n\n".join(parts) or NONE

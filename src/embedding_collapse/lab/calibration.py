@@ -33,8 +33,8 @@ from . import experiment, records
 from .data import DataSpec
 from .environment import environment
 
-SHAPES = [(6, 16), (12, 16), (100, 16), (2000, 16), (100, 64), (2000, 64), (10_000, 64)]
-SEEDS = 20
+SHAPES = [(6, 16), (12, 16), (100, 16), (2000, 16), (100, 64), (2000, 64)]
+SEEDS = 12
 NOISE = 0.05  # of an entry of 1, across the directions that a collapsed table has
 TRUTHS = {  # what is true of a table, and the verdicts that say so; the first is the plainest
     "sound": (HEALTHY_IS,),

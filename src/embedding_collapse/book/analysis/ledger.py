@@ -6,20 +6,20 @@ comparisons share are counted once. The verdicts of a data set's claims are corr
 several (Holm 1979).
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from itertools import product
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from embedding_collapse.lab.data import DataSpec
 from embedding_collapse.lab.experiment import Spec
 from embedding_collapse.lab.models import MODELS, PAPER
 from embedding_collapse.lab.records import Record
 from embedding_collapse.lab.studies.decide import (
     BASE,
-    BOTH,
+    BASES,
     EQUAL,
     ME4,
     ME10,
@@ -28,8 +28,8 @@ from embedding_collapse.lab.studies.decide import (
     SE10,
     TELLING,
     Size,
-    cells,
 )
+from embedding_collapse.lab.studies.sweep import BASE_SIZE, in_proportion
 
 from . import measures
 from .contrast import Effect, contrast, holm
@@ -37,6 +37,7 @@ from .measures import Measure
 
 Expected = Literal["higher", "lower", "no gain"]
 Verdict = Literal["holds", "fails", "undecided", "not run"]
+MODEL = "dcnv2"  # of the base run whose settings tell runs apart
 LEVEL = 0.95
 SECOND_LOOK = 0.9706  # Pocock's, where seeds were added after a first look (see `studies.decide`)
 LOOKS = (1 - LEVEL) / (1 - SECOND_LOOK)  # by which p-values grow where there were two
@@ -78,7 +79,8 @@ class Claim(NamedTuple):
         where: in the paper; `READERS` or `CONTROL` where it is not the paper's.
         measure: what is compared.
         expected: which way the effect should go: "no gain" is no more than the measure's band.
-        compare: the comparisons on one data set, given the runs that there are.
+        compare: the comparisons beside a base run, whose data and settings they share, given the
+            runs that there are.
         level: what a cell's own number is held against.
     """
 
@@ -86,12 +88,12 @@ class Claim(NamedTuple):
     where: str
     measure: Measure
     expected: Expected
-    compare: Callable[[DataSpec, Runs], Sequence[Comparison]]
+    compare: Callable[[Spec, Runs], Sequence[Comparison]]
     level: float = 0.0
 
 
 class Finding(NamedTuple):
-    """A claim on one data set.
+    """A claim on one data set, with one choice of settings.
 
     Attributes:
         claim: what was asked.
@@ -163,12 +165,45 @@ def verdict_of(effect: Effect, expected: Expected, measure: Measure, p: float) -
     return "fails" if side == -wanted or within else "undecided"
 
 
-def ledger(records: Iterable[Record], data: DataSpec) -> list[Finding]:
-    """Every claim on one data set, in the order of `CLAIMS`."""
+def bases(records: Iterable[Record]) -> list[Spec]:
+    """What claims are asked of: for each data set the base run of `MODEL` that most of the others
+    differ from in model, size and seed alone; the data set with the most runs first.
+
+    A number of rows and a split make data sets of their own.
+    """
+    alike = Counter(base_of(Spec.read(record.spec)) for record in records)
+    first: dict[object, Spec] = {}
+    for base, _ in alike.most_common():
+        first.setdefault(base.data, base)
+    return list(first.values())
+
+
+def base_of(spec: Spec) -> Spec:
+    """The base run of `MODEL` with the data and settings of a run."""
+    size = spec.embedding_size or BASE_SIZE
+    return replace(
+        spec, model=MODEL, design="se", scale=1, seed=0, members=None, average=None,
+        embedding_size=size * MODELS[MODEL].embedding_size // MODELS[spec.model].embedding_size,
+    )  # fmt: skip
+
+
+def sharing(base: Spec, records: Iterable[Record]) -> list[Record]:
+    """The runs that differ from a base run in model, size and seed alone."""
+    specs = [(record, Spec.read(record.spec)) for record in records]
+    return [record for record, spec in specs if not spec.members and base_of(spec) == base]
+
+
+def ledger(records: Iterable[Record], base: Spec) -> list[Finding]:
+    """Every claim, in the order of `CLAIMS`, of the runs that differ from a base run as it says.
+
+    Args:
+        records: of any runs.
+        base: see `bases`.
+    """
     runs = by_spec(records)
     drafts = []
     for claim in CLAIMS:
-        every = list(claim.compare(data, runs))
+        every = list(claim.compare(base, runs))
         have = [one for one in every if one.new in runs and (one.old is None or one.old in runs)]
         missing = [one for one in every if one not in have]
         against = claim.measure.band if claim.expected == "no gain" else claim.level
@@ -193,8 +228,8 @@ def wanting_seeds(records: Iterable[Record]) -> list[tuple[Comparison, Effect]]:
     """
     runs = by_spec(records)
     wide = []
-    for data, model in product(BOTH, TELLING):
-        new, old = _cell(data, model, ME4), _cell(data, model, SE4)
+    for base, model in product(BASES, TELLING):
+        new, old = compared(base, model, ME4), compared(base, model, SE4)
         first = {
             spec: [run for run in runs.get(spec, []) if run.spec.get("seed", 0) < FIRST_LOOK]
             for spec in (new, old)
@@ -210,33 +245,38 @@ def wanting_seeds(records: Iterable[Record]) -> list[tuple[Comparison, Effect]]:
 # --- the comparisons ------------------------------------------------------------------------------
 
 
-def _cell(data: DataSpec, model: str, size: Size, **options: object) -> Spec:
-    return cells([data], [model], [size], [0], **options)[0]
+def compared(base: Spec, model: str, size: Size, **options: Any) -> Spec:
+    """The run of a model at a size that shares a base run's data and settings, but for options."""
+    design, scale = size
+    own = {"embedding_size": in_proportion(model, base.embedding_size)} | options
+    return replace(base, model=model, design=design, scale=scale, seed=0, **own)
 
 
 def _sizes(models: Sequence[str], *pairs: tuple[Size, Size]) -> Callable:
     """A new size against an old one, of each model."""
-    return lambda data, runs: [
-        Comparison(_cell(data, model, new), _cell(data, model, old))
+    return lambda base, runs: [
+        Comparison(compared(base, model, new), compared(base, model, old))
         for model, (new, old) in product(models, pairs)
     ]
 
 
 def _models(new: str, old: str, *sizes: Size) -> Callable:
     """A model against another, at each size."""
-    return lambda data, runs: [
-        Comparison(_cell(data, new, size), _cell(data, old, size)) for size in sizes
+    return lambda base, runs: [
+        Comparison(compared(base, new, size), compared(base, old, size)) for size in sizes
     ]
 
 
 def _alone(model: str, *sizes: Size) -> Callable:
     """A cell's own number."""
-    return lambda data, runs: [Comparison(_cell(data, model, size)) for size in sizes]
+    return lambda base, runs: [Comparison(compared(base, model, size)) for size in sizes]
 
 
 def _ensembles(average: str) -> Callable:
-    return lambda data, runs: [
-        Comparison(_cell(data, model, ME4), _cell(data, model, BASE, members=4, average=average))
+    return lambda base, runs: [
+        Comparison(
+            compared(base, model, ME4), compared(base, model, BASE, members=4, average=average)
+        )
         for model in TELLING
     ]
 
@@ -244,31 +284,35 @@ def _ensembles(average: str) -> Callable:
 def _controls(*names: str) -> Callable:
     """ME 4x of DCNv2 against base models that have as many parameters somewhere."""
 
-    def compare(data: DataSpec, runs: Runs) -> list[Comparison]:
-        equal = EQUAL[data.name]
+    def compare(base: Spec, runs: Runs) -> list[Comparison]:
+        equal = EQUAL.get(base.data.name)
+        if equal is None:
+            return []
         ways = {
             "all": {"embedding_size": equal["all"]},
             "head": {"hidden": equal["hidden"]},
             "interaction": {"embedding_size": equal["interaction"]},
             "layers": {"cross_layers": 16},
         }
-        me = _cell(data, "dcnv2", ME4)
-        return [Comparison(me, _cell(data, "dcnv2", BASE, **ways[name])) for name in names]
+        me = compared(base, "dcnv2", ME4)
+        return [Comparison(me, compared(base, "dcnv2", BASE, **ways[name])) for name in names]
 
     return compare
 
 
-def _me_with_ses_interaction(data: DataSpec, runs: Runs) -> list[Comparison]:
-    more = _cell(data, "dcnv2", ME4, embedding_size=EQUAL[data.name]["me"])
-    return [Comparison(more, _cell(data, "dcnv2", SE4))]
+def _me_with_ses_interaction(base: Spec, runs: Runs) -> list[Comparison]:
+    if base.data.name not in EQUAL:
+        return []
+    more = compared(base, "dcnv2", ME4, embedding_size=EQUAL[base.data.name]["me"])
+    return [Comparison(more, compared(base, "dcnv2", SE4))]
 
 
-def _best_regularised(data: DataSpec, runs: Runs) -> list[Comparison]:
+def _best_regularised(base: Spec, runs: Runs) -> list[Comparison]:
     """ME 4x against SE 4x of DNN, each with the dropout and weight decay that suit it best on the
     validation rows."""
     best = []
     for size in (ME4, SE4):
-        tried = [_cell(data, "dnn", size, **way) for way in ({}, *REGULARISATIONS)]
+        tried = [compared(base, "dnn", size, **way) for way in ({}, *REGULARISATIONS)]
         scores = {spec: np.mean([_valid_auc(run) for run in runs[spec]])
                   for spec in tried if spec in runs}  # fmt: skip
         if len(scores) < len(tried):  # before all are there, none is the best

@@ -119,8 +119,8 @@ def readout(abundance: Tensor) -> list[list[str]]:
 FIGURE = Training(
     name="collapse",
     title="Collapse, live",
-    hint="press Play and watch both clouds, then set the left D₃ to 1, 3 and 10. When does the "
-    "spectrum stay even?",
+    hint="watch the left cloud go flat, then set its D₃ to 1, 3 and 10. When does the spectrum "
+    "stay even?",
     alt="The trained rows of the first table as two clouds of points, for 2 and for 100 values of "
     "the third field, and their information abundance over the steps",
     sliders=SLIDERS,

@@ -16,8 +16,7 @@ import torch
 from torch import Tensor
 
 from embedding_collapse.book.analysis.contrast import Effect, Group, contrast, holm
-from embedding_collapse.book.analysis.ledger import Expected, Verdict, verdict_of
-from embedding_collapse.book.analysis.measures import ABUNDANCE
+from embedding_collapse.book.analysis.ledger import CLAIMS, Claim, Verdict, verdict_of
 from embedding_collapse.book.plots.style import COLOURS
 from embedding_collapse.files import load_json, store_json
 from embedding_collapse.lab.engine.loop import StepByStep
@@ -49,27 +48,32 @@ MODELS = {"dnn": "DNN", "dcnv2": "DCNv2 with one cross layer"}
 DESIGNS = ("base", "SE", "ME")
 
 
-class Claim(NamedTuple):
-    """What is claimed of two designs.
+class Asked(NamedTuple):
+    """A claim of chapter 7's ledger, as it is asked of the designs here.
 
     Attributes:
-        text: the claim, as the ledger of chapter 7 puts it.
-        measure: "auc", on held-out rows, or "share", the mean of IA / K.
+        claim: its words, and the measure whose band says which difference counts as none.
         more, less: numbers of the designs whose difference is the effect.
-        expected: which way it should go.
     """
 
-    text: str
-    measure: str
+    claim: Claim
     more: int
     less: int
-    expected: Expected
+
+    @property
+    def measure(self) -> str:
+        """Of a `Run`: "auc" or "share"."""
+        return "auc" if self.claim.measure.tested else "share"
 
 
-CLAIMS = (
-    Claim("Multi-embedding beats single-embedding of the same size.", "auc", 2, 1, "higher"),
-    Claim("Multi-embedding is less collapsed, set by set.", "share", 2, 1, "higher"),
-    Claim("Embeddings collapse as they grow.", "share", 1, 0, "lower"),
+def _asked(begins: str, more: int, less: int) -> Asked:
+    return Asked(next(claim for claim in CLAIMS if claim.text.startswith(begins)), more, less)
+
+
+ASKED = (
+    _asked("Multi-embedding beats single-embedding of the same size", 2, 1),
+    _asked("Multi-embedding is less collapsed, set by set", 2, 1),
+    _asked("Embeddings collapse as they grow", 1, 0),
 )
 
 
@@ -175,20 +179,35 @@ def train(
 
 
 def effects(runs: Sequence[Sequence[Run]]) -> list[tuple[Effect, Verdict]]:
-    """What runs `[seed][design]` say of each of `CLAIMS`."""
+    """What runs `[seed][design]` say of each claim of `ASKED`."""
     found = []
-    for claim in CLAIMS:
+    for asked in ASKED:
         groups = []
-        for design, weight in ((claim.more, 1.0), (claim.less, -1.0)):
+        for design, weight in ((asked.more, 1.0), (asked.less, -1.0)):
             cell = [seed[design] for seed in runs]
-            values = [getattr(run, claim.measure) for run in cell]
-            rows = [run.rows for run in cell] if claim.measure == "auc" else None
+            values = [getattr(run, asked.measure) for run in cell]
+            rows = [run.rows for run in cell] if asked.claim.measure.tested else None
             groups.append(Group(weight, values, rows))
         found.append(contrast(groups))
     corrected = holm([effect.p for effect in found])
     return [
-        (effect, verdict_of(effect, claim.expected, ABUNDANCE, float(p)))
-        for effect, claim, p in zip(found, CLAIMS, corrected, strict=True)
+        (effect, verdict_of(effect, asked.claim.expected, asked.claim.measure, float(p)))
+        for effect, asked, p in zip(found, ASKED, corrected, strict=True)
+    ]
+
+
+def claims() -> list[dict[str, Any]]:
+    """`ASKED` as the page has it."""
+    return [
+        {
+            "text": asked.claim.text,
+            "measure": asked.measure,
+            "band": asked.claim.measure.band,
+            "more": asked.more,
+            "less": asked.less,
+            "expected": asked.claim.expected,
+        }
+        for asked in ASKED
     ]
 
 
@@ -264,13 +283,13 @@ def end() -> tuple[go.Figure, list[list[list[str]]]]:
     )
     verdicts = [
         [
-            claim.text,
+            asked.claim.text,
             effect["verdict"],
             signed(effect["value"]),
             f"{signed(effect['low'])} to {signed(effect['high'])}",
             str(seeds),
         ]
-        for claim, effect in zip(CLAIMS, held["effects"], strict=True)
+        for asked, effect in zip(ASKED, held["effects"], strict=True)
     ]
     head = ["Claim", "verdict", "effect", "95% interval", "seeds"]
     return figure, [[["", "AUC on held-out rows", "IA/K"], *rows], [head, *verdicts]]
@@ -298,7 +317,7 @@ FIGURE = Training(
     start=START,
     end=end,
     content={
-        "setting": SETTING | {"claims": [claim._asdict() for claim in CLAIMS]},
+        "setting": SETTING | {"claims": claims()},
         "designs": [
             {"name": name, "colour": COLOURS[name], "dash": dash}
             for name, dash in zip(DESIGNS, ([2, 3], [6, 4], []), strict=True)

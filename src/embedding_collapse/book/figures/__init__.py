@@ -14,7 +14,6 @@ from embedding_collapse.book.plots import (
 from .checkpoints import collapse_in_training, table_spectra
 from .claims import forest
 from .interaction import influence, sub_embeddings, sub_embeddings_with_sums
-from .opening import directions_in_use, remedy
 from .runs import overfitting
 from .sets import diversity_by_field, projection_norms, sums_of_abundance
 from .sizing import distortion, fields_and_rule, rule_and_practice
@@ -48,7 +47,6 @@ __all__ = [
     "block_deviations",
     "both_designs",
     "collapse_in_training",
-    "directions_in_use",
     "distortion",
     "diversity_by_field",
     "fields_and_rule",
@@ -59,7 +57,6 @@ __all__ = [
     "projection_norms",
     "published_points",
     "pulls_by_direction",
-    "remedy",
     "rule_and_practice",
     "series_against_scale",
     "show",

@@ -3,7 +3,16 @@
 import { makeTrainer } from "./collapse_trainer.js";
 import { connect } from "./connect.js";
 import * as draw from "./draw.js";
-import { PICTURE, element, makePlayer, makeTable, mountInView, open, place } from "./figure.js";
+import {
+  PICTURE,
+  element,
+  makePlayer,
+  makeTable,
+  mountInView,
+  open,
+  place,
+  whenSeen,
+} from "./figure.js";
 
 const TURN = 0.0004; // radians a millisecond
 const FASTEST = 25; // steps a picture; slow at first, when most happens
@@ -178,7 +187,9 @@ export async function mount(section) {
   const parts = [controls, boxes, key, lines, table.box, held.status];
   const leave = place(section, parts, lines, player);
   await player.go();
+  const stay = whenSeen(boxes, 0.5, player.start);
   return () => {
+    stay();
     leave();
     player.end();
     trainer.end();

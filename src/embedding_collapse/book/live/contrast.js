@@ -141,12 +141,16 @@ export function holm(p) {
 }
 
 /**
+ * What an effect says of a claim; a difference within the band to either side counts as none.
  * @param {Effect} effect
  * @param {"higher" | "lower"} expected
+ * @param {number} band
  * @param {number} p corrected
  * @returns {"holds" | "fails" | "undecided"}
  */
-export function verdictOf({ value }, expected, p) {
-  if (p > 1 - LEVEL || value === 0) return "undecided";
-  return value > 0 === (expected === "higher") ? "holds" : "fails";
+export function verdictOf({ value, low, high }, expected, band, p) {
+  const side = p > 1 - LEVEL ? 0 : Math.sign(value);
+  const wanted = expected === "higher" ? 1 : -1;
+  if (side === wanted) return "holds";
+  return side === -wanted || (-band < low && high < band) ? "fails" : "undecided";
 }

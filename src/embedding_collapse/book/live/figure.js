@@ -64,7 +64,7 @@ export function open(section, changed) {
       held.refused = [];
       try {
         const search = writeState(location.search, name, held.state);
-        history.replaceState(null, "", search + location.hash);
+        history.replaceState(null, "", `${search}#${section.id}`); // opens at the figure
       } catch {
         // a page without an address of its own, as in some notebooks, has none to share
       }
@@ -122,6 +122,7 @@ function makeControl({ name, label, options, texts }, state, chosen) {
 export function makePlayer(figure) {
   const { train, position, over, total, pace, jump, status } = figure;
   const still = matchMedia("(prefers-reduced-motion: reduce)");
+  // `playing` is what the reader last asked for, and outlasts a run: another setting plays as well
   let [anew, wanted, busy, playing, visible] = [true, false, false, false, true];
   let [owed, before, written] = [0, 0, 0];
   /** @type {Promise<void> | null} */
@@ -129,16 +130,26 @@ export function makePlayer(figure) {
 
   const play = element("button", { type: "button", onclick: toggle });
   const step = element("button", { type: "button", onclick: () => goOn(1) }, "Step");
-  const reset = element("button", { type: "button", onclick: restart }, "Reset");
+  const reset = element("button", { type: "button", onclick: halt }, "Reset");
   const buttons = element("div", { role: "group", ariaLabel: "Training" }, play, step, reset);
 
   function toggle() {
     if (still.matches) return goOn(jump.steps);
-    if (!playing && over()) anew = true;
-    playing = !playing;
+    const ended = over();
+    if (ended) anew = true;
+    playing = ended || !playing;
     if (playing) status.textContent = "Training.";
     name();
     go();
+  }
+
+  function start() {
+    if (!still.matches && !playing) toggle();
+  }
+
+  function halt() {
+    playing = false;
+    restart();
   }
 
   /** @param {number} steps */
@@ -158,7 +169,7 @@ export function makePlayer(figure) {
     if (busy) return;
     busy = true;
     before = performance.now();
-    while (wanted || owed || (playing && visible)) {
+    while (wanted || owed || (playing && visible && !over())) {
       wanted = false;
       const fresh = anew;
       anew = false;
@@ -166,7 +177,6 @@ export function makePlayer(figure) {
       const steps = fresh ? 0 : Math.min(total() - from, owed || (playing ? pace() : 0));
       await train(fresh, steps);
       if (!fresh && owed) owed = over() ? 0 : Math.max(0, owed - (position() - from));
-      if (over()) playing = false;
       drawing ??= new Promise(requestAnimationFrame).then(draw);
       if (pace() < Infinity) await drawing;
     }
@@ -183,7 +193,7 @@ export function makePlayer(figure) {
     before = time;
     if (still.matches && owed) return;
     figure.paint(elapsed);
-    if (!playing || performance.now() > written + READING) refresh();
+    if (!playing || over() || performance.now() > written + READING) refresh();
   }
 
   function refresh() {
@@ -193,14 +203,14 @@ export function makePlayer(figure) {
   }
 
   function name() {
-    play.textContent = still.matches ? jump.text : playing ? "Pause" : "Play";
+    play.textContent = still.matches ? jump.text : playing && !over() ? "Pause" : "Play";
     step.disabled = over();
     play.disabled = still.matches && over();
   }
 
   still.addEventListener("change", name);
   return {
-    ...{ buttons, go, restart },
+    ...{ buttons, go, start, restart },
     redraw: () => busy || requestAnimationFrame(() => figure.paint(0)),
     /** @param {boolean} seen */
     see(seen) {
@@ -235,18 +245,29 @@ export function place(section, parts, sized, { redraw, see = () => {} }) {
 }
 
 /**
+ * Do something once, when so much of an element is in view; returns how to give up waiting.
+ * @param {Element} element
+ * @param {number} share of its area; at 0 its edge is enough
+ * @param {() => unknown} act
+ */
+export function whenSeen(element, share, act) {
+  const look = (/** @type {IntersectionObserverEntry[]} */ [{ isIntersecting, intersectionRatio }]) => {
+    if (!isIntersecting || intersectionRatio < share) return;
+    seen.disconnect();
+    act();
+  };
+  const seen = new IntersectionObserver(look, { threshold: share });
+  seen.observe(element);
+  return () => seen.disconnect();
+}
+
+/**
  * Mount a page's figures of that name, each when it comes into view: until then nothing is loaded.
  * @param {string} name
  * @param {(section: HTMLElement) => unknown} mount
  */
 export function mountInView(name, mount) {
   if (!globalThis.document) return;
-  for (const section of document.querySelectorAll(`.ec-training[data-figure=${name}]`)) {
-    const seen = new IntersectionObserver(([entry]) => {
-      if (!entry.isIntersecting) return;
-      seen.disconnect();
-      mount(/** @type {HTMLElement} */ (section));
-    });
-    seen.observe(section);
-  }
+  const all = document.querySelectorAll(`.ec-training[data-figure=${name}]`);
+  for (const section of all) whenSeen(section, 0, () => mount(/** @type {HTMLElement} */ (section)));
 }

@@ -17,9 +17,9 @@ const EPOCH_SEEDS = 1_000_003; // as `training.fit` seeds its shuffling
  * @typedef {{ model: import("./recommender.js").Name, scale: number, seeds: number, table: number,
  *   rate: number, train: number, test: number, epochs: number, batch: number, decay: number,
  *   width: number, hidden: number, claims: Claim[] }} Setting
- * What is claimed of the numbers of two designs, 0 to 2.
- * @typedef {{ measure: "auc" | "share", more: number, less: number, expected: "higher" | "lower" }}
- *   Claim
+ * What is claimed of the numbers of two designs, 0 to 2, and the difference that counts as none.
+ * @typedef {{ measure: "auc" | "share", band: number, more: number, less: number,
+ *   expected: "higher" | "lower" }} Claim
  * What to do: begin anew with `setting`, if any; train for `steps`, or as many of them as `budget`
  * milliseconds allow.
  * @typedef {{ setting?: Setting, steps?: number, budget?: number }} Order
@@ -217,5 +217,8 @@ export function effectsOf(claims, ends) {
     ),
   );
   const corrected = holm(effects.map(({ p }) => p));
-  return effects.map((effect, i) => ({ ...effect, verdict: verdictOf(effect, claims[i].expected, corrected[i]) })); // prettier-ignore
+  return effects.map((effect, i) => {
+    const { expected, band } = claims[i];
+    return { ...effect, verdict: verdictOf(effect, expected, band, corrected[i]) };
+  });
 }

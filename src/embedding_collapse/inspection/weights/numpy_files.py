@@ -60,7 +60,10 @@ def _header(file: IO[bytes], size: int) -> tuple[np.dtype, tuple[int, ...], Orde
     """Type, shape and order of an array, and the check that as many bytes follow."""
     version = np.lib.format.read_magic(file)
     readers = {(1, 0): np.lib.format.read_array_header_1_0}
-    shape, fortran, dtype = readers.get(version, np.lib.format.read_array_header_2_0)(file)
+    try:
+        shape, fortran, dtype = readers.get(version, np.lib.format.read_array_header_2_0)(file)
+    except MemoryError:  # as Python's parser says it
+        raise ValueError("its header is nested too deeply") from None
     follow, needed = size - file.tell(), size_of(dtype, shape)
     if follow != needed and not dtype.hasobject:
         raise ValueError(f"an array of shape {shape} takes {needed:,} bytes, and {follow:,} follow")

@@ -22,22 +22,31 @@ of training; hours of a core include validation, or are the seconds times the th
 is older than that was measured. Parameters that are left out are `Spec`'s own."""
 OTHERS = {
     "frequency": (
-        "analysis.frequency.remake_all()",
+        "python -c 'from embedding_collapse.book.analysis import frequency; "
+        "frequency.remake_all()'",
         "What weighting its rows by frequency makes of some of the grid's tables.",
     ),
     "language_models": (
-        "language_model.record()",
+        "python -c 'from embedding_collapse.book import language_model; "
+        'language_model.record("minilm", "results/language_models")\'',
         "Spectra of the token embeddings of language models.",
     ),
     "speed": (
         "python benchmarks/cost.py, python benchmarks/optimizer.py",
         "Time per step against size, and of the optimizers.",
     ),
+    "live": (
+        "python -c 'from embedding_collapse.book.explorers import sets; sets.record()'",
+        "What the figure of chapter 5 that trains ends with, for where no script runs.",
+    ),
+    "toy": (
+        "python -c 'from embedding_collapse.book.explorers import toy; toy.record()'",
+        "The toy experiment over its whole grid.",
+    ),
     "verdict": (
         "python -m embedding_collapse.lab.calibration",
         "How often the verdict of a table is wrong, on tables of which the truth is known.",
     ),
-    "toy": ("explorers.toy_curves.record()", "The toy experiment over its whole grid."),
 }  # folders of what is no run: what makes it anew, and what it is
 COLUMNS = ("part", "data", "rows", "model", "size", "seed", "also", "key", "test AUC", "IA/K",
            "seconds", "machine")  # fmt: skip

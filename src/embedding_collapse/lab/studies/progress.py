@@ -2,12 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 
+from embedding_collapse.lab.cost import step_cost
 from embedding_collapse.lab.experiment import Spec
+from embedding_collapse.lab.models import Size
 from embedding_collapse.lab.records import Record
+
+FIELDS = 10  # of a nominal data set; how models and sizes compare depends little on it
+ASIDE = 3e5  # multiplications that take as long as what else a row does, once and for each set
 
 
 class Progress(NamedTuple):
@@ -51,9 +57,16 @@ def core_seconds(record: Record) -> float:
 
 
 def cost(spec: Spec) -> float:
-    """A rough measure of a run's time, to foresee that of others by: it grows with the rows, the
-    square of a set's width and the number of sets."""
-    return spec.epochs * spec.sets * (1 + spec.width / 10) ** 2 * (spec.data.rows or 1)
+    """A rough measure of a run's time, to foresee that of others by: the arithmetic of its matrix
+    products, with what else a row takes for each set."""
+    size = Size(FIELDS, spec.sets, spec.width, spec.hidden, cross_layers=spec.cross_layers)
+    work = _flops(spec.model, size, spec.batch_size) + ASIDE * (1 + spec.sets)
+    return spec.epochs * (spec.data.rows or 1) * work
+
+
+@lru_cache
+def _flops(model: str, size: Size, batch: int) -> float:
+    return step_cost(model, [FIELDS] * size.fields, size, batch).flops / batch
 
 
 class Forecast:

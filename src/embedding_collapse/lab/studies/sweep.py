@@ -52,14 +52,16 @@ def grid(
             design="se" if scale == 1 else design,
             scale=scale,
             seed=seed,
-            embedding_size=_in_proportion(model, embedding_size),
+            embedding_size=in_proportion(model, embedding_size),
             **parameters,
         )
         specs[spec.key] = spec
     return list(specs.values())
 
 
-def _in_proportion(model: str, embedding_size: int | None) -> int | None:
+def in_proportion(model: str, embedding_size: int | None) -> int | None:
+    """A model's own embedding size where the others have that one: NFwFM's is five times it, as in
+    the paper."""
     if embedding_size is None or model not in MODELS:
         return embedding_size
     check_whole("embedding_size", embedding_size, least=1)

@@ -1,9 +1,6 @@
 """Base, SE and ME that train in the page are the library's, and so is what is said of them."""
 
-import json
-import shutil
-import subprocess
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,17 +8,15 @@ import pytest
 import torch
 from rounding import assert_rounding_alone, unit
 
-from embedding_collapse.book.analysis.contrast import Group, contrast, holm
-from embedding_collapse.book.explorers import sets, training
-from embedding_collapse.files import load_json
+from embedding_collapse.book.analysis.contrast import Effect, Group, contrast, holm
+from embedding_collapse.book.analysis.ledger import verdict_of
+from embedding_collapse.book.explorers import sets
 from embedding_collapse.lab.engine.loop import StepByStep
 from embedding_collapse.lab.metrics import Placements, auc, grouped, placements
 from embedding_collapse.lab.models import Recommender, Size, build
-from embedding_collapse.lab.records import folder_of
 from embedding_collapse.lab.training import predict
 from embedding_collapse.spectrum import field_spectra
 
-LIVE = Path(__file__).parents[1] / "live"
 STEPS, BATCH, HIDDEN = 50, 64, 8
 NAMES = {  # the page's, and the library's
     "table": "table",
@@ -57,29 +52,11 @@ CASES = [
 ]
 
 
-def node(script: str, *arguments: str, given: str = "") -> Any:
-    """What a script of `tests/live` prints."""
-    program = shutil.which("node")
-    if not program:
-        pytest.fail("no node: the page's scripts are tested with it (20 or newer)")
-    ran = subprocess.run(
-        [program, LIVE / script, *arguments], input=given, capture_output=True, text=True
-    )
-    assert ran.returncode == 0, ran.stderr
-    return json.loads(ran.stdout)
-
-
-def call(module: str, name: str, *values: Any) -> Any:
-    """A function of the page's modules."""
-    return node("call.mjs", given=json.dumps([module, name, values]))
-
-
 class Pair:
     """A training in the page, and the library's from the page's weights in both precisions."""
 
-    def __init__(self, case: dict[str, Any]) -> None:
-        self.case = case
-        self.page = node("sets_as_json.mjs", json.dumps(case))
+    def __init__(self, case: dict[str, Any], page: dict[str, Any]) -> None:
+        self.case, self.page = case, page
         starts = torch.tensor([0, *sets.SIZES[:-1]]).cumsum(0)
         clicks = self.page["clicks"]
         self.ids = torch.tensor(clicks["ids"], dtype=torch.int32).view(-1, len(sets.SIZES))
@@ -119,8 +96,8 @@ class Pair:
 
 
 @pytest.fixture(scope="module", params=CASES, ids=str)
-def pair(request: pytest.FixtureRequest) -> Pair:
-    return Pair(request.param)
+def pair(request: pytest.FixtureRequest, call: Callable) -> Pair:
+    return Pair(request.param, call("recommender", request.param))
 
 
 def test_a_seed_has_the_librarys_weights(pair: Pair) -> None:
@@ -157,8 +134,8 @@ def test_what_is_predicted_and_measured_is_the_librarys(pair: Pair) -> None:
     assert pair.page["share"] == pytest.approx(sets.Run([], spectra, None).share, abs=1e-5)
 
 
-def test_a_seed_draws_the_librarys_rows() -> None:
-    clicks = call("clicks", "drawClicks", 2, 70_000)
+def test_a_seed_draws_the_librarys_rows(call: Callable) -> None:
+    clicks = call("drawClicks", 2, 70_000)
     ids, labels = sets.clicks(2, 70_000)
     starts = torch.tensor([0, *sets.SIZES[:-1]]).cumsum(0)
     assert torch.equal(torch.tensor(clicks["ids"]).view_as(ids), ids + starts)
@@ -166,17 +143,18 @@ def test_a_seed_draws_the_librarys_rows() -> None:
     assert (torch.tensor(clicks["labels"]) != labels).sum() <= 3
 
 
-def test_epochs_have_the_librarys_order() -> None:
+def test_epochs_have_the_librarys_order(call: Callable) -> None:
     _, second = sets.batches(4, 1_000, 1)
-    permuted = torch.tensor(call("sets_trainer", "orderOf", 4, 0, 1_000))
+    permuted = torch.tensor(call("orderOf", 4, 0, 1_000))
     assert torch.equal(permuted[-len(second) :], second)
 
 
-def test_the_whole_run_and_its_verdicts_are_the_librarys(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_whole_run_and_its_verdicts_are_the_librarys(
+    call: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
     small = sets.SETTING | {"train": 3_000, "test": 1_000, "epochs": 2}
     state = {"model": "dcnv2", "scale": 2, "seeds": 3, "table": 5, "rate": 0.01}
-    claims = [claim._asdict() for claim in sets.CLAIMS]
-    answers = node("sets_as_json.mjs", json.dumps(small | state | {"claims": claims}))
+    answers = call("race", small | state | {"claims": sets.claims()})
     monkeypatch.setattr(sets, "SETTING", small)
     fresh = sets.model
     # in float64, since rounding alone moves the biases that batch norm takes off, and in float32 by
@@ -197,25 +175,27 @@ def test_the_whole_run_and_its_verdicts_are_the_librarys(monkeypatch: pytest.Mon
         assert found == pytest.approx(effect[:3], abs=5e-4)
 
 
-def test_placements_are_those_of_delong_with_ties() -> None:
+def test_placements_are_those_of_delong_with_ties(call: Callable) -> None:
     generator = np.random.default_rng(0)
     scores = generator.integers(0, 40, 1_203) / 8
     labels = (generator.random(1_203) < 0.3).astype(int)
-    ours = call("metrics", "placements", scores.tolist(), labels.tolist())
+    ours = call("placements", scores.tolist(), labels.tolist())
     expected = placements(torch.tensor(scores), torch.tensor(labels))
     for part in Placements._fields:
         assert ours[part] == pytest.approx(getattr(expected, part).tolist(), abs=1e-12)
-    assert call("metrics", "auc", ours) == pytest.approx(
+    assert call("auc", ours) == pytest.approx(
         auc(torch.tensor(scores), torch.tensor(labels)), abs=1e-12
     )
-    means = call("metrics", "grouped", ours, 100)
+    means = call("grouped", ours, 100)
     for part in Placements._fields:
         assert means[part] == pytest.approx(getattr(grouped(expected, 100), part), abs=1e-12)
 
 
 @pytest.mark.parametrize("runs", [(1, 3), (2, 2), (3, 10)])
 @pytest.mark.parametrize("tested", [False, True])
-def test_an_interval_is_that_of_the_analysis(runs: tuple[int, int], tested: bool) -> None:
+def test_an_interval_is_that_of_the_analysis(
+    call: Callable, runs: tuple[int, int], tested: bool
+) -> None:
     generator = np.random.default_rng(sum(runs))
     groups, asked = [], []
     for weight, count in zip((1.0, -1.0), runs, strict=True):
@@ -227,7 +207,7 @@ def test_an_interval_is_that_of_the_analysis(runs: tuple[int, int], tested: bool
             asked[-1]["placements"] = [
                 {part: places.tolist() for part, places in run._asdict().items()} for run in rows
             ]
-    ours, expected = call("contrast", "contrast", asked), contrast(groups)
+    ours, expected = call("contrast", asked), contrast(groups)
     if min(runs) < 2:
         assert (ours["low"], ours["high"], ours["p"]) == (None, None, 1)  # JSON has no infinity
         assert not np.isfinite(expected.low)
@@ -237,18 +217,20 @@ def test_an_interval_is_that_of_the_analysis(runs: tuple[int, int], tested: bool
             assert ours[name] == pytest.approx(getattr(expected, name), rel=1e-9)
 
 
-def test_several_p_values_are_corrected_as_in_the_ledger() -> None:
+def test_several_p_values_are_corrected_as_in_the_ledger(call: Callable) -> None:
     p = [0.03, 0.001, 0.5, 0.02, 0.02]
-    assert call("contrast", "holm", p) == pytest.approx(holm(p).tolist(), rel=1e-12)
+    assert call("holm", p) == pytest.approx(holm(p).tolist(), rel=1e-12)
 
 
-def test_without_a_script_the_page_shows_what_the_record_holds() -> None:
-    held = load_json(folder_of(sets.FOLDER) / sets.NAME)
-    assert held["setting"] == sets.SETTING | sets.START
-    html = training.page(sets.FIGURE)
-    for design in range(3):
-        ends = [seed[design]["aucs"][-1] for seed in held["runs"]]
-        assert f"<td>{np.mean(ends):.4f}</td>" in html
-    for effect in held["effects"]:
-        assert f"<td>{effect['verdict']}</td>" in html
-    assert len(html.encode()) < 50_000
+@pytest.mark.parametrize("asked", sets.ASKED, ids=lambda asked: asked.claim.text)
+@pytest.mark.parametrize(
+    ("low", "high"), [(0.01, 0.02), (-0.0004, 0.0008), (-0.01, 0.02), (-0.02, -0.01)]
+)
+def test_a_verdict_is_that_of_the_ledger(
+    call: Callable, asked: sets.Asked, low: float, high: float
+) -> None:
+    p = 0.001 if low * high > 0 else 0.4
+    effect = Effect((low + high) / 2, low, high, p)
+    measure, expected = asked.claim.measure, asked.claim.expected
+    said = call("verdictOf", effect._asdict(), expected, measure.band, p)
+    assert said == verdict_of(effect, expected, measure, p)

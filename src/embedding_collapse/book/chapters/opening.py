@@ -1,19 +1,21 @@
-"""The opening page: the phenomenon in one figure, the remedy in the next."""
+"""The opening page: the puzzle in the paper's numbers, and one picture of the answer."""
 
 from collections.abc import Sequence
 
 import numpy as np
-import pandas as pd
 import plotly.graph_objects as go
 import torch
 from plotly.subplots import make_subplots
 
-from embedding_collapse.book.plots.scaling import AUC, COLLAPSE, points, published_points, with_band
-from embedding_collapse.book.plots.style import COLOURS, colour, with_menu
+from embedding_collapse.book import paper
+from embedding_collapse.book.plots import COLOURS, colour
 from embedding_collapse.lab.groups import by_label
-from embedding_collapse.lab.models import MODELS, PAPER
+from embedding_collapse.lab.models import MODELS
 from embedding_collapse.lab.records import Record
 from embedding_collapse.spectrum import information_abundance, random_spectrum
+
+WORDS = {"SE": "one wider table per field (SE), a line per model",
+         "ME": "several tables per field (ME), a line per model"}  # fmt: skip
 
 
 def directions_in_use(records: Sequence[Record]) -> go.Figure:
@@ -62,40 +64,33 @@ def directions_in_use(records: Sequence[Record]) -> go.Figure:
     )  # fmt: skip
 
 
-def remedy(records: Sequence[Record], dataset: str, theirs: str = "criteo") -> go.Figure:
-    """SE and ME by size: the share of directions in use in our runs, and test AUC in the paper's
-    table, with 95% bands; a menu of models, DCNv2 first.
-
-    Args:
-        records: of runs; those of the dataset are shown.
-        dataset: of ours.
-        theirs: the paper's dataset.
-    """
-    ours = points((r for r in records if r.spec["dataset"] == dataset), COLLAPSE)
-    table = published_points()
-    panels = [
-        (ours, COLLAPSE),
-        (table[table["dataset"] == f"{theirs}, the paper"], AUC),
-    ]
-    titles = [f"our runs on {dataset}", f"the paper's on {theirs}"]
-    figure = make_subplots(cols=2, subplot_titles=titles, horizontal_spacing=0.14)
-    owner = []
-    for model in sorted(PAPER, key=lambda model: model != "dcnv2"):
-        for column, (found, lines) in enumerate(panels, start=1):
-            found = found[found["model"] == model]
-            for line in lines:
-                of_line = found[found["line"] == line.name].sort_values("scale")
-                ink = COLOURS[line.design.upper()]
-                traces = with_band(of_line, line.name, ink, line.dash, line.name)
-                traces[1].showlegend = column == 1
-                for trace in traces:
-                    figure.add_trace(trace.update(visible=model == "dcnv2"), row=1, col=column)
-                    owner.append(MODELS[model].name)
-    scales = sorted(set(pd.concat([found["scale"] for found, _ in panels])))
+def gains_in_the_paper() -> go.Figure:
+    """The paper's table as change of test AUC from the base model: a line per model, SE and ME,
+    with each model's name at the end of its line; one panel per data set."""
+    table = paper.published()
+    names = list(dict.fromkeys(table["dataset"]))
+    figure = make_subplots(
+        cols=len(names), subplot_titles=[name.capitalize() for name in names], shared_yaxes=True,
+        horizontal_spacing=0.04,
+    )  # fmt: skip
+    base = table[table["scale"] == 1].set_index(["dataset", "model"])["test_auc"]
+    wider = table[table["scale"] > 1].groupby(["dataset", "model", "design"], sort=False)
+    for key, rows in wider:
+        dataset, model, design = map(str, key)
+        rows = rows.sort_values("scale")
+        gains = rows["test_auc"] - base[dataset, model]
+        name = design.upper()
+        figure.add_scatter(
+            x=[1, *rows["scale"]], y=[0, *gains.round(5)], mode="lines", name=WORDS[name],
+            line={"color": COLOURS[name], "width": 2}, opacity=0.75, legendgroup=name,
+            showlegend=(dataset, model) == base.index[0],
+            hovertemplate=f"{MODELS[model].name}, {name} %{{x}}x: %{{y:+.4f}}<extra></extra>",
+            row=1, col=names.index(dataset) + 1,
+        )  # fmt: skip
+    scales = sorted(table["scale"].unique().tolist())
     figure.update_xaxes(
         type="log", tickvals=scales, ticktext=[f"{scale}x" for scale in scales], minor_ticks="",
         title="embedding size",
     )  # fmt: skip
-    figure.update_yaxes(title="share of directions in use, IA / K", range=[0, 1], col=1)
-    figure.update_yaxes(title="test AUC", tickformat=".4f", col=2)
-    return with_menu(figure, owner, "Model")
+    figure.update_yaxes(title="test AUC minus the base model's", tickformat="+.3f", col=1)
+    return figure.update_layout(legend={"orientation": "h", "y": -0.25}, hovermode="closest")

@@ -1,0 +1,345 @@
+"""Chapter 7: what size gains, and what became of each claim."""
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from itertools import product
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from embedding_collapse.book import paper
+from embedding_collapse.book.analysis import cause, measures
+from embedding_collapse.book.analysis.contrast import Effect, holm
+from embedding_collapse.book.analysis.ledger import (
+    CONTROL,
+    READERS,
+    Comparison,
+    Finding,
+    bases,
+    by_spec,
+    compared,
+    effect_of,
+    ledger,
+    sharing,
+    verdict_of,
+)
+from embedding_collapse.book.plots import COLOURS, Line, points, published_points, with_menu
+from embedding_collapse.book.plots.scaling import with_band
+from embedding_collapse.lab.groups import by_cell
+from embedding_collapse.lab.models import MODELS, PAPER
+from embedding_collapse.lab.records import Record, folder_of, load_all
+from embedding_collapse.lab.spec import Spec
+from embedding_collapse.lab.studies import study
+from embedding_collapse.lab.studies.decide import BASE, BASES, ME4, SE4, TELLING
+
+AUC = [Line(design.upper(), design, measures.AUC.value) for design in ("se", "me")]
+PUBLISHED = ("criteo", "avazu")  # what the paper trains on
+SIGNS = {"holds": "✓", "fails": "✗", "undecided": "○", "not run": "–"}
+
+
+class Setting(NamedTuple):
+    """Runs of one data set that differ in model, size and seed alone, and the claims put to them.
+
+    Attributes:
+        base: the base run that they depart from; see `ledger.bases`.
+        runs: those that the settings are shared by.
+        findings: from `ledger.ledger`, to which runs beside them belong, such as controls.
+    """
+
+    base: Spec
+    runs: list[Record]
+    findings: list[Finding]
+
+    @property
+    def name(self) -> str:
+        """The data set with its number of training rows."""
+        data, record = self.base.data, self.runs[0]
+        rows = f"{data.rows or record.dataset['rows']:,} rows"
+        return f"{data.name}, {rows}" + (", split by time" if data.split == "time" else "")
+
+
+# --- the runs -------------------------------------------------------------------------------------
+
+
+def stored() -> list[Record]:
+    """The runs that the page's text speaks of: the study's, as far as they are made."""
+    return study("decide").records(missing_ok=True)
+
+
+def runs_of(folders: str) -> list[Record]:
+    """The records of folders, whose names commas separate."""
+    return load_all(*(folder_of(name.strip()) for name in folders.split(",")))
+
+
+def settings(runs: Sequence[Record]) -> list[Setting]:
+    """The data sets with the claims put to them: the study's two, then those with the most runs."""
+    ordered = sorted(bases(runs), key=lambda base: base not in BASES)
+    return [Setting(base, sharing(base, runs), ledger(runs, base)) for base in ordered]
+
+
+def about(settings: Sequence[Setting]) -> pd.DataFrame:
+    """What each data set is and how many runs there are: a row each."""
+    rows = {
+        one.name: {
+            "fields": len(one.runs[0].dataset["fields"]),
+            "features": f"{sum(one.runs[0].dataset['cardinalities']):,}",
+            "models": len({run.spec["model"] for run in one.runs}),
+            "runs": len(one.runs),
+            **{
+                fact.replace("_", " "): value
+                for fact, value in one.runs[0].dataset["facts"].items()
+            },
+        }
+        for one in settings
+    }
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+# --- AUC against size -----------------------------------------------------------------------------
+
+
+def gains(settings: Sequence[Setting]) -> go.Figure:
+    """Test AUC of SE and ME against size, a panel per data set, ours above the paper's, with 95%
+    bands over seeds; a menu of models, those of `TELLING` first."""
+    ours = [points(one.runs, AUC).assign(panel=one.name) for one in settings[:2]]
+    theirs = published_points()
+    theirs["panel"] = theirs["dataset"].str.capitalize()
+    table = pd.concat([*ours, theirs])
+    panels = list(dict.fromkeys(table["panel"]))
+    figure = make_subplots(
+        -(-len(panels) // 2),
+        2,
+        subplot_titles=panels,
+        vertical_spacing=0.16,
+        horizontal_spacing=0.13,
+    )
+    models = [*TELLING, *(model for model in PAPER if model not in TELLING)]
+    owner = []
+    for model in (model for model in models if model in set(table["model"])):
+        for place, panel in enumerate(panels):
+            for line in AUC:
+                of_line = table[
+                    (table["model"] == model)
+                    & (table["panel"] == panel)
+                    & (table["line"] == line.name)
+                ]
+                if of_line.empty:
+                    continue
+                shown = of_line.sort_values("scale")
+                for trace in with_band(shown, line.name, COLOURS[line.name], line.dash, line.name):
+                    trace.update(
+                        visible=model == models[0],
+                        showlegend=trace.mode == "lines+markers" and not place,
+                    )
+                    figure.add_trace(trace, row=place // 2 + 1, col=place % 2 + 1)
+                    owner.append(MODELS[model].name)
+    scales = sorted(table["scale"].unique().tolist())
+    figure.update_xaxes(
+        type="log", tickvals=scales, ticktext=[f"{scale}x" for scale in scales], minor_ticks=""
+    )
+    figure.update_xaxes(title="embedding size", row=-(-len(panels) // 2))
+    figure.update_yaxes(title="test AUC", col=1)
+    figure.update_yaxes(tickformat=".3f", nticks=5)
+    return with_menu(figure, owner, "Model").update_layout(legend_y=-0.14)
+
+
+# --- the ledger -----------------------------------------------------------------------------------
+
+
+def ledger_page(settings: Sequence[Setting]) -> str:
+    """The ledger in HTML, a line per claim: of each data set verdict, effect and 95% interval."""
+    heads = "".join(f"<th scope='col'>{escape(one.name)}</th>" for one in settings)
+    lines = [
+        f"<tr><th scope='row'>{number}. {first.claim.text}{_origin(first)}</th>"
+        + "".join(f"<td>{_answer(finding)}</td>" for finding in findings)
+        + "</tr>"
+        for number, findings in enumerate(zip(*(one.findings for one in settings), strict=True), 1)
+        for first in findings[:1]
+    ]
+    return (
+        '<table class="ec-ledger"><thead><tr><th scope="col">Claim</th>'
+        f"{heads}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
+    )
+
+
+def _origin(finding: Finding) -> str:
+    where = finding.claim.where
+    return f' <span class="ec-origin">{where}</span>' if where in (READERS, CONTROL) else ""
+
+
+def _answer(finding: Finding) -> str:
+    verdict, effect = finding.verdict, finding.effect
+    sign = SIGNS[verdict]
+    said = f'<span class="ec-said" data-said="{sign}">{sign} {verdict}</span>'
+    if effect is None:
+        return said
+    interval = f" [{effect.low:+.3f},\u00a0{effect.high:+.3f}]" if np.isfinite(effect.low) else ""
+    return f"{said} <span class='ec-effect'>{effect.value:+.4f}{interval}</span>"
+
+
+def numbers(settings: Sequence[Setting]) -> pd.DataFrame:
+    """Every claim with what is compared, effect, interval, smallest effect that could have been
+    seen, comparisons made and missing, and verdict: a row per claim and data set."""
+    rows = [
+        {
+            "claim": number,
+            "data": one.name,
+            "measure": finding.claim.measure.name,
+            "expected": finding.claim.expected,
+            "effect": finding.effect.value if finding.effect else np.nan,
+            "low": finding.effect.low if finding.effect else np.nan,
+            "high": finding.effect.high if finding.effect else np.nan,
+            "smallest to be seen": finding.effect.smallest if finding.effect else np.nan,
+            "comparisons": len(finding.parts),
+            "missing": len(finding.missing),
+            "verdict": finding.verdict,
+        }
+        for one in settings
+        for number, finding in enumerate(one.findings, 1)
+    ]
+    return pd.DataFrame(rows).set_index(["claim", "data"])
+
+
+def tally(settings: Sequence[Setting]) -> pd.DataFrame:
+    """How many claims came out how: a row per verdict, a column per data set."""
+    return pd.DataFrame(
+        {one.name: {verdict: sum(f.verdict == verdict for f in one.findings) for verdict in SIGNS}
+         for one in settings}
+    )  # fmt: skip
+
+
+# --- the first question, wherever it was asked ----------------------------------------------------
+
+
+class Answer(NamedTuple):
+    """A difference between two sizes of a model on one data set."""
+
+    where: str
+    model: str
+    pair: str
+    effect: Effect
+    verdict: str
+
+
+PAIRS = {"SE 4x - base": (SE4, BASE), "ME 4x - base": (ME4, BASE), "ME 4x - SE 4x": (ME4, SE4)}
+
+
+def first_question(settings: Sequence[Setting]) -> list[Answer]:
+    """What four times the size gains, and ME beside SE, wherever there are two seeds; verdicts on
+    "higher", corrected over all of them."""
+    asked = []
+    for one in settings:
+        runs = by_spec(one.runs)
+        for model in TELLING:
+            for pair, (new, old) in PAIRS.items():
+                cells = [compared(one.base, model, size) for size in (new, old)]
+                comparison = Comparison(*cells)
+                if all(len(runs.get(spec, [])) > 1 for spec in cells):
+                    effect = effect_of([comparison], runs, measures.AUC)
+                    asked.append((one.name, model, pair, effect))
+    corrected = holm([effect.p for *_, effect in asked])
+    return [
+        Answer(name, model, pair, effect, verdict_of(effect, "higher", measures.AUC, p))
+        for (name, model, pair, effect), p in zip(asked, corrected, strict=True)
+    ]
+
+
+def forest(answers: Sequence[Answer]) -> go.Figure:
+    """The differences with their 95% intervals, a row per data set and model, a panel per pair."""
+    pairs = list(PAIRS)
+    figure = make_subplots(
+        1, len(pairs), subplot_titles=pairs, shared_yaxes=True, horizontal_spacing=0.03
+    )
+    for column, pair in enumerate(pairs, 1):
+        of_pair = [answer for answer in answers if answer.pair == pair]
+        design = pair[:2]
+        figure.add_scatter(
+            x=[round(one.effect.value, 5) for one in of_pair],
+            y=[f"{MODELS[one.model].name}, {one.where}" for one in of_pair],
+            error_x={"array": [round(one.effect.half_width, 5) for one in of_pair]},
+            mode="markers", marker={"color": COLOURS[design], "size": 9}, showlegend=False,
+            hovertext=[one.verdict for one in of_pair],
+            hovertemplate="%{y}: %{x:+.4f}, %{hovertext}<extra></extra>", row=1, col=column,
+        )  # fmt: skip
+    figure.add_vline(x=0, line={"color": COLOURS["random"], "dash": "dot"})
+    figure.update_xaxes(title="difference in test AUC", tickformat="+.2f", nticks=4)
+    return figure.update_yaxes(autorange="reversed", automargin=True)
+
+
+# --- the controls ---------------------------------------------------------------------------------
+
+
+def controls(setting: Setting) -> pd.DataFrame:
+    """ME 4x against what could explain its gain: a row per comparison that has runs."""
+    rows = {
+        (finding.claim.text, one.label): {"ME 4x - control": effect,
+                                          "smallest to be seen": effect.smallest}
+        for finding in setting.findings if finding.claim.where == CONTROL
+        for one, effect in finding.parts
+    }  # fmt: skip
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+# --- collapse's part ------------------------------------------------------------------------------
+
+
+def foretold(runs: Sequence[Record]) -> pd.DataFrame:
+    """Rank correlations over cells, with their 95% intervals by bootstrap, by form of collapse: of
+    the base model's collapse with what ME gains over SE, and of the fall along SE's sizes with what
+    SE gains."""
+    questions: Mapping[str, tuple[str, str]] = {
+        "base collapse and ME's gain over SE": ("base", "gain_of_me"),
+        "fall along SE and SE's gain": ("fall", "gain_of_se"),
+    }
+    rows = {}
+    for form in cause.FORMS:
+        cells = cause.cells(runs, form)
+        rows[form] = {
+            head: _in_words(cause.correlation(cells, *pair)) for head, pair in questions.items()
+        }
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def _in_words(found: cause.Correlation) -> str:
+    if found.cells < cause.FEWEST:
+        return f"{found.cells} cells, {cause.FEWEST} needed"
+    if np.isnan(found.value):
+        return f"{found.cells} cells, all alike"
+    return f"{found.value:+.2f} [{found.low:+.2f}, {found.high:+.2f}], {found.cells} cells"
+
+
+# --- all six models, and the paper's table --------------------------------------------------------
+
+
+def beside(runs: Sequence[Record], name: str) -> pd.DataFrame:
+    """Test AUC of the paper's models on one data set, ours or the paper's: a row per model and
+    size, SE and ME with their standard deviations over seeds, and ME minus SE."""
+    cells: dict[tuple[str, int, str], list[float]] = {}  # mean and deviation
+    if name in PUBLISHED:
+        table = paper.published().query("dataset == @name")
+        keys = zip(table["model"], table["scale"], table["design"], strict=True)
+        cells = dict(zip(keys, table[["test_auc", "std"]].to_numpy().tolist(), strict=True))
+    for cell, group in by_cell(run for run in runs if run.spec["dataset"] == name).items():
+        aucs = list(map(measures.AUC.value, group))
+        deviation = np.std(aucs, ddof=1) if len(aucs) > 1 else np.nan
+        cells[cell.model, cell.scale, cell.design] = [float(np.mean(aucs)), float(deviation)]
+    rows = {}
+    for model, scale in product(PAPER, sorted({scale for _, scale, _ in cells})):
+        se, me = (cells.get((model, scale, design)) for design in ("se", "me"))
+        if se or me:
+            rows[MODELS[model].name, f"{scale}x"] = {
+                "SE": _spread(se),
+                "ME": _spread(me),
+                "ME - SE": f"{me[0] - se[0]:+.5f}" if se and me else "",
+            }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis(columns="± sd")
+
+
+def _spread(cell: Sequence[float] | None) -> str:
+    if cell is None:
+        return ""
+    mean, deviation = cell
+    return f"{mean:.5f}" + ("" if np.isnan(deviation) else f" ± {deviation:.5f}")

@@ -1,0 +1,96 @@
+"""Chapter 7: gains, the ledger and what else there is to see of a study."""
+
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from embedding_collapse.book.chapters import results
+from embedding_collapse.lab.studies.decide import (
+    BASE,
+    DRAWN,
+    FLIGHTS,
+    ME4,
+    ME10,
+    SE4,
+    SE10,
+    TELLING,
+    cells,
+)
+
+AUCS = {BASE: 0.80, SE4: 0.81, ME4: 0.83, SE10: 0.815, ME10: 0.84}
+
+
+@pytest.fixture
+def runs(make_record):
+    """Three seeds of every size on two data sets, and of other settings one that is no part."""
+    made = []
+    for data in (FLIGHTS, DRAWN):
+        for spec in cells([data], TELLING, list(AUCS), range(3)):
+            auc = AUCS[spec.design, spec.scale] + spec.seed / 2000
+            like = make_record(spec.design, spec.scale, spec.seed, auc=auc)
+            dataset = like.dataset | {"name": data.name, "rows": 920_000}
+            made.append(replace(like, key=spec.key, spec=spec.written(), dataset=dataset))
+    (other,) = cells([FLIGHTS], ["dnn"], [BASE], [0], dropout=0.5)
+    return [*made, replace(made[0], key=other.key, spec=other.written())]
+
+
+def test_settings_are_the_studys_two_data_sets_first(runs):
+    flights, drawn = results.settings(runs)
+    assert (flights.name, drawn.name) == (
+        "us-flights, 320,000 rows",
+        "synthetic-mini, 320,000 rows",
+    )
+    assert len(flights.runs) == len(drawn.runs) == 30  # the one with another dropout left out
+    assert results.about([flights])["runs"].item() == 30
+
+
+def test_gains_have_a_line_with_its_band_for_each_design_and_panel(runs):
+    figure = results.gains(results.settings(runs))
+    assert figure.layout.updatemenus[0].buttons[0].label == "DNN"
+    shown = [line for line in figure.data if line.visible and line.mode == "lines+markers"]
+    assert len(shown) == 2 * 4  # SE and ME, ours twice and the paper's twice
+    se, me = shown[:2]
+    assert list(se.x) == [1, 4, 10] and se.y[1] == pytest.approx(AUCS[SE4] + 1 / 2000)
+    assert me.y[2] == pytest.approx(AUCS[ME10] + 1 / 2000)
+    assert shown[5].y[-1] == pytest.approx(0.81287)  # the paper's ME 10x of DNN on Criteo
+
+
+def test_the_ledger_has_a_line_per_claim_with_verdict_effect_and_interval(runs):
+    settings = results.settings(runs)
+    page = results.ledger_page(settings)
+    lines = page.split("<tr>")[2:]
+    assert len(lines) == len(settings[0].findings)
+    (beats,) = [line for line in lines if "beats single-embedding of the same size" in line]
+    assert beats.count("✓ holds") == 2
+    value, low, high = map(float, re.search(r"([+]\S+) \[(\S+),\xa0(\S+)\]", beats).groups())
+    assert low < value < high and value == pytest.approx(0.0225, abs=1e-4)
+    counted = results.tally(settings)
+    assert (counted.sum() == len(lines)).all()
+    table = results.numbers(settings)
+    assert len(table) == 2 * len(lines) and (table["verdict"] == "not run").sum() > 0
+
+
+def test_the_first_question_is_answered_for_each_model_wherever_two_seeds_are(runs):
+    answers = results.first_question(results.settings(runs))
+    assert len(answers) == 2 * 2 * 3
+    of = {(one.where, one.model, one.pair): one for one in answers}
+    one = of["us-flights, 320,000 rows", "dnn", "ME 4x - SE 4x"]
+    assert one.effect.value == pytest.approx(0.02) and one.verdict == "holds"
+    figure = results.forest(answers)
+    assert [len(trace.x) for trace in figure.data] == [4, 4, 4]
+
+
+def test_correlations_that_few_cells_allow_are_said_to_be_missing(runs):
+    found = results.foretold(runs[:5])
+    assert found.iloc[0, 0] == "2 cells, 4 needed"
+    assert results.foretold(runs[:-1]).iloc[0, 0] == "8 cells, all alike"
+
+
+def test_results_stand_beside_the_papers(runs):
+    ours = results.beside(runs[:-1], "us-flights")
+    assert ours.loc[("DNN", "4x"), "ME - SE"] == "+0.02000"
+    theirs = results.beside([], "criteo")
+    assert theirs.loc[("DNN", "10x"), "ME - SE"] == f"{0.81287 - 0.81142:+.5f}"
+    assert np.all(theirs.index.get_level_values(1) != "5x")
