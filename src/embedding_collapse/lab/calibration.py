@@ -8,7 +8,7 @@ are kept beside, and count in no rate.
 
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -35,6 +35,7 @@ from .environment import environment
 
 SHAPES = [(6, 16), (12, 16), (100, 16), (2000, 16), (100, 64), (2000, 64)]
 SEEDS = 12
+TRAINED: list[tuple[experiment.Design, int]] = [("se", 1), ("se", 10), ("me", 10)]
 NOISE = 0.05  # of an entry of 1, across the directions that a collapsed table has
 TRUTHS = {  # what is true of a table, and the verdicts that say so; the first is the plainest
     "sound": (HEALTHY_IS,),
@@ -137,7 +138,7 @@ def verdicts(case: Case, rows: int, width: int, seeds: int = SEEDS) -> Counter[s
     return found
 
 
-def rates(cases: list[Mapping[str, Any]]) -> dict[str, Any]:
+def rates(cases: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """False alarms and misses over cases, those too small to tell left out of both.
 
     Args:
@@ -174,7 +175,7 @@ def seen() -> list[dict[str, Any]]:
     """Verdicts of models that were trained: DCNv2 here and now, and language models as packaged."""
     found = []
     with tempfile.TemporaryDirectory() as folder:
-        for design, scale in (("se", 1), ("se", 10), ("me", 10)):
+        for design, scale in TRAINED:
             spec = experiment.Spec(
                 DataSpec("synthetic-mini", 10_000), model="dcnv2", design=design, scale=scale,
                 epochs=2,
