@@ -40,7 +40,7 @@ def test_settings_are_the_studys_two_data_sets_first(runs):
     flights, drawn = results.settings(runs)
     assert (flights.name, drawn.name) == (
         "us-flights, 320,000 rows",
-        "synthetic-mini, 320,000 rows",
+        "synthetic-mini, 1,000,000 rows",
     )
     assert len(flights.runs) == len(drawn.runs) == 30  # the one with another dropout left out
     assert results.about([flights])["runs"].item() == 30

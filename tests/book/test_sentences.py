@@ -21,7 +21,12 @@ from embedding_collapse.book.sentences import (
     unchecked,
 )
 
-CHECKED = ["02_information_abundance", "05_multi_embedding"]
+CHECKED = [
+    "02_information_abundance",
+    "04_suppressing_interaction",
+    "05_multi_embedding",
+    "06_how_it_works",
+]
 ROOT = NOTEBOOKS.parent
 
 
