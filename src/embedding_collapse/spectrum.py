@@ -96,25 +96,28 @@ def spectra(table: Tensor, weights: Tensor | None = None) -> Spectra:
     _check_shape(table)
     rows, width = table.shape[-2:]
     scales = None if weights is None else _row_scales(weights.to(table.device), rows)
-    marks = table.new_ones(rows, 1, dtype=torch.float64) if scales is None else scales
+
+    def marks(start: int) -> Tensor | float:
+        return 1.0 if scales is None else scales[start : start + BLOCK_ROWS]
 
     def blocks(mean: Tensor | float = 0.0) -> Iterator[Tensor]:
         starts = range(0, rows, BLOCK_ROWS)
         for start, block in zip(starts, _blocks(table, scales, size=BLOCK_ROWS), strict=True):
-            yield block - marks[start : start + BLOCK_ROWS] * mean
+            yield block - marks(start) * mean
 
     if rows <= width:
         (whole,) = _blocks(table, scales, size=rows)
+        every = 1.0 if scales is None else scales
         _check_finite(whole.isfinite().all(), table)
-        mean = (marks * whole).sum(-2, keepdim=True) / rows
+        mean = (every * whole).sum(-2, keepdim=True) / rows
         offset = _ratio(rows * mean.square().sum((-2, -1)), whole.square().sum((-2, -1)))
-        centred = torch.linalg.svdvals(whole - marks * mean)
+        centred = torch.linalg.svdvals(whole - every * mean)
         return Spectra(torch.linalg.svdvals(whole), centred, offset)
     gram = table.new_zeros(*table.shape[:-2], width, width, dtype=torch.float64)
     sums = table.new_zeros(*table.shape[:-2], 1, width, dtype=torch.float64)
     for start, block in zip(range(0, rows, BLOCK_ROWS), blocks(), strict=True):
         gram += block.mT @ block
-        sums += (marks[start : start + BLOCK_ROWS] * block).sum(-2, keepdim=True)
+        sums += (marks(start) * block).sum(-2, keepdim=True)
     _check_finite(gram.isfinite().all(), table)
     mean = sums / rows  # the weights' mean is 1
     offset = _ratio(rows * mean.square().sum((-2, -1)), gram.diagonal(dim1=-2, dim2=-1).sum(-1))
