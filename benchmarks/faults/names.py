@@ -208,7 +208,7 @@ def _inspected(path: Path, name: str | None = None) -> Made:
     found = report.inspect(path)
     page, content = path.with_name("page.html"), path.with_name("page.json")
     command(
-        "inspect", str(path), "--output", str(page), "--json", str(content), cache=path.parent
+        "inspect", str(path), "--output", str(page), "--output", str(content), cache=path.parent
     )()
     made = {
         "html page": page.read_text(encoding="utf-8"),
