@@ -21,7 +21,7 @@ from embedding_collapse.book.sentences import (
     unchecked,
 )
 
-CHECKED = ["02_information_abundance", "05_multi_embedding"]
+CHECKED = ["02_information_abundance", "05_multi_embedding", "cost", "data"]
 ROOT = NOTEBOOKS.parent
 
 
