@@ -76,7 +76,7 @@ def test_growth_is_told_from_the_first_point_to_the_last(points):
     assert row["memory over counted, at most"] == 2  # 10 of 4 + 1
     layers = Size(2, 1, 10).cross_layers
     assert row["cross layers, first"] == pytest.approx(6 * layers * (2 * 10) ** 2 / 6000)
-    assert row["last"] == pytest.approx(6 * layers * (2 * 20) ** 2 / 12000)
+    assert row["cross layers, last"] == pytest.approx(6 * layers * (2 * 20) ** 2 / 12000)
 
 
 def test_fewer_bits_are_compared_cell_by_cell(make_record):

@@ -191,12 +191,12 @@ def grown(run: Mapping[str, Any]) -> pd.DataFrame:
         first, last = of_axis.iloc[0], of_axis.iloc[-1]
         counted = of_axis["computed_memory"] + of_axis["best_epoch"]
         rows[axis] = {
-            "from": int(first["value"]),
-            "to": int(last["value"]),
+            "from": f"{first['value']:,}",
+            "to": f"{last['value']:,}",
             "time, times": last["seconds"] / first["seconds"],
             "products, times": last["flops"] / first["flops"],
             "cross layers, first": _cross_share(run, str(axis), first),
-            "last": _cross_share(run, str(axis), last),
+            "cross layers, last": _cross_share(run, str(axis), last),
             "memory over counted, at most": (of_axis["memory"] / counted).max(),
         }
     return pd.DataFrame.from_dict(rows, orient="index")
