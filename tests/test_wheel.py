@@ -31,6 +31,7 @@ ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src" / "embedding_collapse"
 BUILT_OF = ("pyproject.toml", "README.md", "LICENSE", "src")
 OPTIONAL = {  # and what takes them
+    "numba": "blocked_adam.compiled",
     "triton": "blocked_adam.kernels",
     "h5py": "inspection.weights.hdf5_process",
 }
@@ -237,7 +238,9 @@ def test_inspect_takes_the_bare_wheel_alone(bare, tmp_path, name):
              ".npy": lambda path: np.save(path, table.numpy())}  # fmt: skip
     write[Path(name).suffix](tmp_path / name)
     command = bare.with_name("embedding-collapse")
-    done = run(command, "inspect", name, "--json=found.json", cwd=tmp_path)
+    done = run(
+        command, "inspect", name, "--output=report.html", "--output=found.json", cwd=tmp_path
+    )
     assert (done.returncode, done.stderr) == (0, "")
     assert "1 table: 1 not collapsed." in done.stdout
     (found,) = json.loads((tmp_path / "found.json").read_text())["tables"]

@@ -13,7 +13,10 @@ from typing import Any
 
 import h5py
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import torch
+import torch.distributed.checkpoint as dcp
 from safetensors.torch import save
 
 from embedding_collapse.inspection.page import html
@@ -45,6 +48,23 @@ def npy_files(quick: bool) -> Iterator[Case]:
 
 def hdf5_files(quick: bool) -> Iterator[Case]:
     return _cases(_hdf5, ".h5", quick)
+
+
+def onnx_files(quick: bool) -> Iterator[Case]:
+    return _cases(_onnx, ".onnx", quick)
+
+
+def arrow_files(quick: bool) -> Iterator[Case]:
+    return _cases(_arrow, ".exported", quick)
+
+
+def shard_indices(quick: bool) -> Iterator[Case]:
+    reader = Reader(_index, ".index.json", _read_shards)
+    return mutated(reader, 20 if quick else 2000)
+
+
+def distributed_folders(quick: bool) -> Iterator[Case]:
+    return mutated(Reader(_metadata, ".metadata", _read_distributed), 20 if quick else 2000)
 
 
 def _cases(make: Callable, suffix: str, quick: bool) -> Iterator[Case]:
@@ -285,3 +305,109 @@ def _hdf5(random: np.random.Generator, harm: bool) -> tuple[bytes, int, str]:
     if chance(random, 0.5):
         content, size = pick(random, _hdf5_files())
     return mutate_bytes(content, random) if chance(random, 0.9) else content, size, ""
+
+
+# --- ONNX -----------------------------------------------------------------------------------------
+
+
+def _onnx(random: np.random.Generator, harm: bool) -> tuple[bytes, int, str]:
+    """Initialisers, their entries in the file or, if that is asked for, in another."""
+    data = _table().numpy().tobytes()
+    place = b"" if not harm else pick(random, (b"", b"", b"/etc/passwd", b"../x", b"mutated.onnx"))
+    where = _field(13, _field(1, b"location") + _field(2, place)) if place else _field(9, data)
+    kind = int(random.integers(30)) if harm and chance(random, 0.3) else 1
+    rows = pick(random, (0, 2**31, 2**63, 2**64 - 1, 299)) if harm and chance(random, 0.3) else 300
+    name = _field(8, ELSEWHERE.encode() if place else b"embedding")
+    tensor = _field(1, rows) + _field(1, 8) + _field(2, kind) + where + name
+    graph = _field(1, _field(4, b"Gather")) + _field(5, tensor) * (1 + int(harm and place == b""))
+    content = _field(1, 8) + _field(2, b"pytorch") + _field(7, graph)
+    if harm and chance(random, 0.8):
+        content = mutate_bytes(content, random)
+    return content, 2 * len(data), ""
+
+
+def _field(number: int, value: int | bytes) -> bytes:
+    """A field of a protocol buffer."""
+    if isinstance(value, int):
+        return _varint(number << 3) + _varint(value)
+    return _varint(number << 3 | 2) + _varint(len(value)) + value
+
+
+def _varint(number: int) -> bytes:
+    parts = []
+    while number > 127:
+        parts.append(number & 127 | 128)
+        number >>= 7
+    return bytes([*parts, number])
+
+
+# --- Parquet and Arrow ----------------------------------------------------------------------------
+
+
+@lru_cache
+def _exported() -> list[bytes]:
+    """Vectors as databases export them: of fixed length and as lists, in both formats."""
+    flat = pa.array(_table().flatten().numpy())
+    lists = pa.ListArray.from_arrays(pa.array(range(0, 2401, 8), pa.int32()), flat)
+    found = []
+    for vectors in (pa.FixedSizeListArray.from_arrays(flat, 8), lists):
+        table, written = pa.table({"id": range(300), "embedding": vectors}), io.BytesIO()
+        pq.write_table(table, written, row_group_size=100)
+        found.append(written.getvalue())
+        written = io.BytesIO()
+        with pa.ipc.new_file(written, table.schema) as writer:
+            writer.write_table(table, max_chunksize=100)
+        found.append(written.getvalue())
+    return found
+
+
+def _arrow(random: np.random.Generator, harm: bool) -> tuple[bytes, int, str]:
+    content = pick(random, _exported()) if harm else _exported()[0]
+    size = len(content)
+    return mutate_bytes(content, random) if harm else content, size, ""
+
+
+# --- folders --------------------------------------------------------------------------------------
+
+
+def _index(random: np.random.Generator, harm: bool) -> tuple[bytes, int, str]:
+    places = {"embedding.weight": "one.safetensors", "head.weight": "one.safetensors"}
+    content = {"metadata": {"total_size": 1}, "weight_map": places}
+    if harm and chance(random, 0.3):
+        places[ELSEWHERE] = pick(random, ("../x", "/etc/passwd", "mutated.index.json", "", "."))
+    if harm:
+        content = mutate_json(content, random)
+    written = json.dumps(content).encode()
+    if harm and chance(random, 0.3):
+        written = mutate_bytes(written, random)
+    return written, 300 * 8 * 4, ""
+
+
+def _read_shards(path: Path) -> int:
+    tensors = {"embedding.weight": _table(), "head.weight": _table(1)}
+    (path.parent / "one.safetensors").write_bytes(save(tensors))
+    return _read(path)
+
+
+@lru_cache
+def _distributed() -> dict[str, bytes]:
+    """The files of a distributed checkpoint, by their names."""
+    folder = Path(mkdtemp())
+    dcp.save({"embedding.weight": _table()}, checkpoint_id=folder, no_dist=True)
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def _metadata(random: np.random.Generator, harm: bool) -> tuple[bytes, int, str]:
+    content = _distributed()[".metadata"]
+    if harm:
+        content = pick(random, (content, content, content, pickle.dumps(_Canary())))
+        content = mutate_bytes(content, random)
+    return content, 300 * 8 * 4, ""
+
+
+def _read_distributed(path: Path) -> int:
+    folder = path.parent / "checkpoint"
+    folder.mkdir(exist_ok=True)
+    for name, content in _distributed().items():
+        (folder / name).write_bytes(path.read_bytes() if name == ".metadata" else content)
+    return _read(folder)

@@ -48,7 +48,7 @@ def _caching(*arguments: str) -> Job:
 
 def _report(small: Path, other: Path) -> Callable[[], int]:
     checkpoint, page = str(DATA / "checkpoints" / "keras.npz"), str(small / "out" / "report.html")
-    return command("inspect", checkpoint, "--output", page, "--json", f"{page}.json", cache=other)
+    return command("inspect", checkpoint, "--output", page, "--output", f"{page}.json", cache=other)
 
 
 JOBS = {

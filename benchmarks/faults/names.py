@@ -22,7 +22,7 @@ from markdown_it import MarkdownIt
 from safetensors.torch import save_file
 
 from embedding_collapse.book import explorers, figures, plots
-from embedding_collapse.book.chapters import your_embeddings
+from embedding_collapse.book.chapters import mechanism, your_embeddings
 from embedding_collapse.book.explorers import sub_embeddings
 from embedding_collapse.book.explorers.display import page
 from embedding_collapse.inspection import report
@@ -208,7 +208,7 @@ def _inspected(path: Path, name: str | None = None) -> Made:
     found = report.inspect(path)
     page, content = path.with_name("page.html"), path.with_name("page.json")
     command(
-        "inspect", str(path), "--output", str(page), "--json", str(content), cache=path.parent
+        "inspect", str(path), "--output", str(page), "--output", str(content), cache=path.parent
     )()
     made = {
         "html page": page.read_text(encoding="utf-8"),
@@ -303,9 +303,8 @@ def _figures(name: str, folder: Path) -> Made:
     for figure, of in {
         plots.abundance_by_field: runs,
         plots.spectra_by_field: runs,
-        figures.diversity_by_field: runs,
-        figures.projection_norms: me,
-        figures.sums_of_abundance: runs,
+        mechanism.projection_norms: me,
+        lambda runs: mechanism.diversity_by_field(groups.by_cell(runs)): runs,
         figures.sub_embeddings: runs,
         figures.sub_embeddings_with_sums: runs,
     }.items():

@@ -86,7 +86,7 @@
         const name = `${models[shown.model]} ${shown.run}, ${fields[shown.field]}`;
         spectra.forEach((values, m) =>
           marks.push({
-            like: shown === state ? shown.run.split(" ")[0] : "pinned",
+            like: shown.run.split(" ")[0] + (shown === state ? "" : " pinned"),
             name: m === 0 ? name : `${name}, set ${m + 1}`,
             ...{ legendgroup: name, showlegend: m === 0 },
             x: range(width).map((k) => (k + 1) / width),
@@ -94,13 +94,22 @@
             customdata: range(width).map((k) => k + 1),
           }),
         );
+        const chance = rows(unpacked(random[width]), width)[shown.field];
+        if (shown === state) {
+          marks.push({
+            ...{ like: "random", name: `a random table, K = ${width}` },
+            x: range(width).map((k) => (k + 1) / width),
+            y: chance,
+            customdata: range(width).map((k) => k + 1),
+          });
+        }
         const over = (measure) => mean(spectra.map(measure));
         const abundance = over(informationAbundance);
         columns.push([
           `${shown.dataset}, ${name}${sets > 1 ? ", mean of its sets" : ""}`,
           `${abundance.toFixed(2)} of ${width}`,
           (abundance / width).toFixed(3),
-          (abundance / random[width][shown.field]).toFixed(3),
+          (abundance / informationAbundance(chance)).toFixed(3),
           over(effectiveRank).toFixed(2),
           ...[0.9, 0.99].map((share) => over((each) => directions(each, share)).toFixed(1)),
         ]);
@@ -142,9 +151,10 @@
         },
         { like: "chosen", x: [names[j]], y: [names[i]] },
       ];
-      const head = ["of field i", "made for field j", "IA/K of this one", "mean over all"];
-      const values = [pairs[i][j], mean(pairs.flat())].map((value) => value.toFixed(3));
-      return { marks, readout: [head, [told(i), told(j), ...values]] };
+      const head = ["of field i", "made for field j", "IA/K of this one", "mean of its row"];
+      const column = mean(pairs.map((row) => row[j]));
+      const values = [pairs[i][j], mean(pairs[i]), column].map((value) => value.toFixed(3));
+      return { marks, readout: [[...head, "of its column"], [told(i), told(j), ...values]] };
     },
 
     toy({ third: thirds, widths, seeds, steps, shares }, { third, width, seed }) {
@@ -276,9 +286,31 @@
     return [element("thead", {}, element("tr", {}, ...heads)), element("tbody", {}, ...lines)];
   }
 
+  // The steps stand in the page as a list. Here one is shown at a time, and `go` is told which.
+  function guide(list, go) {
+    const items = [...list.children];
+    const place = element("span", {});
+    let at = 0;
+    function show(number) {
+      at = number;
+      items.forEach((item, i) => (item.hidden = i !== at));
+      back.ariaDisabled = String(!at); // disabled in earnest it would lose the focus
+      next.ariaDisabled = String(at === items.length - 1);
+      place.textContent = `Step ${at + 1} of ${items.length}`;
+    }
+    const button = (text, by) => {
+      const press = () => items[at + by] && (show(at + by), go(at));
+      return element("button", { type: "button", onclick: press }, text);
+    };
+    const [back, next] = [button("Back", -1), button("Next", 1)];
+    list.setAttribute("aria-live", "polite");
+    show(at);
+    list.before(element("div", { className: "ec-tour" }, place, back, next));
+  }
+
   function explore(section) {
     const explorer = JSON.parse(section.querySelector("script").textContent);
-    const { name, alt, controls, start, data, styles, layout, height } = explorer;
+    const { name, alt, controls, start, steps, data, styles, layout, height } = explorer;
     const figure = element("div", { className: "ec-figure", role: "img", ariaLabel: alt });
     figure.style.minHeight = `${height}px`;
     const readout = element("table", { className: "ec-readout" });
@@ -287,12 +319,13 @@
     let state = start;
     let view;
 
+    const enter = (next) => {
+      state = next;
+      settle();
+      draw();
+    };
     const made = controls.map((control) =>
-      makers[control.kind](control, (value) => {
-        state = changed(controls, state, control, value);
-        settle();
-        draw();
-      }),
+      makers[control.kind](control, (value) => enter(changed(controls, state, control, value))),
     );
     function settle() {
       for (const [, follow] of made) follow(state);
@@ -301,6 +334,8 @@
     }
     const panel = element("div", { className: "ec-controls" }, ...made.map(([each]) => each));
     settle();
+    const list = section.querySelector(".ec-steps");
+    if (list) guide(list, (number) => enter({ ...start, ...steps[number] }));
     section.querySelector(".ec-static").replaceWith(panel, figure, live);
     const draw = mount(figure, () => ({
       data: view.marks.map(({ like, ...numbers }) => ({ ...structuredClone(styles[like]), ...numbers })),

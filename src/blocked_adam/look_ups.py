@@ -5,6 +5,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from .choice import numba_runs, passes
+
 
 class LookUps(NamedTuple):
     """A batch's n look-ups, grouped by row. Shapes depend on n alone, so nothing waits to know
@@ -36,10 +38,12 @@ def group_look_ups(ids: Tensor, length: int) -> LookUps:
         length: rows of the table, or any number above all ids.
     """
     n, before = ids.shape[-1], ids.shape[:-1]
-    ids = ids.int() if length < 2**31 else ids.long()  # half the passes of a sort by radix
     if n == 0:
         none = ids.long()
         return LookUps(none, none, none.new_zeros(*before, 1), none.new_zeros(before))
+    if ids.device.type == "cpu" and n * length < 2**62 and numba_runs():
+        return passes("compiled").group(ids, length)
+    ids = ids.int() if length < 2**31 else ids.long()  # half the passes of a sort by radix
     places = torch.arange(n + 1, device=ids.device)
     ordered, order = (part.contiguous() for part in ids.sort(dim=-1, stable=True))
     first = torch.ones_like(ordered, dtype=torch.bool)

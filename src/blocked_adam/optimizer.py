@@ -7,11 +7,8 @@ row is next read and then be replayed, several steps at once, while the row is a
 `block` steps all rows are brought up to date (flushed), which bounds how much there is to replay.
 """
 
-import importlib.util
 import inspect
 import math
-import os
-import shutil
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
@@ -19,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from . import reference
+from .choice import PASSES, fastest, passes
 from .look_ups import LookUps, group_look_ups
 from .reference import Decay, Table
 
@@ -46,12 +43,12 @@ class ExactBlockedAdam(torch.optim.Adam):
     Args:
         params, lr, betas, eps, weight_decay: as in `torch.optim.Adam`.
         block: T, steps from one flush to the next. 1 is dense Adam in all but name.
-        kernels: whether to use the Triton kernels; by default for float32 tables where
-            `kernels_run_on` their device.
+        passes: in which form the work is done, one of `choice.PASSES`; by default the fastest that
+            runs where the table is.
         options: `fused`, `foreach` or `capturable`, for the parameters that are no tables.
 
     Raises:
-        ValueError: a block that is not a whole number from 1.
+        ValueError: a block that is not a whole number from 1, or unknown passes.
     """
 
     def __init__(
@@ -63,16 +60,18 @@ class ExactBlockedAdam(torch.optim.Adam):
         weight_decay: float = 0,
         *,
         block: int = 32,
-        kernels: bool | None = None,
+        passes: str | None = None,
         **options: bool,
     ) -> None:
         if not isinstance(block, int) or block < 1:
             raise ValueError(f"block is {block!r}; whole numbers from 1 up are accepted")
+        if passes not in (None, *PASSES):
+            raise ValueError(f"passes {passes!r} are unknown; known: {', '.join(PASSES)}")
         if unknown := options.keys() - {"fused", "foreach", "capturable"}:
             raise ValueError(f"{', '.join(sorted(unknown))}: not an option of this optimizer")
         super().__init__(params, lr, betas, eps, weight_decay, **options)
         self.block = block
-        self.kernels = kernels
+        self.passes = passes
         self._windows: dict[Tensor, _Window] = {}
         self._given: dict[Tensor, tuple[LookUps, Tensor]] = {}
         self._caught_up: dict[Tensor, LookUps] = {}
@@ -213,14 +212,7 @@ class ExactBlockedAdam(torch.optim.Adam):
 
     def _passes(self, p: Tensor) -> ModuleType:
         """The module whose `catch_up`, `apply` and `flush` do the work."""
-        kernels = self.kernels
-        if kernels is None:
-            kernels = p.dtype == torch.float32 and kernels_run_on(p.device)
-        if not kernels:
-            return reference
-        from . import kernels as triton_passes
-
-        return triton_passes
+        return passes(self.passes or fastest(p.device, p.dtype))
 
     def state_dict(self) -> dict[str, Any]:
         """As dense Adam's, whatever the step: all rows are brought up to date before."""
@@ -235,7 +227,7 @@ class ExactBlockedAdam(torch.optim.Adam):
 
     def __getstate__(self) -> dict[str, Any]:
         self._settle()
-        return super().__getstate__() | {"block": self.block, "kernels": self.kernels}
+        return super().__getstate__() | {"block": self.block, "passes": self.passes}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
@@ -273,12 +265,3 @@ def _grouped(ids: Tensor | LookUps, table: Tensor) -> LookUps:
 def _decay(group: dict) -> Decay:
     beta1, beta2 = group["betas"]
     return Decay(beta1, beta2, group["eps"], group["weight_decay"])
-
-
-def kernels_run_on(device: torch.device) -> bool:
-    """Whether the kernels can be had there: on a GPU of compute capability 7.0 or higher, where
-    Triton is installed, and a C compiler, with which Triton makes what launches a kernel."""
-    if device.type != "cuda" or torch.cuda.get_device_capability(device) < (7, 0):
-        return False
-    compilers = (os.environ.get("CC"), *map(shutil.which, ("gcc", "clang")))
-    return any(compilers) and importlib.util.find_spec("triton") is not None

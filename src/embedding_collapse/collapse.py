@@ -1,10 +1,14 @@
-"""Has this table collapsed? Its measures, a verdict by stated thresholds, and what to try.
+"""Has this table collapsed? Its measures, a verdict by stated thresholds, and what to try next.
 
-The verdict compares the table's information abundance with that of a random table of the same
-shape, so that neither a small K nor a field with few features counts as collapse. The thresholds
-are a convention, fixed here and the same for every table. For scale: the token table of a language
-model (wordllama) has 0.47; of the fields of DCNv2 at ten times its base width the mean has 0.40 to
-0.56 and the lowest 0.22 to 0.25, with ten embedding sets instead 0.83 to 0.92 (results/grid).
+The verdict compares the table's information abundance with that of random tables of the same shape,
+so that neither a small K nor a field with few features counts as collapse, and takes the mean of
+the rows off first: an offset that all rows share is another matter, with a remedy of its own. Where
+it is known how often rows are looked up, they count as often. The thresholds are a convention,
+fixed here and the same for every table; how often the verdict is wrong on tables of which the truth
+is known is measured by `lab.calibration`. For scale: the token table of a language model
+(wordllama) has 0.47; of the fields of DCNv2 at ten times its base width the mean has 0.40 to 0.56
+and the lowest 0.22 to 0.25, with ten embedding sets instead 0.83 to 0.92 (results/grid), all of
+them as they are, their mean not taken off.
 """
 
 import contextlib
@@ -25,16 +29,21 @@ from .spectrum import (
     directions,
     effective_rank,
     information_abundance,
+    random_abundances,
     random_spectrum,
     singular_values,
+    spectra,
     stable_rank,
+    weighted_random_abundances,
 )
+from .untrained import untrained
 
 COLLAPSED, PARTLY = 0.25, 0.5  # of a random table's IA: below the first, below the second
-ONE_DIRECTION = 1.5  # stable rank: below, the first direction holds two thirds of the energy
-FEW = 4  # rows or columns: below, chance decides
+MUCH_OFFSET = 0.05  # of the energy: below, it is a direction among others
+MANY_UNTRAINED = 0.05  # of the rows: from here up they may change the verdict
 MOST_SETS = 1000  # of one table: more are no embedding sets
 COLLAPSED_IS, PARTLY_IS, HEALTHY_IS = "collapsed", "partly collapsed", "not collapsed"
+OFFSET_IS, UNTRAINED_IS = "offset", "rare rows untrained"
 FEW_IS, UNMEASURED_IS = "too small to tell", "not measured"
 MEASURES = (
     "abundance",
@@ -45,7 +54,9 @@ MEASURES = (
     "directions_90",
     "directions_99",
 )
-VERDICTS = [COLLAPSED_IS, PARTLY_IS, HEALTHY_IS, FEW_IS, UNMEASURED_IS]
+VERDICTS = [
+    COLLAPSED_IS, UNTRAINED_IS, PARTLY_IS, OFFSET_IS, HEALTHY_IS, FEW_IS, UNMEASURED_IS,
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -54,15 +65,24 @@ class Collapse:
 
     Attributes:
         name, rows, width, sets, note: of the table: D, K and M.
+        known_by: what says that it is a table, see `tables.Table`.
         spectra: float64 `[M, K]`, zeros where it has fewer rows than columns; None if not measured.
         random: `[K]`, the spectrum of a random table of that shape.
+        band: the lowest and the highest IA of random tables of that shape but for one in a
+            hundred each, as a share of their mean.
         measures: those of `MEASURES`, see `measures_of`; the mean over the sets.
-        per_set: the same of each set.
+        centred: the same with the mean of the rows taken off.
+        offset: the share of the energy that the mean of the rows holds; the mean over the sets.
+        untrained: the share of the rows that lie as they were drawn, see `untrained`.
+        trained: IA of the other rows, centred, as a share of a random table's; None if they are
+            too few to tell.
+        per_set: the measures of each set.
         joined: the same of the M sets side by side as one table; None for a single set.
-        weighted: the same with rows weighted, and `rows`, as many equally weighted rows as they
-            amount to; None without weights.
+        weighted: the same with rows weighted, beside random tables weighted alike, all centred, and
+            `rows`, as many equally weighted rows as they amount to; None without weights.
         verdict: one of `VERDICTS`.
-        advice: what to try, a sentence or two.
+        rests_on: the measure that it rests on, in words.
+        advice: what to try next and what it costs, a sentence or two.
     """
 
     name: str
@@ -72,12 +92,25 @@ class Collapse:
     note: str
     verdict: str
     advice: str
+    known_by: str = ""
+    rests_on: str = ""
     spectra: Tensor | None = field(default=None, repr=False)
     random: Tensor | None = field(default=None, repr=False)
+    band: tuple[float, float] = (1.0, 1.0)
     measures: dict[str, float] = field(default_factory=dict)
+    centred: dict[str, float] = field(default_factory=dict)
+    offset: float = 0.0
+    untrained: float = 0.0
+    trained: float | None = None
     per_set: list[dict[str, float]] = field(default_factory=list)
     joined: dict[str, float] | None = None
     weighted: dict[str, float] | None = None
+
+    @property
+    def judged_by(self) -> float:
+        """What the verdict compares with the thresholds: 1 for a random table, 0 for none left."""
+        measures = self.weighted or self.centred
+        return measures["against_random"] if measures else 1.0
 
     def to_json(self) -> dict[str, Any]:
         """Everything, as plain lists and numbers."""
@@ -151,31 +184,40 @@ def inspect_table(table: Table, weights: Tensor | None = None) -> Collapse:
         ParameterError: weights of another length, or that are no weights.
     """
     sets, rows, width = table.values.shape
-    unmeasured = Collapse(table.name, rows, width, sets, "", UNMEASURED_IS, _MEND)
+    unmeasured = Collapse(table.name, rows, width, sets, "", UNMEASURED_IS, _MEND, table.known_by)
     if problem := _problem(table.values):
         return replace(unmeasured, note=problem)
     if weights is not None:
         _check_weights(weights, table)
     try:
-        spectra, random, per_set = measure_sets(table.values)
+        plain, centred, offset = (part.cpu() for part in spectra(table.values))
     except ValueError as error:
         return replace(unmeasured, note=str(error))
+    random = _random(rows, width)
+    plain = _padded(plain, width)
+    per_set = [measures_of(spectrum, random) for spectrum in plain]
+    without = _random(max(1, rows - 1), width)  # the mean taken off takes a dimension
     joined = None
     if sets > 1:
         whole = _padded(singular_values(table.values, side_by_side=True), sets * width)
         joined = measures_of(whole, _random(rows, sets * width))
-    measures = _mean(per_set)
-    return replace(
-        unmeasured,
-        note=table.note,
-        verdict=judge(measures["against_random"], rows, width),
-        advice=advise(measures, rows, width, sets),
-        spectra=spectra,
-        random=random,
-        measures=measures,
-        per_set=per_set,
-        joined=joined,
-        weighted=None if weights is None else _weighted(table.values, weights),
+    share, trained = _trained(table.values)
+    return _judged(
+        replace(
+            unmeasured,
+            note=table.note,
+            spectra=plain,
+            random=random,
+            band=_band(rows, width),
+            measures=_mean(per_set),
+            centred=_mean([measures_of(one, without) for one in _padded(centred, width)]),
+            offset=offset.mean().item(),
+            untrained=share,
+            trained=trained,
+            per_set=per_set,
+            joined=joined,
+            weighted=None if weights is None else _weighted(table.values, weights),
+        )
     )
 
 
@@ -219,44 +261,134 @@ def measures_of(spectrum: Tensor, random: Tensor) -> dict[str, float]:
     }
 
 
-def judge(against_random: float, rows: int, width: int) -> str:
-    """The verdict: IA as a share of a random table's against `COLLAPSED` and `PARTLY`."""
-    if min(rows, width) < FEW:
-        return FEW_IS
+def judge(against_random: float) -> str:
+    """IA as a share of a random table's against `COLLAPSED` and `PARTLY`."""
     if against_random < COLLAPSED:
         return COLLAPSED_IS
     return PARTLY_IS if against_random < PARTLY else HEALTHY_IS
 
 
-def advise(measures: Mapping[str, float], rows: int, width: int, sets: int) -> str:
-    """What to try with a table of that verdict."""
-    verdict = judge(measures["against_random"], rows, width)
-    held = f"{measures['directions_90']:.0f} of {width} directions hold 90% of its energy"
-    if verdict == FEW_IS:
-        return "Leave it: with so few rows or columns the measures mostly show chance."
-    if measures["abundance"] == 0:
+def too_small(rows: int, width: int) -> bool:
+    """Whether a shape allows no verdict.
+
+    Either no table of it can fall below `COLLAPSED`, since IA is at least 1 and a random table's is
+    not that much more; or one random table in a hundred falls below `PARTLY`.
+    """
+    return least(rows, width) >= COLLAPSED or _band(rows, width)[0] < PARTLY
+
+
+def least(rows: int, width: int) -> float:
+    """The least IA/random, the mean of the rows taken off, of any table of a shape."""
+    return 1 / information_abundance(_random(max(1, rows - 1), width)).item()
+
+
+def _judged(one: Collapse) -> Collapse:
+    """A measured table with its verdict, what that rests on, and what to try."""
+    low, high = one.band
+    random = f"random tables of {one.rows:,} x {one.width} have {low:.2f} to {high:.2f}"
+    if too_small(one.rows, one.width):
+        lowest = least(one.rows, one.width)
+        rests_on = f"no table of {one.rows:,} x {one.width} has IA/random below {lowest:.2f}"
+        if lowest < COLLAPSED:
+            rests_on = f"chance decides: {random}"
+        verdict = FEW_IS
+    elif one.weighted:
+        verdict = judge(one.weighted["against_random"])
+        rests_on = (
+            f"IA/random {one.weighted['against_random']:.2f} with rows weighted and their mean "
+            f"taken off; random tables weighted alike have 1"
+        )
+    elif _hidden(one):
+        assert one.trained is not None
+        verdict = UNTRAINED_IS
+        rests_on = (
+            f"{one.untrained:.0%} of the rows lie as they were drawn; of all rows IA/random is "
+            f"{one.centred['against_random']:.2f}, of the others {one.trained:.2f}, "
+            f"{judge(one.trained)}"
+        )
+    else:
+        verdict = judge(one.centred["against_random"])
+        rests_on = f"IA/random {one.centred['against_random']:.2f}, the mean of the rows taken off"
+        if verdict == HEALTHY_IS and judge(one.measures["against_random"]) != HEALTHY_IS:
+            verdict = OFFSET_IS if one.offset >= MUCH_OFFSET else HEALTHY_IS
+            rests_on += f", {one.measures['against_random']:.2f} with it"
+        rests_on += f"; {random}"
+    judged = replace(one, verdict=verdict, rests_on=rests_on)
+    return replace(judged, advice=advise(judged))
+
+
+def _hidden(one: Collapse) -> bool:
+    """Whether rows that lie as they were drawn hide what the others do."""
+    if one.trained is None or one.untrained < MANY_UNTRAINED:
+        return False
+    return judge(one.trained) != judge(one.centred["against_random"])
+
+
+def advise(one: Collapse) -> str:
+    """What to try next with a table of that verdict, and what it costs."""
+    size = one.rows * one.width * one.sets
+    held = (one.weighted or one.centred)["directions_90"]
+    energy = f"{held:.0f} of {one.width} directions hold 90% of its energy"
+    if one.measures.get("abundance") == 0:
         return "Every entry is zero: it was never trained, or something clears it."
-    if measures["stable_rank"] < ONE_DIRECTION:
-        held += (
-            ", and one holds most of it. Look whether that is the mean of the rows: a shared offset"
-            " grows in the first steps from a small initialisation, and needs no table"
-        )
-    elif rows < width:
+    if one.verdict == FEW_IS:
+        return "Leave it: at this shape there is nothing to gain or to lose."
+    if one.verdict == UNTRAINED_IS:
         return (
-            f"It has fewer rows than columns, so at most {rows} directions exist: a width of "
-            f"{rows} holds as much."
+            "Next: count how often each row is looked up, and weigh rows by it (--rows-weight "
+            "counts.npy): one pass over the training data, no training."
         )
-    if verdict == COLLAPSED_IS:
-        step = (
-            "A wider table would leave more of it unused. At the same total size try several "
-            "embedding sets, each with its own interaction (MultiEmbedding)"
+    if one.verdict == OFFSET_IS:
+        return (
+            f"{one.offset:.0%} of its energy is one vector that all rows share, and that is no "
+            "collapse. Next, if it is in the way: take the mean off the rows and give it to the "
+            f"bias of the layer behind: {one.width} numbers, no training."
         )
-        if sets > 1:
-            step = "Its sets have collapsed as well: try fewer columns per set, and more sets"
-        return f"{held}. {step}; and see whether a narrower table predicts as well."
-    if verdict == PARTLY_IS:
-        return f"{held}. Before widening it, compare with several sets of the present width."
-    return f"{held}. They are in use; if width is what you lack, widening is worth a trial."
+    if one.verdict == COLLAPSED_IS and one.sets > 1:
+        return (
+            f"{energy}. Its sets have collapsed as well. Next: more sets with fewer columns each, "
+            f"at the same {size:,} numbers: one training run for each seed."
+        )
+    if one.verdict == COLLAPSED_IS:
+        return (
+            f"{energy}. A wider table would leave more of it unused. Next, at the same {size:,} "
+            "numbers: several embedding sets, each with its own interaction (MultiEmbedding), "
+            f"beside a table of {held:.0f} columns, which saves {1 - held / one.width:.0%}: two "
+            "training runs for each seed."
+        )
+    if one.verdict == PARTLY_IS:
+        return (
+            f"{energy}. Next, before widening it: several sets of the present width beside one "
+            f"table as wide as they are together, {size:,} numbers more for each set: two "
+            "training runs for each seed."
+        )
+    if one.rows < one.width:
+        return (
+            f"It has fewer rows than columns, so at most {one.rows} directions exist: a width of "
+            f"{one.rows} holds as much."
+        )
+    if one.untrained > 1 - MANY_UNTRAINED:
+        return (
+            "Its rows look as if they had just been drawn: was it trained? Next: look at the same "
+            "table in an earlier checkpoint (--compare): seconds."
+        )
+    return (
+        f"{energy}. They are in use; if width is what you lack, twice as many columns are worth a "
+        f"trial: {size:,} numbers more, one training run for each seed."
+    )
+
+
+def _trained(values: Tensor) -> tuple[float, float | None]:
+    """The share of rows that lie as they were drawn, and what IA/random the others have alone."""
+    share, others = untrained(values)
+    if share < MANY_UNTRAINED:
+        return share, None
+    if others.shape[1] < 2 or too_small(*others.shape[1:]):
+        return share, None
+    count, width = others.shape[1:]
+    centred = _padded(spectra(others).centred, width)
+    random = information_abundance(_random(count - 1, width)).item()
+    return share, (information_abundance(centred) / random).mean().item()
 
 
 _MEND = "Mend what the note says and inspect it again."
@@ -302,22 +434,48 @@ def _check_weights(weights: Tensor, table: Table) -> None:
 
 
 def _weighted(values: Tensor, weights: Tensor) -> dict[str, float]:
-    """The measures with rows weighted, against a random table with as many effective rows.
+    """The centred measures with rows weighted, against random tables with rows weighted alike.
 
-    Kish's effective number, (sum w)^2 / sum w^2: a table in which few rows are looked up has few.
+    Their `rows` are Kish's effective number, (sum w)^2 / sum w^2: a table in which few rows are
+    looked up has few.
     """
     width = values.shape[-1]
     weights = weights.double()
-    rows = max(1, round((weights.sum().square() / weights.square().sum()).item()))
-    spectra = _padded(singular_values(values, weights), width)
-    per_set = [measures_of(spectrum, _random(rows, width)) for spectrum in spectra]
-    return _mean(per_set) | {"rows": float(rows)}
+    rows = (weights.sum().square() / weights.square().sum()).item()
+    random = weighted_random_abundances(weights, width, draws=max(1, min(16, 4096 // width)))
+    per_set = []
+    for spectrum in _padded(spectra(values, weights).centred, width):
+        measures = measures_of(spectrum, spectrum)
+        measures["against_random"] = measures["abundance"] / random.mean().item()
+        per_set.append(measures)
+    return _mean(per_set) | {"rows": float(round(rows))}
 
 
 @lru_cache(maxsize=4096)
 def _random(rows: int, width: int) -> Tensor:
     """As `spectrum.normalised_abundance` has it; fewer draws of wide tables, which hardly vary."""
     return random_spectrum(rows, width, draws=max(1, min(16, 4096 // width)))
+
+
+def _band(rows: int, width: int) -> tuple[float, float]:
+    """How far IA of random tables goes from its mean, as shares of that, but for one in a hundred.
+
+    It hardly depends on the rows where there are many, so shapes that are nearly alike share one;
+    and very wide tables, which hardly vary, have that of one as slender and of 256 columns.
+    """
+    if (small := min(rows, width)) > 256:
+        rows, width = rows * 256 // small, width * 256 // small
+    if rows > 100:
+        rows = int(float(f"{rows:.1e}"))
+    return _draw_band(rows, width)
+
+
+@lru_cache(maxsize=4096)
+def _draw_band(rows: int, width: int) -> tuple[float, float]:
+    small = min(rows, width)
+    drawn = random_abundances(rows, width, draws=max(32, min(256, 8192 // small)))
+    low, high = (drawn / drawn.mean()).quantile(torch.tensor([0.01, 0.99], dtype=drawn.dtype))
+    return low.item(), high.item()
 
 
 def _padded(spectra: Tensor, width: int) -> Tensor:

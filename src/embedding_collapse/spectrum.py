@@ -10,6 +10,7 @@ features than dimensions): no measure here depends on them.
 
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -46,13 +47,7 @@ def singular_values(
         ValueError: no rows or no columns, not a floating type, or an entry that is NaN or infinite;
             weights of another length, negative, not finite, or all zero.
     """
-    if table.ndim < 2 or 0 in table.shape:
-        raise ValueError(
-            f"a table of shape {tuple(table.shape)} has no spectrum; [..., D, K] with "
-            "at least one row and one column is needed"
-        )
-    if not table.is_floating_point():
-        raise ValueError(f"a table of {table.dtype} has no spectrum; a floating type is needed")
+    _check_shape(table)
     several: tuple[int, ...] = table.shape[:-2]
     rows, width = table.shape[-2:]
     if side_by_side:
@@ -66,10 +61,95 @@ def singular_values(
     for block in _blocks(table, scales, side_by_side):
         gram += block.mT @ block
     _check_finite(gram.isfinite().all(), table)
-    eigenvalues = torch.linalg.eigvalsh(gram).flip(-1)
-    if (eigenvalues[..., -1] > GRAM_LIMIT**2 * eigenvalues[..., 0]).all():
-        return eigenvalues.sqrt()
-    return torch.linalg.svdvals(_triangular_factor(_blocks(table, scales, side_by_side)))
+    values = _roots(gram)
+    if values is None:
+        values = torch.linalg.svdvals(_triangular_factor(_blocks(table, scales, side_by_side)))
+    return values
+
+
+class Spectra(NamedTuple):
+    """Of tables `[..., D, K]`, as they are and with the mean of their rows taken off.
+
+    Attributes:
+        plain, centred: singular values, float64 `[..., min(D, K)]`, descending.
+        offset: `[...]`, the share of the energy `sum sigma^2` that the mean of the rows holds.
+    """
+
+    plain: Tensor
+    centred: Tensor
+    offset: Tensor
+
+
+def spectra(table: Tensor, weights: Tensor | None = None) -> Spectra:
+    """Singular values of tables as they are and centred, from one pass over the rows.
+
+    A second one is taken where the smallest singular values would drown in the squares, see
+    `GRAM_LIMIT`: taking the mean off leaves them the rounding of the largest of the plain ones.
+
+    Args:
+        table: `[..., D, K]`, any floating type.
+        weights: `[D]`, see `singular_values`; the mean of the rows is then the weighted one.
+
+    Raises:
+        ValueError: as `singular_values` does.
+    """
+    _check_shape(table)
+    rows, width = table.shape[-2:]
+    scales = None if weights is None else _row_scales(weights.to(table.device), rows)
+
+    def marks(start: int) -> Tensor | float:
+        return 1.0 if scales is None else scales[start : start + BLOCK_ROWS]
+
+    def blocks(mean: Tensor | float = 0.0) -> Iterator[Tensor]:
+        starts = range(0, rows, BLOCK_ROWS)
+        for start, block in zip(starts, _blocks(table, scales, size=BLOCK_ROWS), strict=True):
+            yield block - marks(start) * mean
+
+    if rows <= width:
+        (whole,) = _blocks(table, scales, size=rows)
+        every = 1.0 if scales is None else scales
+        _check_finite(whole.isfinite().all(), table)
+        mean = (every * whole).sum(-2, keepdim=True) / rows
+        offset = _ratio(rows * mean.square().sum((-2, -1)), whole.square().sum((-2, -1)))
+        centred = torch.linalg.svdvals(whole - every * mean)
+        return Spectra(torch.linalg.svdvals(whole), centred, offset)
+    gram = table.new_zeros(*table.shape[:-2], width, width, dtype=torch.float64)
+    sums = table.new_zeros(*table.shape[:-2], 1, width, dtype=torch.float64)
+    for start, block in zip(range(0, rows, BLOCK_ROWS), blocks(), strict=True):
+        gram += block.mT @ block
+        sums += (marks(start) * block).sum(-2, keepdim=True)
+    _check_finite(gram.isfinite().all(), table)
+    mean = sums / rows  # the weights' mean is 1
+    offset = _ratio(rows * mean.square().sum((-2, -1)), gram.diagonal(dim1=-2, dim2=-1).sum(-1))
+    plain = _roots(gram)
+    centred_values = _roots(gram - rows * mean.mT @ mean, largest=plain)
+    return Spectra(
+        torch.linalg.svdvals(_triangular_factor(blocks())) if plain is None else plain,
+        torch.linalg.svdvals(_triangular_factor(blocks(mean)))
+        if plain is None or centred_values is None
+        else centred_values,
+        offset,
+    )
+
+
+def _check_shape(table: Tensor) -> None:
+    if table.ndim < 2 or 0 in table.shape:
+        raise ValueError(
+            f"a table of shape {tuple(table.shape)} has no spectrum; [..., D, K] with "
+            "at least one row and one column is needed"
+        )
+    if not table.is_floating_point():
+        raise ValueError(f"a table of {table.dtype} has no spectrum; a floating type is needed")
+
+
+def _roots(gram: Tensor, largest: Tensor | None = None) -> Tensor | None:
+    """Singular values from a Gram matrix; None where some would drown, see `GRAM_LIMIT`.
+
+    `largest` are the singular values of what was squared, where those aren't the matrix's own.
+    """
+    squares = torch.linalg.eigvalsh(gram).flip(-1)
+    most = squares[..., :1] if largest is None else largest[..., :1].square()
+    return squares.sqrt() if (squares[..., -1:] > GRAM_LIMIT**2 * most).all() else None
 
 
 def _blocks(
@@ -194,6 +274,35 @@ def weighted_random_spectra(
         values = singular_values(tables, share).mean(0)
         spectra.append(F.pad(values, (0, width - len(values))))
     return torch.stack(spectra)
+
+
+def weighted_random_abundances(
+    weights: Tensor, width: int, draws: int, seed: int = 0, exact: int = 16_384
+) -> Tensor:
+    """IA of so many random tables whose rows are weighted, each centred; float64 `[draws]`.
+
+    The rows of the largest weights are drawn one by one. So many others together come as close to
+    the same in all directions, their total weight, as the square root of their number tells.
+
+    Args:
+        weights: `[D]`, see `singular_values`.
+        width: K, of the tables.
+        draws: tables.
+        seed: of the draws.
+        exact: how many rows are drawn.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    weights = weights.detach().cpu().double().sort(descending=True).values
+    weights = weights / weights.sum()
+    head, tail = weights[:exact], weights[exact:].sum()
+    rest = tail * torch.eye(width, dtype=torch.float64)
+    abundances = []
+    for _ in range(draws):
+        rows = torch.randn(len(head), width, generator=generator, dtype=torch.float64)
+        rows = rows - head @ rows  # the weighted mean; the others' is next to nothing
+        squares = torch.linalg.eigvalsh(rows.mT @ (head[:, None] * rows) + rest)
+        abundances.append(information_abundance(squares.clamp(min=0).sqrt()))
+    return torch.stack(abundances)
 
 
 def projected_abundance(table: Tensor, cardinalities: Sequence[int], projections: Tensor) -> Tensor:
@@ -332,6 +441,17 @@ def random_spectrum(rows: int, width: int, draws: int = 16, seed: int = 0) -> Te
             f"no mean over {draws} random tables of shape {rows} x {width}; all three "
             "must be at least 1"
         )
+    values = _random_values(rows, width, draws, seed).mean(0)
+    return F.pad(values, (0, width - len(values)))
+
+
+def random_abundances(rows: int, width: int, draws: int, seed: int = 0) -> Tensor:
+    """IA of so many random tables, each of its own, see `random_spectrum`; float64 `[draws]`."""
+    return information_abundance(_random_values(rows, width, draws, seed))
+
+
+def _random_values(rows: int, width: int, draws: int, seed: int) -> Tensor:
+    """Singular values of random tables, float64 `[draws, min(D, K)]`."""
     small, large = min(rows, width), max(rows, width)
     generator = np.random.default_rng(seed)
     factors = np.triu(generator.standard_normal((draws, small, small)), k=1)
@@ -341,5 +461,4 @@ def random_spectrum(rows: int, width: int, draws: int = 16, seed: int = 0) -> Te
     )
     drawn = torch.from_numpy(factors)
     # Squares are good enough for random matrices, whose small values are not that small.
-    values = torch.linalg.eigvalsh(drawn.mT @ drawn).flip(-1).clamp(min=0).sqrt()
-    return F.pad(values.mean(0), (0, width - small))
+    return torch.linalg.eigvalsh(drawn.mT @ drawn).flip(-1).clamp(min=0).sqrt()

@@ -68,13 +68,17 @@ def test_the_kernels_step_is_the_references_for_hot_and_cold_rows():
 
 def test_with_the_kernels_the_optimizer_is_dense_adam():
     batches = [ids[:8] for ids in zipf_batches(9)]
-    assert_close(blocked(batches, 4, kernels=True), dense(batches), dense(batches, torch.float64))
-    assert_same_bits(blocked(batches, 1, kernels=True), blocked(batches, 4, kernels=True))
+    assert_close(
+        blocked(batches, 4, passes="kernels"), dense(batches), dense(batches, torch.float64)
+    )
+    assert_same_bits(blocked(batches, 1, passes="kernels"), blocked(batches, 4, passes="kernels"))
 
 
 def test_an_empty_batch_starts_no_kernel():
     batches = [torch.tensor([1]), torch.empty(0, dtype=torch.long), torch.tensor([2])]
-    assert_close(blocked(batches, 2, kernels=True), dense(batches), dense(batches, torch.float64))
+    assert_close(
+        blocked(batches, 2, passes="kernels"), dense(batches), dense(batches, torch.float64)
+    )
 
 
 @pytest.mark.skipif(

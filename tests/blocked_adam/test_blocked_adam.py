@@ -90,10 +90,11 @@ def assert_close(*ends: tuple[Tensor, dict]) -> None:
         assert_rounding_alone(*(state[name] for _, state in ends))
 
 
+@pytest.mark.parametrize("passes", ["compiled", "reference"])
 @pytest.mark.parametrize("block", [2, 7, 32])
-def test_when_rows_are_flushed_changes_no_bit(block):
+def test_when_rows_are_flushed_changes_no_bit(block, passes):
     batches = zipf_batches(96)
-    assert_same_bits(blocked(batches, 1), blocked(batches, block))
+    assert_same_bits(blocked(batches, 1), blocked(batches, block, passes=passes))
 
 
 def test_it_is_dense_adam_to_float32_rounding_over_256_steps():
@@ -319,6 +320,8 @@ def test_coefficients_announced_ahead_are_those_of_the_steps():
 def test_what_it_cannot_do_is_an_error():
     with pytest.raises(ValueError, match="block is 0; whole numbers from 1 up are accepted"):
         ExactBlockedAdam([table()], block=0)
+    with pytest.raises(ValueError, match="passes 'fast' are unknown; known: kernels, compiled, re"):
+        ExactBlockedAdam([table()], passes="fast")
     with pytest.raises(ValueError, match="amsgrad: not an option"):
         ExactBlockedAdam([table()], amsgrad=True)
     p = table()

@@ -18,11 +18,15 @@ from torch import nn
 
 from embedding_collapse import spectrum
 from embedding_collapse.book import paper
-from embedding_collapse.book.chapters import information_abundance, multi_embedding
-from embedding_collapse.book.findings import interaction
+from embedding_collapse.book.analysis.influence import influences
+from embedding_collapse.book.chapters import (
+    information_abundance,
+    interaction_collapse,
+    multi_embedding,
+)
 from embedding_collapse.book.plots import rounded
 from embedding_collapse.book.sentences import asserted
-from embedding_collapse.lab import groups, records
+from embedding_collapse.lab import groups, records, sizing
 
 PLOTLY = "application/vnd.plotly.v1+json"
 OTHER_RUNS = "The text speaks of the stored study"
@@ -38,8 +42,11 @@ def test_chapter_1_runs_at_another_size(kernel, tmp_path):
         distortions="0.4,0.2",
     )  # fmt: skip
     assert error(page) == ""
-    assert "In 40 draws at the rule's K" in shown(page, "violations_told")
-    assert "ε = 0.4" in shown(page, "sizing.least(np.logspace(2")
+    assert OTHER_RUNS in shown(page, "speaks_of(")
+    assert asserted(page) == []
+    for eps in (0.4, 0.2):
+        assert f"{sizing.least(50, eps):,}" in shown(page, "loose.round")
+        assert str(sizing.least(10, eps)) in shown(page, "sizing.violations(")
 
 
 def test_chapter_2_says_what_the_records_of_another_model_say(kernel, tmp_path):
@@ -81,18 +88,16 @@ def test_chapter_3_runs_small_from_anywhere_and_reads_the_repositorys_records(ke
         loss="squared", dataset="synthetic-mini", rows=1000,
     )  # fmt: skip
     assert error(page) == ""
-    put_out = [output.get("data", {}) for output in outputs(page)]
-    said = [data["text/markdown"] for data in put_out if "text/markdown" in data]
-    folders = [records.folder_of(name) for name in ("results/grid", "results/interaction")]
-    runs = [
-        run
-        for run in records.load_all(*folders)
-        if run.spec["model"] in ("dcnv2", "ffm") and run.spec["design"] == "se"
-    ]
-    assert interaction.told(interaction.influences(runs)) in said
-    assert sum(PLOTLY in data for data in put_out) == 7
-    assert any(text.startswith("Over 2 seeds of DCNv2 base on synthetic-mini") for text in said)
-    assert any("all entries agree to 1e-10: True" in o.get("text", "") for o in outputs(page))
+    crossed, aware = interaction_collapse.runs_of("results/grid,results/interaction")
+    table = rounded(interaction_collapse.correlations(influences(crossed + aware)), 2)
+    (cell,) = (c for c in page.cells if c.source == "plots.rounded(chapter.correlations(found), 2)")
+    for text in table.to_numpy().ravel():
+        assert text in html_of(cell.outputs[0])
+    assert sum(PLOTLY in output.get("data", {}) for output in outputs(page)) == 5
+    assert "synthetic-mini, DCNv2 base" in shown(page, "chapter.what_was_learned")
+    assert any("the gradient, to 1e-10: True" in o.get("text", "") for o in outputs(page))
+    assert OTHER_RUNS in shown(page, "speaks_of(")
+    assert asserted(page) == []
 
 
 # --- chapters 5, 7 and 8 --------------------------------------------------------------------------

@@ -93,7 +93,7 @@ def test_validation_auc_by_epoch_is_the_mean_over_seeds_of_the_epochs_that_all_h
 
 def test_the_papers_numbers_stand_beside_ours(runs):
     made = runs((0.70, 0.71, 0.73), model="dnn")
-    table = chapter.beside_paper(made, "dnn", 4)
+    table = chapter.beside_paper(made, "dnn")
     assert table["small, here"].tolist() == pytest.approx([0.70, 0.71, 0.73])
     theirs = paper.published().set_index(["dataset", "model", "design", "scale"])["test_auc"]
     for label, cell in (("base", ("se", 1)), ("SE 4x", ("se", 4)), ("ME 4x", ("me", 4))):
@@ -101,5 +101,5 @@ def test_the_papers_numbers_stand_beside_ours(runs):
 
 
 def test_a_model_that_the_paper_lacks_stands_alone(runs):
-    table = chapter.beside_paper(runs(model="dcnv2-shared"), "dcnv2-shared", 4)
+    table = chapter.beside_paper(runs(model="dcnv2-shared"), "dcnv2-shared")
     assert list(table.columns) == ["small, here"]

@@ -4,6 +4,7 @@ import re
 import shutil
 from collections.abc import Callable
 from html.parser import HTMLParser
+from itertools import chain, pairwise
 from xml.etree import ElementTree
 
 import numpy as np
@@ -16,6 +17,7 @@ from embedding_collapse.book.explorers.explorer import Explorer, packed, unpacke
 from embedding_collapse.files import DamagedError
 from embedding_collapse.lab.records import Record, folder_of
 from embedding_collapse.parameters import ParameterError
+from embedding_collapse.spectrum import random_spectrum
 
 NAMES = list(explorers.EXPLORERS)
 
@@ -76,6 +78,8 @@ def test_no_control_turns_without_changing_what_is_shown(made, name):
     explorer = made[name]
     shown = explorer.view(explorer.data, explorer.start)
     for control in explorer.controls:
+        if control.by and len(control.choices(explorer.start)) < 2:
+            continue  # nothing to choose there
         others = [value for turned, value in turns(explorer) if turned == control.name]
         if control.kind != "pin":
             others = [value for value in others if value != explorer.start.get(control.name)]
@@ -93,6 +97,37 @@ def test_views_are_pure(made, name):
     one, other = (explorer.view(explorer.data, explorer.start) for _ in range(2))
     assert one == other
     assert json.dumps([explorer.data, explorer.start]) == before
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_there_are_three_to_five_steps_and_the_first_is_what_it_opens_on(made, name):
+    explorer = made[name]
+    assert 3 <= len(explorer.steps) <= 5
+    assert explorer.at(0) == explorer.start
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_step_shows_what_a_reader_could_turn_to(made, name):
+    """Each value of its state is an option of a control, and each step differs from the one
+    before."""
+    explorer = made[name]
+    states = [explorer.at(number) for number in range(len(explorer.steps))]
+    assert all(one != other for one, other in pairwise(states))
+    for state in chain(states, (state["pinned"] for state in states if state.get("pinned"))):
+        assert set(state) <= set(explorer.start)
+        for control in explorer.controls:
+            if control.kind in ("choice", "slider"):
+                assert state[control.name] in dict(control.choices(state)), control.name
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_numbers_of_a_step_are_those_that_it_shows(made, name):
+    """Or those of a step before it, which the words compare them with."""
+    explorer, seen = made[name], ""
+    for number, step in enumerate(explorer.steps):
+        seen += str(explorer.view(explorer.data, explorer.at(number)).readout)
+        told = re.findall(r"\d[\d,]*\.?\d*(?<=\d)", step.look)
+        assert [value for value in told if not re.search(rf"(?<!\d){re.escape(value)}", seen)] == []
 
 
 class Page(HTMLParser):
@@ -161,7 +196,7 @@ def test_a_pin_keeps_the_state_and_gives_it_back(made):
     explorer = made["spectrum"]
     pinned = explorer.changed(explorer.start, "pinned", True)
     assert pinned["pinned"] == {k: v for k, v in explorer.start.items() if k != "pinned"}
-    assert explorer.changed(pinned, "pinned", False) == explorer.start
+    assert explorer.changed(pinned, "pinned", False) == explorer.start | {"pinned": None}
 
 
 def test_an_impossible_turn_is_named(made):
@@ -197,20 +232,24 @@ def test_spectrum_is_that_of_the_record(runs):
     view = explorer.view(explorer.data, state)
     record = next(run for run in runs if run.label == "SE 4x")
     values = np.array(record.spectra[1][0])
-    (mark,) = view.marks
+    mark, random = view.marks
     assert mark["y"] == pytest.approx((values / values[0]).tolist(), abs=1e-4)
     assert mark["name"] == "DCNv2 SE 4x, device"
     assert cell(view, "IA") == f"{values.sum() / values[0]:.2f} of 16"
     assert cell(view, "IA / K") == f"{record.relative_abundance[1]:.3f}"
     against = float(record.abundance_against_random[1])
     assert float(cell(view, "IA against random")) == pytest.approx(against, abs=1e-3)
+    expected = random_spectrum(3, 16)
+    assert random["like"] == "random"
+    assert random["y"] == pytest.approx((expected / expected[0]).tolist(), abs=1e-4)
 
 
 def test_spectrum_of_me_is_read_in_two_ways(runs):
     explorer = explorers.spectrum.explorer(runs)
     sets = explorer.view(explorer.data, explorer.start | {"run": "ME 4x", "field": 0})
     joined = explorer.view(explorer.data, explorer.start | {"run": "ME 4x, joined", "field": 0})
-    assert len(sets.marks) == 4 and len(joined.marks) == 1
+    drawn = [[mark["like"] for mark in view.marks] for view in (sets, joined)]
+    assert drawn == [["ME"] * 4 + ["random"], ["ME", "random"]]
     record = next(run for run in runs if run.label == "ME 4x")
     assert cell(sets, "IA / K") == f"{record.relative_abundance[0]:.3f}"
     assert cell(joined, "IA / K") == f"{record.joined_abundance[0]:.3f}"
@@ -220,7 +259,7 @@ def test_a_pinned_spectrum_stands_beside_the_other(runs):
     explorer = explorers.spectrum.explorer(runs)
     state = explorer.changed(explorer.start, "pinned", True)
     view = explorer.view(explorer.data, explorer.changed(state, "run", "SE 4x"))
-    assert [mark["like"] for mark in view.marks] == ["SE", "pinned"]
+    assert [mark["like"] for mark in view.marks] == ["SE", "random", "base pinned"]
     alone = explorer.view(explorer.data, explorer.start)
     assert [row[2] for row in view.readout] == [row[1] for row in alone.readout]
 
@@ -258,7 +297,8 @@ def test_sub_embeddings_are_those_of_the_record_in_the_order_asked_for(runs, sor
     mark = view.marks[0]
     assert mark["x"] == mark["y"] == names
     assert np.array(mark["z"]) == pytest.approx(pairs[np.ix_(order, order)], abs=1e-4)
-    assert view.readout[1][2] == f"{pairs[2, 0]:.3f}"
+    means = (pairs[2].mean(), pairs[:, 0].mean())
+    assert view.readout[1][2:] == [f"{value:.3f}" for value in (pairs[2, 0], *means)]
     text = mark["text"][names.index("site")][names.index("user")]
     assert text.startswith("of site (20 features, IA/K 0.4") and "for user (50 features" in text
 

@@ -97,6 +97,28 @@ def test_a_button_sets_the_other_controls():
     assert "8.00" in live.readout.value
 
 
+def test_next_and_back_lead_through_the_steps_and_end_there():
+    explorer = explorers.sizing.explorer()
+    live = Live(explorer)
+    last = len(explorer.steps) - 1
+    for number, step in enumerate(explorer.steps):
+        assert live.state == explorer.at(number)
+        assert step.look.replace("'", "&#x27;") in live.guide.value
+        assert (live.back.disabled, live.next.disabled) == (number == 0, number == last)
+        live.next.click()
+    live.go(last)
+    live.back.click()
+    assert live.state == explorer.at(last - 1)
+    assert live.controls["D"].value == live.state["D"]
+
+
+def test_over_runs_of_ones_own_there_are_no_steps(make_record):
+    runs = [make_record(design, scale) for design, scale in (("se", 1), ("se", 4), ("me", 4))]
+    explorer = explorers.scaling.explorer(runs)
+    assert explorer.steps == ()
+    assert Live(explorer).guide.value == "<b>Does size help?</b>"
+
+
 def test_options_follow_the_control_that_they_depend_on():
     live = Live(explorers.EXPLORERS["sub_embeddings"]())
     live.controls["run"].value = "ME 10x"
@@ -109,9 +131,11 @@ def test_options_follow_the_control_that_they_depend_on():
 def test_a_pin_is_pressed_and_released():
     live = Live(explorers.EXPLORERS["spectrum"]())
     first = live.readout.value
+    live.controls["pinned"].value = False  # the first step pins the base model's
+    alone = live.readout.value
     live.controls["pinned"].value = True
-    live.controls["run"].value = "SE 10x"
-    assert live.state["pinned"]["run"] == "base"
     live.controls["run"].value = "base"
+    assert live.state["pinned"]["run"] == "SE 10x"
+    live.controls["run"].value = "SE 10x"
     live.controls["pinned"].value = False
-    assert live.readout.value == first
+    assert live.readout.value == alone != first

@@ -46,10 +46,11 @@ def test_histories_are_drawn_with_their_mean_and_the_thresholds():
 
 
 def test_advice_begins_with_the_table_furthest_below_a_random_one():
-    low = torch.ones(1, 60, 1) * torch.linspace(1, 2, 8) + 0.001 * table("", 1, 60, 8).values
-    found = [inspect_table(table("fine", 1, 60, 8)), inspect_table(Table("low`", low))]
+    along = table("", 1, 60, 1).values * torch.linspace(1, 2, 10)
+    low = along + 0.001 * table("", 1, 60, 10).values
+    found = [inspect_table(table("fine", 1, 60, 10)), inspect_table(Table("low`", low))]
     lines = report.advice(report.Inspection("x", found, [])).splitlines()
-    assert lines[0].startswith("- `` low` ``, collapsed: 1 of 8 directions hold 90%")
+    assert lines[0].startswith("- `` low` ``, collapsed: 1 of 10 directions hold 90%")
     assert lines[1].startswith("- `fine`, not collapsed: ")
     assert len(report.advice(report.Inspection("x", found, []), most=1).splitlines()) == 1
 

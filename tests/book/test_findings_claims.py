@@ -2,8 +2,8 @@
 
 import pytest
 
+from embedding_collapse.book.analysis.influence import at_random
 from embedding_collapse.book.findings.claims import CLAIMS, ledger
-from embedding_collapse.book.findings.interaction import at_random
 
 SEEDS = range(3)
 IN_ORDER = [[0.0, 1, 2], [3, 4, 5], [6, 7, 8]]

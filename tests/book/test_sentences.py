@@ -21,7 +21,16 @@ from embedding_collapse.book.sentences import (
     unchecked,
 )
 
-CHECKED = ["02_information_abundance", "05_multi_embedding", "cost", "data"]
+CHECKED = [
+    "01_jl_sizing",
+    "02_information_abundance",
+    "03_interaction_collapse",
+    "04_suppressing_interaction",
+    "05_multi_embedding",
+    "06_how_it_works",
+    "cost",
+    "data",
+]
 ROOT = NOTEBOOKS.parent
 
 

@@ -50,7 +50,7 @@ def turn(box: Locator, control: Control, state: State, value: Any) -> None:
 
 def some_turns(control: Control, state: State) -> list[Any]:
     if control.kind == "pin":
-        return [True]
+        return [state[control.name] is None]
     values = [option for option, _ in control.choices(state)]
     return [values[i] for i in np.unique(np.linspace(0, len(values) - 1, SOME).astype(int))]
 
@@ -95,6 +95,25 @@ def holds_what_python_has(box: Locator, explorer: Explorer) -> None:
     assert held == json.loads(display.embedded(explorer))
 
 
+def the_steps_lead_to_their_states_and_back(box: Locator, explorer: Explorer) -> None:
+    back, onwards = (
+        box.locator(".ec-tour").get_by_role("button", name=name) for name in ("Back", "Next")
+    )
+    forth = range(len(explorer.steps))
+    for number in forth:
+        shows_the_step(box, explorer, number)
+        onwards.evaluate("it => it.click()")  # also where there is no further one
+    for number in forth[::-1]:
+        shows_the_step(box, explorer, number)
+        back.evaluate("it => it.click()")
+
+
+def shows_the_step(box: Locator, explorer: Explorer, number: int) -> None:
+    step = explorer.steps[number]
+    assert box.locator(".ec-steps li:visible").inner_text() == f"{step.text} {step.look}"
+    assert told(box) == explorer.view(explorer.data, explorer.at(number)).readout
+
+
 def every_control_shows_the_numbers_of_pythons_view(box: Locator, explorer: Explorer) -> None:
     state = dict(explorer.start)
     readouts = set()
@@ -118,6 +137,8 @@ def test_an_explorer_says_what_python_says(
     box = section(reader, explorer)
     with subtests.test("the page holds what Python has"):
         holds_what_python_has(box, explorer)
+    with subtests.test("the steps lead to their states and back"):
+        the_steps_lead_to_their_states_and_back(box, explorer)
     with subtests.test("every control shows the numbers of Python's view"):
         every_control_shows_the_numbers_of_pythons_view(box, explorer)
     with subtests.test("nothing fails"):
@@ -126,7 +147,7 @@ def test_an_explorer_says_what_python_says(
 
 def answers_to_the_keyboard(view: View, box: Locator) -> None:
     """Every control is reached by Tab alone, and a key changes what the explorer shows."""
-    controls = box.locator(".ec-controls :is(select:enabled, input, button)")
+    controls = box.locator(":is(.ec-tour, .ec-controls) :is(select:enabled, input, button)")
     controls.first.focus()
     for number in range(controls.count()):
         control = controls.nth(number)
@@ -192,5 +213,6 @@ def test_without_scripts_a_drawing_and_the_numbers_remain(
             explorer = explorers.EXPLORERS[name]()
             assert box.locator("img").bounding_box()["height"] > 200
             first = explorer.view(explorer.data, explorer.start).readout[1][0]
+            assert box.locator(".ec-steps li:visible").count() == len(explorer.steps)
             assert box.locator(".ec-readout td").first.inner_text() == first
     context.close()

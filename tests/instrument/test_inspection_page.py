@@ -31,14 +31,15 @@ def odd_names(tmp_path) -> Path:
 def test_odd_names_are_text_on_the_page_and_no_path(odd_names, capsys):
     before = set(odd_names.parent.iterdir())
     output, written = odd_names.with_name("r.html"), odd_names.with_name("r.json")
-    assert main(["inspect", str(odd_names), f"--output={output}", f"--json={written}"]) == 0
+    assert main(["inspect", str(odd_names), f"--output={output}", f"--output={written}"]) == 0
     assert set(odd_names.parent.iterdir()) == before | {output, written}
     text = output.read_text(encoding="utf-8")
     page = Page(text)
     assert {tag for tag, _ in page.tags} <= {
         "html", "head", "meta", "link", "title", "style", "body", "main", "h1", "h2", "h3", "p",
         "div", "table", "thead", "tbody", "tr", "th", "td", "span", "wbr", "section", "svg", "path",
-        "line", "text", "polyline", "g", "dl", "dt", "dd", "sub", "sup", "cite",
+        "line", "text", "polyline", "g", "details", "summary", "ul", "li", "dl", "dt", "dd",
+        "sub", "sup", "cite",
     }  # fmt: skip
     assert not any(name.startswith("on") for _, attributes in page.tags for name in attributes)
     for name in MARKUP:
@@ -58,7 +59,7 @@ def test_names_that_look_alike_have_a_row_each(odd_names):
 
 def test_the_json_holds_every_name_as_it_is(odd_names):
     written = odd_names.with_name("r.json")
-    assert main(["inspect", str(odd_names), f"--output={written}.html", f"--json={written}"]) == 0
+    assert main(["inspect", str(odd_names), f"--output={written}.html", f"--output={written}"]) == 0
     names = [table["name"] for table in json.loads(written.read_bytes())["tables"]]
     assert names == list(torch.load(odd_names, weights_only=True))
 
@@ -115,8 +116,8 @@ def test_a_link_stays_a_link_and_a_pipe_a_pipe(plain):
     ("options", "message"),
     [
         (["--rows-weight=counts.npy", "--output=counts.npy"], "counts.npy is read as well; the"),
-        (["--field-dims=dims.json", "--json=dims.json"], "dims.json is read as well; the report"),
-        (["--output=same", "--json=./same"], "./same is the report; the report needs another"),
+        (["--field-dims=dims.json", "--output=dims.json"], "dims.json is read as well; the report"),
+        (["--output=same", "--output=./same"], "./same is the report; the report needs another"),
         (["--output=plain.link"], "plain.link is the checkpoint; the report needs another name"),
         (["--rows-weight=pipe"], "pipe is a device or a pipe; a file is needed"),
         (["--field-dims=pipe"], "field dims 'pipe' are neither numbers nor a JSON file"),

@@ -21,9 +21,15 @@ from embedding_collapse.lab import experiment, records
 from embedding_collapse.lab.data import DataSpec
 from embedding_collapse.multi_embedding import MultiEmbedding
 from embedding_collapse.parameters import ParameterError
-from embedding_collapse.spectrum import normalised_abundance, random_spectrum, singular_values
+from embedding_collapse.spectrum import (
+    normalised_abundance,
+    random_spectrum,
+    singular_values,
+    spectra,
+)
 
 CHECKPOINTS = Path(__file__).parents[1] / "data" / "checkpoints"
+BOTH = ["--output=report.html", "--output=found.json"]
 NASTY = 'emb.<script>alert(\'"&")</script> 表 \x1b[31m\u202e'
 
 
@@ -61,7 +67,8 @@ def plain(tmp_path, monkeypatch) -> Path:
 
 def test_inspect_is_a_command_that_prints_the_table_and_writes_report_and_json(plain):
     done = subprocess.run(
-        [sys.executable, "-m", "embedding_collapse", "inspect", "plain.pt", "--json=found.json"],
+        [sys.executable, "-m", "embedding_collapse", "inspect", "plain.pt", "--output=report.html",
+         "--output=found.json"],
         capture_output=True, text=True,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
@@ -70,14 +77,14 @@ def test_inspect_is_a_command_that_prints_the_table_and_writes_report_and_json(p
     row = done.stdout.splitlines()[1].split()
     assert row[:3] == ["weight", "200", "16"]
     assert row[4:6] == [f"{relative:.3f}", f"{against:.3f}"]
-    assert row[-2:] == ["not", "collapsed"]
-    assert done.stdout.endswith("report: report.html\njson: found.json\n")
+    assert " ".join(row).endswith("not collapsed file of one (guess)")
+    assert done.stdout.endswith("report: report.html\nreport: found.json\n")
     assert f"{against:.3f}" in Path("report.html").read_text()
     (table,) = json.loads(Path("found.json").read_text())["tables"]
     assert table["measures"]["against_random"] == pytest.approx(against)
     assert table["spectra"][0] == pytest.approx(sigma.tolist(), rel=1e-5)
     assert table["random"] == pytest.approx(random_spectrum(200, 16).tolist(), rel=1e-5)
-    assert table["verdict"] == "not collapsed" and "widening" in table["advice"]
+    assert table["verdict"] == "not collapsed" and "just been drawn" in table["advice"]
 
 
 def test_a_run_of_this_library_is_cut_into_its_fields_and_sets(tmp_path, capsys):
@@ -122,15 +129,15 @@ def test_field_dims_sets_patterns_and_weights_reach_the_tables(plain, capsys):
     np.save("counts.npy", np.arange(200))
     Path("dims.json").write_text(json.dumps({"user": 150, "item": 50}))
     command = ["inspect", "plain.pt", "--field-dims=dims.json", "--sets=2",
-               "--rows-weight=counts.npy", "--json=found.json"]  # fmt: skip
+               "--rows-weight=counts.npy", *BOTH]  # fmt: skip
     assert main(command) == 0
     user, item = json.loads(Path("found.json").read_text())["tables"]
     assert (user["name"], user["rows"], item["rows"], user["sets"], user["width"]) == (
         "user", 150, 50, 2, 8,
     )  # fmt: skip
     weight = torch.load(plain, weights_only=True)["weight"]
-    ours = singular_values(weight[150:, :8], torch.arange(150, 200))
-    theirs = singular_values(weight[150:, 8:], torch.arange(150, 200))
+    ours = spectra(weight[150:, :8], torch.arange(150, 200)).centred
+    theirs = spectra(weight[150:, 8:], torch.arange(150, 200)).centred
     expected = (normalised_abundance(ours) + normalised_abundance(theirs)).item() / 2
     assert item["weighted"]["relative_abundance"] == pytest.approx(expected)
     assert "IA/random, weighted" in capsys.readouterr().out
@@ -150,7 +157,18 @@ def test_weights_by_name_and_weights_that_fit_no_table(plain):
 def test_two_checkpoints_stand_side_by_side(plain, capsys):
     torch.save({"emb": normal(200, 16)}, "one.pt")
     torch.save({"emb": normal(200, 2) @ normal(2, 16), "new.emb": normal(50, 8)}, "other.pt")
-    assert main(["inspect", "one.pt", "--compare=other.pt", "--json=found.json"]) == 0
+    assert (
+        main(
+            [
+                "inspect",
+                "one.pt",
+                "--compare=other.pt",
+                "--output=report.html",
+                "--output=found.json",
+            ]
+        )
+        == 0
+    )
     printed = capsys.readouterr().out
     assert "A: one.pt" in printed and "B: other.pt" in printed
     lines = {line.split()[0]: line for line in printed.split("B - A")[1].splitlines() if line}
@@ -177,7 +195,7 @@ def test_two_checkpoints_stand_side_by_side(plain, capsys):
         (["plain.pt", "--compare=nowhere.pt"], "there is no file 'nowhere.pt'"),
         (["plain.pt", "--output=plain.pt"], "plain.pt is the checkpoint; the report needs another"),
         (["plain.pt", "--output=/proc/no/x.html"], "the report's folder is '/proc/no'; a"),
-        (["plain.pt", "--json=.."], ".. is a folder; the report needs the name of a file"),
+        (["plain.pt", "--output=.."], ".. is a folder; the report needs the name of a file"),
     ],
 )
 def test_what_cannot_be_is_told_in_one_line(plain, capsys, options, message):
@@ -200,7 +218,7 @@ def test_tables_that_cannot_be_measured_are_noted_rows(plain, capsys):
         "int8.emb": torch.ones(50, 8, dtype=torch.int8),
     }
     save_file(tensors, "mixed.safetensors")
-    assert main(["inspect", "mixed.safetensors", "--json=found.json"]) == 0
+    assert main(["inspect", "mixed.safetensors", *BOTH]) == 0
     printed = capsys.readouterr().out
     assert "3 not collapsed, 1 too small to tell, 3 not measured" in printed
     assert "note: nan.emb: the table holds 40 entries that are NaN or infinite" in printed
@@ -208,6 +226,82 @@ def test_tables_that_cannot_be_measured_are_noted_rows(plain, capsys):
     assert "note: int8.emb: whole numbers (int8)" in printed
     assert "note: half.emb: float16" in printed and "note: brain.emb: bfloat16" in printed
     json.loads(Path("found.json").read_text(), parse_constant=pytest.fail)
+
+
+def test_nothing_is_left_out_without_a_word(tmp_path, capsys):
+    model = nn.ModuleDict({"user_emb": nn.Embedding(300, 8), "fc": nn.Linear(20, 10)})
+    model["blocks"] = nn.ModuleList(nn.Linear(8, 8, bias=False) for _ in range(12))
+    torch.save({"item": normal(9, 32), **model.state_dict()}, tmp_path / "model.pt")
+    outputs = [f"--output={tmp_path / 'r.html'}", f"--output={tmp_path / 'r.json'}"]
+    assert main(["inspect", str(tmp_path / "model.pt"), *outputs]) == 0
+    printed = capsys.readouterr().out
+    for line in (
+        "1 taken for tables by a guess; --exclude PATTERN leaves out",
+        "not measured, a dense layer: its bias is beside it: fc.weight 10 x 20",
+        "not measured, neither name nor shape tells a table: item 9 x 32, "
+        "12 times blocks.*.weight 8 x 8",
+        "--tables PATTERN measures what it names",
+    ):
+        assert f"note: {line}\n" in printed
+        assert line in Page((tmp_path / "r.html").read_text()).text
+    content = json.loads((tmp_path / "r.json").read_text())
+    named = {one["name"] for part in ("tables", "not measured") for one in content[part]}
+    assert named == {"item", *(n for n, t in model.state_dict().items() if t.ndim == 2)}
+    assert main(["inspect", str(tmp_path / "model.pt"), "--tables=item", *outputs]) == 0
+    assert "item      9  32" in capsys.readouterr().out
+
+
+def collapsed_and_not(folder: Path, number: int = 1) -> Path:
+    tensors = {f"emb.{n}": normal(100, 16) for n in range(number)}
+    save_file(tensors | {"low|emb": normal(100, 1) @ normal(1, 16)}, folder / "m.safetensors")
+    return folder / "m.safetensors"
+
+
+def test_fail_if_ends_with_its_own_exit_code_where_a_table_has_the_verdict(tmp_path, capsys):
+    command = ["inspect", str(collapsed_and_not(tmp_path)), "--json"]
+    assert main([*command, "--fail-if=collapsed"]) == 3
+    assert main([*command, "--fail-if=partly", "--fail-if=offset"]) == 0
+    assert main([*command, "--exclude=low*", "--fail-if=collapsed"]) == 0
+    with pytest.raises(SystemExit) as caught:
+        main([*command, "--fail-if=bad"])
+    assert caught.value.code == 2 and "choose from" in capsys.readouterr().err
+
+
+def test_json_is_printed_alone_and_no_report_written(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = collapsed_and_not(tmp_path)
+    assert main(["inspect", str(path), "--json"]) == 0
+    content = json.loads(capsys.readouterr().out)
+    assert content == json.loads(json.dumps(report.inspect(path).to_json()))
+    assert content["headline"] == "1 of 2 tables has collapsed"
+    assert content["versions"]["torch"] == torch.__version__
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_markdown_begins_with_the_verdict_and_keeps_names_in_their_cells(tmp_path, capsys):
+    output = tmp_path / "report.md"
+    assert main(["inspect", str(collapsed_and_not(tmp_path)), f"--output={output}"]) == 0
+    lines = output.read_text().splitlines()
+    assert lines[0] == "# 1 of 2 tables has collapsed"
+    assert "- `low|emb`: **collapsed**. IA/random 0.0" in "\n".join(lines)
+    (head, rule, low, good) = [line for line in lines if line.startswith("|")]
+    assert len({len(re.findall(r"(?<!\\)\|", line)) for line in (head, rule, low, good)}) == 1
+    assert low.startswith(r"| `low\|emb` | 100 |")
+    assert any(line.startswith("Measured with embedding-collapse ") for line in lines)
+
+
+def test_a_report_of_two_hundred_tables_is_under_a_megabyte_and_begins_with_the_worst(tmp_path):
+    tensors = {f"a_rather_long_name.embedding_bags.feature_{n}.weight": normal(70 + n % 3, 64)
+               for n in range(199)}  # fmt: skip
+    tensors["low.emb"] = normal(70, 2) @ normal(2, 64)
+    save_file(tensors, tmp_path / "m.safetensors")
+    page = html(report.inspect(tmp_path / "m.safetensors"))
+    assert len(page.encode()) < 1_000_000
+    text = Page(page).text
+    assert text.index("1 of 200 tables has collapsed") < text.index("The first to look at")
+    first = text[text.index("The first to look at") : text.index("All tables")]
+    assert first.count("rows, K") == 3 and first.index("low.emb") < first.index("a_rather")
+    assert "MultiEmbedding" in first and "IA/random 0.0" in first
 
 
 # --- real ones --------------------------------------------------------------------------------
@@ -231,7 +325,7 @@ def test_checkpoints_of_other_libraries_are_inspected(name, include, tables):
         assert part in one.name
         assert one.measures["abundance"] > 1
     if name == "deepctr_torch.h5":
-        assert "since one column has nothing to measure" in found.notes[0]
+        assert any("one column has nothing to measure" in note for note in found.notes)
 
 
 def test_a_language_models_token_table_has_the_abundance_that_others_found():

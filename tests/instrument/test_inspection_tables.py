@@ -13,8 +13,8 @@ from embedding_collapse.inspection.tables import (
     by_set,
     fields_of,
     find,
-    is_table,
     read_field_dims,
+    recognise,
     record_beside,
 )
 from embedding_collapse.parameters import ParameterError
@@ -25,24 +25,89 @@ def names(tensors: dict[str, torch.Tensor], **options: object) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("name", "shape", "table"),
+    ("name", "shape", "says"),
     [
-        ("embedding_dict.C1.weight", (3, 8), True),
-        ("embeddings.word_embeddings.weight", (30522, 384), True),
-        ("fm.table", (100, 8), True),
-        ("stacked.embedding.tables.0.weight", (4, 100, 8), True),
-        ("0.weight", (1000, 8), True),  # many rows
-        ("0.weight", (999, 8), False),
-        ("dnn.0.weight", (1024, 390), False),  # not many times its columns
-        ("embedding_layer.proj.weight", (64, 32), False),  # a layer behind a table
-        ("embeddings.LayerNorm.weight", (384,), False),
-        ("linear_model.embedding_dict.C1.weight", (300, 1), False),  # one column
-        ("optimizer.state.0.exp_avg", (30522, 8), False),
-        ("conv.weight", (2000, 3, 8), False),
+        ("embedding_layer.embedding_layer.embedding_layers.user.weight", (3, 8), "fuxictr"),
+        ("token_embedding_table.embedding.weight", (100, 8), "recbole"),
+        ("token_seq_embedding_table.0.weight", (100, 8), "recbole"),
+        ("item_embedding.weight", (100, 8), "recbole"),
+        ("embedding_dict.C1.weight", (3, 8), "deepctr"),
+        ("emb_l.25.weight", (3, 8), "dlrm"),
+        ("ebc.embedding_bags.t1.weight", (3, 8), "torchrec"),
+        ("ec.embeddings.t1.weight", (3, 8), "torchrec"),
+        ("bert.embeddings.word_embeddings.weight", (30522, 384), "transformers"),
+        ("model.embed_tokens.weight", (3, 8), "transformers"),
+        ("transformer.wte.weight", (3, 8), "transformers"),
+        ("shared.weight", (3, 8), "transformers"),
+        ("embedding_1/embeddings", (3, 8), "keras"),
+        ("layers/embedding/vars/0", (3, 8), "keras"),
+        ("model_weights/embedding/embedding/embeddings:0", (3, 8), "keras"),
+        ("user/embeddings/.ATTRIBUTES/VARIABLE_VALUE", (3, 8), "tensorflow"),
+        ("input_layer/C1_embedding/embedding_weights/part_0", (3, 8), "tensorflow"),
+        ("table", (3, 8), "this library"),
+        ("stacked.embedding.tables.0.weight", (4, 100, 8), "this library"),
+        ("fm.lookup", (100, 8), "name (guess)"),
+        ("item", (900, 32), "name (guess)"),
+        ("model.user.weight", (90, 32), "name (guess)"),
+        ("0.weight", (1000, 8), "shape (guess)"),
     ],
 )
-def test_a_table_is_known_by_its_name_or_by_its_many_rows(name, shape, table):
-    assert is_table(name, torch.empty(shape)) is table
+def test_a_table_is_known_by_a_librarys_convention_or_by_a_guess(name, shape, says):
+    assert recognise(name, {name: torch.empty(shape)}) == (True, says)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "says"),
+    [
+        ("0.weight", (90, 4), "neither name nor shape tells a table"),
+        ("dnn.0.weight", (1024, 390), "a layer, by its name"),
+        ("item", (32, 900), "neither name nor shape tells a table"),
+        ("embedding_layer.proj.weight", (64, 32), "a layer, by its name"),
+        ("embeddings.projection.weight", (64, 32), "a layer, by its name"),
+        ("lm_head.weight", (30522, 384), "a layer, by its name"),
+        ("linear_model.embedding_dict.C1.weight", (300, 1), "one column has nothing to measure"),
+        ("optimizer.state.0.exp_avg", (30522, 8), "an optimizer keeps it"),
+        ("item/embeddings/.OPTIMIZER_SLOT/adam/m", (300, 8), "an optimizer keeps it"),
+        ("conv.weight", (2000, 3, 8), "a layer, by its name"),
+    ],
+)
+def test_what_is_no_table_says_why(name, shape, says):
+    assert recognise(name, {name: torch.empty(shape)}) == (False, says)
+
+
+@pytest.mark.parametrize(
+    ("name", "bias", "outputs"),
+    [
+        ("item_embedding.weight", "item_embedding.bias", 900),
+        ("embedding/kernel", "embedding/bias", 8),
+        ("layers/embedding/vars/0", "layers/embedding/vars/1", 8),
+    ],
+)
+def test_what_has_a_bias_beside_it_is_a_dense_layer_whatever_its_name(name, bias, outputs):
+    tensors = {name: torch.ones(900, 8), bias: torch.ones(outputs)}
+    assert recognise(name, tensors) == (False, "a dense layer: its bias is beside it")
+    tensors[bias] = torch.ones(outputs + 1)  # a bias of something else
+    assert recognise(name, tensors).why != "a dense layer: its bias is beside it"
+
+
+def test_every_tensor_of_two_dimensions_is_measured_or_left_out_with_the_reason():
+    tensors = {
+        "item": torch.ones(900, 32), "fc.weight": torch.ones(10, 20), "fc.bias": torch.ones(10),
+        "w": torch.ones(9, 9), "kernel": torch.ones(3, 3, 4, 4),
+    }  # fmt: skip
+    tables, left_out = find(tensors)
+    assert [(table.name, table.known_by) for table in tables] == [("item", "name (guess)")]
+    assert left_out == [
+        ("fc.weight", (10, 20), "a dense layer: its bias is beside it"),
+        ("w", (9, 9), "neither name nor shape tells a table"),
+    ]
+    tables, left_out = find(tensors, include=["w", "fc*"])
+    assert [(table.name, table.known_by) for table in tables] == [
+        ("fc.weight", "you"),
+        ("w", "you"),
+    ]
+    assert left_out == [("item", (900, 32), "matches none of w, fc*")]
+    assert find(tensors, include=["*"], exclude=["i*"])[1] == [("item", (900, 32), "excluded")]
 
 
 def test_patterns_choose_and_leave_out():
@@ -58,19 +123,19 @@ def test_a_matrix_alone_in_a_file_is_the_table_and_a_vector_is_none():
     assert names({"weights": torch.ones(5, 2)}) == ["weights"]
     with pytest.raises(ParameterError, match="nothing here looks like an embedding table"):
         find({"weights": torch.ones(5)})
+    with pytest.raises(ParameterError, match=r"holds fc.weight \[10, 20\] \(a layer, by its name"):
+        find({"fc.weight": torch.ones(10, 20)})
     with pytest.raises(ParameterError, match="0 tensors in it"):
         find({})
 
 
-def test_tables_of_one_column_are_counted_and_tied_tables_shown_once():
+def test_tables_of_one_column_are_told_and_tied_tables_shown_once():
     tied = torch.ones(2000, 8)
-    tables, notes = find(
-        {"embed": tied, "head.embed": tied, "wide.emb.a": torch.ones(9, 1)}, exclude=[]
-    )
+    tables, left_out = find({"embed": tied, "head.embed": tied, "wide.emb.a": torch.ones(9, 1)})
     assert [table.name for table in tables] == ["embed"]
-    assert notes == [
-        "left out, since one column has nothing to measure: wide.emb.a",
-        "head.embed is embed, stored once",
+    assert left_out == [
+        ("wide.emb.a", (9, 1), "one column has nothing to measure"),
+        ("head.embed", (2000, 8), "the same numbers as embed, stored once"),
     ]
 
 
@@ -111,6 +176,21 @@ def test_what_torch_quantised_is_dequantised_and_said_so():
     (found,), _ = find({"emb": quantised})
     assert "measured after de-quantisation" in found.note
     assert (found.values[0] - table).abs().max() < 0.03
+
+
+@pytest.mark.parametrize("end", ["_scale", ".scales", ".SCB"])
+@pytest.mark.parametrize("rows", [1, 20])
+def test_whole_numbers_are_measured_with_the_scales_beside_them(end, rows):
+    table = torch.randn(20, 4, generator=torch.Generator().manual_seed(0))
+    scale = (table.abs().amax(1) if rows == 20 else table.abs().max().expand(1)) / 127
+    whole = (table / scale[:, None]).round().to(torch.int8)
+    (found,), _ = find({"emb": whole, f"emb{end}": scale})
+    assert found.note == "int8; measured with its scales"
+    torch.testing.assert_close(found.values[0], table, rtol=0, atol=scale.max().item() / 2 * 1.01)
+    moved = (whole.short() + 128).to(torch.uint8)
+    (found,), _ = find({"emb": moved, f"emb{end}": scale, "emb_zero_point": torch.tensor(128)})
+    torch.testing.assert_close(found.values[0], whole * scale[:, None])
+    assert find({"emb": whole})[0][0].values.dtype is torch.int8  # which collapse refuses
 
 
 def test_field_dims_are_numbers_or_a_file(tmp_path):

@@ -1,9 +1,12 @@
 """Pickles: none of their tricks runs anything, and none makes memory or time that is not theirs."""
 
+import argparse
+import datetime
 import io
 import os
 import pickle
 import struct
+import types
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -129,6 +132,14 @@ def test_bytes_and_other_plain_values_beside_tensors_are_let_by(tmp_path, archiv
     del content["hex"]
     torch.save(content, tmp_path / "model.pt", _use_new_zipfile_serialization=archive)
     assert list(read(tmp_path / "model.pt")) == ["emb"]
+
+
+def test_what_trainers_keep_beside_the_weights_is_let_by_and_looked_into(tmp_path):
+    options = argparse.Namespace(lr=0.1, out=tmp_path, seen=[2 * TABLE])
+    content = {"emb": TABLE, "args": options, "at": datetime.datetime(2026, 1, 1),
+               "more": types.SimpleNamespace(emb=3 * TABLE)}  # fmt: skip
+    torch.save(content, tmp_path / "model.pt")
+    assert list(read(tmp_path / "model.pt")) == ["emb", "args.seen.0", "more.emb"]
 
 
 def test_containers_in_themselves_and_in_each_other_are_walked_once(tmp_path):

@@ -16,6 +16,7 @@ from embedding_collapse.spectrum import (
     projected_abundance,
     random_spectrum,
     singular_values,
+    spectra,
     stable_rank,
     weighted_random_spectra,
 )
@@ -447,3 +448,22 @@ def test_frequency_alone_narrows_a_random_table():
     assert other < 0.5 * one
     few = weighted_random_spectra(even[:5], [3, 2], 4)
     assert few.shape == (2, 4) and (few[0] > 0).sum() == 3 and (few[1] > 0).sum() == 2
+
+
+@pytest.mark.parametrize("shape", [(300, 8), (3, 300, 8), (5, 8)])
+@pytest.mark.parametrize("smallest", [1.0, 1e-3, 1e-7])
+def test_spectra_centred_are_those_of_the_table_without_its_mean(shape, smallest, monkeypatch):
+    monkeypatch.setattr("embedding_collapse.spectrum.BLOCK_ROWS", 64)
+    numbers = torch.Generator().manual_seed(0)
+    scales = smallest ** torch.linspace(0, 1, 8, dtype=torch.float64)
+    table = torch.randn(shape, generator=numbers, dtype=torch.float64) * scales + 5
+    found = spectra(table)
+    centred = torch.linalg.svdvals(table - table.mean(-2, keepdim=True))
+    torch.testing.assert_close(found.plain, torch.linalg.svdvals(table), rtol=1e-6, atol=1e-12)
+    torch.testing.assert_close(found.centred, centred, rtol=1e-6, atol=1e-12)
+    weights = torch.arange(shape[-2])
+    repeated = spectra(table.repeat_interleave(weights, -2)).centred
+    ratio = spectra(table, weights).centred / repeated[..., : found.plain.shape[-1]]
+    mean = weights.double().mean().rsqrt().expand_as(ratio)
+    if shape[-2] > 8:
+        torch.testing.assert_close(ratio, mean, rtol=1e-6, atol=0)

@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from embedding_collapse.errors import DivergedError
+from embedding_collapse.lab import training
 from embedding_collapse.lab.checkpoint import STATE, Fit
 from embedding_collapse.lab.data import Dataset, Field
 from embedding_collapse.lab.device import choose_device
@@ -188,3 +189,18 @@ def test_a_device_that_is_not_there_is_an_error_that_lists_the_others():
     assert choose_device("auto").type in ("cpu", "cuda")
     with pytest.raises(ValueError, match=r"device 'abacus' cannot be used here .*'auto', 'cpu'"):
         choose_device("abacus")
+
+
+@pytest.mark.parametrize(
+    ("worth", "numba", "kind"),
+    [(1, True, "uncaptured"), (10**9, True, "loop"), (1, False, "loop")],
+)
+def test_on_a_cpu_large_tables_are_trained_by_blocked_adam_where_numba_is(
+    worth, numba, kind, monkeypatch
+):
+    monkeypatch.setattr(training, "WORTH_BLOCKING", worth)
+    monkeypatch.setattr(training, "numba_runs", lambda: numba)
+    dataset = tiny_dataset(500)
+    assert fit_tiny(tiny_model(dataset), dataset, epochs=1).engine == kind
+    forced = fit_tiny(tiny_model(dataset), dataset, epochs=1, engine=kind == "loop").engine
+    assert forced == ("uncaptured" if kind == "loop" else "loop")

@@ -6,16 +6,18 @@ from importlib.resources import files
 import numpy as np
 import pandas as pd
 
+from embedding_collapse.book.analysis import measures
 from embedding_collapse.lab.groups import auc_change, by_cell, difference_parts, summary, table
 from embedding_collapse.lab.metrics import Difference, welch_of_moments
 from embedding_collapse.lab.models import MODELS, PAPER
-from embedding_collapse.lab.records import Record
+from embedding_collapse.lab.records import Record, design_label
 
 from .findings.claims import CLAIMS, READERS, VERDICTS, Finding, ledger
 from .findings.comparisons import OUTCOMES, Cells, Comparison
 
 __all__ = [
     "CLAIMS",
+    "aucs",
     "beside",
     "in_detail",
     "ledger",
@@ -95,6 +97,24 @@ def _marked(change: Difference) -> tuple[str, str]:
     """A difference, with an arrow where it is outside the noise, and its 95% interval."""
     mean, interval, verdict = difference_parts(change)
     return mean + {"higher": "↑", "lower": "↓"}.get(verdict, ""), interval or f"({verdict})"
+
+
+def aucs(records: Iterable[Record], model: str) -> pd.DataFrame:
+    """Test AUC of one model, means over seeds: a row per design and scale, a column per data set,
+    the paper's and then ours; NaN where there is none."""
+    columns: dict[str, dict[tuple[int, str], float]] = {}
+    for row in published().query("model == @model").itertuples():
+        column = columns.setdefault(f"{row.dataset.capitalize()}, the paper", {})
+        column[row.scale, row.design if row.scale > 1 else "se"] = row.test_auc
+    for cell, group in by_cell(records).items():
+        if cell.model == model:
+            column = columns.setdefault(f"{group[0].dataset['name']}, here", {})
+            column[cell.scale, cell.design] = measures.AUC.mean(group)
+    order = sorted({size for of in columns.values() for size in of},
+                   key=lambda size: (size[0], size[1] == "me"))  # fmt: skip
+    rows = [[of.get(size, np.nan) for of in columns.values()] for size in order]
+    labels = [design_label(design, scale) for scale, design in order]
+    return pd.DataFrame(rows, index=labels, columns=list(columns))
 
 
 def sizes(records: Iterable[Record], dataset: str) -> pd.DataFrame:

@@ -9,23 +9,23 @@ from embedding_collapse.collapse import Collapse
 
 WIDTH, HEIGHT = 360, 200
 LEFT, RIGHT, TOP, BOTTOM = 40, 350, 28, 166  # of the axes, in the picture's own units
-MOST_POINTS = 128
 
 
-def spectra(labelled: Sequence[tuple[str, Collapse]], name: str) -> str:
+def spectra(labelled: Sequence[tuple[str, Collapse]], name: str, most: int = 128) -> str:
     """The spectra of a table, one line per set, beside that of a random table of its shape.
 
     Args:
         labelled: one or two of a label ("" for a single one, else "A" and "B") and a measured
             table.
         name: of the table, for those who cannot see it.
+        most: points of a line, about.
     """
     lines, legend = [], []
     for position, (label, one) in enumerate(labelled):
         kind = "ab"[position]
         assert one.random is not None and one.spectra is not None  # it was measured
-        lines.append(_line(one.random, f"random {kind}"))
-        lines += [_line(spectrum, f"measured {kind}") for spectrum in one.spectra]
+        lines.append(_line(one.random, f"random {kind}", most))
+        lines += [_line(spectrum, f"measured {kind}", most) for spectrum in one.spectra]
         legend.append((f"measured {kind}", label or "this table"))
     legend.append(("random a", "random"))
     entries = "".join(
@@ -60,11 +60,11 @@ def _axes() -> str:
     return "".join(parts)
 
 
-def _line(spectrum: Tensor, kind: str) -> str:
+def _line(spectrum: Tensor, kind: str, most: int) -> str:
     """A spectrum as a line; a long one is thinned to points at equal distances."""
     width = len(spectrum)
     top = spectrum.max().item() or 1.0
-    step = max(1, -(-width // MOST_POINTS))
+    step = max(1, -(-width // most))
     kept = sorted({*range(0, width, step), width - 1})
     points = " ".join(
         "{:.1f},{:.1f}".format(*_place((k + 1) / width, spectrum[k].item() / top)) for k in kept

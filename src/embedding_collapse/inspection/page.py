@@ -8,19 +8,28 @@ from pathlib import Path
 from embedding_collapse.collapse import (
     COLLAPSED,
     COLLAPSED_IS,
-    FEW,
+    FEW_IS,
     HEALTHY_IS,
+    OFFSET_IS,
     PARTLY,
     PARTLY_IS,
+    UNTRAINED_IS,
     Collapse,
 )
 from embedding_collapse.parameters import printable, short
 
 from .drawing import spectra
-from .report import COLUMNS, Inspection, comparison, table
+from .report import COLUMNS, Inspection, comparison, measured_with, table
 
 STYLE = Path(__file__).with_name("page.css")
-CLASSES = {COLLAPSED_IS: "collapsed", PARTLY_IS: "partly", HEALTHY_IS: "healthy"}
+CLASSES = {
+    COLLAPSED_IS: "collapsed",
+    UNTRAINED_IS: "partly",
+    PARTLY_IS: "partly",
+    OFFSET_IS: "partly",
+    HEALTHY_IS: "healthy",
+}
+MOST_FIRST, MANY = 3, 40  # cards that stand first; tables from which on drawings are small
 
 
 def html(inspection: Inspection, other: Inspection | None = None) -> str:
@@ -32,13 +41,21 @@ def html(inspection: Inspection, other: Inspection | None = None) -> str:
     """
     both = [inspection] + ([other] if other else [])
     names = " and ".join(escape(short(one.name)) for one in both)
-    body = [f"<h1>Embedding collapse: {names}</h1>"]
+    body = []
     for label, one in zip("AB", both, strict=False):
-        heading = f"<h2>{label}: {escape(short(one.name))}</h2>" if other else ""
-        body.append(heading + _overview(one))
+        body.append(f"<h1>{f'{label}: ' if other else ''}{escape(one.headline)}</h1>")
+        body.append(f"<p>{escape(short(one.name))}. {escape(one.summary)}</p>")
+    first, others = _cards(both)
+    body += ["<h2>The first to look at</h2>", first]
     if other:
         body += ["<h2>Side by side</h2>", _table(comparison(inspection, other))]
-    body += ["<h2>Table by table</h2>", _cards(both), _reading()]
+    for label, one in zip("AB", both, strict=False):
+        body.append(f"<h2>{f'{label}: ' if other else ''}All tables</h2>" + _table(_rows(one)))
+    if others:
+        body.append(f"<details><summary>Table by table</summary>{others}</details>")
+    for label, one in zip("AB", both, strict=False):
+        body.append(f"<h2>{f'{label}: ' if other else ''}How it was measured</h2>" + _how(one))
+    body.append(_reading())
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
@@ -50,13 +67,17 @@ def html(inspection: Inspection, other: Inspection | None = None) -> str:
     )
 
 
-def _overview(inspection: Inspection) -> str:
-    notes = "".join(f"<li>{escape(printable(note))}</li>" for note in inspection.notes)
-    return (
-        f"<p>{escape(inspection.summary)}</p>"
-        + (f"<ul>{notes}</ul>" if notes else "")
-        + _table(table(inspection))
-    )
+def _how(inspection: Inspection) -> str:
+    notes = "".join(f"<li>{escape(note)}</li>" for note in inspection.notes)
+    said = f"<p>{escape(measured_with(inspection))}</p>"
+    return said + (f"<ul>{notes}</ul>" if notes else "")
+
+
+def _rows(inspection: Inspection) -> list[dict[str, str]]:
+    """A row per table, the first to look at first, and its verdict before its numbers."""
+    rows = dict(zip(map(id, inspection.tables), table(inspection), strict=True))
+    worst = [rows[id(one)] for one in inspection.worst_first]
+    return [{"table": row["table"], "verdict": row["verdict"]} | row for row in worst]
 
 
 def _table(rows: Sequence[Mapping[str, str]]) -> str:
@@ -93,25 +114,36 @@ def _verdict(verdict: str) -> str:
     return f'<span class="badge {CLASSES.get(verdict, "other")}">{escape(verdict)}</span>'
 
 
-def _cards(both: Sequence[Inspection]) -> str:
-    """One card per table; tables of the same name in two checkpoints share one."""
+def _cards(both: Sequence[Inspection]) -> tuple[str, str]:
+    """One card per table, the `MOST_FIRST` worst apart from the others.
+
+    Tables of the same name in two checkpoints share a card. Where there are many the spectra are
+    drawn with fewer points.
+    """
     by_name = [{one.name: one for one in inspection.tables} for inspection in both]
+    worst = [one.name for one in both[0].worst_first]
+    names = list(dict.fromkeys([*worst, *(name for tables in by_name for name in tables)]))
     cards = []
-    for name in dict.fromkeys(name for tables in by_name for name in tables):
+    for name in names:
         labelled = [
-            (label, tables[name])
+            (label if len(both) > 1 else "", tables[name])
             for label, tables in zip("AB", by_name, strict=False)
             if name in tables
         ]
-        cards.append(_card(name, labelled if len(both) > 1 else [("", labelled[0][1])]))
+        cards.append(_card(name, labelled, len(names)))
+    first, others = cards[:MOST_FIRST], cards[MOST_FIRST:]
+    return _grid(first), _grid(others) if others else ""
+
+
+def _grid(cards: Sequence[str]) -> str:
     return f'<div class="cards">{"".join(cards)}</div>'
 
 
-def _card(name: str, labelled: Sequence[tuple[str, Collapse]]) -> str:
+def _card(name: str, labelled: Sequence[tuple[str, Collapse]], of: int) -> str:
     parts = [f"<h3>{escape(short(name))}</h3>"]
     measured = [(label, one) for label, one in labelled if one.spectra is not None]
     if measured:
-        parts.append(spectra(measured, short(name)))
+        parts.append(spectra(measured, short(name), most=128 if of <= MANY else 32))
     for label, one in labelled:
         before = f"<strong>{label}</strong> " if label else ""
         width = f"{one.width}" if one.sets == 1 else f"{one.sets} sets of {one.width}"
@@ -120,6 +152,8 @@ def _card(name: str, labelled: Sequence[tuple[str, Collapse]]) -> str:
             + (f'<p class="note">{escape(printable(one.note))}</p>' if one.note else "")
             + _more(one)
         )
+        if one.rests_on:
+            parts.append(f"<p>{before}{escape(one.rests_on)}.</p>")
     # what is advised for both is said once
     for advice in dict.fromkeys(one.advice for _, one in labelled):
         labels = " ".join(label for label, one in labelled if one.advice == advice)
@@ -165,9 +199,15 @@ that a table with few rows is not blamed for what no such table can have.</dd>
 <dt>effective rank, stable rank</dt><dd>exp(entropy of σ / Σσ), and Σσ<sup>2</sup> /
 σ<sub>1</sub><sup>2</sup>.</dd>
 <dt>90%, 99% energy</dt><dd>How many directions hold that share of Σσ<sup>2</sup>.</dd>
-<dt>verdict</dt><dd>By IA/random: below {COLLAPSED:g} {COLLAPSED_IS}, below {PARTLY:g} {PARTLY_IS},
-else {HEALTHY_IS}. With fewer than {FEW} rows or columns chance decides, and there is none. The
-thresholds are a convention, the same for every table.</dd>
+<dt>random tables</dt><dd>How far IA of random tables of that shape goes from its mean, but for one
+in a hundred on either side.</dd>
+<dt>verdict</dt><dd>By IA/random with the mean of the rows taken off (and rows weighted, where
+counts are given): below {COLLAPSED:g} {COLLAPSED_IS}, below {PARTLY:g} {PARTLY_IS}, else
+{HEALTHY_IS}. Two cases are told apart: {OFFSET_IS}, where the table is below {PARTLY:g} only with
+the mean of its rows; and {UNTRAINED_IS}, where many rows lie as they were drawn and the others
+alone would get another verdict. {FEW_IS.capitalize()} is a shape of which no table, however bad,
+falls below {COLLAPSED:g}, or of which random tables fall below {PARTLY:g}. The thresholds are a
+convention, the same for every table.</dd>
 </dl>
 <p>Where a table holds several embedding sets, the numbers above are means over the sets; each set
 and all of them joined side by side stand in the table's card. After Guo et al., <cite>On the

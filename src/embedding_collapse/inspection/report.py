@@ -3,16 +3,40 @@
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from embedding_collapse.collapse import COLLAPSED, PARTLY, VERDICTS, Collapse, inspect_table
+from embedding_collapse.collapse import (
+    COLLAPSED,
+    COLLAPSED_IS,
+    HEALTHY_IS,
+    OFFSET_IS,
+    PARTLY,
+    PARTLY_IS,
+    UNTRAINED_IS,
+    VERDICTS,
+    Collapse,
+    inspect_table,
+)
 from embedding_collapse.parameters import ParameterError, listed, printable, short
 
 from . import tables, weights
+from .tables import GUESS, LeftOut
+
+NUMBER = re.compile(r"(?<![^./_\[(])\d+(?![^./_\])])")  # of a layer, in a name
+MOST_NAMES = 6  # of what shares a line
+MOST_FINDINGS = 10  # that are printed
+HEADLINES = {
+    COLLAPSED_IS: "collapsed",
+    UNTRAINED_IS: "rare rows that hide what training did to the others",
+    PARTLY_IS: "collapsed in part",
+    OFFSET_IS: "an offset that all rows share, and none has collapsed",
+}
+FOUND = VERDICTS[: VERDICTS.index(HEALTHY_IS)]  # verdicts that ask for something
 
 COLUMNS = {
     "abundance": "IA",
@@ -32,32 +56,71 @@ class Inspection:
     Attributes:
         name: of the file.
         tables: in the file's order.
-        notes: what a reader should know of what was left out.
+        left_out: every other tensor of two or three dimensions, and why it was not measured.
+        asked: what the caller asked for, by the options' names.
     """
 
     name: str
     tables: list[Collapse]
-    notes: list[str]
+    left_out: list[LeftOut]
+    asked: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def headline(self) -> str:
+        """The worst verdict in one short sentence."""
+        total, counts = len(self.tables), Counter(table.verdict for table in self.tables)
+        for verdict, predicate in HEADLINES.items():
+            if number := counts[verdict]:
+                has = "has" if number == 1 else "have"
+                return f"{number:,} of {count(total, 'table')} {has} {predicate}"
+        if counts[HEALTHY_IS]:
+            return f"{count(total, 'table')}, none of them collapsed"
+        return f"{count(total, 'table')}, and no verdict"
 
     @property
     def summary(self) -> str:
-        """How many tables got which verdict, and which lies furthest below a random table."""
+        """How many tables got which verdict, and which is the first to look at."""
         counts = Counter(table.verdict for table in self.tables)
         verdicts = ", ".join(
             f"{counts[verdict]} {verdict}" for verdict in VERDICTS if counts[verdict]
         )
-        measured = [table for table in self.tables if table.measures]
         text = f"{count(len(self.tables), 'table')}: {verdicts}."
-        if len(measured) > 1:
-            worst = min(measured, key=lambda table: table.measures["against_random"])
-            share = worst.measures["against_random"]
-            text += f" Furthest below a random table: {short(worst.name)}, {share:.2f} of it."
+        if len(self.tables) > 1 and (worst := self.worst_first[0]).measures:
+            text += f" The first to look at: {short(worst.name)}, {worst.verdict}."
         return text
 
     @property
+    def notes(self) -> list[str]:
+        """What a reader should know of the tables, and of what was not measured; a line each.
+
+        Tensors that were left out for the same reason share a line, and those whose names differ in
+        a number alone share an entry.
+        """
+        notes = [f"{short(t.name)}: {printable(t.note)}" for t in self.tables if t.note]
+        if guesses := sum(table.known_by.endswith(GUESS) for table in self.tables):
+            notes.append(f"{guesses:,} taken for tables by a guess; --exclude PATTERN leaves out")
+        reasons: dict[str, Counter[str]] = {}
+        for one in self.left_out:
+            shape = " x ".join(f"{extent:,}" for extent in one.shape)
+            entry = f"{NUMBER.sub('*', short(one.name))} {shape}"
+            reasons.setdefault(one.why, Counter())[entry] += 1
+        for why, entries in reasons.items():
+            names = [f"{n} times {entry}" if n > 1 else entry for entry, n in entries.items()]
+            notes.append(f"not measured, {why}: {listed(names, MOST_NAMES)}")
+        if self.left_out:
+            notes.append("--tables PATTERN measures what it names")
+        return notes
+
+    @property
     def worst_first(self) -> list[Collapse]:
-        """The tables, those furthest below a random one first; before them those not measured."""
-        return sorted(self.tables, key=lambda one: one.measures.get("against_random", -1.0))
+        """The tables by their verdicts, in the order of `VERDICTS`, and then by IA/random."""
+        return sorted(self.tables, key=lambda one: (VERDICTS.index(one.verdict), one.judged_by))
+
+    @property
+    def findings(self) -> list[Collapse]:
+        """The tables of which there is something to say, the worst first; all if there is none."""
+        worst = self.worst_first
+        return [t for t in worst if t.verdict in FOUND] or [t for t in worst if t.measures]
 
     def __str__(self) -> str:
         return text(self)
@@ -66,10 +129,13 @@ class Inspection:
         """Everything, as plain lists and numbers."""
         return {
             "checkpoint": self.name,
+            "headline": self.headline,
             "thresholds": {"collapsed below": COLLAPSED, "partly collapsed below": PARTLY},
             "summary": self.summary,
-            "notes": self.notes,
             "tables": [table.to_json() for table in self.tables],
+            "not measured": [one._asdict() for one in self.left_out],
+            "asked": self.asked,
+            "versions": versions(),
         }
 
 
@@ -115,7 +181,7 @@ def inspect(
     tensors = weights.read(path)
     if field_dims is None and record is not None and "table" in tensors:
         field_dims = tables.fields_of(record)
-    embeddings, notes = tables.find(
+    embeddings, left_out = tables.find(
         tensors, include=include, exclude=exclude, field_dims=field_dims, sets=sets
     )
     counts = {} if row_weights is None else weights.read(row_weights)
@@ -131,7 +197,14 @@ def inspect(
         inspect_table(table, weight)
         for table, weight in zip(embeddings, row_weights_of, strict=True)
     ]
-    return Inspection(path.name, measured, notes)
+    asked = {
+        "--tables": ", ".join(include),
+        "--exclude": ", ".join(exclude),
+        "--field-dims": "" if field_dims is None else f"{len(field_dims):,} fields",
+        "--sets": "" if sets is None else str(sets),
+        "--rows-weight": "" if row_weights is None else Path(row_weights).name,
+    }
+    return Inspection(path.name, measured, left_out, {k: v for k, v in asked.items() if v})
 
 
 def _row_weights(counts: Mapping[str, Tensor], table: tables.Table, by_name: bool) -> Tensor | None:
@@ -163,12 +236,14 @@ def table(inspection: Inspection) -> list[dict[str, str]]:
             "rows": f"{one.rows:,}",
             "K": str(one.width) if one.sets == 1 else f"{one.sets} x {one.width}",
             **{title: _number(one.measures.get(name), name) for name, title in COLUMNS.items()},
+            "random tables": "{:.2f} to {:.2f}".format(*one.band) if one.measures else "-",
+            "IA/random, centred": _number(one.centred.get("against_random"), "against_random"),
         }
         if weighted:
             row["IA/random, weighted"] = _number(
                 (one.weighted or {}).get("against_random"), "against_random"
             )
-        rows.append(row | {"verdict": one.verdict})
+        rows.append(row | {"verdict": one.verdict, "known by": one.known_by})
     return rows
 
 
@@ -204,7 +279,7 @@ def aligned(rows: Sequence[Mapping[str, str]]) -> str:
     for row in (dict(zip(titles, titles, strict=True)), *rows):
         cells = [
             row[title].ljust(width)
-            if title == "table" or title.startswith("verdict")
+            if title == "table" or title.startswith(("verdict", "known"))
             else row[title].rjust(width)
             for title, width in widths.items()
         ]
@@ -213,23 +288,40 @@ def aligned(rows: Sequence[Mapping[str, str]]) -> str:
 
 
 def text(inspection: Inspection) -> str:
-    """What is printed: the table, the summary and the notes; what to try stands in the report."""
-    lines = [aligned(table(inspection)), "", inspection.summary]
-    lines += [f"note: {printable(note)}" for note in inspection.notes]
-    lines += [f"note: {short(t.name)}: {printable(t.note)}" for t in inspection.tables if t.note]
-    return "\n".join(lines)
+    """What is printed: the table, the summary, each finding with what to try, and the notes."""
+    findings = inspection.findings
+    lines = [
+        f"{short(one.name)}: {one.verdict}. {one.rests_on}. {one.advice}"
+        for one in findings[:MOST_FINDINGS]
+    ]
+    if len(findings) > MOST_FINDINGS:
+        lines.append(f"and {len(findings) - MOST_FINDINGS:,} more, which the report has")
+    notes = [f"note: {note}" for note in inspection.notes]
+    return "\n".join([aligned(table(inspection)), "", inspection.summary, *lines, *notes])
 
 
 def advice(inspection: Inspection, most: int = 10) -> str:
     """What to try, as a Markdown list: the tables furthest below a random one come first."""
     first = inspection.worst_first[:most]
-    return "\n".join(f"- {_code(one.name)}, {one.verdict}: {one.advice}" for one in first)
+    return "\n".join(f"- {code(one.name)}, {one.verdict}: {one.advice}" for one in first)
 
 
-def _code(name: str) -> str:
+def code(name: str) -> str:
     """A name as a Markdown code span, whatever is in it."""
     fence = "`" * (1 + max(map(len, re.findall("`+", name)), default=0))
     return f"{fence} {short(name)} {fence}" if "`" in name else f"`{short(name)}`"
+
+
+def versions() -> dict[str, str]:
+    """What the measuring was done with."""
+    return {name: version(name) for name in ("embedding-collapse", "torch", "numpy")}
+
+
+def measured_with(inspection: Inspection) -> str:
+    """What was asked for and which versions measured it, in a sentence."""
+    asked = ", ".join(f"{option} {short(value)}" for option, value in inspection.asked.items())
+    made = ", ".join(f"{name} {number}" for name, number in versions().items())
+    return f"Measured with {made}; {f'asked for: {asked}' if asked else 'as guessed, no options'}."
 
 
 def count(number: int, noun: str) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,14 +18,50 @@ from embedding_collapse.parameters import ParameterError, check_whole, short
 
 from .weights import view
 
+# How libraries name the weights of their embedding tables in what they save.
+CONVENTIONS = {
+    "this library": re.compile(r"table|(.*\.)?stacked\..*embedding.*"),
+    "transformers": re.compile(
+        r"(.*\.)?(word_embeddings|token_type_embeddings|position_embeddings|embed_tokens"
+        r"|embed_positions|embed_in|tok_embeddings|wte|wpe|shared)\.weight"
+    ),
+    "fuxictr": re.compile(r"(.*\.)?embedding_layers\.[^.]+\.weight"),
+    "recbole": re.compile(
+        r"(.*\.)?(token|float|(token|float)_seq)_embedding_table(\.\d+|\.embedding)*\.weight"
+        r"|(.*\.)?(user|item|entity|relation|position)_embeddings?\.weight"
+    ),
+    "deepctr": re.compile(r"(.*\.)?embedding_dict\.[^.]+\.weight"),
+    "dlrm": re.compile(r"(.*\.)?emb_l\.\d+\.weight"),
+    "torchrec": re.compile(
+        r"(.*\.)?(embedding_bags|embeddings\.(?!proj|linear|norm|dense))(\.?[^.]+)\.weight"
+    ),
+    "keras": re.compile(r"(.*/)?embedding(_\d+)?/(embeddings|vars/0|0)(:0)?"),
+    "tensorflow": re.compile(
+        r"(.*/)?(embeddings|embedding_weights)(/part_\d+)?(:0|/\.ATTRIBUTES/VARIABLE_VALUE)?"
+    ),
+}
 NAMED = re.compile(r"emb|table|lookup", re.IGNORECASE)
-# of a layer behind a table, whose weight is named after both ("embedding.proj.weight")
-LAYER = re.compile(
-    r"linear|proj|norm|mlp|conv|attn|attention|dense|interaction|gate|head|bias", re.IGNORECASE
+ENTITY = re.compile(
+    r"(^|[./_])(users?|items?|products?|movies?|tokens?|words?|vocab(ulary)?|entit(y|ies)|nodes?"
+    r"|ids?|categor(y|ies))([./_]|$)",
+    re.IGNORECASE,
 )
-OPTIMIZER = re.compile(r"optimi[sz]er|exp_avg|momentum|max_exp|square_avg", re.IGNORECASE)
+# of a layer; one behind a table is named after both ("embedding.proj.weight")
+LAYER = re.compile(
+    r"linear|proj|norm|mlp|conv|attn|attention|dense|interaction|gate|head|bias|kernel|classifi"
+    r"|weight_[ih]h|(^|[./_])(fc|dnn|ffn)\d*([./_]|$)",
+    re.IGNORECASE,
+)
+OPTIMIZER = re.compile(
+    r"optimi[sz]er|exp_avg|momentum|max_exp|square_avg|OPTIMIZER_SLOT|/(Adam|Adagrad|Ftrl)",
+    re.IGNORECASE,
+)
+BIAS = {"weight": "bias", "kernel": "bias", "kernel:0": "bias:0", "vars/0": "vars/1"}
 KEY = re.compile(r"[0-9a-f]{12}")  # of a run, which its files are named after
-MANY_ROWS, TALL = 1000, 16  # a tensor whose name doesn't tell is a table from here up
+SCALES = ("_scale", ".scale", "_scales", ".scales", ".SCB", ".weight_scale")  # of whole numbers
+ZEROS = ("_zero_point", ".zero_point", ".weight_zero_point")
+MANY_ROWS, TALL = 100, 16  # a tensor whose name doesn't tell is a table from here up
+GUESS = " (guess)"
 
 
 @dataclass(frozen=True)
@@ -35,6 +71,8 @@ class Table:
     Attributes:
         name: of the tensor in the checkpoint, or of the field.
         values: `[M, D, K]`, a view of what is on disk; M embedding sets, 1 for an ordinary table.
+        known_by: what says that it is a table: the library whose convention names it so, or its
+            name or its shape, which are guesses and end with `GUESS`; or who asked for it.
         note: what a reader should know of it, "" where there is nothing.
         source: the tensor's name in the checkpoint, which a field was cut from.
         start: the field's first row in it.
@@ -43,26 +81,67 @@ class Table:
 
     name: str
     values: Tensor
+    known_by: str = ""
     note: str = ""
     source: str = ""
     start: int = 0
     source_rows: int = 0
 
 
-def is_table(name: str, tensor: Tensor) -> bool:
-    """Whether a tensor looks like an embedding table.
+class LeftOut(NamedTuple):
+    """A tensor of two or three dimensions that is not measured, and why."""
 
-    Two dimensions (three for embedding sets, where the name tells) and at least two columns; and a
-    name that says embedding, table or lookup, or many rows: `MANY_ROWS`, and `TALL` times as many
-    as columns. What an optimizer keeps is none.
+    name: str
+    shape: tuple[int, ...]
+    why: str
+
+
+class Reading(NamedTuple):
+    """Whether a tensor is taken for a table, and what says so, or why not."""
+
+    is_table: bool
+    why: str
+
+
+def recognise(name: str, tensors: Mapping[str, Tensor]) -> Reading:
+    """Whether one of a checkpoint's tensors, of two or three dimensions, is an embedding table.
+
+    What an optimizer keeps is none, nor is a dense layer, which has a bias beside it. Then speaks
+    the convention of a library; a name that says embedding, table or lookup; and, of two
+    dimensions, a name such as `user`, or many rows: `MANY_ROWS`, and `TALL` times as many as
+    columns. The latter three are guesses.
     """
-    if tensor.ndim not in (2, 3) or tensor.shape[-1] < 2 or OPTIMIZER.search(name):
-        return False
+    tensor = tensors[name]
+    rows, width = tensor.shape[0], tensor.shape[-1]
+    if width < 2:
+        return Reading(False, "one column has nothing to measure")
+    if OPTIMIZER.search(name):
+        return Reading(False, "an optimizer keeps it")
+    if _has_bias(name, tensors):
+        return Reading(False, "a dense layer: its bias is beside it")
+    for library, convention in CONVENTIONS.items():
+        if convention.fullmatch(name):
+            return Reading(True, library)
     ends = [match.end() for match in NAMED.finditer(name)]
     if ends and not LAYER.search(name, ends[-1]):
-        return True
-    rows, width = tensor.shape[0], tensor.shape[-1]
-    return tensor.ndim == 2 and rows >= MANY_ROWS and rows >= TALL * width
+        return Reading(True, "name" + GUESS)
+    if LAYER.search(name):
+        return Reading(False, "a layer, by its name")
+    if tensor.ndim == 2 and rows > width and ENTITY.search(name):
+        return Reading(True, "name" + GUESS)
+    if tensor.ndim == 2 and rows >= MANY_ROWS and rows >= TALL * width:
+        return Reading(True, "shape" + GUESS)
+    return Reading(False, "neither name nor shape tells a table")
+
+
+def _has_bias(name: str, tensors: Mapping[str, Tensor]) -> bool:
+    """Whether a bias lies beside it: of as many numbers as outputs, rows in torch, else columns."""
+    for kind, bias in BIAS.items():
+        beside = tensors.get(name.removesuffix(kind) + bias) if name.endswith(kind) else None
+        outputs = tensors[name].shape[0 if kind == "weight" else -1]
+        if beside is not None and beside.shape == (outputs,):
+            return True
+    return False
 
 
 def by_set(table: Tensor, sets: int | None = None, *, sets_first: bool = False) -> Tensor:
@@ -96,8 +175,8 @@ def find(
     exclude: Sequence[str] = (),
     field_dims: Mapping[str, int] | None = None,
     sets: int | None = None,
-) -> tuple[list[Table], list[str]]:
-    """The embedding tables among tensors, and what a reader should know of those left out.
+) -> tuple[list[Table], list[LeftOut]]:
+    """The embedding tables among tensors, and every other that might have been one.
 
     Args:
         tensors: by name, as `weights.read` gives them.
@@ -111,85 +190,128 @@ def find(
     """
     if sets is not None:
         check_whole("sets", sets, least=1)
-    chosen = {name: tensor for name, tensor in tensors.items() if _chosen(name, tensor, include)}
-    if not include and len(tensors) == 1:  # a file with one matrix in it needs no other sign
-        chosen = {name: t for name, t in tensors.items() if t.ndim in (2, 3)}
-    chosen = {
-        name: tensor
-        for name, tensor in chosen.items()
-        if not any(fnmatchcase(name, pattern) for pattern in exclude)
+    readings = {
+        name: _reading(name, tensors, include, exclude)
+        for name, tensor in tensors.items()
+        if tensor.ndim in (2, 3)
     }
+    chosen = {name: reading.why for name, reading in readings.items() if reading.is_table}
+    left_out = [
+        LeftOut(name, tuple(tensors[name].shape), reading.why)
+        for name, reading in readings.items()
+        if not reading.is_table
+    ]
     if not chosen:
-        raise ParameterError(_nothing(tensors, include))
-    notes = _left_out(tensors, chosen)
+        raise ParameterError(_nothing(tensors, left_out, include))
     tables: list[Table] = []
     seen: dict[tuple, str] = {}
-    for name, tensor in chosen.items():
+    for name, known_by in chosen.items():
+        tensor = tensors[name]
         place = (tensor.data_ptr(), tensor.shape, tensor.stride())
         if tensor.numel() and not tensor.is_meta and place in seen:
-            notes.append(f"{short(name)} is {short(seen[place])}, stored once")
+            why = f"the same numbers as {short(seen[place])}, stored once"
+            left_out.append(LeftOut(name, tuple(tensor.shape), why))
             continue
         seen[place] = name
-        tables += _cut(name, tensor, field_dims, sets, alone=len(chosen) == 1)
+        tables += _cut(
+            name,
+            _scaled(name, tensor, tensors),
+            tensor.dtype,
+            known_by,
+            field_dims,
+            sets,
+            alone=len(chosen) == 1,
+        )
     total = sum(field_dims.values()) if field_dims else 0
     if field_dims and not any(table.source_rows == total for table in tables):
         rows = ", ".join(
             f"{short(table.name)} has {table.values.shape[1]:,}" for table in tables[:5]
         )
         raise ParameterError(f"the field dims add up to {total:,} rows; {rows}")
-    return tables, notes
+    return tables, left_out
 
 
-def _chosen(name: str, tensor: Tensor, include: Sequence[str]) -> bool:
-    if not include:
-        return is_table(name, tensor)
-    return tensor.ndim in (2, 3) and any(fnmatchcase(name, pattern) for pattern in include)
+def _reading(
+    name: str, tensors: Mapping[str, Tensor], include: Sequence[str], exclude: Sequence[str]
+) -> Reading:
+    """As `recognise` has it, but for what the caller says."""
+    if any(fnmatchcase(name, pattern) for pattern in exclude):
+        return Reading(False, "excluded")
+    if include:
+        chosen = any(fnmatchcase(name, pattern) for pattern in include)
+        return Reading(chosen, "you" if chosen else f"matches none of {', '.join(include)}")
+    reading = recognise(name, tensors)
+    alone = len(tensors) == 1 and not LAYER.search(name) and tensors[name].shape[-1] > 1
+    if alone and not reading.is_table:
+        return Reading(True, "file of one" + GUESS)
+    return reading
 
 
-def _nothing(tensors: Mapping[str, Tensor], include: Sequence[str]) -> str:
+def _nothing(
+    tensors: Mapping[str, Tensor], left_out: Sequence[LeftOut], include: Sequence[str]
+) -> str:
     """Why no table was found, and what there is instead."""
-    shapes = [f"{short(name)} {list(t.shape)}" for name, t in tensors.items() if t.ndim in (2, 3)]
-    there = f"; it holds {', '.join(shapes[:6])}" if shapes else f"; {len(tensors)} tensors in it"
-    more = f" and {len(shapes) - 6} more" if len(shapes) > 6 else ""
+    names = [f"{short(one.name)} {list(one.shape)} ({one.why})" for one in left_out]
+    if include:
+        names = [f"{short(one.name)} {list(one.shape)}" for one in left_out]
+    there = f"; it holds {', '.join(names[:6])}" if names else f"; {len(tensors)} tensors in it"
+    more = f" and {len(names) - 6} more" if len(names) > 6 else ""
     sought = f"matches {', '.join(include)}" if include else "looks like an embedding table"
-    return f"nothing here {sought}{there}{more}. --include PATTERN names tables"
+    return f"nothing here {sought}{there}{more}. --tables PATTERN names tables"
 
 
-def _left_out(tensors: Mapping[str, Tensor], chosen: Mapping[str, Tensor]) -> list[str]:
-    single = [
-        name
-        for name, tensor in tensors.items()
-        if name not in chosen and NAMED.search(name) and tensor.ndim == 2 and tensor.shape[1] == 1
-    ]
-    if not single:
-        return []
-    more = f" and {len(single) - 1} more" if len(single) > 1 else ""
-    return [f"left out, since one column has nothing to measure: {short(single[0])}{more}"]
+def _scaled(name: str, tensor: Tensor, tensors: Mapping[str, Tensor]) -> Tensor:
+    """Whole numbers with the scales that lie beside them under its name, as the numbers they stand
+    for; any other tensor as it is."""
+    if tensor.is_floating_point() or tensor.is_quantized or tensor.is_meta or tensor.ndim != 2:
+        return tensor
+    scale, zero = (_beside(name, tensor, tensors, ends) for ends in (SCALES, ZEROS))
+    if scale is None:
+        return tensor
+    return (tensor.float() - (0 if zero is None else zero.float())) * scale.float()
+
+
+def _beside(
+    name: str, tensor: Tensor, tensors: Mapping[str, Tensor], ends: Sequence[str]
+) -> Tensor | None:
+    """A number for the tensor or one for each row, under its name and one of those ends."""
+    for stem in (name, name.removesuffix(".weight"), name.removesuffix("_quantized")):
+        for end in ends:
+            found = tensors.get(stem + end)
+            if found is not None and not found.is_meta and found.numel() in (1, len(tensor)):
+                return (found + 0).reshape(-1, 1)
+    return None
 
 
 def _cut(
     name: str,
     tensor: Tensor,
+    stored: torch.dtype,
+    known_by: str,
     field_dims: Mapping[str, int] | None,
     sets: int | None,
     alone: bool,
 ) -> list[Table]:
     """A table, or its fields where it has as many rows as they add up to."""
-    note = ""
+    note = "" if tensor.dtype is stored else f"{_plain(stored)}; measured with its scales"
     if tensor.is_quantized:
         tensor, note = tensor.dequantize(), "quantised by torch; measured after de-quantisation"
     elif tensor.dtype in (torch.float16, torch.bfloat16):
-        note = str(tensor.dtype).removeprefix("torch.")
+        note = _plain(tensor.dtype)
     table = by_set(tensor, sets, sets_first="stacked." in name)  # as MultiEmbedding names them
     if not field_dims or sum(field_dims.values()) != table.shape[1]:
-        return [Table(name, table, note, name, 0, table.shape[1])]
+        return [Table(name, table, known_by, note, name, 0, table.shape[1])]
     fields, start = [], 0
     for field, rows in field_dims.items():
         values = view(table, partial(torch.narrow, dim=1, start=start, length=rows))
         label = field if alone else f"{name}: {field}"
-        fields.append(Table(label, values, note, name, start, table.shape[1]))
+        fields.append(Table(label, values, known_by, note, name, start, table.shape[1]))
         start += rows
     return fields
+
+
+def _plain(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
 def read_field_dims(text: str) -> dict[str, int]:

@@ -20,9 +20,9 @@ class Pull(NamedTuple):
     """What one other field adds to the gradient of a table, for its D rows.
 
     Attributes:
-        alpha: `[D, R]`, R being the smaller of that field's features and K.
-        sigma: `[R]`, singular values of that field's table, descending.
-        axes: `[R, K]`, its right singular vectors v.
+        alpha: `[D, r]`, r being the smaller of that field's features and K.
+        sigma: `[r]`, singular values of that field's table, descending.
+        axes: `[r, K]`, its right singular vectors v.
     """
 
     alpha: Tensor
@@ -31,7 +31,7 @@ class Pull(NamedTuple):
 
     @property
     def weights(self) -> Tensor:
-        """`alpha_ik sigma_ik`, `[D, R]`: how far each row is pulled along each direction."""
+        """`alpha_ik sigma_ik`, `[D, r]`: how far each row is pulled along each direction."""
         return self.alpha * self.sigma
 
     @property

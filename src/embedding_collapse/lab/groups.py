@@ -1,6 +1,6 @@
 """Records in groups: runs that differ in the seed alone, compared and in tables."""
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -65,6 +65,29 @@ def by_cell(records: Iterable[Record]) -> dict[Cell, list[Record]]:
     place = list(MODELS).index
     ordered = sorted(groups, key=lambda c: (c.dataset, place(c.model), c.scale, c.design == "me"))
     return {cell: groups[cell] for cell in ordered}
+
+
+def select(
+    cells: Mapping[Cell, list[Record]], models: Iterable[str] | None = None, **values: object
+) -> dict[Cell, list[Record]]:
+    """The cells of some models (None: of all) that have these values."""
+    kept = None if models is None else set(models)
+    return {
+        cell: group
+        for cell, group in cells.items()
+        if (kept is None or cell.model in kept)
+        and all(getattr(cell, name) == value for name, value in values.items())
+    }
+
+
+def runs_in(cells: Mapping[Cell, list[Record]]) -> list[Record]:
+    """The runs of all cells."""
+    return [record for group in cells.values() for record in group]
+
+
+def datasets_of(cells: Iterable[Cell]) -> list[str]:
+    """The data sets that have cells, in their order."""
+    return list(dict.fromkeys(cell.dataset for cell in cells))
 
 
 def by_label(records: Iterable[Record]) -> dict[str, list[Record]]:

@@ -215,37 +215,6 @@ def violations(
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("eps")
 
 
-def looseness_told(loose: pd.DataFrame, measured: pd.DataFrame) -> str:
-    """What `looseness` and the sweep say, in Markdown sentences."""
-    reached = loose.dropna()
-    typical = measured["typical"] * np.sqrt(2 * measured["width"])
-    lines = [
-        f"The typical distortion is {typical.min():.2f} to "
-        f"{typical.max():.2f} times 1/√(2K) at every K and in every draw."
-    ]
-    if len(reached):
-        factor, spare = reached["rule / measured"], reached["proof"] / reached["measured"]
-        lines.insert(
-            0,
-            f"The rule asks for {factor.min():.1f} to {factor.max():.1f} times the dimensions that "
-            f"a random map needs, the proof for {spare.min():.1f} to "
-            f"{spare.max():.1f} times as many.",
-        )
-    return " ".join(lines)
-
-
-def violations_told(failures: pd.DataFrame, draws: int) -> str:
-    """What `violations` says, in Markdown sentences."""
-    plain = failures["distances"].sum()
-    never = "no distance was ever" if not plain else f"{plain} had a distance that was"
-    squared = failures["squared distances"] / draws
-    return (
-        f"In {draws * len(failures):,} draws at the rule's K, {never} off by more than ε. "
-        "Read for squared distances, the same rule fails in "
-        f"{squared.min():.1%} to {squared.max():.1%} of the draws, depending on ε."
-    )
-
-
 def criteo_fields() -> pd.DataFrame:
     """Criteo's 39 fields as the paper's talk shows them: field, embedding_dim and num_features."""
     return _table("criteo_fields.csv")
@@ -256,47 +225,6 @@ def language_models() -> pd.DataFrame:
     return _table("language_models.csv")
 
 
-def in_short(fields: pd.DataFrame, distortion: float) -> str:
-    """What practice has beside what the rule asks for, in a Markdown sentence."""
-    models = language_models()
-    tokens, widths = models["tokens"].to_numpy(), models["width"].to_numpy()
-    allowed = np.asarray(bound_distortion(tokens, widths))
-    reach = (fields["embedding_dim"] >= least(fields["num_features"].to_numpy(), distortion)).sum()
-    return (
-        f"**Beside the rule at ε = {distortion:g},** {reach} of Criteo's {len(fields)} fields and "
-        f"{(allowed <= distortion).sum()} of {len(models)} language models are as wide as it asks."
-    )
-
-
 def _table(name: str) -> pd.DataFrame:
     with files(__package__).joinpath("data", name).open(encoding="utf-8") as file:
         return pd.read_csv(file, comment="#")
-
-
-def field_bounds(fields: pd.DataFrame, distortions: Sequence[float]) -> pd.DataFrame:
-    """A row per field: its dimensions and features, `ln D_i`, and for every eps what the rule asks
-    for."""
-    columns = {
-        "dimensions": fields["embedding_dim"].to_numpy(),
-        "features": fields["num_features"].to_numpy(),
-        "ln D": np.log(fields["num_features"].to_numpy()).round(1),
-    }
-    for eps in distortions:
-        columns[f"ε = {eps:g}"] = least(columns["features"], eps)
-    return pd.DataFrame(columns, index=pd.Index(fields["field"], name="field"))
-
-
-def fields_told(fields: pd.DataFrame, distortion: float) -> str:
-    """What the search over sizes found beside what the rule asks for, in Markdown sentences."""
-    given, features = fields["embedding_dim"], fields["num_features"]
-    asked = np.asarray(least(features.to_numpy(), distortion))
-    largest = fields.nlargest(5, "num_features")["embedding_dim"]
-    return (
-        f"The {len(fields)} fields have {features.sum():,} features together. The search gave them "
-        f"{given.min()} to {given.max()} dimensions; the rule at ε = {distortion:g} asks for "
-        f"{asked.min():,} to {asked.max():,}. In {(given >= asked).sum()} of the "
-        f"{len(fields)} fields the search reaches the rule. The rank correlation between a field's "
-        "dimensions and its number of features is "
-        f"{given.corr(features, method='spearman'):.2f}; from the largest down, the five largest "
-        f"fields got {', '.join(map(str, largest))}."
-    )

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from blocked_adam import kernels_run_on
+from blocked_adam import kernels_run_on, numba_runs
 from embedding_collapse.errors import DivergedError
 from embedding_collapse.parameters import ParameterError
 
@@ -29,6 +29,7 @@ from .models import Recommender
 
 EVALUATION_BATCH = 8192
 CURVE_POINTS = 20  # per epoch, of the training loss
+WORTH_BLOCKING = 10_000_000  # numbers of a table: see benchmarks/README.md, "The optimizer"
 Trainer = StepByStep | Engine | CheckedEngine
 
 
@@ -48,7 +49,8 @@ class Training:
         precision: of matrix products, see `engine.loop.products`; None is float32.
         engine: whether steps are taken by `engine.captured.Engine` instead of one by one, which
             gives the same results within rounding; by default where `blocked_adam.kernels_run_on`
-            the device. Where it captures steps it is checked first, see `engine.checked`.
+            the device, and on a CPU for tables of `WORTH_BLOCKING` numbers, where Numba is
+            installed. Where it captures steps it is checked first, see `engine.checked`.
         compile: see `engine.captured.Engine`; without the engine nothing is compiled.
     """
 
@@ -247,8 +249,7 @@ def make_trainer(model: Recommender, data: _Data, training: Training) -> Trainer
         weight_decay=training.weight_decay,
         precision=training.precision,
     )
-    by_default = kernels_run_on(data.ids.device) and isinstance(model, Recommender)
-    if not (by_default if training.engine is None else training.engine):
+    if not (_by_default(model) if training.engine is None else training.engine):
         return loop
     engine = Engine(
         model,
@@ -260,6 +261,15 @@ def make_trainer(model: Recommender, data: _Data, training: Training) -> Trainer
         compile=training.compile,
     )
     return CheckedEngine(engine, loop) if engine.capture else engine
+
+
+def _by_default(model: nn.Module) -> bool:
+    """Whether the engine is to train a model where nothing else is said."""
+    if not isinstance(model, Recommender):
+        return False
+    if model.table.device.type == "cpu":
+        return model.table.numel() >= WORTH_BLOCKING and numba_runs()
+    return kernels_run_on(model.table.device)
 
 
 def _resumed(

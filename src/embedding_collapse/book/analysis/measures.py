@@ -1,12 +1,18 @@
 """What is compared of a run: one number each."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 from scipy.stats import rankdata
 
+from embedding_collapse.lab.groups import Cell, spread
+from embedding_collapse.lab.models import MODELS
 from embedding_collapse.lab.records import Record
+from embedding_collapse.subspace import random_diversity
 
 from .contrast import Effect, Group, contrast
 
@@ -93,13 +99,41 @@ def _with_field(record: Record, own: bool) -> float:
 
 def common_pattern(record: Record) -> float:
     """Rank correlation between two sets' ||W_{i->j}||_F over pairs of fields, the mean over
-    pairs of sets."""
+    pairs of sets; NaN where all sets share one W, or have none."""
     norms = np.array(record.projection_norms)
+    if norms.ndim < 3 or len(norms) < 2:
+        return float("nan")
     others = ~np.eye(norms.shape[-1], dtype=bool)
     maps = norms[:, others]
     first, second = np.triu_indices(len(maps), 1)
     pairs = zip(first, second, strict=True)
     return float(np.mean([rank_correlation(maps[a], maps[b]) for a, b in pairs]))
+
+
+def as_sets(runs: Sequence[Record]) -> list[Record]:
+    """Every two runs of one set each as if they were two sets of one run, for `common_pattern`:
+    what sets have in common that know nothing of each other.
+
+    The pairs share runs, so that an interval over them is rather too narrow than too wide.
+    """
+    norms = [(run, run.projection_norms[0]) for run in runs if run.projection_norms]
+    return [
+        replace(one, projection_norms=[first, second])
+        for (one, first), (_, second) in combinations(norms, 2)
+    ]
+
+
+def relative_diversity(record: Record) -> float:
+    """Diversity against that of random tables, the mean over fields with more than K features.
+
+    K is that of the base model, as wide as one set of ME or one block of SE. About 1 for tables
+    that have nothing to do with each other; NaN at scale 1.
+    """
+    if record.diversity is None:
+        return float("nan")
+    width = record.spec["embedding_size"]
+    random = np.array([random_diversity(rows, width) for rows in record.dataset["cardinalities"]])
+    return float(np.mean(np.array(record.diversity)[random > 0] / random[random > 0]))
 
 
 AUC = Measure("test AUC", _test_auc, tested=True, band=NOTABLE)
@@ -112,7 +146,31 @@ JOINED_ABUNDANCE = Measure(
 )
 PROJECTED_ABUNDANCE = Measure("mean IA/K of sub-embeddings", _projected_abundance)
 DIVERSITY = Measure("diversity", lambda record: float(np.mean(record.diversity or np.nan)))
+RELATIVE_DIVERSITY = Measure("diversity against random", relative_diversity)
 DECLINE = Measure("fall of validation AUC from its best", _decline)
 OWN_FIELD = Measure("rank correlation with the own field", with_own_field)
 PARTNER = Measure("rank correlation with the partner", with_partner)
 COMMON_PATTERN = Measure("rank correlation of two sets' weights", common_pattern)
+BEST_EPOCH = Measure("best epoch", lambda record: record.best_epoch + 1.0)
+
+
+def total_parameters(runs: Sequence[Record]) -> int:
+    """Of embedding, interaction and head; all runs of a cell have the same number."""
+    return sum(runs[0].parameters.values())
+
+
+def _spread(values: Sequence[float]) -> str:
+    return "" if np.isnan(values).any() else spread(values)
+
+
+def overview(cells: Mapping[Cell, Sequence[Record]], measures: Sequence[Measure]) -> pd.DataFrame:
+    """A row per cell: seeds, parameters, and means with their standard deviations over seeds."""
+    rows = {
+        f"{cell.dataset}, {MODELS[cell.model].name} {cell.label}": {
+            "seeds": len(runs),
+            "parameters": f"{total_parameters(runs):,}",
+        }
+        | {measure.name: _spread([measure.value(run) for run in runs]) for measure in measures}
+        for cell, runs in cells.items()
+    }
+    return pd.DataFrame.from_dict(rows, orient="index")

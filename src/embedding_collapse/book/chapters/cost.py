@@ -244,7 +244,7 @@ class Trial(NamedTuple):
 
 
 ROWS, WIDTH, LOOK_UPS, STEPS = 2000, 8, 256, 256  # of the trial
-DECAY = {"lr": 0.01, "weight_decay": 0.01}  # large, so that whatever is forgotten shows
+RATE = 0.01  # of learning and of decay: large, so that whatever is forgotten shows
 
 
 def trial(block: int) -> Trial:
@@ -253,14 +253,17 @@ def trial(block: int) -> Trial:
     draws = np.random.default_rng(0).choice(ROWS, (STEPS, LOOK_UPS), p=chances / chances.sum())
     batches = torch.from_numpy(draws)
 
-    def blocked(every: int) -> list[Tensor]:
-        return _tables(lambda table: ExactBlockedAdam(table, **DECAY, block=every), batches)
+    def adam(table: list[Tensor]) -> torch.optim.Adam:
+        return torch.optim.Adam(table, RATE, weight_decay=RATE)
 
-    exact = _tables(lambda table: torch.optim.Adam(table, **DECAY), batches, torch.float64)
+    def blocked(every: int) -> list[Tensor]:
+        return _tables(lambda t: ExactBlockedAdam(t, RATE, block=every, weight_decay=RATE), batches)
+
+    exact = _tables(adam, batches, torch.float64)
     tables = {
-        "dense Adam": _tables(lambda table: torch.optim.Adam(table, **DECAY), batches),
+        "dense Adam": _tables(adam, batches),
         "blocked Adam": blocked(block),
-        "lazy Adam": _tables(lambda t: torch.optim.SparseAdam(t, lr=DECAY["lr"]), batches),
+        "lazy Adam": _tables(lambda t: torch.optim.SparseAdam(t, RATE), batches),
     }
     distances = {
         name: [_distance(table, true) for table, true in zip(steps, exact, strict=True)]

@@ -7,7 +7,7 @@ import textwrap
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,9 +16,9 @@ from plotly.subplots import make_subplots
 
 from embedding_collapse.book import paper
 from embedding_collapse.book.analysis import measures
-from embedding_collapse.book.analysis.contrast import holm
-from embedding_collapse.book.analysis.ledger import Expected, verdict_of
+from embedding_collapse.book.analysis.ledger import Expected
 from embedding_collapse.book.analysis.measures import Measure
+from embedding_collapse.book.analysis.verdicts import Claim, answers
 from embedding_collapse.book.plots import colour
 from embedding_collapse.lab import data, experiment, groups, records
 from embedding_collapse.lab.groups import by_label
@@ -112,26 +112,16 @@ def stored() -> list[Record]:
 # --- what came out --------------------------------------------------------------------------------
 
 
-class Claim(NamedTuple):
-    """What is claimed of two of base, SE and ME."""
-
-    text: str
-    measure: Measure
-    expected: Expected
-    new: str
-    old: str
-
-
-CLAIMS = (
-    Claim("SE uses a smaller share of its directions than base",
-          measures.ABUNDANCE, "lower", "SE", "base"),
-    Claim("ME, set by set, uses a larger share than SE",
-          measures.ABUNDANCE, "higher", "ME", "SE"),
-    Claim("ME, its sets joined to one table, uses a larger share than SE",
-          measures.JOINED_ABUNDANCE, "higher", "ME", "SE"),
-    Claim("SE gains nothing over base", measures.AUC, "no gain", "SE", "base"),
-    Claim("ME gains over base", measures.AUC, "higher", "ME", "base"),
-    Claim("ME gains over SE", measures.AUC, "higher", "ME", "SE"),
+CLAIMS: tuple[tuple[str, Measure, Expected, str, str], ...] = (
+    ("SE uses a smaller share of its directions than base",
+     measures.ABUNDANCE, "lower", "SE", "base"),
+    ("ME, set by set, uses a larger share than SE",
+     measures.ABUNDANCE, "higher", "ME", "SE"),
+    ("ME, its sets joined to one table, uses a larger share than SE",
+     measures.JOINED_ABUNDANCE, "higher", "ME", "SE"),
+    ("SE gains nothing over base", measures.AUC, "no gain", "SE", "base"),
+    ("ME gains over base", measures.AUC, "higher", "ME", "base"),
+    ("ME gains over SE", measures.AUC, "higher", "ME", "SE"),
 )  # fmt: skip
 
 
@@ -143,22 +133,21 @@ def results(runs: Sequence[Record]) -> pd.DataFrame:
 def verdicts(runs: Sequence[Record]) -> pd.DataFrame:
     """A row per claim: the `Effect` (new minus old), the smallest effect that could have been seen,
     and the verdict, corrected for there being several claims (Holm)."""
-    groups = {label.split()[0]: group for label, group in by_label(runs).items()}
-    rows, judged = {}, []
-    for claim in CLAIMS:
-        pair = groups[claim.new], groups[claim.old]
-        effect = claim.measure.difference(*pair)
-        rows[claim.text] = {"new - old": effect, "smallest to be seen": effect.smallest}
-        band = claim.measure.band if claim.expected == "no gain" else 0
-        judged.append(claim.measure.difference(*pair, against=band))
-    corrected = holm([effect.p for effect in judged])
-    table = pd.DataFrame.from_dict(rows, orient="index")
-    said = [
-        verdict_of(effect, claim.expected, claim.measure, p)
-        for claim, effect, p in zip(CLAIMS, judged, corrected, strict=True)
+    models = {label.split()[0]: group for label, group in by_label(runs).items()}
+    claims = [
+        Claim(text, measure, expected, [(models[new], models[old])])
+        for text, measure, expected, new, old in CLAIMS
     ]
-    table.insert(0, "verdict", said)
-    return table
+    rows = {
+        claim.text: {
+            "verdict": answer.verdict,
+            "new - old": answer.effect,
+            "smallest to be seen": answer.effect.smallest,
+        }
+        for claim, answer in zip(claims, answers(claims), strict=True)
+        if answer.effect
+    }
+    return pd.DataFrame.from_dict(rows, orient="index")
 
 
 def accuracy(runs: Sequence[Record]) -> go.Figure:
@@ -224,17 +213,6 @@ def by_epoch(runs: Sequence[Record]) -> pd.DataFrame:
     )
 
 
-def beside_paper(runs: Sequence[Record], model: str, scale: int) -> pd.DataFrame:
+def beside_paper(runs: Sequence[Record], model: str) -> pd.DataFrame:
     """Test AUC of base, SE and ME: the paper's of the same model and scale, and ours."""
-    table = paper.published().query("model == @model and scale in (1, @scale)")
-    columns = {
-        f"{str(name).capitalize()}, the paper": {
-            records.design_label(design, scale): auc
-            for design, scale, auc in zip(
-                rows["design"], rows["scale"], rows["test_auc"], strict=True
-            )
-        }
-        for name, rows in table.groupby("dataset", sort=False)
-    }
-    ours = {label: measures.AUC.mean(group) for label, group in by_label(runs).items()}
-    return pd.DataFrame(columns | {f"{runs[0].dataset['name']}, here": ours}).loc[list(ours)]
+    return paper.aucs(runs, model).loc[list(by_label(runs))]

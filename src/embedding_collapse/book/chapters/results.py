@@ -1,6 +1,7 @@
 """Chapter 7: what size gains, and what became of each claim."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from html import escape
 from itertools import product
 from typing import NamedTuple
@@ -75,9 +76,19 @@ def runs_of(folders: str) -> list[Record]:
 
 
 def settings(runs: Sequence[Record]) -> list[Setting]:
-    """The data sets with the claims put to them: the study's two, then those with the most runs."""
-    ordered = sorted(bases(runs), key=lambda base: base not in BASES)
+    """The data sets with the claims put to them: the study's two, what else it asks, then others;
+    of these, those with the most runs first."""
+    ordered = sorted(bases(runs), key=lambda base: (base not in BASES, not _of_study(base)))
     return [Setting(base, sharing(base, runs), ledger(runs, base)) for base in ordered]
+
+
+def elsewhere(settings: Sequence[Setting]) -> list[Setting]:
+    """Those that are no part of the study."""
+    return [one for one in settings if not _of_study(one.base)]
+
+
+def _of_study(base: Spec) -> bool:
+    return replace(base, data=BASES[0].data) == BASES[0]
 
 
 def about(settings: Sequence[Setting]) -> pd.DataFrame:

@@ -42,11 +42,11 @@ def _grid() -> list[Record]:
 
 EXPLORERS: dict[str, Callable[[], Explorer]] = {
     "sizing": sizing.explorer,
-    "spectrum": lambda: spectrum.explorer(_grid()),
+    "spectrum": lambda: spectrum.explorer(_grid(), spectrum.STEPS),
     "bend": bend.explorer,
-    "sub_embeddings": lambda: sub_embeddings.explorer(_grid()),
+    "sub_embeddings": lambda: sub_embeddings.explorer(_grid(), steps=sub_embeddings.STEPS),
     "toy": toy.explorer,
-    "scaling": lambda: scaling.explorer(_grid()),
+    "scaling": lambda: scaling.explorer(_grid(), scaling.STEPS),
 }
 
 

@@ -12,7 +12,7 @@ from embedding_collapse.spectrum import (
     stable_rank,
 )
 
-from .explorer import Control, Explorer, State, View
+from .explorer import Control, Explorer, State, Step, View
 
 WIDTH = 8
 SHAPES = {
@@ -38,14 +38,37 @@ def explorer() -> Explorer:
     bars = {"type": "bar", "hovertemplate": "%{x}: %{y:.2f}<extra></extra>", "showlegend": False}
     return Explorer(
         name="bend",
-        title="Bend a spectrum by hand",
-        hint="choose “One large”, then move σ1 alone. Which measure minds most, and which least?",
+        title="How many of eight directions count?",
         alt="Bars of eight singular values, and beside them three measures of how many count",
         controls=[
             Control("presets", "shape", "Shape", [(shapes[shape], shape) for shape in SHAPES]),
             *sliders,
         ],
         start=shapes["Slow fall"],
+        steps=[
+            Step(
+                "Eight singular values that fall slowly, and three soft counts of them.",
+                "Effective rank says 7.50, IA 5.20, stable rank 3.80: they differ in what the weak "
+                "directions are worth.",
+            ),
+            Step(
+                "All eight equal: where nothing has collapsed, the three agree.",
+                "8.00 by each of them.",
+                shapes["Flat"],
+            ),
+            Step(
+                "One strong direction over seven that are weak and alike.",
+                "Effective rank still says 6.14; IA 2.40 and stable rank 1.28, since both divide "
+                "by the largest.",
+                shapes["One large"],
+            ),
+            Step(
+                "Now only the strong one is taken down to the others, which stay as they were.",
+                "All three are back at 8.00. Which count is right depends on whether that one "
+                "direction crowds out the rest.",
+                shapes["One large"] | {"s1": 0.2},
+            ),
+        ],
         data={"width": WIDTH, "measures": MEASURES},
         styles={
             "values": bars | {"marker": {"color": NEUTRAL}},

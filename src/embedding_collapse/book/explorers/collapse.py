@@ -8,10 +8,10 @@ import plotly.graph_objects as go
 import torch
 from torch import Tensor
 
-from embedding_collapse.book.figures.toy import FEW, MANY
 from embedding_collapse.lab import toy
 from embedding_collapse.spectrum import information_abundance, singular_values
 
+from .toy import FEW, MANY
 from .training import Training
 
 ITERATIONS = 5_000

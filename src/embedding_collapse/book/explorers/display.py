@@ -1,19 +1,20 @@
 """An explorer in a notebook and in the page made of it.
 
-The HTML holds everything: title, hint, data, and a drawing and a table of the first state. The
-book's script puts controls and a live figure in their place; where no script runs, they stay. In
-Jupyter, ipywidgets call the view in Python instead.
+The HTML holds everything: title, steps, data, and a drawing and a table of the first state. The
+book's script shows one step at a time and puts controls and a live figure in the drawing's place;
+where no script runs, all of it stays. In Jupyter, ipywidgets call the view in Python instead.
 """
 
 import hashlib
 import html
 import json
+from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import Any
 
 from embedding_collapse.book.plots import provenance
 
-from .explorer import Explorer
+from .explorer import Explorer, Step
 from .static import image, key, table
 
 
@@ -40,12 +41,20 @@ def page(explorer: Explorer) -> str:
     return (
         f'<section class="ec-explorer" id="{name}" aria-labelledby="{name}-title">'
         f'<p class="ec-title" id="{name}-title">{html.escape(explorer.title)}</p>'
-        f'<p class="ec-hint"><strong>Try this:</strong> {html.escape(explorer.hint)}</p>'
+        f"{_list(explorer.steps)}"
         f'<div class="ec-static">{static}</div>'
         f'<script type="application/json">{content}</script>'
         "<noscript>The controls need JavaScript or, in Jupyter, a run of this cell.</noscript>"
         f"</section>{provenance(explorer.sources)}"
     )
+
+
+def _list(steps: Sequence[Step]) -> str:
+    items = [
+        f"<li>{html.escape(step.text)} <strong>{html.escape(step.look)}</strong></li>"
+        for step in steps
+    ]
+    return f'<ol class="ec-steps">{"".join(items)}</ol>' if items else ""
 
 
 def embedded(explorer: Explorer) -> str:
@@ -55,6 +64,7 @@ def embedded(explorer: Explorer) -> str:
         "alt": explorer.alt,
         "controls": [control._asdict() for control in explorer.controls],
         "start": explorer.start,
+        "steps": [dict(step.change) for step in explorer.steps],
         "data": explorer.data,
         "styles": explorer.styles,
         "layout": explorer.layout,

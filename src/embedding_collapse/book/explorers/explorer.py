@@ -64,13 +64,27 @@ class View(NamedTuple):
     layout: Mapping[str, Any] = MappingProxyType({})
 
 
+class Step(NamedTuple):
+    """One of the three to five things that an explorer shows a reader, in order.
+
+    Attributes:
+        text: what this step is about.
+        look: what is to be seen in it; a test holds its numbers to the readout.
+        change: of the state that the explorer starts with.
+    """
+
+    text: str
+    look: str
+    change: Mapping[str, Any] = MappingProxyType({})
+
+
 @dataclass(frozen=True)
 class Explorer:
     """One explorer.
 
     Attributes:
         name: of it, and of its view in the book's script.
-        title, hint, alt: what it is, what to try first, and what its figure shows.
+        title, alt: what it asks, and what its figure shows.
         controls: in the order of the page.
         start: the state to begin with.
         data: what the view needs, ready for JSON.
@@ -79,11 +93,12 @@ class Explorer:
         view: from data and state to what is shown.
         height: of the figure, in pixels.
         sources: the runs that the data come from.
+        steps: what to see in it, the last of which answers the title; none over runs of which
+            nobody has said what they show.
     """
 
     name: str
     title: str
-    hint: str
     alt: str
     controls: Sequence[Control]
     start: State
@@ -93,6 +108,11 @@ class Explorer:
     view: Callable[[dict[str, Any], State], View]
     height: int = 400
     sources: Sequence[Record] = ()
+    steps: Sequence[Step] = ()
+
+    def at(self, number: int) -> State:
+        """The state that a step shows; the first is number 0."""
+        return self.start | dict(self.steps[number].change)
 
     def changed(self, state: State, name: str, value: Any) -> State:
         """The state after one control was turned.

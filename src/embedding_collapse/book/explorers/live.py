@@ -1,5 +1,6 @@
 """An explorer with a kernel: ipywidgets whose callbacks call the view."""
 
+import html
 import json
 from typing import Any
 
@@ -18,8 +19,9 @@ class Live:
 
     Attributes:
         explorer: what is shown.
-        state: the present one.
+        state, step: the present ones.
         controls: a widget per control, by name.
+        guide, back, next: the present step in words, and the buttons to those beside it.
         figure, readout: what the view makes of the state.
         box: all of it, to display.
     """
@@ -29,11 +31,18 @@ class Live:
         self.state: State = dict(explorer.start)
         self.controls = {control.name: self._widget(control) for control in explorer.controls}
         self.figure, self.readout = ipywidgets.Output(), ipywidgets.HTML()
-        head = ipywidgets.HTML(f"<b>{explorer.title}</b><br>Try this: {explorer.hint}")
+        self.guide, self.step = ipywidgets.HTML(f"<b>{html.escape(explorer.title)}</b>"), 0
+        self.back, self.next = (ipywidgets.Button(description=text) for text in ("Back", "Next"))
+        self.back.on_click(lambda _: self.go(self.step - 1))
+        self.next.on_click(lambda _: self.go(self.step + 1))
+        tour = [ipywidgets.Box([self.back, self.next], layout=WRAPPED)] if explorer.steps else []
         controls = ipywidgets.Box(list(self.controls.values()), layout=WRAPPED)
-        self.box = ipywidgets.VBox([head, controls, self.figure, self.readout])
+        self.box = ipywidgets.VBox([self.guide, *tour, controls, self.figure, self.readout])
         self._settling = False
-        self._settle()
+        if explorer.steps:
+            self.go(0)
+        else:
+            self._settle()
 
     def _widget(self, control: Control) -> ipywidgets.Widget:
         if control.kind == "presets":
@@ -54,6 +63,18 @@ class Live:
             )
         made.observe(lambda change: self.turn(control.name, change["new"]), "value")
         return made
+
+    def go(self, number: int) -> None:
+        """Show a step, the first being number 0, and the state that it is about."""
+        self.step, step = number, self.explorer.steps[number]
+        count = len(self.explorer.steps)
+        self.guide.value = (
+            f"<b>{html.escape(self.explorer.title)}</b><br>Step {number + 1} of {count}. "
+            f"{html.escape(step.text)} <b>{html.escape(step.look)}</b>"
+        )
+        self.back.disabled, self.next.disabled = number == 0, number == count - 1
+        self.state = self.explorer.at(number)
+        self._settle()
 
     def turn(self, name: str, value: Any) -> None:
         """What a control's callback does: go to the new state and show it."""

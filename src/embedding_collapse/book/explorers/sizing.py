@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from embedding_collapse.book.figures.sizing import MODELS, RECOMMENDERS, RULE
-from embedding_collapse.book.plots.style import faint
+from embedding_collapse.book.plots.style import AMBER, PINK, SKY, faint
 from embedding_collapse.lab.sizing import (
     PRACTICE,
     VOCABULARY,
@@ -12,10 +11,38 @@ from embedding_collapse.lab.sizing import (
     least,
 )
 
-from .explorer import LEGEND, Control, Explorer, State, View
+from .explorer import LEGEND, Control, Explorer, State, Step, View
 
+RULE, MODELS, RECOMMENDERS = SKY, PINK, AMBER
 FEATURES = [10**exponent for exponent in range(2, 11)]
 DISTORTIONS = [0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5]
+STEPS = [
+    Step(
+        "The line is the rule at its most generous, ε = 0.5: every distance may be off by half.",
+        "A million features ask for 443 dimensions, 4.4 times the top of the recommenders' box. "
+        "The language models lie above the line.",
+    ),
+    Step(
+        "A thousand times as many features: the rule knows D by its logarithm alone.",
+        "From 443 to 664 dimensions. The line is nearly level.",
+        {"D": 1_000_000_000},
+    ),
+    Step(
+        "A fifth of the distortion: ε enters by its square.",
+        "Now 11,053 dimensions. The language models lie below the line too.",
+        {"eps": 0.1},
+    ),
+    Step(
+        "A field is looked up by itself, so only its own features must be told apart: here a "
+        "hundred.",
+        "148 dimensions at ε = 0.5. The dots of Criteo's fields still lie far below.",
+        {"D": 100},
+    ),
+    Step(
+        "So how many dimensions do a million features need?",
+        "443 are enough at ε = 0.5. Whether a click needs its distances kept the rule can't say.",
+    ),
+]
 
 
 def explorer() -> Explorer:
@@ -41,14 +68,13 @@ def explorer() -> Explorer:
     return Explorer(
         name="sizing",
         title="How many dimensions do D features need?",
-        hint="set D to the features of your largest field and ε to 0.1, then see how far below the "
-        "line practice is.",
         alt="Dimensions against number of features: a bound, and what is used in practice",
         controls=[
             Control("slider", "D", "Features D", [(size, f"{size:,}") for size in FEATURES]),
             Control("slider", "eps", "Distortion ε", [(eps, str(eps)) for eps in DISTORTIONS]),
         ],
-        start={"D": 1_000_000, "eps": 0.1},
+        start={"D": 1_000_000, "eps": 0.5},
+        steps=STEPS,
         data=data,
         styles={
             "bound": {

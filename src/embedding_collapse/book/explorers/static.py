@@ -150,7 +150,7 @@ def _cells(trace: dict[str, Any], x: _Axis, y: _Axis) -> str:
     for row, values in zip(trace["y"], trace["z"], strict=True):
         for column, value in zip(trace["x"], values, strict=True):
             corner = f"M{x(column, -0.5)} {y(row, -0.5)}H{x(column, 0.5)}V{y(row, 0.5)}"
-            shade = round(value * (SHADES - 1))
+            shade = round(value / trace["zmax"] * (SHADES - 1))
             shades[shade] = shades.get(shade, "") + f"{corner}H{x(column, -0.5)}"
     colours = sample_colorscale(trace["colorscale"], [s / (SHADES - 1) for s in shades])
     return "".join(

@@ -6,7 +6,13 @@ A verdict is computed, never written: a claim is a list of comparisons, see `com
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from embedding_collapse.book.analysis.measures import common_pattern, with_own_field, with_partner
+from embedding_collapse.book.analysis.influence import at_random
+from embedding_collapse.book.analysis.measures import (
+    as_sets,
+    common_pattern,
+    with_own_field,
+    with_partner,
+)
 from embedding_collapse.lab.groups import auc_change, by_cell
 from embedding_collapse.lab.models import PAPER
 from embedding_collapse.lab.records import Record
@@ -30,8 +36,6 @@ from .comparisons import (
     projected_abundance,
     scaled,
 )
-from .interaction import at_random
-from .mechanism import patterns_between_runs
 
 ByChance = Callable[[Cells, Key], Sequence[float]]
 VERDICTS = ("reproduced", "partly", "undecided", "not reproduced", "not run")
@@ -126,7 +130,7 @@ def _projected_at_random(statistic: Callable[[Record], float]) -> ByChance:
 def _trained_apart(cells: Cells, key: Key) -> Sequence[float]:
     """How alike the patterns of base models are that were trained apart."""
     base = [r for r in cells.get((key[0], "se", 1), []) if r.projection_norms is not None]
-    return patterns_between_runs(base)
+    return [common_pattern(pair) for pair in as_sets(base)]
 
 
 WIDE = [("dcnv2", "se", scale) for scale in (1, 4, 10)]

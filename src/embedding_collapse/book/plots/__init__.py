@@ -1,12 +1,38 @@
 """What several chapters draw alike: colours, menus, spectra, curves against size; and `show`."""
 
-from .page import provenance, rounded, show
-from .scaling import AUC, COLLAPSE, DIVERSITY, Line, against_scale, points, published_points
-from .spectra import abundance_by_field, spectra_by_field
-from .style import COLOURS, DASHES, INKS, as_text, colour, faint, fields, with_menu
+from .page import all_numbers, answered, note, provenance, rounded, show
+from .scaling import (
+    AUC,
+    COLLAPSE,
+    DIVERSITY,
+    Line,
+    Series,
+    against_scale,
+    both_designs,
+    points,
+    published_points,
+    reach_of,
+    series_against_scale,
+)
+from .spectra import abundance_by_field, by_field, spectra_by_field
+from .style import (
+    AMBER,
+    COLOURS,
+    DASHES,
+    INKS,
+    PINK,
+    SKY,
+    as_text,
+    colour,
+    faint,
+    fields,
+    with_menu,
+)
 
 __all__ = [
-    "AUC", "COLLAPSE", "COLOURS", "DASHES", "DIVERSITY", "INKS", "Line", "abundance_by_field",
-    "against_scale", "as_text", "colour", "faint", "fields", "points", "provenance",
-    "published_points", "rounded", "show", "spectra_by_field", "with_menu",
+    "AMBER", "AUC", "COLLAPSE", "COLOURS", "DASHES", "DIVERSITY", "INKS", "PINK", "SKY", "Line",
+    "Series", "abundance_by_field", "against_scale", "all_numbers", "answered", "as_text",
+    "both_designs", "by_field", "colour", "faint", "fields", "note", "points", "provenance",
+    "published_points", "reach_of", "rounded", "series_against_scale", "show", "spectra_by_field",
+    "with_menu",
 ]  # fmt: skip

@@ -5,17 +5,21 @@ page, without the data: building the book puts it there (`_ext/figures.py`), and
 draws it in the colours of the page, light or dark.
 """
 
+import base64
 import hashlib
 import html
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 import plotly.io
+from IPython.display import HTML
 
 from embedding_collapse.book.analysis.contrast import Effect
+from embedding_collapse.book.analysis.verdicts import Answer
 from embedding_collapse.lab.groups import Cell, cell_of
 from embedding_collapse.lab.models import MODELS
 from embedding_collapse.lab.records import Record
@@ -78,6 +82,57 @@ def rounded(table: pd.DataFrame, digits: int) -> pd.DataFrame:
         return value
 
     return table.map(text)
+
+
+def answered(table: pd.DataFrame, digits: int = 4) -> HTML:
+    """A table of answers to claims (see `analysis.verdicts`): in each cell the verdict, and below
+    it new minus old with its interval."""
+
+    def text(answer: Answer) -> str:
+        if answer.effect is None:
+            return answer.verdict
+        return f"<strong>{answer.verdict}</strong><br>{_typeset(f'{answer.effect:+.{digits}f}')}"
+
+    made = table.map(text).to_html(escape=False, classes="ec-prose")
+    return HTML(f'<div class="ec-scroll">{made}</div>')
+
+
+def _typeset(effect: str) -> str:
+    return effect.replace("-", "\N{MINUS SIGN}").replace(", ", ",\N{NO-BREAK SPACE}")
+
+
+def all_numbers(tables: Mapping[str, pd.DataFrame], name: str) -> HTML:
+    """Tables behind one line that opens them, each with a file to download.
+
+    Args:
+        tables: by what each is called.
+        name: of the files, before the number of the table.
+    """
+    parts = []
+    for number, (title, table) in enumerate(tables.items(), 1):
+        data = base64.b64encode(table.to_csv().encode()).decode()
+        parts.append(
+            f'<p>{title} (<a download="{name}_{number}.csv" '
+            f'href="data:text/csv;charset=utf-8;base64,{data}">CSV</a>)</p>'
+            f'<div class="ec-scroll">{table.to_html()}</div>'
+        )
+    return HTML(
+        f'<details class="ec-numbers"><summary>All numbers</summary>{"".join(parts)}</details>'
+    )
+
+
+def note(figure: go.Figure, text: str, x: Any, y: float, **place: Any) -> go.Figure:
+    """Say in the figure what it shows, with an arrow to the place.
+
+    Args:
+        figure: to write on.
+        text: two to six words.
+        x, y: where the arrow points, in the axes' numbers; log axes take powers of ten.
+        place: of the words from there, `ax` and `ay` in pixels; `row` and `col` of the panel.
+    """
+    return figure.add_annotation(
+        text=text, x=x, y=y, **{"showarrow": True, "arrowhead": 2, "ax": 0, "ay": -40} | place
+    )
 
 
 def provenance(records: Sequence[Record]) -> str:

@@ -1,6 +1,6 @@
 """Anything against embedding size: ours and the paper's."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import product
 from typing import NamedTuple
 
@@ -44,6 +44,11 @@ DIVERSITY = [
     Line(name, design, lambda r: float(np.mean(r.diversity or np.nan)))
     for name, design in (("SE, blocks of its table", "se"), ("ME, its sets", "me"))
 ]
+
+
+def both_designs(value: Callable[[Record], float]) -> list[Line]:
+    """Lines for `points`: a number per run, in SE and in ME."""
+    return [Line(design.upper(), design, value) for design in ("se", "me")]
 
 
 def points(records: Iterable[Record], lines: Sequence[Line]) -> pd.DataFrame:
@@ -166,3 +171,70 @@ def against_scale(
     figure.update_xaxes(title="embedding size", row=rows)
     figure.update_yaxes(title=title, col=1)
     return with_menu(figure, owner, "Dataset")
+
+
+class Series(NamedTuple):
+    """A model that is scaled in one way, and how a figure draws it.
+
+    Attributes:
+        name: in the legend.
+        model: as in `models.MODELS`.
+        design: "SE" or "ME".
+        ink, dash: colour and dash of its line.
+        base: the model at whose base the line begins: where several are one model there.
+    """
+
+    name: str
+    model: str
+    design: str
+    ink: str
+    dash: str
+    base: str | None = None
+
+
+def series_against_scale(
+    views: Mapping[str, Mapping[str, pd.DataFrame]], series: Sequence[Series], columns: int = 3
+) -> go.Figure:
+    """Panels in which each line is a model with its 95% band over seeds; a menu of views.
+
+    Args:
+        views: by what the menu calls them, panels by their titles: `points` of one data set, with
+            the lines "SE" and "ME".
+        series: the lines.
+        columns: of panels.
+    """
+    titles = list(next(iter(views.values())))
+    columns = min(columns, len(titles))
+    rows = -(-len(titles) // columns)
+    figure = make_subplots(rows, columns, subplot_titles=titles, vertical_spacing=0.25)
+    owner: list[str] = []
+    for view, panels in views.items():
+        told: set[str] = set()
+        for place, table in enumerate(panels.values()):
+            for one in series:
+                found = _of_series(table, one)
+                if found.empty:
+                    continue
+                traces = with_band(found, one.name, one.ink, one.dash, one.name)
+                traces[1].showlegend = one.name not in told
+                told.add(one.name)
+                for trace in traces:
+                    trace.visible = not owner or owner[0] == view
+                    figure.add_trace(trace, place // columns + 1, place % columns + 1)
+                    owner.append(view)
+    every = [table for panels in views.values() for table in panels.values()]
+    scales = sorted({scale for table in every for scale in table["scale"]})
+    figure.update_xaxes(
+        type="log", tickvals=scales, ticktext=[f"{scale}x" for scale in scales], minor_ticks=""
+    )
+    figure.update_xaxes(title="embedding size", row=rows)
+    return with_menu(figure, owner, "Dataset")
+
+
+def _of_series(table: pd.DataFrame, series: Series) -> pd.DataFrame:
+    """The series' points by scale, with the base of another model where it borrows that."""
+    own = table[(table["model"] == series.model) & (table["line"] == series.design)]
+    if series.base and len(own):
+        lent = (table["model"] == series.base) & (table["scale"] == 1)
+        own = pd.concat([table[lent & (table["line"] == series.design)], own])
+    return own.sort_values("scale")

@@ -49,6 +49,31 @@ def abundance_by_field(records: Sequence[Record]) -> go.Figure:
     return figure.update_layout(legend={"orientation": "h", "y": -0.25})
 
 
+def by_field(
+    names: Sequence[str],
+    values: np.ndarray,
+    cardinalities: Sequence[int],
+    name: str,
+    ink: str,
+    dash: str = "solid",
+) -> go.Scatter:
+    """A number of every field: the mean over seeds and their range.
+
+    Args:
+        names, cardinalities: of the fields, in their order.
+        values: `[seeds, N]`.
+        name, ink, dash: of the line.
+    """
+    mean = values.mean(0)
+    return go.Scatter(
+        x=names, y=mean.round(4), name=name, mode="lines+markers",
+        line={"color": ink, "dash": dash}, customdata=cardinalities,
+        error_y={"array": (values.max(0) - mean).round(4),
+                 "arrayminus": (mean - values.min(0)).round(4)},
+        hovertemplate=f"%{{x}}, %{{customdata:,}} features, {name}: %{{y:.3f}}<extra></extra>",
+    )  # fmt: skip
+
+
 def spectra_by_field(records: Sequence[Record]) -> go.Figure:
     """Normalised spectra of one field, chosen from a menu: first seed; one line per set. The
     dataset stands above."""

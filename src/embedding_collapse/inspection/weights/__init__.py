@@ -16,23 +16,35 @@ from torch import Tensor
 
 from embedding_collapse.parameters import ParameterError, check_installed
 
+from .distributed_files import METADATA, read_distributed
 from .hdf5_files import IN_KERAS, read_hdf5, read_keras
 from .mapping import Mapped, shape_alone, view
 from .numpy_files import read_npy, read_npz
+from .onnx_files import is_onnx, read_onnx
+from .parquet_files import read_arrow, read_parquet
 from .safetensors_files import read_safetensors
+from .shards import INDEX, read_shards
 from .torch_files import read_torch
 
 __all__ = ["Mapped", "check", "read", "shape_alone", "view"]
 
-ACCEPTED = "safetensors, .npy, .npz, torch's .pt and .pth, and HDF5 (Keras) are read"
+ACCEPTED = (
+    "safetensors, .npy, .npz, torch's .pt and .pth, HDF5 (Keras), ONNX, Parquet and Arrow are "
+    "read, and folders of Hugging Face and of torch.distributed.checkpoint"
+)
+
+
+SINGLE = ("model.safetensors", "pytorch_model.bin")  # the one file of a small model's folder
 
 
 def read(path: str | Path) -> dict[str, Tensor]:
     """Every tensor in a checkpoint, by name; those of nested containers have dotted names.
 
     Args:
-        path: of a safetensors, `.npy`, `.npz`, torch or HDF5 file. All are mapped, not loaded, but
-            those of torch before 1.6; HDF5 needs h5py.
+        path: of a safetensors, `.npy`, `.npz`, torch, HDF5, ONNX, Parquet or Arrow file, of a
+            folder of shards with Hugging Face's index, or of `torch.distributed.checkpoint`. All
+            are mapped, not loaded, but those of torch before 1.6; HDF5 needs h5py, Parquet and
+            Arrow need pyarrow.
 
     Returns:
         Tensors in the file's order. One without entries to be read, such as a sparse one, has its
@@ -75,7 +87,7 @@ def _telling(path: Path) -> Iterator[None]:
 def _reader(path: Path) -> Callable[[Path], dict[str, Tensor]]:
     """How to read a file, by its first bytes; HDF5 takes h5py."""
     if path.is_dir():
-        raise ParameterError(f"{path} is a folder; name the file in it")
+        return _folder_reader(path)
     try:
         path.stat()  # what else the system refuses is its own word
     except FileNotFoundError:
@@ -103,9 +115,31 @@ def _reader(path: Path) -> Callable[[Path], dict[str, Tensor]]:
             return read_keras
     if head[8:9] == b"{":
         return read_safetensors
+    if head.startswith((b"PAR1", b"ARROW1")):
+        check_installed(f"{path}, which is Parquet or Arrow,", ("pyarrow",), "parquet")
+        return read_parquet if head.startswith(b"PAR1") else read_arrow
+    if is_onnx(head):
+        return read_onnx
+    if path.name.endswith(INDEX[1:]):
+        return lambda index: read_shards(index, read)
     if head.startswith(b"\x80"):  # a pickle, as torch wrote before 1.6
         return read_torch
     raise ParameterError(f"{path} is no checkpoint that can be read; {ACCEPTED}")
+
+
+def _folder_reader(path: Path) -> Callable[[Path], dict[str, Tensor]]:
+    if (path / METADATA).is_file():
+        return read_distributed
+    indices = sorted(path.glob(INDEX))
+    single = [one for name in SINGLE if (one := path / name).is_file()]
+    if len(indices) == 1 or (indices and not single):
+        return lambda folder: read_shards(indices[0], read)
+    if len(single) == 1:
+        return lambda folder: read(single[0])
+    raise ParameterError(
+        f"{path} is a folder without an index of shards ({INDEX}) or {METADATA}; name the file in "
+        "it"
+    )
 
 
 def _refusal(path: Path, error: str) -> str:
@@ -115,7 +149,9 @@ def _refusal(path: Path, error: str) -> str:
         if asks
         else ("is damaged or holds more than tensors")
     )
+    state = path.with_name(f"{path.stem}-state.pt")
     return (
-        f"{path} is a pickle that {holds}; loading it could run any code, so it is not read. Save "
-        "model.state_dict() alone, or use safetensors"
+        f"{path} is a pickle that {holds}; loading it could run any code, so it is not read. Where "
+        f"you trust it, two lines save what is needed: model = torch.load({str(path)!r}, "
+        f"weights_only=False) and torch.save(model.state_dict(), {str(state)!r})"
     )

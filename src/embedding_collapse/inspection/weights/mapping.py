@@ -4,6 +4,7 @@ import math
 import mmap
 import pickle
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from embedding_collapse.parameters import ParameterError
 
+NO_RESERVE = 0x4000  # MAP_NORESERVE, which Python's mmap does not name in every version
 Order = Literal["C", "F"]  # of an array's entries, as numpy names it
 
 
@@ -58,7 +60,11 @@ class Mapped(Tensor):
 
 def map_file(file: IO[bytes]) -> MappedFile:
     """Map an open file, which may be closed then."""
-    content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+    if sys.platform == "linux":  # without a claim on memory for a copy of all of it
+        rights = mmap.PROT_READ | mmap.PROT_WRITE
+        content = mmap.mmap(file.fileno(), 0, mmap.MAP_PRIVATE | NO_RESERVE, rights)
+    else:
+        content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
     return MappedFile(content, torch.frombuffer(content, dtype=torch.uint8, count=1).data_ptr())
 
 

@@ -1,17 +1,20 @@
 """What `torch.save` writes: a pickle, and beside it the entries of the tensors."""
 
+import argparse
 import codecs
 import contextlib
+import datetime
 import io
 import mmap
 import pickle
 import pickletools
 import re
+import types
 import warnings
 import zipfile
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PosixPath, PurePosixPath, PureWindowsPath
 from typing import Any
 
 import torch
@@ -24,6 +27,11 @@ from .mapping import map_path, shape_alone
 # `weights_only` lets these pass. They run nothing, but make as many bytes as they are asked for.
 BYTEARRAY = re.compile(rb"c(?:__builtin__|builtins)\nbytearray\n")
 ENCODE = re.compile(rb"c_codecs\nencode\n")
+# What trainers keep beside the weights. To make one sets attributes and runs nothing else.
+PLAIN: list[Any] = [
+    argparse.Namespace, types.SimpleNamespace, datetime.datetime, datetime.date,
+    datetime.timedelta, PosixPath, PurePosixPath, PureWindowsPath,
+]  # fmt: skip
 CODECS = {"hex", "base64", "uu", "quopri", "bz2", "zlib", "punycode", "idna"}  # that grow or drag
 
 
@@ -34,7 +42,7 @@ def read_torch(path: Path) -> dict[str, Tensor]:
     if zipfile.is_zipfile(path):
         pickled, mapped = _pickle_of(path)
     _check_pickle(pickled)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), torch.serialization.safe_globals(PLAIN):
         warnings.simplefilter("ignore")  # about the protocols and storages of other versions
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     tensors: dict[str, Tensor] = {}
@@ -45,6 +53,15 @@ def read_torch(path: Path) -> dict[str, Tensor]:
         names[name] += 1
         tensors[name if names[name] == 1 else f"{name} ({names[name]})"] = _readable(tensor)
     return tensors
+
+
+def read_torch_bytes(content: bytes) -> Tensor:
+    """A tensor that `torch.save` made bytes of."""
+    _check_pickle(content)
+    tensor = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    if not isinstance(tensor, Tensor) or tensor.layout is not torch.strided or tensor.is_meta:
+        raise ValueError("it holds something else than a tensor")
+    return tensor.detach()
 
 
 def _pickle_of(path: Path) -> tuple[bytes, bool | None]:
@@ -96,10 +113,12 @@ def _texts(content: bytes) -> set[str]:
 def _tensors_in(
     content: Any, name: str, prefix: str, seen: set[int]
 ) -> Iterator[tuple[str, Tensor]]:
-    """The tensors in nested dictionaries and lists, with dotted names.
+    """The tensors in nested dictionaries, lists and namespaces, with dotted names.
 
     A container that is met again, perhaps in itself, has had its turn.
     """
+    if isinstance(content, argparse.Namespace | types.SimpleNamespace):
+        content = vars(content)
     if isinstance(content, Tensor):
         yield prefix.removesuffix(".") or name, content.detach()
     elif isinstance(content, dict | list | tuple) and id(content) not in seen:

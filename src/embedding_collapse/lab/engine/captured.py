@@ -1,4 +1,5 @@
-"""Training steps for a GPU: a window of them is one CUDA graph, and nothing in it waits.
+"""Training steps for large tables, and for a GPU: there a window of them is one CUDA graph, and
+nothing in it waits.
 
 A step looks rows up, goes forward and backward, and updates: `ExactBlockedAdam` for the table,
 fused Adam for the rest. What stands between the products (norms, ReLU, dropout, sums, casts) is
@@ -6,8 +7,8 @@ fused by `torch.compile`. Batches are slices of a permutation on the device. The
 one flush of the table to the next are captured as one graph and replayed; what does not fill a
 window, and the first window of each batch size, runs uncaptured, step by step.
 
-All but the capture itself runs on a CPU too, where the tests hold it against the plain loop;
-`checked` holds the capture against the plain loop at the start of every run.
+On a CPU the same steps run uncaptured, and the tests hold them against the plain loop; `checked`
+holds the capture against the plain loop at the start of every run.
 """
 
 from collections.abc import Iterator
@@ -21,9 +22,12 @@ from blocked_adam import ExactBlockedAdam, LookUps, group_look_ups, kernels_run_
 from embedding_collapse.lab.environment import keep_kernels_apart
 from embedding_collapse.lab.models import Recommender
 
-from .loop import products
+from .loop import STEPS_BETWEEN_CHECKS, products
 
 ALIGN = {None: 1, "tf32": 4, "bf16": 8}  # numbers: 16 bytes for tensor cores, 1 is as it comes
+BLOCK = 32  # steps from one flush to the next in a graph
+LONGER = 128  # and on a CPU, where a flush reads and writes the tables from memory
+TOGETHER = 8  # steps whose look-ups are grouped at once where they make no graph: it takes memory
 WORTH_COMPILING = 5_000_000  # rows; estimated, not measured: below, compiling may not pay
 
 
@@ -86,7 +90,8 @@ class Engine:
         ids, labels: int32 `[rows, N]` and `[rows]`, the whole dataset on the device.
         learning_rate, weight_decay: Adam's; they do not change, since a graph holds them.
         precision: see `products`.
-        block: steps from one flush to the next, and in a graph.
+        block: steps from one flush to the next, and in a graph; by default `BLOCK`, on a CPU
+            `LONGER`.
         capture: whether to use CUDA graphs; by default for a float32 table where `kernels_run_on`
             the device.
         align: what dimensions are filled up to a multiple of; by default see `ALIGN`.
@@ -94,8 +99,6 @@ class Engine:
             steps are captured and the dataset has `WORTH_COMPILING` rows. It draws other random
             numbers for dropout.
     """
-
-    steps_between_checks = 2048  # a look at the losses waits for the device
 
     def __init__(
         self,
@@ -106,7 +109,7 @@ class Engine:
         learning_rate: float,
         weight_decay: float,
         precision: str | None = None,
-        block: int = 32,
+        block: int | None = None,
         capture: bool | None = None,
         align: int | None = None,
         compile: bool | None = None,
@@ -114,13 +117,15 @@ class Engine:
         self.model, self.ids, self.labels, self.precision = model, ids, labels, precision
         self.device = ids.device
         on_gpu = self.device.type == "cuda"
+        # a look at the losses waits for a GPU
+        self.steps_between_checks = 2048 if on_gpu else STEPS_BETWEEN_CHECKS
         able = model.table.dtype == torch.float32 and kernels_run_on(self.device)
         self.capture = able if capture is None else capture
         self.optimizer = ExactBlockedAdam(
             model.parameters(),
             learning_rate,
             weight_decay=weight_decay,
-            block=block,
+            block=(BLOCK if on_gpu else LONGER) if block is None else block,
             fused=True,
             capturable=on_gpu,
         )
@@ -149,10 +154,14 @@ class Engine:
             order: row numbers int64 `[rows]`, in the order in which they train.
             losses, penalties: `[steps]`, filled in.
         """
-        for window in windows(len(order), len(losses), self.optimizer.block):
-            place = slice(window.step, window.step + window.steps)
-            losses[place], penalties[place] = self.take(window.batches(order))
-            yield window.step + window.steps
+        most = self.optimizer.block if self.capture else min(self.optimizer.block, TOGETHER)
+        for window in windows(len(order), len(losses), most):
+            rows, taken = window.batches(order), window.step + window.steps
+            results = self.take(rows) if self.capture else self.window(rows, flush=False)
+            losses[window.step : taken], penalties[window.step : taken] = results
+            if taken == len(losses):
+                self.optimizer.flush()
+            yield taken
 
     def take(self, rows: Tensor) -> Tensor:
         """As `window`, by a graph where there can be one; what a graph returns is overwritten when
@@ -175,12 +184,13 @@ class Engine:
         steps, batch = rows.shape
         return self.capture and steps == self.optimizer.block and batch in self._graphs
 
-    def window(self, rows: Tensor, seen: list[Seen] | None = None) -> Tensor:
+    def window(self, rows: Tensor, seen: list[Seen] | None = None, *, flush: bool = True) -> Tensor:
         """Take the steps of batches `[steps, batch]`; their losses and penalties `[2, steps]`.
 
         Args:
             rows: of the dataset.
             seen: gets what each step computed.
+            flush: whether the table may be read afterwards.
         """
         ids = self.ids[rows].long() + self.model.starts  # [steps, B, N], rows of the joint table
         look_ups = group_look_ups(ids.flatten(1), len(self.model.table))
@@ -191,7 +201,8 @@ class Engine:
             losses[0, number] = loss
             if penalty is not None:
                 losses[1, number] = penalty
-        self.optimizer.flush()
+        if flush:
+            self.optimizer.flush()
         return losses
 
     def step(

@@ -43,6 +43,10 @@ OTHERS = {
         "python -c 'from embedding_collapse.book.explorers import toy; toy.record()'",
         "The toy experiment over its whole grid.",
     ),
+    "verdict": (
+        "python -m embedding_collapse.lab.calibration",
+        "How often the verdict of a table is wrong, on tables of which the truth is known.",
+    ),
 }  # folders of what is no run: what makes it anew, and what it is
 COLUMNS = ("part", "data", "rows", "model", "size", "seed", "also", "key", "test AUC", "IA/K",
            "seconds", "machine")  # fmt: skip

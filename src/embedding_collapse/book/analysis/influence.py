@@ -1,0 +1,71 @@
+"""How a sub-embedding's information abundance goes with its own field's and with its partner's."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+
+from embedding_collapse.lab.groups import Cell, by_cell
+from embedding_collapse.lab.models import MODELS
+from embedding_collapse.lab.records import Record
+
+from .measures import with_own_field, with_partner
+
+
+class Influence(NamedTuple):
+    """The rank correlations of one cell's sub-embeddings, a number per seed.
+
+    Attributes:
+        cell: the runs.
+        own: of IA(E_i^{->j}) with IA(E_i), see `measures.with_own_field`.
+        partner: of IA(E_i^{->j}) with IA(E_j), see `measures.with_partner`.
+        own_by_chance, partner_by_chance: the same had nothing been learned, see
+            `at_random`; empty for a model that projects nothing.
+    """
+
+    cell: Cell
+    own: list[float]
+    partner: list[float]
+    own_by_chance: list[float]
+    partner_by_chance: list[float]
+
+    @property
+    def name(self) -> str:
+        """Dataset, model and size: "flights, DCNv2 SE 4x"."""
+        return f"{self.cell.dataset}, {MODELS[self.cell.model].name} {self.cell.label}"
+
+
+def influences(records: Iterable[Record]) -> list[Influence]:
+    """Of all runs that have sub-embeddings, cell by cell."""
+    held = [record for record in records if record.projected_abundance is not None]
+    found = []
+    for cell, group in by_cell(held).items():
+        random = [at_random(record) for record in group if record.projection_norms is not None]
+        found.append(
+            Influence(
+                cell,
+                *(
+                    [correlation(record) for record in of]
+                    for of in (group, random)
+                    for correlation in (with_own_field, with_partner)
+                ),
+            )
+        )
+    return found
+
+
+def at_random(record: Record) -> Record:
+    """The record as if its tables were projected by independent normal matrices.
+
+    A projection passes much of a table's spectrum on whatever it is, so that some correlation with
+    the own field is there before anything is learned. Only the spectra matter here, since a normal
+    matrix has no preferred directions.
+    """
+    spectra = np.array(record.spectra).swapaxes(0, 1)  # [M, N, K]
+    sets, fields, width = spectra.shape
+    generator = np.random.default_rng(record.spec["seed"])
+    projections = generator.standard_normal((sets, fields, fields, width, width))
+    projected = spectra[:, :, None, :, None] * projections  # [M, i, j, K, K]
+    values = np.linalg.svd(projected, compute_uv=False)
+    return replace(record, projected_abundance=(values.sum(-1) / values.max(-1)).tolist())

@@ -1,0 +1,76 @@
+"""Claims of groups of runs, each answered by one contrast, all of a table corrected together."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import pandas as pd
+
+from embedding_collapse.lab.records import Record
+
+from .contrast import Effect, contrast, holm
+from .ledger import Expected, Verdict, verdict_of
+from .measures import Measure
+
+Runs = list[Record]  # of one cell: they differ in the seed alone
+
+
+class Claim(NamedTuple):
+    """What is claimed of groups of runs.
+
+    Attributes:
+        text: the claim in our words.
+        measure: what is compared.
+        expected: which way new minus old should go: "no gain" is no more than the measure's band.
+        pairs: new and old; of several the mean of the differences is meant. An empty group is one
+            that was not run.
+    """
+
+    text: str
+    measure: Measure
+    expected: Expected
+    pairs: Sequence[tuple[Runs, Runs]]
+
+    def effect(self, against: float = 0.0) -> Effect | None:
+        """New minus old as one contrast, in which runs that several pairs share count once; None
+        where a group was not run."""
+        if not self.pairs or not all(new and old for new, old in self.pairs):
+            return None
+        weights: dict[tuple[str, ...], float] = {}
+        groups = {}
+        for pair in self.pairs:
+            for runs, sign in zip(pair, (1, -1), strict=True):
+                key = tuple(run.key for run in runs)
+                groups[key] = runs
+                weights[key] = weights.get(key, 0.0) + sign / len(self.pairs)
+        parts = [self.measure.group(weight, groups[key]) for key, weight in weights.items()]
+        return contrast(parts, against=against)
+
+
+class Answer(NamedTuple):
+    """What became of a claim: the verdict, and new minus old; None where it was not run."""
+
+    verdict: Verdict
+    effect: Effect | None
+
+
+def answers(claims: Sequence[Claim]) -> list[Answer]:
+    """The claims' verdicts, corrected for there being several (Holm)."""
+    judged = [
+        claim.effect(claim.measure.band if claim.expected == "no gain" else 0.0) for claim in claims
+    ]
+    corrected = iter(holm([effect.p for effect in judged if effect]))
+    return [
+        Answer(
+            verdict_of(effect, claim.expected, claim.measure, float(next(corrected)))
+            if effect else "not run",
+            claim.effect(),
+        )
+        for claim, effect in zip(claims, judged, strict=True)
+    ]  # fmt: skip
+
+
+def table(claims: Mapping[str, Sequence[Claim]]) -> pd.DataFrame:
+    """A row per claim, a column of `Answer`s per data set; all of them are corrected together."""
+    flat = iter(answers([claim for of in claims.values() for claim in of]))
+    columns = {name: {claim.text: next(flat) for claim in of} for name, of in claims.items()}
+    return pd.DataFrame(columns, dtype=object)

@@ -1,0 +1,346 @@
+"""Chapter 3: how collapse spreads from field to field, and which way."""
+
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from itertools import cycle
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+import torch
+from plotly.subplots import make_subplots
+from safetensors.torch import load_file
+from torch import Tensor
+
+from embedding_collapse.book.analysis.contrast import Effect, difference
+from embedding_collapse.book.analysis.influence import Influence, influences
+from embedding_collapse.book.explorers.toy import FEW, MANY
+from embedding_collapse.book.plots import COLOURS, DASHES, as_text, faint, with_menu
+from embedding_collapse.book.plots.style import AMBER, NEUTRAL, SKY
+from embedding_collapse.lab import gradient, records
+from embedding_collapse.lab.data import Dataset, DataSpec
+from embedding_collapse.lab.experiment import build_model, run
+from embedding_collapse.lab.gradient import Pull
+from embedding_collapse.lab.groups import by_cell
+from embedding_collapse.lab.models import MODELS
+from embedding_collapse.lab.records import Record
+from embedding_collapse.lab.spec import Spec
+from embedding_collapse.lab.toy import Curves
+from embedding_collapse.parameters import ParameterError
+from embedding_collapse.spectrum import projected_abundance
+
+FIELDS = {"trained": 100, "3 features": 3, "100 features": 100, "100, collapsed": 100}
+INKS = [FEW, MANY, AMBER, NEUTRAL]
+
+# --- the gradient ---------------------------------------------------------------------------------
+
+
+def pulls_of(width: int) -> tuple[dict[str, Pull], float]:
+    """What three fields add to the gradient of a fourth's table in a factorisation machine.
+
+    The tables are normal, with `FIELDS` rows; in the last one the columns shrink by 0.6.
+
+    Returns:
+        A `Pull` by the field's name, and by how much the sum of the three misses what automatic
+        differentiation gives, at most: float64.
+    """
+    generator = torch.Generator().manual_seed(0)
+    draw: dict[str, Any] = {"generator": generator, "dtype": torch.float64}
+    tables = [torch.randn(size, width, **draw) for size in FIELDS.values()]
+    tables[3] *= 0.6 ** torch.arange(width)
+    ids = torch.stack([torch.rand(10_000, **draw) * size for size in FIELDS.values()], 1).long()
+    labels = torch.rand(10_000, **draw).round()
+    trained = tables[0].clone().requires_grad_()
+    logits = gradient.fm_logits([trained, *tables[1:]], ids)
+    of_loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, labels)
+    (expected,) = torch.autograd.grad(of_loss, trained)
+    slopes = logits.detach().sigmoid() - labels  # of the logistic loss
+    pulls = gradient.pulls(tables, ids, slopes)
+    error = torch.stack([pull.theta for pull in pulls.values()]).sum(0) - expected
+    return dict(zip(list(FIELDS)[1:], pulls.values(), strict=True)), error.abs().max().item()
+
+
+def pulls_by_direction(pulls: Mapping[str, Pull]) -> go.Figure:
+    """Each other field's part of a gradient: abs(alpha), sigma and their product per direction, the
+    first and the last as root mean squares over the table's rows."""
+    titles = ["|α<sub>ik</sub>|", "σ<sub>ik</sub>", "|α<sub>ik</sub>| σ<sub>ik</sub>, the pull"]
+    figure = make_subplots(cols=3, subplot_titles=titles)
+    for (name, pull), ink, dash in zip(pulls.items(), cycle(INKS), cycle(DASHES), strict=False):
+        alpha = pull.alpha.square().mean(0).sqrt()
+        for column, values in enumerate((alpha, pull.sigma, alpha * pull.sigma), 1):
+            figure.add_scatter(
+                x=list(range(1, len(values) + 1)), y=[float(f"{v:.3g}") for v in values],
+                mode="lines+markers", name=name, legendgroup=name, showlegend=column == 1,
+                line={"color": ink, "dash": dash}, row=1, col=column,
+                hovertemplate=f"{name}<br>direction %{{x}}: %{{y:.3g}}<extra></extra>",
+            )  # fmt: skip
+    figure.update_xaxes(title="direction k of the other field", dtick=2)
+    figure.update_layout(legend={"orientation": "h", "y": -0.25})
+    return figure.update_yaxes(rangemode="tozero")
+
+
+# --- the toy experiment ---------------------------------------------------------------------------
+
+
+def further_fall(curves: Curves) -> Effect:
+    """By how much more IA(E_1) falls with the first D_3 than with the last, seeds in pairs."""
+    falls = (curves.abundance[..., 0] - curves.abundance[..., -1]).numpy()  # [C, S]
+    return difference(falls[0] - falls[-1], [0.0] * falls.shape[1])
+
+
+def kept(swept: Mapping[int, Curves], thirds: Sequence[int]) -> pd.DataFrame:
+    """A row per K: the share of its IA that the first table keeps with the fewest and with the most
+    features in the third field, and by how much more with the most, seeds in pairs."""
+    few, many = thirds.index(min(thirds)), thirds.index(max(thirds))
+    rows = {}
+    for width, curves in swept.items():
+        shares = (curves.abundance[..., -1] / curves.abundance[..., 0]).numpy()  # [C, S]
+        rows[f"K = {width}"] = {
+            f"kept with D₃ = {thirds[few]}": shares[few].mean(),
+            f"with D₃ = {thirds[many]}": shares[many].mean(),
+            "more": difference(shares[many] - shares[few], [0.0] * shares.shape[1]),
+        }
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def toy_sweep(swept: Mapping[int, Curves], thirds: Sequence[int]) -> go.Figure:
+    """How much of its IA the first table keeps, against the third field's features; a line per K,
+    mean and range over seeds."""
+    figure = go.Figure()
+    for (width, curves), ink, dash in zip(swept.items(), cycle(INKS), cycle(DASHES), strict=False):
+        values = (curves.abundance[..., -1] / curves.abundance[..., 0]).T
+        _line_and_band(figure, thirds, values, f"K = {width}", ink, dash, mode="lines+markers")
+    figure.update_xaxes(
+        title="D<sub>3</sub>, features of the third field", type="log", tickvals=list(thirds),
+        ticktext=[str(third) for third in thirds], minor_ticks="",
+    )  # fmt: skip
+    figure.update_yaxes(title="IA(E<sub>1</sub>) at the end, of its start", tickformat=".0%")
+    return figure.update_layout(legend={"orientation": "h", "y": -0.25})
+
+
+def where_it_lies(runs: Mapping[str, Curves]) -> pd.DataFrame:
+    """A row per run of one third field: the share of `||E_1||_F^2` inside the span of E_3's rows at
+    the start, at its highest and at the end, with IA(E_1); means over seeds."""
+    rows = {}
+    for name, curves in runs.items():
+        inside, abundance = curves.inside[0].mean(0), curves.abundance[0].mean(0)
+        peak = int(inside.argmax())
+        places = {"at the start": 0, "at its highest": peak, "at the end": -1}
+        rows[name] = {
+            ("inside the span", when): f"{inside[place]:.0%}" for when, place in places.items()
+        } | {("IA(E₁)", when): f"{abundance[place]:.1f}" for when, place in places.items()}
+        rows[name]["iteration", "of the highest"] = str(int(curves.steps[peak]))
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def toy_span(runs: Mapping[str, Curves], random: float) -> go.Figure:
+    """The share of `||E_1||_F^2` inside the span of E_3, and IA(E_1), over the iterations, on a
+    logarithmic axis on which iteration 0 stands a decade before the next; a line per run.
+
+    Args:
+        runs: of one third field each.
+        random: the share of a random table.
+    """
+    figure = make_subplots(
+        cols=2, subplot_titles=["share inside E<sub>3</sub>'s span", "IA(E<sub>1</sub>)"]
+    )
+    for (name, curves), ink, dash in zip(runs.items(), cycle((FEW, AMBER)), DASHES, strict=False):
+        steps = curves.steps.numpy()  # of which a page shows some 50
+        drawn = np.unique([0, *np.geomspace(1, len(steps) - 1, 50).round().astype(int)])
+        places = np.where(steps == 0, steps[1] / 10, steps)
+        for column, values in ((1, curves.inside), (2, curves.abundance)):
+            _line_and_band(
+                figure, places[drawn], values[0][:, drawn], name, ink, dash,
+                told=steps[drawn], showlegend=column == 1, row=1, col=column,
+            )  # fmt: skip
+    first = int(steps[1])
+    tens = [first * 10**power for power in range(int(np.log10(steps[-1] / first)) + 1)]
+    figure.update_xaxes(
+        title="iteration", type="log", minor_ticks="", tickvals=[first / 10, *tens],
+        ticktext=["0", *(f"{each:,}" for each in tens)],
+    )  # fmt: skip
+    figure.add_hline(
+        y=random, line={"color": COLOURS["random"], "dash": "dash"}, row=1, col=1,
+        annotation={"text": "random table", "yanchor": "bottom"},
+    )  # fmt: skip
+    figure.update_yaxes(tickformat=".0%", range=[0, 1], title="of ‖E<sub>1</sub>‖²", col=1)
+    return figure.update_layout(legend={"orientation": "h", "y": -0.25})
+
+
+def _line_and_band(
+    figure: go.Figure, x: Iterable[float], values: Tensor, name: str, ink: str, dash: str,
+    mode: str = "lines", showlegend: bool = True, told: Iterable[float] | None = None, **place: Any,
+) -> None:  # fmt: skip
+    """A mean over seeds `[S, T]`, and the range of the seeds behind it; `told` is what to call the
+    places `x`, their own numbers if not given."""
+    places, seeds = [float(each) for each in x], values.numpy()
+    told = places if told is None else [float(each) for each in told]
+    low, high = seeds.min(0).round(3), seeds.max(0).round(3)
+    figure.add_scatter(
+        x=[*places, *places[::-1]], y=[*low, *high[::-1]], fill="toself", fillcolor=faint(ink),
+        line={"width": 0}, mode="lines", hoverinfo="skip", showlegend=False, legendgroup=name,
+        name=name, **place,
+    )  # fmt: skip
+    figure.add_scatter(
+        x=places, y=seeds.mean(0).round(3), mode=mode, name=name, legendgroup=name,
+        showlegend=showlegend, line={"color": ink, "dash": dash}, customdata=np.c_[low, high, told],
+        hovertemplate=f"{name}, %{{customdata[2]:,}}: %{{y:.3g}} (%{{customdata[0]:.3g}} to "
+        f"%{{customdata[1]:.3g}} over {len(seeds)} seeds)<extra></extra>",
+        **place,
+    )  # fmt: skip
+
+
+# --- trained models -------------------------------------------------------------------------------
+
+
+def runs_of(folders: str) -> tuple[list[Record], list[Record]]:
+    """Recorded runs of base and SE in folders, separated by commas: of DCNv2, and of FFM.
+
+    Raises:
+        ParameterError: a folder that is not there.
+    """
+    found = records.load_all(*(records.folder_of(name.strip()) for name in folders.split(",")))
+    found = [each for each in found if each.label == "base" or each.spec["design"] == "se"]
+    crossed, aware = ([r for r in found if r.spec["model"] == name] for name in ("dcnv2", "ffm"))
+    return crossed, aware
+
+
+def sub_embeddings(runs: Iterable[Record]) -> go.Figure:
+    """IA(E_i^{->j}) as a heat-map, with its row sums beside it and its column sums above; means
+    over sets and seeds, fields sorted by their own IA, the pair of a field with itself left out;
+    a menu of datasets, models and designs."""
+    figure = go.Figure()
+    owner: list[str] = []
+    for cell, group in by_cell(runs).items():
+        held = [r.projected_abundance for r in group if r.projected_abundance is not None]
+        if not held:
+            continue
+        pairs = np.mean(held, axis=(0, 1))
+        spectra = np.array([record.spectra for record in group])  # [seeds, N, M, K]
+        own = (spectra.sum(-1) / spectra.max(-1)).mean((0, 2))
+        order = np.argsort(own)
+        pairs = pairs[np.ix_(order, order)].round(2)
+        np.fill_diagonal(pairs, np.nan)
+        names = [as_text(group[0].dataset["fields"][i]) for i in order]
+        figure.add_heatmap(
+            z=[[None if np.isnan(value) else value for value in row] for row in pairs],
+            x=names, y=names, colorscale="Viridis", hoverongaps=False,
+            colorbar={"title": "IA", "x": 1.02, "y": 0, "yanchor": "bottom", "len": 0.82},
+            hovertemplate="of %{y}<br>for %{x}<br>IA %{z:.2f}<extra></extra>",
+        )  # fmt: skip
+        bars = {"marker": {"color": SKY}, "showlegend": False, "customdata": own[order].round(2)}
+        told = "own IA %{customdata}<extra></extra>"
+        figure.add_bar(
+            x=names, y=np.nansum(pairs, 0).round(1), yaxis="y2", **bars,
+            hovertemplate=f"for %{{x}}: sum over i %{{y}}<br>{told}",
+        )  # fmt: skip
+        figure.add_bar(
+            y=names, x=np.nansum(pairs, 1).round(1), xaxis="x2", orientation="h", **bars,
+            hovertemplate=f"of %{{y}}: sum over j %{{x}}<br>{told}",
+        )  # fmt: skip
+        for trace in figure.data[-3:]:
+            trace.visible = not owner
+        owner += [f"{cell.dataset}, {MODELS[cell.model].name} {cell.label}"] * 3
+    small = {"tickfont": {"size": 10}}
+    figure.update_layout(
+        xaxis=small | {"title": "for field j, by its IA", "tickangle": -60, "domain": [0, 0.8]},
+        yaxis=small | {"title": "of field i, by its IA", "domain": [0, 0.82]},
+        xaxis2=small | {"title": "Σ<sub>j</sub>", "domain": [0.83, 1], "nticks": 3, "tickangle": 0},
+        yaxis2=small | {"title": "Σ<sub>i</sub>", "domain": [0.85, 1], "nticks": 3},
+    )
+    return with_menu(figure, owner, "Run")
+
+
+def influence(found: Sequence[Influence]) -> go.Figure:
+    """How sub-embeddings' IA goes with that of their own field and of their partner: rank
+    correlations, a dot per seed, per dataset and model; grey crosses for random projections."""
+    titles = ["with IA(E<sub>i</sub>), own field", "with IA(E<sub>j</sub>), partner"]
+    figure = make_subplots(cols=2, subplot_titles=titles, shared_yaxes=True)
+    for column, part in ((1, "own"), (2, "partner")):
+        for kind, suffix, colour, symbol in (
+            ("random projections", "_by_chance", COLOURS["random"], "x"),
+            ("trained", "", SKY, "circle"),
+        ):
+            dots = [(value, each.name) for each in found for value in getattr(each, part + suffix)]
+            if not dots:
+                continue
+            x, y = zip(*dots, strict=True)
+            figure.add_scatter(
+                x=np.round(x, 3), y=y, mode="markers", name=kind, legendgroup=kind,
+                showlegend=column == 1, row=1, col=column,
+                marker={"color": colour, "symbol": symbol, "size": 8, "opacity": 0.75},
+                hovertemplate=f"%{{y}}, {kind}: %{{x:.2f}}<extra></extra>",
+            )  # fmt: skip
+    figure.update_xaxes(range=[-0.5, 1.05], zeroline=True, dtick=0.5, title="rank correlation")
+    order = [each.name for each in found]
+    figure.update_yaxes(autorange="reversed", categoryorder="array", categoryarray=order)
+    return figure.update_layout(legend={"orientation": "h", "y": -0.25})
+
+
+def correlations(found: Sequence[Influence]) -> pd.DataFrame:
+    """A row per dataset, model and size: the rank correlations with the own field and with the
+    partner, against zero, and by how much the first is above that of random projections (NaN for a
+    model that projects nothing): an `Effect` over seeds each."""
+    rows = {}
+    for of in found:
+        chance = of.own_by_chance
+        rows[of.name] = {
+            "own field": difference(of.own, [0.0] * len(of.own)),
+            "above random projections": difference(of.own, chance) if chance else np.nan,
+            "partner": difference(of.partner, [0.0] * len(of.partner)),
+        }
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+# --- what training added --------------------------------------------------------------------------
+
+
+class Learned(NamedTuple):
+    """What training changed of a first cross layer's projections.
+
+    Attributes:
+        record: of the run, its sub-embeddings made by the change, `E_i (W - W_0)_{i->j}^T`.
+        moved: `||W - W_0||_F / ||W_0||_F`, W_0 being what training began with.
+    """
+
+    record: Record
+    moved: float
+
+
+def specs_of(dataset: str, rows: int, seeds: int) -> list[Spec]:
+    """DCNv2 as in the study "grid", a spec per seed; of all rows where `rows` is 0."""
+    data = DataSpec(dataset, rows or None)
+    base = Spec(data, embedding_size=5, hidden=100, batch_size=512, epochs=4)
+    return [replace(base, seed=seed) for seed in range(seeds)]
+
+
+def learned(
+    spec: Spec, dataset: Dataset, *, device: str = "auto", progress: bool = True
+) -> Learned:
+    """Train a model that projects its fields, and look at what training added to where it began."""
+    with tempfile.TemporaryDirectory() as folder:
+        record = run(spec, dataset, output=Path(folder), device=device, progress=progress)
+        state = load_file(Path(folder) / f"{spec.key}.safetensors")
+    first, model = (build_model(spec, dataset.cardinalities).requires_grad_(False) for _ in "01")
+    model.load_state_dict(state)
+    start, end = first.interaction.projections, model.interaction.projections  # W_0 is the seed's
+    if start is None or end is None:
+        raise ParameterError(f"{spec.model!r} projects no field; dcnv2 is accepted")
+    change = end - start
+    abundance = projected_abundance(model.table, dataset.cardinalities, change)
+    return Learned(
+        replace(record, projected_abundance=abundance.tolist()),
+        (change.norm() / start.norm()).item(),
+    )
+
+
+def what_was_learned(changes: Sequence[Learned]) -> pd.DataFrame:
+    """How far the projections moved, and the rank correlations of what the change alone makes."""
+    (of,) = influences(change.record for change in changes)
+    table = correlations([of])[["own field", "partner"]]
+    moved = f"{np.mean([change.moved for change in changes]):.0%}"
+    table.insert(0, "moved, of the start", moved)
+    return table

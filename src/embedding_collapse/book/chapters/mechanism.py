@@ -1,0 +1,341 @@
+"""Chapter 6: what multi-embedding's sets do, what it owes to its parts, and what else it is."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import product
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from embedding_collapse.book import plots
+from embedding_collapse.book.analysis import measures, verdicts
+from embedding_collapse.book.analysis.measures import Measure, total_parameters
+from embedding_collapse.book.analysis.verdicts import Claim, Runs
+from embedding_collapse.lab.groups import Cell, by_cell, by_label, datasets_of, runs_in, select
+from embedding_collapse.lab.models import MODELS, PAPER
+from embedding_collapse.lab.records import Record, folder_of, load_all
+from embedding_collapse.lab.studies import study
+from embedding_collapse.subspace import random_diversity
+
+Cells = Mapping[Cell, Runs]
+SCALES = (4, 10)
+MOST_LAYERS = (8, 16)
+EQUAL = {14: 4, 24: 10}  # SE's embedding size, and the scale of ME that has as many parameters
+
+ME_VARIANTS = [
+    plots.Series("ME", "dcnv2", "ME", plots.COLOURS["ME"], "solid"),
+    plots.Series("shared interaction", "dcnv2-shared", "ME", plots.PINK, "dash", base="dcnv2"),
+    plots.Series("no non-linearity", "dcnv2-linear", "ME", plots.AMBER, "dot"),
+    plots.Series("aligned norms", "dcnv2-aligned", "ME", plots.SKY, "dashdot", base="dcnv2"),
+]
+OTHER_REMEDIES = ("dcnv2-flat", "dcnv2-sfg", "dcnv2-distinct")
+
+# --- the runs -------------------------------------------------------------------------------------
+
+
+def runs_of(folder: str, beyond: str) -> tuple[Cells, dict[str, list[Record]]]:
+    """Recorded runs by cell, and those of the study `beyond` by its parts.
+
+    Raises:
+        ParameterError: a folder that is not there.
+    """
+    further = folder_of(beyond)
+    parts = {
+        name: study("beyond").part(name).records(further, missing_ok=True)
+        for name in ("parameters", "depth", "rows")
+    }
+    return by_cell(load_all(folder_of(folder))), parts
+
+
+# --- is there a gain to explain? ------------------------------------------------------------------
+
+
+def _like(cells: Cells, dataset: str, model: str = "dcnv2") -> list[tuple[Runs, Runs]]:
+    """ME and SE of the same sizes."""
+    pairs = [(Cell(dataset, model, "me", scale), Cell(dataset, model, "se", scale))
+             for scale in SCALES]  # fmt: skip
+    return [(cells.get(me, []), cells.get(se, [])) for me, se in pairs]
+
+
+def claims_of_gain(cells: Cells) -> pd.DataFrame:
+    """Does ME of DCNv2 beat base and SE, and does it overfit less? A row per claim, a column of
+    answers per data set; 4x and 10x together."""
+
+    def of(dataset: str) -> list[Claim]:
+        like = _like(cells, dataset)
+        base = cells.get(Cell(dataset, "dcnv2", "se", 1), [])
+        six = [pair for model in PAPER for pair in _like(cells, dataset, model)]
+        return [
+            Claim("ME beats base (AUC)", measures.AUC, "higher", [(me, base) for me, _ in like]),
+            Claim("ME beats SE of the same size (AUC)", measures.AUC, "higher", like),
+            Claim("ME overfits less than SE (six models, fall of validation AUC)",
+                  measures.DECLINE, "lower", six),
+        ]  # fmt: skip
+
+    return verdicts.table({dataset: of(dataset) for dataset in datasets_of(cells)})
+
+
+# --- the sets: what they span, and which fields meet in them --------------------------------------
+
+
+def diversity_by_field(cells: Cells) -> go.Figure:
+    """Diversity of every field, fields sorted by cardinality: mean and range over seeds, beside
+    that of random tables; a menu of data sets and scales; one model."""
+    figure, owner, told = go.Figure(), [], set()
+    what = {"se": "SE, blocks of its table", "me": "ME, its sets"}
+    for cell, group in ((cell, group) for cell, group in cells.items() if cell.scale > 1):
+        names, cardinalities, order = plots.fields(group[0])
+        width = group[0].spec["embedding_size"]
+        of = f"{cell.dataset}, {cell.scale}x"
+        values, ink = np.array([run.diversity for run in group])[:, order], plots.colour(cell.label)
+        figure.add_trace(plots.by_field(names, values, cardinalities, what[cell.design], ink))
+        owner.append(of)
+        if of not in told:
+            told.add(of)
+            figure.add_scatter(
+                x=names, y=[round(random_diversity(rows, width), 4) for rows in cardinalities],
+                name="random tables, 1 − K/D", mode="lines",
+                line={"color": plots.COLOURS["random"], "dash": "dash"},
+            )  # fmt: skip
+            owner.append(of)
+    for trace, of in zip(figure.data, owner, strict=True):
+        trace.visible = of == owner[0]
+    figure.update_xaxes(title="field, from few features to many", tickangle=-60)
+    figure.update_yaxes(title="diversity", range=[-0.02, 1.02])
+    return plots.with_menu(figure, owner, "Run")
+
+
+def projection_norms(runs: Sequence[Record]) -> go.Figure:
+    """`||W_{i->j}^{(m)}||_F` of the first cross layer, a heat-map per set, fields sorted by
+    cardinality; a menu of the runs, which have equally many sets."""
+    sets = runs[0].spec["scale"] if runs[0].spec["design"] == "me" else 1
+    columns = min(2, sets)
+    rows = -(-sets // columns)
+    figure = make_subplots(
+        rows, columns, subplot_titles=[f"set {m + 1}" for m in range(sets)],
+        vertical_spacing=0.45 / rows, horizontal_spacing=0.25,
+    )  # fmt: skip
+    owner = []
+    for run in runs:
+        names, _, order = plots.fields(run)
+        norms = np.array(run.projection_norms)[:, order][:, :, order]
+        of = f"{run.spec['dataset']}, {MODELS[run.spec['model']].name}"
+        for m, values in enumerate(norms):
+            figure.add_heatmap(
+                z=values.round(3), x=names, y=names, colorscale="Viridis",
+                zmin=float(norms.min().round(3)), zmax=float(norms.max().round(3)),
+                colorbar={"title": "‖W‖<sub>F</sub>"}, showscale=m == 0, visible=run is runs[0],
+                hovertemplate=f"set {m + 1}: of %{{y}} for %{{x}}, %{{z:.3f}}<extra></extra>",
+                row=m // columns + 1, col=m % columns + 1,
+            )  # fmt: skip
+            owner.append(of)
+    figure.update_xaxes(dtick=1, tickangle=-90, tickfont={"size": 9})  # every field is named
+    figure.update_yaxes(dtick=1, tickfont={"size": 9})
+    figure.update_xaxes(title="for field j", row=rows)
+    figure.update_yaxes(title="of field i", col=1)
+    return plots.with_menu(figure, owner, "Run")
+
+
+def claims_of_sets(cells: Cells) -> pd.DataFrame:
+    """What the paper claims of ME's sets, and whether they differ by more than chance: a row each,
+    a column of answers per data set; 4x and 10x together."""
+
+    def of(dataset: str) -> list[Claim]:
+        like = _like(cells, dataset)
+        apart = measures.as_sets(cells.get(Cell(dataset, "dcnv2", "se", 1), []))
+        return [
+            Claim("Sets are more diverse than blocks of SE", measures.DIVERSITY, "higher", like),
+            Claim("Sets are less alike than models trained apart (norms of W)",
+                  measures.COMMON_PATTERN, "lower", [(me, apart) for me, _ in like]),
+            Claim("Sub-embeddings are less collapsed (IA/K)", measures.PROJECTED_ABUNDANCE,
+                  "higher", like),
+        ]  # fmt: skip
+
+    return verdicts.table({dataset: of(dataset) for dataset in datasets_of(cells)})
+
+
+# --- what ME owes to its parts --------------------------------------------------------------------
+
+
+def against_size(
+    cells: Cells, series: Sequence[plots.Series], panels: Mapping[str, Measure]
+) -> go.Figure:
+    """A panel per measure, by its title, a line per model; a menu of data sets."""
+    models = {one.model for one in series}
+    return plots.series_against_scale(
+        {
+            dataset: {
+                title: plots.points(
+                    runs_in(select(cells, models, dataset=dataset)),
+                    plots.both_designs(measure.value),
+                )
+                for title, measure in panels.items()
+            }
+            for dataset in datasets_of(select(cells, models))
+        },
+        series,
+    )
+
+
+def claims_of_parts(cells: Cells) -> pd.DataFrame:
+    """What ME 10x loses without one of its parts: test AUC, diversity and IA."""
+    losses = {
+        "loses AUC": measures.AUC,
+        "makes sets less diverse": measures.DIVERSITY,
+        "makes them more collapsed (IA / random)": measures.FAIR_ABUNDANCE,
+    }
+
+    def of(dataset: str) -> list[Claim]:
+        at = {one.model: cells.get(Cell(dataset, one.model, "me", 10), []) for one in ME_VARIANTS}
+        return [
+            Claim(f"{one.name[0].upper()}{one.name[1:]} {words}", measure, "lower",
+                  [(at[one.model], at["dcnv2"])])
+            for one, (words, measure) in product(ME_VARIANTS[1:], losses.items())
+        ]  # fmt: skip
+
+    return verdicts.table({dataset: of(dataset) for dataset in datasets_of(cells)})
+
+
+# --- what else it could be ------------------------------------------------------------------------
+
+
+def families(
+    cells: Cells, parts: Mapping[str, list[Record]], dataset: str
+) -> dict[str, dict[str, Runs]]:
+    """DCNv2 made larger in three ways, by what its sizes are called."""
+    own = select(cells, ["dcnv2"], dataset=dataset)
+    base = {"base": own.get(Cell(dataset, "dcnv2", "se", 1), [])}
+    se = {cell.label: runs for cell, runs in own.items() if cell.design == "se"}
+    me = base | {cell.label: runs for cell, runs in own.items() if cell.design == "me"}
+    equal = _split(parts["parameters"], dataset, "embedding_size")
+    deep = _split(parts["depth"], dataset, "cross_layers")
+    return {
+        "SE, wider": se | {f"SE, K = {width}": runs for width, runs in equal.items()},
+        "ME, more sets": me,
+        "more cross layers": base | {f"{layers} layers": runs for layers, runs in deep.items()},
+    }
+
+
+def _split(runs: Iterable[Record], dataset: str, name: str) -> dict[int, Runs]:
+    """The runs on one data set by a parameter of their specs, ascending."""
+    found: dict[int, Runs] = {}
+    for run in runs:
+        if run.spec["dataset"] == dataset:
+            found.setdefault(run.spec[name], []).append(run)
+    return dict(sorted(found.items()))
+
+
+def against_parameters(families: Mapping[str, Mapping[str, Runs]]) -> go.Figure:
+    """Test AUC against the number of all parameters: means and 95% intervals over seeds.
+
+    Args:
+        families: from `families`.
+    """
+    figure = go.Figure()
+    for (name, groups), dash in zip(families.items(), plots.DASHES, strict=False):
+        sizes = sorted((total_parameters(runs), label) for label, runs in groups.items() if runs)
+        aucs = [[measures.AUC.value(run) for run in groups[label]] for _, label in sizes]
+        figure.add_scatter(
+            x=[count for count, _ in sizes], y=np.round([np.mean(of) for of in aucs], 5),
+            error_y={"array": np.round([plots.reach_of(of) for of in aucs], 5)},
+            name=name, mode="lines+markers", hovertext=[label for _, label in sizes],
+            line={"color": plots.COLOURS.get(name.split(",")[0], plots.PINK), "dash": dash},
+            hovertemplate="%{hovertext}, %{x:,} parameters: %{y:.4f}<extra></extra>",
+        )  # fmt: skip
+    ticks = [digit * 10**power for power in range(3, 10) for digit in (1, 2, 5)]
+    figure.update_xaxes(title="parameters, embeddings included", type="log", tickvals=ticks,
+                        tickformat="~s", minor_ticks="")  # fmt: skip
+    figure.update_yaxes(title="test AUC")
+    return figure.update_layout(legend={"orientation": "h", "y": -0.25}, hovermode="closest")
+
+
+def by_rows(
+    cells: Cells, parts: Mapping[str, list[Record]], dataset: str
+) -> dict[int, dict[str, Runs]]:
+    """From the number of rows to base, SE 10x and ME 10x of DCNv2 on one data set."""
+    own = select(cells, ["dcnv2"], dataset=dataset)
+    found: dict[int, list[Record]] = {}
+    for run in (*parts["rows"], *runs_in(own)):
+        if run.spec["dataset"] == dataset and run.spec["scale"] in (1, 10):
+            found.setdefault(run.dataset["rows"], []).append(run)
+    return {rows: by_label(runs) for rows, runs in sorted(found.items())}
+
+
+def against_rows(groups: Mapping[int, Mapping[str, Runs]]) -> go.Figure:
+    """Test AUC, and IA against random tables, by the number of rows: means and 95% intervals over
+    seeds; a line each for base, SE and ME.
+
+    Args:
+        groups: from `by_rows`.
+    """
+    panels = {"test AUC": measures.AUC, "IA, random tables = 1": measures.FAIR_ABUNDANCE}
+    figure = make_subplots(cols=2, subplot_titles=list(panels))
+    for label in next(iter(groups.values())):
+        runs = {rows: of[label] for rows, of in groups.items()}
+        for column, measure in enumerate(panels.values(), 1):
+            values = [[measure.value(run) for run in of] for of in runs.values()]
+            figure.add_scatter(
+                x=list(runs), y=np.round([np.mean(of) for of in values], 5),
+                error_y={"array": np.round([plots.reach_of(of) for of in values], 5)},
+                name=label, legendgroup=label, showlegend=column == 1, mode="lines+markers",
+                line={"color": plots.colour(label)}, row=1, col=column,
+                hovertemplate=f"{label}, %{{x:,}} rows: %{{y:.4f}}<extra></extra>",
+            )  # fmt: skip
+    ticks = list(groups)
+    figure.update_xaxes(title="rows", type="log", tickvals=ticks, minor_ticks="",
+                        ticktext=[f"{rows:,}" for rows in ticks])  # fmt: skip
+    return figure.update_layout(legend={"orientation": "h", "y": -0.25}, hovermode="closest")
+
+
+def claims_of_size(cells: Cells, parts: Mapping[str, list[Record]]) -> pd.DataFrame:
+    """Is ME's gain that of its parameters, and do depth, rows or other remedies do as much? A row
+    per claim, a column of answers per data set."""
+
+    def of(dataset: str) -> list[Claim]:
+        def at(model: str, design: str, scale: int = 10) -> Runs:
+            return cells.get(Cell(dataset, model, design, scale), [])
+
+        base, se, flat = at("dcnv2", "se", 1), at("dcnv2", "se"), at("dcnv2-flat", "se")
+        equal = _split(parts["parameters"], dataset, "embedding_size")
+        deep = _split(parts["depth"], dataset, "cross_layers")
+        deeper = [(deep.get(layers, []), base) for layers in MOST_LAYERS]
+        rows = by_rows(cells, parts, dataset)
+        most = rows[max(rows)] if len(rows) > 1 else {}
+        auc, fair = measures.AUC, measures.FAIR_ABUNDANCE
+        return [
+            Claim("ME beats SE with as many parameters", auc, "higher",
+                  [(at("dcnv2", "me", scale), equal.get(width, []))
+                   for width, scale in EQUAL.items()]),
+            Claim("More cross layers beat base", auc, "higher", deeper),
+            Claim("More cross layers collapse tables (IA / random)", fair, "lower", deeper),
+            Claim("On the most rows ME beats SE", auc, "higher",
+                  [(most.get("ME 10x", []), most.get("SE 10x", []))]),
+            Claim("Flat spectra fill SE's tables (IA / random)", fair, "higher", [(flat, se)]),
+            Claim("Flat spectra beat SE", auc, "higher", [(flat, se)]),
+            Claim("SFG's encoder beats SE", auc, "higher", [(at("dcnv2-sfg", "se"), se)]),
+            Claim("Distinct sets beat ME", auc, "higher",
+                  [(at("dcnv2-distinct", "me"), at("dcnv2", "me"))]),
+        ]  # fmt: skip
+
+    return verdicts.table({dataset: of(dataset) for dataset in datasets_of(cells)})
+
+
+# --- all numbers ----------------------------------------------------------------------------------
+
+
+def numbers(cells: Cells) -> dict[str, pd.DataFrame]:
+    """Every cell's means over seeds, by what the table is called."""
+    variants = {one.model for one in ME_VARIANTS} | set(OTHER_REMEDIES)
+    return {
+        "DCNv2, its variants and other remedies": measures.overview(
+            select(cells, variants), [measures.AUC, measures.ABUNDANCE, measures.FAIR_ABUNDANCE]
+        ),
+        "Sets": measures.overview(
+            select(cells, variants, design="me"),
+            [measures.DIVERSITY, measures.RELATIVE_DIVERSITY, measures.COMMON_PATTERN],
+        ),
+        "Six models": measures.overview(
+            select(cells, PAPER), [measures.AUC, measures.BEST_EPOCH, measures.DECLINE]
+        ),
+    }

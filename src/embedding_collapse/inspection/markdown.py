@@ -1,0 +1,70 @@
+"""The report as Markdown, short enough for a pull request."""
+
+from collections.abc import Mapping, Sequence
+
+from embedding_collapse.collapse import COLLAPSED, PARTLY
+
+from .report import Inspection, code, comparison, measured_with, table
+
+COLUMNS = ("table", "rows", "K", "IA/random", "random tables", "IA/random, centred",
+           "IA/random, weighted", "verdict", "known by")  # fmt: skip
+MOST_TABLES, MOST_FINDINGS = 50, 3
+
+
+def markdown(inspection: Inspection, other: Inspection | None = None) -> str:
+    """The whole report: headline, what to do, the tables, what was left out, how it was measured.
+
+    Args:
+        inspection: from `inspect`.
+        other: a second one, to stand beside it.
+    """
+    parts = [_one(inspection)]
+    if other:
+        parts += [_one(other), "## Side by side", _rows(comparison(inspection, other))]
+    parts.append(
+        f"IA/random is information abundance as a share of a random table's of the same shape; "
+        f"with the mean of the rows taken off, below {COLLAPSED:g} a table is called collapsed, "
+        f"below {PARTLY:g} partly."
+    )
+    return "\n\n".join(parts) + "\n"
+
+
+def _one(inspection: Inspection) -> str:
+    order = {id(one): row for one, row in zip(inspection.tables, table(inspection), strict=True)}
+    worst = inspection.worst_first
+    rows = [{k: v for k, v in order[id(one)].items() if k in COLUMNS} for one in worst]
+    more = len(rows) - MOST_TABLES
+    findings = [
+        f"- {code(one.name)}: **{one.verdict}**. {one.rests_on}. {one.advice}"
+        for one in inspection.findings[:MOST_FINDINGS]
+    ]
+    notes = [f"- {_text(note)}" for note in inspection.notes]
+    return "\n\n".join(
+        [
+            f"# {inspection.headline}",
+            f"{code(inspection.name)}. {inspection.summary}",
+            *(["\n".join(findings)] if findings else []),
+            _rows(rows[:MOST_TABLES]) + (f"\n\nand {more:,} more tables" if more > 0 else ""),
+            *(
+                ["\n".join(f"- {_text(note)}" for note in notes)]
+                if (notes := inspection.notes)
+                else []
+            ),
+            measured_with(inspection),
+        ]
+    )
+
+
+def _rows(rows: Sequence[Mapping[str, str]]) -> str:
+    """A table; names are code, in which a bar would end the cell."""
+    titles = list(rows[0])
+    lines = [titles, ["---" if title == "table" else "---:" for title in titles]]
+    for row in rows:
+        cells = {**row, "table": code(row["table"]).replace("|", "\\|")}
+        lines.append([cells[title] for title in titles])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _text(note: str) -> str:
+    """A note, in which names may hold anything, as text."""
+    return "".join(f"\\{c}" if c in "\\`*_{}[]<>()#|!&~" else c for c in note)

@@ -1,0 +1,212 @@
+"""How often the verdict is wrong: tables of which the truth is known, and some real ones.
+
+`python -m embedding_collapse.lab.calibration` makes `results/verdict/calibration.json` anew. A
+table that is sound by construction and gets another verdict is a false alarm; one that is not and
+passes as sound a miss. Models that were really trained have no truth of that kind: their verdicts
+are kept beside, and count in no rate.
+"""
+
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from embedding_collapse.collapse import (
+    COLLAPSED_IS,
+    FEW_IS,
+    HEALTHY_IS,
+    OFFSET_IS,
+    PARTLY_IS,
+    UNTRAINED_IS,
+    measure,
+)
+from embedding_collapse.files import store_json
+from embedding_collapse.inspection.report import inspect
+
+from . import experiment, records
+from .data import DataSpec
+from .environment import environment
+
+SHAPES = [(6, 16), (12, 16), (100, 16), (2000, 16), (100, 64), (2000, 64)]
+SEEDS = 12
+TRAINED: list[tuple[experiment.Design, int]] = [("se", 1), ("se", 10), ("me", 10)]
+NOISE = 0.05  # of an entry of 1, across the directions that a collapsed table has
+TRUTHS = {  # what is true of a table, and the verdicts that say so; the first is the plainest
+    "sound": (HEALTHY_IS,),
+    "offset": (OFFSET_IS, HEALTHY_IS),  # a small one leaves the plain IA above the threshold
+    "collapsed": (COLLAPSED_IS, UNTRAINED_IS, PARTLY_IS),
+}
+
+
+class Table(NamedTuple):
+    """A table `[D, K]`, and how often each row was looked up where it was trained."""
+
+    values: Tensor
+    counts: Tensor | None = None
+
+
+class Case(NamedTuple):
+    """Tables of one kind: what is true of them, and what makes one of `[D, K]`."""
+
+    truth: str
+    make: Callable[[int, int, torch.Generator], Table]
+
+
+def normal(rows: int, width: int, numbers: torch.Generator) -> Tensor:
+    """Independent normal entries, float64 `[rows, width]`."""
+    return torch.randn(rows, width, generator=numbers, dtype=torch.float64)
+
+
+def low_rank(rows: int, width: int, numbers: torch.Generator) -> Tensor:
+    """A sixteenth of the directions, and noise across all."""
+    rank = max(1, width // 16)
+    flat = normal(rows, rank, numbers) @ normal(rank, width, numbers) / rank**0.5
+    return flat + NOISE * normal(rows, width, numbers)
+
+
+def quantised(table: Tensor, levels: int = 255) -> Tensor:
+    """As int8 keeps it, a scale for each row."""
+    scale = table.abs().amax(-1, keepdim=True) * 2 / levels
+    return (table / scale).round() * scale
+
+
+def trained(target: Tensor, start: float, numbers: torch.Generator, weighted: bool) -> Table:
+    """What SGD makes of a table whose rows are looked up by Zipf's law, each drawn to its target.
+
+    A step of 0.1 on half the squared distance, n_i times for row i, with a gradient's noise of
+    0.1: its expectation and variance are known in closed form. There are three lookups for each row
+    on average, so most rows have had none or one.
+
+    Args:
+        target: `[D, K]`.
+        start: standard deviation of the initial entries.
+        numbers: random ones.
+        weighted: whether the counts are given too.
+    """
+    rows, width = target.shape
+    share = torch.arange(1, rows + 1, dtype=torch.float64) ** -1.2
+    looked_up = torch.multinomial(share, 3 * rows, replacement=True, generator=numbers)
+    counts = torch.bincount(looked_up, minlength=rows).double()
+    left = 0.9 ** counts[:, None]
+    spread = (0.1 / 1.9 * (1 - left**2)).sqrt() * 0.1
+    values = target + (start * normal(rows, width, numbers) - target) * left
+    values = values + spread * normal(rows, width, numbers)
+    return Table(values, counts if weighted else None)
+
+
+CASES: dict[str, Case] = {
+    "normal": Case("sound", lambda d, k, g: Table(normal(d, k, g))),
+    "uniform": Case("sound", lambda d, k, g: Table(torch.rand(d, k, generator=g) - 0.5)),
+    "orthogonal": Case("sound", lambda d, k, g: Table(torch.linalg.qr(normal(d, k, g)).Q)),
+    "unit length": Case("sound", lambda d, k, g: Table(F.normalize(normal(d, k, g), dim=1))),
+    "int8": Case("sound", lambda d, k, g: Table(quantised(normal(d, k, g)))),
+    "bfloat16": Case("sound", lambda d, k, g: Table(normal(d, k, g).bfloat16())),
+    "Zipf, all directions": Case("sound", lambda d, k, g: trained(normal(d, k, g), 1, g, False)),
+    "Zipf, all directions, small start": Case(
+        "sound", lambda d, k, g: trained(normal(d, k, g), 0.01, g, False)
+    ),
+    "Zipf, all directions, counts given": Case(
+        "sound", lambda d, k, g: trained(normal(d, k, g), 1, g, True)
+    ),
+    "normal with an offset of 1": Case("offset", lambda d, k, g: Table(normal(d, k, g) + 1)),
+    "normal with an offset of 3": Case("offset", lambda d, k, g: Table(normal(d, k, g) + 3)),
+    "low rank": Case("collapsed", lambda d, k, g: Table(low_rank(d, k, g))),
+    "low rank with an offset of 3": Case("collapsed", lambda d, k, g: Table(low_rank(d, k, g) + 3)),
+    "low rank, int8": Case("collapsed", lambda d, k, g: Table(quantised(low_rank(d, k, g)))),
+    "Zipf, low rank": Case("collapsed", lambda d, k, g: trained(low_rank(d, k, g), 1, g, False)),
+    "Zipf, low rank, small start": Case(
+        "collapsed", lambda d, k, g: trained(low_rank(d, k, g), 0.01, g, False)
+    ),
+    "Zipf, low rank, counts given": Case(
+        "collapsed", lambda d, k, g: trained(low_rank(d, k, g), 1, g, True)
+    ),
+}  # fmt: skip
+
+
+def verdicts(case: Case, rows: int, width: int, seeds: int = SEEDS) -> Counter[str]:
+    """How often tables of a kind and shape get which verdict."""
+    found: Counter[str] = Counter()
+    for seed in range(seeds):
+        table = case.make(rows, width, torch.Generator().manual_seed(seed))
+        found[measure(table.values, table.counts).verdict] += 1
+    return found
+
+
+def rates(cases: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """False alarms and misses over cases, those too small to tell left out of both.
+
+    Args:
+        cases: each with its `truth` and its `verdicts`, as `calibrate` keeps them.
+    """
+    alarms, sound, misses, unsound, small = 0, 0, 0, 0, 0
+    for case in cases:
+        told = Counter(case["verdicts"])
+        small += told.pop(FEW_IS, 0)
+        wrong = sum(n for verdict, n in told.items() if verdict not in TRUTHS[case["truth"]])
+        if case["truth"] == "collapsed":
+            misses, unsound = misses + wrong, unsound + told.total()
+        else:
+            alarms, sound = alarms + wrong, sound + told.total()
+    return {
+        "false alarms": alarms, "of sound tables": sound,
+        "misses": misses, "of collapsed tables": unsound,
+        "too small to tell": small,
+    }  # fmt: skip
+
+
+def calibrate(seeds: int = SEEDS) -> dict[str, Any]:
+    """Judge all `CASES` at all `SHAPES`, so many tables of each."""
+    cases = [
+        {"kind": kind, "truth": case.truth, "rows": rows, "width": width,
+         "verdicts": dict(verdicts(case, rows, width, seeds))}
+        for kind, case in CASES.items()
+        for rows, width in SHAPES
+    ]  # fmt: skip
+    return {"seeds": seeds, "rates": rates(cases), "cases": cases}
+
+
+def seen() -> list[dict[str, Any]]:
+    """Verdicts of models that were trained: DCNv2 here and now, and language models as packaged."""
+    found = []
+    with tempfile.TemporaryDirectory() as folder:
+        for design, scale in TRAINED:
+            spec = experiment.Spec(
+                DataSpec("synthetic-mini", 10_000), model="dcnv2", design=design, scale=scale,
+                epochs=2,
+            )  # fmt: skip
+            record = experiment.run(spec, output=folder, device="cpu", progress=False)
+            tables = inspect(Path(folder) / f"{record.key}.safetensors").tables
+            found.append(_seen(f"DCNv2, {design.upper()} {scale}x, synthetic-mini", tables))
+    if (package := find_spec("wordllama")) and package.origin:
+        weights = Path(package.origin).parent / "weights" / "l2_supercat_256.safetensors"
+        found.append(_seen("wordllama's tokens", inspect(weights).tables))
+    return found
+
+
+def _seen(name: str, tables: list) -> dict[str, Any]:
+    return {
+        "name": name,
+        "verdicts": dict(Counter(table.verdict for table in tables)),
+        "IA/random, centred": [round(table.centred["against_random"], 4) for table in tables],
+        "IA/random": [round(table.measures["against_random"], 4) for table in tables],
+        "offset": [round(table.offset, 4) for table in tables],
+        "untrained": [round(table.untrained, 4) for table in tables],
+    }
+
+
+def record(path: Path | None = None) -> Path:
+    """Calibrate, look at the trained models, and store what was found; takes some minutes."""
+    path = path or records.in_repository("results") / "verdict" / "calibration.json"
+    content = calibrate() | {"seen": seen(), "environment": environment(torch.device("cpu"))}
+    store_json(path, content)
+    return path
+
+
+if __name__ == "__main__":
+    print(record())

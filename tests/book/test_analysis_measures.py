@@ -1,0 +1,42 @@
+"""Numbers of a run, on records whose numbers are known."""
+
+import numpy as np
+import pytest
+
+from embedding_collapse.book.analysis import measures
+from embedding_collapse.lab.groups import by_cell
+
+
+def test_sets_as_diverse_as_random_tables_have_a_relative_diversity_of_one(make_record):
+    random = [1 - 4 / 50, 0.0, 1 - 4 / 20]  # a field with fewer features than K has none
+    assert measures.relative_diversity(make_record("me", 4, diversity=random)) == pytest.approx(1)
+    half = make_record("me", 4, diversity=[value / 2 for value in random])
+    assert measures.relative_diversity(half) == pytest.approx(0.5)
+    assert np.isnan(measures.relative_diversity(make_record()))
+
+
+def test_every_two_runs_are_compared_as_if_they_were_two_sets(make_record):
+    draw = np.random.default_rng(0)
+    norms = [draw.random((8, 8)).tolist() for _ in range(3)]
+    runs = [make_record(seed=seed, projection_norms=[of]) for seed, of in enumerate(norms)]
+    pairs = measures.as_sets(runs)
+    assert [pair.projection_norms for pair in pairs] == [
+        [norms[0], norms[1]], [norms[0], norms[2]], [norms[1], norms[2]],
+    ]  # fmt: skip
+    assert max(measures.common_pattern(pair) for pair in pairs) < 1
+
+
+def test_a_pattern_needs_two_sets(make_record):
+    assert np.isnan(measures.common_pattern(make_record()))
+    same = make_record("me", 2, projection_norms=[np.eye(3).tolist()] * 2)
+    assert np.isnan(measures.common_pattern(same)) or measures.common_pattern(same) == 0
+
+
+def test_an_overview_has_means_with_their_spread_and_leaves_blank_what_a_run_lacks(make_record):
+    runs = [make_record("se", 4, seed, auc=0.7 + seed / 100) for seed in range(3)]
+    table = measures.overview(by_cell(runs), [measures.AUC, measures.COMMON_PATTERN])
+    (row,) = table.index
+    assert row == "synthetic-mini, DCNv2 SE 4x"
+    assert table.loc[row, "test AUC"] == "0.7100 ± 0.0100"
+    assert table.loc[row, "rank correlation of two sets' weights"] == ""
+    assert table.loc[row, "parameters"] == f"{measures.total_parameters(runs):,}"

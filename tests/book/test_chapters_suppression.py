@@ -1,0 +1,158 @@
+"""Chapter 4's tables and figures, on records whose numbers are known."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from embedding_collapse.book import plots
+from embedding_collapse.book.chapters import suppression as chapter
+from embedding_collapse.lab.groups import by_cell
+from embedding_collapse.lab.models import build
+from embedding_collapse.lab.models.penalties import orthogonality
+from embedding_collapse.lab.models.recommender import Size
+from embedding_collapse.parameters import ParameterError
+from embedding_collapse.spectrum import random_abundance
+
+CARDINALITIES = [50, 3, 20]  # of `make_record`, whose base model has K = 4
+NAMES = ["device", "site", "user"]  # its fields, by features
+
+
+@pytest.fixture
+def cells(make_record):
+    """Base and SE 10x of the three models on two data sets: DNN is fuller and gains nothing."""
+    shares = {"dcnv2": 0.3, "dcnv2-regularized": 0.3, "dnn": 0.5}
+    return by_cell(
+        make_record("se", scale, seed, model=model, dataset=dataset,
+                    abundance=(0.8 if scale == 1 else share) + seed * 1e-4,
+                    auc=0.7 + seed * 1e-5)
+        for dataset in ("flights", "synthetic-mini")
+        for model, share in shares.items() for scale in (1, 10) for seed in range(3)
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("model", ["dcnv2-regularized", "dcnv2-regularized-fixed"])
+@pytest.mark.parametrize(("blocks", "expected"), [("orthogonal", 0), ("zero", 1)])
+def test_blocks_deviate_by_nothing_where_orthogonal_and_by_one_where_zero(
+    make_record, model, blocks, expected
+):
+    network = build(model, CARDINALITIES, Size(fields=3, sets=1, width=4))
+    interaction = network.interaction
+    with torch.no_grad():
+        eye = torch.eye(4).repeat(3, 3) if blocks == "orthogonal" else torch.zeros(12, 12)
+        interaction.weight[:] = eye
+    penalty = network.penalty(interaction, torch.zeros(1, 2, 3, 4)).item()
+    record = make_record(model=model, epochs=[{"penalty": penalty}])
+    assert chapter.block_deviation(record) == pytest.approx([expected], abs=1e-6)
+    assert network.penalty.func is orthogonality
+
+
+def test_the_penalty_is_on_the_block_without_its_learned_factor():
+    """As the chapter says of the learned scale: what the factor is does not matter to it."""
+    network = build("dcnv2-regularized", CARDINALITIES, Size(fields=3, sets=1, width=4))
+    before = network.penalty(network.interaction, torch.zeros(1, 2, 3, 4)).item()
+    with torch.no_grad():
+        network.interaction.scale.fill_(7.0)
+    assert network.penalty(network.interaction, torch.zeros(1, 2, 3, 4)).item() == before
+
+
+def test_other_models_have_no_deviation(make_record):
+    for model in ("dcnv2", "dcnv2-aligned"):
+        with pytest.raises(ValueError, match=f"{model} has no penalty on the blocks"):
+            chapter.block_deviation(make_record(model=model))
+
+
+def test_deviation_is_told_of_the_epoch_that_was_tested(make_record):
+    each = 1e-5 * 4 * 3**2 * 4
+    epochs = [{"penalty": value * each} for value in (0.9, 0.5, 0.1)]
+    record = make_record(model="dcnv2-regularized", epochs=epochs, best_epoch=1)
+    assert chapter.DEVIATION.value(record) == pytest.approx(0.5)
+
+
+def test_deviations_have_a_panel_per_regularised_model_and_data_set(make_record):
+    runs = [
+        make_record("se", scale, seed, model="dcnv2-regularized", dataset=dataset,
+                    epochs=[{"penalty": (seed + scale) * 1e-4}, {"penalty": seed * 1e-4}])
+        for dataset in ("flights", "synthetic-mini") for scale in (1, 10) for seed in range(2)
+    ]  # fmt: skip
+    figure = chapter.block_deviations(by_cell([*runs, make_record()]))
+    assert [note.text for note in figure.layout.annotations] == [
+        "regularised, flights", "regularised, synthetic-mini",
+    ]  # fmt: skip
+    first = [run for run in runs if run.spec["scale"] == 10][:2]
+    line = next(trace for trace in figure.data if trace.name == "SE 10x")
+    expected = np.mean([chapter.block_deviation(run) for run in first], axis=0)
+    assert list(line.y) == pytest.approx(expected.tolist(), abs=1e-4)
+
+
+def test_abundance_is_that_of_the_records_at_one_scale_beside_random_tables(make_record):
+    runs = [
+        make_record("se", scale, seed, model=model, abundance=[share, share + 0.1, share + 0.2])
+        for scale in (4, 10) for model, share in (("dcnv2", 0.3), ("dnn", 0.5)) for seed in range(2)
+    ]  # fmt: skip
+    figure = chapter.abundance(by_cell(runs), 10)
+    assert [trace.name for trace in figure.data] == ["DCNv2", "DNN", "random, K=40"]
+    for trace, share in zip(figure.data, (0.3, 0.5), strict=False):
+        assert list(trace.x) == NAMES
+        assert list(trace.y) == pytest.approx([share + 0.1, share + 0.2, share])
+    expected = [random_abundance(rows, 40) / 40 for rows in (3, 20, 50)]
+    assert list(figure.data[-1].y) == pytest.approx(expected, abs=1e-4)
+
+
+def test_accuracy_has_a_panel_per_data_set_ours_and_then_the_papers(cells):
+    figure = chapter.accuracy(cells)
+    assert [note.text for note in figure.layout.annotations] == [
+        "flights", "synthetic-mini", "criteo, the paper", "avazu, the paper",
+    ]  # fmt: skip
+    assert sorted({trace.name for trace in figure.data}) == ["DCNv2", "DNN", "regularised"]
+    lines = [trace for trace in figure.data if trace.name == "DCNv2" and trace.fill is None]
+    assert {trace.line.color for trace in lines} == {plots.COLOURS["SE"]}
+    shown = [trace.name for trace in figure.data if trace.showlegend]
+    assert sorted(shown) == ["DCNv2", "DNN", "regularised"]
+
+
+def test_claims_are_answered_as_the_records_say(cells):
+    said = chapter.claims(cells, 10).map(lambda answer: answer.verdict)
+    for name in ("flights", "synthetic-mini"):
+        assert said[name].tolist() == [
+            "holds", "undecided", "holds", "undecided", "holds", "holds", "undecided",
+        ]  # fmt: skip
+
+
+def test_a_model_without_runs_is_not_run(cells):
+    lacking = {cell: runs for cell, runs in cells.items() if cell.model != "dnn"}
+    answers = chapter.claims(lacking, 10)["flights"]
+    assert [a.verdict for a in answers] == [
+        "holds", "undecided", "not run", "undecided", "not run", "not run", "not run",
+    ]  # fmt: skip
+
+
+def test_what_weight_decay_empties_is_told_of_all_three_models(cells, make_record):
+    free = by_cell(
+        make_record("se", scale, seed, model=model, abundance=0.9 + seed * 1e-4,
+                    key=f"free {model} {scale} {seed}")
+        for model in ("dcnv2", *chapter.SUPPRESSED) for scale in (1, 10) for seed in range(3)
+    )  # fmt: skip
+    said = chapter.decay_claims(cells, free, 10)
+    assert list(said) == ["synthetic-mini"]
+    fuller, _, beside = (answer.verdict for answer in said["synthetic-mini"])
+    assert (fuller, beside) == ("holds", "undecided")
+
+
+def test_decay_shrinks_a_row_that_was_never_seen_and_spares_one_that_was():
+    assert chapter.decayed(0.03, 0) == 0.03
+    assert chapter.decayed(0.03, 1) == pytest.approx(0.029, abs=3e-4)  # nearly a full step
+    assert abs(chapter.decayed(0.03, 60)) < 0.05 * 0.03
+    seen, free = (chapter.decayed(0.03, 300, 1e-3, decay) for decay in (1e-6, 0.0))
+    assert 0.99 * free < seen < free
+
+
+def test_runs_of_the_repository_are_read_and_an_unknown_scale_is_refused():
+    root = Path(__file__).parents[2] / "results"
+    cells, undecayed = chapter.runs_of(str(root / "grid"), str(root / "beyond"), 10)
+    assert {cell.design for cell in cells} == {"se"}
+    assert {cell.model for cell in cells} == set(chapter.NAMES)
+    assert {run.spec["weight_decay"] for runs in undecayed.values() for run in runs} == {0.0}
+    with pytest.raises(ParameterError, match="scale 3 is unknown; known: 4, 10"):
+        chapter.runs_of(str(root / "grid"), str(root / "beyond"), 3)
