@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 FORK = "https://github.com/Reader/collapse-fork"
-NOTEBOOK = "scaling_out"
+NOTEBOOK = "cost"
 
 
 @pytest.fixture(scope="module")

@@ -28,6 +28,7 @@ SCALE = "scale is 'abc'; whole numbers from 2 up are accepted"
         ("08_your_embeddings", "checkpoint", "nowhere.pt", "there is no file 'nowhere.pt'"),
         ("08_your_embeddings", "rows", 10, "rows is 10; whole numbers from 1000 up"),
         ("08_your_embeddings", "seeds", 1, "seeds is 1; whole numbers from 2 up"),
+        ("cost", "block", 0, "block is 0; whole numbers from 1 up are accepted"),
     ],
 )
 def test_a_parameter_that_cannot_be_stops_the_chapter(

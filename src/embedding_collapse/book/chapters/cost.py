@@ -1,0 +1,349 @@
+"""Appendix: what a step holds, moves and takes, the optimizer of large tables, many machines."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+import torch
+import torch.nn.functional as F
+from plotly.subplots import make_subplots
+from torch import Tensor
+
+from blocked_adam import ExactBlockedAdam
+from embedding_collapse.book.analysis import measures
+from embedding_collapse.book.plots import COLOURS, DASHES
+from embedding_collapse.book.plots.style import AMBER, NEUTRAL, PINK, SKY
+from embedding_collapse.lab.cost import Cost, expected_touched, step_cost, table_traffic
+from embedding_collapse.lab.data.synthetic import LAWS, zipf_shares
+from embedding_collapse.lab.groups import by_cell
+from embedding_collapse.lab.models import MODELS, PAPER, Size
+from embedding_collapse.lab.records import Record
+from embedding_collapse.lab.spec import Spec
+
+DENSE, BLOCKED, OTHER = AMBER, SKY, NEUTRAL  # of the optimizers
+PARTS = {
+    "embedding": "#0072B2",
+    "embedding's gradient": SKY,
+    "embedding's Adam state": AMBER,
+    "other parameters, gradients, Adam state": PINK,
+    "activations": "#009E73",
+}
+CRITEO = (1_327_180, 10)  # rows and columns of a table
+BELOW = {"orientation": "h", "y": -0.25}
+TICKS = [digit * 10.0**power for power in range(-3, 6) for digit in (1, 2, 5)]  # of log axes
+LOG = {"type": "log", "tickvals": TICKS, "ticktext": [f"{tick:,g}" for tick in TICKS],
+       "minor_ticks": ""}  # fmt: skip
+
+
+def count(
+    fields: int, features: int, embedding_size: int, batch: int, scale: int
+) -> dict[str, Cost]:
+    """The `Cost` of a step of the paper's models: base, SE and ME at one scale, by name.
+
+    Args:
+        fields: N.
+        features: D in all, spread evenly over the fields, on which no count depends.
+        embedding_size: K of the base model; 0 is the paper's of each.
+        batch: B.
+        scale: of SE and ME.
+    """
+    costs, even = {}, [features // fields] * fields
+    for model in PAPER:
+        own = embedding_size or MODELS[model].embedding_size
+        for label, size in {
+            "base": Size(fields, 1, own),
+            f"SE {scale}x": Size(fields, 1, own * scale),
+            f"ME {scale}x": Size(fields, scale, own),
+        }.items():
+            costs[f"{MODELS[model].name} {label}"] = step_cost(model, even, size, batch)
+    return costs
+
+
+# --- memory ---------------------------------------------------------------------------------------
+
+
+def memory_parts(costs: Mapping[str, Cost], block: int | None) -> go.Figure:
+    """Bytes in training by what they are for, a bar per model; `block` as in `Cost.memory`."""
+    figure = go.Figure()
+    names = list(costs)[::-1]  # plotly draws from below
+    for part, ink in PARTS.items():
+        figure.add_bar(
+            y=names, x=[round(costs[name].memory(block)[part] / 1e9, 4) for name in names],
+            name=part, orientation="h", marker={"color": ink},
+            hovertemplate=f"%{{y}}, {part}: %{{x}} GB<extra></extra>",
+        )  # fmt: skip
+    figure.update_xaxes(title="GB in training")
+    legend = {"orientation": "h", "y": -0.15, "traceorder": "normal"}
+    return figure.update_layout(barmode="stack", legend=legend)
+
+
+# --- time -----------------------------------------------------------------------------------------
+
+
+def touched(batch: int) -> float:
+    """How many different rows of a table a batch looks up, by the synthetic law's frequencies."""
+    law = LAWS["synthetic"]()
+    return expected_touched([torch.from_numpy(zipf_shares(n, law.shift)) for n in law.sizes], batch)
+
+
+def counts(
+    costs: Mapping[str, Cost], rows: float, block: int | None, memory: float, products: float
+) -> pd.DataFrame:
+    """Parameters, products and memory of a step, and the least milliseconds that it can take.
+
+    Args:
+        costs: by name.
+        rows: different ones of the table in a batch.
+        block: as in `Cost.memory`.
+        memory, products: bytes and operations per second of a machine.
+    """
+    table = {}
+    for name, cost in costs.items():
+        moved = {t: sum(cost.traffic(rows, t).values()) / memory for t in (block, None)}
+        table[name] = {
+            "table, M": cost.embedding / 1e6,
+            "others, M": cost.dense / 1e6,
+            "GFLOP": cost.flops / 1e9,
+            "GB": sum(cost.memory(block).values()) / 1e9,
+            "products, ms": 1e3 * cost.flops / products,
+            "bytes, ms": 1e3 * moved[block],
+            "with dense Adam": 1e3 * moved[None],
+        }
+    return pd.DataFrame.from_dict(table, orient="index")
+
+
+def measured(runs: Iterable[Record]) -> pd.DataFrame:
+    """A row per cell of recorded runs: `cell`, `design` ("base", "SE" or "ME"), `gflop` of a step,
+    and `ms`, the fastest run's time per step."""
+    rows = []
+    for group in by_cell(runs).values():
+        spec, of = Spec.read(group[0].spec), group[0].dataset["cardinalities"]
+        size = Size(len(of), spec.sets, spec.width, spec.hidden)
+        rows.append(
+            {
+                "cell": f"{MODELS[spec.model].name} {spec.label}",
+                "design": spec.label.split()[0],
+                "gflop": step_cost(spec.model, of, size, spec.batch_size).flops / 1e9,
+                "ms": 1e3 * spec.batch_size / max(run.speed for run in group),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def against_products(cells: pd.DataFrame) -> go.Figure:
+    """Time per step against the products of a step, a marker per row of `measured`."""
+    figure = go.Figure()
+    for design, group in cells.groupby("design", sort=False):
+        figure.add_scatter(
+            x=group["gflop"].round(3), y=group["ms"].round(2), mode="markers", name=str(design),
+            marker={"color": COLOURS[str(design)], "size": 9}, hovertext=group["cell"],
+            hovertemplate="%{hovertext}<br>%{x} GFLOP, %{y} ms<extra></extra>",
+        )  # fmt: skip
+    figure.update_xaxes(title="products of a step (GFLOP)", **LOG)
+    figure.update_yaxes(title="measured (ms per step)", **LOG)
+    return figure.update_layout(legend=BELOW)
+
+
+def growth(points: pd.DataFrame) -> go.Figure:
+    """Time per step along each axis: the fastest round, an error bar up to the slowest.
+
+    Args:
+        points: `axis`, `value`, `engine`, `seconds`, `slowest`, from `benchmarks/cost.py`.
+    """
+    axes = list(dict.fromkeys(points["axis"]))
+    figure = make_subplots(2, 2, subplot_titles=axes, vertical_spacing=0.18)
+    names = {False: "dense Adam", True: "blocked Adam"}
+    for place, axis in enumerate(axes):
+        of_axis = points[points["axis"] == axis]
+        for engine, group in of_axis.groupby("engine"):
+            times = group["seconds"] * 1e3
+            figure.add_scatter(
+                x=group["value"], y=times.round(2), mode="lines+markers", name=names[bool(engine)],
+                error_y={"array": (group["slowest"] * 1e3 - times).round(2),
+                         "arrayminus": [0] * len(group), "thickness": 1},
+                line={"color": BLOCKED if engine else DENSE}, showlegend=place == 0,
+                row=place // 2 + 1, col=place % 2 + 1,
+            )  # fmt: skip
+        values = sorted(set(of_axis["value"]))
+        figure.update_xaxes(
+            type="log", tickvals=values, minor_ticks="",
+            ticktext=[f"{v / 1e6:g} M" if v >= 1e6 else f"{v / 1e3:g} k" if v >= 1e4 else f"{v:,}"
+                      for v in values],
+            row=place // 2 + 1, col=place % 2 + 1,
+        )  # fmt: skip
+    figure.update_yaxes(**LOG)
+    figure.update_yaxes(title="ms per step", col=1)
+    return figure.update_layout(legend={"orientation": "h", "y": -0.12})
+
+
+def grown(run: Mapping[str, Any]) -> pd.DataFrame:
+    """How many times time and products grow along each axis with dense Adam, which share of the
+    products the cross layers have, and what measured memory is over counted.
+
+    Args:
+        run: the record of `benchmarks/cost.py`.
+    """
+    points = pd.DataFrame(run["points"])
+    rows = {}
+    for axis, of_axis in points[~points["engine"]].groupby("axis", sort=False):
+        first, last = of_axis.iloc[0], of_axis.iloc[-1]
+        counted = of_axis["computed_memory"] + of_axis["best_epoch"]
+        rows[axis] = {
+            "from": f"{first['value']:,}",
+            "to": f"{last['value']:,}",
+            "time, times": last["seconds"] / first["seconds"],
+            "products, times": last["flops"] / first["flops"],
+            "cross layers, first": _cross_share(run, str(axis), first),
+            "cross layers, last": _cross_share(run, str(axis), last),
+            "memory over counted, at most": (of_axis["memory"] / counted).max(),
+        }
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def _cross_share(run: Mapping[str, Any], axis: str, point: pd.Series) -> float:
+    at = run["centre"] | {axis: point["value"]}
+    weights = Size(1, 1, 1).cross_layers * at["M"] * (at["fields"] * at["K"]) ** 2
+    return float(3 * 2 * run["batch"] * weights / point["flops"])  # forward and twice backward
+
+
+# --- products in fewer bits -----------------------------------------------------------------------
+
+
+def fewer_bits(low: Iterable[Record], full: Iterable[Record]) -> pd.DataFrame:
+    """Runs with products in bf16 beside those in float32: a row per cell, of two measures the
+    `Effect`, bf16 minus float32."""
+    whole, rows = by_cell(full), {}
+    for cell, group in by_cell(low).items():
+        rows[f"{MODELS[cell.model].name} {cell.label}"] = {
+            measure.name: measure.difference(group, whole[cell])
+            for measure in (measures.AUC, measures.FAIR_ABUNDANCE)
+        }
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+# --- the optimizer --------------------------------------------------------------------------------
+
+
+class Trial(NamedTuple):
+    """A small table trained on ids that follow Zipf's law, by several optimizers.
+
+    Attributes:
+        touched: different rows in a batch, the mean.
+        distances: per optimizer the relative distance from dense Adam in float64 after each step;
+            of blocked Adam in the rows that the step's batch looks up, which are up to date.
+        ends: the same of all rows after the last flush.
+        same_bits: whether flushes at every step end in the same bits as every `block` steps.
+    """
+
+    touched: float
+    distances: dict[str, list[float]]
+    ends: dict[str, float]
+    same_bits: bool
+
+
+ROWS, WIDTH, LOOK_UPS, STEPS = 2000, 8, 256, 256  # of the trial
+RATE = 0.01  # of learning and of decay: large, so that whatever is forgotten shows
+
+
+def trial(block: int) -> Trial:
+    """Train the table by Adam in float64 and in float32, blocked Adam, and a lazy Adam."""
+    chances = 1 / np.arange(1, ROWS + 1)
+    draws = np.random.default_rng(0).choice(ROWS, (STEPS, LOOK_UPS), p=chances / chances.sum())
+    batches = torch.from_numpy(draws)
+
+    def adam(table: list[Tensor]) -> torch.optim.Adam:
+        return torch.optim.Adam(table, RATE, weight_decay=RATE)
+
+    def blocked(every: int) -> list[Tensor]:
+        return _tables(lambda t: ExactBlockedAdam(t, RATE, block=every, weight_decay=RATE), batches)
+
+    exact = _tables(adam, batches, torch.float64)
+    tables = {
+        "dense Adam": _tables(adam, batches),
+        "blocked Adam": blocked(block),
+        "lazy Adam": _tables(lambda t: torch.optim.SparseAdam(t, RATE), batches),
+    }
+    distances = {
+        name: [_distance(table, true) for table, true in zip(steps, exact, strict=True)]
+        for name, steps in tables.items()
+    }
+    distances["blocked Adam"] = [
+        _distance(table[ids], true[ids])
+        for table, true, ids in zip(tables["blocked Adam"], exact, batches, strict=True)
+    ]
+    end = STEPS // block * block - 1  # the last step that ended in a flush
+    return Trial(
+        float(np.mean([len(ids.unique()) for ids in batches])),
+        distances,
+        {name: _distance(steps[end], exact[end]) for name, steps in tables.items()},
+        torch.equal(tables["blocked Adam"][end], blocked(1)[end]),
+    )
+
+
+def _tables(
+    optimizer_of: Callable[[list[Tensor]], torch.optim.Optimizer],
+    batches: Tensor,
+    dtype: torch.dtype = torch.float32,
+) -> list[Tensor]:
+    """The table after each step."""
+    values = np.random.default_rng(1).standard_normal((ROWS, WIDTH))
+    table = torch.nn.Parameter(torch.tensor(values, dtype=dtype))
+    optimizer, after = optimizer_of([table]), []
+    sparse = isinstance(optimizer, ExactBlockedAdam | torch.optim.SparseAdam)
+    for ids in batches:
+        if isinstance(optimizer, ExactBlockedAdam):
+            optimizer.catch_up(table, ids)
+        optimizer.zero_grad()
+        F.embedding(ids, table, sparse=sparse).sin().sum().backward()
+        optimizer.step()
+        after.append(table.detach().double().clone())
+    return after
+
+
+def _distance(table: Tensor, other: Tensor) -> float:
+    return ((table - other).norm() / other.norm()).item()
+
+
+def errors(of: Trial) -> go.Figure:
+    """Distance from float64 step by step, a line per optimizer."""
+    figure = go.Figure()
+    lines = ((DENSE, "solid"), (BLOCKED, "dot"), (OTHER, "solid"))  # or one would hide its equal
+    for (name, values), (ink, dash) in zip(of.distances.items(), lines, strict=True):
+        figure.add_scatter(
+            x=np.arange(1, len(values) + 1), y=[float(f"{v:.3g}") for v in values], name=name,
+            mode="lines", line={"color": ink, "dash": dash, "width": 3 if dash == "dot" else 2},
+        )  # fmt: skip
+    figure.update_xaxes(title="step")
+    figure.update_yaxes(type="log", title="distance from float64 (relative)", exponentformat="e")
+    return figure.update_layout(legend=BELOW)
+
+
+def share_of_dense(rows: float, block: int, size: tuple[int, int] = CRITEO) -> float:
+    """Bytes that blocked Adam must move of a table, over dense Adam's.
+
+    Args:
+        rows: different ones in a batch, each looked up four times, as in the synthetic law's.
+        block: T.
+        size: rows and columns of the table.
+    """
+    one, other = (table_traffic(*size, rows, int(4 * rows), every) for every in (block, None))
+    return one / other
+
+
+def traffic(shares: Sequence[float] = (0.001, 0.015, 0.1, 1.0)) -> go.Figure:
+    """`share_of_dense` against T; a line per share of the table's rows that a batch looks up."""
+    figure = go.Figure()
+    blocks = np.unique(np.geomspace(1, 256, 25).round().astype(int))
+    for share, dash in zip(shares, DASHES, strict=False):
+        values = [share_of_dense(share * CRITEO[0], int(block)) for block in blocks]
+        figure.add_scatter(
+            x=blocks, y=[float(f"{value:.4g}") for value in values], mode="lines",
+            name=f"{share:.1%} of rows touched", line={"color": BLOCKED, "dash": dash},
+        )  # fmt: skip
+    figure.add_scatter(x=blocks[[0, -1]], y=[1, 1], name="dense Adam", mode="lines",
+                       line={"color": DENSE, "width": 2})  # fmt: skip
+    figure.update_xaxes(type="log", title="T, steps per flush", tickvals=[1, 4, 16, 64, 256])
+    figure.update_yaxes(type="log", title="bytes, of dense Adam's", tickvals=[0.03, 0.1, 0.3, 1, 2])
+    return figure.update_layout(legend=BELOW)

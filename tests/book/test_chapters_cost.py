@@ -1,0 +1,110 @@
+"""The page on cost: what it draws and tells is what was counted or measured."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from embedding_collapse.book.chapters import cost as chapter
+from embedding_collapse.lab.cost import step_cost, table_traffic
+from embedding_collapse.lab.models import PAPER, Size
+
+
+def test_every_model_is_counted_at_three_sizes():
+    costs = chapter.count(fields=4, features=400, embedding_size=8, batch=8, scale=3)
+    assert len(costs) == 3 * len(PAPER)
+    wide, several = costs["DCNv2 SE 3x"], costs["DCNv2 ME 3x"]
+    assert wide.embedding == several.embedding == 3 * costs["DCNv2 base"].embedding == 400 * 8 * 3
+    assert wide.dense > several.dense
+
+
+def test_memory_bars_add_up_to_what_is_computed():
+    one = step_cost("dcnv2", [10_000, 3], Size(2, 1, 4), 64)
+    figure = chapter.memory_parts({"this": one}, None)
+    assert {bar.name for bar in figure.data} == set(one.memory()) == set(chapter.PARTS)
+    assert sum(bar.x[0] for bar in figure.data) == pytest.approx(
+        sum(one.memory().values()) / 1e9, abs=5e-4
+    )
+
+
+def test_the_floor_is_the_time_of_products_and_of_bytes():
+    one = step_cost("dnn", [1000, 3], Size(2, 1, 4), 64)
+    row = chapter.counts({"this": one}, 50, 32, memory=1e9, products=1e12).loc["this"]
+    assert row["products, ms"] == pytest.approx(one.flops / 1e9)
+    assert row["bytes, ms"] == pytest.approx(sum(one.traffic(50, 32).values()) / 1e6)
+    assert row["with dense Adam"] == pytest.approx(sum(one.traffic(50).values()) / 1e6)
+
+
+def test_a_cells_time_is_that_of_its_fastest_run(make_record):
+    runs = [make_record("se", 1, seed) for seed in (0, 1)] + [make_record("me", 4, 0)]
+    table = chapter.measured(runs)
+    assert list(table["design"]) == ["base", "ME"]
+    fastest = max(run.speed for run in runs[:2])
+    assert table["ms"].iloc[0] == pytest.approx(1e3 * runs[0].spec["batch_size"] / fastest)
+
+
+def test_cells_are_coloured_by_design():
+    cells = pd.DataFrame({"cell": ["a", "b"], "design": ["base", "ME"], "gflop": [1.0, 2.0],
+                          "ms": [3.0, 4.0]})  # fmt: skip
+    figure = chapter.against_products(cells)
+    assert [trace.name for trace in figure.data] == ["base", "ME"]
+
+
+@pytest.fixture
+def points() -> pd.DataFrame:
+    """Two points on each of two axes, of features with either optimizer."""
+    return pd.DataFrame(
+        [(axis, value, engine, value / 1e4, value / 5e3, 10 * value, 4 * value, value, 600 * value)
+         for axis in ("features", "K") for value in (10, 20)
+         for engine in ((False, True) if axis == "features" else (False,))],
+        columns=["axis", "value", "engine", "seconds", "slowest", "memory", "computed_memory",
+                 "best_epoch", "flops"],
+    )  # fmt: skip
+
+
+def test_growth_has_a_panel_per_axis_and_a_line_per_optimizer(points):
+    figure = chapter.growth(points)
+    inks = [chapter.DENSE, chapter.BLOCKED, chapter.DENSE]
+    assert [trace.line.color for trace in figure.data] == inks
+    assert list(figure.data[0].y) == [1, 2] and list(figure.data[0].error_y.array) == [1, 2]
+
+
+def test_growth_is_told_from_the_first_point_to_the_last(points):
+    run = {"points": points.to_dict("records"), "batch": 1,
+           "centre": {"features": 10, "fields": 2, "K": 10, "M": 1}}  # fmt: skip
+    row = chapter.grown(run).loc["K"]
+    assert row["time, times"] == row["products, times"] == 2
+    assert row["memory over counted, at most"] == 2  # 10 of 4 + 1
+    layers = Size(2, 1, 10).cross_layers
+    assert row["cross layers, first"] == pytest.approx(6 * layers * (2 * 10) ** 2 / 6000)
+    assert row["cross layers, last"] == pytest.approx(6 * layers * (2 * 20) ** 2 / 12000)
+
+
+def test_fewer_bits_are_compared_cell_by_cell(make_record):
+    full = [make_record("se", 1, seed, auc=0.70 + seed / 1000) for seed in (0, 1)]
+    low = [make_record("se", 1, seed, auc=0.69 + seed / 1000) for seed in (0, 1)]
+    (row,) = chapter.fewer_bits(low, full).to_dict("records")
+    assert row["test AUC"].value == pytest.approx(-0.01)
+    assert row["mean IA against random"].value == 0
+
+
+def test_in_the_trial_blocked_adam_is_adam_and_a_lazy_one_is_not(monkeypatch):
+    monkeypatch.setattr(chapter, "STEPS", 24)
+    monkeypatch.setattr(chapter, "ROWS", 100)
+    trial = chapter.trial(block=8)
+    assert trial.same_bits
+    assert trial.ends["blocked Adam"] < 2 * trial.ends["dense Adam"] < 1e-5
+    assert trial.ends["lazy Adam"] > 1e-3
+    figure = chapter.errors(trial)
+    inks = [trace.line.color for trace in figure.data]
+    assert inks == [chapter.DENSE, chapter.BLOCKED, chapter.OTHER]
+    assert all(len(trace.x) == 24 for trace in figure.data)
+
+
+def test_traffic_is_that_of_the_cost_model_as_a_share_of_dense():
+    assert chapter.share_of_dense(100, 1, (1000, 10)) == pytest.approx(
+        table_traffic(1000, 10, 100, 400, 1) / table_traffic(1000, 10, 100, 400, None)
+    )
+    few, _, _, every_row, dense = chapter.traffic().data
+    assert np.all(np.diff(few.y) < 0)  # fewer flushes, fewer bytes
+    assert few.y[-1] < 0.1 and every_row.y[-1] > 1  # more rows, more bytes
+    assert dense.y == (1, 1)
