@@ -25,9 +25,10 @@ def aucs(records: Iterable[Record], model: str) -> pd.DataFrame:
     """Test AUC of one model, means over seeds: a row per design and scale, a column per data set,
     the paper's and then ours; NaN where there is none."""
     columns: dict[str, dict[tuple[int, str], float]] = {}
-    for row in published().query("model == @model").itertuples():
-        column = columns.setdefault(f"{row.dataset.capitalize()}, the paper", {})
-        column[row.scale, row.design if row.scale > 1 else "se"] = row.test_auc
+    table = published().query("model == @model")
+    fields = ("dataset", "scale", "design", "test_auc")
+    for name, scale, design, auc in zip(*(table[field] for field in fields), strict=True):
+        columns.setdefault(f"{name.capitalize()}, the paper", {})[scale, design] = auc
     for cell, group in by_cell(records).items():
         if cell.model == model:
             column = columns.setdefault(f"{group[0].dataset['name']}, here", {})

@@ -1,1 +1,0 @@
-"""What runs say: sentences, tables and comparisons, each computed from records."""
