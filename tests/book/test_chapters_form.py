@@ -6,13 +6,13 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from embedding_collapse.book import figures
+from embedding_collapse.book import plots
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 CHAPTERS = sorted(NOTEBOOKS.glob("0[1-9]_*.ipynb"))
 NUMBERS = {int(path.name[:2]): path for path in CHAPTERS}
 ARGUMENT = range(1, 7)  # chapters that define and derive
-A_FIGURE = re.compile(r"\b(?:figures|plots)\.show\(|\bexplorers?\.\w+\(|```\{figure\}")
+A_FIGURE = re.compile(r"\bplots\.show\(|\bexplorers?\.\w+\(|```\{figure\}")
 
 every_chapter = pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
 
@@ -74,7 +74,7 @@ def test_two_figures_at_least_are_shown(path):
 def test_every_figure_is_told_in_words(path):
     for cell in cells(path):
         if cell.cell_type == "code":
-            for call in re.split(r"(?:figures|plots)\.show\(", cell.source)[1:]:
+            for call in re.split(r"plots\.show\(", cell.source)[1:]:
                 assert re.search(r'"[^"]{20,}', call), f"no words for {call[:60]}"
 
 
@@ -121,8 +121,8 @@ def test_the_figures_that_chapters_show_exist():
     for path in CHAPTERS:
         for cell in cells(path):
             if cell.cell_type == "code":
-                for name in re.findall(r"\bfigures\.(\w+)", cell.source):
-                    assert hasattr(figures, name), f"{path.name}: figures.{name}"
+                for name in re.findall(r"\bplots\.(\w+)", cell.source):
+                    assert hasattr(plots, name), f"{path.name}: plots.{name}"
 
 
 @pytest.mark.parametrize("path", [NUMBERS[4], NUMBERS[6]], ids=lambda path: path.stem)

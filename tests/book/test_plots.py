@@ -10,7 +10,7 @@ import pytest
 import torch
 from figures import with_data  # of the book's extensions
 
-from embedding_collapse.book import figures, plots
+from embedding_collapse.book import plots
 from embedding_collapse.book.chapters import multi_embedding
 from embedding_collapse.lab.records import Record
 from embedding_collapse.spectrum import information_abundance, random_spectrum
@@ -268,26 +268,6 @@ def test_against_scale_draws_means_and_their_bands(cells):
     }  # fmt: skip
 
 
-def test_overfitting_is_the_mean_over_seeds_by_epoch(cells):
-    figure = figures.overfitting(cells, ["dcnv2", "dnn"])
-    shown = [t for t in figure.data if t.visible]
-    assert len(shown) == 2 * 2 * 3  # models, loss and AUC, sizes of SE
-    (loss, auc) = (t for t in shown if t.name == "SE 4x" and t.xaxis in ("x", "x3"))
-    assert list(loss.y) == pytest.approx([0.6, 0.5])
-    assert list(auc.y) == pytest.approx([0.69, 0.79])  # of seeds 0, 1 and 2
-    assert [t.name for t in shown if t.showlegend] == ["base", "SE 4x", "SE 10x"]
-
-
-def test_sub_embeddings_are_sorted_by_the_fields_own_abundance(make_record):
-    pairs = [[[0.4, 0.8, 1.2], [1.6, 2.0, 2.4], [2.8, 3.2, 3.6]]]
-    record = make_record(abundance=[0.9, 0.3, 0.5], projected_abundance=pairs)
-    other = make_record(model="dnn", projected_abundance=None)
-    (heat,) = figures.sub_embeddings([record, other]).data
-    assert list(heat.y) == ["device (0.30)", "site (0.50)", "user (0.90)"]
-    assert list(heat.x) == ["device", "site", "user"]
-    assert np.array(heat.z).tolist() == [[0.5, 0.6, 0.4], [0.8, 0.9, 0.7], [0.2, 0.3, 0.1]]
-
-
 # --- colours --------------------------------------------------------------------------------------
 
 
@@ -390,7 +370,7 @@ def test_a_notebook_holds_the_figure_once_and_jupyter_draws_what_the_page_does(
     drawn = json.loads(on_page(bundle).scripts[0])
     assert bundle["application/vnd.plotly.v1+json"] == drawn
     colours = drawn["layout"]["template"]["layout"]["colorway"]
-    assert {*figures.COLOURS.values()} - {figures.COLOURS["random"]} <= set(colours)
+    assert {*plots.COLOURS.values()} - {plots.COLOURS["random"]} <= set(colours)
 
 
 @pytest.mark.parametrize("draw", ALL)

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 import torch
 
-from embedding_collapse.book import figures
+from embedding_collapse.book.chapters import your_embeddings
 from embedding_collapse.collapse import COLLAPSED, PARTLY, inspect_table
 from embedding_collapse.inspection import report
 from embedding_collapse.inspection.tables import Table
@@ -17,7 +17,7 @@ def table(name: str, *shape: int) -> Table:
 
 def test_every_set_of_a_table_has_its_line_beside_a_random_table_s():
     found = [inspect_table(table("one", 1, 90, 6)), inspect_table(table("two", 3, 50, 6))]
-    figure = figures.table_spectra(found)
+    figure = your_embeddings.table_spectra(found)
     assert [line.name for line in figure.data] == [
         "this table", "random table", "set 1", "set 2", "set 3", "random table",
     ]  # fmt: skip
@@ -30,7 +30,7 @@ def test_every_set_of_a_table_has_its_line_beside_a_random_table_s():
 
 def test_a_long_spectrum_is_thinned_and_what_was_not_measured_left_out():
     wide, empty = inspect_table(table("wide", 1, 400, 300)), inspect_table(table("no", 1, 0, 4))
-    figure = figures.table_spectra([empty, wide])
+    figure = your_embeddings.table_spectra([empty, wide])
     assert len(figure.data) == 2
     assert len(figure.data[0].x) == 64
     assert (figure.data[0].y[0], figure.data[0].x[-1]) == (1, 1)
@@ -40,7 +40,7 @@ def test_histories_are_drawn_with_their_mean_and_the_thresholds():
     history = pd.DataFrame(
         {"step": [0, 0, 5, 5], "table": list("abab"), "against_random": [1.0, 0.8, 0.6, 0.2]}
     )
-    figure = figures.collapse_in_training({"SE 4x": history})
+    figure = your_embeddings.collapse_in_training({"SE 4x": history})
     assert [list(line.y) for line in figure.data] == [[1.0, 0.6], [0.8, 0.2], [0.9, 0.4]]
     assert {shape.y0 for shape in figure.layout.shapes} == {COLLAPSED, PARTLY}
 
@@ -57,7 +57,8 @@ def test_advice_begins_with_the_table_furthest_below_a_random_one():
 
 def test_names_with_markup_are_text_in_figures():
     found = [inspect_table(table(f"<b>{name}</b>\n&", 1, 90, 6)) for name in "ab"]
-    (menu,) = figures.table_spectra(found).layout.updatemenus
+    (menu,) = your_embeddings.table_spectra(found).layout.updatemenus
     assert menu.buttons[0].label == "&lt;b&gt;a&lt;/b&gt;\\n&amp;"
     history = pd.DataFrame({"step": [0], "table": ["<i>a"], "against_random": [1.0]})
-    assert figures.collapse_in_training({"SE 4x": history}).data[0].name == "SE 4x, &lt;i&gt;a"
+    drawn = your_embeddings.collapse_in_training({"SE 4x": history})
+    assert drawn.data[0].name == "SE 4x, &lt;i&gt;a"
