@@ -6,6 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from embedding_collapse.book.analysis.settings import first_question
+from embedding_collapse.book.analysis.settings import settings as settings_of
 from embedding_collapse.book.chapters import results
 from embedding_collapse.lab.studies.decide import (
     BASE,
@@ -37,7 +39,7 @@ def runs(make_record):
 
 
 def test_settings_are_the_studys_two_data_sets_first(runs):
-    flights, drawn = results.settings(runs)
+    flights, drawn = settings_of(runs)
     assert (flights.name, drawn.name) == (
         "us-flights, 320,000 rows",
         "synthetic-mini, 1,000,000 rows",
@@ -47,7 +49,7 @@ def test_settings_are_the_studys_two_data_sets_first(runs):
 
 
 def test_gains_have_a_line_with_its_band_for_each_design_and_panel(runs):
-    figure = results.gains(results.settings(runs))
+    figure = results.gains(settings_of(runs))
     assert figure.layout.updatemenus[0].buttons[0].label == "DNN"
     shown = [line for line in figure.data if line.visible and line.mode == "lines+markers"]
     assert len(shown) == 2 * 4  # SE and ME, ours twice and the paper's twice
@@ -58,7 +60,7 @@ def test_gains_have_a_line_with_its_band_for_each_design_and_panel(runs):
 
 
 def test_the_ledger_has_a_line_per_claim_with_verdict_effect_and_interval(runs):
-    settings = results.settings(runs)
+    settings = settings_of(runs)
     page = results.ledger_page(settings)
     lines = page.split("<tr>")[2:]
     assert len(lines) == len(settings[0].findings)
@@ -73,7 +75,7 @@ def test_the_ledger_has_a_line_per_claim_with_verdict_effect_and_interval(runs):
 
 
 def test_the_first_question_is_answered_for_each_model_wherever_two_seeds_are(runs):
-    answers = results.first_question(results.settings(runs))
+    answers = first_question(settings_of(runs))
     assert len(answers) == 2 * 2 * 3
     of = {(one.where, one.model, one.pair): one for one in answers}
     one = of["us-flights, 320,000 rows", "dnn", "ME 4x - SE 4x"]

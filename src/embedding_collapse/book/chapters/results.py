@@ -1,10 +1,8 @@
 """Chapter 7: what size gains, and what became of each claim."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from html import escape
 from itertools import product
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -13,53 +11,23 @@ from plotly.subplots import make_subplots
 
 from embedding_collapse.book import paper
 from embedding_collapse.book.analysis import cause, measures
-from embedding_collapse.book.analysis.contrast import Effect, holm
 from embedding_collapse.book.analysis.ledger import (
     CONTROL,
     READERS,
-    Comparison,
     Finding,
-    bases,
-    by_spec,
-    compared,
-    effect_of,
-    ledger,
-    sharing,
-    verdict_of,
 )
+from embedding_collapse.book.analysis.settings import PAIRS, Answer, Setting
 from embedding_collapse.book.plots import COLOURS, Line, points, published_points, with_menu
 from embedding_collapse.book.plots.scaling import with_band
 from embedding_collapse.lab.groups import by_cell
 from embedding_collapse.lab.models import MODELS, PAPER
 from embedding_collapse.lab.records import Record, folder_of, load_all
-from embedding_collapse.lab.spec import Spec
 from embedding_collapse.lab.studies import study
-from embedding_collapse.lab.studies.decide import BASE, BASES, ME4, SE4, TELLING
+from embedding_collapse.lab.studies.decide import TELLING
 
 AUC = [Line(design.upper(), design, measures.AUC.value) for design in ("se", "me")]
 PUBLISHED = ("criteo", "avazu")  # what the paper trains on
 SIGNS = {"holds": "✓", "fails": "✗", "undecided": "○", "not run": "–"}
-
-
-class Setting(NamedTuple):
-    """Runs of one data set that differ in model, size and seed alone, and the claims put to them.
-
-    Attributes:
-        base: the base run that they depart from; see `ledger.bases`.
-        runs: those that the settings are shared by.
-        findings: from `ledger.ledger`, to which runs beside them belong, such as controls.
-    """
-
-    base: Spec
-    runs: list[Record]
-    findings: list[Finding]
-
-    @property
-    def name(self) -> str:
-        """The data set with its number of training rows."""
-        data, record = self.base.data, self.runs[0]
-        rows = f"{data.rows or record.dataset['rows']:,} rows"
-        return f"{data.name}, {rows}" + (", split by time" if data.split == "time" else "")
 
 
 # --- the runs -------------------------------------------------------------------------------------
@@ -73,22 +41,6 @@ def stored() -> list[Record]:
 def runs_of(folders: str) -> list[Record]:
     """The records of folders, whose names commas separate."""
     return load_all(*(folder_of(name.strip()) for name in folders.split(",")))
-
-
-def settings(runs: Sequence[Record]) -> list[Setting]:
-    """The data sets with the claims put to them: the study's two, what else it asks, then others;
-    of these, those with the most runs first."""
-    ordered = sorted(bases(runs), key=lambda base: (base not in BASES, not _of_study(base)))
-    return [Setting(base, sharing(base, runs), ledger(runs, base)) for base in ordered]
-
-
-def elsewhere(settings: Sequence[Setting]) -> list[Setting]:
-    """Those that are no part of the study."""
-    return [one for one in settings if not _of_study(one.base)]
-
-
-def _of_study(base: Spec) -> bool:
-    return replace(base, data=BASES[0].data) == BASES[0]
 
 
 def about(settings: Sequence[Setting]) -> pd.DataFrame:
@@ -223,39 +175,6 @@ def tally(settings: Sequence[Setting]) -> pd.DataFrame:
 
 
 # --- the first question, wherever it was asked ----------------------------------------------------
-
-
-class Answer(NamedTuple):
-    """A difference between two sizes of a model on one data set."""
-
-    where: str
-    model: str
-    pair: str
-    effect: Effect
-    verdict: str
-
-
-PAIRS = {"SE 4x - base": (SE4, BASE), "ME 4x - base": (ME4, BASE), "ME 4x - SE 4x": (ME4, SE4)}
-
-
-def first_question(settings: Sequence[Setting]) -> list[Answer]:
-    """What four times the size gains, and ME beside SE, wherever there are two seeds; verdicts on
-    "higher", corrected over all of them."""
-    asked = []
-    for one in settings:
-        runs = by_spec(one.runs)
-        for model in TELLING:
-            for pair, (new, old) in PAIRS.items():
-                cells = [compared(one.base, model, size) for size in (new, old)]
-                comparison = Comparison(*cells)
-                if all(len(runs.get(spec, [])) > 1 for spec in cells):
-                    effect = effect_of([comparison], runs, measures.AUC)
-                    asked.append((one.name, model, pair, effect))
-    corrected = holm([effect.p for *_, effect in asked])
-    return [
-        Answer(name, model, pair, effect, verdict_of(effect, "higher", measures.AUC, p))
-        for (name, model, pair, effect), p in zip(asked, corrected, strict=True)
-    ]
 
 
 def forest(answers: Sequence[Answer]) -> go.Figure:

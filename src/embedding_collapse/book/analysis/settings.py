@@ -1,0 +1,93 @@
+"""What the claims are asked of, data set by data set, and the first question of them all."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from embedding_collapse.lab.records import Record
+from embedding_collapse.lab.spec import Spec
+from embedding_collapse.lab.studies.decide import BASE, BASES, ME4, SE4, TELLING
+
+from . import measures
+from .contrast import Effect, holm
+from .ledger import (
+    Comparison,
+    Finding,
+    Verdict,
+    bases,
+    by_spec,
+    compared,
+    effect_of,
+    ledger,
+    sharing,
+    verdict_of,
+)
+
+PAIRS = {"SE 4x - base": (SE4, BASE), "ME 4x - base": (ME4, BASE), "ME 4x - SE 4x": (ME4, SE4)}
+
+
+class Setting(NamedTuple):
+    """Runs of one data set that differ in model, size and seed alone, and the claims put to them.
+
+    Attributes:
+        base: the base run that they depart from; see `ledger.bases`.
+        runs: those that the settings are shared by.
+        findings: from `ledger.ledger`, to which runs beside them belong, such as controls.
+    """
+
+    base: Spec
+    runs: list[Record]
+    findings: list[Finding]
+
+    @property
+    def name(self) -> str:
+        """The data set with its number of training rows."""
+        data, record = self.base.data, self.runs[0]
+        rows = f"{data.rows or record.dataset['rows']:,} rows"
+        return f"{data.name}, {rows}" + (", split by time" if data.split == "time" else "")
+
+
+def settings(runs: Sequence[Record]) -> list[Setting]:
+    """The data sets with the claims put to them: the study's two, what else it asks, then others;
+    of these, those with the most runs first."""
+    ordered = sorted(bases(runs), key=lambda base: (base not in BASES, not _of_study(base)))
+    return [Setting(base, sharing(base, runs), ledger(runs, base)) for base in ordered]
+
+
+def elsewhere(settings: Sequence[Setting]) -> list[Setting]:
+    """Those that are no part of the study."""
+    return [one for one in settings if not _of_study(one.base)]
+
+
+def _of_study(base: Spec) -> bool:
+    return replace(base, data=BASES[0].data) == BASES[0]
+
+
+class Answer(NamedTuple):
+    """A difference between two sizes of a model on one data set."""
+
+    where: str
+    model: str
+    pair: str
+    effect: Effect
+    verdict: Verdict
+
+
+def first_question(settings: Sequence[Setting]) -> list[Answer]:
+    """What four times the size gains, and ME beside SE, wherever there are two seeds; verdicts on
+    "higher", corrected over all of them."""
+    asked = []
+    for one in settings:
+        runs = by_spec(one.runs)
+        for model in TELLING:
+            for pair, (new, old) in PAIRS.items():
+                cells = [compared(one.base, model, size) for size in (new, old)]
+                comparison = Comparison(*cells)
+                if all(len(runs.get(spec, [])) > 1 for spec in cells):
+                    effect = effect_of([comparison], runs, measures.AUC)
+                    asked.append((one.name, model, pair, effect))
+    corrected = holm([effect.p for *_, effect in asked])
+    return [
+        Answer(name, model, pair, effect, verdict_of(effect, "higher", measures.AUC, p))
+        for (name, model, pair, effect), p in zip(asked, corrected, strict=True)
+    ]
