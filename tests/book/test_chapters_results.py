@@ -66,7 +66,8 @@ def test_the_ledger_has_a_line_per_claim_with_verdict_effect_and_interval(runs):
     assert len(lines) == len(settings[0].findings)
     (beats,) = [line for line in lines if "beats single-embedding of the same size" in line]
     assert beats.count("✓ holds") == 2
-    value, low, high = map(float, re.search(r"([+]\S+) \[(\S+),\xa0(\S+)\]", beats).groups())
+    texts = re.findall(r"ec-effect'>([^<]*)<", beats)
+    value, (low, high) = float(texts[0]), map(float, texts[1][1:-1].split(",\xa0"))
     assert low < value < high and value == pytest.approx(0.0225, abs=1e-4)
     counted = results.tally(settings)
     assert (counted.sum() == len(lines)).all()

@@ -139,8 +139,10 @@ def _answer(finding: Finding) -> str:
     said = f'<span class="ec-said" data-said="{sign}">{sign} {verdict}</span>'
     if effect is None:
         return said
-    interval = f" [{effect.low:+.3f},\u00a0{effect.high:+.3f}]" if np.isfinite(effect.low) else ""
-    return f"{said} <span class='ec-effect'>{effect.value:+.4f}{interval}</span>"
+    value = f"{said} <span class='ec-effect'>{effect.value:+.4f}</span>"
+    if not np.isfinite(effect.low):
+        return value
+    return f"{value} <span class='ec-effect'>[{effect.low:+.3f},\u00a0{effect.high:+.3f}]</span>"
 
 
 def numbers(settings: Sequence[Setting]) -> pd.DataFrame:
@@ -195,7 +197,8 @@ def forest(answers: Sequence[Answer]) -> go.Figure:
             hovertemplate="%{y}: %{x:+.4f}, %{hovertext}<extra></extra>", row=1, col=column,
         )  # fmt: skip
     figure.add_vline(x=0, line={"color": COLOURS["random"], "dash": "dot"})
-    figure.update_xaxes(title="difference in test AUC", tickformat="+.2f", nticks=4)
+    figure.update_xaxes(tickformat="+.2f", dtick=0.01, tickangle=0)
+    figure.update_xaxes(title="difference in test AUC", col=2)
     return figure.update_yaxes(autorange="reversed", automargin=True)
 
 
