@@ -117,13 +117,16 @@ def ledger_page(settings: Sequence[Setting]) -> str:
     heads = "".join(f"<th scope='col'>{escape(one.name)}</th>" for one in settings)
     lines = [
         f"<tr><th scope='row'>{number}. {first.claim.text}{_origin(first)}</th>"
-        + "".join(f"<td>{_answer(finding)}</td>" for finding in findings)
+        + "".join(
+            f'<td data-of="{escape(one.name)}">{_answer(finding)}</td>'
+            for one, finding in zip(settings, findings, strict=True)
+        )
         + "</tr>"
         for number, findings in enumerate(zip(*(one.findings for one in settings), strict=True), 1)
         for first in findings[:1]
     ]
     return (
-        '<table class="ec-ledger"><thead><tr><th scope="col">Claim</th>'
+        '<table class="dataframe ec-ledger"><thead><tr><th scope="col">Claim</th>'
         f"{heads}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
     )
 
