@@ -12,7 +12,7 @@ from test_training import fit_tiny, tiny_model
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from blocked_adam import group_look_ups, reference
+from blocked_adam import choice, group_look_ups, reference
 from blocked_adam import optimizer as optimizer_module
 from embedding_collapse.errors import DivergedError
 from embedding_collapse.lab.checkpoint import Fit
@@ -321,12 +321,21 @@ class Window:
         return self.engine.window(rows)
 
 
+@pytest.fixture(autouse=True)
+def in_plain_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tables are updated by the reference, whose passes the faults are put into."""
+    monkeypatch.setattr(choice, "numba_runs", lambda: False)
+
+
 @pytest.fixture
 def captures(monkeypatch: pytest.MonkeyPatch) -> Callable[[type], None]:
     """Has engines capture what stands in for a graph."""
 
     def use(kind: type) -> None:
         monkeypatch.setattr(engine_module, "kernels_run_on", lambda device: True)
+        monkeypatch.setattr(
+            engine_module, "LONGER", engine_module.BLOCK
+        )  # as where steps are captured
         monkeypatch.setattr(engine_module, "_Graph", kind)
 
     return use
