@@ -11,7 +11,9 @@ import torch
 from figures import with_data  # of the book's extensions
 
 from embedding_collapse.book import plots
+from embedding_collapse.book.analysis import measures
 from embedding_collapse.book.chapters import multi_embedding
+from embedding_collapse.book.plots import scaling
 from embedding_collapse.lab.records import Record
 from embedding_collapse.spectrum import information_abundance, random_spectrum
 
@@ -219,7 +221,7 @@ def test_points_of_one_seed_have_no_interval(cells):
 
 
 def test_points_leave_out_what_a_run_does_not_have(cells):
-    found = plots.points(cells, plots.DIVERSITY)
+    found = plots.points(cells, plots.both_designs(measures.DIVERSITY.value))
     assert set(found["scale"]) == {4, 10}  # one set is not diverse
 
 
@@ -231,41 +233,17 @@ def test_the_papers_points_are_its_table_with_the_interval_of_three_runs():
     assert len(found) == 2 * 6 * 2 * 5  # the base model begins both lines
 
 
-def test_against_scale_has_a_panel_per_model_and_shows_one_dataset_at_a_time(cells):
-    table = plots.points(cells, plots.AUC)
-    figure = plots.against_scale(table, plots.AUC, "AUC", ["dnn", "dcnv2"])
-    assert [note.text for note in figure.layout.annotations] == ["DNN", "DCNv2"]
-    (menu,) = figure.layout.updatemenus
-    assert [button.label for button in menu.buttons] == ["flights", "synthetic-mini"]
-    visible = np.array([button.args[0]["visible"] for button in menu.buttons])
-    assert (visible.sum(0) == 1).all() and (visible.sum(1) == 2 * 2 * 2).all()
-    assert [trace.visible for trace in figure.data] == visible[0].tolist()
-    for shown in visible:  # whichever is chosen, each line is in the legend once
-        entries = [t.name for t, on in zip(figure.data, shown, strict=True) if on and t.showlegend]
-        assert entries == ["SE", "ME"]
-
-
-def test_panels_of_against_scale_can_have_one_axis(cells):
-    table = plots.points(cells, plots.AUC)
-    for shared in (True, False):
-        figure = plots.against_scale(table, plots.AUC, "AUC", ["dnn", "dcnv2"], shared)
-        assert (figure.layout.yaxis2.matches == "y") == shared
-
-
-def test_against_scale_draws_means_and_their_bands(cells):
-    table = plots.points(cells, plots.COLLAPSE)
-    figure = plots.against_scale(table, plots.COLLAPSE, "IA / K", ["dcnv2"])
-    line = next(t for t in figure.data if t.name == "SE" and t.showlegend)
+def test_a_band_reaches_as_far_as_the_interval_to_either_side(cells):
+    found = plots.points(cells, plots.both_designs(measures.ABUNDANCE.value))
+    (shown,) = (of for key, of in found.groupby(["dataset", "model", "line"])
+                if key == ("flights", "dcnv2", "SE"))  # fmt: skip
+    band, line = scaling.with_band(shown, "SE", plots.COLOURS["SE"], "solid", "SE")
     assert list(line.x) == [1, 4, 10]
     assert list(line.y) == pytest.approx([0.581, 0.521, 0.401], abs=1e-4)
-    band = next(t for t in figure.data if t.name == "SE" and t.fill == "toself")
-    assert list(band.x) == [1, 4, 10, 10, 4, 1]
+    assert list(band.x) == [1, 4, 10, 10, 4, 1] and band.fill == "toself"
     reach = line.customdata[0][0]
     assert band.y[0] == pytest.approx(0.581 - reach, abs=1e-4)
     assert band.y[-1] == pytest.approx(0.581 + reach, abs=1e-4)
-    assert {t.line.color for t in figure.data if t.line.color} == {
-        plots.COLOURS["SE"], plots.COLOURS["ME"]
-    }  # fmt: skip
 
 
 # --- colours --------------------------------------------------------------------------------------

@@ -28,6 +28,8 @@ CHECKED = [
     "04_suppressing_interaction",
     "05_multi_embedding",
     "06_how_it_works",
+    "07_results",
+    "opening",
     "cost",
     "data",
 ]

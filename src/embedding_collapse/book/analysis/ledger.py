@@ -32,7 +32,7 @@ from embedding_collapse.lab.studies.decide import (
 from embedding_collapse.lab.studies.sweep import BASE_SIZE, in_proportion
 
 from . import measures
-from .contrast import Effect, contrast, holm
+from .contrast import Effect, holm
 from .measures import Measure
 
 Expected = Literal["higher", "lower", "no gain"]
@@ -97,7 +97,7 @@ class Finding(NamedTuple):
 
     Attributes:
         claim: what was asked.
-        effect: the mean of its comparisons that have runs, minus the level; None where none has.
+        effect: the mean of its comparisons that have runs; None where none has.
         parts: each of those comparisons and its own effect.
         missing: comparisons without runs.
         verdict: the answer.
@@ -137,14 +137,10 @@ def effect_of(
             `FIRST_LOOK` seeds.
         against: what the effect is held against; it is taken off.
     """
-    weights: dict[Spec, float] = {}
-    for comparison in comparisons:
-        for spec, sign in ((comparison.new, 1), (comparison.old, -1)):
-            if spec is not None:
-                weights[spec] = weights.get(spec, 0.0) + sign / len(comparisons)
-    groups = [measure.group(weight, runs[spec]) for spec, weight in weights.items() if weight]
-    looked_twice = any(len(group.values) > FIRST_LOOK for group in groups)
-    effect = contrast(groups, SECOND_LOOK if looked_twice else level, against)
+    pairs = [(runs[one.new], runs[one.old] if one.old else []) for one in comparisons]
+    looked_twice = any(len(cell) > FIRST_LOOK for pair in pairs for cell in pair)
+    level = SECOND_LOOK if looked_twice else level
+    effect = measure.mean_difference(pairs, level=level, against=against)
     return effect._replace(p=min(1.0, effect.p * LOOKS)) if looked_twice else effect
 
 
@@ -163,6 +159,25 @@ def verdict_of(effect: Effect, expected: Expected, measure: Measure, p: float) -
         return "holds"
     within = expected != "no gain" and -measure.band < effect.low and effect.high < measure.band
     return "fails" if side == -wanted or within else "undecided"
+
+
+class Judged(NamedTuple):
+    """What a verdict is spoken on: an effect, minus what it is held against; None of no runs."""
+
+    effect: Effect | None
+    expected: Expected
+    measure: Measure
+
+
+def judge(claims: Sequence[Judged]) -> list[Verdict]:
+    """The verdicts on claims that are made together, corrected for being several (Holm)."""
+    corrected = iter(holm([claim.effect.p for claim in claims if claim.effect]))
+    return [
+        verdict_of(claim.effect, claim.expected, claim.measure, float(next(corrected)))
+        if claim.effect
+        else "not run"
+        for claim in claims
+    ]
 
 
 def bases(records: Iterable[Record]) -> list[Spec]:
@@ -201,24 +216,18 @@ def ledger(records: Iterable[Record], base: Spec) -> list[Finding]:
         base: see `bases`.
     """
     runs = by_spec(records)
-    drafts = []
+    drafts, judged = [], []
     for claim in CLAIMS:
         every = list(claim.compare(base, runs))
         have = [one for one in every if one.new in runs and (one.old is None or one.old in runs)]
         missing = [one for one in every if one not in have]
+        parts = [(one, effect_of([one], runs, claim.measure)) for one in have]
+        effect = effect_of(have, runs, claim.measure) if have else None
         against = claim.measure.band if claim.expected == "no gain" else claim.level
-        parts = [(one, effect_of([one], runs, claim.measure, against=against)) for one in have]
-        effect = effect_of(have, runs, claim.measure, against=against) if have else None
+        held = effect_of(have, runs, claim.measure, against=against) if have else None
         drafts.append((claim, effect, parts, missing))
-    corrected = iter(holm([effect.p for _, effect, _, _ in drafts if effect]))
-    return [
-        Finding(
-            claim, effect, parts, missing,
-            verdict_of(effect, claim.expected, claim.measure, float(next(corrected)))
-            if effect else "not run",
-        )
-        for claim, effect, parts, missing in drafts
-    ]  # fmt: skip
+        judged.append(Judged(held, claim.expected, claim.measure))
+    return [Finding(*draft, verdict) for draft, verdict in zip(drafts, judge(judged), strict=True)]
 
 
 def wanting_seeds(records: Iterable[Record]) -> list[tuple[Comparison, Effect]]:

@@ -41,7 +41,33 @@ class Measure(NamedTuple):
 
     def difference(self, new: list[Record], old: list[Record], against: float = 0.0) -> Effect:
         """The mean of one cell minus that of another; see `contrast.contrast`."""
-        return contrast([self.group(1, new), self.group(-1, old)], against=against)
+        return self.mean_difference([(new, old)], against=against)
+
+    def mean_difference(
+        self,
+        pairs: Sequence[tuple[list[Record], list[Record]]],
+        *,
+        level: float = 0.95,
+        against: float = 0.0,
+    ) -> Effect:
+        """The mean over pairs of cells of new minus old, as one contrast: runs that several pairs
+        share count once.
+
+        Args:
+            pairs: new and old; where old is empty, the new cell's own number.
+            level: of the interval.
+            against: what the mean is held against; it is taken off.
+        """
+        cells: dict[tuple[str, ...], list[Record]] = {}
+        weights: dict[tuple[str, ...], float] = {}
+        for pair in pairs:
+            for runs, sign in zip(pair, (1, -1), strict=True):
+                if runs:
+                    key = tuple(run.key for run in runs)
+                    cells[key] = runs
+                    weights[key] = weights.get(key, 0.0) + sign / len(pairs)
+        groups = [self.group(weight, cells[key]) for key, weight in weights.items() if weight]
+        return contrast(groups, level, against)
 
     def mean(self, runs: list[Record]) -> float:
         """The mean over the runs of a cell."""

@@ -9,18 +9,19 @@ from embedding_collapse.lab.spec import Spec
 from embedding_collapse.lab.studies.decide import BASE, BASES, ME4, SE4, TELLING
 
 from . import measures
-from .contrast import Effect, holm
+from .contrast import Effect
 from .ledger import (
     Comparison,
     Finding,
+    Judged,
     Verdict,
     bases,
     by_spec,
     compared,
     effect_of,
+    judge,
     ledger,
     sharing,
-    verdict_of,
 )
 
 PAIRS = {"SE 4x - base": (SE4, BASE), "ME 4x - base": (ME4, BASE), "ME 4x - SE 4x": (ME4, SE4)}
@@ -86,8 +87,5 @@ def first_question(settings: Sequence[Setting]) -> list[Answer]:
                 if all(len(runs.get(spec, [])) > 1 for spec in cells):
                     effect = effect_of([comparison], runs, measures.AUC)
                     asked.append((one.name, model, pair, effect))
-    corrected = holm([effect.p for *_, effect in asked])
-    return [
-        Answer(name, model, pair, effect, verdict_of(effect, "higher", measures.AUC, p))
-        for (name, model, pair, effect), p in zip(asked, corrected, strict=True)
-    ]
+    judged = judge([Judged(effect, "higher", measures.AUC) for *_, effect in asked])
+    return [Answer(*answer, verdict) for answer, verdict in zip(asked, judged, strict=True)]

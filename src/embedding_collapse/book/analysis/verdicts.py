@@ -7,8 +7,8 @@ import pandas as pd
 
 from embedding_collapse.lab.records import Record
 
-from .contrast import Effect, contrast, holm
-from .ledger import Expected, Verdict, verdict_of
+from .contrast import Effect
+from .ledger import Expected, Judged, Verdict, judge
 from .measures import Measure
 
 Runs = list[Record]  # of one cell: they differ in the seed alone
@@ -35,15 +35,7 @@ class Claim(NamedTuple):
         where a group was not run."""
         if not self.pairs or not all(new and old for new, old in self.pairs):
             return None
-        weights: dict[tuple[str, ...], float] = {}
-        groups = {}
-        for pair in self.pairs:
-            for runs, sign in zip(pair, (1, -1), strict=True):
-                key = tuple(run.key for run in runs)
-                groups[key] = runs
-                weights[key] = weights.get(key, 0.0) + sign / len(self.pairs)
-        parts = [self.measure.group(weight, groups[key]) for key, weight in weights.items()]
-        return contrast(parts, against=against)
+        return self.measure.mean_difference(self.pairs, against=against)
 
 
 class Answer(NamedTuple):
@@ -55,18 +47,12 @@ class Answer(NamedTuple):
 
 def answers(claims: Sequence[Claim]) -> list[Answer]:
     """The claims' verdicts, corrected for there being several (Holm)."""
-    judged = [
-        claim.effect(claim.measure.band if claim.expected == "no gain" else 0.0) for claim in claims
-    ]
-    corrected = iter(holm([effect.p for effect in judged if effect]))
-    return [
-        Answer(
-            verdict_of(effect, claim.expected, claim.measure, float(next(corrected)))
-            if effect else "not run",
-            claim.effect(),
-        )
-        for claim, effect in zip(claims, judged, strict=True)
-    ]  # fmt: skip
+    judged = []
+    for claim in claims:
+        band = claim.measure.band if claim.expected == "no gain" else 0.0
+        judged.append(Judged(claim.effect(band), claim.expected, claim.measure))
+    said = zip(claims, judge(judged), strict=True)
+    return [Answer(verdict, claim.effect()) for claim, verdict in said]
 
 
 def table(claims: Mapping[str, Sequence[Claim]]) -> pd.DataFrame:

@@ -17,7 +17,7 @@ from embedding_collapse.book.analysis.ledger import (
     Finding,
 )
 from embedding_collapse.book.analysis.settings import PAIRS, Answer, Setting
-from embedding_collapse.book.plots import COLOURS, Line, points, published_points, with_menu
+from embedding_collapse.book.plots import AUC, COLOURS, points, published_points, with_menu
 from embedding_collapse.book.plots.scaling import with_band
 from embedding_collapse.lab.groups import by_cell
 from embedding_collapse.lab.models import MODELS, PAPER
@@ -25,7 +25,6 @@ from embedding_collapse.lab.records import Record, folder_of, load_all
 from embedding_collapse.lab.studies import study
 from embedding_collapse.lab.studies.decide import TELLING
 
-AUC = [Line(design.upper(), design, measures.AUC.value) for design in ("se", "me")]
 PUBLISHED = ("criteo", "avazu")  # what the paper trains on
 SIGNS = {"holds": "✓", "fails": "✗", "undecided": "○", "not run": "–"}
 
@@ -169,14 +168,6 @@ def numbers(settings: Sequence[Setting]) -> pd.DataFrame:
         for number, finding in enumerate(one.findings, 1)
     ]
     return pd.DataFrame(rows).set_index(["claim", "data"])
-
-
-def tally(settings: Sequence[Setting]) -> pd.DataFrame:
-    """How many claims came out how: a row per verdict, a column per data set."""
-    return pd.DataFrame(
-        {one.name: {verdict: sum(f.verdict == verdict for f in one.findings) for verdict in SIGNS}
-         for one in settings}
-    )  # fmt: skip
 
 
 # --- the first question, wherever it was asked ----------------------------------------------------

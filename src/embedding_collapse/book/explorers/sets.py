@@ -15,8 +15,8 @@ import plotly.graph_objects as go
 import torch
 from torch import Tensor
 
-from embedding_collapse.book.analysis.contrast import Effect, Group, contrast, holm
-from embedding_collapse.book.analysis.ledger import CLAIMS, Claim, Verdict, verdict_of
+from embedding_collapse.book.analysis.contrast import Effect, Group, contrast
+from embedding_collapse.book.analysis.ledger import CLAIMS, Claim, Judged, Verdict, judge
 from embedding_collapse.book.plots.style import COLOURS
 from embedding_collapse.files import load_json, store_json
 from embedding_collapse.lab.engine.loop import StepByStep
@@ -189,11 +189,11 @@ def effects(runs: Sequence[Sequence[Run]]) -> list[tuple[Effect, Verdict]]:
             rows = [run.rows for run in cell] if asked.claim.measure.tested else None
             groups.append(Group(weight, values, rows))
         found.append(contrast(groups))
-    corrected = holm([effect.p for effect in found])
-    return [
-        (effect, verdict_of(effect, asked.claim.expected, asked.claim.measure, float(p)))
-        for effect, asked, p in zip(found, ASKED, corrected, strict=True)
+    judged = [
+        Judged(effect, asked.claim.expected, asked.claim.measure)
+        for effect, asked in zip(found, ASKED, strict=True)
     ]
+    return list(zip(found, judge(judged), strict=True))
 
 
 def claims() -> list[dict[str, Any]]:

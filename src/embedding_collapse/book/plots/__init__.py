@@ -3,11 +3,8 @@
 from .page import all_numbers, answered, note, provenance, rounded, show
 from .scaling import (
     AUC,
-    COLLAPSE,
-    DIVERSITY,
     Line,
     Series,
-    against_scale,
     both_designs,
     points,
     published_points,
@@ -30,8 +27,8 @@ from .style import (
 )
 
 __all__ = [
-    "AMBER", "AUC", "COLLAPSE", "COLOURS", "DASHES", "DIVERSITY", "INKS", "PINK", "SKY", "Line",
-    "Series", "abundance_by_field", "against_scale", "all_numbers", "answered", "as_text",
+    "AMBER", "AUC", "COLOURS", "DASHES", "INKS", "PINK", "SKY", "Line",
+    "Series", "abundance_by_field", "all_numbers", "answered", "as_text",
     "both_designs", "by_field", "colour", "faint", "fields", "note", "points", "provenance",
     "published_points", "reach_of", "rounded", "series_against_scale", "show", "spectra_by_field",
     "with_menu",

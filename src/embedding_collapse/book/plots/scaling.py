@@ -1,7 +1,6 @@
 """Anything against embedding size: ours and the paper's."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import product
 from typing import NamedTuple
 
 import numpy as np
@@ -11,15 +10,15 @@ from plotly.subplots import make_subplots
 from scipy import stats
 
 from embedding_collapse.book import paper
+from embedding_collapse.book.analysis import measures
 from embedding_collapse.lab.groups import by_cell
-from embedding_collapse.lab.models import MODELS, PAPER
 from embedding_collapse.lab.records import Record
 
-from .style import COLOURS, faint, with_menu
+from .style import faint, with_menu
 
 
 class Line(NamedTuple):
-    """What `against_scale` draws of every model: a number per run, in a colour and a dash.
+    """What is drawn of every model: a number per run, in a colour and a dash.
 
     Attributes:
         name: in the legend.
@@ -34,21 +33,12 @@ class Line(NamedTuple):
     dash: str = "solid"
 
 
-AUC = [Line(design.upper(), design, lambda r: r.test["auc"]) for design in ("se", "me")]
-COLLAPSE = [
-    Line("SE", "se", lambda r: r.relative_abundance.mean().item()),
-    Line("ME, mean over sets", "me", lambda r: r.relative_abundance.mean().item()),
-    Line("ME, sets joined", "me", lambda r: r.joined_abundance.mean().item(), "dot"),
-]
-DIVERSITY = [
-    Line(name, design, lambda r: float(np.mean(r.diversity or np.nan)))
-    for name, design in (("SE, blocks of its table", "se"), ("ME, its sets", "me"))
-]
-
-
 def both_designs(value: Callable[[Record], float]) -> list[Line]:
     """Lines for `points`: a number per run, in SE and in ME."""
     return [Line(design.upper(), design, value) for design in ("se", "me")]
+
+
+AUC = both_designs(measures.AUC.value)
 
 
 def points(records: Iterable[Record], lines: Sequence[Line]) -> pd.DataFrame:
@@ -120,57 +110,6 @@ def with_band(
         "± %{customdata[0]:.5f} (95%, %{customdata[1]} runs)<extra></extra>",
     )  # fmt: skip
     return band, drawn
-
-
-def against_scale(
-    table: pd.DataFrame,
-    lines: Sequence[Line],
-    title: str,
-    models: Sequence[str] = tuple(PAPER),
-    shared: bool = False,
-) -> go.Figure:
-    """A panel per model, a line per design with its 95% band over seeds, a menu of datasets.
-
-    Args:
-        table: from `points`, or several of them.
-        lines: which of them to draw.
-        title: of the vertical axes.
-        models: the panels; one that the table lacks gets none.
-        shared: whether the panels have one vertical axis.
-    """
-    models = [model for model in models if model in set(table["model"])]
-    columns = min(3, len(models))
-    rows = -(-len(models) // columns)
-    names = [MODELS[model].name for model in models]
-    figure = make_subplots(
-        rows, columns, subplot_titles=names, vertical_spacing=0.2,
-        shared_yaxes="all" if shared else False,
-    )  # fmt: skip
-    datasets = list(dict.fromkeys(table["dataset"]))
-    owner: list[str] = []  # of each trace, its dataset
-    for dataset, (panel, model), line in product(datasets, enumerate(models), lines):
-        of_line = (table["dataset"] == dataset) & (table["model"] == model)
-        found = table[of_line & (table["line"] == line.name)].sort_values("scale")
-        if found.empty:
-            continue
-        ink = COLOURS[line.design.upper()]
-        place = {"row": panel // columns + 1, "col": panel % columns + 1}
-        told = line.name in {
-            trace.name for trace, of in zip(figure.data, owner, strict=True)
-            if of == dataset and trace.showlegend
-        }  # fmt: skip
-        traces = with_band(found, line.name, ink, line.dash, f"{MODELS[model].name}, {line.name}")
-        traces[1].showlegend = not told
-        for trace in traces:
-            figure.add_trace(trace.update(visible=dataset == datasets[0]), **place)
-            owner.append(dataset)
-    scales = sorted(table["scale"].unique())
-    figure.update_xaxes(
-        type="log", tickvals=scales, ticktext=[f"{scale}x" for scale in scales], minor_ticks=""
-    )
-    figure.update_xaxes(title="embedding size", row=rows)
-    figure.update_yaxes(title=title, col=1)
-    return with_menu(figure, owner, "Dataset")
 
 
 class Series(NamedTuple):
