@@ -11,11 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from markdown_it import MarkdownIt
 from safetensors.torch import save_file
 from torch import nn
 
 from embedding_collapse.cli import main
 from embedding_collapse.inspection import report
+from embedding_collapse.inspection.markdown import markdown
 from embedding_collapse.inspection.page import html
 from embedding_collapse.lab import experiment, records
 from embedding_collapse.lab.data import DataSpec
@@ -288,6 +290,16 @@ def test_markdown_begins_with_the_verdict_and_keeps_names_in_their_cells(tmp_pat
     assert len({len(re.findall(r"(?<!\\)\|", line)) for line in (head, rule, low, good)}) == 1
     assert low.startswith(r"| `low\|emb` | 100 |")
     assert any(line.startswith("Measured with embedding-collapse ") for line in lines)
+
+
+@pytest.mark.parametrize("name", ["emb.<script>x</script>", "emb.[a](https://x.org)", "emb.`b`|*c*"])
+def test_names_are_text_wherever_the_markdown_has_them(name, tmp_path):
+    """In the line that says which is worst, in the findings, the table and the notes."""
+    torch.save({name: normal(400, 2) @ normal(2, 16), "emb.b": normal(90, 4)}, tmp_path / "m.pt")
+    text = markdown(report.inspect(tmp_path / "m.pt"))
+    page = MarkdownIt("commonmark").enable("table").render(text)
+    assert {tag for tag, _ in Page(page).tags}.isdisjoint({"script", "a", "em"})
+    assert Page(page).text.count(name) == 3
 
 
 def test_a_report_of_two_hundred_tables_is_under_a_megabyte_and_begins_with_the_worst(tmp_path):

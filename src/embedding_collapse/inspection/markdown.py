@@ -42,15 +42,11 @@ def _one(inspection: Inspection) -> str:
     return "\n\n".join(
         [
             f"# {inspection.headline}",
-            f"{code(inspection.name)}. {inspection.summary}",
+            f"{code(inspection.name)}. {_text(inspection.summary)}",
             *(["\n".join(findings)] if findings else []),
             _rows(rows[:MOST_TABLES]) + (f"\n\nand {more:,} more tables" if more > 0 else ""),
-            *(
-                ["\n".join(f"- {_text(note)}" for note in notes)]
-                if (notes := inspection.notes)
-                else []
-            ),
-            measured_with(inspection),
+            *(["\n".join(notes)] if notes else []),
+            _text(measured_with(inspection)),
         ]
     )
 
@@ -65,6 +61,6 @@ def _rows(rows: Sequence[Mapping[str, str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _text(note: str) -> str:
-    """A note, in which names may hold anything, as text."""
-    return "".join(f"\\{c}" if c in "\\`*_{}[]<>()#|!&~" else c for c in note)
+def _text(line: str) -> str:
+    """A line, in which names may hold anything, as text."""
+    return "".join(f"\\{c}" if c in "\\`*_{}[]<>()#|!&~" else c for c in line)
