@@ -292,7 +292,9 @@ def test_markdown_begins_with_the_verdict_and_keeps_names_in_their_cells(tmp_pat
     assert any(line.startswith("Measured with embedding-collapse ") for line in lines)
 
 
-@pytest.mark.parametrize("name", ["emb.<script>x</script>", "emb.[a](https://x.org)", "emb.`b`|*c*"])
+@pytest.mark.parametrize(
+    "name", ["emb.<script>x</script>", "emb.[a](https://x.org)", "emb.`b`|*c*"]
+)
 def test_names_are_text_wherever_the_markdown_has_them(name, tmp_path):
     """In the line that says which is worst, in the findings, the table and the notes."""
     torch.save({name: normal(400, 2) @ normal(2, 16), "emb.b": normal(90, 4)}, tmp_path / "m.pt")
