@@ -21,8 +21,8 @@ import torch
 from markdown_it import MarkdownIt
 from safetensors.torch import save_file
 
-from embedding_collapse.book import explorers, figures, plots
-from embedding_collapse.book.chapters import mechanism, your_embeddings
+from embedding_collapse.book import explorers, plots
+from embedding_collapse.book.chapters import interaction_collapse, mechanism, your_embeddings
 from embedding_collapse.book.explorers import sub_embeddings
 from embedding_collapse.book.explorers.display import page
 from embedding_collapse.inspection import report
@@ -214,7 +214,7 @@ def _inspected(path: Path, name: str | None = None) -> Made:
         "html page": page.read_text(encoding="utf-8"),
         "html table": your_embeddings.report_table(found)._repr_html_(),
         "markdown advice": report.advice(found),
-        "figure": figures.table_spectra(found.tables).to_plotly_json(),
+        "figure": your_embeddings.table_spectra(found.tables).to_plotly_json(),
         "text": str(found),
     }
     if name is not None:
@@ -305,8 +305,7 @@ def _figures(name: str, folder: Path) -> Made:
         plots.spectra_by_field: runs,
         mechanism.projection_norms: me,
         lambda runs: mechanism.diversity_by_field(groups.by_cell(runs)): runs,
-        figures.sub_embeddings: runs,
-        figures.sub_embeddings_with_sums: runs,
+        interaction_collapse.sub_embeddings: runs,
     }.items():
         plots.show(figure(of), "a figure", source=of)
     made: Made = {"html summary": groups.summary(runs)._repr_html_()}
