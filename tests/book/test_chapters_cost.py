@@ -81,7 +81,10 @@ def test_growth_is_told_from_the_first_point_to_the_last(points):
 
 def test_fewer_bits_are_compared_cell_by_cell(make_record):
     full = [make_record("se", 1, seed, auc=0.70 + seed / 1000) for seed in (0, 1)]
-    low = [make_record("se", 1, seed, auc=0.69 + seed / 1000) for seed in (0, 1)]
+    low = [
+        make_record("se", 1, seed, auc=0.69 + seed / 1000, key=f"in bf16, {seed}")
+        for seed in (0, 1)
+    ]
     (row,) = chapter.fewer_bits(low, full).to_dict("records")
     assert row["test AUC"].value == pytest.approx(-0.01)
     assert row["mean IA against random"].value == 0
