@@ -245,7 +245,7 @@ def test_a_zip_whose_names_are_no_text_is_told(criteo, tmp_path):
     with zipfile.ZipFile(tmp_path / "named.zip", "w") as archive:
         archive.writestr("träin.txt", "\n".join(criteo_lines()))
     damaged = (tmp_path / "named.zip").read_bytes().replace("ä".encode(), b"\xc3\xc3")
-    with pytest.raises(ParameterError, match="cut short or damaged .*can't decode"):
+    with pytest.raises(ParameterError, match=r"cut short or damaged .*can't decode"):
         criteo(damaged, "named.zip")
 
 
