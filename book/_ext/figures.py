@@ -91,6 +91,12 @@ def _join(app: Sphinx) -> None:
         (target / f"{name}.script.js").write_text(joined(LIVE / f"{name}.js"), "utf-8")
 
 
+def _spare_icons(app: Sphinx, error: Exception | None) -> None:
+    """Empty the theme's script of icons, half a megabyte compressed and a third of a page: the
+    theme's style has them as a font too."""
+    (Path(app.outdir) / "_static" / "scripts" / "fontawesome.js").write_text("")
+
+
 def _mend(app: Sphinx, pagename: str, templatename: str, context: dict, doctree: object) -> None:
     """Put right what hinders those who listen to a page."""
     for wrong, right in MENDED.items():
@@ -107,4 +113,5 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("html-page-context", _add_scripts)
     app.connect("html-page-context", _mend)
     app.connect("builder-inited", _join)
+    app.connect("build-finished", _spare_icons)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
