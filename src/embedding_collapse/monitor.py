@@ -132,7 +132,7 @@ class CollapseMonitor:
         return rows
 
     def state_dict(self) -> dict[str, Any]:
-        """`steps` and `history`, in plain numbers and text, to be saved beside the model's state."""
+        """`steps` and `history`, as numbers and text, to be saved beside the model's state."""
         return {"steps": self.steps, "history": list(self.history)}
 
     @torch.no_grad()
