@@ -29,8 +29,7 @@ class Together(StepByStep):
 
     def __init__(self, model: Recommender, ids: Tensor, labels: Tensor, **settings: Any) -> None:
         super().__init__(model, ids, labels, **settings)
-        # batch norm's statistics are the same everywhere already
-        self.parallel = DistributedDataParallel(_Loss(model), broadcast_buffers=False)
+        self.parallel = DistributedDataParallel(_Loss(model))
 
     def backward(self, rows: Tensor) -> tuple[Tensor, Tensor | None]:
         """As in one process; of a batch `[B]` that all processes have."""

@@ -86,7 +86,7 @@ class Recommender(nn.Module):
         if self.penalty is not None:
             with _in_full_precision(embeddings.device):
                 penalty = self.penalty(self.interaction, _whole(embeddings, self.interaction.part))
-        return F.binary_cross_entropy_with_logits(logits, labels.float()), penalty
+        return F.binary_cross_entropy_with_logits(logits, labels.to(logits.dtype)), penalty
 
     def layers(self) -> Iterator[Layer]:
         """The modules whose `align` and `dropout` training may set."""
