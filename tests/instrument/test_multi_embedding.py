@@ -2,6 +2,9 @@
 
 import copy
 import difflib
+import os
+import subprocess
+import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -265,6 +268,23 @@ def test_tables_that_cannot_be_stacked_are_separate_and_keep_their_gradients(kin
     other = MultiEmbedding(factory, 3, seed=20)
     other.load_state_dict(model.state_dict())
     assert torch.equal(other.eval()(ids()), model.eval()(ids()))
+
+
+def test_torchrecs_collections_are_sets_and_can_be_sharded_over_processes():
+    """Two, over gloo; what comes out is what the same sets give in one process."""
+    pytest.importorskip("torchrec")
+    tests = Path(__file__).parents[1]
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]
+    path = os.pathsep.join([str(tests), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        [*launch, str(tests / "data" / "sharded_sets.py")],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env=os.environ | {"PYTHONPATH": path},
+    )
+    assert done.returncode == 0, done.stderr
+    assert sorted(done.stdout.split("\n")[:2]) == ["rank 0: equal", "rank 1: equal"]
 
 
 def test_a_mistake_of_the_users_is_shown_as_it_is():

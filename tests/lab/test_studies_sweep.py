@@ -293,6 +293,41 @@ def test_on_ray_killed_workers_and_drivers_cost_no_epoch_and_leave_no_process(tm
         assert losses(resumed[record.key]) == losses(record)
 
 
+def test_a_cluster_that_loses_a_machine_makes_every_run_all_the_same(tmp_path):
+    """Two machines of a core each are two raylets here; one goes while it is at work."""
+    from ray.cluster_utils import Cluster
+
+    specs = [replace(spec, epochs=3) for spec in grid(**TINY | {"seeds": [0, 1]})]
+    quick = {"health_check_period_ms": 500, "health_check_failure_threshold": 2}
+    cluster = Cluster(True, head_node_args={"num_cpus": 1, "_system_config": quick})
+    lost, told = cluster.add_node(num_cpus=1), []
+
+    def lose(line: str) -> None:
+        """After the first run."""
+        told.append(line)
+        if len(told) == 1:
+            (raylet,) = lost.all_processes["raylet"]
+            deadline = time.monotonic() + 300
+            while not at_work(psutil.Process(raylet.process.pid), tmp_path):
+                assert time.monotonic() < deadline
+            cluster.remove_node(lost, allow_graceful=False)
+
+    try:
+        done = run_all(specs, tmp_path, ray_address=cluster.address, device="cpu", tell=lose)
+    finally:
+        cluster.shutdown()
+    assert (done.trained, done.failures, len(told)) == (len(specs), [], len(specs))
+    assert [record.key for record in done.records] == [spec.key for spec in specs]
+    assert {path.suffix for path in tmp_path.iterdir()} == {".json"}
+
+
+def at_work(raylet: psutil.Process, folder: Path) -> bool:
+    """Whether one of its workers has a run."""
+    locks = list(folder.glob("*.checkpoint/lock"))
+    family = raylet.children(recursive=True)
+    return any(holds(worker, lock) for worker in family for lock in locks)
+
+
 def test_what_a_run_elsewhere_warns_of_comes_back_with_it(tmp_path):
     """From whichever process: on Ray the same comes back, see above."""
     (spec,) = grid(**TINY | {"scales": [1]})
