@@ -310,6 +310,7 @@ def test_a_cluster_that_loses_a_machine_makes_every_run_all_the_same(tmp_path):
             deadline = time.monotonic() + 300
             while not at_work(psutil.Process(raylet.process.pid), tmp_path):
                 assert time.monotonic() < deadline
+                time.sleep(0.01)
             cluster.remove_node(lost, allow_graceful=False)
 
     try:
