@@ -146,13 +146,14 @@ def train_and_validate(
     seconds = time.perf_counter() - started
     name, labels = f"validation rows after epoch {epoch}", data.labels[data.valid]
     logits = evaluate(trainer.model, data.ids, data.valid, name, training)
+    cpu_seconds = torch.tensor(time.process_time() - cpu_started, dtype=torch.float64)
     results = {
         "train_loss": losses.double().mean().item(),
         "penalty": penalties.double().mean().item(),
         "valid_auc": auc(logits, labels),
         "valid_log_loss": log_loss(logits, labels),
         "seconds": seconds,
-        "cpu_seconds": time.process_time() - cpu_started,
+        "cpu_seconds": processes.add_up(cpu_seconds).item(),
         "losses": _curve(losses),
     }
     bar.set_postfix(_postfix(losses, [results]))
