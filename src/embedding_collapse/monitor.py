@@ -1,11 +1,11 @@
-"""Collapse during training: a monitor for any PyTorch loop, for Lightning and for TensorBoard."""
+"""Collapse during training: a monitor for any PyTorch loop, for Lightning and for transformers."""
 
 import importlib
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -15,9 +15,12 @@ from .inspection.tables import Table, find
 from .parameters import ParameterError, brought_by, check_number, check_whole
 
 Row = dict[str, Any]  # a step, a table's name, and numbers
+Log = Callable[..., Any]  # called as `log({name: number}, step=step)`
 LIGHTNING = ("lightning.pytorch", "pytorch_lightning")  # one project under two names
+LOGGED = ("relative_abundance", "against_random")
 
 
+@runtime_checkable
 class Writer(Protocol):
     """What a TensorBoard `SummaryWriter`, or anything like it, has."""
 
@@ -36,14 +39,18 @@ class CollapseMonitor:
         budget: that share, above 0.
         include, exclude: patterns of the module's parameters, see `tables.find`.
         field_dims: features per field, to cut joint tables with that many rows into fields.
-        writer: takes every measurement too, such as a TensorBoard `SummaryWriter`.
+        log: takes every measurement too: a function called as `log({name: number}, step=step)`,
+            such as the `log` of a run of Weights & Biases, `mlflow.log_metrics` and the
+            `log_metrics` of Lightning's loggers; or a TensorBoard `SummaryWriter`. The names are
+            `collapse/<table>/relative_abundance` and `collapse/<table>/against_random`.
+        state: what `state_dict` gave when the run was interrupted, to go on from its step.
 
     Attributes:
         history: a row per measurement and table, which `pandas.DataFrame` takes as it is: `step`,
             `table`, and the measures of `collapse.measures_of`, with several sets their mean over
             them; NaN where a table was not finite.
         steps: how many were counted.
-        seconds: that measuring has taken since; the first measurement, at step 0, left out.
+        seconds: that measuring has taken since; the first measurement, at the start, left out.
 
     Raises:
         ParameterError: no table found, or a parameter out of range.
@@ -70,20 +77,24 @@ class CollapseMonitor:
         include: Sequence[str] = (),
         exclude: Sequence[str] = (),
         field_dims: Mapping[str, int] | None = None,
-        writer: Writer | None = None,
+        log: Log | Writer | None = None,
+        state: Mapping[str, Any] | None = None,
     ) -> None:
         if every is not None:
             check_whole("every", every, least=1)
         check_number("budget", budget, 0, 1)
-        self.every, self.budget, self.writer = every, budget, writer
+        self.every, self.budget = every, budget
+        self._log = partial(_write, log) if isinstance(log, Writer) else log
         self._source = model_or_tables
         if not isinstance(model_or_tables, nn.Module):
             include = include or ["*"]
         self._find = partial(find, include=include, exclude=exclude, field_dims=field_dims)
-        self.history: list[Row] = []
-        self.steps, self.seconds, self._cost = 0, 0.0, 0.0
+        self.steps: int = state["steps"] if state else 0
+        self.history: list[Row] = list(state["history"]) if state else []
+        self.seconds, self._cost = 0.0, 0.0
         self._look()  # finds what is wrong with the tables; draws the random ones, once
-        self.measure()
+        if not self.history:
+            self.measure()
         self.seconds, self._start = 0.0, time.perf_counter()
 
     @property
@@ -111,13 +122,18 @@ class CollapseMonitor:
         start = time.perf_counter()
         rows = self._look()
         self.history += rows
-        if self.writer is not None:
-            for row in rows:
-                for name in ("relative_abundance", "against_random"):
-                    self.writer.add_scalar(f"collapse/{row['table']}/{name}", row[name], self.steps)
+        if self._log is not None:
+            numbers = {
+                f"collapse/{row['table']}/{name}": row[name] for row in rows for name in LOGGED
+            }
+            self._log(numbers, step=self.steps)
         self._cost = time.perf_counter() - start
         self.seconds += self._cost
         return rows
+
+    def state_dict(self) -> dict[str, Any]:
+        """`steps` and `history`, as numbers and text, to be saved beside the model's state."""
+        return {"steps": self.steps, "history": list(self.history)}
 
     @torch.no_grad()
     def _look(self) -> list[Row]:
@@ -138,11 +154,20 @@ class CollapseMonitor:
         return self._find({name: tensor.detach() for name, tensor in tensors.items()})[0]
 
 
+def _write(writer: Writer, numbers: Mapping[str, float], step: int) -> None:
+    for name, number in numbers.items():
+        writer.add_scalar(name, number, step)
+
+
+# --- callbacks ------------------------------------------------------------------------------------
+
+
 def lightning_callback(every: int | None = None, **options: Any) -> Any:
     """A Lightning `Callback` with a `CollapseMonitor` of the module that is trained.
 
-    Every measurement goes to the trainer's loggers too, as `collapse/<table>/relative_abundance`
-    and `.../against_random`. Its attribute `monitor` is the monitor, once training has begun.
+    Every measurement goes to the trainer's loggers too. Its attribute `monitor` is the monitor,
+    once training has begun; of several processes the first alone has one. It counts the
+    optimizer's steps, goes on from a checkpoint's, and is kept in checkpoints.
 
     Args:
         every, options: see `CollapseMonitor`.
@@ -150,37 +175,95 @@ def lightning_callback(every: int | None = None, **options: Any) -> Any:
     Raises:
         ParameterError: Lightning is not installed.
     """
-    kind = type("CollapseCallback", (_Hooks, _lightning().Callback), {})
+    kind = type("CollapseCallback", (_Lightning, _lightning().Callback), {})
     return kind(every, options)
 
 
-class _Hooks:
-    """What Lightning calls; its base class is known only once a Lightning is."""
+def transformers_callback(trainer: Any, every: int | None = None, **options: Any) -> Any:
+    """A `TrainerCallback` of transformers with a `CollapseMonitor` of the model that is trained.
+
+    Add it with `trainer.add_callback(transformers_callback(trainer))`. Every measurement goes
+    through `trainer.log`, and so to whatever the trainer reports to and into the `log_history` that
+    its checkpoints hold. Its attribute `monitor` is the monitor, once training has begun; of
+    several processes the first alone has one.
+
+    Args:
+        trainer: a `transformers.Trainer`.
+        every, options: see `CollapseMonitor`.
+
+    Raises:
+        ParameterError: transformers is not installed.
+    """
+    try:
+        transformers = importlib.import_module("transformers")
+    except ImportError:
+        reason = f"transformers is not installed; {brought_by('transformers')}"
+        raise ParameterError(reason) from None
+    bases = (_Transformers, transformers.TrainerCallback)
+    return type("CollapseCallback", bases, {"trainer": trainer})(every, options)
+
+
+class _Callback:
+    """What both have in common; the base class that their library asks for is known only there."""
+
+    monitor: CollapseMonitor | None = None  # until training begins, and but in the first process
 
     def __init__(self, every: int | None, options: Mapping[str, Any]) -> None:
         super().__init__()
         self.every, self.options = every, options
 
+    def on_train_end(self, *_: Any, **__: Any) -> None:
+        monitor = self.monitor
+        if monitor is not None and monitor.history[-1]["step"] < monitor.steps:
+            monitor.measure()
+
+
+class _Lightning(_Callback):
+    """What Lightning calls."""
+
+    state: Mapping[str, Any] | None = None  # of a checkpoint, which is read before training begins
+
     def on_train_start(self, trainer: Any, pl_module: nn.Module) -> None:
-        writer = _Loggers(trainer)
-        self.monitor = CollapseMonitor(pl_module, self.every, writer=writer, **self.options)
+        def log(numbers: Mapping[str, float], step: int) -> None:
+            for logger in trainer.loggers:
+                logger.log_metrics(numbers, step=step)
 
-    def on_train_batch_end(self, *_: Any, **__: Any) -> None:
-        self.monitor.step()
+        if trainer.is_global_zero:
+            state = self.state or {"steps": trainer.global_step, "history": []}
+            self.monitor = CollapseMonitor(
+                pl_module, self.every, log=log, state=state, **self.options
+            )
 
-    def on_train_end(self, *_: Any) -> None:
-        self.monitor.measure()
+    def on_train_batch_end(self, trainer: Any, *_: Any, **__: Any) -> None:
+        # a batch may leave its gradients to the next one's step
+        if self.monitor is not None and trainer.global_step > self.monitor.steps:
+            self.monitor.step()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {} if self.monitor is None else self.monitor.state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.state = state_dict
 
 
-class _Loggers:
-    """A trainer's loggers as a writer."""
+class _Transformers(_Callback):
+    """What transformers calls."""
 
-    def __init__(self, trainer: Any) -> None:
-        self.trainer = trainer
+    trainer: Any
 
-    def add_scalar(self, tag: str, scalar_value: float, global_step: int) -> None:
-        for logger in self.trainer.loggers:
-            logger.log_metrics({tag: scalar_value}, step=global_step)
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if state.is_world_process_zero:
+            self.monitor = CollapseMonitor(
+                self.trainer.model,
+                self.every,
+                log=lambda numbers, step: self.trainer.log(numbers),  # which knows its step
+                state={"steps": state.global_step, "history": []},
+                **self.options,
+            )
+
+    def on_step_end(self, *_: Any, **__: Any) -> None:
+        if self.monitor is not None:
+            self.monitor.step()
 
 
 def _lightning() -> Any:

@@ -2,7 +2,8 @@
 
 The sets are one module whose parameters and buffers have a leading dimension M, `[M, ...]`, and
 `torch.func.vmap` runs the user's code once for all of them. Where it can't (data-dependent control
-flow, recurrent layers, embedding bags), a loop over the sets does the same, and says why.
+flow, recurrent layers), a loop over the sets does the same, and says why. Tables that have no
+leading dimension (with sparse gradients, in embedding bags, of torchrec) stay in sets of their own.
 """
 
 import copy
@@ -41,12 +42,16 @@ class MultiEmbedding(nn.Module):
     Attributes:
         sets: the number of sets.
         stacked: the embedding and the interaction with every parameter and buffer `[M, ...]`; its
-            `state_dict` is theirs. Move, train, freeze and save it like any module.
+            `state_dict` is theirs. Move, train, freeze and save it like any module. Missing where
+            the sets are separate.
+        separate: the sets one by one, each with its `embedding` and `interaction`, where these have
+            sparse gradients (`sparse=True`), an `EmbeddingBag`, or torchrec's modules, which may
+            be sharded; else None.
         loop_reason: why a loop runs instead of vmap, or None.
 
     Batch norm and other buffers are kept per set, and dropout draws anew for each. Not supported:
-    sparse gradients (`sparse=True`), lazy modules before their first batch, hooks on the modules
-    of single sets, and two sets sharing parameters.
+    lazy modules before their first batch, hooks on the modules of single sets that are stacked, and
+    two sets sharing parameters.
 
     Raises:
         ParameterError: sets that share weights or start equal, that differ in shape, or hold what
@@ -79,9 +84,13 @@ class MultiEmbedding(nn.Module):
         made = [_make(factory, None if seed is None else seed + m) for m in range(sets)]
         _check(made)
         self.sets = sets
-        self.stacked = _stack(made)
+        self.loop_reason = _reason_to_separate(made[0])
+        self.separate: nn.ModuleList | None = None
+        if self.loop_reason is None:
+            self.stacked = _stack(made)
+        else:
+            self.separate = nn.ModuleList(made)
         self.head = head
-        self.loop_reason: str | None = None
         self._tried = False
 
     def forward(self, *inputs: Any, **named: Any) -> Any:
@@ -91,6 +100,8 @@ class MultiEmbedding(nn.Module):
 
     def outputs(self, *inputs: Any, **named: Any) -> Any:
         """What every set's interaction returns: `[M, ...]`."""
+        if self.separate is not None:
+            return _side_by_side([one(*inputs, **named) for one in self.separate])
         if self.loop_reason is None and self._tried:
             return self._vectorised(inputs, named)
         if self.loop_reason is not None:
@@ -117,7 +128,7 @@ class MultiEmbedding(nn.Module):
             )
             for m in range(self.sets)
         ]
-        return tree_map(lambda *by_set: torch.stack(by_set), *outputs)
+        return _side_by_side(outputs)
 
     def _first(self, inputs: tuple, named: dict) -> Any:
         """The first call finds out whether vmap can; a mistake of the user's shows in the loop."""
@@ -175,14 +186,24 @@ def _make(factory: Factory, seed: int | None) -> _Pair:
     return _Pair(*made)
 
 
-def _check(made: list[_Pair]) -> None:
-    """Refuse sets that cannot be stacked, or that would stay the same for ever."""
-    for module in made[0].modules():
+def _side_by_side(outputs: list[Any]) -> Any:
+    """What the sets return as `[M, ...]`."""
+    return tree_map(lambda *by_set: torch.stack(by_set), *outputs)
+
+
+def _reason_to_separate(one: _Pair) -> str | None:
+    """What in a set cannot be part of a stack, or None."""
+    for module in one.modules():
+        kind = type(module)
         if isinstance(module, nn.Embedding | nn.EmbeddingBag) and module.sparse:
-            raise ParameterError(
-                f"{type(module).__name__} has sparse=True; sets have dense gradients, so "
-                "sparse=False is needed"
-            )
+            return f"{kind.__name__} has sparse=True"
+        if isinstance(module, nn.EmbeddingBag) or kind.__module__.startswith("torchrec."):
+            return f"torch.func.vmap has no {kind.__name__}"
+    return None
+
+
+def _check(made: list[_Pair]) -> None:
+    """Refuse sets that differ in shape, or that would stay the same for ever."""
     first = made[0].state_dict(keep_vars=True)
     if any(isinstance(value, UninitializedParameter) for value in first.values()):
         raise ParameterError(

@@ -1,6 +1,9 @@
 """Collapse measured while a model is trained."""
 
+import json
+import struct
 import sys
+from collections.abc import Iterator
 
 import pandas as pd
 import pytest
@@ -9,7 +12,11 @@ from torch import nn
 
 from embedding_collapse import monitor as module
 from embedding_collapse.collapse import MEASURES
-from embedding_collapse.monitor import CollapseMonitor, lightning_callback
+from embedding_collapse.monitor import (
+    CollapseMonitor,
+    lightning_callback,
+    transformers_callback,
+)
 from embedding_collapse.multi_embedding import MultiEmbedding
 from embedding_collapse.parameters import ParameterError
 from embedding_collapse.spectrum import normalised_abundance, singular_values
@@ -132,7 +139,7 @@ def test_a_tensorboard_writer_takes_every_measurement(tmp_path):
 
     model = Model()
     with SummaryWriter(tmp_path) as writer:
-        monitor = CollapseMonitor(model, every=2, writer=writer)
+        monitor = CollapseMonitor(model, every=2, log=writer)
         train(model, monitor, 4)
     events = EventAccumulator(str(tmp_path)).Reload()
     written = events.Scalars("collapse/embedding.weight/relative_abundance")
@@ -141,8 +148,84 @@ def test_a_tensorboard_writer_takes_every_measurement(tmp_path):
     assert [event.value for event in written] == pytest.approx(values, rel=1e-6)
 
 
+NAME = "collapse/embedding.weight/relative_abundance"
+
+
+def test_a_run_of_weights_and_biases_takes_every_measurement_offline(tmp_path):
+    """Read back from the file that it is uploaded from."""
+    wandb = pytest.importorskip("wandb")
+    from wandb.proto.wandb_internal_pb2 import Record
+
+    model = Model()
+    with wandb.init(mode="offline", dir=tmp_path, project="a test") as run:
+        monitor = CollapseMonitor(model, every=2, log=run.log)
+        train(model, monitor, 4)
+    wandb.teardown()  # or its process may still be writing
+    (path,) = tmp_path.glob("wandb/offline-run-*/*.wandb")
+    written = {}
+    for record in map(Record.FromString, logged_in(path.read_bytes())):
+        items = record.history.item
+        row = {"/".join(i.nested_key) or i.key: json.loads(i.value_json) for i in items}
+        if row:
+            written[row["_step"]] = row[NAME]
+    assert list(written) == [0, 2, 4]
+    assert list(written.values()) == [row["relative_abundance"] for row in monitor.history]
+
+
+def logged_in(data: bytes) -> Iterator[bytes]:
+    """The records of a log in LevelDB's format behind a header of its own, of 7 bytes."""
+    at, record = 7, b""
+    while at < len(data):
+        if (room := 2**15 - at % 2**15) < 7:  # what fills up a block
+            at += room
+            continue
+        _, length, kind = struct.unpack_from("<IHB", data, at)
+        record += data[at + 7 : at + 7 + length]
+        at += 7 + length
+        if kind in (1, 4):  # whole, or its last part
+            yield record
+            record = b""
+
+
+def test_mlflow_takes_every_measurement_offline(tmp_path, monkeypatch):
+    mlflow = pytest.importorskip("mlflow")
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")  # a database needs what mlflow alone has
+    model = Model()
+    mlflow.set_tracking_uri((tmp_path / "runs").as_uri())
+    with mlflow.start_run() as run:
+        monitor = CollapseMonitor(model, every=2, log=mlflow.log_metrics)
+        train(model, monitor, 4)
+    written = mlflow.MlflowClient().get_metric_history(run.info.run_id, NAME)
+    assert [metric.step for metric in written] == [0, 2, 4]
+    values = [row["relative_abundance"] for row in monitor.history]
+    assert [metric.value for metric in written] == values
+
+
+def test_an_interrupted_run_goes_on_with_its_steps_and_history(tmp_path):
+    model, logged = Model(), []
+    monitor = CollapseMonitor(model, every=2)
+    train(model, monitor, 5)
+    torch.save(monitor.state_dict(), tmp_path / "monitor.pt")
+    state = torch.load(tmp_path / "monitor.pt", weights_only=True)
+    again = CollapseMonitor(
+        model, every=2, state=state, log=lambda numbers, step: logged.append(step)
+    )
+    train(model, again, 3)
+    assert [row["step"] for row in again.history] == [0, 2, 4, 6, 8]
+    assert logged == [6, 8]
+    assert again.history[:3] == monitor.history
+
+
+def test_it_measures_the_same_under_autocast():
+    model = Model()
+    with torch.autocast("cpu", torch.bfloat16):
+        inside = CollapseMonitor(model)
+    assert inside.history == CollapseMonitor(model).history
+
+
 @pytest.mark.filterwarnings("ignore")  # Lightning's own, of which there are many
-def test_a_lightning_callback_measures_and_logs(tmp_path):
+def test_a_lightning_callback_measures_and_logs_and_goes_on_from_a_checkpoint(tmp_path):
+    """Gradients of two batches make a step."""
     import pytorch_lightning as lightning
     from pytorch_lightning.loggers import CSVLogger
 
@@ -157,23 +240,64 @@ def test_a_lightning_callback_measures_and_logs(tmp_path):
         def configure_optimizers(self) -> torch.optim.Optimizer:
             return torch.optim.SGD(self.parameters(), 0.5)
 
-    callback = lightning_callback(every=2)
-    assert isinstance(callback, lightning.Callback)
-    logger = CSVLogger(tmp_path)
-    trainer = lightning.Trainer(
-        max_epochs=1, accelerator="cpu", callbacks=[callback], logger=logger,
-        enable_progress_bar=False, enable_model_summary=False, enable_checkpointing=False,
-        log_every_n_steps=1,
-    )  # fmt: skip
-    ids = torch.utils.data.TensorDataset(torch.randint(0, 60, (160, 2)))
-    trainer.fit(Module(), torch.utils.data.DataLoader(ids, batch_size=32))
-    history = pd.DataFrame(callback.monitor.history)
-    assert history["step"].tolist() == [0, 2, 4, 5]
-    assert history["table"].unique().tolist() == ["model.embedding.weight"]
-    logger.save()
+    def fit(epochs: int, resumed: str | None = None):
+        callback, logger = lightning_callback(every=2), CSVLogger(tmp_path)
+        assert isinstance(callback, lightning.Callback)
+        trainer = lightning.Trainer(
+            max_epochs=epochs, accelerator="cpu", callbacks=[callback], logger=logger,
+            enable_progress_bar=False, enable_model_summary=False, enable_checkpointing=False,
+            log_every_n_steps=1, accumulate_grad_batches=2,
+        )  # fmt: skip
+        ids = torch.utils.data.TensorDataset(torch.randint(0, 60, (320, 2)))
+        batches = torch.utils.data.DataLoader(ids, batch_size=32)
+        trainer.fit(Module(), batches, ckpt_path=resumed, weights_only=False)
+        return trainer, callback.monitor.history, f"{logger.log_dir}/metrics.csv"
+
+    trainer, begun, _ = fit(1)
+    assert [row["step"] for row in begun] == [0, 2, 4, 5]
+    assert {row["table"] for row in begun} == {"model.embedding.weight"}
+    trainer.save_checkpoint(tmp_path / "saved.ckpt")
+    _, history, path = fit(2, str(tmp_path / "saved.ckpt"))
+    assert history[:4] == begun
+    assert [row["step"] for row in history[4:]] == [6, 8, 10]
     name = "collapse/model.embedding.weight/relative_abundance"
-    logged = pd.read_csv(f"{logger.log_dir}/metrics.csv").dropna(subset=name)
-    assert logged[name].tolist() == pytest.approx(history["relative_abundance"].tolist())
+    logged = pd.read_csv(path).dropna(subset=name)
+    values = [row["relative_abundance"] for row in history[4:]]
+    assert logged[name].tolist() == pytest.approx(values)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_transformers_callback_measures_and_goes_on_from_a_checkpoint(tmp_path):
+    """Through the trainer's own log, which goes where its `report_to` says."""
+    transformers = pytest.importorskip("transformers")
+    pytest.importorskip("accelerate")
+
+    class Module(Model):
+        def forward(self, ids: torch.Tensor) -> dict[str, torch.Tensor]:
+            return {"loss": super().forward(ids).square().mean()}
+
+    rows = [{"ids": row} for row in torch.randint(0, 60, (160, 2))]
+
+    def train_until(steps: int, resumed: str | None = None):
+        torch.manual_seed(0)
+        arguments = transformers.TrainingArguments(
+            output_dir=str(tmp_path), max_steps=steps, per_device_train_batch_size=16,
+            gradient_accumulation_steps=2, save_steps=5, report_to="tensorboard", use_cpu=True,
+            disable_tqdm=True, logging_steps=1000,
+        )  # fmt: skip
+        trainer = transformers.Trainer(Module(), arguments, train_dataset=rows)
+        callback = transformers_callback(trainer, every=2)
+        trainer.add_callback(callback)
+        trainer.train(resume_from_checkpoint=resumed)
+        return callback.monitor.history, trainer.state.log_history
+
+    begun, _ = train_until(5)
+    assert [row["step"] for row in begun] == [0, 2, 4, 5]
+    history, log = train_until(8, str(tmp_path / "checkpoint-5"))
+    assert [row["step"] for row in history] == [5, 6, 8]
+    assert history[0] == begun[-1]
+    logged = {row["step"]: row[NAME] for row in log if NAME in row}
+    assert logged == {row["step"]: row["relative_abundance"] for row in begun[:3] + history}
 
 
 def test_without_lightning_it_says_what_to_install(monkeypatch):
@@ -181,3 +305,9 @@ def test_without_lightning_it_says_what_to_install(monkeypatch):
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(ParameterError, match="Lightning is not installed; pip install"):
         lightning_callback()
+
+
+def test_without_transformers_it_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    with pytest.raises(ParameterError, match="transformers is not installed; pip install"):
+        transformers_callback(None)

@@ -2,6 +2,9 @@
 
 import copy
 import difflib
+import os
+import subprocess
+import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -205,19 +208,13 @@ class Branching(nn.Module):
         return h.relu() if h.sum() > 0 else h.tanh()
 
 
-class Bag(nn.EmbeddingBag):
-    def __init__(self) -> None:
-        super().__init__(30, WIDTH)
-
-
 @pytest.mark.parametrize(
     ("factory", "reason"),
     [
         (lambda: (nn.Embedding(30, WIDTH), Recurrent()), "gru"),
         (lambda: (nn.Embedding(30, WIDTH), Branching()), "control flow"),
-        (lambda: (Bag(), nn.Linear(WIDTH, HIDDEN)), "embedding_bag"),
     ],
-    ids=["recurrent", "branching", "bag"],
+    ids=["recurrent", "branching"],
 )
 def test_what_cannot_be_vectorised_runs_in_a_loop_and_says_why(factory, reason):
     model, loop = MultiEmbedding(factory, 3, seed=8), Loop(factory, 3, seed=8)
@@ -238,6 +235,56 @@ def test_what_cannot_be_vectorised_runs_in_a_loop_and_says_why(factory, reason):
             assert_same_sums(value, expected, TERMS)
         else:  # a count
             assert torch.equal(value, expected)
+
+
+@pytest.mark.parametrize(
+    ("kind", "sparse", "reason"),
+    [
+        (nn.Embedding, True, "Embedding has sparse=True"),
+        (nn.EmbeddingBag, False, "torch.func.vmap has no EmbeddingBag"),
+        (nn.EmbeddingBag, True, "EmbeddingBag has sparse=True"),
+    ],
+)
+def test_tables_that_cannot_be_stacked_are_separate_and_keep_their_gradients(kind, sparse, reason):
+    inputs = WIDTH if kind is nn.EmbeddingBag else 3 * WIDTH
+
+    def factory() -> tuple[nn.Module, nn.Module]:
+        layers = nn.Flatten(), nn.Linear(inputs, HIDDEN), nn.BatchNorm1d(HIDDEN), nn.ReLU()
+        return kind(30, WIDTH, sparse=sparse), nn.Sequential(*layers)
+
+    model, loop = MultiEmbedding(factory, 3, seed=8), Loop(factory, 3, seed=8)
+    assert model.loop_reason == reason
+    tables = [one.embedding.weight for one in model.separate]
+    theirs = [embedding.weight for embedding, _ in loop.pairs]
+    choose = torch.optim.SparseAdam if sparse else torch.optim.Adam
+    for weights, which in ((tables, model), (theirs, loop)):
+        optimizer = choose(weights, 0.01)
+        for step in range(2):
+            optimizer.zero_grad()
+            which(ids(seed=step)).square().sum().backward()
+            assert all(weight.grad.is_sparse == sparse for weight in weights)
+            optimizer.step()
+    assert_same_sums(tables, theirs, TERMS)
+    other = MultiEmbedding(factory, 3, seed=20)
+    other.load_state_dict(model.state_dict())
+    assert torch.equal(other.eval()(ids()), model.eval()(ids()))
+
+
+def test_torchrecs_collections_are_sets_and_can_be_sharded_over_processes():
+    """Two, over gloo; what comes out is what the same sets give in one process."""
+    pytest.importorskip("torchrec")
+    tests = Path(__file__).parents[1]
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]
+    path = os.pathsep.join([str(tests), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        [*launch, str(tests / "data" / "sharded_sets.py")],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env=os.environ | {"PYTHONPATH": path},
+    )
+    assert done.returncode == 0, done.stderr
+    assert sorted(done.stdout.split("\n")[:2]) == ["rank 0: equal", "rank 1: equal"]
 
 
 def test_a_mistake_of_the_users_is_shown_as_it_is():
@@ -302,7 +349,6 @@ def growing() -> tuple[nn.Module, nn.Module]:
         (lambda: SHARED, 2, "set 1 shares weights with set 0"),
         (seeded, 2, "sets 0 and 1 start equal, and would stay so"),
         (growing, 2, "set 1 has other parameters or shapes than set 0"),
-        (lambda: (nn.Embedding(3, 2, sparse=True), nn.Flatten()), 2, "Embedding has sparse=True"),
         (lambda: (nn.Embedding(3, 2), nn.LazyLinear(2)), 2, "a lazy module has no weights yet"),
     ],
 )

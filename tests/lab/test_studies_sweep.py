@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -291,6 +292,46 @@ def test_on_ray_killed_workers_and_drivers_cost_no_epoch_and_leave_no_process(tm
     for record in with_one_thread(ON_RAY, tmp_path / "here"):
         assert resumed[record.key].test == record.test
         assert losses(resumed[record.key]) == losses(record)
+
+
+def test_a_cluster_that_loses_a_machine_makes_every_run_all_the_same(tmp_path):
+    """Two machines of a core each are two raylets here; one is killed with a run that it has."""
+    from ray.cluster_utils import Cluster
+
+    specs = [
+        replace(spec, epochs=30) for spec in grid(**TINY | {"scales": [1], "seeds": [0, 1, 2]})
+    ]
+    quick = {"health_check_period_ms": 500, "health_check_failure_threshold": 2}
+    cluster = Cluster(True, head_node_args={"num_cpus": 1, "_system_config": quick})
+    machine = cluster.add_node(num_cpus=1)
+
+    def lose() -> None:
+        (raylet,) = machine.all_processes["raylet"]
+        deadline = time.monotonic() + 900  # a busy machine starts Ray slowly
+        while not at_work(psutil.Process(raylet.process.pid), tmp_path):
+            if time.monotonic() > deadline:
+                return
+            time.sleep(0.05)
+        cluster.remove_node(machine, allow_graceful=False)
+
+    losing = threading.Thread(target=lose, daemon=True)
+    losing.start()
+    try:
+        done = run_all(specs, tmp_path, ray_address=cluster.address, device="cpu")
+        losing.join()
+        assert machine not in cluster.list_all_nodes()
+    finally:
+        cluster.shutdown()
+    assert (done.trained, done.failures) == (len(specs), [])
+    assert [record.key for record in done.records] == [spec.key for spec in specs]
+    assert {path.suffix for path in tmp_path.iterdir()} == {".json"}
+
+
+def at_work(raylet: psutil.Process, folder: Path) -> bool:
+    """Whether one of its workers has a run."""
+    locks = list(folder.glob("*.checkpoint/lock"))
+    family = raylet.children(recursive=True) if locks else []
+    return any(holds(worker, lock) for worker in family for lock in locks)
 
 
 def test_what_a_run_elsewhere_warns_of_comes_back_with_it(tmp_path):

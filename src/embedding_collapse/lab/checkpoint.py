@@ -37,8 +37,8 @@ class Fit:
     Attributes:
         epochs: per epoch `train_loss` (nats per row), `penalty` (the mean of what was added to
             it), `valid_auc`, `valid_log_loss`, `seconds` of training, `cpu_seconds` of training
-            and validation (of all threads), and `losses`, the training loss in equal parts of the
-            epoch.
+            and validation (of all threads and processes), and `losses`, the training loss in
+            equal parts of the epoch.
         best_epoch: number (from 0) of the epoch with the highest validation AUC.
         test: `auc` and `log_loss` of the best epoch's weights, once training has ended; where
             the dataset's truth is known also `expected_auc` and `excess_log_loss`, see `metrics`.

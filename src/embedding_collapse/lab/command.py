@@ -12,7 +12,7 @@ from typing import Any
 
 from embedding_collapse.parameters import ParameterError, printable
 
-from . import groups, records
+from . import groups, processes, records
 from .data import DATASETS, DataSpec, describe, load_spec, summarise
 from .device import choose_device
 from .experiment import Spec, output_folder, run
@@ -153,7 +153,13 @@ def folder_of(name: str) -> Path:
 
 
 def run_command(parsed: argparse.Namespace) -> int:
-    """Do one run and print what came of it."""
+    """Do one run and print what came of it; on the processes that `torchrun` starts, one run."""
+    with processes.joined(parsed.device):
+        return _run(parsed)
+
+
+def _run(parsed: argparse.Namespace) -> int:
+    parsed.progress &= processes.rank() == 0
     folder = folder_of(parsed.output)
     choose_device(parsed.device)  # as all that cannot be, refused before data are read
     Spec(**given(parsed))
@@ -166,8 +172,9 @@ def run_command(parsed: argparse.Namespace) -> int:
         progress=parsed.progress,
         weights=parsed.weights,
     )
-    print(groups.summary([record]).T.to_string())
-    print(f"record: {records.path_of(folder, record.key)}")
+    if processes.rank() == 0:
+        print(groups.summary([record]).T.to_string())
+        print(f"record: {records.path_of(folder, record.key)}")
     return 0
 
 

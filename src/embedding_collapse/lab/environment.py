@@ -14,14 +14,17 @@ from typing import Any
 
 import torch
 
+from .processes import count
+
 
 def environment(device: torch.device) -> dict[str, Any]:
-    """Device, hardware, cores, threads, versions, git commit and time, now."""
+    """Device, hardware, cores, processes, threads of each, versions, git commit and time, now."""
     gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else None
     return {
         "device": device.type,
         "hardware": gpu or processor(),
         "cores": os.cpu_count(),
+        "processes": count(),
         "threads": torch.get_num_threads(),
         "versions": {
             "embedding-collapse": version("embedding-collapse"),

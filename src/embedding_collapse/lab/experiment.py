@@ -22,8 +22,8 @@ from embedding_collapse.spectrum import (
 )
 from embedding_collapse.subspace import diversity
 
-from . import records, store
-from .checkpoint import save_tensors
+from . import processes, records, store
+from .checkpoint import Fit, save_tensors
 from .data import Dataset, load_spec
 from .device import choose_device
 from .environment import environment
@@ -76,6 +76,9 @@ def run(
 ) -> Record:
     """Train and test one model, and record what came of it.
 
+    Where `torch.distributed` is initialised its processes, all of which call this, train together
+    and get the same record; see `processes`. The first alone keeps to `output`.
+
     Args:
         spec: the run.
         dataset: what `data.load_spec(spec.data)` returns, to load it once for many runs.
@@ -112,6 +115,36 @@ def run(
     if dataset.spec != spec.data:
         raise ParameterError(f"the dataset is {dataset.spec}; the run is of {spec.data}")
     where = choose_device(device)
+    if processes.rank() > 0:
+        return _follow(spec, dataset, where)
+    return processes.from_first(_run(spec, dataset, output, where, progress, weights, wait))
+
+
+def _follow(spec: Spec, dataset: Dataset, device: torch.device) -> Record:
+    """Train along where the first process does; the record that it has in the end."""
+    said: Record | None = processes.from_first(None)
+    if said is None:
+        check_memory(spec, dataset.cardinalities, device)
+        if spec.members is None:
+            _fit(spec, dataset, device, progress=False)
+        else:
+            for member in spec.runs:
+                run(member, dataset, device=str(device), progress=False)
+        said = processes.from_first(said)
+    assert said is not None
+    return said
+
+
+def _run(
+    spec: Spec,
+    dataset: Dataset,
+    output: str | Path | None,
+    where: torch.device,
+    progress: bool,
+    weights: bool,
+    wait: bool,
+) -> Record:
+    """As `run`, in the first process."""
     if output is None:
         return _train(spec, dataset, where, progress)
     output = Path(output)
@@ -177,24 +210,14 @@ def _train(
     checkpoints: Path | None = None,
     weights: Path | None = None,
 ) -> Record:
+    processes.from_first(None)  # no record yet: all train
     check_memory(spec, dataset.cardinalities, device)
     if spec.members is not None:
         if checkpoints is not None:
             return _average(spec, dataset, device, progress, checkpoints.parent)
         with tempfile.TemporaryDirectory() as folder:
             return _average(spec, dataset, device, progress, Path(folder))
-    model = build_model(spec, dataset.cardinalities)
-    training = Training(
-        epochs=spec.epochs,
-        batch_size=spec.batch_size,
-        learning_rate=spec.learning_rate,
-        weight_decay=spec.weight_decay,
-        patience=spec.patience,
-        seed=spec.seed,
-        precision=spec.precision,
-    )
-    label = f"{spec.model} {spec.label}, seed {spec.seed}" if progress else None
-    fitted = fit(model, dataset, training, device=device, checkpoints=checkpoints, progress=label)
+    model, fitted = _fit(spec, dataset, device, progress, checkpoints)
     kept = None if weights is None else save_tensors(weights, model.state_dict(), checkpoints)
     return Record(
         key=spec.key,
@@ -218,6 +241,30 @@ def _train(
         environment=environment(device),
         weights=kept,
         engine=fitted.engine,
+    )
+
+
+def _fit(
+    spec: Spec,
+    dataset: Dataset,
+    device: torch.device,
+    progress: bool,
+    checkpoints: Path | None = None,
+) -> tuple[Recommender, Fit]:
+    """The spec's model, trained, and what came of it."""
+    model = build_model(spec, dataset.cardinalities)
+    training = Training(
+        epochs=spec.epochs,
+        batch_size=spec.batch_size,
+        learning_rate=spec.learning_rate,
+        weight_decay=spec.weight_decay,
+        patience=spec.patience,
+        seed=spec.seed,
+        precision=spec.precision,
+    )
+    label = f"{spec.model} {spec.label}, seed {spec.seed}" if progress else None
+    return model, fit(
+        model, dataset, training, device=device, checkpoints=checkpoints, progress=label
     )
 
 

@@ -45,7 +45,8 @@ class Record:
             is projected.
         speed: samples per second in training, evaluation left out; the epochs' median.
         peak_memory: bytes; see `device.peak_memory`.
-        environment: device, hardware, versions, git commit and time.
+        environment: device, hardware, processes and the threads of each, versions, git commit and
+            time.
         centred_spectra: `[N][M][K]`, as `spectra`, the mean of a table's rows taken off each.
         weighted_spectra: `[N][M][K]`, rows weighted by how often they occur in training.
         weighted_random: `[N][K]`, that of random tables with such weights. All three are None in
@@ -237,6 +238,13 @@ def find(folder: Path, key: str) -> Record | None:
         return None
 
 
+def threads_of(environment: Mapping[str, Any]) -> str:
+    """How many there were, of how many processes if of several: "2 processes of 1 thread"."""
+    threads, processes = environment["threads"], environment.get("processes", 1)
+    text = f"{threads} thread{'s'[: threads != 1]}"
+    return text if processes == 1 else f"{processes} processes of {text}"
+
+
 def provenance(records: Sequence[Record], keys: bool = True) -> str:
     """Where the records come from, in a line of Markdown; what differs among them is all said.
 
@@ -247,8 +255,8 @@ def provenance(records: Sequence[Record], keys: bool = True) -> str:
     places, versions, commits, engines = [], [], [], []
     for record in records:
         environment = record.environment
-        device, threads = environment["device"].upper(), environment["threads"]
-        places.append(f"{device}: {environment['hardware']}, {threads} thread{'s'[: threads != 1]}")
+        device = environment["device"].upper()
+        places.append(f"{device}: {environment['hardware']}, {threads_of(environment)}")
         versions.append(", ".join(f"{n} {v}" for n, v in environment["versions"].items()))
         commits.append(f"source at commit {environment['commit'] or 'unknown'}")
         if record.engine not in (None, "loop"):

@@ -3,6 +3,10 @@
 The dataset lives on the device as one integer tensor and a batch is a slice of a permutation: no
 loader, no worker processes. All randomness of an epoch comes from (seed, epoch), so a resumed run
 needs no random state and, on a CPU, ends with the same bits as one that was never interrupted.
+
+Several processes (see `processes`) train one model as one would, but for rounding, dropout and
+batch norm included (`engine.together`): each takes a part of every batch, and its share of the
+batches that are evaluated. The first alone reads and writes checkpoints.
 """
 
 import time
@@ -18,12 +22,14 @@ from blocked_adam import kernels_run_on, numba_runs
 from embedding_collapse.errors import DivergedError
 from embedding_collapse.parameters import ParameterError
 
+from . import processes
 from .checkpoint import Fit, resume, save
 from .data import Dataset
 from .device import choose_device, peak_memory, prepare, random_state_kept
 from .engine.captured import Engine
 from .engine.checked import FALLBACK, CheckedEngine
 from .engine.loop import STEPS_BETWEEN_CHECKS, StepByStep
+from .engine.together import Together
 from .metrics import Placements, auc, excess_log_loss, expected_auc, grouped, log_loss, placements
 from .models import Recommender
 
@@ -121,7 +127,7 @@ def fit(
                 run.best_epoch, best = epoch, _copied(model)
             run.peak_memory = max(run.peak_memory or 0, peak_memory(device) or 0) or None
             run.engine = trainer.kind
-            if checkpoints is not None:
+            if checkpoints is not None and processes.rank() == 0:
                 save(checkpoints, run, model, best, trainer.optimizer, settings)
     model.load_state_dict(best)
     logits = evaluate(model, data.ids, data.test, "test rows", training)
@@ -140,13 +146,14 @@ def train_and_validate(
     seconds = time.perf_counter() - started
     name, labels = f"validation rows after epoch {epoch}", data.labels[data.valid]
     logits = evaluate(trainer.model, data.ids, data.valid, name, training)
+    cpu_seconds = torch.tensor(time.process_time() - cpu_started, dtype=torch.float64)
     results = {
         "train_loss": losses.double().mean().item(),
         "penalty": penalties.double().mean().item(),
         "valid_auc": auc(logits, labels),
         "valid_log_loss": log_loss(logits, labels),
         "seconds": seconds,
-        "cpu_seconds": time.process_time() - cpu_started,
+        "cpu_seconds": processes.add_up(cpu_seconds).item(),
         "losses": _curve(losses),
     }
     bar.set_postfix(_postfix(losses, [results]))
@@ -186,7 +193,7 @@ def evaluate(model: nn.Module, ids: Tensor, rows: Tensor, name: str, training: T
     Raises:
         DivergedError: a logit that is not finite.
     """
-    logits = predict(model, ids, rows)
+    logits = predict(model, ids, rows, processes.rank(), processes.count())
     lost = int((~logits.isfinite()).sum())
     if lost:
         raise DivergedError(
@@ -212,10 +219,20 @@ def tested(logits: Tensor, dataset: Dataset) -> tuple[dict[str, float], Placemen
 
 
 @torch.no_grad()
-def predict(model: nn.Module, ids: Tensor, rows: Tensor) -> Tensor:
-    """Logits `[len(rows)]` of the given rows of `ids`, in evaluation mode."""
+def predict(model: nn.Module, ids: Tensor, rows: Tensor, rank: int = 0, count: int = 1) -> Tensor:
+    """Logits `[len(rows)]` of the given rows of `ids`, in evaluation mode.
+
+    Of so many processes the one of that rank computes its share of them, and all get the whole.
+    """
     model.eval()
-    return torch.cat([model(ids[batch]) for batch in rows.split(EVALUATION_BATCH)])
+    batches = rows.split(EVALUATION_BATCH)
+    if count == 1:
+        return torch.cat([model(ids[batch]) for batch in batches])
+    logits = ids.new_zeros(len(rows), dtype=next(model.parameters()).dtype)
+    parts = logits.split(EVALUATION_BATCH)
+    for batch, part in list(zip(batches, parts, strict=True))[rank::count]:
+        part.copy_(model(ids[batch]))
+    return processes.add_up(logits)
 
 
 class _Data(NamedTuple):
@@ -238,10 +255,14 @@ def make_trainer(model: Recommender, data: _Data, training: Training) -> Trainer
     """What takes the steps: the plain loop, or the engine, checked where it captures steps.
 
     Raises:
-        ParameterError: a batch size that leaves batches of one row.
+        ParameterError: a batch size that leaves batches of one row, or fewer than processes.
     """
-    training.steps(len(data.train))
-    loop = StepByStep(
+    rows, count = len(data.train) // training.steps(len(data.train)), processes.count()
+    if count > rows:
+        raise ParameterError(
+            f"{count} processes cannot share batches of {rows} rows; a row for each is needed"
+        )
+    loop = (StepByStep if count == 1 else Together)(
         model,
         data.ids,
         data.labels,
@@ -249,6 +270,8 @@ def make_trainer(model: Recommender, data: _Data, training: Training) -> Trainer
         weight_decay=training.weight_decay,
         precision=training.precision,
     )
+    if count > 1:
+        return loop
     if not (_by_default(model) if training.engine is None else training.engine):
         return loop
     engine = Engine(
@@ -276,9 +299,11 @@ def _resumed(
     checkpoints: Path | None, trainer: Trainer, settings: dict[str, Any]
 ) -> tuple[Fit, dict[str, Tensor]] | None:
     """See `checkpoint.resume`; a run that had left the engine goes on without it."""
-    if checkpoints is None:
-        return None
-    resumed = resume(checkpoints, trainer.model, trainer.optimizer, settings)
+    resumed = None
+    if checkpoints is not None and processes.rank() == 0:
+        resumed = resume(checkpoints, trainer.model, trainer.optimizer, settings)
+    if isinstance(trainer, Together):
+        return trainer.share(resumed)
     if resumed and isinstance(trainer, CheckedEngine) and resumed[0].engine.startswith(FALLBACK):
         trainer.fall_back(resumed[0].engine)
     return resumed

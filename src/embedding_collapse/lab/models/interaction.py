@@ -1,6 +1,7 @@
 """What a model is: an interaction, built from a size. Each of the other files here holds one."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from torch import Tensor, nn
 
@@ -33,6 +34,14 @@ class Size:
         return self.fields * self.width
 
 
+class Part(NamedTuple):
+    """The rows from `start` to `stop` of a batch of `rows`, whose others are in other processes."""
+
+    start: int
+    stop: int
+    rows: int
+
+
 class Layer(nn.Module):
     """A module of which training may change how it computes, and not what.
 
@@ -40,10 +49,12 @@ class Layer(nn.Module):
         align: what the dimensions of products are filled up to a multiple of; see
             `layers.aligned`.
         dropout: rate.
+        part: of the batch that it is given, see `engine.together`; None where it is the whole.
     """
 
     align: int = 1
     dropout: float = 0.0
+    part: Part | None = None
 
 
 class Interaction(Layer):

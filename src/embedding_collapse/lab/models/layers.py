@@ -10,7 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .interaction import Layer, Size
+from embedding_collapse.lab.processes import add_up
+
+from .interaction import Layer, Part, Size
 
 
 def aligned(x: Tensor, multiple: int) -> Tensor:
@@ -46,17 +48,33 @@ class SetLinear(Layer):
         return torch.bmm(weight, x.mT).add_(self.bias)
 
 
-class SetNorm(nn.BatchNorm1d):
+class SetNorm(nn.BatchNorm1d, Layer):
     """Batch norm with features before rows, `[M, H, B] -> [M, H, B]`.
 
-    Each set has its own statistics: to batch norm, sets times features are its channels.
+    Each set has its own statistics: to batch norm, sets times features are its channels. With a
+    part of a batch they are the whole batch's, as in torch's `SyncBatchNorm`, which needs GPUs.
     """
 
     def __init__(self, sets: int, features: int) -> None:
         super().__init__(sets * features)
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.training and self.part is not None:
+            return self._of_part(x.flatten(0, 1), self.part.rows).to(x.dtype).view_as(x)
         return super().forward(x.flatten(0, 1).unsqueeze(0)).view_as(x)
+
+    def _of_part(self, x: Tensor, rows: int) -> Tensor:
+        """The same of `[M*H, b]`, b of so many rows being here."""
+        x = x.to(self.weight.dtype)
+        mean = add_up(x.sum(1)) / rows
+        x = x - mean[:, None]
+        var = add_up(x.square().sum(1)) / rows
+        assert self.momentum is not None
+        with torch.no_grad():
+            self.get_buffer("num_batches_tracked").add_(1)
+            self.get_buffer("running_mean").lerp_(mean, self.momentum)
+            self.get_buffer("running_var").lerp_(var * (rows / (rows - 1)), self.momentum)
+        return x * (self.weight * (var + self.eps).rsqrt())[:, None] + self.bias[:, None]
 
 
 class Projection(Layer):
@@ -73,7 +91,7 @@ class Projection(Layer):
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.norm(self.linear(x))  # [M, H, B]
-        return relu_dropout(y, self.dropout if self.training else 0.0).mT
+        return relu_dropout(y, self.dropout if self.training else 0.0, self.part).mT
 
 
 class LinearProjection(nn.Module):
@@ -87,7 +105,15 @@ class LinearProjection(nn.Module):
         return self.linear(x).mT
 
 
-def relu_dropout(x: Tensor, rate: float) -> Tensor:
+def dropout(x: Tensor, rate: float, part: Part | None) -> Tensor:
+    """torch's, of `[..., B]`; a part of a batch gets what it would get in the whole."""
+    if rate == 0 or part is None:
+        return F.dropout(x, rate)
+    whole = F.dropout(x.new_ones(*x.shape[:-1], part.rows), rate)
+    return x * whole[..., part.start : part.stop]
+
+
+def relu_dropout(x: Tensor, rate: float, part: Part | None = None) -> Tensor:
     """ReLU, then each entry set to zero with probability `rate`, the rest scaled up to make up.
 
     torch's own where nothing is dropped, and on any device but a CPU, where its kernel draws a
@@ -96,9 +122,11 @@ def relu_dropout(x: Tensor, rate: float) -> Tensor:
     in both directions.
     """
     if rate == 0 or x.device.type != "cpu":
-        return F.dropout(F.relu(x), rate)
-    draws = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
-    draws = draws.view(torch.int16)[: x.numel()].view(x.shape)
+        return dropout(F.relu(x), rate, part)
+    start, stop, rows = part or Part(0, x.shape[-1], x.shape[-1])
+    shape = torch.Size([*x.shape[:-1], rows])
+    draws = torch.empty(-(-shape.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
+    draws = draws.view(torch.int16)[: shape.numel()].view(shape)[..., start:stop]
     lowest_kept = min(round(rate * 65_536) - 32_768, 32_767)
     kept = (draws >= lowest_kept).logical_and_(x > 0)
     return x * kept.to(x.dtype).div_(1 - rate)

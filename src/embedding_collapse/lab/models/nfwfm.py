@@ -5,11 +5,10 @@ SIGIR 2017).
 """
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .interaction import Interaction, Size
-from .layers import Projection, SetNorm
+from .layers import Projection, SetNorm, dropout
 
 
 class NFwFM(Interaction):
@@ -30,4 +29,5 @@ class NFwFM(Interaction):
         sets, rows, fields, width = embeddings.shape
         e = embeddings.permute(0, 2, 3, 1).reshape(sets, fields, width * rows)
         products = (e * torch.bmm(self.weight, e)).sum(1).view(sets, width, rows)
-        return self.project(F.dropout(self.norm(products), self.dropout, self.training).mT)
+        rate = self.dropout if self.training else 0.0
+        return self.project(dropout(self.norm(products), rate, self.part).mT)

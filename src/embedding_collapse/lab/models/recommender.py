@@ -15,7 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .interaction import Interaction, Layer, Size
+from embedding_collapse.lab.processes import add_up
+
+from .interaction import Interaction, Layer, Part, Size
 
 Penalty = Callable[[Interaction, Tensor], Tensor]
 
@@ -85,8 +87,8 @@ class Recommender(nn.Module):
         penalty = None
         if self.penalty is not None:
             with _in_full_precision(embeddings.device):
-                penalty = self.penalty(self.interaction, embeddings)
-        return F.binary_cross_entropy_with_logits(logits, labels.float()), penalty
+                penalty = self.penalty(self.interaction, _whole(embeddings, self.interaction.part))
+        return F.binary_cross_entropy_with_logits(logits, labels.to(logits.dtype)), penalty
 
     def layers(self) -> Iterator[Layer]:
         """The modules whose `align` and `dropout` training may set."""
@@ -100,6 +102,13 @@ class Recommender(nn.Module):
             "head": list(self.head.parameters()),
         }
         return {name: sum(p.numel() for p in part) for name, part in parts.items()}
+
+
+def _whole(embeddings: Tensor, part: Part | None) -> Tensor:
+    """The embeddings `[M, B, N, K]` of the batch that these are a part of."""
+    if part is None:
+        return embeddings
+    return add_up(F.pad(embeddings, (0, 0, 0, 0, part.start, part.rows - part.stop)))
 
 
 def _in_full_precision(device: torch.device) -> contextlib.AbstractContextManager:

@@ -157,8 +157,5 @@ def _in_words(special: Mapping[str, Any], common: Mapping[str, Any]) -> str:
 
 def _machine(record: Record) -> str:
     environment = record.environment
-    versions, threads = environment["versions"], environment["threads"]
-    return (
-        f"{environment['hardware']}, {threads} thread{'s'[: threads != 1]}, "
-        f"torch {versions['torch']}"
-    )
+    torch = environment["versions"]["torch"]
+    return f"{environment['hardware']}, {records.threads_of(environment)}, torch {torch}"
