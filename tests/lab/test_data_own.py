@@ -67,7 +67,7 @@ def test_a_positive_value_that_no_row_has_is_refused_with_those_there_are(path):
 
 
 def test_who_gives_a_label_of_words_alone_learns_how_to_map_them(path):
-    with pytest.raises(ParameterError, match="bought is 'no', not 0 or 1.* positive or threshold"):
+    with pytest.raises(ParameterError, match=r"bought is 'no', not 0 or 1.* positive or threshold"):
         load("table", path=path, label="bought")
 
 
@@ -75,7 +75,9 @@ def test_a_rating_that_is_no_number_is_a_rejected_row(path):
     path.write_text(path.read_text() + "1,2024-01-01,yes,many\n2,2024-01-01,no,\n")
     data = load("table", path=path, label="stars", threshold=4)
     assert len(data) == ROWS
-    assert "2 rows rejected: line 402: stars is 'many', not a number; line 403: " in "".join(data.notes)
+    assert "2 rows rejected: line 402: stars is 'many', not a number; line 403: " in "".join(
+        data.notes
+    )
 
 
 # --- times ----------------------------------------------------------------------------------------

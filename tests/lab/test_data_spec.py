@@ -67,7 +67,9 @@ def test_a_whole_threshold_is_the_same_with_a_fraction(tmp_path):
 
 
 def test_a_parameter_that_is_not_known_is_refused_and_not_passed_over(tmp_path):
-    with pytest.raises(ParameterError, match="the parameter 'lable' is unknown; known: rows, label"):
+    with pytest.raises(
+        ParameterError, match="the parameter 'lable' is unknown; known: rows, label"
+    ):
         load("table", path=write(tmp_path / "a.csv"), lable="bought")
 
 
@@ -150,7 +152,10 @@ TABLE = {"name": "table", "label": "y", "content": "a hash"}
         ({"rows": True}, "rows is True; whole numbers from 10 "),
         ({"label": "y"}, "label is 'y'; it is for table, not 'synthetic-mini'"),
         ({"vocabulary": "some"}, "vocabulary 'some' is unknown; known: all, train"),
-        ({"vocabulary": "train"}, "vocabulary is 'train'; it is for criteo, avazu, movielens, table"),
+        (
+            {"vocabulary": "train"},
+            "vocabulary is 'train'; it is for criteo, avazu, movielens, table",
+        ),
         ({"path": "a.csv"}, "path is 'a.csv'; it is for criteo, avazu, movielens, table, not"),
         ({"min_count": 3}, "min_count is 3; it is for criteo, avazu, movielens, table, not 'syn"),
         (TABLE | {"min_count": 0}, "min_count is 0; whole numbers from 1 up are accepted"),

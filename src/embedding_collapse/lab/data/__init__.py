@@ -130,7 +130,7 @@ def _identify(
     """The spec of some data, and where they are read, if they are."""
     for option in options:
         check_choice("the parameter", option, OPTIONS)
-    given = {
+    given: dict[str, Any] = {
         option: _names(value) if OPTIONS[option] == () else value
         for option, value in options.items()
         if value is not None and not (isinstance(value, str | Path) and str(value) == "")

@@ -82,7 +82,7 @@ def encode(
     Warns:
         UserWarning: the cache holds a damaged copy; it is encoded anew.
     """
-    truth = {
+    truth: dict[str, Any] = {
         "version": VERSION,
         "content": spec.content,
         "label": [source.label, source.labels],

@@ -4,12 +4,12 @@ import hashlib
 import os
 import re
 import threading
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 from huggingface_hub import constants
@@ -112,7 +112,7 @@ def _offline() -> Iterator[None]:
     """What is in the cache of `datasets`, and nothing else."""
     import datasets
 
-    places = (datasets.config, constants)
+    places: list[Any] = [datasets.config, constants]
     before = [place.HF_HUB_OFFLINE for place in places]
     try:
         for place in places:

@@ -125,7 +125,9 @@ def own_table(spec: DataSpec, frame: Any = None) -> Source:
                 f"path is {table.path!r}; it has no column beside the label {label!r}"
             )
         named, dated = _guess(table, names)
-        kinds = {kind: [n for n in names if named[n] == kind] for kind in ("categorical", "numeric")}
+        kinds = {
+            kind: [n for n in names if named[n] == kind] for kind in ("categorical", "numeric")
+        }
         guesses = [f"{kind}: {listed(own, 200)}" for kind, own in kinds.items() if own]
         guesses += [f"index, left out: {short(n) or 'the column without a name'}" for n in index]
         notes = (f"guessed {'; '.join(guesses)}",) if guesses else ()
