@@ -15,6 +15,7 @@ import torch
 import yaml
 
 from embedding_collapse import cli
+from embedding_collapse.book import recording
 from embedding_collapse.cli import COMMANDS, main
 from embedding_collapse.lab.data import OPTIONS, DataSpec
 from embedding_collapse.lab.spec import Spec
@@ -85,8 +86,7 @@ def test_every_parameter_is_an_option_and_a_parameter_of_the_chapter(capsys):
     page = nbformat.read(ROOT / "notebooks" / "05_multi_embedding.ipynb", as_version=4)
     (cell,) = (c.source for c in page.cells if "parameters" in c.metadata.get("tags", []))
     named = {line.partition(":")[0] for line in cell.splitlines()}
-    fixed = {"held_out", "split"}  # of drawn data and flights, which the chapter cuts itself
-    assert {name for name in OPTIONS if name not in fixed | {"content"}} | {"max_rejected"} <= named
+    assert recording.OF_DATA | {"rows", "max_rejected"} <= named
 
 
 def test_a_shell_is_told_what_completes_the_commands(capsys):
@@ -110,12 +110,12 @@ def test_completion_asks_for_what_it_needs(monkeypatch, capsys):
 
 
 def test_data_prints_what_it_read_and_takes_it_back(capsys):
-    content = printed(capsys, "data", "table", "--path=visits.csv", "--label=stars",
-                      "--threshold=4", "--max-rejected=0.1", "--split-by=ts", "--quiet")  # fmt: skip
+    given = ["--path=visits.csv", "--max-rejected=0.1", "--quiet"]
+    content = printed(capsys, "data", "table", *given, "--label=stars", "--threshold=4",
+                      "--split-by=ts")  # fmt: skip
     assert content["rows"] == 400 and content["fields"][0]["name"] == "shop"
     Path("data.json").write_text(json.dumps(content))
-    again = ["--config=data.json", "--path=visits.csv", "--max-rejected=0.1", "--quiet"]
-    assert printed(capsys, "data", *again) == content
+    assert printed(capsys, "data", "--config=data.json", *given) == content
 
 
 def test_a_run_is_given_by_a_file_and_by_what_it_prints_itself(capsys, here):

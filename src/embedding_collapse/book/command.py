@@ -85,7 +85,13 @@ def record_command(parsed: argparse.Namespace) -> int:
     if parsed.recorded and done.records:
         command = "python -m embedding_collapse " + shlex.join(parsed.arguments)
         for path in recording.execute_chapters(
-            done.records, folder, Path(parsed.recorded), command, data, parsed.device
+            done.records,
+            folder,
+            Path(parsed.recorded),
+            command,
+            data,
+            parsed.device,
+            parsed.max_rejected,
         ):
             told(parsed)(f"executed {path}")
             executed.append(path)
