@@ -230,7 +230,7 @@ def test_a_verdict_is_that_of_the_ledger(
     call: Callable, asked: sets.Asked, low: float, high: float
 ) -> None:
     p = 0.001 if low * high > 0 else 0.4
-    effect = Effect((low + high) / 2, low, high, p)
+    effect = Effect((low + high) / 2, low, high, p, smallest=0.01)
     measure, expected = asked.claim.measure, asked.claim.expected
     said = call("verdictOf", effect._asdict(), expected, measure.band, p)
     assert said == verdict_of(effect, expected, measure, p)

@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from scipy.stats import rankdata
 from torch import Tensor
 
 from embedding_collapse.lab.experiment import Spec
@@ -137,24 +136,29 @@ def correlation(
     x = np.array([getattr(cell, one) for cell in cells])
     y = np.array([getattr(cell, other) for cell in cells])
     models = np.array([cell.model if within_models else "" for cell in cells])
-    value = _correlation(x, y, models)
+    once = np.ones((1, len(cells)))
+    (value,) = _correlations(x, y, models, once)
     if np.isnan(value):
         return Correlation(value, np.nan, np.nan, len(cells))
     random = np.random.default_rng(seed)
-    draws = random.integers(len(cells), size=(BOOTSTRAPS, len(cells)))
-    values = [_correlation(x[drawn], y[drawn], models[drawn]) for drawn in draws]
-    low, high = np.nanquantile(values, [0.025, 0.975])
+    draws = random.multinomial(len(cells), once[0] / len(cells), size=BOOTSTRAPS)
+    low, high = np.nanquantile(_correlations(x, y, models, draws), [0.025, 0.975])
     return Correlation(value, float(low), float(high), len(cells))
 
 
-def _correlation(x: np.ndarray, y: np.ndarray, groups: np.ndarray) -> float:
+def _correlations(
+    x: np.ndarray, y: np.ndarray, groups: np.ndarray, counts: np.ndarray
+) -> np.ndarray:
+    """For each row of `counts`, `[B, n]`, the rank correlation of a sample that holds each of the
+    `n` entries so many times; NaN where there is none.
+
+    About its group's mean, a rank is half of how many entries of the group are smaller less how
+    many are larger.
+    """
     if len(x) < FEWEST:
-        return np.nan
-    ranks = np.zeros((2, len(x)))
-    for group in np.unique(groups):
-        own = groups == group
-        for row, values in zip(ranks, (x, y), strict=True):
-            row[own] = rankdata(values[own])
-            row[own] -= row[own].mean()
-    lengths = np.linalg.norm(ranks, axis=1)
-    return float(ranks[0] @ ranks[1] / lengths.prod()) if lengths.all() else np.nan
+        return np.full(len(counts), np.nan)
+    alike = groups[:, None] == groups
+    ranks = [counts @ (np.sign(values - values[:, None]) * alike) for values in (x, y)]
+    x_x, x_y, y_y = ((counts * ranks[i] * ranks[j]).sum(1) for i, j in ((0, 0), (0, 1), (1, 1)))
+    with np.errstate(invalid="ignore"):  # all alike
+        return x_y / np.sqrt(x_x * y_y)

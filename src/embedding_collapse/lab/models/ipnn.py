@@ -3,6 +3,8 @@
 Qu et al., "Product-based neural networks for user response prediction", ICDM 2016.
 """
 
+from itertools import combinations
+
 import torch
 from torch import Tensor
 
@@ -23,8 +25,8 @@ class IPNN(Interaction):
     def __init__(self, size: Size, raw: bool | None = None) -> None:
         super().__init__()
         self.raw = size.sets == 1 if raw is None else raw
-        first, second = torch.triu_indices(size.fields, size.fields, offset=1)
-        self.register_buffer("pairs", first * size.fields + second, persistent=False)
+        pairs = [i * size.fields + j for i, j in combinations(range(size.fields), 2)]
+        self.register_buffer("pairs", torch.tensor(pairs, dtype=torch.int64), persistent=False)
         inputs = len(self.pairs) + size.inputs * self.raw
         self.project = Projection(size.sets, inputs, size.hidden, size.dropout)
 

@@ -9,6 +9,7 @@ are a batch dimension of every tensor.
 import contextlib
 import math
 from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate
 
 import torch
 import torch.nn.functional as F
@@ -48,8 +49,9 @@ class Recommender(nn.Module):
         self.table = nn.Parameter(
             torch.empty(features, size.sets, size.width).uniform_(-bound, bound)
         )
-        starts = torch.tensor([0, *cardinalities[:-1]]).cumsum(0)
-        self.register_buffer("starts", starts.int(), persistent=False)
+        # not torch's cumsum: counted on the device "meta" it would import for seconds
+        starts = torch.tensor([0, *accumulate(cardinalities[:-1])], dtype=torch.int32)
+        self.register_buffer("starts", starts, persistent=False)
         self.interaction = interaction
         self.head = head
         self.penalty = penalty
