@@ -44,6 +44,6 @@ def test_papermill_ends_with_the_parameters_there_are(tmp_path):
         done.stderr.rstrip()
         .splitlines()[-1]
         .startswith(
-            "ParameterError: epohcs is no parameter of this chapter; its parameters are dataset, path, "
+            "ParameterError: epohcs is no parameter of this chapter; its parameters are dataset, "
         )
     )
