@@ -111,7 +111,11 @@ def cards(inspections: Sequence[Inspection]) -> str:
         f"<p>{escape(one.verdict)}</p></section>"
         for one in course(inspections)
     )
-    return f'<div class="cards">{drawn}</div>'
+    return (
+        f"<p>IA/random of each table over {len(names)} checkpoints, as the verdicts go by: below "
+        f"{COLLAPSED:g} a table is called collapsed, below {PARTLY:g} partly.</p>"
+        f'<div class="cards">{drawn}</div>'
+    )
 
 
 def _drawing(one: Course, names: Sequence[str]) -> str:
