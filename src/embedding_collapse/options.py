@@ -13,7 +13,9 @@ from .parameters import ParameterError, listed
 def add_common(command: argparse.ArgumentParser) -> None:
     """The options of every command."""
     command.add_argument(
-        "--json", action="store_true", help="print the result as JSON; output_schema.json says what"
+        "--json",
+        action="store_true",
+        help="print the result as JSON, as embedding_collapse/output_schema.json has it",
     )
     command.add_argument(
         "--quiet", dest="progress", action="store_false", help="no progress on standard error"
