@@ -15,10 +15,12 @@ import torch
 import yaml
 
 from embedding_collapse import cli
+from embedding_collapse.book import command as book_command
 from embedding_collapse.book import recording
 from embedding_collapse.cli import COMMANDS, main
 from embedding_collapse.lab.data import OPTIONS, DataSpec
 from embedding_collapse.lab.spec import Spec
+from embedding_collapse.lab.studies import Outcome
 
 ROOT = Path(__file__).parent.parent
 SCHEMA = json.loads(Path(inspect.getfile(cli)).with_name("output_schema.json").read_text())
@@ -151,6 +153,12 @@ def test_too_many_unusable_rows_are_refused_wherever_data_are_read(capsys):
 def test_a_study_tells_how_far_it_is_in_json(capsys):
     content = printed(capsys, "study", "decide", "--status", "--output=nothing")
     assert content["parts"]["all of these"]["done"] == 0
+
+
+def test_record_tells_what_waits_in_json(capsys, monkeypatch):
+    monkeypatch.setattr(book_command, "run_all", lambda *_, **__: Outcome([], 0, []))
+    content = printed(capsys, "record", "--recorded=", "--dataset=flights")
+    assert content["waiting"] > 100 and content["executed"] == content["runs"] == []
 
 
 def test_inspect_prints_json_of_one_of_two_and_of_a_course(capsys):
