@@ -13,10 +13,8 @@ import pytest
 import torch
 from chapters import NOTEBOOKS, error, outputs, papermill, shown
 from figures import with_data  # of the book's extensions
-from scipy.optimize import brentq
 from torch import nn
 
-from embedding_collapse import spectrum
 from embedding_collapse.book.analysis.influence import influences
 from embedding_collapse.book.analysis.ledger import CLAIMS
 from embedding_collapse.book.chapters import (
@@ -59,27 +57,6 @@ def test_chapter_2_says_what_the_records_of_another_model_say(kernel, tmp_path):
         assert f"{effect:+.2f}" in html_of(cell.outputs[0])
     assert OTHER_RUNS in shown(page, "speaks_of(")
     assert len(asserted(page)) == 2  # of the figure that trains, which no parameter changes
-
-
-def test_the_answer_on_the_smallest_information_abundance_is_true():
-    """Chapter 2, exercise 1: of one strong direction over a flat floor, with its numbers."""
-
-    def smallest(rank: float, width: int) -> float:
-        def bent(floor: float) -> torch.Tensor:
-            return torch.tensor([1.0] + [floor] * (width - 1), dtype=torch.float64)
-
-        floor = brentq(lambda floor: spectrum.effective_rank(bent(floor)).item() - rank, 0, 1)
-        return spectrum.information_abundance(bent(floor)).item()
-
-    abundances = [smallest(10, width) for width in (100, 1_000, 1_000_000)]
-    assert [f"{abundance:.1f}" for abundance in abundances] == ["1.6", "1.3", "1.2"]
-    assert 6 < smallest(500, 1_000) < 6.1
-    # no other spectrum of that effective rank has less
-    generator = torch.Generator().manual_seed(0)
-    for _ in range(20):
-        other = torch.rand(100, generator=generator, dtype=torch.float64) ** 4
-        least = smallest(spectrum.effective_rank(other).item(), 100)
-        assert spectrum.information_abundance(other).item() >= least
 
 
 def test_chapter_3_runs_small_from_anywhere_and_reads_the_repositorys_records(kernel, tmp_path):

@@ -62,3 +62,16 @@ def test_names_with_markup_are_text_in_figures():
     history = pd.DataFrame({"step": [0], "table": ["<i>a"], "against_random": [1.0]})
     drawn = your_embeddings.collapse_in_training({"SE 4x": history})
     assert drawn.data[0].name == "SE 4x, &lt;i&gt;a"
+
+
+def test_the_verdicts_errors_are_counted_by_kind():
+    kept = your_embeddings.calibrated()
+    table = your_embeddings.errors_by_kind(kept["cases"])
+    assert table["wrong"].sum() == kept["rates"]["false alarms"] + kept["rates"]["misses"]
+    assert table["too small to tell"].sum() == kept["rates"]["too small to tell"]
+    case = {"kind": "flat", "truth": "collapsed", "verdicts": {"collapsed": 3, "not collapsed": 1}}
+    sound = {"kind": "even", "truth": "sound", "verdicts": {"too small to tell": 2, "offset": 1}}
+    assert your_embeddings.errors_by_kind([case, sound]).to_dict("index") == {
+        "flat": {"in truth": "collapsed", "tables judged": 4, "wrong": 1, "too small to tell": 0},
+        "even": {"in truth": "sound", "tables judged": 1, "wrong": 1, "too small to tell": 2},
+    }

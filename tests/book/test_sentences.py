@@ -29,6 +29,7 @@ CHECKED = [
     "05_multi_embedding",
     "06_how_it_works",
     "07_results",
+    "08_your_embeddings",
     "opening",
     "cost",
     "data",

@@ -2,10 +2,11 @@
 
 import difflib
 import importlib.util
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,9 @@ from torch import Tensor, nn
 
 from embedding_collapse.book.plots import COLOURS, DASHES, as_text, with_menu
 from embedding_collapse.collapse import COLLAPSED, PARTLY, Collapse
+from embedding_collapse.files import load_json
 from embedding_collapse.inspection import report
+from embedding_collapse.lab import calibration
 from embedding_collapse.lab.data import Dataset
 from embedding_collapse.lab.groups import IN_WORDS
 from embedding_collapse.lab.metrics import auc, welch
@@ -163,6 +166,28 @@ def outcome(runs: list[Run]) -> str:
 def report_table(inspection: report.Inspection) -> pd.DataFrame:
     """The report's rows as a notebook shows them."""
     return pd.DataFrame(report.table(inspection)).set_index("table")
+
+
+def calibrated() -> dict[str, Any]:
+    """What `lab.calibration` stored of the verdict's errors."""
+    return load_json(in_repository("results/verdict") / "calibration.json")
+
+
+def errors_by_kind(cases: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    """How often the report's verdict is wrong of tables whose truth is known, by kind of table."""
+    kinds: dict[str, list[Mapping[str, Any]]] = {}
+    for case in cases:
+        kinds.setdefault(case["kind"], []).append(case)
+    rows = {}
+    for kind, of_kind in kinds.items():
+        found = calibration.rates(of_kind)
+        rows[kind] = {
+            "in truth": of_kind[0]["truth"],
+            "tables judged": found["of sound tables"] + found["of collapsed tables"],
+            "wrong": found["false alarms"] + found["misses"],
+            "too small to tell": found["too small to tell"],
+        }
+    return pd.DataFrame.from_dict(rows, orient="index")
 
 
 def source(name: str) -> str:
