@@ -138,6 +138,16 @@ def test_a_row_of_bytes_in_no_encoding_is_rejected_and_its_block_is_read(criteo)
     assert len(data) == ROWS - 2
 
 
+def test_a_byte_order_mark_inside_a_file_is_text_wherever_a_block_begins(criteo, monkeypatch):
+    lines = [line.encode() for line in criteo_lines()]
+    lines[200] = b"\xef\xbb\xbf" + lines[200]
+    content = b"\n".join([*lines, b"\xef\xbb\xbf"])  # the last one has a block of its own
+    for block in (len(b"\n".join(lines[:200])) + 10, delimited.BLOCK):
+        monkeypatch.setattr(delimited, "BLOCK", block)
+        data = criteo(content, f"blocks-{block}.txt")
+        assert len(data) == ROWS - 1 and data.facts["rejected_share"] == 2 / (ROWS + 1)
+
+
 def test_only_the_first_few_rejected_rows_are_shown_and_all_are_counted(criteo, caplog):
     lines = criteo_lines(1000)
     lines[10:20] = ["x"] * 10
@@ -229,6 +239,14 @@ def test_a_gz_or_zip_by_name_only_is_told(criteo):
     for name in ("train.gz", "train.zip"):
         with pytest.raises(ParameterError, match="the file is cut short or damaged"):
             criteo(criteo_lines(), name)
+
+
+def test_a_zip_whose_names_are_no_text_is_told(criteo, tmp_path):
+    with zipfile.ZipFile(tmp_path / "named.zip", "w") as archive:
+        archive.writestr("träin.txt", "\n".join(criteo_lines()))
+    damaged = (tmp_path / "named.zip").read_bytes().replace("ä".encode(), b"\xc3\xc3")
+    with pytest.raises(ParameterError, match=r"cut short or damaged .*can't decode"):
+        criteo(damaged, "named.zip")
 
 
 def test_a_zip_of_several_files_is_told(tmp_path):

@@ -31,7 +31,10 @@ CELLS = 1 << 21  # in a batch: a block of blank lines would hold millions of row
 BOM = b"\xef\xbb\xbf"
 TEXT = pa.dictionary(pa.int32(), pa.binary())
 IN_QUOTES = re.compile(rb'"[^"]*"')
-DAMAGE = (EOFError, zlib.error, lzma.LZMAError, struct.error, gzip.BadGzipFile, zipfile.BadZipFile)
+DAMAGE = (
+    EOFError, zlib.error, lzma.LZMAError, struct.error, gzip.BadGzipFile, zipfile.BadZipFile,
+    UnicodeDecodeError,  # of a name in a .zip
+)  # fmt: skip
 
 
 def open_text(path: Path, delimiter: str, names: list[str], member: str | None = None) -> Table:
@@ -167,16 +170,16 @@ def _text_batches(
             total=size, desc=title, unit="B", unit_scale=True, disable=not progress, delay=3
         ) as bar,
     ):
-        file.read(header or 0)
-        for block in _blocks(file, quoting, path):
+        start = file.read(len(BOM) if header is None else header)
+        rest = start if header is None and start != BOM else b""
+        for block in _blocks(file, rest, quoting, path):
             for rows in pieces(block, quoting, max(1, CELLS // len(names))):
                 yield partial(_parse, rows, names, wanted, delimiter, bool(quoting))
             bar.update(packed.tell() - bar.n)
 
 
-def _blocks(file: BufferedIOBase, quoting: bytes, path: Path) -> Iterator[memoryview]:
-    """The file in pieces that end where a row does."""
-    rest = b""
+def _blocks(file: BufferedIOBase, rest: bytes, quoting: bytes, path: Path) -> Iterator[memoryview]:
+    """What was read already, and the rest of the file, in pieces that end where a row does."""
     while True:
         block = bytearray(len(rest) + BLOCK)  # read into, for copies would be dear
         block[: len(rest)] = rest
@@ -222,10 +225,13 @@ def _parse(
         return "skip"
 
     as_it_is = is_utf8(block)  # else pyarrow has no row to hand over, and takes none of them
+    text = block if as_it_is else bytes(block).decode("latin-1").encode()
+    if text[: len(BOM)] == BOM:  # inside a file it is text, and pyarrow drops the first
+        text = BOM + bytes(text)
     table = pa.csv.read_csv(
-        pa.BufferReader(block if as_it_is else bytes(block).decode("latin-1").encode()),
+        pa.BufferReader(text),
         # one thread, or rows would not know their numbers; several blocks are parsed at once
-        pa.csv.ReadOptions(column_names=names, use_threads=False, block_size=2 * len(block) + 1),
+        pa.csv.ReadOptions(column_names=names, use_threads=False, block_size=2 * len(block) + 4),
         pa.csv.ParseOptions(
             delimiter=delimiter,
             quote_char='"' if quoted else False,
