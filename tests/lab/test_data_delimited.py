@@ -351,7 +351,7 @@ def test_a_table_needs_path_and_label(tmp_path):
 
 
 def test_what_is_for_other_datasets_is_refused(tmp_path):
-    with pytest.raises(ParameterError, match="label, categorical and numeric are for 'table'"):
+    with pytest.raises(ParameterError, match="label is 'y'; it is for table, not 'criteo'"):
         load("criteo", path=tmp_path, label="y")
     with pytest.raises(ParameterError, match="'flights' is not"):
         load("flights", path=tmp_path)
