@@ -229,7 +229,7 @@ def test_help_of_a_command_lists_every_parameter_of_a_spec_and_every_model(capsy
         "--vocabulary",
     }
     parameters -= {"--data"}
-    assert parameters | {"--output", "--device", "--no-weights", "--quiet"} <= listed
+    assert parameters | {"--output", "--device", "--weights", "--quiet", "--json"} <= listed
     for model in MODELS:
         assert model in text
     assert "(2048)" in text  # the default batch size

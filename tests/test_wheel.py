@@ -248,6 +248,21 @@ def test_inspect_takes_the_bare_wheel_alone(bare, tmp_path, name):
     assert "<svg" in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
+def test_inspect_compares_follows_and_takes_a_file_of_options_with_the_bare_wheel(bare, tmp_path):
+    for step in (1, 2):
+        np.save(tmp_path / f"step_{step}.npy", np.random.default_rng(step).normal(size=(300, 8)))
+    (tmp_path / "run.yaml").write_text("follow: .\njson: true\nquiet: true\n")
+    for options, key in (
+        (["--config=run.yaml"], "course"),
+        (["step_1.npy", "step_2.npy", "--json"], "compared_with"),
+    ):
+        done = run(bare, "-m", "embedding_collapse", "inspect", *options, cwd=tmp_path)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert key in json.loads(done.stdout)
+    done = run(bare, "-m", "embedding_collapse", "--completion=bash", cwd=tmp_path)
+    assert asks_for("error: --completion", "completion").fullmatch(done.stderr)
+
+
 def test_the_record_beside_weights_names_their_fields_and_that_it_is_not_checked_is_said(
     bare, tmp_path
 ):

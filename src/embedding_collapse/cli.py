@@ -12,30 +12,55 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from .parameters import import_part, printable
+from .options import add_common, from_file
+from .parameters import MissingError, check_installed, import_part, printable
 
 
 class Command(NamedTuple):
-    """A verb: the wing whose `command` has a function `add_VERB` of its options, and the extra of
-    this package that the wing takes."""
+    """A verb: the wing whose `command` has a function `add_VERB` of its options, the extra of this
+    package that the wing takes, and what its help begins with."""
 
     wing: str
     extra: str
     help: str
+    example: str
 
 
 COMMANDS = {
-    "run": Command("lab", "lab", "train and test one model, and record it"),
-    "sweep": Command("lab", "lab", "run a grid of models, skip what is recorded, print the table"),
+    "run": Command("lab", "lab", "train and test one model, and record it",
+                   "run --dataset us-flights --model dnn --design me --scale 4"),
+    "sweep": Command("lab", "lab", "run a grid of models, skip what is recorded, print the table",
+                     "sweep --dataset table --path X.parquet --label y --scales 1,4"),
     "record": Command("book", "book", "run the paper's grid at full scale, as far as time allows, "
-                      "and record the chapters"),
+                      "and record the chapters", "record --minutes 120 --dataset criteo"),
     "study": Command("lab", "lab", "make what is missing of a study's runs, or tell how far it has "
-                     "come"),
-    "data": Command("lab", "lab", "load a dataset into the cache, and print what is in it"),
-    "inspect": Command("inspection", "", "has this checkpoint collapsed? a report"),
+                     "come", "study decide --status"),
+    "data": Command("lab", "lab", "load a dataset into the cache, and print what is in it",
+                    "data table --path ratings.csv --label stars --threshold 4 --split-by ts"),
+    "inspect": Command("inspection", "", "tell which tables of a checkpoint have collapsed",
+                       "inspect my_model.pt --fail-if collapsed"),
 }  # fmt: skip
+PROGRAM = "embedding-collapse"
+EXIT_CODES = """exit codes:
+  0  done
+  1  something could not be done, or a run failed; standard error says what
+  2  options that cannot be read
+  3  inspect: a table has a verdict that --fail-if names"""
+
+
+class Parser(argparse.ArgumentParser):
+    """Help begins with an example and ends with the exit codes."""
+
+    def __init__(self, **options: Any) -> None:
+        raw = argparse.RawDescriptionHelpFormatter
+        super().__init__(formatter_class=raw, epilog=EXIT_CODES, **options)
+        self.example = ""
+        self.commands: dict[str, Parser] = {}
+
+    def format_help(self) -> str:
+        return f"{PROGRAM} {self.example}\n\n{super().format_help()}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -45,8 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         with _warnings_in_one_line():
-            parsed = parser(given).parse_args(given)
-            parsed.arguments = given
+            parsed = parse(given)
             return parsed.command(parsed)
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from here", file=sys.stderr)
@@ -72,20 +96,74 @@ def _warnings_in_one_line() -> Iterator[None]:
         warnings.formatwarning = before
 
 
-def parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """The options that the arguments name, and those of the file that --config names."""
+    top = parser(arguments)
+    config = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    config.add_argument("--config")
+    path, verb = config.parse_known_args(arguments)[0].config, _verb(arguments)
+    given = arguments
+    if path is not None and verb in COMMANDS:
+        after = arguments.index(verb) + 1
+        extra = from_file(top.commands[verb], path)
+        given = [*arguments[:after], *extra, *arguments[after:]]
+    options = top.parse_args(given)
+    options.arguments = arguments
+    return options
+
+
+def _verb(arguments: Sequence[str]) -> str | None:
+    return next((argument for argument in arguments if not argument.startswith("-")), None)
+
+
+class _Completion(argparse.Action):
+    """Prints a shell's completion of all commands that are installed here."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *given: Any) -> None:
+        check_installed("--completion", ("shtab",), "completion")
+        import shtab
+
+        print(shtab.complete(parser, given[1], preamble=""))
+        parser.exit()
+
+
+def parser(arguments: Sequence[str]) -> Parser:
     """The commands, with the options of the one that the arguments name."""
-    top = argparse.ArgumentParser(
-        prog="embedding-collapse",
-        description="Embedding collapse in recommendation models: measure it, and train models "
+    top = Parser(
+        prog=PROGRAM,
+        usage="%(prog)s COMMAND [OPTION ...]",
+        description="Embedding collapse in recommendation models: measure it, and train models\n"
         "with one embedding set or several. COMMAND --help lists a command's options.",
     )
+    top.example = COMMANDS["inspect"].example
     release = f"%(prog)s {version('embedding-collapse')}"
     top.add_argument("--version", action="version", version=release)
-    commands = top.add_subparsers(required=True, metavar="COMMAND")
-    named = next((argument for argument in arguments if not argument.startswith("-")), None)
-    for verb, (wing, extra, about) in COMMANDS.items():
-        command = commands.add_parser(verb, help=about)
-        if verb == named:
-            module = import_part(f"{verb!r}", f"{__package__}.{wing}.command", extra)
+    top.add_argument(
+        "--completion",
+        action=_Completion,
+        choices=["bash", "zsh", "tcsh"],
+        help="print what completes the commands in a shell, for its startup file",
+    )
+    commands = top.add_subparsers(required=True, metavar="COMMAND", dest="verb")
+    complete = any(argument.startswith("--completion") for argument in arguments)
+    for verb, (wing, extra, about, example) in COMMANDS.items():
+        command = commands.add_parser(
+            verb,
+            help=about,
+            description=f"{about[0].upper()}{about[1:]}.",
+            prog=f"{PROGRAM} {verb}",
+        )
+        command.example = example
+        top.commands[verb] = command
+        if verb == _verb(arguments) or complete:
+            try:
+                module = import_part(f"{verb!r}", f"{__package__}.{wing}.command", extra)
+            except MissingError:
+                if complete:
+                    continue
+                raise
             getattr(module, f"add_{verb}")(command)
+            add_common(command)
+            names = [str(one.metavar) for one in command._actions if not one.option_strings]
+            command.usage = " ".join(["%(prog)s", *names, "[OPTION ...]"])
     return top

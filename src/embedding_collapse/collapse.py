@@ -370,7 +370,7 @@ def advise(one: Collapse) -> str:
     if one.untrained > 1 - MANY_UNTRAINED:
         return (
             "Its rows look as if they had just been drawn: was it trained? Next: look at the same "
-            "table in an earlier checkpoint (--compare): seconds."
+            "table in an earlier checkpoint (inspect EARLIER THIS): seconds."
         )
     return (
         f"{energy}. They are in use; if width is what you lack, twice as many columns are worth a "

@@ -116,6 +116,7 @@ def test_the_terminal_is_told_how_far_the_training_is(flights):
     labels = ("base", "SE 2x", "ME 2x")
     expected = [(label, str(seed)) for seed in (0, 1) for label in labels]
     assert told == [(str(number), *one) for number, one in enumerate(expected, 1)]
+    assert len(re.findall(r"; about \d+ s left$", lines, re.M)) == 5
 
 
 def test_every_figure_is_drawn_for_jupyter_and_for_the_page(flights):

@@ -33,7 +33,7 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     commands = [
         [str(next(folder.glob("*.safetensors")))],
         [str(folder / "plain.pt"), f"--rows-weight={folder / 'counts.npy'}"],
-        [str(folder / "nasty.pt"), f"--compare={folder / 'plain.pt'}"],
+        [str(folder / "nasty.pt"), str(folder / "plain.pt")],
     ]
     made = [folder / f"{index}.html" for index in range(len(commands))]
     for path, command in zip(made, commands, strict=True):

@@ -164,7 +164,7 @@ def test_two_checkpoints_stand_side_by_side(plain, capsys):
             [
                 "inspect",
                 "one.pt",
-                "--compare=other.pt",
+                "other.pt",
                 "--output=report.html",
                 "--output=found.json",
             ]
@@ -194,7 +194,12 @@ def test_two_checkpoints_stand_side_by_side(plain, capsys):
         (["plain.pt", "--field-dims=0,200"], "field dims, field 0: is 0; whole numbers from 1 up"),
         (["plain.pt", "--sets=3"], "sets is 3; 16 columns cannot be cut into that many"),
         (["plain.pt", "--rows-weight=nowhere.npy"], "there is no file 'nowhere.npy'"),
-        (["plain.pt", "--compare=nowhere.pt"], "there is no file 'nowhere.pt'"),
+        (["plain.pt", "nowhere.pt"], "there is no file 'nowhere.pt'"),
+        ([], "0 checkpoints are given; one, two to compare, or --follow FOLDER alone is accepted"),
+        (["plain.pt"] * 3, "3 checkpoints are given; one, two to compare, or --follow FOLDER"),
+        (["plain.pt", "--follow=."], "1 checkpoints are given beside --follow; one, two to comp"),
+        (["--follow=plain.pt"], "follow is 'plain.pt'; a folder of checkpoints is needed"),
+        (["--follow=."], "follow is '.'; two checkpoints or more with a number in their names"),
         (["plain.pt", "--output=plain.pt"], "plain.pt is the checkpoint; the report needs another"),
         (["plain.pt", "--output=/proc/no/x.html"], "the report's folder is '/proc/no'; a"),
         (["plain.pt", "--output=.."], ".. is a folder; the report needs the name of a file"),
@@ -264,6 +269,10 @@ def test_fail_if_ends_with_its_own_exit_code_where_a_table_has_the_verdict(tmp_p
     assert main([*command, "--fail-if=collapsed"]) == 3
     assert main([*command, "--fail-if=partly", "--fail-if=offset"]) == 0
     assert main([*command, "--exclude=low*", "--fail-if=collapsed"]) == 0
+    save_file({"good.emb": normal(100, 16)}, tmp_path / "good.safetensors")
+    both = [str(tmp_path / "good.safetensors"), command[1]]
+    assert main(["inspect", *both, "--json", "--fail-if=collapsed"]) == 3  # of the second one
+    assert main(["inspect", *reversed(both), "--json", "--fail-if=collapsed"]) == 0
     with pytest.raises(SystemExit) as caught:
         main([*command, "--fail-if=bad"])
     assert caught.value.code == 2 and "choose from" in capsys.readouterr().err
@@ -274,6 +283,7 @@ def test_json_is_printed_alone_and_no_report_written(tmp_path, capsys, monkeypat
     path = collapsed_and_not(tmp_path)
     assert main(["inspect", str(path), "--json"]) == 0
     content = json.loads(capsys.readouterr().out)
+    assert content.pop("command") == "inspect"
     assert content == json.loads(json.dumps(report.inspect(path).to_json()))
     assert content["headline"] == "1 of 2 tables has collapsed"
     assert content["versions"]["torch"] == torch.__version__

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from embedding_collapse.lab.data import Dataset, delimited, load
+from embedding_collapse.lab.data import Dataset, DataSpec, delimited, load
 from embedding_collapse.lab.data.sources import own_table
 from embedding_collapse.parameters import ParameterError
 
@@ -17,6 +17,10 @@ NASTY = [
     "{0} {x}",
     "x" * 10_000,
 ]
+
+
+def table(path: Path) -> DataSpec:
+    return DataSpec("table", label="y", path=str(path), content="unread")
 
 
 def written(path: Path, names: list[str], delimiter: str = ",") -> Path:
@@ -86,7 +90,7 @@ def test_a_first_row_that_names_no_columns_is_told(tmp_path, monkeypatch, conten
     monkeypatch.setattr(delimited, "BLOCK", 64)
     (tmp_path / "own.csv").write_bytes(content)
     with pytest.raises(ParameterError, match=said):
-        own_table(str(tmp_path / "own.csv"), "y")
+        own_table(table(tmp_path / "own.csv"))
 
 
 def test_an_archive_that_python_cannot_unpack_is_told(tmp_path):
@@ -99,4 +103,4 @@ def test_an_archive_that_python_cannot_unpack_is_told(tmp_path):
         content[place], content[central + place + 2] = value, value
         path.write_bytes(content)
         with pytest.raises(ParameterError, match=f"own.zip'; it cannot be read .*{said}"):
-            own_table(str(path), "y")
+            own_table(table(path))

@@ -1,6 +1,9 @@
 """Datasets of the Hub's kind, read by the real `datasets` library from local folders."""
 
 import gzip
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import datasets
@@ -106,3 +109,18 @@ def test_an_existing_file_is_no_name_on_the_hub(tmp_path, monkeypatch):
 def test_what_neither_the_disk_nor_the_hub_has_is_told():
     with pytest.raises(ParameterError, match="path is 'no/such'; there is no such file, and the"):
         load("table", path="no/such", label="y")
+
+
+def test_without_a_network_a_wrong_name_is_refused_at_once(tmp_path):
+    """In a process of its own, with the real library and an address where nobody listens."""
+    code = (
+        "import embedding_collapse.lab.data as data\n"
+        "try:\n    data.load('table', path='no/such', label='y')\n"
+        "except ValueError as error:\n    print(error)\n"
+    )
+    environment = os.environ | {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True
+    )
+    assert "path is 'no/such'; there is no such file" in done.stdout
+    assert done.stderr == ""  # where `datasets` says that it tries again, for half a minute

@@ -51,11 +51,26 @@ def test_whatever_changes_the_rows_changes_the_key(tmp_path):
     specs = [
         of(a), of(b), of(a, rows=300), of(a, vocabulary="train"), of(a, categorical="shop"),
         of(a, categorical="shop", numeric="day"), of(a, label="bought", numeric="day"),
+        of(a, positive="1"), of(a, threshold=1), of(a, threshold=0.5), of(a, min_count=3),
+        of(a, split_by="hour"), of(a, drop="hour"), of(a, drop="day,hour"), of(a, times="hour"),
         DataSpec(), DataSpec(rows=1000), DataSpec(rows=1000, held_out=(10, 20)),
         DataSpec("synthetic"), DataSpec("flights"), DataSpec("us-flights"),
         DataSpec("us-flights", split="time"), DataSpec("us-flights-forecast"),
     ]  # fmt: skip
     assert len({Spec(data).key for data in specs}) == len(specs)
+
+
+def test_a_whole_threshold_is_the_same_with_a_fraction(tmp_path):
+    path = write(tmp_path / "a.csv")
+    assert of(path, threshold=1) == of(path, threshold=1.0)
+    assert Spec(of(path, threshold=1)).key == Spec(of(path, threshold=1.0)).key
+
+
+def test_a_parameter_that_is_not_known_is_refused_and_not_passed_over(tmp_path):
+    with pytest.raises(
+        ParameterError, match="the parameter 'lable' is unknown; known: rows, label"
+    ):
+        load("table", path=write(tmp_path / "a.csv"), lable="bought")
 
 
 def test_where_a_file_lies_does_not(tmp_path):
@@ -124,6 +139,9 @@ def test_a_run_is_not_made_on_other_data_than_its_spec_says(tmp_path):
         run(Spec(of(a), model="dnn", epochs=1), data, device="cpu", progress=False)
 
 
+TABLE = {"name": "table", "label": "y", "content": "a hash"}
+
+
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
@@ -132,10 +150,18 @@ def test_a_run_is_not_made_on_other_data_than_its_spec_says(tmp_path):
         ({"rows": 10**20}, "rows is 100000000000000000000; whole numbers from 10 to"),
         ({"rows": "all"}, "rows is 'all'; whole numbers from 10 "),
         ({"rows": True}, "rows is True; whole numbers from 10 "),
-        ({"label": "y"}, "label, categorical and numeric are for 'table'; 'synthetic-mini' knows"),
+        ({"label": "y"}, "label is 'y'; it is for table, not 'synthetic-mini'"),
         ({"vocabulary": "some"}, "vocabulary 'some' is unknown; known: all, train"),
-        ({"vocabulary": "train"}, "path is None and vocabulary 'train'; they are for what is read"),
-        ({"path": "a.csv"}, "path is 'a.csv' and vocabulary 'all'; they are for what is read"),
+        (
+            {"vocabulary": "train"},
+            "vocabulary is 'train'; it is for criteo, avazu, movielens, table",
+        ),
+        ({"path": "a.csv"}, "path is 'a.csv'; it is for criteo, avazu, movielens, table, not"),
+        ({"min_count": 3}, "min_count is 3; it is for criteo, avazu, movielens, table, not 'syn"),
+        (TABLE | {"min_count": 0}, "min_count is 0; whole numbers from 1 up are accepted"),
+        (TABLE | {"threshold": "high"}, "threshold is 'high'; numbers from -inf up are accepted"),
+        (TABLE | {"threshold": 4, "positive": ("y",)}, r"positive is \('y',\) and threshold 4"),
+        ({"name": "criteo", "times": ("ts",)}, r"times is \('ts',\); it is for table, not 'crit"),
         ({"name": "criteo"}, "the content of 'criteo' is not known; data.describe"),
         ({"held_out": 5}, "held_out is 5; two numbers of rows, validation and test, are accepted"),
         ({"held_out": (5,)}, r"held_out is \(5,\); two numbers of rows"),

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +20,8 @@ from safetensors.torch import save_file
 from embedding_collapse.inspection import report
 from embedding_collapse.inspection.page import html
 from embedding_collapse.inspection.weights import hdf5_files
-from embedding_collapse.lab.data import load
-from embedding_collapse.lab.data.columns import accept
+from embedding_collapse.lab.data import DataSpec, load
+from embedding_collapse.lab.data.columns import Source, accept
 from embedding_collapse.lab.data.sources import AVAZU_FIELDS, avazu, criteo, own_table
 from embedding_collapse.parameters import ParameterError
 
@@ -63,7 +62,10 @@ def parquet(**options: object) -> bytes:
     return file.getvalue()
 
 
-own = partial(own_table, label="y")
+def own(path: str) -> Source:
+    return own_table(DataSpec("table", label="y", path=path, content="unread"))
+
+
 avazu_header = ["id", "click", *AVAZU_FIELDS]
 TABLES: dict[str, tuple[bytes, str, Callable]] = {
     "csv": (csv(), ".csv", own),
@@ -88,7 +90,7 @@ def test_a_mutated_table_is_read_or_refused_in_one_line(tmp_path, kind):
         path.write_bytes(content)
         try:
             source = source_of(str(path))
-            for task in source.table.read([source.label, *source.fields], False):
+            for task in source.table.read(source.wanted, False):
                 rows = accept(source, task)
                 numbers = np.concatenate([rows.numbers, rows.rejected])
                 assert np.array_equal(np.sort(numbers), np.arange(len(numbers)))  # none is lost

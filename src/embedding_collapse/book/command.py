@@ -4,11 +4,19 @@ import argparse
 import shlex
 from pathlib import Path
 
-from embedding_collapse.lab.command import add_data_of_runs, data_of, exit_code, folder_of, say
+from embedding_collapse.lab.command import (
+    add_data_of_runs,
+    data_of,
+    exit_code,
+    folder_of,
+    outcome_as_json,
+    told,
+)
 from embedding_collapse.lab.data import DataSpec
 from embedding_collapse.lab.device import choose_device
 from embedding_collapse.lab.engine.loop import PRECISIONS
 from embedding_collapse.lab.studies import run_all, title
+from embedding_collapse.options import print_result
 from embedding_collapse.parameters import ParameterError, check_number, check_writable
 
 from . import recording
@@ -71,15 +79,26 @@ def record_command(parsed: argparse.Namespace) -> int:
         check_writable("recorded", Path(parsed.recorded))
     folder = folder_of(parsed.output or f"results/{parsed.dataset}{recording.SUFFIX}")
     specs = recording.cells(data := data_of(parsed), **parameters)
-    done = run_all(specs, folder, minutes=parsed.minutes, device=parsed.device, tell=say)
+    done = run_all(specs, folder, minutes=parsed.minutes, device=parsed.device,
+                   max_rejected=parsed.max_rejected, tell=told(parsed))  # fmt: skip
+    executed: list[Path] = []
     if parsed.recorded and done.records:
         command = "python -m embedding_collapse " + shlex.join(parsed.arguments)
         for path in recording.execute_chapters(
-            done.records, folder, Path(parsed.recorded), command, data, parsed.device
+            done.records,
+            folder,
+            Path(parsed.recorded),
+            command,
+            data,
+            parsed.device,
+            parsed.max_rejected,
         ):
-            print(f"executed {path}")
-    print(f"{len(done.records)} of {len(specs)} runs are recorded in {folder}/")
+            told(parsed)(f"executed {path}")
+            executed.append(path)
+    lines = [f"{len(done.records)} of {len(specs)} runs are recorded in {folder}/"]
     ended = {record.key for record in done.records} | {fail.spec.key for fail in done.failures}
     if waiting := [spec for spec in specs if spec.key not in ended]:
-        print(f"{len(waiting)} wait, first {title(waiting[0])}; the same command goes on")
+        lines.append(f"{len(waiting)} wait, first {title(waiting[0])}; the same command goes on")
+    content = {"executed": list(map(str, executed)), "waiting": len(waiting)}
+    print_result(parsed, outcome_as_json(done, folder) | content, "\n".join(lines))
     return exit_code(done)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from embedding_collapse.lab import records
-from embedding_collapse.lab.data import DataSpec
+from embedding_collapse.lab.data import OPTIONS, DataSpec
 from embedding_collapse.lab.experiment import Spec
 from embedding_collapse.lab.models import PAPER
 from embedding_collapse.lab.records import Record
@@ -21,6 +21,7 @@ SCALES, MORE_SCALES = (1, 4, 10), (1, 2, 3, 4, 10)
 SEEDS = (0, 1, 2)
 FULL: dict[str, Any] = {"epochs": 10, "precision": "tf32"}  # beside the paper's, which are Spec's
 SUFFIX = "-full"
+OF_DATA = set(OPTIONS) - {"rows", "held_out", "split"}  # that chapter 5 takes for what is read
 CHAPTERS = ("05_multi_embedding", "07_results")
 
 
@@ -71,6 +72,7 @@ def execute_chapters(
     command: str,
     data: DataSpec,
     device: str = "auto",
+    max_rejected: float = 0.01,
 ) -> list[Path]:
     """Execute the chapters at the records' parameters; those that the records suffice for.
 
@@ -79,7 +81,7 @@ def execute_chapters(
         folder: where they lie.
         target: where the executed notebooks go, as `<chapter>-<dataset>.ipynb`.
         command: that made the records; told at the top of each notebook.
-        data, device: for chapter 5, which loads the data and finds its runs recorded.
+        data, device, max_rejected: for chapter 5, which loads the data and finds its runs recorded.
 
     Raises:
         ParameterError: see `check_chapters`.
@@ -89,7 +91,7 @@ def execute_chapters(
     import papermill
 
     written = []
-    for chapter, parameters in _parameters(done, folder, data, device).items():
+    for chapter, parameters in _parameters(done, folder, data, device, max_rejected).items():
         path = target / f"{chapter}-{done[0].spec['dataset']}.ipynb"
         path.parent.mkdir(parents=True, exist_ok=True)
         papermill.execute_notebook(
@@ -110,8 +112,13 @@ def execute_chapters(
     return written
 
 
+def _as_parameter(value: Any) -> Any:
+    """A parameter of the data as a chapter takes it: "" is none, and several stand with commas."""
+    return ",".join(value) if isinstance(value, tuple) else "" if value is None else value
+
+
 def _parameters(
-    done: Sequence[Record], folder: Path, data: DataSpec, device: str
+    done: Sequence[Record], folder: Path, data: DataSpec, device: str, max_rejected: float
 ) -> dict[str, dict[str, Any]]:
     """Of each chapter that can be executed, its parameters."""
     if not done:
@@ -134,13 +141,9 @@ def _parameters(
         parameters[CHAPTERS[0]] |= {
             "precision": spec.get("precision") or "",
             "embedding_size": trio[scale][0].spec["embedding_size"],
-        } | {
-            "path": data.path or "",
-            "label": data.label or "",
-            "categorical": ",".join(data.categorical),
-            "numeric": ",".join(data.numeric),
-            "vocabulary": data.vocabulary,
-        }
+            "max_rejected": max_rejected,
+        } | {name: _as_parameter(getattr(data, name)) for name in OF_DATA}
+        parameters[CHAPTERS[0]]["min_count"] = data.min_count or 0
     parameters[CHAPTERS[1]] = {"folders": output}
     return parameters
 

@@ -1,11 +1,12 @@
 """`python -m embedding_collapse inspect`: its options and what it does."""
 
 import argparse
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from tqdm import tqdm
 
 from embedding_collapse.collapse import (
     COLLAPSED_IS,
@@ -15,9 +16,11 @@ from embedding_collapse.collapse import (
     UNTRAINED_IS,
 )
 from embedding_collapse.files import write_atomically, write_json
+from embedding_collapse.options import print_result
 from embedding_collapse.parameters import ParameterError, check_writable
 
 from . import weights
+from .course import as_json, checkpoints_in, course_table
 from .markdown import markdown
 from .page import html
 from .report import Inspection, aligned, comparison, inspect
@@ -36,7 +39,16 @@ FAIL_IF = {
 def add_inspect(command: argparse.ArgumentParser) -> None:
     """The options of `inspect`."""
     command.add_argument(
-        "checkpoint", metavar="CHECKPOINT", help="safetensors, .npz, .npy, .pt, .pth or HDF5 file"
+        "checkpoint",
+        metavar="CHECKPOINT",
+        nargs="*",
+        help="a file or a folder of one; two are compared table by table",
+    )
+    command.add_argument(
+        "--follow",
+        metavar="FOLDER",
+        help="in place of CHECKPOINT: draw the course over a run's checkpoints, which lie here "
+        "with a number in each name",
     )
     command.add_argument(
         "--tables",
@@ -68,16 +80,12 @@ def add_inspect(command: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="counts.npy: how often each row is looked up, to measure with rows weighted too",
     )
-    command.add_argument("--compare", metavar="OTHER", help="a second checkpoint, side by side")
     command.add_argument(
         "--output",
         action="append",
         metavar="FILE",
         help="the report: .md for Markdown, .json for JSON, else HTML; may be repeated "
-        "(report.html)",
-    )
-    command.add_argument(
-        "--json", action="store_true", help="print the report as JSON, and write none by default"
+        "(report.html, and none with --json)",
     )
     command.add_argument(
         "--fail-if",
@@ -85,15 +93,22 @@ def add_inspect(command: argparse.ArgumentParser) -> None:
         default=[],
         choices=FAIL_IF,
         metavar="VERDICT",
-        help=f"exit with {FOUND} if a table of CHECKPOINT has this verdict, "
+        help=f"exit with {FOUND} if a table of the last CHECKPOINT has this verdict, "
         f"{', '.join(FAIL_IF)}; may be repeated",
     )
     command.set_defaults(command=inspect_command)
 
 
 def inspect_command(parsed: argparse.Namespace) -> int:
-    """Inspect one checkpoint or two, print the table, write the report."""
-    paths = [parsed.checkpoint] + ([parsed.compare] if parsed.compare else [])
+    """Inspect one checkpoint, two, or those of a run, print the table, write the report."""
+    paths, left_out = [Path(path) for path in parsed.checkpoint], ""
+    if parsed.follow is not None and not paths:
+        paths, left_out = checkpoints_in(parsed.follow)
+    elif parsed.follow is not None or not 1 <= len(paths) <= 2:
+        raise ParameterError(
+            f"{len(paths)} checkpoints are given{' beside --follow' * (parsed.follow is not None)};"
+            " one, two to compare, or --follow FOLDER alone is accepted"
+        )
     outputs = parsed.output or ([] if parsed.json else ["report.html"])
     taken = {os.path.realpath(path): "the checkpoint" for path in paths}
     for path in filter(None, (parsed.rows_weight, parsed.field_dims)):
@@ -115,38 +130,53 @@ def inspect_command(parsed: argparse.Namespace) -> int:
         "sets": parsed.sets,
         "row_weights": parsed.rows_weight,
     }
-    inspections = [inspect(path, **options) for path in paths]
-    content = inspections[0].to_json()
-    if len(inspections) > 1:
-        content["compared_with"] = inspections[1].to_json()
+    many = parsed.follow is not None
+    inspections = [
+        inspect(path, **options, progress=parsed.progress and not many)
+        for path in tqdm(paths, "inspecting", disable=not (many and parsed.progress), delay=3)
+    ]
+    if many:  # the last one, and how it came there
+        content = inspections[-1].to_json() | {"course": as_json(inspections)}
+    else:
+        content = inspections[0].to_json()
+        if len(inspections) > 1:
+            content["compared_with"] = inspections[1].to_json()
     try:  # files first: whoever reads what is printed may stop reading
         for written in outputs:
-            _write(Path(written), inspections, content)
+            _write(Path(written), inspections, content, many)
     except OSError as error:
         raise ParameterError(f"the report cannot be written ({error})") from None
-    if parsed.json:
-        print(json.dumps(content, allow_nan=False))
-    else:
-        _print(inspections, outputs)
-    verdicts = {table.verdict for table in inspections[0].tables}
+    print_result(parsed, content, _text(inspections, outputs, many, left_out))
+    verdicts = {table.verdict for table in inspections[-1].tables}
     return FOUND if any(FAIL_IF[name] in verdicts for name in parsed.fail_if) else 0
 
 
-def _write(path: Path, inspections: Sequence[Inspection], content: dict[str, Any]) -> None:
+def _write(
+    path: Path, inspections: Sequence[Inspection], content: dict[str, Any], many: bool
+) -> None:
     """The report, in the format that the file's name asks for."""
     if path.suffix == ".json":
         write_json(path, content)
         return
-    page = markdown(*inspections) if path.suffix == ".md" else html(*inspections)
+    form = markdown if path.suffix == ".md" else html
+    page = form(inspections[-1], course=inspections) if many else form(*inspections)
     write_atomically(path, lambda part: part.write_text(page, "utf-8", "backslashreplace"))
 
 
-def _print(inspections: Sequence[Inspection], outputs: Sequence[str]) -> None:
-    for label, one in zip("AB", inspections, strict=False):
-        if len(inspections) > 1:
-            print(f"{label}: {one.name}")
-        print(f"{one}\n")
-    if len(inspections) > 1:
-        print(aligned(comparison(*inspections)) + "\n")
-    for written in outputs:
-        print(f"report: {written}")
+def _text(
+    inspections: Sequence[Inspection], outputs: Sequence[str], many: bool, left_out: str
+) -> str:
+    """What is printed."""
+    if many:
+        parts = [aligned(course_table(inspections)), str(inspections[-1])]
+        parts += [f"note: {left_out}"] if left_out else []
+    elif len(inspections) > 1:
+        parts = [
+            f"{label}: {one.name}\n{one}" for label, one in zip("AB", inspections, strict=True)
+        ]
+        parts.append(aligned(comparison(*inspections)))
+    else:
+        parts = [str(inspections[0])]
+    if outputs:
+        parts.append("\n".join(f"report: {written}" for written in outputs))
+    return "\n\n".join(parts)

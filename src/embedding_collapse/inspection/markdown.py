@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from embedding_collapse.collapse import COLLAPSED, PARTLY
 
+from .course import course_table
 from .report import Inspection, code, comparison, measured_with, table
 
 COLUMNS = ("table", "rows", "K", "IA/random", "random tables", "IA/random, centred",
@@ -11,14 +12,22 @@ COLUMNS = ("table", "rows", "K", "IA/random", "random tables", "IA/random, centr
 MOST_TABLES, MOST_FINDINGS = 50, 3
 
 
-def markdown(inspection: Inspection, other: Inspection | None = None) -> str:
+def markdown(
+    inspection: Inspection,
+    other: Inspection | None = None,
+    *,
+    course: Sequence[Inspection] = (),
+) -> str:
     """The whole report: headline, what to do, the tables, what was left out, how it was measured.
 
     Args:
         inspection: from `inspect`.
         other: a second one, to stand beside it.
+        course: those of a run's checkpoints up to this one.
     """
     parts = [_one(inspection)]
+    if course:
+        parts += ["## The course of the run", _rows(course_table(course))]
     if other:
         parts += [_one(other), "## Side by side", _rows(comparison(inspection, other))]
     parts.append(

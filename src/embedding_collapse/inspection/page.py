@@ -18,6 +18,7 @@ from embedding_collapse.collapse import (
 )
 from embedding_collapse.parameters import printable, short
 
+from .course import cards
 from .drawing import spectra
 from .report import COLUMNS, Inspection, comparison, measured_with, table
 
@@ -32,12 +33,18 @@ CLASSES = {
 MOST_FIRST, MANY = 3, 40  # cards that stand first; tables from which on drawings are small
 
 
-def html(inspection: Inspection, other: Inspection | None = None) -> str:
+def html(
+    inspection: Inspection,
+    other: Inspection | None = None,
+    *,
+    course: Sequence[Inspection] = (),
+) -> str:
     """The whole page.
 
     Args:
         inspection: from `inspect`.
         other: a second one, to stand beside it.
+        course: those of a run's checkpoints up to this one, to draw how it came there.
     """
     both = [inspection] + ([other] if other else [])
     names = " and ".join(escape(short(one.name)) for one in both)
@@ -45,6 +52,8 @@ def html(inspection: Inspection, other: Inspection | None = None) -> str:
     for label, one in zip("AB", both, strict=False):
         body.append(f"<h1>{f'{label}: ' if other else ''}{escape(one.headline)}</h1>")
         body.append(f"<p>{escape(short(one.name))}. {escape(one.summary)}</p>")
+    if course:
+        body += ["<h2>The course of the run</h2>", cards(course)]
     first, others = _cards(both)
     body += ["<h2>The first to look at</h2>", first]
     if other:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from torch import Tensor
+from tqdm import tqdm
 
 from embedding_collapse.collapse import (
     COLLAPSED,
@@ -147,6 +148,7 @@ def inspect(
     field_dims: Mapping[str, int] | None = None,
     sets: int | None = None,
     row_weights: str | Path | None = None,
+    progress: bool = False,
 ) -> Inspection:
     """Measure every embedding table of a checkpoint.
 
@@ -156,6 +158,7 @@ def inspect(
             the record beside the checkpoint, where this library wrote one.
         row_weights: a `.npy` file with one number per row, for the tables with that many rows; or a
             `.npz` of such by the tables' names.
+        progress: show a bar where measuring takes more than three seconds.
 
     Raises:
         ParameterError: a file that cannot be read, no table in it, or parameters that fit none.
@@ -193,10 +196,15 @@ def inspect(
             f"{row_weights} weighs no table ({listed(shapes)}); one real number per row is needed, "
             f"{embeddings[0].source_rows:,} for {short(embeddings[0].source)}"
         )
-    measured = [
-        inspect_table(table, weight)
-        for table, weight in zip(embeddings, row_weights_of, strict=True)
-    ]
+    measured = []
+    entries = sum(table.values.numel() for table in embeddings)
+    with tqdm(
+        total=entries, desc="measuring", unit=" entries", unit_scale=True, disable=not progress,
+        delay=3,
+    ) as bar:  # fmt: skip
+        for table, weight in zip(embeddings, row_weights_of, strict=True):
+            measured.append(inspect_table(table, weight))
+            bar.update(table.values.numel())
     asked = {
         "--tables": ", ".join(include),
         "--exclude": ", ".join(exclude),

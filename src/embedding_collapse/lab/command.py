@@ -4,12 +4,14 @@ import argparse
 import dataclasses
 import logging
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType, NoneType
+from typing import Any, get_args, get_origin, get_type_hints
 
+from embedding_collapse.options import list_of, print_result
 from embedding_collapse.parameters import ParameterError, printable
 
 from . import groups, processes, records
@@ -21,13 +23,34 @@ from .studies import STUDIES, Outcome, progress, run_all, study, title, with_mem
 from .studies.sweep import grid
 
 PLURAL = {"model": "models", "design": "designs", "scale": "scales", "seed": "seeds"}
-TYPES = dict.fromkeys(("model", "design", "precision", "average"), str) | dict.fromkeys(
-    ("dropout", "learning_rate", "weight_decay"), float
-)  # the others are whole numbers
 HELP = {
+    "dataset": ", ".join(DATASETS),
+    "rows": "how many; all by default",
+    "path": "file, folder or dataset on the Hub to read",
+    "label": "of a table: its column of 0 and 1",
+    "positive": "of a table: the label's values that are 1, where it doesn't hold 0 and 1",
+    "threshold": "of a table: the least number in the label's column that is 1",
+    "categorical": "of a table: columns whose values are features",
+    "numeric": "of a table: columns of numbers to put into bins",
+    "times": "of a table: columns of timestamps; each gives its hour and its weekday",
+    "drop": "of a table: columns to leave out",
+    "split_by": "of a table: the last rows by this column are held out",
+    "min_count": "of what is read: the fewest rows with which a value has an id of its own",
+    "vocabulary": "count values on all rows, or on those that train",
+    "held_out": "of drawn data and US flights: rows that validate and that test; --rows then train",
+    "split": "of US flights: hold out at random, or the last in time",
+    "content": "hash that what is read must have, as a record tells it",
     "model": ", ".join(MODELS),
     "design": "se widens one embedding set, me adds sets",
-    "scale": "by how much",
+    "scale": "how many times the base model's embedding size",
+    "hidden": "units of the projections and of the head",
+    "cross_layers": "of DCNv2 and its variants",
+    "dropout": "of the head, the share of units",
+    "epochs": "passes over the training rows at most",
+    "batch_size": "rows per step",
+    "learning_rate": "of Adam",
+    "weight_decay": "of the weights, in each step",
+    "patience": "epochs without a better validation AUC, after which training ends",
     "embedding_size": "K of the base model; the paper's by default",
     "seed": "of the weights, the shuffling and dropout",
     "precision": "of matrix products in training: tf32 or bf16; float32 by default",
@@ -36,13 +59,44 @@ HELP = {
 }
 
 
+def add_parameters(
+    command: argparse.ArgumentParser,
+    parameters: type[Spec] | type[DataSpec],
+    several: Mapping[str, str] = MappingProxyType({}),
+) -> None:
+    """An option for every parameter of a run or of its data; those in `several` take lists too."""
+    hints = get_type_hints(parameters)
+    for field in dataclasses.fields(parameters):
+        if field.name in ("data", "name"):  # the data's name is the option --dataset
+            continue
+        kind, many = _kind(hints[field.name])
+        shown = "" if field.default in (None, ()) else f" ({field.default})"
+        text = HELP.get(field.name, field.name.replace("_", " "))
+        names = [f"--{field.name.replace('_', '-')}"]
+        if plural := several.get(field.name):
+            names.append(f"--{plural}")
+            many, shown = True, ""
+        letter = field.name[0].upper()
+        command.add_argument(*names, type=list_of(kind) if many else kind, dest=field.name,
+                             metavar=f"{letter},{letter}" if many and not plural else letter,
+                             help=(text + shown).replace("%", "%%"))  # fmt: skip
+
+
+def _kind(hint: Any) -> tuple[type, bool]:
+    """The type of an option's values, and whether it takes several."""
+    inner = next((one for one in get_args(hint) if one not in (NoneType, ...)), hint)
+    if get_origin(inner) is tuple or get_origin(hint) is tuple:
+        return (get_args(inner) or (inner,))[0], True
+    return (inner if inner in (int, float) else str), False
+
+
 # --- run and sweep --------------------------------------------------------------------------------
 
 
 def add_run(command: argparse.ArgumentParser) -> None:
     """The options of `run`."""
     add_data_of_runs(command)
-    add_spec(command)
+    add_parameters(command, Spec)
     add_output(command)
     command.set_defaults(command=run_command)
 
@@ -51,7 +105,7 @@ def add_sweep(command: argparse.ArgumentParser) -> None:
     """The options of `sweep`."""
     command.description = "Lists are separated by commas. Without lists it is the paper's grid."
     add_data_of_runs(command)
-    add_spec(command, several=PLURAL)
+    add_parameters(command, Spec, PLURAL)
     add_output(command)
     command.add_argument(
         "--preset",
@@ -60,34 +114,6 @@ def add_sweep(command: argparse.ArgumentParser) -> None:
     )
     add_machines(command)
     command.set_defaults(command=sweep_command)
-
-
-def add_spec(command: argparse.ArgumentParser, several: dict[str, str] | None = None) -> None:
-    """An option for every parameter of `experiment.Spec` beside its data; those in `several` take
-    lists too."""
-    for field in dataclasses.fields(Spec):
-        if field.name == "data":
-            continue
-        kind: Callable[[str], Any] = TYPES.get(field.name, int)
-        default = field.default
-        text = HELP.get(field.name, field.name.replace("_", " "))
-        names = [f"--{field.name.replace('_', '-')}"]
-        shown = "" if default is None else f" ({default})"
-        if several and field.name in several:
-            names.append(f"--{several[field.name]}")
-            kind, shown = list_of(kind), ""
-        command.add_argument(*names, type=kind, dest=field.name, metavar=field.name[0].upper(),
-                             help=(text + shown).replace("%", "%%"))  # fmt: skip
-
-
-def list_of(kind: Callable[[str], Any]) -> Callable[[str], list[Any]]:
-    """A type for argparse: values separated by commas."""
-
-    def values(text: str) -> list[Any]:
-        return [kind(part.strip()) for part in text.split(",")]
-
-    values.__name__ = f"list of {kind.__name__}"  # for argparse's messages
-    return values
 
 
 def add_output(command: argparse.ArgumentParser) -> None:
@@ -99,10 +125,8 @@ def add_output(command: argparse.ArgumentParser) -> None:
         help="folder of records; what it holds is not run again",
     )
     command.add_argument("--device", default="auto", help="auto, cpu or cuda (auto)")
-    command.add_argument(
-        "--no-weights", dest="weights", action="store_false", help="keep records alone"
-    )
-    command.add_argument("--quiet", dest="progress", action="store_false", help="no progress bars")
+    command.add_argument("--weights", action=argparse.BooleanOptionalAction, default=True,
+                         help="keep the weights beside the records")  # fmt: skip
 
 
 def add_machines(command: argparse.ArgumentParser, workers: int | None = None) -> None:
@@ -132,15 +156,22 @@ def machines(parsed: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def say(line: str) -> None:
-    """How far runs have come, at once and apart from what a command prints of them."""
-    print(line, file=sys.stderr, flush=True)
+def told(parsed: argparse.Namespace) -> Callable[[str], None]:
+    """What says how far runs have come, at once and apart from what a command prints of them."""
+
+    def say(line: str) -> None:
+        if parsed.progress:
+            print(line, file=sys.stderr, flush=True)
+
+    return say
 
 
-def given(parsed: argparse.Namespace) -> dict[str, Any]:
-    """The parameters of a spec beside its data that the command line names."""
-    names = [field.name for field in dataclasses.fields(Spec) if field.name != "data"]
-    values = {name: getattr(parsed, name) for name in names}
+def given(
+    parsed: argparse.Namespace, parameters: type[Spec] | type[DataSpec] = Spec
+) -> dict[str, Any]:
+    """The parameters of a run beside its data, or of the data, that the command line names."""
+    names = [field.name for field in dataclasses.fields(parameters)]
+    values = {name: getattr(parsed, name, None) for name in names}
     return {name: value for name, value in values.items() if value is not None}
 
 
@@ -166,16 +197,39 @@ def _run(parsed: argparse.Namespace) -> int:
     spec = Spec(data=data_of(parsed), **given(parsed))
     record = run(
         spec,
-        load_spec(spec.data, progress=parsed.progress),
+        load_spec(spec.data, max_rejected=parsed.max_rejected, progress=parsed.progress),
         output=folder,
         device=parsed.device,
         progress=parsed.progress,
         weights=parsed.weights,
     )
     if processes.rank() == 0:
-        print(groups.summary([record]).T.to_string())
-        print(f"record: {records.path_of(folder, record.key)}")
+        summary = groups.summary([record]).T.to_string()
+        content = as_json(record, folder)
+        print_result(parsed, content, f"{summary}\nrecord: {content['record']}")
     return 0
+
+
+def as_json(record: records.Record, folder: Path) -> dict[str, Any]:
+    """A run, as --json prints it."""
+    return {
+        "record": str(records.path_of(folder, record.key)),
+        "key": record.key,
+        "label": record.label,
+        "spec": record.spec,
+        "parameters": record.parameters,
+        "test": record.test,
+    }
+
+
+def outcome_as_json(done: Outcome, folder: Path) -> dict[str, Any]:
+    """Many runs, as --json prints them."""
+    return {
+        "folder": str(folder),
+        "trained": done.trained,
+        "failures": [str(failure) for failure in done.failures],
+        "runs": [as_json(record, folder) for record in done.records],
+    }
 
 
 def sweep_command(parsed: argparse.Namespace) -> int:
@@ -195,13 +249,14 @@ def sweep_command(parsed: argparse.Namespace) -> int:
         folder,
         weights=specs if parsed.weights else (),
         device=parsed.device,
-        tell=say if parsed.progress else lambda line: None,
+        tell=told(parsed),
+        max_rejected=parsed.max_rejected,
         **machines(parsed),
     )
-    if done.records:
-        print(groups.summary(done.records).to_string())
     there = len(done.records) - done.trained
-    print(f"{len(specs)} runs: {there} were there, {done.trained} trained; records in {folder}/")
+    counts = f"{len(specs)} runs: {there} were there, {done.trained} trained; records in {folder}/"
+    table = f"{groups.summary(done.records).to_string()}\n" if done.records else ""
+    print_result(parsed, outcome_as_json(done, folder), table + counts)
     return exit_code(done)
 
 
@@ -218,7 +273,6 @@ def exit_code(done: Outcome) -> int:
 def add_study(command: argparse.ArgumentParser) -> None:
     """The options of `study`: which runs, for how long, and where."""
     command.description = "\n".join(f"{one.name}: {one.question}" for one in STUDIES.values())
-    command.formatter_class = argparse.RawDescriptionHelpFormatter
     command.add_argument("name", metavar="STUDY", choices=[*STUDIES], help=", ".join(STUDIES))
     command.add_argument("--status", action="store_true", help="tell what is done, and make no run")
     command.add_argument("--parts", type=list_of(str), metavar="P,P", help="of the study (all)")
@@ -239,24 +293,27 @@ def study_command(parsed: argparse.Namespace) -> int:
     if not specs:
         raise ParameterError(f"no run of {chosen.name} has {parsed.only!r} in its title")
     folder = Path(parsed.output) if parsed.output else chosen.folder
-    print(chosen.question)
-    code = 0
+    done = Outcome([], 0, [])
     if not parsed.status:
         weights = chosen.unmade_members(folder_of(str(folder)))
-        code = exit_code(
-            run_all(
-                specs, folder, weights=weights, device=parsed.device, tell=say, **machines(parsed)
-            )
-        )
+        options = machines(parsed) | {"device": parsed.device, "tell": told(parsed)}
+        done = run_all(specs, folder, weights=weights, **options)
     made = chosen.records(folder, missing_ok=True)
-    for part in parts:
-        print(f"{part.name:16}{progress(part.specs, made)}")
-    whole = progress(specs, made)
-    print(f"{'all of these':16}{whole}")
+    progresses = {part.name: progress(part.specs, made) for part in parts}
+    progresses["all of these"] = whole = progress(specs, made)
+    lines = [chosen.question, *(f"{name:16}{come}" for name, come in progresses.items())]
     if whole.left and parsed.workers:
         end = datetime.now() + timedelta(seconds=whole.left / parsed.workers)
-        print(f"with {parsed.workers} at work all the time it ends about {end:%A %H:%M}")
-    return code
+        lines.append(f"with {parsed.workers} at work all the time it ends about {end:%A %H:%M}")
+    content = {
+        "study": chosen.name,
+        "question": chosen.question,
+        "folder": str(folder),
+        "failures": [str(failure) for failure in done.failures],
+        "parts": {name: come._asdict() for name, come in progresses.items()},
+    }
+    print_result(parsed, content, "\n".join(lines))
+    return exit_code(done)
 
 
 # --- data -----------------------------------------------------------------------------------------
@@ -265,16 +322,12 @@ def study_command(parsed: argparse.Namespace) -> int:
 def add_data(command: argparse.ArgumentParser) -> None:
     """The options of `data`."""
     command.description = "\n".join(f"{name}: {about}" for name, about in DATASETS.items())
-    command.formatter_class = argparse.RawDescriptionHelpFormatter
     command.add_argument("dataset", metavar="DATASET", help=", ".join(DATASETS))
     add_options_of_data(command)
-    command.add_argument("--max-rejected", type=float, default=0.01, metavar="SHARE",
-                         help="of rows that may be unusable (0.01)")  # fmt: skip
     command.add_argument("--cache", metavar="FOLDER", help="where encoded data are kept")
     command.add_argument(
         "--workers", type=int, metavar="W", help="threads; one per core by default"
     )
-    command.add_argument("--quiet", dest="progress", action="store_false", help="no progress bars")
     command.set_defaults(command=data_command)
 
 
@@ -286,38 +339,22 @@ def add_data_of_runs(command: argparse.ArgumentParser, default: str = DataSpec.n
 
 
 def add_options_of_data(command: argparse.ArgumentParser) -> None:
-    """An option for every parameter of `data.describe` beside the name."""
-    command.add_argument("--rows", type=int, metavar="R", help="how many; all by default")
-    command.add_argument(
-        "--held-out",
-        type=list_of(int),
-        metavar="V,T",
-        help="of drawn data: rows that validate and that test; --rows are then those that train",
-    )
-    command.add_argument(
-        "--split",
-        default="random",
-        metavar="S",
-        help="of US flights: hold out at random, or the last in time (random)",
-    )
-    command.add_argument("--path", metavar="P", help="file, folder or dataset on the Hub to read")
-    command.add_argument("--label", metavar="COLUMN", help="of a table: its column of 0 and 1")
-    command.add_argument("--categorical", default="", metavar="C,C",
-                         help="of a table: columns whose values are features")  # fmt: skip
-    command.add_argument("--numeric", default="", metavar="C,C",
-                         help="of a table: columns of numbers to put into bins")  # fmt: skip
-    command.add_argument("--vocabulary", default="all", metavar="V",
-                         help="count values on all rows, or on those that train (all)")  # fmt: skip
+    """An option for every parameter of `DataSpec` beside the name, and what reading takes."""
+    add_parameters(command, DataSpec)
+    command.add_argument("--max-rejected", type=float, default=0.01, metavar="SHARE",
+                         help="of rows that may be unusable (0.01)")  # fmt: skip
 
 
 def data_of(parsed: argparse.Namespace, name: str | None = None) -> DataSpec:
     """What those options describe; a file is read for its hash."""
-    options = ("rows", "held_out", "split", "path", "label", "categorical", "numeric", "vocabulary")
-    return describe(
-        name or parsed.dataset,
-        progress=getattr(parsed, "progress", True),
-        **{option: getattr(parsed, option) for option in options},
-    )
+    options = given(parsed, DataSpec)
+    content = options.pop("content", None)
+    spec = describe(name or parsed.dataset, progress=getattr(parsed, "progress", True), **options)
+    if content not in (None, spec.content):
+        raise ParameterError(
+            f"content is {content!r}; what is read has the hash {spec.content!r}: other data"
+        )
+    return spec
 
 
 @contextmanager
@@ -343,13 +380,25 @@ def data_command(parsed: argparse.Namespace) -> int:
             progress=parsed.progress,
         )
     fields = summarise(loaded)
-    print(
-        f"{loaded.name}: {len(loaded):,} rows, {len(fields)} fields, "
-        f"{fields['features'].sum():,} features"
-    )
-    print(f"label rate {loaded.labels.mean():.4f}, rare share {fields['rare share'].mean():.4f}")
-    for note in loaded.notes:
-        print(printable(note))
+    features, rare = fields["features"], fields["rare share"]
+    lines = [
+        f"{loaded.name}: {len(loaded):,} rows, {len(fields)} fields, {features.sum():,} features",
+        f"label rate {loaded.labels.mean():.4f}, rare share {rare.mean():.4f}",
+        *map(printable, loaded.notes),
+    ]
     formats = {"features": "{:,}".format, "rare share": "{:.4f}".format}
-    print(fields.rename(index=printable).to_string(formatters=formats))
+    lines.append(fields.rename(index=printable).to_string(formatters=formats))
+    assert loaded.spec is not None  # it was loaded by it
+    content = {
+        "name": loaded.name,
+        "rows": len(loaded),
+        "label_rate": float(loaded.labels.mean()),
+        "notes": list(loaded.notes),
+        "spec": loaded.spec.written(),
+        "fields": [
+            {"name": name, "features": int(count), "rare_share": float(share)}
+            for name, count, share in zip(fields.index, features, rare, strict=True)
+        ],
+    }
+    print_result(parsed, content, "\n".join(lines))
     return 0

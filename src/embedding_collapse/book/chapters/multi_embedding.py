@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
+import torch
 from plotly.subplots import make_subplots
 
 from embedding_collapse.book import paper
@@ -20,7 +21,7 @@ from embedding_collapse.book.analysis.ledger import Expected
 from embedding_collapse.book.analysis.measures import Measure
 from embedding_collapse.book.analysis.verdicts import Claim, answers
 from embedding_collapse.book.plots import colour
-from embedding_collapse.lab import data, experiment, groups, records
+from embedding_collapse.lab import data, experiment, groups, records, studies
 from embedding_collapse.lab.groups import by_label
 from embedding_collapse.lab.models import Recommender
 from embedding_collapse.lab.records import Record
@@ -85,9 +86,11 @@ def train(
     started, runs = time.monotonic(), []
     for spec in specs:
         runs.append(experiment.run(spec, clicks, output=output, device=device, weights=weights))
+        left = (studies.progress(specs, runs).left or 0) / torch.get_num_threads()
         _tell(
             f"{len(runs)} of {len(specs)} models after {time.monotonic() - started:.0f} s: "
             f"{spec.model} {spec.label}, seed {spec.seed}, test AUC {runs[-1].test['auc']:.4f}"
+            + (f"; about {left:.0f} s left" if left else "")
         )
     return runs
 

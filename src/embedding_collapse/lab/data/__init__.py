@@ -1,12 +1,11 @@
 """Datasets by name: integer ids, a label, and a split."""
 
 import dataclasses
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from embedding_collapse.parameters import ParameterError, check_number, check_whole
+from embedding_collapse.parameters import ParameterError, check_choice, check_number, check_whole
 
 from .columns import Source
 from .dataset import Dataset, Field
@@ -31,43 +30,40 @@ __all__ = [
     "summarise",
 ]
 
+OPTIONS = {  # of `load`, and their defaults
+    field.name: field.default
+    for field in dataclasses.fields(DataSpec)
+    if field.name not in ("name", "content")
+}
+
 
 def load(
     name: str,
     rows: int | None = None,
     *,
-    path: str | Path | None = None,
-    label: str | None = None,
-    categorical: str | Sequence[str] = (),
-    numeric: str | Sequence[str] = (),
-    vocabulary: str = "all",
-    held_out: tuple[int, int] | None = None,
-    split: str = "random",
+    frame: Any = None,
     max_rejected: float = 0.01,
     cache: str | Path | None = None,
     workers: int | None = None,
     progress: bool = True,
+    **options: Any,
 ) -> Dataset:
     """Load a dataset by name.
 
     Args:
         name: one of `DATASETS`.
-        rows: how many, at least 10; by default all, or the number that `DATASETS` tells. Of a
-            table these are its first rows.
-        path: of criteo, avazu, movielens and table: a file, or the name of a dataset on the
-            Hugging Face Hub ("owner/name"); of movielens a folder or .zip. "" is none.
-        label: of table, the column that holds 0 or 1. "" is none.
-        categorical, numeric: of table, the columns to take as fields, also as one string with
-            commas. By default all: those with fractions in the first rows as numeric, in bins of
-            about equal size, the others as categorical.
-        vocabulary: of what is read from `path`, the rows that a value is counted on: "all", as in
-            the paper, or "train", the training rows alone.
-        held_out, split: see `DataSpec`.
+        rows: how many; see `DataSpec`.
+        frame: in place of a path, the table itself: a DataFrame of pandas or polars, or whatever
+            else gives Arrow's columns.
         max_rejected: the share of unusable rows up to which the rest is loaded, below 1.
         cache: folder where datasets are kept; by default the environment variable
             EMBEDDING_COLLAPSE_CACHE, else ~/.cache/embedding-collapse.
         workers: threads that draw or encode; by default one per available core.
         progress: show a bar where loading takes more than a few seconds.
+        options: the other parameters of `DataSpec`, but for `content`, which is found out. `path`
+            may be a file or the name of a dataset on the Hugging Face Hub ("owner/name"), of
+            movielens a folder or .zip. Several names or values may also be one text with commas;
+            "" is the default.
 
     Returns:
         The dataset, whose `spec` says what it is; the same rows on every machine.
@@ -82,39 +78,29 @@ def load(
         >>> clicks.ids.shape, len(clicks.fields), clicks.labels.shape
         ((2000, 12), 12, (2000,))
     """
-    spec, source = _identify(
-        name,
-        progress,
-        rows=rows,
-        path=path,
-        label=label,
-        categorical=categorical,
-        numeric=numeric,
-        vocabulary=vocabulary,
-        held_out=held_out,
-        split=split,
-    )
+    spec, source = _identify(name, progress, frame, rows=rows, **options)
     return _load(spec, source, max_rejected, cache, workers, progress)
 
 
-def describe(name: str, *, progress: bool = True, **options: Any) -> DataSpec:
+def describe(name: str, *, frame: Any = None, progress: bool = True, **options: Any) -> DataSpec:
     """What `load` with these arguments would load, without loading it; a file is read for its hash.
 
     Args:
         name: one of `DATASETS`.
+        frame: see `load`.
         progress: show a bar where that takes more than a few seconds.
-        options: `rows`, `path`, `label`, `categorical`, `numeric`, `vocabulary`, `held_out`,
-            `split`, as `load` takes them.
+        options: `rows` and the others, as `load` takes them.
 
     Raises:
         ParameterError: as `load`.
     """
-    return _identify(name, progress, **options)[0]
+    return _identify(name, progress, frame, **options)[0]
 
 
 def load_spec(
     spec: DataSpec,
     *,
+    frame: Any = None,
     max_rejected: float = 0.01,
     cache: str | Path | None = None,
     workers: int | None = None,
@@ -128,39 +114,44 @@ def load_spec(
     """
     options = {field.name: getattr(spec, field.name) for field in dataclasses.fields(spec)}
     del options["content"]
-    here, source = _identify(progress=progress, **options)
+    here, source = _identify(progress=progress, frame=frame, **options)
     if here != spec:
+        what = f"path is {spec.path!r}" if frame is None else "a frame is given"
         raise ParameterError(
-            f"path is {spec.path!r}, which holds other data than when this run was named (hash "
+            f"{what}, which holds other data than when this run was named (hash "
             f"{here.content}, then {spec.content}); give the file back or name the run anew"
         )
     return _load(spec, source, max_rejected, cache, workers, progress)
 
 
 def _identify(
-    name: str,
-    progress: bool,
-    *,
-    path: str | Path | None = None,
-    label: str | None = None,
-    categorical: str | Sequence[str] = (),
-    numeric: str | Sequence[str] = (),
-    **options: Any,
+    name: str, progress: bool, frame: Any = None, **options: Any
 ) -> tuple[DataSpec, Source | None]:
     """The spec of some data, and where they are read, if they are."""
-    path, label = str(path or "") or None, label or None
-    categorical, numeric = _names(categorical), _names(numeric)
-    spec_of = partial(
-        DataSpec, name, path=path, label=label, categorical=categorical, numeric=numeric, **options
-    )
+    for option in options:
+        check_choice("the parameter", option, OPTIONS)
+    given: dict[str, Any] = {
+        option: _names(value) if OPTIONS[option] == () else value
+        for option, value in options.items()
+        if value is not None and not (isinstance(value, str | Path) and str(value) == "")
+    }
+    if "path" in given:
+        given["path"] = str(given["path"])
+    if frame is not None and (name != "table" or "path" in given):
+        raise ParameterError(
+            f"frame is given, with dataset {name!r} and path {given.get('path')!r}; a frame is "
+            "for the dataset 'table', in place of a path"
+        )
     if name not in READ:
-        return spec_of(), None
+        return DataSpec(name, **given), None
     # with a stand-in for the hash, so that what cannot be is refused before a file is read
-    spec = spec_of(content="unread")
+    spec = DataSpec(name, **given, content="unread")
     if name == "table":
-        source = own_table(path, label, categorical, numeric)
+        source = own_table(spec, frame)
     else:
-        source = {"criteo": criteo, "avazu": avazu, "movielens": movielens}[name](path)
+        source = {"criteo": criteo, "avazu": avazu, "movielens": movielens}[name](spec.path)
+    if spec.min_count is not None:
+        source = source._replace(minimum_count=spec.min_count)
     return dataclasses.replace(spec, content=source.table.content(progress)), source
 
 
@@ -186,7 +177,8 @@ def _load(
     return draw_dataset(spec, cache=cache, workers=workers, progress=progress)
 
 
-def _names(columns: str | Sequence[str]) -> tuple[str, ...]:
-    if isinstance(columns, str):
-        columns = columns.split(",")
-    return tuple(name for column in columns if (name := column.strip()))
+def _names(values: Any) -> tuple[str, ...]:
+    """Names or values, of a list or of one text with commas; a number by itself will do."""
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        values = str(values).split(",")
+    return tuple(name for value in values if (name := str(value).strip()))

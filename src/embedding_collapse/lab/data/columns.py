@@ -1,6 +1,8 @@
 """From the columns of a batch to fields: what each value stands for, which rows can be used."""
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -11,14 +13,20 @@ from embedding_collapse.parameters import short
 
 from .bins import whole_number_bins
 from .reading import SHOWN, Batch, Table, is_utf8
+from .times import ACCEPTED, NUMBER, PARTS, moments, ranks
 from .vocabulary import MINIMUM_COUNT
 
 WHOLE = r"^-?[0-9]{1,18}(\.0*)?$"
-NUMBER = r"^-?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?$"
 LONGEST = 40  # characters that a message shows of a value
 
-Kind = Literal["categorical", "whole", "numeric"]
-NOUN = {"categorical": "UTF-8 text", "whole": "a whole number", "numeric": "a number"}
+Kind = Literal["categorical", "whole", "numeric", "hour", "weekday"]
+NOUN = {
+    "categorical": "UTF-8 text",
+    "whole": "a whole number",
+    "numeric": "a number",
+    "hour": ACCEPTED,
+    "weekday": ACCEPTED,
+}
 
 
 class Source(NamedTuple):
@@ -29,8 +37,11 @@ class Source(NamedTuple):
         table: where the rows are.
         label: the label's column.
         labels: 0 or 1 for each value that the label may have.
-        fields: kind of each column that is a field: "categorical" (a value is a feature), "whole"
-            (whole numbers in the paper's bins) or "numeric" (in bins of about equal size).
+        fields: kind of each field: "categorical" (a value is a feature), "whole" (whole numbers in
+            the paper's bins), "numeric" (in bins of about equal size), "hour" or "weekday" (of a
+            timestamp).
+        columns: of the fields whose column has another name.
+        positive, threshold, split_by: see `DataSpec`.
         minimum_count: the fewest rows with which a value keeps an id of its own.
         notes: what opening it brought up.
     """
@@ -40,8 +51,39 @@ class Source(NamedTuple):
     label: str
     labels: dict[str, int]
     fields: dict[str, Kind]
+    columns: Mapping[str, str] = MappingProxyType({})
+    positive: tuple[str, ...] = ()
+    threshold: float | None = None
+    split_by: str | None = None
     minimum_count: int = MINIMUM_COUNT
     notes: tuple[str, ...] = ()
+
+    def column_of(self, field: str) -> str:
+        """Where a field's values are read."""
+        return self.columns.get(field, field)
+
+    @property
+    def wanted(self) -> list[str]:
+        """The columns to read."""
+        order = [self.split_by] if self.split_by else []
+        return list(dict.fromkeys([self.label, *map(self.column_of, self.fields), *order]))
+
+    def label_of(self, value: str) -> int | None:
+        """0 or 1; None for what is no label."""
+        if self.positive:
+            return int(value in self.positive) if value else None
+        if self.threshold is not None:
+            return int(float(value) >= self.threshold) if re.match(NUMBER, value) else None
+        return self.labels.get(value)
+
+    @property
+    def accepted(self) -> str:
+        """What the label may be, for messages."""
+        if self.positive:
+            return "a value"
+        if self.threshold is not None:
+            return "a number"
+        return " or ".join(value for value in self.labels if value.isdigit())
 
 
 class Accepted(NamedTuple):
@@ -53,6 +95,9 @@ class Accepted(NamedTuple):
         labels: uint8 `[rows]`.
         numbers: int64 `[rows]`, of the rows in the batch, from 0 up.
         rejected: int64, ascending, numbers of the other rows in the batch.
+        label_values: all that the label's column holds.
+        order: float64 `[rows]`, what the rows are split by, if they are.
+        order_kinds: whether these are "numbers" or "times".
         why: what is wrong with the first `SHOWN` of these.
     """
 
@@ -61,6 +106,9 @@ class Accepted(NamedTuple):
     labels: np.ndarray
     numbers: np.ndarray
     rejected: np.ndarray
+    label_values: list[str]
+    order: np.ndarray | None
+    order_kinds: set[str]
     why: dict[int, str]
 
     def first(self, rows: int) -> "Accepted":
@@ -71,6 +119,9 @@ class Accepted(NamedTuple):
             self.labels[:rows],
             self.numbers[:rows],
             self.rejected[self.rejected < self.numbers[rows - 1]],
+            self.label_values,
+            None if self.order is None else self.order[:rows],
+            self.order_kinds,
             self.why,
         )
 
@@ -82,17 +133,23 @@ def accept(source: Source, task: Callable[[], Batch]) -> Accepted:
     values, kept = [], np.ones(batch.rows, bool)
     wrong: dict[int, str] = {}
     for i, (name, kind) in enumerate(source.fields.items()):
-        column = batch.columns[name]
+        column = batch.columns[source.column_of(name)]
         codes[i] = column.indices
         texts, usable = meaning(column.dictionary, kind)
         values.append(texts)
-        _reject(kept, wrong, column, usable, name, NOUN[kind])
+        _reject(kept, wrong, column, usable, source.column_of(name), NOUN[kind])
     label = batch.columns[source.label]
-    given = [source.labels.get(_show(value)) for value in label.dictionary.to_pylist()]
+    label_values = [_show(value) for value in label.dictionary.to_pylist()]
+    given = list(map(source.label_of, label_values))
     usable = np.array([value is not None for value in given], bool)
-    accepted = " or ".join(value for value in source.labels if value.isdigit())
-    _reject(kept, wrong, label, usable, source.label, accepted)
+    _reject(kept, wrong, label, usable, source.label, source.accepted)
     labels = np.array([value or 0 for value in given], np.uint8).take(label.indices)
+    order, kinds = None, set[str]()
+    if source.split_by:
+        column = batch.columns[source.split_by]
+        keys, kinds = ranks(meaning(column.dictionary, "categorical")[0])
+        _reject(kept, wrong, column, ~np.isnan(keys), source.split_by, f"a number or {ACCEPTED}")
+        order = keys.take(column.indices)
 
     numbers = batch.numbers
     why = {int(numbers[row]): reason for row, reason in wrong.items()}
@@ -101,7 +158,8 @@ def accept(source: Source, task: Callable[[], Batch]) -> Accepted:
     rejected = np.sort(np.concatenate([numbers[~kept], batch.skipped]))
     if not kept.all():
         codes, labels, numbers = codes[:, kept], labels[kept], numbers[kept]
-    return Accepted(codes, values, labels, numbers, rejected, why)
+        order = None if order is None else order[kept]
+    return Accepted(codes, values, labels, numbers, rejected, label_values, order, kinds, why)
 
 
 def _reject(
@@ -141,6 +199,13 @@ def meaning(values: pa.BinaryArray, kind: Kind) -> tuple[pa.StringArray, np.ndar
         texts = pc.if_else(usable, values, b"").cast(pa.string())
     if kind == "categorical":
         return texts, usable
+    if kind == "hour" or kind == "weekday":
+        seconds = moments(texts)
+        fits = ~np.isnan(seconds)
+        parts = np.full(len(texts), "", object)
+        parts[fits] = PARTS[kind](seconds[fits])
+        blank = pc.equal(texts, "").to_numpy(zero_copy_only=False)
+        return pa.array(parts, pa.string()), usable & (fits | blank)
     fits = pc.match_substring_regex(texts, WHOLE if kind == "whole" else NUMBER)
     usable &= pc.or_(fits, pc.equal(texts, "")).to_numpy(zero_copy_only=False)
     if kind == "numeric":

@@ -72,6 +72,8 @@ class Dataset:
         spec: what it was loaded by; None for one that was made by hand.
         held_out: validation and test rows, of rows that lie as train, validation, test; None for
             the paper's split, which is random.
+        order: int64 `[rows]`, row numbers in the order in which they train, validate and test; None
+            where `held_out` or the paper's split says it.
         truth: float64 `[test rows]`, the probability that the label is 1, in the order of the
             split's test rows; None where nobody knows it.
 
@@ -90,6 +92,7 @@ class Dataset:
     notes: tuple[str, ...] = ()
     spec: DataSpec | None = None
     held_out: tuple[int, int] | None = None
+    order: np.ndarray | None = None
     truth: np.ndarray | None = None
 
     def __post_init__(self) -> None:
@@ -178,8 +181,11 @@ class Dataset:
     def split(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Row numbers (int64) of train, validation and test.
 
-        As they lie if rows are held out; else 8:1:1 at random, as in the paper.
+        As they lie if rows are held out; else 8:1:1, in their order if they have one, or at random,
+        as in the paper.
         """
+        if self.order is not None:
+            return torch.from_numpy(self.order).split(self.split_sizes)
         if self.held_out is None:
             return split_rows(len(self))
         return torch.arange(len(self)).split(self.split_sizes)

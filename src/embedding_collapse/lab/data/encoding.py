@@ -21,7 +21,7 @@ from embedding_collapse.parameters import ParameterError, listed, printable, sho
 
 from .cache import stored
 from .columns import Source, accept
-from .dataset import Dataset, Field, split_rows
+from .dataset import Dataset, Field, split_rows, split_sizes
 from .numbering import number_fields
 from .parallel import available_cores, in_order
 from .reading import SHOWN
@@ -29,6 +29,9 @@ from .spec import DataSpec
 
 LOG = logging.getLogger(__name__)
 VERSION = 1  # of what reading and encoding make of a table: raise it with any change to that
+DERIVED = ("columns", "positive", "split_by")  # of a source, part of what is cached where given
+SHOWN_LABELS = 20
+ORDER = "order.npy"
 LISTS = pa.schema([("values", pa.list_(pa.string()))])
 
 
@@ -39,6 +42,8 @@ class Read(NamedTuple):
         codes: int32 `[N, rows]` of each batch, on disk.
         values: of each batch, on disk: the N fields' values.
         labels: uint8 `[rows]`, of all batches.
+        label_values: all that the label's column holds, where some of them count as 1.
+        order: int64 `[rows]`, see `Dataset`; None where nothing orders the rows.
         total: how many rows were read, rejected ones included.
         rejected: how many cannot be used.
         shown: what is wrong with the first of them.
@@ -47,6 +52,8 @@ class Read(NamedTuple):
     codes: list[np.ndarray]
     values: list[pa.ListArray]
     labels: np.ndarray
+    label_values: list[str]
+    order: np.ndarray | None
     total: int
     rejected: int
     shown: list[str]
@@ -75,7 +82,7 @@ def encode(
     Warns:
         UserWarning: the cache holds a damaged copy; it is encoded anew.
     """
-    truth = {
+    truth: dict[str, Any] = {
         "version": VERSION,
         "content": spec.content,
         "label": [source.label, source.labels],
@@ -84,6 +91,9 @@ def encode(
         "vocabulary": spec.vocabulary,
         "rows": spec.rows,
     }
+    truth |= {name: value for name in DERIVED if (value := getattr(source, name))}
+    if source.threshold is not None:
+        truth["threshold"] = source.threshold
 
     def build(folder: Path) -> dict[str, Any]:
         threads = workers or available_cores()
@@ -101,7 +111,7 @@ def encode(
         Field(name, len(known[i].values) + 1, known[i].values)
         for i, name in enumerate(source.fields)
     ]
-    notes = (*source.notes, *_notes(about))
+    notes = (*source.notes, *about.get("choices", ()), *_notes(about))
     for note in notes:
         LOG.warning("%s", printable(f"{source.table.path}: {note}"))
     facts = {
@@ -118,6 +128,7 @@ def encode(
             facts,
             notes,
             spec,
+            order=np.load(kept.folder / ORDER, mmap_mode="c") if source.split_by else None,
         )
     except ParameterError as error:  # a split without one of the classes
         raise ParameterError(f"path is {source.table.path!r}; {error}") from None
@@ -137,6 +148,11 @@ def _notes(about: dict[str, Any]) -> Iterator[str]:
 def _check(source: Source, rows: int | None, max_rejected: float, read: Read) -> None:
     have = len(read.labels)
     _check_rejected(source, max_rejected, read.total, read.rejected, read.shown)
+    if lost := [value for value in source.positive if value not in read.label_values]:
+        raise ParameterError(
+            f"positive is {','.join(source.positive)!r}, and no row has {listed(lost)}; "
+            f"{short(source.label)} holds {listed(read.label_values, SHOWN_LABELS)}"
+        )
     if have < 10:
         held = f"{have} rows that can be used" if have else "no rows"
         raise ParameterError(f"path is {source.table.path!r}, which holds {held}; 10 are needed")
@@ -155,9 +171,11 @@ def _check_rejected(
     source: Source, most: float, total: int, rejected: int, shown: list[str]
 ) -> None:
     if rejected > most * total:
+        others = source.name == "table" and any(f": {short(source.label)} is" in s for s in shown)
+        hint = "; positive or threshold says which values of a label are 1" if others else ""
         raise ParameterError(
             f"path is {source.table.path!r}; {rejected:,} of {total:,} rows cannot be used "
-            f"({'; '.join(shown)}); a share of {most:g} is accepted, and max_rejected sets it"
+            f"({'; '.join(shown)}); a share of {most:g} is accepted, and max_rejected sets it{hint}"
         )
 
 
@@ -173,12 +191,14 @@ def _read(
     count = len(source.fields)
     sizes, labels, rejected = [], [np.empty(0, np.uint8)], 0
     shown: list[str] = []
+    label_values: set[str] = set()
+    keys, kinds = [np.empty(0)], set[str]()
     number, left = source.table.first, sys.maxsize if rows is None else rows
     with (
         (folder / "ids.npy").open("wb") as ids,
         pa.OSFile(str(folder / "values.arrow"), "wb") as file,
         pa.ipc.new_stream(file, LISTS) as values,
-        closing(source.table.read([source.label, *source.fields], progress)) as batches,
+        closing(source.table.read(source.wanted, progress)) as batches,
     ):
         _write_header(ids, 0, count)
         tasks = (partial(accept, source, batch) for batch in batches)
@@ -191,6 +211,11 @@ def _read(
                 for place in batch.rejected[: SHOWN - len(shown)].tolist()
             ]
             number += size
+            if source.positive:
+                label_values.update(batch.label_values)
+            if batch.order is not None:
+                keys.append(batch.order)
+                kinds |= batch.order_kinds
             if len(batch.labels):
                 ids.write(np.ascontiguousarray(batch.codes).data)
                 values.write(_lists(batch.values))
@@ -204,13 +229,33 @@ def _read(
         _write_header(ids, len(joined), count)  # numpy leaves room for the number of rows to grow
     np.save(folder / "labels.npy", joined)
     total = len(joined) + rejected
+    order = None
+    if source.split_by:
+        order = _ordered(source, np.concatenate(keys), kinds)
+        np.save(folder / ORDER, order)
+    about = sorted(label_values), order, total, rejected, shown
     if len(joined) == 0:
-        return Read([], [], joined, total, rejected, shown)
+        return Read([], [], joined, *about)
     flat = np.asarray(np.load(folder / "ids.npy", mmap_mode="r+")).reshape(-1)
     codes = [part.reshape(count, -1) for part in np.split(flat, np.cumsum(sizes)[:-1])]
     with pa.memory_map(str(folder / "values.arrow")) as file:
         lists = pa.ipc.open_stream(file).read_all()["values"].chunks
-    return Read(codes, lists, joined, total, rejected, shown)
+    return Read(codes, lists, joined, *about)
+
+
+def _ordered(source: Source, keys: np.ndarray, kinds: set[str]) -> np.ndarray:
+    """The rows by what they are split by; those of the same time as they lie."""
+    if len(kinds) > 1:
+        raise ParameterError(
+            f"split_by is {source.split_by!r}, a column that holds {' and '.join(sorted(kinds))}; "
+            "either is accepted"
+        )
+    order = np.argsort(keys, kind="stable")
+    if len(keys) and keys[order[0]] == keys[order[-1]]:
+        raise ParameterError(
+            f"split_by is {source.split_by!r}, a column that is the same in all rows"
+        )
+    return order
 
 
 def _write_header(file: Any, rows: int, columns: int) -> None:
@@ -236,7 +281,8 @@ def _number(
     counted = None
     if vocabulary == "train":
         counted = np.zeros(len(read.labels), bool)
-        counted[split_rows(len(counted))[0]] = True
+        order = split_rows(len(counted))[0].numpy() if read.order is None else read.order
+        counted[order[: split_sizes(len(counted))[0]]] = True
     kinds, minimum, scratch = list(source.fields.values()), source.minimum_count, folder / "scratch"
     known = number_fields(read.codes, read.values, kinds, minimum, counted, scratch, pool, progress)
     (folder / "values.arrow").unlink()
@@ -246,10 +292,17 @@ def _number(
     ):
         writer.write(_lists([field.values for field in known]))
     named = list(zip(source.fields, known, strict=True))
-    return {
+    about = {
         "total": read.total,
         "rejected": read.rejected,
         "shown": read.shown,
         "blank": [name for name, field in named if field.blank],
         "rare": [name for name, field in named if len(field.values) == 0],
     }
+    if source.positive:
+        others = [value or "blank" for value in read.label_values if value not in source.positive]
+        about["choices"] = [
+            f"{short(source.label)} is 1 for {listed(source.positive)}, "
+            f"0 for {listed(others, SHOWN_LABELS)}"
+        ]
+    return about

@@ -1,11 +1,18 @@
 """Datasets on the Hugging Face Hub, through the `datasets` library and its cache."""
 
 import hashlib
+import os
 import re
+import threading
+import urllib.error
+import urllib.request
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
+from huggingface_hub import constants
 
 from embedding_collapse.files import checksum
 from embedding_collapse.parameters import ParameterError
@@ -13,6 +20,7 @@ from embedding_collapse.parameters import ParameterError
 from .reading import Table
 from .typed import ROWS, typed_table
 
+PATIENCE = 2  # seconds in which the Hub has to answer
 FILES = (".csv", ".tsv", ".txt", ".parquet", ".gz", ".zip")
 
 
@@ -34,12 +42,19 @@ def open_dataset(name: str, text: Sequence[str] = ()) -> Table:
     Raises:
         ParameterError: a dataset that is not there or cannot be fetched.
     """
+    address, _, split = name.partition(":")
+    online = Path(address).exists() or _answers()
+    if not online and not _cached(address):
+        raise ParameterError(
+            f"path is {name!r}; there is no such file, and the Hugging Face Hub, which may have "
+            f"such a dataset, does not answer"
+        )
     import datasets  # slow to import, and needed for nothing else
 
-    address, _, split = name.partition(":")
     features = datasets.Features({c: datasets.Value("string") for c in text}) if text else None
     try:
-        loaded = datasets.load_dataset(address, split=split or None, features=features)
+        with nullcontext() if online else _offline():
+            loaded = datasets.load_dataset(address, split=split or None, features=features)
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
         raise ParameterError(
             f"path is {name!r}; there is no such file, and the Hugging Face Hub gave no such "
@@ -57,3 +72,52 @@ def open_dataset(name: str, text: Sequence[str] = ()) -> Table:
         return hashlib.sha256("".join(sums).encode()).hexdigest()
 
     return typed_table(name, splits[0].column_names, content, batches, sum(map(len, splits)))
+
+
+def _answers() -> bool:
+    """Whether the Hub does, within `PATIENCE`; where nobody answers `datasets` would try again for
+    half a minute."""
+    answered = threading.Event()
+
+    def ask() -> None:
+        try:
+            request = urllib.request.Request(constants.ENDPOINT, method="HEAD")
+            urllib.request.urlopen(request, timeout=PATIENCE).close()
+        except urllib.error.HTTPError:  # an answer too
+            pass
+        except OSError:
+            return
+        answered.set()
+
+    if constants.HF_HUB_OFFLINE:
+        return False
+    asking = threading.Thread(target=ask, daemon=True)  # looking up an address knows no time limit
+    asking.start()
+    asking.join(PATIENCE)
+    return answered.is_set()
+
+
+def _cached(address: str) -> bool:
+    """Whether a dataset was fetched before."""
+    of_datasets = os.environ.get("HF_DATASETS_CACHE", Path(constants.HF_HOME) / "datasets")
+    places = (
+        Path(of_datasets) / address.replace("/", "___"),
+        Path(constants.HF_HUB_CACHE) / f"datasets--{address.replace('/', '--')}",
+    )
+    return any(place.exists() for place in places)
+
+
+@contextmanager
+def _offline() -> Iterator[None]:
+    """What is in the cache of `datasets`, and nothing else."""
+    import datasets
+
+    places: list[Any] = [datasets.config, constants]
+    before = [place.HF_HUB_OFFLINE for place in places]
+    try:
+        for place in places:
+            place.HF_HUB_OFFLINE = True
+        yield
+    finally:
+        for place, value in zip(places, before, strict=True):
+            place.HF_HUB_OFFLINE = value

@@ -3,7 +3,9 @@
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, cast
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -13,7 +15,9 @@ from . import hub
 from .columns import Kind, Source, meaning
 from .delimited import open_text, open_text_with_header
 from .reading import Table, check_file
-from .typed import open_parquet
+from .spec import DataSpec
+from .times import PARTS, moments
+from .typed import open_frame, open_parquet
 
 BINARY = {"0": 0, "1": 1}
 FLOAT = BINARY | {"0.0": 0, "1.0": 1}  # as some tools write them
@@ -84,48 +88,75 @@ def avazu(path: str | None) -> Source:
     return Source("avazu", table, "click", labels, AVAZU, minimum_count=4)
 
 
-def own_table(
-    path: str | None,
-    label: str | None,
-    categorical: Sequence[str] = (),
-    numeric: Sequence[str] = (),
-) -> Source:
+def own_table(spec: DataSpec, frame: Any = None) -> Source:
     """A table of one's own.
 
     Args:
-        path: a file of delimited text with a header (plain, .gz or .zip), a Parquet file, or a
-            dataset on the Hub.
-        label: the column that holds 0 or 1, or true or false.
-        categorical, numeric: the columns to take as fields. Where neither is given, all are but
-            an index that pandas wrote, and those that hold fractions count as numeric; the notes
-            say which.
+        spec: its `path` is a file of delimited text with a header (plain, .gz or .zip), a Parquet
+            file, or a dataset on the Hub. Where neither `categorical` nor `numeric` is given, all
+            columns are fields but an index that pandas wrote and what the spec has another use
+            for; the notes say which is which.
+        frame: see `data.load`.
     """
-    if not path or not label:
-        missing = "label" if path else "path"
-        raise ParameterError(f"{missing} is not given; the dataset 'table' needs path and label")
-    for name in [label, *categorical]:
-        if name in numeric or (name == label and name in categorical):
+    path, label = spec.path, spec.label
+    if (not path and frame is None) or not label:
+        missing = "label" if path or frame is not None else "path"
+        raise ParameterError(
+            f"{missing} is not given; the dataset 'table' needs label, and path or a frame"
+        )
+    uses = Counter([label, *spec.categorical, *spec.numeric, *spec.times, *spec.drop])
+    for name, count in uses.items():
+        if count > 1:
             raise ParameterError(
-                f"column {name!r} is given twice; it can be the label, categorical or numeric"
+                f"column {name!r} is given twice; it can be the label, categorical, numeric, "
+                "one of times or dropped"
             )
-    table = _open(path)
-    check_columns(table, [label, *categorical, *numeric])
-    if categorical or numeric:
-        chosen: dict[str, Kind] = {
-            name: "numeric" if name in numeric else "categorical"
-            for name in table.names
-            if name in {*categorical, *numeric}
+    table = _open(str(path)) if frame is None else open_frame(frame)
+    check_columns(table, [*uses, *([spec.split_by] if spec.split_by else [])])
+    named: dict[str, Kind] = dict.fromkeys(spec.categorical, "categorical")
+    named |= dict.fromkeys(spec.numeric, "numeric")
+    notes: tuple[str, ...] = ()
+    if not named:
+        index = [n for n in table.names if n == "" or n.startswith(PANDAS_INDEX)]
+        used = {*uses, *index, spec.split_by}
+        names = [n for n in table.names if n not in used]
+        if not names and not spec.times:
+            raise ParameterError(
+                f"path is {table.path!r}; it has no column beside the label {label!r}"
+            )
+        named, dated = _guess(table, names)
+        kinds = {
+            kind: [n for n in names if named[n] == kind] for kind in ("categorical", "numeric")
         }
-        return Source("table", table, label, TRUTH, chosen)
-    index = [n for n in table.names if n == "" or n.startswith(PANDAS_INDEX)]
-    names = [n for n in table.names if n not in (label, *index)]
-    if not names:
-        raise ParameterError(f"path is {path!r}; it has no column beside the label {label!r}")
-    fields = _guess(table, names)
-    kinds = {kind: [n for n in names if fields[n] == kind] for kind in ("categorical", "numeric")}
-    guesses = [f"{kind}: {listed(own, 200)}" for kind, own in kinds.items() if own]
-    guesses += [f"index, left out: {short(n) or 'the column without a name'}" for n in index]
-    return Source("table", table, label, TRUTH, fields, notes=(f"guessed {'; '.join(guesses)}",))
+        guesses = [f"{kind}: {listed(own, 200)}" for kind, own in kinds.items() if own]
+        guesses += [f"index, left out: {short(n) or 'the column without a name'}" for n in index]
+        notes = (f"guessed {'; '.join(guesses)}",) if guesses else ()
+        if dated:
+            notes += (
+                f"timestamps: {listed(dated)}; as times they give the hour and the weekday, and "
+                "split_by splits by one",
+            )
+    fields: dict[str, Kind] = {}
+    columns = {}
+    for name in table.names:
+        if name in named:
+            fields[name] = named[name]
+        for part in PARTS if name in spec.times else ():
+            fields[f"{name} {part}"], columns[f"{name} {part}"] = cast(Kind, part), name
+    if twice := [name for name in columns if name in named]:
+        raise ParameterError(f"path is {table.path!r}; it has a column {listed(twice)} already")
+    return Source(
+        "table",
+        table,
+        label,
+        TRUTH,
+        fields,
+        columns,
+        spec.positive,
+        spec.threshold,
+        spec.split_by,
+        notes=notes,
+    )
 
 
 def _open(path: str) -> Table:
@@ -138,12 +169,21 @@ def _open(path: str) -> Table:
     return open_parquet(file) if parquet else open_text_with_header(file)
 
 
-def _guess(table: Table, names: list[str]) -> dict[str, Kind]:
-    """The kind of each column, from the first batch: columns with fractions are numeric."""
-    for batch in table.read(names, False):
+def _guess(table: Table, names: list[str]) -> tuple[dict[str, Kind], list[str]]:
+    """The kind of each column, from the first batch: those with fractions are numeric. And which of
+    the others hold timestamps."""
+    kinds: dict[str, Kind] = dict.fromkeys(names, "categorical")
+    dated = []
+    for batch in table.read(names, False) if names else ():
         columns = batch().columns
-        return {name: _kind(columns[name].dictionary) for name in names}
-    return dict.fromkeys(names, "categorical")
+        for name in names:
+            kinds[name] = _kind(columns[name].dictionary)
+            texts = meaning(columns[name].dictionary, "categorical")[0]
+            texts = texts.filter(pc.not_equal(texts, ""))
+            if kinds[name] == "categorical" and len(texts) and not np.isnan(moments(texts)).any():
+                dated.append(name)
+        break
+    return kinds, dated
 
 
 def _kind(values: pa.BinaryArray) -> Kind:

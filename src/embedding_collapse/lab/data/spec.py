@@ -4,7 +4,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-from embedding_collapse.parameters import ParameterError, check_choice, check_whole
+from embedding_collapse.parameters import ParameterError, check_choice, check_number, check_whole
 
 DATASETS: dict[str, str] = {
     "synthetic": "39 fields with the cardinalities of Criteo, from a known law; 45,840,617 rows",
@@ -21,6 +21,13 @@ READ = ("criteo", "avazu", "movielens", "table")  # from a path; the others need
 US_FLIGHTS = ("us-flights", "us-flights-forecast")
 ROWS = dict.fromkeys(US_FLIGHTS, (1_000, 2_400_000))  # the least and the most that train
 HELD_OUT = ("synthetic", "synthetic-mini", *US_FLIGHTS)  # can hold out rows of a fixed number
+ONLY: dict[str, tuple[str, ...]] = {  # the datasets that a parameter is for, where it isn't for all
+    **dict.fromkeys(("path", "content", "vocabulary", "min_count"), READ),
+    **dict.fromkeys(("label", "positive", "threshold", "categorical", "numeric", "times", "drop",
+                     "split_by"), ("table",)),
+    "held_out": HELD_OUT,
+    "split": US_FLIGHTS,
+}  # fmt: skip
 VOCABULARIES = ("all", "train")
 SPLITS = ("random", "time")
 
@@ -33,8 +40,21 @@ class DataSpec:
         name: one of `DATASETS`.
         rows: how many, at least 10; None is all, or the number that `DATASETS` tells. Of a table
             these are its first rows.
-        label, categorical, numeric: of a table, its columns; see `data.load`.
-        vocabulary: the rows that a value is counted on: "all", or "train", the training rows.
+        label: of a table, the column that holds 0 or 1, true or false.
+        positive: the label's values that are 1 in place of these; all others but a blank are 0.
+        threshold: the least number in the label's column that is 1, where it holds ratings.
+        categorical, numeric: of a table, the columns to take as fields. By default all: those with
+            fractions in the first rows as numeric, in bins of about equal size, the others as
+            categorical.
+        times: of a table, columns of timestamps, each of which becomes two fields: the hour and
+            the weekday, both of UTC where a time says how far it is from it.
+        drop: of a table, columns to leave out of those taken by default.
+        split_by: of a table, a column of numbers or timestamps: the last tenth of the rows by it
+            test, the tenth before these validates. By default rows are held out at random.
+        min_count: of what is read, the fewest rows with which a value keeps an id of its own; by
+            default the paper's, 4 for Avazu, else 10.
+        vocabulary: of what is read, the rows that a value is counted on: "all", as in the paper,
+            or "train", the training rows.
         held_out: of drawn data and of US flights, how many rows validate and how many test; `rows`
             are then the training rows. None cuts `rows` 8:1:1 (of US flights: 100,000 and 500,000).
         split: of US flights, whether rows are held out at "random" or are the last in "time".
@@ -53,8 +73,14 @@ class DataSpec:
     name: str = "synthetic-mini"
     rows: int | None = None
     label: str | None = None
+    positive: tuple[str, ...] = ()
+    threshold: float | None = None
     categorical: tuple[str, ...] = ()
     numeric: tuple[str, ...] = ()
+    times: tuple[str, ...] = ()
+    drop: tuple[str, ...] = ()
+    split_by: str | None = None
+    min_count: int | None = None
     vocabulary: str = "all"
     held_out: tuple[int, int] | None = None
     split: str = "random"
@@ -68,22 +94,24 @@ class DataSpec:
             check_whole("rows", self.rows, least, most)
         check_choice("vocabulary", self.vocabulary, VOCABULARIES)
         check_choice("split", self.split, SPLITS)
-        if self.split != "random" and self.name not in US_FLIGHTS:
-            raise ParameterError(
-                f"split is {self.split!r}; it is for {', '.join(US_FLIGHTS)}, not {self.name!r}"
-            )
-        for name in ("categorical", "numeric", "held_out"):  # JSON has lists
-            if isinstance(value := getattr(self, name), list):
-                object.__setattr__(self, name, tuple(value))
-        if self.name != "table" and (self.label or self.categorical or self.numeric):
-            raise ParameterError(
-                f"label, categorical and numeric are for 'table'; {self.name!r} knows its"
-            )
-        if self.name not in READ and (self.path or self.content or self.vocabulary != "all"):
-            raise ParameterError(
-                f"path is {self.path!r} and vocabulary {self.vocabulary!r}; they are for what is "
-                f"read from a file, and {self.name!r} is not"
-            )
+        for field in dataclasses.fields(self):
+            value, names = getattr(self, field.name), ONLY.get(field.name, DATASETS)
+            if isinstance(value, list):  # JSON has lists
+                object.__setattr__(self, field.name, value := tuple(value))
+            if value != field.default and self.name not in names:
+                raise ParameterError(
+                    f"{field.name} is {value!r}; it is for {', '.join(names)}, not {self.name!r}"
+                )
+        if self.threshold is not None:
+            check_number("threshold", self.threshold, float("-inf"))
+            object.__setattr__(self, "threshold", float(self.threshold))  # 4 and 4.0 have one key
+            if self.positive:
+                raise ParameterError(
+                    f"positive is {self.positive!r} and threshold {self.threshold!r}; one of the "
+                    "two tells what counts as 1"
+                )
+        if self.min_count is not None:
+            check_whole("min_count", self.min_count, least=1)
         if self.name in READ and not self.content:
             raise ParameterError(
                 f"the content of {self.name!r} is not known; data.describe(name, path=...) reads it"
@@ -93,10 +121,6 @@ class DataSpec:
     def _check_held_out(self) -> None:
         if self.held_out is None:
             return
-        if self.name not in HELD_OUT:
-            raise ParameterError(
-                f"held_out is {self.held_out!r}; it is for {', '.join(HELD_OUT)}, not {self.name!r}"
-            )
         try:
             valid, test = self.held_out
         except (TypeError, ValueError):

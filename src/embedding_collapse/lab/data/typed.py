@@ -1,9 +1,11 @@
 """Tables whose columns have types: Parquet files, and whatever comes as Arrow's batches."""
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute
@@ -40,6 +42,48 @@ def open_parquet(path: Path) -> Table:
     return typed_table(str(path), names, partial(checksum, path), batches, rows)
 
 
+def open_frame(frame: Any) -> Table:
+    """A table in memory: pandas, polars, pyarrow, or whatever else gives Arrow's columns.
+
+    Its content is what its columns read as: a frame has the hash of any other with the same rows,
+    whatever they are stored as.
+
+    Raises:
+        ParameterError: what is no table.
+    """
+    kind = f"{type(frame).__module__.partition('.')[0]} {type(frame).__name__}"
+    try:
+        table = pa.table(frame)
+    except (pa.ArrowException, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise ParameterError(
+            f"frame is a {kind}; a DataFrame of pandas or polars, with columns of one type each, "
+            f"is accepted ({reason})"
+        ) from None
+
+    def batches(wanted: Sequence[str]) -> Iterator[pa.Table]:
+        chosen = table.select(list(wanted))
+        for start in range(0, len(table), ROWS):
+            yield chosen.slice(start, ROWS)
+
+    def content(progress: bool) -> str:
+        hashed = hashlib.sha256(repr(table.column_names).encode())
+        with tqdm(total=len(table), desc="hashing", disable=not progress, delay=3) as bar:
+            for batch in batches(table.column_names):
+                for column in batch.columns:
+                    with suppress(pa.ArrowException):  # of a type that no field can be made of
+                        values = _dictionary_of(whole(column))
+                        texts = values.dictionary.to_pylist()
+                        hashed.update(repr(texts).encode())
+                        hashed.update(values.indices.to_numpy().astype("<i4").tobytes())
+                bar.update(len(batch))
+        return hashed.hexdigest()
+
+    if len(table) == 0:
+        raise ParameterError(f"frame is a {kind} without rows; 10 are needed")
+    return typed_table(kind, table.column_names, content, batches, len(table))
+
+
 @contextmanager
 def _named(path: Path, what: str) -> Iterator[None]:
     try:
@@ -68,24 +112,29 @@ def typed_table(
 
 
 def _as_text(path: str, columns: dict[str, pa.Array | pa.ChunkedArray]) -> Batch:
-    texts = {}
+    texts, refused = {}, {}
     for name, column in columns.items():
         if isinstance(column, pa.ChunkedArray):
             column = whole(column)
         try:
             texts[name] = _dictionary_of(column)
         except pa.ArrowException:
-            raise ParameterError(
-                f"path is {path!r}, where column {short(name)} is of type {column.type}; text, "
-                "numbers, truth values, dates and times are accepted"
-            ) from None
+            refused[name] = column.type
+    if refused:
+        types = ", ".join(f"{short(name)} is of type {kind}" for name, kind in refused.items())
+        raise ParameterError(
+            f"path is {path!r}, where column {types}; text, numbers, truth values, dates and times "
+            f"are accepted, and drop={','.join(refused)!r} leaves the rest out"
+        )
     return Batch(texts)
 
 
 def _dictionary_of(column: pa.Array) -> pa.DictionaryArray:
     """Values as text, with "" for a blank."""
     if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
+        values = _plain(column.dictionary)
+        column = pa.DictionaryArray.from_arrays(column.indices, values).dictionary_decode()
+    column = _plain(column)
     if pa.types.is_null(column.type):
         column = column.cast(pa.string())
     if pa.types.is_fixed_size_binary(column.type):
@@ -97,3 +146,8 @@ def _dictionary_of(column: pa.Array) -> pa.DictionaryArray:
     if not (pa.types.is_binary(values.type) or pa.types.is_large_binary(values.type)):
         values = values.cast(pa.string())
     return pa.DictionaryArray.from_arrays(encoded.indices, values.cast(pa.binary()).fill_null(b""))
+
+
+def _plain(column: pa.Array) -> pa.Array:
+    """Text as polars has it, as text that Arrow can tell apart."""
+    return column.cast(pa.large_string()) if pa.types.is_string_view(column.type) else column

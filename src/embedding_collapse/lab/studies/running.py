@@ -12,7 +12,7 @@ from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from filelock import Timeout
 
@@ -64,6 +64,7 @@ def run_all(
     ray_address: str | None = None,
     gpu_share: float = 1,
     device: str = "auto",
+    max_rejected: float = 0.01,
     tell: Callable[[str], None] = print,
     clock: Callable[[], float] = time.monotonic,
 ) -> Outcome:
@@ -82,6 +83,7 @@ def run_all(
         ray_address: of a Ray cluster, or "local" for Ray on this machine.
         gpu_share: with Ray, the share of a GPU that each run asks for where there are any.
         device: see `experiment.run`.
+        max_rejected: see `data.load`.
         tell: gets a line after each run.
         clock: what tells the time, in seconds.
 
@@ -105,7 +107,8 @@ def run_all(
         if isinstance(executor, OnRay):  # which holds a queue itself, but none that ends in time
             places = len(waiting) if minutes is None else executor.places
         for waits, runs in ((False, waiting), (True, busy)):
-            call = partial(_run_one, output=folder.absolute(), device=device, wait=waits)
+            call = partial(_run_one, output=folder.absolute(), device=device, wait=waits,
+                           max_rejected=max_rejected)  # fmt: skip
             due = (spec for spec in runs if clock() < until)
             for spec, outcome in _side_by_side(executor, call, kept, due, places):
                 if outcome is None:
@@ -187,16 +190,17 @@ class Attempt(NamedTuple):
     warnings: list[str]
 
 
-def _run_one(spec: Spec, **options: object) -> Attempt:
+def _run_one(spec: Spec, **options: Any) -> Attempt:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         outcome = _record_or_reason(spec, **options)
     return Attempt(outcome, [str(one.message) for one in caught if one.category is UserWarning])
 
 
-def _record_or_reason(spec: Spec, **options: object) -> Record | str | None:
+def _record_or_reason(spec: Spec, max_rejected: float, **options: object) -> Record | str | None:
     try:
-        return run(spec, _load(spec.data), progress=False, **options)  # type: ignore[arg-type]
+        data = _load(spec.data, max_rejected=max_rejected)
+        return run(spec, data, progress=False, **options)  # type: ignore[arg-type]
     except Timeout:
         return None
     except Exception as error:

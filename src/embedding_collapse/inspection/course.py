@@ -1,0 +1,153 @@
+"""The course of a run: its checkpoints one after the other, table by table."""
+
+import re
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+from typing import NamedTuple
+
+from embedding_collapse.collapse import COLLAPSED, PARTLY
+from embedding_collapse.parameters import ParameterError, listed, short
+
+from . import weights
+from .drawing import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH
+from .report import Inspection
+
+BARS = "▁▂▃▄▅▆▇█"
+
+
+class Course(NamedTuple):
+    """A table in each of the checkpoints.
+
+    Attributes:
+        name: of the table.
+        values: IA/random, as the verdict goes by; None where a checkpoint lacks the table or has no
+            such number.
+        verdict: in the last checkpoint, "-" where that lacks the table.
+    """
+
+    name: str
+    values: list[float | None]
+    verdict: str
+
+
+def checkpoints_in(folder: str | Path) -> tuple[list[Path], str]:
+    """The checkpoints in a folder, by the numbers in their names, and what was left out of them.
+
+    Raises:
+        ParameterError: no folder, or fewer than two checkpoints with a number in their names.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise ParameterError(f"follow is {str(folder)!r}; a folder of checkpoints is needed")
+    numbered: list[Path] = []
+    left_out: list[Path] = []
+    for path in sorted(folder.iterdir()):
+        try:
+            weights.check(path)
+        except ParameterError:  # logs, settings, what is no checkpoint
+            continue
+        (numbered if re.search(r"\d", path.stem) else left_out).append(path)
+    numbered.sort(key=lambda path: [int(digits) for digits in re.findall(r"\d+", path.stem)])
+    if len(numbered) < 2:
+        have = listed(path.name for path in numbered) or "none"
+        raise ParameterError(
+            f"follow is {str(folder)!r}; two checkpoints or more with a number in their names, "
+            f"such as step_100.pt, are needed, and it has {have}"
+        )
+    names = listed(path.name for path in left_out)
+    return numbered, f"left out, without a number: {names}" if names else ""
+
+
+def course(inspections: Sequence[Inspection]) -> list[Course]:
+    """Every table of a run's checkpoints, those first that the last one has most to say of."""
+    by_name = [{table.name: table for table in one.tables} for one in inspections]
+    names = [table.name for table in inspections[-1].worst_first]
+    lines = []
+    for name in dict.fromkeys([*names, *(name for tables in by_name for name in tables)]):
+        tables = [tables.get(name) for tables in by_name]
+        values = [one.judged_by if one and one.measures else None for one in tables]
+        lines.append(Course(name, values, tables[-1].verdict if tables[-1] else "-"))
+    return lines
+
+
+def course_table(inspections: Sequence[Inspection]) -> list[dict[str, str]]:
+    """A row per table, for `report.aligned`: its value at the first and the last checkpoint, its
+    course, and its verdict."""
+    first, last = inspections[0].name, inspections[-1].name
+    return [
+        {
+            "table": short(one.name),
+            f"first, {short(first)}": _number(one.values[0]),
+            f"last, {short(last)}": _number(one.values[-1]),
+            "IA/random": bars(one.values),
+            "verdict": one.verdict,
+        }
+        for one in course(inspections)
+    ]
+
+
+def bars(values: Sequence[float | None]) -> str:
+    """Values from 0 to 1 as blocks of growing height; a blank for one that isn't there."""
+    top = len(BARS) - 1
+    return "".join(
+        " " if value is None else BARS[min(top, max(0, round(value * top)))] for value in values
+    )
+
+
+def as_json(inspections: Sequence[Inspection]) -> dict[str, object]:
+    """The course as plain lists and numbers."""
+    return {
+        "checkpoints": [one.name for one in inspections],
+        "tables": [one._asdict() for one in course(inspections)],
+    }
+
+
+def cards(inspections: Sequence[Inspection]) -> str:
+    """Every table's course as a drawing, with the thresholds of the verdicts."""
+    names = [one.name for one in inspections]
+    drawn = "".join(
+        f'<section class="card"><h3>{escape(short(one.name))}</h3>{_drawing(one, names)}'
+        f"<p>{escape(one.verdict)}</p></section>"
+        for one in course(inspections)
+    )
+    return (
+        f"<p>IA/random of each table over {len(names)} checkpoints, as the verdicts go by: below "
+        f"{COLLAPSED:g} a table is called collapsed, below {PARTLY:g} partly.</p>"
+        f'<div class="cards">{drawn}</div>'
+    )
+
+
+def _drawing(one: Course, names: Sequence[str]) -> str:
+    top = max(1.0, *(value for value in one.values if value is not None), 0.0)
+
+    def place(number: int, value: float) -> tuple[float, float]:
+        return (
+            LEFT + (RIGHT - LEFT) * number / (len(names) - 1),
+            BOTTOM - (BOTTOM - TOP) * value / top,
+        )
+
+    parts = [f'<path class="axis" d="M{LEFT} {TOP}V{BOTTOM}H{RIGHT}"/>']
+    for level in (0, COLLAPSED, PARTLY, 1):
+        _, y = place(0, level)
+        kind = "grid" if level in (0, 1) else "random"
+        parts.append(f'<line class="{kind}" x1="{LEFT}" x2="{RIGHT}" y1="{y:g}" y2="{y:g}"/>')
+        parts.append(f'<text x="{LEFT - 6}" y="{y + 4:g}" text-anchor="end">{level:g}</text>')
+    for number, name, anchor in ((0, names[0], "start"), (len(names) - 1, names[-1], "end")):
+        x, _ = place(number, 0)
+        text = escape(short(name, 24))
+        parts.append(f'<text x="{x:g}" y="{BOTTOM + 15}" text-anchor="{anchor}">{text}</text>')
+    points = [place(n, value) for n, value in enumerate(one.values) if value is not None]
+    line = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+    parts.append(f'<polyline class="measured a" points="{line}"/>')
+    parts += [f'<circle class="measured a" cx="{x:.1f}" cy="{y:.1f}" r="2"/>' for x, y in points]
+    parts.append(f'<text x="{LEFT}" y="14">IA/random</text>')
+    told = ", ".join(_number(value) for value in one.values)
+    said = escape(f"IA/random of {short(one.name)} over the checkpoints: {told}", quote=True)
+    return (
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{said}">{"".join(parts)}</svg>'
+    )
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

@@ -1,0 +1,57 @@
+"""Timestamps: which texts are some, and what is read off them."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+ACCEPTED = "a time (ISO 8601, or since 1970 in s, ms, µs or ns)"
+DATE = r"^[0-9]{4}-[0-9]"
+DIGITS = r"^[0-9]{9,19}(\.[0-9]*)?$"
+NUMBER = r"^-?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?$"
+# A number counts as a time where it falls between these years: the ranges of the four units leave
+# gaps, in which dates written as digits lie, such as 20240131 or 20240131235959.
+EARLIEST, LATEST = 631_152_000, 4_102_444_800  # the beginnings of 1990 and of 2100, in seconds
+UNITS = (1, 1_000, 1_000_000, 1_000_000_000)  # in a second
+
+
+def moments(texts: pa.StringArray) -> np.ndarray:
+    """float64 seconds since 1970, UTC, of texts; NaN for what is no time."""
+    seconds = np.full(len(texts), np.nan)
+    digits = pc.match_substring_regex(texts, DIGITS).to_numpy(zero_copy_only=False)
+    numbers = texts.filter(pa.array(digits)).cast(pa.float64()).to_numpy()
+    since = np.full(len(numbers), np.nan)
+    for unit in UNITS:
+        fits = (numbers >= EARLIEST * unit) & (numbers < LATEST * unit)
+        since[fits] = numbers[fits] / unit
+    seconds[digits] = since
+    dated = pc.match_substring_regex(texts, DATE).to_numpy(zero_copy_only=False)
+    parsed = pd.to_datetime(
+        pd.Series(texts.filter(pa.array(dated)).to_pylist(), dtype=object),
+        format="ISO8601", utc=True, errors="coerce",
+    )  # fmt: skip
+    seconds[dated] = (parsed - pd.Timestamp(0, tz="UTC")).dt.total_seconds().to_numpy(np.float64)
+    return seconds
+
+
+def ranks(texts: pa.StringArray) -> tuple[np.ndarray, set[str]]:
+    """What rows are ordered by, float64, and whether it is "numbers" or "times"; numbers stand for
+    themselves, and NaN for what is neither."""
+    keys = moments(texts)
+    numbers = pc.match_substring_regex(texts, NUMBER).to_numpy(zero_copy_only=False)
+    keys[numbers] = texts.filter(pa.array(numbers)).cast(pa.float64()).to_numpy()
+    times = ~numbers & ~np.isnan(keys)
+    return keys, {kind for kind, some in (("numbers", numbers), ("times", times)) if some.any()}
+
+
+def _hours(seconds: np.ndarray) -> np.ndarray:
+    return (seconds % 86_400 // 3_600).astype(np.int64).astype(str)
+
+
+def _weekdays(seconds: np.ndarray) -> np.ndarray:
+    return pd.to_datetime(seconds, unit="s").day_name().to_numpy()
+
+
+PARTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {"hour": _hours, "weekday": _weekdays}

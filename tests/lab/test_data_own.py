@@ -1,0 +1,257 @@
+"""A table of one's own: what its labels mean, its times, its split, and what is left out of it."""
+
+import datetime
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from embedding_collapse.lab.data import Dataset, describe, load, load_spec
+from embedding_collapse.lab.data.times import moments
+from embedding_collapse.parameters import ParameterError
+
+ROWS = 400
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("EMBEDDING_COLLAPSE_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def frame() -> pd.DataFrame:
+    """Visits that lie in no order of time."""
+    numbers = np.random.default_rng(0)
+    start = pd.Timestamp("2024-01-01 00:30")  # a Monday
+    return pd.DataFrame(
+        {
+            "shop": numbers.integers(0, 7, ROWS),
+            "ts": start + pd.to_timedelta(numbers.permutation(ROWS), unit="h"),
+            "bought": np.where(numbers.random(ROWS) < 0.4, "yes", "no"),
+            "stars": numbers.integers(1, 6, ROWS),
+        }
+    )
+
+
+@pytest.fixture
+def path(frame, tmp_path) -> Path:
+    frame.to_csv(tmp_path / "visits.csv", index=False)
+    return tmp_path / "visits.csv"
+
+
+def decoded(data: Dataset, name: str) -> list[str | None]:
+    (i,) = (i for i, field in enumerate(data.fields) if field.name == name)
+    return [data.fields[i].decode(number) for number in data.ids[:, i]]
+
+
+# --- labels ---------------------------------------------------------------------------------------
+
+
+def test_a_label_of_words_is_1_for_the_words_that_one_names(frame, path):
+    data = load("table", path=path, label="bought", positive="yes", categorical="shop")
+    assert np.array_equal(data.labels, frame["bought"] == "yes")
+    assert data.notes == ("bought is 1 for yes, 0 for no",)
+    assert load("table", path=path, label="bought", positive=["yes"], categorical="shop").notes
+
+
+def test_ratings_are_1_from_the_threshold_up(frame, path):
+    data = load("table", path=path, label="stars", threshold=4, categorical="shop")
+    assert np.array_equal(data.labels, frame["stars"] >= 4)
+
+
+def test_a_positive_value_that_no_row_has_is_refused_with_those_there_are(path):
+    with pytest.raises(ParameterError, match="positive is 'yse', and no row has yse; bought holds"):
+        load("table", path=path, label="bought", positive="yse")
+
+
+def test_who_gives_a_label_of_words_alone_learns_how_to_map_them(path):
+    with pytest.raises(ParameterError, match=r"bought is 'no', not 0 or 1.* positive or threshold"):
+        load("table", path=path, label="bought")
+
+
+def test_a_rating_that_is_no_number_is_a_rejected_row(path):
+    path.write_text(path.read_text() + "1,2024-01-01,yes,many\n2,2024-01-01,no,\n")
+    data = load("table", path=path, label="stars", threshold=4)
+    assert len(data) == ROWS
+    assert "2 rows rejected: line 402: stars is 'many', not a number; line 403: " in "".join(
+        data.notes
+    )
+
+
+# --- times ----------------------------------------------------------------------------------------
+
+
+def test_a_timestamp_gives_its_hour_and_its_weekday(frame, path):
+    data = load("table", path=path, label="stars", threshold=4, times="ts", min_count=1)
+    assert [field.name for field in data.fields] == ["shop", "ts hour", "ts weekday", "bought"]
+    assert decoded(data, "ts hour") == [str(hour) for hour in frame["ts"].dt.hour]
+    assert decoded(data, "ts weekday") == [*frame["ts"].dt.day_name()]
+
+
+@pytest.mark.parametrize(
+    ("text", "then"),
+    [
+        ("2024-02-29", "2024-02-29T00:00"),
+        ("2024-02-29 13:05:07.25", "2024-02-29T13:05:07.250"),
+        ("2024-02-29T13:05:07+02:00", "2024-02-29T11:05:07"),
+        ("2024-02-29T13:05:07Z", "2024-02-29T13:05:07"),
+        ("1709211907", "2024-02-29T13:05:07"),
+        ("1709211907.0", "2024-02-29T13:05:07"),
+        ("1709211907250", "2024-02-29T13:05:07.250"),
+        ("1709211907250000", "2024-02-29T13:05:07.250"),
+        ("1709211907250000000", "2024-02-29T13:05:07.250"),
+        ("20240229", None),  # which would be a day in August 1970
+        ("20240229130507", None),
+        ("2024-02-30", None),
+        ("noon", None),
+        ("7", None),
+        ("", None),
+    ],
+)
+def test_what_a_time_is(text, then):
+    (seconds,) = moments(pa.array([text]))
+    if then is None:
+        assert np.isnan(seconds)
+    else:
+        utc = datetime.datetime.fromisoformat(then).replace(tzinfo=datetime.UTC)
+        assert seconds == pytest.approx(utc.timestamp(), abs=1e-6)  # 2**8 ns in float64
+
+
+def test_what_is_no_time_is_a_rejected_row_and_a_blank_a_value(path):
+    path.write_text(path.read_text() + "1,noon,yes,4\n2,,no,1\n")
+    data = load("table", path=path, label="stars", threshold=4, times="ts", min_count=1)
+    assert "1 row rejected: line 402: ts is 'noon', not a time" in data.notes[-1]
+    assert decoded(data, "ts hour")[-1] == decoded(data, "ts weekday")[-1] == ""
+
+
+def test_a_column_of_timestamps_that_was_taken_for_a_field_is_told(path):
+    data = load("table", path=path, label="stars", threshold=4)
+    assert data.notes[1].startswith("timestamps: ts; as times they give the hour")
+
+
+# --- splits ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("written", ["time", "seconds"])
+def test_the_last_rows_in_time_test_and_those_before_them_validate(frame, tmp_path, written):
+    if written == "seconds":
+        frame["ts"] = frame["ts"].astype("datetime64[s]").astype(int)
+    path = tmp_path / "visits.parquet"
+    frame.to_parquet(path)
+    data = load("table", path=path, label="stars", threshold=4, split_by="ts")
+    order = np.argsort(frame["ts"].to_numpy())
+    train, valid, test = (part.numpy() for part in data.split)
+    assert (len(train), len(valid), len(test)) == (320, 40, 40)
+    assert np.array_equal(np.concatenate([train, valid, test]), order)
+    assert "ts" not in [field.name for field in data.fields]  # no such value comes again
+
+
+def test_values_are_counted_on_the_rows_that_train_also_in_time(frame, path):
+    options = {"label": "stars", "threshold": 4, "split_by": "ts", "vocabulary": "train"}
+    frame.loc[frame["ts"].argsort()[-80:], "shop"] = 99
+    frame.to_csv(path, index=False)
+    field = load("table", path=path, **options, min_count=1).fields[0]
+    assert "99" not in field.values.to_pylist()
+
+
+def test_rows_of_numbers_and_times_cannot_be_split_by_both(frame, path):
+    frame["ts"] = frame["ts"].astype(str)
+    frame.loc[:50, "ts"] = "17"
+    frame.to_csv(path, index=False)
+    with pytest.raises(ParameterError, match="a column that holds numbers and times; either is"):
+        load("table", path=path, label="stars", threshold=4, split_by="ts")
+
+
+def test_a_column_that_is_the_same_in_all_rows_splits_nothing(frame, path):
+    frame.assign(ts=3).to_csv(path, index=False)
+    with pytest.raises(ParameterError, match="split_by is 'ts', a column that is the same in all"):
+        load("table", path=path, label="stars", threshold=4, split_by="ts")
+
+
+# --- columns --------------------------------------------------------------------------------------
+
+
+def test_lists_are_refused_by_name_with_the_way_to_drop_them(frame, tmp_path):
+    lists = frame.assign(tags=[["a", "b"]] * ROWS, seen=[[1]] * ROWS)
+    lists.to_parquet(tmp_path / "visits.parquet")
+    options = {"path": tmp_path / "visits.parquet", "label": "stars", "threshold": 4}
+    with pytest.raises(ParameterError, match=r"tags is of type list.*, seen.*drop='tags,seen'"):
+        load("table", **options)
+    data = load("table", **options, drop="tags,seen")
+    assert [field.name for field in data.fields] == ["shop", "ts", "bought"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"drop": "shpo"}, "it has no column shpo; its columns are shop, ts, bought, stars"),
+        ({"drop": "stars"}, "column 'stars' is given twice"),
+        ({"times": "ts", "numeric": "ts"}, "column 'ts' is given twice"),
+        ({"split_by": "time"}, "it has no column time"),
+    ],
+)
+def test_columns_that_cannot_be_are_refused(path, options, message):
+    with pytest.raises(ParameterError, match=message):
+        load("table", path=path, label="stars", threshold=4, **options)
+
+
+def test_min_count_is_the_fewest_rows_that_give_a_value_an_id(frame, path):
+    counts = frame["shop"].value_counts()
+    options = {"path": path, "label": "stars", "threshold": 4, "categorical": "shop"}
+    for least in (1, int(counts.median())):
+        data = load("table", **options, min_count=least)
+        assert data.cardinalities == [(counts >= least).sum() + 1]
+
+
+# --- frames ---------------------------------------------------------------------------------------
+
+
+def test_a_frame_is_a_table_like_the_file_it_is_written_to(frame, tmp_path):
+    frame.to_parquet(tmp_path / "visits.parquet")
+    options = {"label": "bought", "positive": "yes", "times": "ts", "split_by": "ts"}
+    ours = load("table", frame=frame, **options)
+    file = load("table", path=tmp_path / "visits.parquet", **options)
+    assert np.array_equal(ours.ids, file.ids) and np.array_equal(ours.labels, file.labels)
+    assert ours.fields == file.fields
+    assert ours.spec.path is None and len(ours.spec.content) == 64
+
+
+def test_a_frames_content_is_in_its_spec(frame):
+    of = {"label": "stars", "threshold": 4}
+    spec = describe("table", frame=frame, **of)
+    assert describe("table", frame=frame.copy(), **of) == spec
+    assert describe("table", frame=pa.Table.from_pandas(frame), **of) == spec
+    changed = frame.copy()
+    changed.loc[7, "shop"] += 1
+    assert describe("table", frame=changed, **of) != spec
+    assert np.array_equal(load_spec(spec, frame=frame).ids, load("table", frame=frame, **of).ids)
+    with pytest.raises(ParameterError, match="a frame is given, which holds other data than when"):
+        load_spec(spec, frame=changed)
+    with pytest.raises(ParameterError, match="path is not given; the dataset 'table' needs label"):
+        load_spec(spec)
+
+
+def test_a_frame_of_polars_is_that_of_pandas(frame):
+    polars = pytest.importorskip("polars")
+    of = {"label": "bought", "positive": "yes", "times": "ts"}
+    theirs = polars.DataFrame({name: frame[name].to_numpy() for name in ("shop", "stars", "ts")})
+    theirs = theirs.with_columns(bought=polars.Series([*frame["bought"]], dtype=polars.Categorical))
+    ours = load("table", frame=frame[["shop", "stars", "ts", "bought"]], **of)
+    data = load("table", frame=theirs, **of)
+    assert np.array_equal(ours.ids, data.ids) and np.array_equal(ours.labels, data.labels)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"frame": 3}, "frame is a builtins int; a DataFrame of pandas or polars, with columns of"),
+        ({"frame": pd.DataFrame({"y": [0, "a", None]})}, "pandas DataFrame; a DataFrame of pandas"),
+        ({"frame": pd.DataFrame({"y": []})}, "frame is a pandas DataFrame without rows; 10 are"),
+        ({"frame": pd.DataFrame({"y": [1]}), "path": "a.csv"}, "in place of a path"),
+    ],
+)
+def test_what_is_no_frame_is_refused(given, message):
+    with pytest.raises(ParameterError, match=message):
+        load("table", label="y", **given)

@@ -1,0 +1,219 @@
+"""Options that all commands have: --json, --quiet, --config; one list of parameters for all."""
+
+import dataclasses
+import inspect
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import jsonschema
+import nbformat
+import pytest
+import torch
+import yaml
+
+from embedding_collapse import cli
+from embedding_collapse.book import command as book_command
+from embedding_collapse.book import recording
+from embedding_collapse.cli import COMMANDS, main
+from embedding_collapse.lab.data import OPTIONS, DataSpec
+from embedding_collapse.lab.spec import Spec
+from embedding_collapse.lab.studies import Outcome
+
+ROOT = Path(__file__).parent.parent
+SCHEMA = json.loads(Path(inspect.getfile(cli)).with_name("output_schema.json").read_text())
+TINY = {"dataset": "table", "path": "visits.csv", "label": "stars", "threshold": 4,
+        "drop": "ts", "min_count": 1, "embedding_size": 2, "hidden": 4, "epochs": 1,
+        "batch_size": 64, "device": "cpu", "quiet": True, "model": "dnn"}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch) -> Path:
+    """A folder to be in, with a table of ratings and an unread row, and a cache of its own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("EMBEDDING_COLLAPSE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("COLUMNS", "500")
+    lines = [f"{i % 7},2024-01-{1 + i % 28:02},{1 + i * i % 5}" for i in range(400)]
+    lines += ["1,2024-01-01,none"] * 20
+    (tmp_path / "visits.csv").write_text("\n".join(["shop,ts,stars", *lines]))
+    return tmp_path
+
+
+def config(options: dict, name: str = "run.yaml") -> str:
+    Path(name).write_text(yaml.safe_dump(options))
+    return f"--config={name}"
+
+
+def printed(capsys, *command: str) -> dict:
+    """What a command prints with --json, and that it is as documented."""
+    assert main([*command, "--json"]) == 0
+    said = capsys.readouterr()
+    assert said.err == "" and said.out.count("\n") == 1
+    content = json.loads(said.out)
+    jsonschema.validate(content, SCHEMA)
+    assert content["command"] == command[0]
+    return content
+
+
+def help_of(capsys, *command: str) -> str:
+    with pytest.raises(SystemExit) as caught:
+        main([*command, "--help"])
+    assert caught.value.code == 0
+    return capsys.readouterr().out
+
+
+# --- help -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("verb", COMMANDS)
+def test_help_begins_with_an_example_that_can_be_read_and_ends_with_exit_codes(capsys, verb):
+    lines = help_of(capsys, verb).splitlines()
+    program, *example = lines[0].split()
+    assert program == "embedding-collapse" and example[0] == verb
+    assert cli.parse(example).verb == verb
+    assert lines[-5] == "exit codes:"
+    assert [line.split()[0] for line in lines[-4:]] == ["0", "1", "2", "3"]
+    for option in ("--json", "--quiet", "--config"):
+        assert sum(line.lstrip().startswith(option) for line in lines) == 1
+
+
+def test_every_parameter_is_an_option_and_a_parameter_of_the_chapter(capsys):
+    data = {f"--{name.replace('_', '-')}" for name in OPTIONS} | {"--max-rejected"}
+    own = {f"--{field.name.replace('_', '-')}" for field in dataclasses.fields(Spec)} - {"--data"}
+    for verb in ("run", "sweep", "data", "record"):
+        words = set(help_of(capsys, verb).replace(",", " ").split())
+        assert data | (own if verb in ("run", "sweep") else set()) <= words
+    page = nbformat.read(ROOT / "notebooks" / "05_multi_embedding.ipynb", as_version=4)
+    (cell,) = (c.source for c in page.cells if "parameters" in c.metadata.get("tags", []))
+    named = {line.partition(":")[0] for line in cell.splitlines()}
+    assert recording.OF_DATA | {"rows", "max_rejected"} <= named
+
+
+def test_a_shell_is_told_what_completes_the_commands(capsys):
+    pytest.importorskip("shtab")
+    with pytest.raises(SystemExit) as caught:
+        main(["--completion", "bash"])
+    assert caught.value.code == 0
+    script = capsys.readouterr().out
+    assert "--split-by" in script and "--follow" in script
+    if bash := shutil.which("bash"):
+        assert subprocess.run([bash, "-n"], input=script, text=True).returncode == 0
+
+
+def test_completion_asks_for_what_it_needs(monkeypatch, capsys):
+    monkeypatch.setattr("embedding_collapse.parameters.find_spec", lambda name: None)
+    assert main(["--completion=zsh"]) == 1
+    assert "--completion needs shtab, not installed here; pip install" in capsys.readouterr().err
+
+
+# --- --json and --config --------------------------------------------------------------------------
+
+
+def test_data_prints_what_it_read_and_takes_it_back(capsys):
+    given = ["--path=visits.csv", "--max-rejected=0.1", "--quiet"]
+    content = printed(capsys, "data", "table", *given, "--label=stars", "--threshold=4",
+                      "--split-by=ts")  # fmt: skip
+    assert content["rows"] == 400 and content["fields"][0]["name"] == "shop"
+    Path("data.json").write_text(json.dumps(content))
+    assert printed(capsys, "data", "--config=data.json", *given) == content
+
+
+def test_a_run_is_given_by_a_file_and_by_what_it_prints_itself(capsys, here):
+    options = [config(TINY | {"max_rejected": 0.1, "output": "runs"})]
+    content = printed(capsys, "run", *options)
+    assert content["spec"]["threshold"] == 4 and content["spec"]["min_count"] == 1
+    Path("printed.json").write_text(json.dumps(content))
+    where = ["--path=visits.csv", "--max-rejected=0.1", "--quiet", "--device=cpu"]
+    for written in ("printed.json", content["record"]):
+        assert printed(capsys, "run", f"--config={written}", *where) == content
+    Path("visits.csv").write_text(Path("visits.csv").read_text() + "\n3,2024-01-01,5")
+    assert main(["run", "--config=printed.json", *where]) == 1
+    assert "error: content is '" in capsys.readouterr().err
+
+
+def test_a_sweep_takes_lists_and_tells_of_its_runs(capsys):
+    grid = TINY | {"scale": [1, 2], "designs": ["me"], "seeds": [0], "max_rejected": 0.1}
+    content = printed(capsys, "sweep", config(grid), "--no-weights")
+    assert [run["label"] for run in content["runs"]] == ["base", "ME 2x"]
+    assert content["trained"] == 2 and content["failures"] == []
+    assert not list(Path("runs").glob("*.safetensors"))
+
+
+def test_too_many_unusable_rows_are_refused_wherever_data_are_read(capsys):
+    for verb in ("run", "sweep", "data"):
+        options = TINY if verb != "data" else {k: TINY[k] for k in ("dataset", "label", "path")}
+        given = [config(options), "--threshold=4"]
+        grid = ["--scales=1", "--seeds=0"] if verb == "sweep" else []
+        assert main([verb, *given, *grid]) == 1
+        assert "20 of 420 rows cannot be used" in capsys.readouterr().err
+
+
+def test_a_study_tells_how_far_it_is_in_json(capsys):
+    content = printed(capsys, "study", "decide", "--status", "--output=nothing")
+    assert content["parts"]["all of these"]["done"] == 0
+
+
+def test_record_tells_what_waits_in_json(capsys, monkeypatch):
+    monkeypatch.setattr(book_command, "run_all", lambda *_, **__: Outcome([], 0, []))
+    content = printed(capsys, "record", "--recorded=", "--dataset=flights")
+    assert content["waiting"] > 100 and content["executed"] == content["runs"] == []
+
+
+def test_inspect_prints_json_of_one_of_two_and_of_a_course(capsys):
+    for step in (1, 2):
+        torch.save({"item.emb": torch.randn(100, 8)}, f"step_{step}.pt")
+    printed(capsys, "inspect", "step_1.pt")
+    assert "compared_with" in printed(capsys, "inspect", "step_1.pt", "step_2.pt")
+    assert "course" in printed(capsys, "inspect", "--follow=.")
+    options = config({"checkpoint": ["step_1.pt"], "tables": ["a*", "*emb"], "output": ["a.md"]})
+    printed(capsys, "inspect", options)
+    assert Path("a.md").exists()
+
+
+def test_what_is_given_on_the_command_line_comes_before_the_file(capsys):
+    options = cli.parse(["run", config({"epochs": 3, "rows": 500, "weights": False}), "--rows=70"])
+    assert (options.epochs, options.rows, options.weights) == (3, 70, False)
+    assert options.learning_rate is None
+    assert cli.parse(["run", config({"learning_rate": "1e-3"})]).learning_rate == 0.001
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("epoch: 3", "config is 'c.yaml', where 'epoch' is no option of embedding-collapse run; "),
+        ("[1, 2]", "config is 'c.yaml', which holds no keys; one per option is needed"),
+        ("a: [", "config is 'c.yaml', which cannot be read ("),
+        ("quiet: 3", "quiet is 3 in the config; true or false is accepted"),
+        ("rows: {a: 1}", "rows is {'a': 1} in the config; a value or a list is accepted"),
+        ("config: d.yaml", "config is 'c.yaml', where 'config' is no option"),
+    ],
+)
+def test_a_file_of_options_that_cannot_be_is_refused(capsys, content, message):
+    Path("c.yaml").write_text(content)
+    assert main(["run", "--config", "c.yaml"]) == 1
+    assert capsys.readouterr().err.startswith(f"error: {message}")
+    assert main(["run", "--config=nowhere.yaml"]) == 1
+    assert "config is 'nowhere.yaml', which cannot be read" in capsys.readouterr().err
+
+
+def test_a_value_in_a_file_is_held_to_what_the_option_takes(capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["run", config({"epochs": "many"})])
+    assert caught.value.code == 2
+    assert "argument --epochs: invalid int value: 'many'" in capsys.readouterr().err
+
+
+def test_the_data_of_a_run_are_one_list_of_parameters():
+    named = {field.name for field in dataclasses.fields(DataSpec)}
+    assert set(OPTIONS) == named - {"name", "content"}
+
+
+def test_the_command_works_as_a_process_too():
+    done = subprocess.run(
+        [sys.executable, "-m", "embedding_collapse", "run", config(TINY), "--max-rejected=0.1",
+         "--json"], capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0 and "20 rows rejected" in done.stderr
+    jsonschema.validate(json.loads(done.stdout), SCHEMA)
