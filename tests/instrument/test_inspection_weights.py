@@ -230,6 +230,10 @@ def test_an_npy_header_nested_too_deeply_is_told(tmp_path):
     [
         ({"emb": {"dtype": "F32", "shape": [9, 9], "data_offsets": [0, 8]}}, "8 bytes, its shape"),
         ({"emb": {"dtype": "F32", "shape": [-1, 2], "data_offsets": [0, 8]}}, "its shape is"),
+        (
+            {"emb": {"dtype": "F32", "shape": [10**12, "ab"], "data_offsets": [0, 8]}},
+            "its shape is",
+        ),
         ({"emb": {"dtype": "F32", "shape": [2], "data_offsets": [-8, 0]}}, "lies outside"),
         ({"emb": {"shape": [2]}}, "damaged"),
     ],

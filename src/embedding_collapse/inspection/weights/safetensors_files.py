@@ -57,8 +57,8 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
             )
         expected = end
         dtype, shape = DTYPES.get(facts["dtype"]), facts["shape"]
-        count = math.prod(shape)
         whole = all(type(extent) is int and extent >= 0 for extent in shape)
+        count = math.prod(shape) if whole else 0  # of other things a product may be endless
         if not whole or (dtype and end - begin != count * dtype.itemsize):
             raise ValueError(
                 f"{short(name)} has {end - begin:,} bytes, its shape is {shape}, of {dtype}"
