@@ -13,7 +13,7 @@ from embedding_collapse.lab.command import (
     told,
 )
 from embedding_collapse.lab.data import DataSpec
-from embedding_collapse.lab.device import choose_device
+from embedding_collapse.lab.device import choose_device, precision_of
 from embedding_collapse.lab.engine.loop import PRECISIONS
 from embedding_collapse.lab.studies import run_all, title
 from embedding_collapse.options import print_result
@@ -45,8 +45,8 @@ def add_record(command: argparse.ArgumentParser) -> None:
         )
     command.add_argument(
         "--precision",
-        choices=["float32", *PRECISIONS],
-        help=f"of matrix products ({recording.FULL['precision']})",
+        choices=["auto", "float32", *PRECISIONS],
+        help=f"of matrix products; auto is the fastest here ({recording.FULL['precision']})",
     )
     command.add_argument("--device", default="auto", help="auto, cpu or cuda (auto)")
     command.add_argument(
@@ -67,10 +67,10 @@ def record_command(parsed: argparse.Namespace) -> int:
     names = ("epochs", "batch_size", "hidden", "embedding_size", "precision")
     named = {name: getattr(parsed, name) for name in names}
     parameters = {name: value for name, value in named.items() if value is not None}
-    if parameters.get("precision") == "float32":
-        parameters["precision"] = None
+    device = choose_device(parsed.device)
+    if parsed.precision:
+        parameters["precision"] = precision_of(parsed.precision, device)
     recording.cells(DataSpec(), **parameters)  # refused before data are read, as is what follows
-    choose_device(parsed.device)
     if parsed.recorded:
         try:
             recording.check_chapters()

@@ -11,6 +11,7 @@ import torch
 from embedding_collapse.parameters import ParameterError
 
 STATUS = Path("/proc/self/status")
+BF16 = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # of torch.cpu
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -31,6 +32,21 @@ def choose_device(name: str = "auto") -> torch.device:
             f"device {name!r} cannot be used here ({reason}); 'auto', 'cpu' and, with a GPU, "
             "'cuda' are accepted"
         ) from None
+
+
+def precision_of(name: str | None, device: torch.device) -> str | None:
+    """The precision of matrix products that a name asks for; None is float32.
+
+    "auto" is what a device multiplies fastest in, of what `results/precision` shows no loss of AUC
+    from: "bf16" on a processor with instructions for it (AVX512-BF16 or AMX), "tf32" on a GPU that
+    has it, float32 elsewhere.
+    """
+    if name != "auto":
+        return None if name in ("", "float32") else name
+    if device.type == "cuda":
+        return "tf32" if torch.cuda.get_device_capability(device) >= (8, 0) else None
+    has = (getattr(torch.cpu, instructions, bool)() for instructions in BF16)
+    return "bf16" if device.type == "cpu" and any(has) else None
 
 
 def reset_peak_memory(device: torch.device) -> None:

@@ -1,0 +1,41 @@
+"""The precision that a name asks for, and what "auto" takes on which processor."""
+
+import json
+
+import pytest
+import torch
+
+from embedding_collapse.cli import main
+from embedding_collapse.lab.device import BF16, precision_of
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize(
+    ("name", "precision"),
+    [("", None), (None, None), ("float32", None), ("bf16", "bf16"), ("tf32", "tf32")],
+)
+def test_a_precision_is_what_it_is_called(name, precision):
+    assert precision_of(name, CPU) == precision
+
+
+@pytest.mark.parametrize("has", [(), BF16[:1], BF16[1:]])
+def test_auto_is_bf16_where_the_processor_has_instructions_for_it(monkeypatch, has):
+    for name in BF16:
+        monkeypatch.setattr(torch.cpu, name, lambda name=name: name in has, raising=False)
+    assert precision_of("auto", CPU) == ("bf16" if has else None)
+
+
+def test_a_torch_that_cannot_tell_gives_float32(monkeypatch):
+    for name in BF16:
+        monkeypatch.delattr(torch.cpu, name, raising=False)
+    assert precision_of("auto", CPU) is None
+
+
+def test_what_auto_took_is_said_and_stands_in_the_record(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(torch.cpu, BF16[0], lambda: True, raising=False)
+    small = ["--dataset=flights", "--rows=500", "--epochs=1", "--hidden=8", "--device=cpu"]
+    assert main(["run", *small, "--precision=auto", "--json", f"--output={tmp_path}"]) == 0
+    told = capsys.readouterr()
+    assert "precision: bf16, the fastest here" in told.err
+    assert json.loads(told.out)["spec"]["precision"] == "bf16"
