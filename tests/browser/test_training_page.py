@@ -22,11 +22,11 @@ def opened(window: BrowserContext, book: str) -> Iterator[Open]:
     """Opens the chapter, for a reader who wants no motion."""
     views = []
 
-    def open_page(search: str = "", script: str = "", width: int = 1280) -> View:
+    def open_page(search: str = "", script: str = "", width: int = 1280, anchor: str = "") -> View:
         view = new_view(window, book, width=width, script=script)
         views.append(view)
         view.page.emulate_media(reduced_motion="reduce")
-        view.open(PAGE + search)
+        view.open(PAGE + search + anchor)
         return view
 
     yield open_page
@@ -102,7 +102,7 @@ def pictures_follow_the_theme(view: View) -> None:
 def test_it_waits_trains_and_takes_any_reader(
     opened: Open, subtests: pytest.Subtests, script: str, width: int
 ) -> None:
-    view = opened(script=script, width=width)
+    view = opened(script=script, width=width, anchor="#summary")
     page = view.page
     with subtests.test("nothing trains until the figure is in view"):
         assert page.locator("#ec-collapse .ec-static").count() == 1
