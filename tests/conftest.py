@@ -18,6 +18,7 @@ KERNELS = Path(__file__).parent.parent / "_build" / "kernels"
 os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(KERNELS))
 os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")  # or processes start that import torch
 keep_kernels_apart()
+os.environ.setdefault("RAY_worker_niceness", "0")  # of 15 by default: busy machines starve them
 
 FIELDS = {"user": 50, "device": 3, "site": 20}  # features per field; the order is not by size
 
