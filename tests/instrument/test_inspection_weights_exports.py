@@ -136,6 +136,21 @@ def test_vectors_that_make_no_table_are_told(tmp_path):
             read(tmp_path / "v.parquet")
 
 
+def test_arrow_offsets_that_lie_are_told_and_not_followed(tmp_path):
+    pa = pytest.importorskip("pyarrow")
+    offsets = pa.array(range(0, 801, 8), pa.int32())
+    lists = pa.ListArray.from_arrays(offsets, pa.array(np.zeros(800, "f4")))
+    table = pa.table({"embedding": lists})
+    path = tmp_path / "vectors.arrow"
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+    content = path.read_bytes()
+    lie = np.array([792, 2**30], "<i4").tobytes()  # where the last list should end
+    path.write_bytes(content.replace(np.array([792, 800], "<i4").tobytes(), lie, 1))
+    with pytest.raises(ParameterError, match="damaged or cut short"):
+        read(path)
+
+
 def test_without_pyarrow_it_is_said_what_to_install(tmp_path, monkeypatch):
     import sys
 
