@@ -142,3 +142,15 @@ def test_a_chunk_that_is_missing_is_told(distributed):
     (distributed / ".metadata").write_bytes(pickle.dumps(metadata))
     with pytest.raises(ParameterError, match=r"model.emb.weight has 0 of its 300"):
         read(distributed)
+
+
+@pytest.mark.parametrize(
+    "asked", ["model.ckpt", "model.ckpt.index", "model.ckpt.data-00000-of-00001", "saved"]
+)
+def test_of_tensorflows_own_format_it_is_said_how_to_convert_it(tmp_path, asked):
+    (tmp_path / "saved" / "variables").mkdir(parents=True)
+    for start in ("model.ckpt", "saved/variables/variables"):
+        for end in ("index", "data-00000-of-00001"):
+            (tmp_path / f"{start}.{end}").write_bytes(b"\x00" * 50)
+    with pytest.raises(ParameterError, match=r"TensorFlow's own .* numpy\.savez\('"):
+        read(tmp_path / asked)

@@ -35,6 +35,7 @@ ACCEPTED = (
 
 
 SINGLE = ("model.safetensors", "pytorch_model.bin")  # the one file of a small model's folder
+BUNDLE = re.compile(r"(.+)\.(?:index|data-\d+-of-\d+)")  # TensorFlow's own, in two files or more
 
 
 def read(path: str | Path) -> dict[str, Tensor]:
@@ -86,6 +87,13 @@ def _telling(path: Path) -> Iterator[None]:
 
 def _reader(path: Path) -> Callable[[Path], dict[str, Tensor]]:
     """How to read a file, by its first bytes; HDF5 takes h5py."""
+    if bundle := _bundle(path):
+        raise ParameterError(
+            f"{path} is a checkpoint of TensorFlow's own format, which it alone reads. Where it is "
+            f"at hand, two lines make an .npz of it: r = tensorflow.train.load_checkpoint("
+            f"{str(bundle)!r}) and numpy.savez({bundle.name + '.npz'!r}, **{{name: "
+            "r.get_tensor(name) for name in r.get_variable_to_shape_map()})"
+        )
     if path.is_dir():
         return _folder_reader(path)
     try:
@@ -125,6 +133,15 @@ def _reader(path: Path) -> Callable[[Path], dict[str, Tensor]]:
     if head.startswith(b"\x80"):  # a pickle, as torch wrote before 1.6
         return read_torch
     raise ParameterError(f"{path} is no checkpoint that can be read; {ACCEPTED}")
+
+
+def _bundle(path: Path) -> Path | None:
+    """What TensorFlow calls a checkpoint, if a path is one: the start of its files' names."""
+    if path.is_dir():
+        path /= "variables/variables"  # of a SavedModel
+    named = BUNDLE.fullmatch(path.name)
+    start = path.with_name(named[1]) if named else path
+    return start if start.with_name(f"{start.name}.index").is_file() else None
 
 
 def _folder_reader(path: Path) -> Callable[[Path], dict[str, Tensor]]:
