@@ -276,6 +276,55 @@
     },
   };
 
+  // --- Pointing at a figure -------------------------------------------------------------------
+  // What it changes in the state to point at a category of the first panel, and at a height or, on a
+  // map, at another category. All of it can be had from the controls too.
+
+  const pointing = {
+    bend: {
+      hint: "Drag the bars, or use the sliders.",
+      drags: true,
+      change: (data, state, direction, height) => ({
+        [`s${direction}`]: Math.round(20 * Math.min(1, Math.max(0, height))) / 20,
+      }),
+    },
+    sub_embeddings: {
+      hint: "Click a cell to choose its two fields.",
+      drags: false,
+      change({ datasets }, state, partner, field) {
+        const { fields } = datasets[state.dataset];
+        return { of: fields.indexOf(field), for: fields.indexOf(partner) };
+      },
+    },
+  };
+
+  const at = ({ type, _categories: names, p2c }, pixel) =>
+    type === "category" ? names[Math.round(p2c(pixel))] : p2c(pixel);
+
+  function makePointable(figure, { drags }, point) {
+    let held = false;
+    const look = ({ clientX, clientY }) => {
+      const plot = figure.querySelector(".ec-plot");
+      const { xaxis, yaxis } = plot?._fullLayout ?? {};
+      if (!xaxis) return;
+      const { left, top } = plot.getBoundingClientRect();
+      const [x, y] = [clientX - left - xaxis._offset, clientY - top - yaxis._offset];
+      if (x < 0 || x > xaxis._length || (!held && (y < 0 || y > yaxis._length))) return;
+      const place = [at(xaxis, x), at(yaxis, y)];
+      if (!place.includes(undefined)) point(...place);
+      return true;
+    };
+    if (drags) figure.style.touchAction = "none";
+    figure.addEventListener("pointerdown", (event) => {
+      if (event.button) return;
+      held = (look(event) ?? false) && drags;
+      if (held) event.preventDefault();
+    });
+    addEventListener("pointermove", (event) => held && look(event));
+    addEventListener("pointerup", () => (held = false));
+    addEventListener("pointercancel", () => (held = false));
+  }
+
   // --- An explorer ----------------------------------------------------------------------------
 
   function table([head, ...body]) {
@@ -336,6 +385,13 @@
     settle();
     const list = section.querySelector(".ec-steps");
     if (list) guide(list, (number) => enter({ ...start, ...steps[number] }));
+    const pointed = pointing[name];
+    if (pointed) {
+      panel.append(element("span", { className: "ec-pointing" }, pointed.hint));
+      makePointable(figure, pointed, (...place) =>
+        enter({ ...state, ...pointed.change(data, state, ...place) }),
+      );
+    }
     section.querySelector(".ec-static").replaceWith(panel, figure, live);
     const draw = mount(figure, () => ({
       data: view.marks.map(({ like, ...numbers }) => ({ ...structuredClone(styles[like]), ...numbers })),

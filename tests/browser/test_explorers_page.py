@@ -216,3 +216,45 @@ def test_without_scripts_a_drawing_and_the_numbers_remain(
             assert box.locator(".ec-steps li:visible").count() == len(explorer.steps)
             assert box.locator(".ec-readout td").first.inner_text() == first
     context.close()
+
+
+def place_of(box: Locator, x: float, y: float) -> tuple[float, float]:
+    """Where a place in the first panel lies on the screen; categories count from 0."""
+    return tuple(
+        box.locator(".ec-plot").evaluate(
+            """(it, [x, y]) => {
+                it.scrollIntoView({ block: "center" });
+                const { left, top } = it.getBoundingClientRect();
+                const { xaxis, yaxis } = it._fullLayout;
+                return [left + xaxis._offset + xaxis.c2p(x), top + yaxis._offset + yaxis.c2p(y)];
+            }""",
+            [x, y],
+        )
+    )
+
+
+def test_bars_are_dragged(reader: View) -> None:
+    box = reader.page.locator(".ec-explorer[id^=bend-]")
+    box.get_by_role("button", name="Flat").click()
+    start, end = place_of(box, 0, 0.5), place_of(box, 2, 0.35)
+    mouse = reader.page.mouse
+    mouse.move(*start)
+    mouse.down()
+    mouse.move(start[0], place_of(box, 0, 0.2)[1])
+    mouse.move(*end, steps=8)
+    mouse.up()
+    mouse.move(*start)
+    bars = drawn(box)[0]["y"]
+    assert bars[2] == 0.35 and bars[3:] == [1] * 5 and max(bars[:2]) < 0.6
+    assert box.locator("input[name=s3]").input_value() == "7"
+
+
+def test_a_click_on_a_cell_chooses_its_two_fields(reader: View) -> None:
+    box = reader.page.locator(".ec-explorer[id^=sub_embeddings-]")
+    names = drawn(box)[0]["x"]
+    reader.page.mouse.click(*place_of(box, 2, 4))
+    chosen = box.locator("select").evaluate_all(
+        "all => Object.fromEntries(all.map(it => [it.name, it.selectedOptions[0].textContent]))"
+    )
+    assert chosen["for"].startswith(names[2]) and chosen["of"].startswith(names[4])
+    assert drawn(box)[1]["x"] == [names[2]] and drawn(box)[1]["y"] == [names[4]]
