@@ -314,7 +314,7 @@
       if (!place.includes(undefined)) point(...place);
       return true;
     };
-    if (drags) figure.style.touchAction = "none";
+    figure.classList.toggle("ec-dragged", drags);
     figure.addEventListener("pointerdown", (event) => {
       if (event.button) return;
       held = (look(event) ?? false) && drags;
