@@ -185,13 +185,12 @@ def folder_of(name: str) -> Path:
 
 
 def settle_precision(parsed: argparse.Namespace) -> None:
-    """Put the precision that a name stands for here in its place, and say what "auto" took."""
-    name, parsed.precision = (
-        parsed.precision,
-        precision_of(parsed.precision, choose_device(parsed.device)),
-    )
-    if name == "auto":
+    """Put the precision that a name stands for in its place, and say what "auto" took here."""
+    if parsed.precision == "auto":  # else the device need not be here: runs may go elsewhere
+        parsed.precision = precision_of("auto", choose_device(parsed.device))
         told(parsed)(f"precision: {parsed.precision or 'float32'}, the fastest here")
+    elif parsed.precision == "float32":
+        parsed.precision = None
 
 
 def run_command(parsed: argparse.Namespace) -> int:
