@@ -235,7 +235,8 @@ export function makePlayer(figure) {
 export function place(section, parts, sized, { redraw, see = () => {} }) {
   section.querySelector(".ec-static")?.replaceWith(...parts);
   section.dataset.live = "true";
-  const seen = new IntersectionObserver(([entry]) => see(entry.isIntersecting));
+  // a busy page is told of several changes at once: the last one counts
+  const seen = new IntersectionObserver((changes) => see(changes[changes.length - 1].isIntersecting));
   seen.observe(section);
   const size = new ResizeObserver(redraw);
   size.observe(sized);
@@ -251,8 +252,8 @@ export function place(section, parts, sized, { redraw, see = () => {} }) {
  * @param {() => unknown} act
  */
 export function whenSeen(element, share, act) {
-  const look = (/** @type {IntersectionObserverEntry[]} */ [{ isIntersecting, intersectionRatio }]) => {
-    if (!isIntersecting || intersectionRatio < share) return;
+  const look = (/** @type {IntersectionObserverEntry[]} */ changes) => {
+    if (!changes.some((at) => at.isIntersecting && at.intersectionRatio >= share)) return;
     seen.disconnect();
     act();
   };
