@@ -11,7 +11,8 @@ from embedding_collapse.book.explorers import collapse
 from embedding_collapse.lab import toy
 
 HTML = Path(__file__).resolve().parents[2] / "_build" / "html"
-PAGE = "notebooks/03_interaction_collapse.html"
+PAGE = "notebooks/03_interaction_collapse.html"  # begins with the figure
+FURTHER_DOWN = "notebooks/02_information_abundance.html"
 Open = Callable[..., View]
 expect.set_options(timeout=30_000)  # on a machine that is busy with something else
 NO_WORKER = "delete window.Worker"  # as where a page may not make one
@@ -22,11 +23,13 @@ def opened(window: BrowserContext, book: str) -> Iterator[Open]:
     """Opens the chapter, for a reader who wants no motion."""
     views = []
 
-    def open_page(search: str = "", script: str = "", width: int = 1280, anchor: str = "") -> View:
+    def open_page(
+        search: str = "", script: str = "", width: int = 1280, chapter: str = PAGE
+    ) -> View:
         view = new_view(window, book, width=width, script=script)
         views.append(view)
         view.page.emulate_media(reduced_motion="reduce")
-        view.open(PAGE + search + anchor)
+        view.open(chapter + search)
         return view
 
     yield open_page
@@ -102,7 +105,7 @@ def pictures_follow_the_theme(view: View) -> None:
 def test_it_waits_trains_and_takes_any_reader(
     opened: Open, subtests: pytest.Subtests, script: str, width: int
 ) -> None:
-    view = opened(script=script, width=width, anchor="#summary")
+    view = opened(script=script, width=width, chapter=FURTHER_DOWN)
     page = view.page
     with subtests.test("nothing trains until the figure is in view"):
         assert page.locator("#ec-collapse .ec-static").count() == 1
@@ -131,7 +134,7 @@ def test_it_trains_on_a_page_opened_as_a_file(window: BrowserContext) -> None:
 
 
 def test_it_plays_as_it_comes_into_view_and_pause_stops(opened: Open) -> None:
-    page = opened().page
+    page = opened(chapter=FURTHER_DOWN).page
     page.emulate_media(reduced_motion="no-preference")
     page.wait_for_function("""() => {
         document.querySelector("#ec-collapse").scrollIntoView();
