@@ -64,6 +64,15 @@ def help_of(capsys, *command: str) -> str:
     return capsys.readouterr().out
 
 
+@pytest.mark.parametrize("cut", ["--conf=run.yaml", "--epoch=1"])
+def test_an_option_cut_short_is_none(cut, capsys):
+    config({"seed": 5})
+    with pytest.raises(SystemExit) as ended:
+        main(["run", "--dataset=flights", cut])
+    assert ended.value.code == 2
+    assert f"unrecognized arguments: {cut}" in capsys.readouterr().err
+
+
 # --- help -----------------------------------------------------------------------------------------
 
 

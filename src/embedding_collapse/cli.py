@@ -55,7 +55,8 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, **options: Any) -> None:
         raw = argparse.RawDescriptionHelpFormatter
-        super().__init__(formatter_class=raw, epilog=EXIT_CODES, **options)
+        # an option cut short would be taken here, and be no --config to `parse`
+        super().__init__(formatter_class=raw, epilog=EXIT_CODES, allow_abbrev=False, **options)
         self.example = ""
         self.commands: dict[str, Parser] = {}
 

@@ -224,7 +224,9 @@ def ledger(records: Iterable[Record], base: Spec) -> list[Finding]:
         parts = [(one, effect_of([one], runs, claim.measure)) for one in have]
         effect = effect_of(have, runs, claim.measure) if have else None
         against = claim.measure.band if claim.expected == "no gain" else claim.level
-        held = effect_of(have, runs, claim.measure, against=against) if have else None
+        held = effect
+        if have and against:
+            held = effect_of(have, runs, claim.measure, against=against)
         drafts.append((claim, effect, parts, missing))
         judged.append(Judged(held, claim.expected, claim.measure))
     return [Finding(*draft, verdict) for draft, verdict in zip(drafts, judge(judged), strict=True)]
