@@ -1,11 +1,11 @@
 // DNN and DCNv2 of `embedding_collapse.lab.models`, without dropout: embedding sets, one interaction
 // each, their mean, a head. A seed has the same initial weights as `models.build`.
 //
-// The gradients are written out, for the layers are few. TensorFlow.js 4.22 would find them: its core
-// with gradients and the WebAssembly backend weigh 124 kB of script and 137 kB of WebAssembly,
-// compressed, where all of this figure weighs 33 kB, and what it sums in which order would be up to
-// it and could not be held against PyTorch. Weights are float32, as in PyTorch; sums are not rounded
-// in between.
+// The gradients are written out, for the layers are few. TensorFlow.js 4.22 would find them, but its
+// WebAssembly backend has none for a look-up; by products with one-hot rows it takes seven times as
+// long (benchmarks/README.md). With its core it weighs 260 kB compressed, this whole figure 34, and it
+// would have to be kept up to date. Weights are float32, as in PyTorch; sums are not rounded in
+// between.
 
 import { FIELDS, SIZES } from "./clicks.js";
 import { Generator } from "./random.js";
