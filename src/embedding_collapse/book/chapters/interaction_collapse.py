@@ -77,7 +77,7 @@ def pulls_by_direction(pulls: Mapping[str, Pull]) -> go.Figure:
                 line={"color": ink, "dash": dash}, row=1, col=column,
                 hovertemplate=f"{name}<br>direction %{{x}}: %{{y:.3g}}<extra></extra>",
             )  # fmt: skip
-    figure.update_xaxes(title="direction k of the other field", dtick=2)
+    figure.update_xaxes(title="direction k", dtick=2)
     figure.update_layout(legend={"orientation": "h", "y": -0.25})
     return figure.update_yaxes(rangemode="tozero")
 

@@ -164,8 +164,9 @@ def outcome(runs: list[Run]) -> str:
 
 
 def report_table(inspection: report.Inspection) -> pd.DataFrame:
-    """The report's rows as a notebook shows them."""
-    return pd.DataFrame(report.table(inspection)).set_index("table")
+    """The report's rows as a notebook shows them; the verdict first, or it would be off screen."""
+    rows = pd.DataFrame(report.table(inspection)).set_index("table")
+    return rows[["verdict", *rows.columns.drop("verdict")]]
 
 
 def calibrated() -> dict[str, Any]:
