@@ -132,7 +132,7 @@ def projection_norms(runs: Sequence[Record]) -> go.Figure:
             owner.append(of)
     figure.update_xaxes(dtick=1, tickangle=-90, tickfont={"size": 9})  # every field is named
     figure.update_yaxes(dtick=1, tickfont={"size": 9})
-    figure.update_xaxes(title="for field j", row=rows)
+    figure.update_xaxes(title="for field j", row=rows, col=columns)  # stacked, the last panel's
     figure.update_yaxes(title="of field i", col=1)
     return plots.with_menu(figure, owner, "Run")
 
