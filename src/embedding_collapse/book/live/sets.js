@@ -74,7 +74,7 @@ export async function mount(section) {
 
   const titles = () => designs.map(({ name }) => (name === "base" ? name : `${name} ${begun.scale}x`));
   const texts = {
-    spectra: "singular values, by a field’s features",
+    spectra: "singular values, by features",
     auc: "AUC on held-out rows",
     share: "IA/K, mean over fields",
   };
