@@ -353,13 +353,8 @@ def test_a_notebook_holds_the_figure_once_and_jupyter_draws_what_the_page_does(
 
 @pytest.mark.parametrize("draw", ALL)
 def test_the_same_records_are_the_same_output_and_others_are_another(records, shown, draw):
-    def name(some: list[Record]) -> str:
-        return Elements(shown(draw(some))["text/html"]).found[0][1]["id"]
-
     assert shown(draw(records)) == shown(draw(records))
-    assert name(records) == name(records)
-    assert name(records) != name(records[3:])  # another seed
-    assert name(records).startswith("fig-")
+    assert shown(draw(records)) != shown(draw(records[3:]))  # another seed
 
 
 @pytest.mark.parametrize(

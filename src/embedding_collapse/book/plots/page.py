@@ -6,7 +6,6 @@ draws it in the colours of the page, light or dark.
 """
 
 import base64
-import hashlib
 import html
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -56,10 +55,8 @@ def show(
     layout = {"height": height, "template": TEMPLATE, "margin": {"t": 40, "r": 10}}
     figure = go.Figure(figure).update_layout(layout)
     data = json.loads(plotly.io.to_json(figure, remove_uids=True))
-    # A name from the content, not from chance: the same figure is the same output.
-    name = hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:12]
     page = (
-        f'<div class="ec-figure" id="fig-{name}" role="img" aria-label="{html.escape(alt)}" '
+        f'<div class="ec-figure" role="img" aria-label="{html.escape(alt)}" '
         f'style="min-height:{height}px"><noscript>This figure needs JavaScript.</noscript></div>'
     )
     if caption:
