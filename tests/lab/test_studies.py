@@ -66,6 +66,7 @@ def test_a_study_makes_what_is_missing_and_says_what_it_cost(small, tmp_path, ca
     said = capsys.readouterr()
     assert said.out.startswith("Is it?\n") and "all of these    6 of 6 runs" in said.out
     assert "flights, dnn 3 of base, logits, seed 0: test AUC 0." in said.err
+    assert "| 0/4 [" in said.err and "| 4/4 [" in said.err  # the runs that were missing
     made = small.records(tmp_path)
     assert [record.key for record in made] == [spec.key for spec in with_members(small.parts)]
     (average,) = small.part("more").records(tmp_path)
@@ -85,6 +86,13 @@ def test_a_studys_records_are_those_of_run(tmp_path):
     alone = run(spec, device="cpu", progress=False)
     assert made.spec == alone.spec and made.dataset == alone.dataset
     assert made.test["auc"] == pytest.approx(alone.test["auc"], abs=0.01)
+
+
+def test_a_run_in_this_process_shows_how_far_it_is(tmp_path, capsys):
+    (spec,) = tiny(1)[:1]
+    run_all([spec], tmp_path, device="cpu", bars=True, tell=lambda line: None)
+    bar = capsys.readouterr().err
+    assert "dnn base, seed 0: " in bar and "rows/s" in bar
 
 
 def test_no_run_begins_after_the_time_is_up(tmp_path):

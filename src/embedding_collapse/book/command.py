@@ -79,8 +79,15 @@ def record_command(parsed: argparse.Namespace) -> int:
         check_writable("recorded", Path(parsed.recorded))
     folder = folder_of(parsed.output or f"results/{parsed.dataset}{recording.SUFFIX}")
     specs = recording.cells(data := data_of(parsed), **parameters)
-    done = run_all(specs, folder, minutes=parsed.minutes, device=parsed.device,
-                   max_rejected=parsed.max_rejected, tell=told(parsed))  # fmt: skip
+    done = run_all(
+        specs,
+        folder,
+        minutes=parsed.minutes,
+        device=parsed.device,
+        max_rejected=parsed.max_rejected,
+        bars=parsed.progress,
+        tell=told(parsed),
+    )
     executed: list[Path] = []
     if parsed.recorded and done.records:
         command = "python -m embedding_collapse " + shlex.join(parsed.arguments)

@@ -11,6 +11,8 @@ from pathlib import Path
 from types import MappingProxyType, NoneType
 from typing import Any, get_args, get_origin, get_type_hints
 
+from tqdm.auto import tqdm
+
 from embedding_collapse.options import list_of, print_result
 from embedding_collapse.parameters import ParameterError, printable
 
@@ -162,7 +164,7 @@ def told(parsed: argparse.Namespace) -> Callable[[str], None]:
 
     def say(line: str) -> None:
         if parsed.progress:
-            print(line, file=sys.stderr, flush=True)
+            tqdm.write(line, file=sys.stderr)
 
     return say
 
@@ -263,6 +265,7 @@ def sweep_command(parsed: argparse.Namespace) -> int:
         device=parsed.device,
         tell=told(parsed),
         max_rejected=parsed.max_rejected,
+        bars=parsed.progress,
         **machines(parsed),
     )
     there = len(done.records) - done.trained
@@ -308,8 +311,15 @@ def study_command(parsed: argparse.Namespace) -> int:
     done = Outcome([], 0, [])
     if not parsed.status:
         weights = chosen.unmade_members(folder_of(str(folder)))
-        options = machines(parsed) | {"device": parsed.device, "tell": told(parsed)}
-        done = run_all(specs, folder, weights=weights, **options)
+        done = run_all(
+            specs,
+            folder,
+            weights=weights,
+            device=parsed.device,
+            bars=parsed.progress,
+            tell=told(parsed),
+            **machines(parsed),
+        )
     made = chosen.records(folder, missing_ok=True)
     progresses = {part.name: progress(part.specs, made) for part in parts}
     progresses["all of these"] = whole = progress(specs, made)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from filelock import Timeout
+from tqdm.auto import tqdm
 
 from embedding_collapse.errors import message
 from embedding_collapse.lab import records, store
@@ -28,6 +29,7 @@ from .executors import InThisProcess, OnRay, processes
 from .progress import core_seconds, progress
 
 LOG = logging.getLogger(__name__)
+TICK = 5  # seconds between a bar's drawings while no run ends
 
 
 class Failure(NamedTuple):
@@ -65,6 +67,7 @@ def run_all(
     gpu_share: float = 1,
     device: str = "auto",
     max_rejected: float = 0.01,
+    bars: bool = False,
     tell: Callable[[str], None] = print,
     clock: Callable[[], float] = time.monotonic,
 ) -> Outcome:
@@ -84,6 +87,7 @@ def run_all(
         gpu_share: with Ray, the share of a GPU that each run asks for where there are any.
         device: see `experiment.run`.
         max_rejected: see `data.load`.
+        bars: show one of each run where that is made in this process, else one of all runs.
         tell: gets a line after each run.
         clock: what tells the time, in seconds.
 
@@ -102,15 +106,20 @@ def run_all(
     trained, failures = 0, []
     busy: list[Spec] = []
     until = float("inf") if minutes is None else clock() + 60 * minutes
-    with _executor(workers, ray_address if waiting else None, gpu_share) as executor:
+    with (
+        _executor(workers, ray_address if waiting else None, gpu_share) as executor,
+        _bar(len(waiting), shown=bars and not isinstance(executor, InThisProcess)) as bar,
+    ):
         places = workers or 1
         if isinstance(executor, OnRay):  # which holds a queue itself, but none that ends in time
             places = len(waiting) if minutes is None else executor.places
         for waits, runs in ((False, waiting), (True, busy)):
             call = partial(_run_one, output=folder.absolute(), device=device, wait=waits,
-                           max_rejected=max_rejected)  # fmt: skip
+                           max_rejected=max_rejected,
+                           progress=bars and isinstance(executor, InThisProcess))  # fmt: skip
             due = (spec for spec in runs if clock() < until)
-            for spec, outcome in _side_by_side(executor, call, kept, due, places):
+            for spec, outcome in _side_by_side(executor, call, kept, due, places, bar):
+                bar.update(outcome is not None)
                 if outcome is None:
                     busy.append(spec)
                 elif isinstance(outcome, str):
@@ -148,12 +157,17 @@ def _executor(workers: int | None, ray_address: str | None, gpu_share: float) ->
     return InThisProcess() if workers is None else processes(workers)
 
 
+def _bar(runs: int, shown: bool) -> tqdm:
+    return tqdm(total=runs, unit="run", disable=not (shown and runs), leave=False)
+
+
 def _side_by_side(
     executor: Executor,
     call: Callable[..., "Attempt"],
     weights: Collection[Spec],
     specs: Iterator[Spec],
     places: int,
+    bar: tqdm,
 ) -> Iterator[tuple[Spec, "Record | str | None"]]:
     """Each spec and what came of it; so many at a time, the next when one ends."""
     running: dict[Future, Spec] = {}
@@ -162,7 +176,8 @@ def _side_by_side(
             running[executor.submit(call, spec, weights=spec in weights)] = spec
         if not running:
             return
-        done, _ = wait(running, return_when=FIRST_COMPLETED)
+        while not (done := wait(running, TICK, FIRST_COMPLETED).done):
+            bar.refresh()
         for future in done:
             spec = running.pop(future)
             try:
@@ -197,10 +212,12 @@ def _run_one(spec: Spec, **options: Any) -> Attempt:
     return Attempt(outcome, [str(one.message) for one in caught if one.category is UserWarning])
 
 
-def _record_or_reason(spec: Spec, max_rejected: float, **options: object) -> Record | str | None:
+def _record_or_reason(
+    spec: Spec, max_rejected: float, progress: bool, **options: object
+) -> Record | str | None:
     try:
-        data = _load(spec.data, max_rejected=max_rejected)
-        return run(spec, data, progress=False, **options)  # type: ignore[arg-type]
+        data = _load(spec.data, max_rejected=max_rejected, progress=progress)
+        return run(spec, data, progress=progress, **options)  # type: ignore[arg-type]
     except Timeout:
         return None
     except Exception as error:
