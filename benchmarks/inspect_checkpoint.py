@@ -1,13 +1,15 @@
 """How long `inspect` takes on a large checkpoint, and in how much memory.
 
     python benchmarks/inspect_checkpoint.py --rows 10000000 --width 64
+    python benchmarks/inspect_checkpoint.py --rows 100000000 --every 200 --repeats 1
     python benchmarks/inspect_checkpoint.py --tables 2000 5000 20000
 
 Writes one table as safetensors and as .npy (from a folder on the disk, removed in the end), then
 runs the command on each in a process of its own. Memory is the process's peak resident set, with
 its two parts sampled: anonymous pages, which are the process's own, and pages of mapped files,
 which the system may take back at any time but which every tool counts. The command gives the
-latter back as it goes. With `--tables` it inspects files of so many small tables instead.
+latter back as it goes. With `--every N` one block of rows in N is drawn, and the others are zeros
+that take no room on the disk; with `--tables` it inspects files of so many small tables instead.
 """
 
 import argparse
@@ -23,18 +25,22 @@ import torch
 from safetensors.torch import save_file
 
 PARTS = ("RssAnon", "RssFile", "VmHWM")
+BLOCK = 250_000  # rows
 
 
-def write(folder: Path, rows: int, width: int, smallest: float) -> list[Path]:
-    """A table whose singular values fall evenly from 1 to `smallest`, in both formats."""
+def write(folder: Path, rows: int, width: int, smallest: float, every: int) -> list[Path]:
+    """A table whose singular values fall evenly from 1 to `smallest`, in both formats; in one only
+    where it has blocks of zeros, which the other's writer would put on the disk."""
     path = folder / "table.npy"
     table = np.lib.format.open_memmap(path, "w+", np.float32, (rows, width))
     generator = np.random.default_rng(0)
     scale = np.geomspace(1, smallest, width, dtype=np.float32)
-    for start in range(0, rows, 250_000):
-        part = table[start : start + 250_000]
+    for start in range(0, rows, BLOCK * every):
+        part = table[start : start + BLOCK]
         part[:] = generator.standard_normal(part.shape, dtype=np.float32) * scale
     table.flush()
+    if every > 1:
+        return [path]
     save_file({"embedding": torch.from_numpy(table)}, folder / "table.safetensors")
     return [folder / "table.safetensors", path]
 
@@ -82,6 +88,8 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=64)
     parser.add_argument("--smallest", type=float, default=0.05,
                         help="singular value; below 1e-4 a slower path")  # fmt: skip
+    parser.add_argument("--every", type=int, default=1, metavar="N",
+                        help="draw one block of rows in N")  # fmt: skip
     parser.add_argument("--tables", type=int, nargs="+", metavar="N", default=[])
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--folder", help="where to write the table; the system's by default")
@@ -90,7 +98,7 @@ def main() -> None:
         if args.tables:
             paths = [write_many(Path(folder), count) for count in args.tables]
         else:
-            paths = write(Path(folder), args.rows, args.width, args.smallest)
+            paths = write(Path(folder), args.rows, args.width, args.smallest, args.every)
             print(f"{args.rows:,} x {args.width} float32")
         print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} at the start")
         print("file                seconds   CPU seconds   peak GB: all   anonymous   mapped")
