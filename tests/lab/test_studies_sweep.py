@@ -16,12 +16,13 @@ import pytest
 import torch
 from filelock import FileLock
 
+from embedding_collapse.errors import message
 from embedding_collapse.lab import experiment, records
 from embedding_collapse.lab.data import DataSpec, load
 from embedding_collapse.lab.experiment import Spec
 from embedding_collapse.lab.models import PAPER
 from embedding_collapse.lab.records import Record
-from embedding_collapse.lab.studies import run_all, title
+from embedding_collapse.lab.studies import executors, run_all, title
 from embedding_collapse.lab.studies.progress import cost
 from embedding_collapse.lab.studies.sweep import grid
 from embedding_collapse.parameters import ParameterError
@@ -261,6 +262,29 @@ def sweep_on_ray(folder: Path, said: Path) -> Iterator[subprocess.Popen]:
         raise
     finally:
         end(driver)
+
+
+@pytest.mark.parametrize("lost", [2, executors.STARTS])
+def test_on_a_busy_machine_ray_is_started_again_a_few_times(monkeypatch, lost):
+    """Its own patience is half a minute, and no option; what it raises then is of no type."""
+    ray = pytest.importorskip("ray")
+    begun, ended = [], []
+
+    def init(**options):
+        begun.append(options)
+        if len(begun) <= lost:
+            raise Exception("The current node timed out during startup. This could happen because")
+
+    monkeypatch.setattr(ray, "init", init)
+    monkeypatch.setattr(ray, "shutdown", lambda: ended.append(1))
+    monkeypatch.setattr(ray, "cluster_resources", dict)
+    if lost == executors.STARTS:
+        with pytest.raises(TimeoutError, match="in 5 tries") as caught:
+            executors.OnRay("local")
+        assert "did not start" in message(caught.value) and "--workers" in str(caught.value)
+    else:
+        with executors.OnRay("local"):
+            assert len(begun) == 3 and len(ended) == 2 and begun[0] == begun[2]
 
 
 def test_on_ray_killed_workers_and_drivers_cost_no_epoch_and_leave_no_process(tmp_path):

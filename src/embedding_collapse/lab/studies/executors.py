@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,9 @@ for one in held:
     with contextlib.suppress(ProcessLookupError):
         signal.pidfd_send_signal(one, signal.SIGKILL)
 """
+
+
+STARTS = 5  # tries, as Ray's own patience of half a minute is no option
 
 
 class InThisProcess(Executor):
@@ -69,6 +73,7 @@ class OnRay(Executor):
 
     Raises:
         ParameterError: Ray is not installed, or does not take the address.
+        TimeoutError: Ray did not start, see `STARTS`.
     """
 
     def __init__(self, address: str, workers: int | None = None, gpu_share: float = 1) -> None:
@@ -77,14 +82,16 @@ class OnRay(Executor):
         import ray
 
         here, before = address == "local", _descendants(os.getpid())
+        begin = partial(
+            ray.init,
+            address=address,
+            num_cpus=workers if here else None,
+            include_dashboard=False if here else None,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )
         try:
-            ray.init(
-                address=address,
-                num_cpus=workers if here else None,
-                include_dashboard=False if here else None,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-            )
+            _with_patience(begin, ray.shutdown)
         except ValueError as error:
             raise ParameterError(f"ray_address is {address!r}; Ray says: {error}") from None
         started = [process for process in _descendants(os.getpid()) if process not in before]
@@ -110,6 +117,20 @@ class OnRay(Executor):
         ray.shutdown()
         if self._watchdog:
             self._watchdog.communicate()
+
+
+def _with_patience(begin: Callable[[], object], undo: Callable[[], None]) -> None:
+    """Start Ray, again where a busy machine took longer than it waits for itself."""
+    for _ in range(STARTS):
+        try:
+            begin()
+            return
+        except Exception as error:
+            if "timed out during startup" not in str(error):  # it is of no type of its own
+                raise
+            undo()
+    raise TimeoutError(f"Ray did not start, in {STARTS} tries of half a minute each; "
+                       "--workers N does without it")  # fmt: skip
 
 
 def _call(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
