@@ -15,8 +15,8 @@ from chapters import NOTEBOOKS, error, outputs, papermill, shown
 from figures import with_data  # of the book's extensions
 from torch import nn
 
+from embedding_collapse.book.analysis.claims import CLAIMS
 from embedding_collapse.book.analysis.influence import influences
-from embedding_collapse.book.analysis.ledger import CLAIMS
 from embedding_collapse.book.chapters import (
     information_abundance,
     interaction_collapse,
