@@ -21,10 +21,10 @@ from embedding_collapse.parameters import ParameterError, check_writable
 
 from . import weights
 from .course import as_json, checkpoints_in, course_table
+from .field_dims import read_field_dims
 from .markdown import markdown
 from .page import html
 from .report import Inspection, aligned, comparison, inspect
-from .tables import read_field_dims
 
 FOUND = 3  # the exit code where a table has a verdict that --fail-if names
 FAIL_IF = {
