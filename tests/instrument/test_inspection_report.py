@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from embedding_collapse.cli import main
+from embedding_collapse.decomposition import spectra
 from embedding_collapse.inspection import report
 from embedding_collapse.inspection.markdown import markdown
 from embedding_collapse.inspection.page import html
@@ -23,12 +24,7 @@ from embedding_collapse.lab import experiment, records
 from embedding_collapse.lab.data import DataSpec
 from embedding_collapse.multi_embedding import MultiEmbedding
 from embedding_collapse.parameters import ParameterError
-from embedding_collapse.spectrum import (
-    normalised_abundance,
-    random_spectrum,
-    singular_values,
-    spectra,
-)
+from embedding_collapse.spectrum import normalised_abundance, random_spectrum, singular_values
 
 CHECKPOINTS = Path(__file__).parents[1] / "data" / "checkpoints"
 BOTH = ["--output=report.html", "--output=found.json"]

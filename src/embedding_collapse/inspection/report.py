@@ -11,7 +11,9 @@ from typing import Any
 from torch import Tensor
 from tqdm import tqdm
 
-from embedding_collapse.collapse import (
+from embedding_collapse.collapse import inspect_table
+from embedding_collapse.parameters import ParameterError, listed, printable, short
+from embedding_collapse.verdict import (
     COLLAPSED,
     COLLAPSED_IS,
     HEALTHY_IS,
@@ -21,9 +23,7 @@ from embedding_collapse.collapse import (
     UNTRAINED_IS,
     VERDICTS,
     Collapse,
-    inspect_table,
 )
-from embedding_collapse.parameters import ParameterError, listed, printable, short
 
 from . import tables, weights
 from .field_dims import fields_of, record_beside
