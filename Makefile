@@ -63,7 +63,8 @@ serve: $(READY)
 	@test -d _build/html || { echo "there is no book yet: run make book"; exit 1; }
 	$(BIN)/python -m http.server $(PORT) --bind localhost --directory _build/html
 
-# nbval runs inside pytest, and the warnings of notebooks' own libraries are not ours to mend
+# nbval runs inside pytest, and the warnings of notebooks' own libraries are not ours to mend;
+# chapter 5, which trains for minutes, is held to its outputs by tests/book/test_chapters_executed.py
 test: $(READY) browser node
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -74,7 +75,8 @@ test: $(READY) browser node
 	$(BIN)/pytest $(WORKERS) loadfile tests/test_wheel.py tests/test_faults.py
 	node --test tests/live/*.test.mjs
 	npx --yes --package typescript@$(TYPESCRIPT) tsc --project tests/live
-	$(BIN)/pytest $(WORKERS) loadfile --nbval notebooks -o filterwarnings=default
+	$(BIN)/pytest $(WORKERS) loadfile --nbval notebooks -o filterwarnings=default \
+		--ignore=notebooks/05_multi_embedding.ipynb
 	$(BIN)/python book/build.py --stored
 	$(BIN)/pytest tests/browser -n 2 --dist loadgroup
 
