@@ -2,8 +2,6 @@
 
 import json
 import re
-import subprocess
-import sys
 from html.parser import HTMLParser
 from importlib.util import find_spec
 from pathlib import Path
@@ -63,20 +61,17 @@ def plain(tmp_path, monkeypatch) -> Path:
 # --- the command ----------------------------------------------------------------------------------
 
 
-def test_inspect_is_a_command_that_prints_the_table_and_writes_report_and_json(plain):
-    done = subprocess.run(
-        [sys.executable, "-m", "embedding_collapse", "inspect", "plain.pt", "--output=report.html",
-         "--output=found.json"],
-        capture_output=True, text=True,
-    )  # fmt: skip
-    assert (done.returncode, done.stderr) == (0, "")
+def test_inspect_is_a_command_that_prints_the_table_and_writes_report_and_json(plain, capsys):
+    assert main(["inspect", "plain.pt", "--output=report.html", "--output=found.json"]) == 0
+    said = capsys.readouterr()
+    assert said.err == ""
     sigma = singular_values(torch.load(plain, weights_only=True)["weight"])
     relative, against = normalised_abundance(sigma).item(), normalised_abundance(sigma, 200).item()
-    row = done.stdout.splitlines()[1].split()
+    row = said.out.splitlines()[1].split()
     assert row[:3] == ["weight", "200", "16"]
     assert row[4:6] == [f"{relative:.3f}", f"{against:.3f}"]
     assert " ".join(row).endswith("not collapsed file of one (guess)")
-    assert done.stdout.endswith("report: report.html\nreport: found.json\n")
+    assert said.out.endswith("report: report.html\nreport: found.json\n")
     assert f"{against:.3f}" in Path("report.html").read_text()
     (table,) = json.loads(Path("found.json").read_text())["tables"]
     assert table["measures"]["against_random"] == pytest.approx(against)
