@@ -7,6 +7,7 @@ import json
 import re
 import sys
 import tomllib
+from functools import cache
 from importlib.metadata import packages_distributions
 from itertools import chain
 from pathlib import Path
@@ -51,6 +52,7 @@ def test_a_chapters_module_serves_its_page_alone():
         assert (len(pages), others) == (1, []), (module, pages)
 
 
+@cache
 def imported(path: Path) -> set[str]:
     """The modules, and the names in them, that a module or a notebook imports by their full name.
 

@@ -42,19 +42,17 @@ def never_trained(monkeypatch) -> None:
 # --- run ------------------------------------------------------------------------------------------
 
 
-def test_run_is_a_command_that_does_one_run_and_prints_its_table_and_record(tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-m", "embedding_collapse", "run", *TINY, "--model=dnn", "--design=me",
-         "--scale=2", "--seed=3", f"--output={tmp_path}"],
-        capture_output=True, text=True,
-    )  # fmt: skip
-    assert (done.returncode, done.stderr) == (0, "")
+def test_run_is_a_command_that_does_one_run_and_prints_its_table_and_record(tmp_path, capsys):
+    command = ["run", *TINY, "--model=dnn", "--design=me", "--scale=2", "--seed=3"]
+    assert main([*command, f"--output={tmp_path}"]) == 0
+    said = capsys.readouterr()
+    assert said.err == ""
     (record,) = records.load_all(tmp_path)
     assert Spec.read(record.spec) == Spec(
         DataSpec("flights", 1500), model="dnn", design="me", scale=2, seed=3, embedding_size=2,
         hidden=8, epochs=1, batch_size=400,
     )  # fmt: skip
-    lines = done.stdout.splitlines()
+    lines = said.out.splitlines()
     assert lines[0].split() == ["ME", "2x"]
     assert lines[1].split() == ["test", "AUC", f"{record.test['auc']:.4f}"]
     assert lines[-1] == f"record: {tmp_path / record.key}.json"
@@ -78,12 +76,13 @@ def test_records_go_to_runs_in_the_folder_that_one_is_in(tmp_path, monkeypatch):
 
 
 def test_what_is_damaged_is_told_in_one_line_and_made_again(tmp_path):
-    command = [sys.executable, "-m", "embedding_collapse", "run", *TINY, "--model=dnn",
-               "--no-weights", f"--output={tmp_path}"]  # fmt: skip
-    subprocess.run(command, check=True, capture_output=True)
+    command = ["run", *TINY, "--model=dnn", "--no-weights", f"--output={tmp_path}"]
+    assert main(command) == 0
     (path,) = tmp_path.iterdir()
     path.write_text(path.read_text().replace('"auc": 0.', '"auc": 1.'))
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "embedding_collapse", *command], capture_output=True, text=True
+    )
     assert done.returncode == 0
     assert done.stderr == (
         f"warning: set aside as {path.name}.damaged: {path} is damaged: its content does not fit "

@@ -15,8 +15,7 @@ from safetensors.torch import save_file
 from embedding_collapse.book import command as book_command
 from embedding_collapse.cli import main
 from embedding_collapse.inspection import report as inspection
-from embedding_collapse.lab import command as lab_command
-from embedding_collapse.lab import experiment, records, spec
+from embedding_collapse.lab import arguments, experiment, records, spec
 
 TINY = ["--dataset=flights", "--rows=1500", "--embedding-size=2", "--hidden=8", "--epochs=1",
         "--batch-size=400", "--device=cpu", "--quiet"]  # fmt: skip
@@ -109,7 +108,7 @@ def test_scores_that_are_not_finite_are_told_as_a_run_that_diverges(capsys):
 
 @pytest.mark.parametrize("command", ["run", "record"])
 def test_a_device_is_looked_for_before_data_are_read(capsys, monkeypatch, command):
-    never(monkeypatch, lab_command, "describe")
+    never(monkeypatch, arguments, "describe")
     told = refused(capsys, command, "--dataset=table", "--path=large.csv", "--device=abacus")
     assert told.startswith("device 'abacus' cannot be used here")
 

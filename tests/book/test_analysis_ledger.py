@@ -6,18 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from embedding_collapse.book.analysis.claims import CLAIMS, CONTROL, READERS, Comparison
 from embedding_collapse.book.analysis.contrast import contrast
-from embedding_collapse.book.analysis.ledger import (
-    CLAIMS,
-    CONTROL,
-    READERS,
-    Comparison,
-    bases,
-    by_spec,
-    effect_of,
-    ledger,
-    wanting_seeds,
-)
+from embedding_collapse.book.analysis.ledger import bases, by_spec, effect_of, ledger, wanting_seeds
 from embedding_collapse.book.analysis.measures import ABUNDANCE, AUC
 from embedding_collapse.lab.experiment import Spec
 from embedding_collapse.lab.records import Record

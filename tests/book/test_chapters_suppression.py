@@ -158,19 +158,6 @@ def test_runs_of_the_repository_are_read_and_an_unknown_scale_is_refused():
         chapter.runs_of(str(root / "grid"), str(root / "beyond"), 3)
 
 
-@pytest.fixture
-def by_size(make_record):
-    """Three seeds of two models on two datasets, SE and ME at 1x, 4x and 10x."""
-    return [
-        make_record(design, scale, seed, model=model, dataset=dataset,
-                    auc=0.7 + scale / 100 + seed / 1000 + (design == "me") / 10,
-                    abundance=0.6 - scale / 50 + seed / 1000)
-        for dataset in ("flights", "synthetic-mini") for model in ("dnn", "dcnv2")
-        for design, scale in (("se", 1), ("se", 4), ("se", 10), ("me", 4), ("me", 10))
-        for seed in range(3)
-    ]  # fmt: skip
-
-
 def test_overfitting_is_the_mean_over_seeds_by_epoch(by_size):
     figure = chapter.overfitting(by_size, ["dcnv2", "dnn"])
     shown = [t for t in figure.data if t.visible]

@@ -5,9 +5,10 @@ import pytest
 import torch
 
 from embedding_collapse.book.chapters import your_embeddings
-from embedding_collapse.collapse import COLLAPSED, PARTLY, inspect_table
+from embedding_collapse.collapse import inspect_table
 from embedding_collapse.inspection import report
 from embedding_collapse.inspection.tables import Table
+from embedding_collapse.verdict import COLLAPSED, PARTLY
 
 
 def table(name: str, *shape: int) -> Table:

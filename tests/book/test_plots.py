@@ -191,21 +191,8 @@ def test_training_curves_are_the_losses_along_the_way_and_the_auc_after_each_epo
 # --- models side by side --------------------------------------------------------------------------
 
 
-@pytest.fixture
-def cells(make_record: Callable[..., Record]) -> list[Record]:
-    """Three seeds of two models on two datasets, SE and ME at 1x, 4x and 10x."""
-    return [
-        make_record(design, scale, seed, model=model, dataset=dataset,
-                    auc=0.7 + scale / 100 + seed / 1000 + (design == "me") / 10,
-                    abundance=0.6 - scale / 50 + seed / 1000)
-        for dataset in ("flights", "synthetic-mini") for model in ("dnn", "dcnv2")
-        for design, scale in (("se", 1), ("se", 4), ("se", 10), ("me", 4), ("me", 10))
-        for seed in range(3)
-    ]  # fmt: skip
-
-
-def test_points_hold_the_mean_over_seeds_and_the_reach_of_its_interval(cells):
-    found = plots.points(cells, plots.AUC).set_index(["dataset", "model", "line", "scale"])
+def test_points_hold_the_mean_over_seeds_and_the_reach_of_its_interval(by_size):
+    found = plots.points(by_size, plots.AUC).set_index(["dataset", "model", "line", "scale"])
     point = found.loc["flights", "dnn", "ME", 4]
     assert point["mean"] == pytest.approx(0.841)
     assert point["reach"] == pytest.approx(4.302653 * 0.001 / 3**0.5)  # t of two degrees, 97.5%
@@ -215,13 +202,13 @@ def test_points_hold_the_mean_over_seeds_and_the_reach_of_its_interval(cells):
     assert len(found) == 2 * 2 * 2 * 3
 
 
-def test_points_of_one_seed_have_no_interval(cells):
-    found = plots.points([cells[0]], plots.AUC)
+def test_points_of_one_seed_have_no_interval(by_size):
+    found = plots.points([by_size[0]], plots.AUC)
     assert found["reach"].isna().all() and found["mean"].notna().all()
 
 
-def test_points_leave_out_what_a_run_does_not_have(cells):
-    found = plots.points(cells, plots.both_designs(measures.DIVERSITY.value))
+def test_points_leave_out_what_a_run_does_not_have(by_size):
+    found = plots.points(by_size, plots.both_designs(measures.DIVERSITY.value))
     assert set(found["scale"]) == {4, 10}  # one set is not diverse
 
 
@@ -233,8 +220,8 @@ def test_the_papers_points_are_its_table_with_the_interval_of_three_runs():
     assert len(found) == 2 * 6 * 2 * 5  # the base model begins both lines
 
 
-def test_a_band_reaches_as_far_as_the_interval_to_either_side(cells):
-    found = plots.points(cells, plots.both_designs(measures.ABUNDANCE.value))
+def test_a_band_reaches_as_far_as_the_interval_to_either_side(by_size):
+    found = plots.points(by_size, plots.both_designs(measures.ABUNDANCE.value))
     (shown,) = (of for key, of in found.groupby(["dataset", "model", "line"])
                 if key == ("flights", "dcnv2", "SE"))  # fmt: skip
     band, line = scaling.with_band(shown, "SE", plots.COLOURS["SE"], "solid", "SE")

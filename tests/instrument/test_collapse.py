@@ -1,4 +1,4 @@
-"""Measures of a table, the verdict, and what to try."""
+"""Measures of a table."""
 
 import re
 
@@ -7,23 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from embedding_collapse import collapse
-from embedding_collapse.collapse import (
-    COLLAPSED,
-    COLLAPSED_IS,
-    FEW_IS,
-    HEALTHY_IS,
-    OFFSET_IS,
-    PARTLY,
-    PARTLY_IS,
-    UNMEASURED_IS,
-    UNTRAINED_IS,
-    inspect_table,
-    judge,
-    measure,
-    measures_of,
-    too_small,
-)
+from embedding_collapse.collapse import inspect_table, measure, measures_of
 from embedding_collapse.inspection.tables import Table
 from embedding_collapse.parameters import ParameterError
 from embedding_collapse.spectrum import (
@@ -34,13 +18,14 @@ from embedding_collapse.spectrum import (
     singular_values,
     stable_rank,
 )
+from embedding_collapse.verdict import FEW_IS, UNMEASURED_IS, Collapse
 
 
 def normal(*shape: int) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(0))
 
 
-def inspected(values: Tensor, weights: Tensor | None = None) -> collapse.Collapse:
+def inspected(values: Tensor, weights: Tensor | None = None) -> Collapse:
     values = values if values.ndim == 3 else values[None]
     return inspect_table(Table("t", values), weights)
 
@@ -73,96 +58,6 @@ def test_directions_hold_a_share_of_the_energy(spectrum, ninety, ninety_nine):
     values = torch.tensor(spectrum, dtype=torch.float64)
     found = measures_of(values, torch.ones(len(spectrum), dtype=torch.float64))
     assert (found["directions_90"], found["directions_99"]) == (ninety, ninety_nine)
-
-
-def test_the_verdict_follows_from_the_thresholds_alone():
-    assert judge(COLLAPSED - 1e-9) == COLLAPSED_IS
-    assert judge(COLLAPSED) == PARTLY_IS
-    assert judge(PARTLY) == HEALTHY_IS
-
-
-@pytest.mark.parametrize(
-    ("shape", "small"),
-    [((4, 4), True), ((10_000, 4), True), ((8, 8), True), ((5, 8), True),
-     ((5, 1000), True), ((1000, 5), False), ((10, 10), False), ((6, 1000), False)],
-)  # fmt: skip
-def test_a_shape_is_too_small_where_no_table_could_fall_below_the_threshold(shape, small):
-    assert too_small(*shape) is small
-    one_direction = inspected(normal(shape[0], 1) @ normal(1, shape[1]))
-    if small:
-        assert one_direction.verdict == FEW_IS and "Leave it" in one_direction.advice
-    else:
-        assert one_direction.verdict == COLLAPSED_IS
-
-
-def test_a_random_table_is_not_collapsed_whatever_its_shape_and_one_of_low_rank_is():
-    for shape in ((1000, 64), (12, 64), (64, 64), (10, 10)):
-        found = inspected(normal(*shape))
-        assert found.verdict == HEALTHY_IS
-        assert found.band[0] <= found.measures["against_random"] <= found.band[1]
-        assert "random tables of" in found.rests_on
-    low = normal(1000, 2) @ normal(2, 64) + 0.01 * normal(1000, 64)
-    found = inspected(low)
-    assert found.verdict == COLLAPSED_IS
-    assert found.advice.startswith("2 of 64 directions hold 90% of its energy")
-    assert "MultiEmbedding" in found.advice and "which saves 97%" in found.advice
-
-
-@pytest.mark.parametrize("shape", [(1000, 32), (40, 64)])
-def test_an_offset_that_all_rows_share_is_no_collapse(shape):
-    table = normal(*shape)
-    found = inspected(table + 3)
-    assert found.measures["against_random"] < COLLAPSED
-    assert found.centred["against_random"] == pytest.approx(
-        inspected(table).centred["against_random"]
-    )
-    assert found.offset == pytest.approx(
-        (table + 3).mean(0).square().sum().item() / (table + 3).square().sum(-1).mean().item()
-    )
-    assert found.verdict == OFFSET_IS
-    assert f"{found.offset:.0%} of its energy is one vector" in found.advice
-    low = normal(shape[0], 1) @ normal(1, shape[1])
-    assert inspected(low + 3).verdict == COLLAPSED_IS  # with an offset, but collapsed
-
-
-def trained_and_not(scale: float) -> Tensor:
-    """500 rows along two directions, and 4,500 of normal entries."""
-    numbers = torch.Generator().manual_seed(0)
-    trained = torch.randn(500, 2, generator=numbers) @ torch.randn(2, 64, generator=numbers)
-    others = torch.randn(4500, 64, generator=numbers)
-    return torch.cat([scale * trained + 0.05 * torch.randn(500, 64, generator=numbers), others])
-
-
-@pytest.mark.parametrize("scale", [0.2, 0.7, 1.0])
-def test_rows_that_lie_as_they_were_drawn_do_not_hide_what_the_others_do(scale):
-    found = inspected(trained_and_not(scale))
-    assert found.verdict == UNTRAINED_IS
-    assert found.untrained == pytest.approx(0.9, abs=0.02)
-    assert found.trained < COLLAPSED < found.centred["against_random"]
-    assert "--rows-weight" in found.advice
-    counts = torch.cat([torch.full((500,), 1000.0), torch.ones(4500)])
-    assert inspected(trained_and_not(scale), counts).verdict == COLLAPSED_IS
-
-
-def test_weights_alone_collapse_nothing():
-    """Where a few rows have most of the weight, even a random table looks narrow."""
-    counts = 1 / torch.arange(1, 3001).double()
-    found = inspected(normal(3000, 32), counts)
-    assert found.weighted["against_random"] == pytest.approx(1, abs=0.1)
-    assert found.verdict == HEALTHY_IS and "rows weighted" in found.rests_on
-
-
-def test_advice_meets_the_case():
-    assert "a width of 6 holds as much" in inspected(normal(6, 64)).advice
-    assert "had just been drawn" in inspected(normal(1000, 16)).advice
-    uneven = normal(1000, 16) * torch.linspace(0.5, 1.5, 1000)[:, None]
-    assert "twice as many columns are worth a trial" in inspected(uneven).advice
-    assert "Every entry is zero" in inspected(torch.zeros(50, 8)).advice
-    sets = normal(2, 1000, 2) @ normal(2, 2, 64) + 0.01 * normal(2, 1000, 64)
-    assert "Its sets have collapsed as well" in inspected(sets).advice
-    partly = normal(1000, 64) * torch.linspace(1, 0, 64) ** 2
-    assert inspected(partly).verdict == PARTLY_IS
-    assert "64,000 numbers more for each set" in inspected(partly).advice
 
 
 def test_sets_are_measured_each_their_mean_and_joined():
@@ -256,7 +151,7 @@ def test_sets_side_by_side_are_one_wide_table():
 
 
 def test_the_first_entry_that_is_not_finite_is_found_in_whatever_block_it_lies(monkeypatch):
-    monkeypatch.setattr("embedding_collapse.spectrum.BLOCK_ROWS", 7)
+    monkeypatch.setattr("embedding_collapse.decomposition.BLOCK_ROWS", 7)
     table = normal(2, 40, 3)
     table[1, 3, 2] = table[0, 38, 1] = torch.inf
     note = "the table holds 2 entries that are NaN or infinite, the first at (0, 38, 1)"

@@ -2,8 +2,6 @@
 
 import json
 import re
-import subprocess
-import sys
 from html.parser import HTMLParser
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,6 +14,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from embedding_collapse.cli import main
+from embedding_collapse.decomposition import spectra
 from embedding_collapse.inspection import report
 from embedding_collapse.inspection.markdown import markdown
 from embedding_collapse.inspection.page import html
@@ -23,12 +22,7 @@ from embedding_collapse.lab import experiment, records
 from embedding_collapse.lab.data import DataSpec
 from embedding_collapse.multi_embedding import MultiEmbedding
 from embedding_collapse.parameters import ParameterError
-from embedding_collapse.spectrum import (
-    normalised_abundance,
-    random_spectrum,
-    singular_values,
-    spectra,
-)
+from embedding_collapse.spectrum import normalised_abundance, random_spectrum, singular_values
 
 CHECKPOINTS = Path(__file__).parents[1] / "data" / "checkpoints"
 BOTH = ["--output=report.html", "--output=found.json"]
@@ -67,20 +61,17 @@ def plain(tmp_path, monkeypatch) -> Path:
 # --- the command ----------------------------------------------------------------------------------
 
 
-def test_inspect_is_a_command_that_prints_the_table_and_writes_report_and_json(plain):
-    done = subprocess.run(
-        [sys.executable, "-m", "embedding_collapse", "inspect", "plain.pt", "--output=report.html",
-         "--output=found.json"],
-        capture_output=True, text=True,
-    )  # fmt: skip
-    assert (done.returncode, done.stderr) == (0, "")
+def test_inspect_is_a_command_that_prints_the_table_and_writes_report_and_json(plain, capsys):
+    assert main(["inspect", "plain.pt", "--output=report.html", "--output=found.json"]) == 0
+    said = capsys.readouterr()
+    assert said.err == ""
     sigma = singular_values(torch.load(plain, weights_only=True)["weight"])
     relative, against = normalised_abundance(sigma).item(), normalised_abundance(sigma, 200).item()
-    row = done.stdout.splitlines()[1].split()
+    row = said.out.splitlines()[1].split()
     assert row[:3] == ["weight", "200", "16"]
     assert row[4:6] == [f"{relative:.3f}", f"{against:.3f}"]
     assert " ".join(row).endswith("not collapsed file of one (guess)")
-    assert done.stdout.endswith("report: report.html\nreport: found.json\n")
+    assert said.out.endswith("report: report.html\nreport: found.json\n")
     assert f"{against:.3f}" in Path("report.html").read_text()
     (table,) = json.loads(Path("found.json").read_text())["tables"]
     assert table["measures"]["against_random"] == pytest.approx(against)

@@ -1,93 +1,14 @@
 """Which tensors are embedding tables, and how they are cut."""
 
-import json
-import os
-from pathlib import Path
-
 import pytest
 import torch
-from harm import flip
 
-from embedding_collapse.files import DamagedError, store_json
-from embedding_collapse.inspection.tables import (
-    by_set,
-    fields_of,
-    find,
-    read_field_dims,
-    recognise,
-    record_beside,
-)
+from embedding_collapse.inspection.tables import by_set, find
 from embedding_collapse.parameters import ParameterError
 
 
 def names(tensors: dict[str, torch.Tensor], **options: object) -> list[str]:
     return [table.name for table in find(tensors, **options)[0]]
-
-
-@pytest.mark.parametrize(
-    ("name", "shape", "says"),
-    [
-        ("embedding_layer.embedding_layer.embedding_layers.user.weight", (3, 8), "fuxictr"),
-        ("token_embedding_table.embedding.weight", (100, 8), "recbole"),
-        ("token_seq_embedding_table.0.weight", (100, 8), "recbole"),
-        ("item_embedding.weight", (100, 8), "recbole"),
-        ("embedding_dict.C1.weight", (3, 8), "deepctr"),
-        ("emb_l.25.weight", (3, 8), "dlrm"),
-        ("ebc.embedding_bags.t1.weight", (3, 8), "torchrec"),
-        ("ec.embeddings.t1.weight", (3, 8), "torchrec"),
-        ("bert.embeddings.word_embeddings.weight", (30522, 384), "transformers"),
-        ("model.embed_tokens.weight", (3, 8), "transformers"),
-        ("transformer.wte.weight", (3, 8), "transformers"),
-        ("shared.weight", (3, 8), "transformers"),
-        ("embedding_1/embeddings", (3, 8), "keras"),
-        ("layers/embedding/vars/0", (3, 8), "keras"),
-        ("model_weights/embedding/embedding/embeddings:0", (3, 8), "keras"),
-        ("user/embeddings/.ATTRIBUTES/VARIABLE_VALUE", (3, 8), "tensorflow"),
-        ("input_layer/C1_embedding/embedding_weights/part_0", (3, 8), "tensorflow"),
-        ("table", (3, 8), "this library"),
-        ("stacked.embedding.tables.0.weight", (4, 100, 8), "this library"),
-        ("fm.lookup", (100, 8), "name (guess)"),
-        ("item", (900, 32), "name (guess)"),
-        ("model.user.weight", (90, 32), "name (guess)"),
-        ("0.weight", (1000, 8), "shape (guess)"),
-    ],
-)
-def test_a_table_is_known_by_a_librarys_convention_or_by_a_guess(name, shape, says):
-    assert recognise(name, {name: torch.empty(shape)}) == (True, says)
-
-
-@pytest.mark.parametrize(
-    ("name", "shape", "says"),
-    [
-        ("0.weight", (90, 4), "neither name nor shape tells a table"),
-        ("dnn.0.weight", (1024, 390), "a layer, by its name"),
-        ("item", (32, 900), "neither name nor shape tells a table"),
-        ("embedding_layer.proj.weight", (64, 32), "a layer, by its name"),
-        ("embeddings.projection.weight", (64, 32), "a layer, by its name"),
-        ("lm_head.weight", (30522, 384), "a layer, by its name"),
-        ("linear_model.embedding_dict.C1.weight", (300, 1), "one column has nothing to measure"),
-        ("optimizer.state.0.exp_avg", (30522, 8), "an optimizer keeps it"),
-        ("item/embeddings/.OPTIMIZER_SLOT/adam/m", (300, 8), "an optimizer keeps it"),
-        ("conv.weight", (2000, 3, 8), "a layer, by its name"),
-    ],
-)
-def test_what_is_no_table_says_why(name, shape, says):
-    assert recognise(name, {name: torch.empty(shape)}) == (False, says)
-
-
-@pytest.mark.parametrize(
-    ("name", "bias", "outputs"),
-    [
-        ("item_embedding.weight", "item_embedding.bias", 900),
-        ("embedding/kernel", "embedding/bias", 8),
-        ("layers/embedding/vars/0", "layers/embedding/vars/1", 8),
-    ],
-)
-def test_what_has_a_bias_beside_it_is_a_dense_layer_whatever_its_name(name, bias, outputs):
-    tensors = {name: torch.ones(900, 8), bias: torch.ones(outputs)}
-    assert recognise(name, tensors) == (False, "a dense layer: its bias is beside it")
-    tensors[bias] = torch.ones(outputs + 1)  # a bias of something else
-    assert recognise(name, tensors).why != "a dense layer: its bias is beside it"
 
 
 def test_every_tensor_of_two_dimensions_is_measured_or_left_out_with_the_reason():
@@ -191,68 +112,6 @@ def test_whole_numbers_are_measured_with_the_scales_beside_them(end, rows):
     (found,), _ = find({"emb": moved, f"emb{end}": scale, "emb_zero_point": torch.tensor(128)})
     torch.testing.assert_close(found.values[0], whole * scale[:, None])
     assert find({"emb": whole})[0][0].values.dtype is torch.int8  # which collapse refuses
-
-
-def test_field_dims_are_numbers_or_a_file(tmp_path):
-    assert read_field_dims("10, 20,3") == {"field 0": 10, "field 1": 20, "field 2": 3}
-    for content, expected in (
-        ([4, 5], {"field 0": 4, "field 1": 5}),
-        ({"a<b": 4}, {"a<b": 4}),
-    ):
-        (tmp_path / "dims.json").write_text(json.dumps(content))
-        assert read_field_dims(str(tmp_path / "dims.json")) == expected
-
-
-def test_field_dims_of_a_record_are_taken_where_it_is_whole(tmp_path):
-    path = tmp_path / "dims.json"
-    store_json(path, {"dataset": {"fields": ["u"], "cardinalities": [9]}})
-    assert read_field_dims(str(path)) == {"u": 9}
-    path.write_text(path.read_text().replace("9", "8"))
-    with pytest.raises(DamagedError, match=f"{path} is damaged"):
-        read_field_dims(str(path))
-
-
-@pytest.mark.parametrize("content", ["[]", "7", '{"a": 0}', '{"a": "many"}', "[1.5]", "not json"])
-def test_field_dims_that_cannot_be_are_refused(tmp_path, content):
-    (tmp_path / "dims.json").write_text(content)
-    with pytest.raises(ParameterError, match="field dims"):
-        read_field_dims(str(tmp_path / "dims.json"))
-    with pytest.raises(ParameterError, match="are neither numbers nor a JSON file"):
-        read_field_dims("nowhere.json")
-    with pytest.raises(ParameterError, match="'1 2,3' are neither numbers nor a JSON file"):
-        read_field_dims("1 2,3")
-
-
-def test_a_json_beside_that_is_no_record_is_left_alone(tmp_path):
-    checkpoint = Path(tmp_path / "model.safetensors")
-    for content in ("{}", "[1]", "no json", '{"dataset": 3}', '{"dataset": {"fields": ["a"]}}'):
-        checkpoint.with_suffix(".json").write_text(content)
-        assert record_beside(checkpoint) is None
-
-
-@pytest.mark.parametrize("content", [{}, {"dataset": 3}, {"dataset": {"fields": ["a"]}}])
-def test_a_record_of_no_dataset_tells_no_fields(content):
-    assert fields_of(content) is None
-
-
-def test_a_damaged_record_beside_tells_no_fields_and_that_is_said(tmp_path):
-    checkpoint = tmp_path / "0123456789ab.safetensors"
-    content = {"dataset": {"fields": ["u"], "cardinalities": [9]}}
-    store_json(checkpoint.with_suffix(".json"), content)
-    assert fields_of(record_beside(checkpoint)) == {"u": 9}
-    flip(checkpoint.with_suffix(".json"), 0.5)
-    with pytest.warns(UserWarning, match=r"the fields are not known: .*0123456789ab\.json"):
-        assert record_beside(checkpoint) is None
-
-
-def test_field_dims_in_a_pipe_or_nested_without_end_are_refused(tmp_path):
-    os.mkfifo(tmp_path / "pipe")
-    (tmp_path / "deep.json").write_text("[" * 100_000)
-    for name in ("pipe", "deep.json"):
-        with pytest.raises(ParameterError, match="are neither numbers nor a JSON file of them"):
-            read_field_dims(str(tmp_path / name))
-    os.mkfifo(tmp_path / "model.json")
-    assert record_beside(tmp_path / "model.safetensors") is None
 
 
 def test_tensors_that_have_their_shape_alone_are_not_taken_for_one():

@@ -1,8 +1,6 @@
 """The data command: what is in a dataset, printed."""
 
 import gzip
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -35,13 +33,11 @@ def test_the_summary_counts_features_and_rare_rows(tmp_path):
         assert table.loc[field.name, "rare share"] == pytest.approx((data.ids[:, i] == 0).mean())
 
 
-def test_the_command_prints_rows_features_and_rejected_lines(criteo_file, tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-m", "embedding_collapse", "data", "criteo", "--path", str(criteo_file),
-         "--cache", str(tmp_path), "--quiet"],
-        capture_output=True, text=True, encoding="utf-8", check=True,
-    )  # fmt: skip
-    lines = done.stdout.splitlines()
+def test_the_command_prints_rows_features_and_rejected_lines(criteo_file, tmp_path, capsys):
+    command = ["data", "criteo", "--path", str(criteo_file), "--cache", str(tmp_path), "--quiet"]
+    assert main(command) == 0
+    said = capsys.readouterr()
+    lines = said.out.splitlines()
     assert lines[0] == "criteo: 2,997 rows, 39 fields, 632 features"
     assert lines[1] == "label rate 0.2432, rare share 0.0250"
     assert lines[2] == (
@@ -49,7 +45,7 @@ def test_the_command_prints_rows_features_and_rejected_lines(criteo_file, tmp_pa
         "line 1501: 39 columns, 40 are needed; line 3000: 39 columns, 40 are needed"
     )
     assert len(lines) == 3 + 2 + 39
-    assert done.stderr == ""
+    assert said.err == ""
 
 
 def test_a_table_by_the_command_tells_its_guess(tmp_path, capsys):

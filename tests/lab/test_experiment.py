@@ -200,7 +200,7 @@ def test_an_interrupted_run_goes_on_from_its_last_epoch(flights, tmp_path, monke
         raise PowerCut
 
     with monkeypatch.context() as patch:  # both epochs are trained, then the record is lost
-        patch.setattr(experiment, "field_spectra", cut)
+        patch.setattr(experiment, "measured", cut)
         with pytest.raises(PowerCut):
             run(spec, flights, output=tmp_path, device="cpu", progress=False)
     state = json.loads(next(tmp_path.glob("*.checkpoint/checkpoint.json")).read_text())

@@ -190,7 +190,7 @@ def test_without_room_for_what_was_trained_it_is_kept_to_go_on_from(train, monke
         raise InterruptedError
 
     with monkeypatch.context() as patch:
-        patch.setattr(experiment, "_measure", stop)
+        patch.setattr(experiment, "measured", stop)
         with pytest.raises(InterruptedError):
             train()
     before = names(train.output)

@@ -4,14 +4,8 @@ import argparse
 import shlex
 from pathlib import Path
 
-from embedding_collapse.lab.command import (
-    add_data_of_runs,
-    data_of,
-    exit_code,
-    folder_of,
-    outcome_as_json,
-    told,
-)
+from embedding_collapse.lab.arguments import add_data_of_runs, data_of, folder_of, told
+from embedding_collapse.lab.command import exit_code, outcome_as_json
 from embedding_collapse.lab.data import DataSpec
 from embedding_collapse.lab.device import choose_device, precision_of
 from embedding_collapse.lab.engine.loop import PRECISIONS

@@ -8,23 +8,23 @@ from typing import Any
 
 from tqdm import tqdm
 
-from embedding_collapse.collapse import (
+from embedding_collapse.files import write_atomically, write_json
+from embedding_collapse.options import print_result
+from embedding_collapse.parameters import ParameterError, check_writable
+from embedding_collapse.verdict import (
     COLLAPSED_IS,
     OFFSET_IS,
     PARTLY_IS,
     UNMEASURED_IS,
     UNTRAINED_IS,
 )
-from embedding_collapse.files import write_atomically, write_json
-from embedding_collapse.options import print_result
-from embedding_collapse.parameters import ParameterError, check_writable
 
 from . import weights
 from .course import as_json, checkpoints_in, course_table
+from .field_dims import read_field_dims
 from .markdown import markdown
 from .page import html
 from .report import Inspection, aligned, comparison, inspect
-from .tables import read_field_dims
 
 FOUND = 3  # the exit code where a table has a verdict that --fail-if names
 FAIL_IF = {

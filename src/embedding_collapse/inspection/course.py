@@ -6,8 +6,8 @@ from html import escape
 from pathlib import Path
 from typing import NamedTuple
 
-from embedding_collapse.collapse import COLLAPSED, PARTLY
 from embedding_collapse.parameters import ParameterError, listed, short
+from embedding_collapse.verdict import COLLAPSED, PARTLY
 
 from . import weights
 from .drawing import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH

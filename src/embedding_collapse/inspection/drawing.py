@@ -5,7 +5,7 @@ from html import escape
 
 from torch import Tensor
 
-from embedding_collapse.collapse import Collapse
+from embedding_collapse.verdict import Collapse
 
 WIDTH, HEIGHT = 360, 200
 LEFT, RIGHT, TOP, BOTTOM = 40, 350, 28, 166  # of the axes, in the picture's own units

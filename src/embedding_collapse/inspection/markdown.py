@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from embedding_collapse.collapse import COLLAPSED, PARTLY
+from embedding_collapse.verdict import COLLAPSED, PARTLY
 
 from .course import course_table
 from .report import Inspection, code, comparison, measured_with, table

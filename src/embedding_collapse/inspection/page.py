@@ -5,7 +5,8 @@ from html import escape
 from importlib.metadata import version
 from pathlib import Path
 
-from embedding_collapse.collapse import (
+from embedding_collapse.parameters import printable, short
+from embedding_collapse.verdict import (
     COLLAPSED,
     COLLAPSED_IS,
     FEW_IS,
@@ -16,7 +17,6 @@ from embedding_collapse.collapse import (
     UNTRAINED_IS,
     Collapse,
 )
-from embedding_collapse.parameters import printable, short
 
 from .course import cards
 from .drawing import spectra

@@ -11,7 +11,9 @@ from typing import Any
 from torch import Tensor
 from tqdm import tqdm
 
-from embedding_collapse.collapse import (
+from embedding_collapse.collapse import inspect_table
+from embedding_collapse.parameters import ParameterError, listed, printable, short
+from embedding_collapse.verdict import (
     COLLAPSED,
     COLLAPSED_IS,
     HEALTHY_IS,
@@ -21,12 +23,12 @@ from embedding_collapse.collapse import (
     UNTRAINED_IS,
     VERDICTS,
     Collapse,
-    inspect_table,
 )
-from embedding_collapse.parameters import ParameterError, listed, printable, short
 
 from . import tables, weights
-from .tables import GUESS, LeftOut
+from .field_dims import fields_of, record_beside
+from .recognition import GUESS
+from .tables import LeftOut
 
 NUMBER = re.compile(r"(?<![^./_\[(])\d+(?![^./_\])])")  # of a layer, in a name
 MOST_NAMES = 6  # of what shares a line
@@ -180,10 +182,10 @@ def inspect(
     """
     path = Path(path)
     weights.check(path)
-    record = tables.record_beside(path)
+    record = record_beside(path)
     tensors = weights.read(path)
     if field_dims is None and record is not None and "table" in tensors:
-        field_dims = tables.fields_of(record)
+        field_dims = fields_of(record)
     embeddings, left_out = tables.find(
         tensors, include=include, exclude=exclude, field_dims=field_dims, sets=sets
     )

@@ -1,67 +1,21 @@
-"""Which tensors of a checkpoint are embedding tables, and how they are cut into fields and sets."""
+"""The embedding tables of a checkpoint, cut into fields and sets."""
 
-import json
-import re
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import partial
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from embedding_collapse.files import DamagedError, damage, load_json
 from embedding_collapse.parameters import ParameterError, check_whole, short
 
+from .recognition import GUESS, LAYER, Reading, recognise
 from .weights import view
 
-# How libraries name the weights of their embedding tables in what they save.
-CONVENTIONS = {
-    "this library": re.compile(r"table|(.*\.)?stacked\..*embedding.*"),
-    "transformers": re.compile(
-        r"(.*\.)?(word_embeddings|token_type_embeddings|position_embeddings|embed_tokens"
-        r"|embed_positions|embed_in|tok_embeddings|wte|wpe|shared)\.weight"
-    ),
-    "fuxictr": re.compile(r"(.*\.)?embedding_layers\.[^.]+\.weight"),
-    "recbole": re.compile(
-        r"(.*\.)?(token|float|(token|float)_seq)_embedding_table(\.\d+|\.embedding)*\.weight"
-        r"|(.*\.)?(user|item|entity|relation|position)_embeddings?\.weight"
-    ),
-    "deepctr": re.compile(r"(.*\.)?embedding_dict\.[^.]+\.weight"),
-    "dlrm": re.compile(r"(.*\.)?emb_l\.\d+\.weight"),
-    "torchrec": re.compile(
-        r"(.*\.)?(embedding_bags|embeddings\.(?!proj|linear|norm|dense))(\.?[^.]+)\.weight"
-    ),
-    "keras": re.compile(r"(.*/)?embedding(_\d+)?/(embeddings|vars/0|0)(:0)?"),
-    "tensorflow": re.compile(
-        r"(.*/)?(embeddings|embedding_weights)(/part_\d+)?(:0|/\.ATTRIBUTES/VARIABLE_VALUE)?"
-    ),
-}
-NAMED = re.compile(r"emb|table|lookup", re.IGNORECASE)
-ENTITY = re.compile(
-    r"(^|[./_])(users?|items?|products?|movies?|tokens?|words?|vocab(ulary)?|entit(y|ies)|nodes?"
-    r"|ids?|categor(y|ies))([./_]|$)",
-    re.IGNORECASE,
-)
-# of a layer; one behind a table is named after both ("embedding.proj.weight")
-LAYER = re.compile(
-    r"linear|proj|norm|mlp|conv|attn|attention|dense|interaction|gate|head|bias|kernel|classifi"
-    r"|weight_[ih]h|(^|[./_])(fc|dnn|ffn)\d*([./_]|$)",
-    re.IGNORECASE,
-)
-OPTIMIZER = re.compile(
-    r"optimi[sz]er|exp_avg|momentum|max_exp|square_avg|OPTIMIZER_SLOT|/(Adam|Adagrad|Ftrl)",
-    re.IGNORECASE,
-)
-BIAS = {"weight": "bias", "kernel": "bias", "kernel:0": "bias:0", "vars/0": "vars/1"}
-KEY = re.compile(r"[0-9a-f]{12}")  # of a run, which its files are named after
 SCALES = ("_scale", ".scale", "_scales", ".scales", ".SCB", ".weight_scale")  # of whole numbers
 ZEROS = ("_zero_point", ".zero_point", ".weight_zero_point")
-MANY_ROWS, TALL = 100, 16  # a tensor whose name doesn't tell is a table from here up
-GUESS = " (guess)"
 
 
 @dataclass(frozen=True)
@@ -94,54 +48,6 @@ class LeftOut(NamedTuple):
     name: str
     shape: tuple[int, ...]
     why: str
-
-
-class Reading(NamedTuple):
-    """Whether a tensor is taken for a table, and what says so, or why not."""
-
-    is_table: bool
-    why: str
-
-
-def recognise(name: str, tensors: Mapping[str, Tensor]) -> Reading:
-    """Whether one of a checkpoint's tensors, of two or three dimensions, is an embedding table.
-
-    What an optimizer keeps is none, nor is a dense layer, which has a bias beside it. Then speaks
-    the convention of a library; a name that says embedding, table or lookup; and, of two
-    dimensions, a name such as `user`, or many rows: `MANY_ROWS`, and `TALL` times as many as
-    columns. The latter three are guesses.
-    """
-    tensor = tensors[name]
-    rows, width = tensor.shape[0], tensor.shape[-1]
-    if width < 2:
-        return Reading(False, "one column has nothing to measure")
-    if OPTIMIZER.search(name):
-        return Reading(False, "an optimizer keeps it")
-    if _has_bias(name, tensors):
-        return Reading(False, "a dense layer: its bias is beside it")
-    for library, convention in CONVENTIONS.items():
-        if convention.fullmatch(name):
-            return Reading(True, library)
-    ends = [match.end() for match in NAMED.finditer(name)]
-    if ends and not LAYER.search(name, ends[-1]):
-        return Reading(True, "name" + GUESS)
-    if LAYER.search(name):
-        return Reading(False, "a layer, by its name")
-    if tensor.ndim == 2 and rows > width and ENTITY.search(name):
-        return Reading(True, "name" + GUESS)
-    if tensor.ndim == 2 and rows >= MANY_ROWS and rows >= TALL * width:
-        return Reading(True, "shape" + GUESS)
-    return Reading(False, "neither name nor shape tells a table")
-
-
-def _has_bias(name: str, tensors: Mapping[str, Tensor]) -> bool:
-    """Whether a bias lies beside it: of as many numbers as outputs, rows in torch, else columns."""
-    for kind, bias in BIAS.items():
-        beside = tensors.get(name.removesuffix(kind) + bias) if name.endswith(kind) else None
-        outputs = tensors[name].shape[0 if kind == "weight" else -1]
-        if beside is not None and beside.shape == (outputs,):
-            return True
-    return False
 
 
 def by_set(table: Tensor, sets: int | None = None, *, sets_first: bool = False) -> Tensor:
@@ -312,71 +218,3 @@ def _cut(
 
 def _plain(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
-
-
-def read_field_dims(text: str) -> dict[str, int]:
-    """Features per field, from `10,200,3` or from a JSON file.
-
-    Args:
-        text: numbers separated by commas; or a file's name: a list of numbers, an object from
-            fields to numbers, or the record of a run of this library.
-
-    Raises:
-        ParameterError: neither, or a number below 1.
-        DamagedError: a record that is not as it was written.
-    """
-    content: object
-    try:
-        if re.fullmatch(r"[\d\s,]+", text):
-            content = [int(part) for part in text.split(",") if part.strip()]
-        else:
-            if Path(text).exists() and not Path(text).is_file():
-                raise OSError("it is no file")
-            content = json.loads(Path(text).read_text(encoding="utf-8"))
-        if isinstance(content, dict) and isinstance(content.get("dataset"), dict):
-            content = fields_of(load_json(Path(text)))
-    except DamagedError:
-        raise
-    except (OSError, ValueError, TypeError, RecursionError) as error:
-        raise ParameterError(
-            f"field dims {text!r} are neither numbers nor a JSON file of them ({error})"
-        ) from None
-    if isinstance(content, list):
-        content = {f"field {index}": rows for index, rows in enumerate(content)}
-    if not isinstance(content, dict) or not content:
-        raise ParameterError(f"field dims {text!r} hold no list or object of numbers")
-    for field, rows in content.items():
-        check_whole(f"field dims, {short(field)}:", rows, least=1)
-    return content
-
-
-def fields_of(record: Mapping[str, Any]) -> dict[str, int] | None:
-    """Features per field of the dataset that a record is of; None where it names none."""
-    dataset = record.get("dataset")
-    if not isinstance(dataset, dict) or not {"fields", "cardinalities"} <= dataset.keys():
-        return None
-    return dict(zip(map(str, dataset["fields"]), dataset["cardinalities"], strict=True))
-
-
-def record_beside(checkpoint: Path) -> dict[str, Any] | None:
-    """The record of a run of this library that lies beside its weights, if there is one.
-
-    Raises:
-        DamagedError: the weights are not those of the record.
-
-    Warns:
-        UserWarning: a file named as records are that is damaged. Of any other name it may be
-            anyone's.
-    """
-    try:
-        record = load_json(checkpoint.with_suffix(".json"))
-    except FileNotFoundError:
-        return None
-    except (OSError, DamagedError) as error:
-        if KEY.fullmatch(checkpoint.stem):
-            warnings.warn(f"the fields are not known: {error}", stacklevel=3)
-        return None
-    expected = record.get("weights")
-    if isinstance(expected, str) and (wrong := damage(checkpoint, expected)):
-        raise DamagedError(wrong)
-    return record

@@ -17,17 +17,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from embedding_collapse.collapse import (
+from embedding_collapse.collapse import measure
+from embedding_collapse.files import store_json
+from embedding_collapse.inspection.report import inspect
+from embedding_collapse.verdict import (
     COLLAPSED_IS,
     FEW_IS,
     HEALTHY_IS,
     OFFSET_IS,
     PARTLY_IS,
     UNTRAINED_IS,
-    measure,
 )
-from embedding_collapse.files import store_json
-from embedding_collapse.inspection.report import inspect
 
 from . import experiment, records
 from .data import DataSpec

@@ -6,28 +6,19 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import load_file
-from torch import Tensor
 
 from embedding_collapse.files import set_aside
 from embedding_collapse.parameters import ParameterError
-from embedding_collapse.spectrum import (
-    field_spectra,
-    partner_abundance,
-    projected_abundance,
-    weighted_random_spectra,
-)
-from embedding_collapse.subspace import diversity
 
 from . import processes, records, store
 from .checkpoint import Fit, save_tensors
 from .data import Dataset, load_spec
 from .device import choose_device
 from .environment import environment
-from .metrics import Placements
+from .measured import measured, written
 from .models import Recommender
 from .records import Record
 from .spec import Design, Spec, build_model, check_memory, comparison, parameter_counts
@@ -234,8 +225,8 @@ def _train(
         epochs=fitted.epochs,
         best_epoch=fitted.best_epoch,
         test=fitted.test,
-        placements=_written(fitted.placements),
-        **_measure(spec, model, dataset),
+        placements=written(fitted.placements),
+        **measured(spec, model, dataset),
         speed=dataset.split_sizes[0] / statistics.median(e["seconds"] for e in fitted.epochs),
         peak_memory=fitted.peak_memory,
         environment=environment(device),
@@ -291,7 +282,7 @@ def _average(
         epochs=[],
         best_epoch=-1,
         test=test,
-        placements=_written(placements),
+        placements=written(placements),
         environment=environment(device),
         weights=None,
         engine="; ".join(sorted({member.engine or "unknown" for member in members})),
@@ -310,49 +301,3 @@ def _side_by_side(spectra: Sequence[list[list[list[float]]]]) -> list[list[list[
     return [
         [spectrum for part in field for spectrum in part] for field in zip(*spectra, strict=True)
     ]
-
-
-def _written(placements: Placements) -> dict[str, list[float]]:
-    return {name: _rounded(torch.from_numpy(part)) for name, part in placements._asdict().items()}
-
-
-@torch.no_grad()
-def _measure(spec: Spec, model: Recommender, dataset: Dataset) -> dict[str, Any]:
-    """What a record holds of the trained tables and projections."""
-    table, cardinalities = model.table, dataset.cardinalities
-    counts = dataset.training_counts.to(table.device)
-    spectra = joined = field_spectra(table, cardinalities)
-    if spec.sets > 1:
-        joined = field_spectra(table.flatten(1).unsqueeze(1), cardinalities)
-    # the sets of ME, or SE's table in blocks as wide as the base model's
-    blocks = table.reshape(len(table), spec.scale, -1)
-    measured = {
-        "spectra": _rounded(spectra),
-        "joined_spectra": _rounded(joined.squeeze(1)),
-        "centred_spectra": _rounded(field_spectra(table, cardinalities, centred=True)),
-        "weighted_spectra": _rounded(field_spectra(table, cardinalities, weights=counts)),
-        "weighted_random": _rounded(
-            weighted_random_spectra(counts, cardinalities, table.shape[-1]), 4
-        ),
-        "diversity": _rounded(diversity(blocks, cardinalities), 4) if spec.scale > 1 else None,
-        "projected_abundance": None,
-        "projection_norms": None,
-    }
-    projections, parts = model.interaction.projections, model.interaction.sub_embeddings(table)
-    if projections is not None:
-        norms = projections.square().sum((2, 4)).sqrt().mT  # [M, j, i] to [M, i, j]
-        abundance = projected_abundance(table, cardinalities, projections)
-        measured |= {
-            "projected_abundance": _rounded(abundance, 4),
-            "projection_norms": _rounded(norms, 4),
-        }
-    if parts is not None:
-        measured["projected_abundance"] = _rounded(partner_abundance(parts, cardinalities), 4)
-    return measured
-
-
-def _rounded(values: Tensor, digits: int = 6) -> list:
-    """Nested lists with that many significant digits; a float32 table holds six."""
-    if values.ndim > 1:
-        return [_rounded(part, digits) for part in values]
-    return [float(f"{value:.{digits}g}") for value in values.tolist()]

@@ -158,15 +158,9 @@ def auc_change(new: Sequence[Record], old: Sequence[Record]) -> Difference:
     )
 
 
-def difference_text(change: Difference) -> str:
-    """A difference with its interval, and whether it is outside the noise."""
-    mean, interval, verdict = difference_parts(change)
-    return f"{mean} {interval} {verdict}" if interval else f"{mean} ({verdict})"
-
-
 def difference_parts(change: Difference) -> tuple[str, str, str]:
     """A difference, its interval ("" where one seed leaves that open), and whether it is outside
-    the noise: what `difference_text` says in one string."""
+    the noise."""
     mean = f"{change.mean:+z.4f}"
     if not np.isfinite(change.high - change.low):
         return mean, "", "noise not known"

@@ -175,28 +175,9 @@ class Difference(NamedTuple):
         return "lower" if self.high < 0 else "not told apart"
 
 
-def delong(new: Tensor, old: Tensor, labels: Tensor) -> Difference:
-    """The AUC of the scores `new` minus that of `old` on the same rows, by DeLong et al. 1988.
-
-    In O(n log n), after Sun & Xu 2014. What varies here is the choice of test rows; for the noise
-    between seeds see `auc_difference`.
-
-    Args:
-        new, old: `[rows]`, finite.
-        labels: `[rows]`, 0 or 1.
-
-    Raises:
-        ValueError: what `auc` raises.
-    """
-    rows = placements(new, labels), placements(old, labels)
-    mean, variance = _paired(*rows)
-    if min(map(len, rows[0])) < 2:  # the noise of a class of one row is not known
-        return Difference(mean, -np.inf, np.inf)
-    return _interval(mean, variance, np.inf)
-
-
 def _paired(new: Placements, old: Placements) -> tuple[float, float]:
-    """DeLong's difference of two AUCs and its variance, from rows or from groups of rows."""
+    """The difference of two AUCs and its variance, from rows or from groups of rows, by DeLong et
+    al. 1988; in O(n log n), after Sun & Xu 2014. What varies is the choice of test rows."""
     changes = [a - b for a, b in zip(new, old, strict=True)]
     variance = sum(change.var(ddof=1) / len(change) for change in changes if len(change) > 1)
     return float(changes[0].mean()), float(variance)
@@ -233,7 +214,7 @@ def auc_difference(
     """Mean AUC of the runs `new` minus that of `old`, all on the same test rows.
 
     Two kinds of noise are added up: between seeds (as `welch` does) and from the choice of test
-    rows (as `delong` does, on the mean placements over seeds). The second holds a share of the
+    rows (by DeLong et al. 1988, on the mean placements over seeds). The second holds a share of the
     first, which widens the interval a little. With a single run in either group the noise
     between seeds is unknown, and nothing can be told apart.
 

@@ -55,11 +55,6 @@ def union_bound(points: Numbers, distortion: Numbers) -> Numbers:
     return 2 * np.log(points) / (distortion**2 - distortion**3 / 3)
 
 
-def union_bound_squared(points: Numbers, distortion: Numbers) -> Numbers:
-    """The same for squared distances, the usual statement: `8 ln D / (eps^2 - 2 eps^3 / 3)`."""
-    return 8 * np.log(points) / (distortion**2 - 2 * distortion**3 / 3)
-
-
 class Distortion(NamedTuple):
     """What random projections do to the distances among D points, a number per draw.
 

@@ -9,20 +9,9 @@ from embedding_collapse.lab.spec import Spec
 from embedding_collapse.lab.studies.decide import BASE, BASES, ME4, SE4, TELLING
 
 from . import measures
+from .claims import Comparison, compared
 from .contrast import Effect
-from .ledger import (
-    Comparison,
-    Finding,
-    Judged,
-    Verdict,
-    bases,
-    by_spec,
-    compared,
-    effect_of,
-    judge,
-    ledger,
-    sharing,
-)
+from .ledger import Finding, Judged, Verdict, bases, by_spec, effect_of, judge, ledger, sharing
 
 PAIRS = {"SE 4x - base": (SE4, BASE), "ME 4x - base": (ME4, BASE), "ME 4x - SE 4x": (ME4, SE4)}
 

@@ -7,8 +7,9 @@ import pandas as pd
 
 from embedding_collapse.lab.records import Record
 
+from .claims import Expected
 from .contrast import Effect
-from .ledger import Expected, Judged, Verdict, judge
+from .ledger import Judged, Verdict, judge
 from .measures import Measure
 
 Runs = list[Record]  # of one cell: they differ in the seed alone

@@ -17,7 +17,7 @@ from plotly.subplots import make_subplots
 
 from embedding_collapse.book import paper
 from embedding_collapse.book.analysis import measures
-from embedding_collapse.book.analysis.ledger import Expected
+from embedding_collapse.book.analysis.claims import Expected
 from embedding_collapse.book.analysis.measures import Measure
 from embedding_collapse.book.analysis.verdicts import Claim, answers
 from embedding_collapse.book.plots import colour

@@ -11,11 +11,8 @@ from plotly.subplots import make_subplots
 
 from embedding_collapse.book import paper
 from embedding_collapse.book.analysis import cause, measures
-from embedding_collapse.book.analysis.ledger import (
-    CONTROL,
-    READERS,
-    Finding,
-)
+from embedding_collapse.book.analysis.claims import CONTROL, READERS
+from embedding_collapse.book.analysis.ledger import Finding
 from embedding_collapse.book.analysis.settings import PAIRS, Answer, Setting
 from embedding_collapse.book.plots import AUC, COLOURS, points, published_points, with_menu
 from embedding_collapse.book.plots.scaling import with_band

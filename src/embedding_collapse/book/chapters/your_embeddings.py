@@ -16,7 +16,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from embedding_collapse.book.plots import COLOURS, DASHES, as_text, with_menu
-from embedding_collapse.collapse import COLLAPSED, PARTLY, Collapse
 from embedding_collapse.files import load_json
 from embedding_collapse.inspection import report
 from embedding_collapse.lab import calibration
@@ -25,6 +24,7 @@ from embedding_collapse.lab.groups import IN_WORDS
 from embedding_collapse.lab.metrics import auc, welch
 from embedding_collapse.lab.records import in_repository
 from embedding_collapse.monitor import CollapseMonitor
+from embedding_collapse.verdict import COLLAPSED, PARTLY, Collapse
 
 MEASURES = {"against_random": "IA / IA of a random table", "relative_abundance": "IA / K"}
 MOST_POINTS = 64

@@ -43,11 +43,12 @@ def show(figure: Training) -> None:
     """Display a figure in a notebook, and in the page made of it."""
     from IPython.display import display
 
-    bundle: dict[str, Any] = {"text/html": page(figure), "text/plain": figure.title}
+    html = page(figure)
+    bundle: dict[str, Any] = {"text/html": html, "text/plain": figure.title}
     if find_spec("anywidget"):
         from .widget import widget
 
-        view, _ = widget(figure)._repr_mimebundle_() or ({}, {})
+        view, _ = widget(figure.name, html)._repr_mimebundle_() or ({}, {})
         bundle = view | bundle
     display(bundle, raw=True)
 

@@ -6,8 +6,6 @@ import traitlets
 from embedding_collapse.book.joining import LIVE
 from embedding_collapse.book.joining import widget as script
 
-from .training import Training, page
-
 
 class TrainingWidget(anywidget.AnyWidget):
     """A page's section, brought to life by the script of its figure.
@@ -20,6 +18,7 @@ class TrainingWidget(anywidget.AnyWidget):
     page = traitlets.Unicode().tag(sync=True)
 
 
-def widget(figure: Training) -> TrainingWidget:
-    """The figure to display; training takes place in the browser, and the kernel is free."""
-    return TrainingWidget(page=page(figure), _esm=script(figure.name))
+def widget(name: str, page: str) -> TrainingWidget:
+    """The figure of that name to display, whose page is given; training takes place in the browser,
+    and the kernel is free."""
+    return TrainingWidget(page=page, _esm=script(name))

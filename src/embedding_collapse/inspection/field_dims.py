@@ -1,0 +1,82 @@
+"""How many features each field of a joint table has: as one says it, or as a record beside the
+weights does."""
+
+import json
+import re
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from embedding_collapse.files import DamagedError, damage, load_json
+from embedding_collapse.parameters import ParameterError, check_whole, short
+
+KEY = re.compile(r"[0-9a-f]{12}")  # of a run, which its files are named after
+
+
+def read_field_dims(text: str) -> dict[str, int]:
+    """Features per field, from `10,200,3` or from a JSON file.
+
+    Args:
+        text: numbers separated by commas; or a file's name: a list of numbers, an object from
+            fields to numbers, or the record of a run of this library.
+
+    Raises:
+        ParameterError: neither, or a number below 1.
+        DamagedError: a record that is not as it was written.
+    """
+    content: object
+    try:
+        if re.fullmatch(r"[\d\s,]+", text):
+            content = [int(part) for part in text.split(",") if part.strip()]
+        else:
+            if Path(text).exists() and not Path(text).is_file():
+                raise OSError("it is no file")
+            content = json.loads(Path(text).read_text(encoding="utf-8"))
+        if isinstance(content, dict) and isinstance(content.get("dataset"), dict):
+            content = fields_of(load_json(Path(text)))
+    except DamagedError:
+        raise
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        raise ParameterError(
+            f"field dims {text!r} are neither numbers nor a JSON file of them ({error})"
+        ) from None
+    if isinstance(content, list):
+        content = {f"field {index}": rows for index, rows in enumerate(content)}
+    if not isinstance(content, dict) or not content:
+        raise ParameterError(f"field dims {text!r} hold no list or object of numbers")
+    for field, rows in content.items():
+        check_whole(f"field dims, {short(field)}:", rows, least=1)
+    return content
+
+
+def fields_of(record: Mapping[str, Any]) -> dict[str, int] | None:
+    """Features per field of the dataset that a record is of; None where it names none."""
+    dataset = record.get("dataset")
+    if not isinstance(dataset, dict) or not {"fields", "cardinalities"} <= dataset.keys():
+        return None
+    return dict(zip(map(str, dataset["fields"]), dataset["cardinalities"], strict=True))
+
+
+def record_beside(checkpoint: Path) -> dict[str, Any] | None:
+    """The record of a run of this library that lies beside its weights, if there is one.
+
+    Raises:
+        DamagedError: the weights are not those of the record.
+
+    Warns:
+        UserWarning: a file named as records are that is damaged. Of any other name it may be
+            anyone's.
+    """
+    try:
+        record = load_json(checkpoint.with_suffix(".json"))
+    except FileNotFoundError:
+        return None
+    except (OSError, DamagedError) as error:
+        if KEY.fullmatch(checkpoint.stem):
+            warnings.warn(f"the fields are not known: {error}", stacklevel=3)
+        return None
+    expected = record.get("weights")
+    if isinstance(expected, str) and (wrong := damage(checkpoint, expected)):
+        raise DamagedError(wrong)
+    return record

@@ -1,0 +1,66 @@
+"""What a record holds of a trained model: spectra, sub-embeddings, and where test rows stand."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from embedding_collapse.spectrum import (
+    field_spectra,
+    partner_abundance,
+    projected_abundance,
+    weighted_random_spectra,
+)
+from embedding_collapse.subspace import diversity
+
+from .data import Dataset
+from .metrics import Placements
+from .models import Recommender
+from .spec import Spec
+
+
+@torch.no_grad()
+def measured(spec: Spec, model: Recommender, dataset: Dataset) -> dict[str, Any]:
+    """What a record holds of the trained tables and projections."""
+    table, cardinalities = model.table, dataset.cardinalities
+    counts = dataset.training_counts.to(table.device)
+    spectra = joined = field_spectra(table, cardinalities)
+    if spec.sets > 1:
+        joined = field_spectra(table.flatten(1).unsqueeze(1), cardinalities)
+    # the sets of ME, or SE's table in blocks as wide as the base model's
+    blocks = table.reshape(len(table), spec.scale, -1)
+    found = {
+        "spectra": _rounded(spectra),
+        "joined_spectra": _rounded(joined.squeeze(1)),
+        "centred_spectra": _rounded(field_spectra(table, cardinalities, centred=True)),
+        "weighted_spectra": _rounded(field_spectra(table, cardinalities, weights=counts)),
+        "weighted_random": _rounded(
+            weighted_random_spectra(counts, cardinalities, table.shape[-1]), 4
+        ),
+        "diversity": _rounded(diversity(blocks, cardinalities), 4) if spec.scale > 1 else None,
+        "projected_abundance": None,
+        "projection_norms": None,
+    }
+    projections, parts = model.interaction.projections, model.interaction.sub_embeddings(table)
+    if projections is not None:
+        norms = projections.square().sum((2, 4)).sqrt().mT  # [M, j, i] to [M, i, j]
+        abundance = projected_abundance(table, cardinalities, projections)
+        found |= {
+            "projected_abundance": _rounded(abundance, 4),
+            "projection_norms": _rounded(norms, 4),
+        }
+    if parts is not None:
+        found["projected_abundance"] = _rounded(partner_abundance(parts, cardinalities), 4)
+    return found
+
+
+def _rounded(values: Tensor, digits: int = 6) -> list:
+    """Nested lists with that many significant digits; a float32 table holds six."""
+    if values.ndim > 1:
+        return [_rounded(part, digits) for part in values]
+    return [float(f"{value:.{digits}g}") for value in values.tolist()]
+
+
+def written(placements: Placements) -> dict[str, list[float]]:
+    """Where test rows stand, as a record holds it."""
+    return {name: _rounded(torch.from_numpy(part)) for name, part in placements._asdict().items()}

@@ -1,0 +1,243 @@
+"""What is said of a table: its verdict by stated thresholds, what that rests on, what to try next.
+
+The verdict compares the table's information abundance with that of random tables of the same shape,
+so that neither a small K nor a field with few features counts as collapse, and takes the mean of
+the rows off first: an offset that all rows share is another matter, with a remedy of its own. Where
+it is known how often rows are looked up, they count as often. The thresholds are a convention,
+fixed here and the same for every table; how often the verdict is wrong on tables of which the truth
+is known is measured by `lab.calibration`. For scale: the token table of a language model
+(wordllama) has 0.47; of the fields of DCNv2 at ten times its base width the mean has 0.40 to 0.56
+and the lowest 0.22 to 0.25, with ten embedding sets instead 0.83 to 0.92 (results/grid), all of
+them as they are, their mean not taken off.
+"""
+
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .spectrum import information_abundance, random_abundances, random_spectrum
+
+COLLAPSED, PARTLY = 0.25, 0.5  # of a random table's IA: below the first, below the second
+MUCH_OFFSET = 0.05  # of the energy: below, it is a direction among others
+MANY_UNTRAINED = 0.05  # of the rows: from here up they may change the verdict
+COLLAPSED_IS, PARTLY_IS, HEALTHY_IS = "collapsed", "partly collapsed", "not collapsed"
+OFFSET_IS, UNTRAINED_IS = "offset", "rare rows untrained"
+FEW_IS, UNMEASURED_IS = "too small to tell", "not measured"
+VERDICTS = [
+    COLLAPSED_IS, UNTRAINED_IS, PARTLY_IS, OFFSET_IS, HEALTHY_IS, FEW_IS, UNMEASURED_IS,
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Collapse:
+    """A table's measures and verdict.
+
+    Attributes:
+        name, rows, width, sets, note: of the table: D, K and M.
+        known_by: what says that it is a table, see `tables.Table`.
+        spectra: float64 `[M, K]`, zeros where it has fewer rows than columns; None if not measured.
+        random: `[K]`, the spectrum of a random table of that shape.
+        band: the lowest and the highest IA of random tables of that shape but for one in a
+            hundred each, as a share of their mean.
+        measures: those of `collapse.MEASURES`, see `collapse.measures_of`; the mean over the sets.
+        centred: the same with the mean of the rows taken off.
+        offset: the share of the energy that the mean of the rows holds; the mean over the sets.
+        untrained: the share of the rows that lie as they were drawn, see `untrained`.
+        trained: IA of the other rows, centred, as a share of a random table's; None if they are
+            too few to tell.
+        per_set: the measures of each set.
+        joined: the same of the M sets side by side as one table; None for a single set.
+        weighted: the same with rows weighted, beside random tables weighted alike, all centred, and
+            `rows`, as many equally weighted rows as they amount to; None without weights.
+        verdict: one of `VERDICTS`.
+        rests_on: the measure that it rests on, in words.
+        advice: what to try next and what it costs, a sentence or two.
+    """
+
+    name: str
+    rows: int
+    width: int
+    sets: int
+    note: str
+    verdict: str
+    advice: str
+    known_by: str = ""
+    rests_on: str = ""
+    spectra: Tensor | None = field(default=None, repr=False)
+    random: Tensor | None = field(default=None, repr=False)
+    band: tuple[float, float] = (1.0, 1.0)
+    measures: dict[str, float] = field(default_factory=dict)
+    centred: dict[str, float] = field(default_factory=dict)
+    offset: float = 0.0
+    untrained: float = 0.0
+    trained: float | None = None
+    per_set: list[dict[str, float]] = field(default_factory=list)
+    joined: dict[str, float] | None = None
+    weighted: dict[str, float] | None = None
+
+    @property
+    def judged_by(self) -> float:
+        """What the verdict compares with the thresholds: 1 for a random table, 0 for none left."""
+        measures = self.weighted or self.centred
+        return measures["against_random"] if measures else 1.0
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything, as plain lists and numbers."""
+        content = dict(vars(self))
+        for name in ("spectra", "random"):
+            if content[name] is not None:
+                content[name] = _rounded(content[name])
+        return content
+
+
+def judge(against_random: float) -> str:
+    """IA as a share of a random table's against `COLLAPSED` and `PARTLY`."""
+    if against_random < COLLAPSED:
+        return COLLAPSED_IS
+    return PARTLY_IS if against_random < PARTLY else HEALTHY_IS
+
+
+def too_small(rows: int, width: int) -> bool:
+    """Whether a shape allows no verdict.
+
+    Either no table of it can fall below `COLLAPSED`, since IA is at least 1 and a random table's is
+    not that much more; or one random table in a hundred falls below `PARTLY`.
+    """
+    return least(rows, width) >= COLLAPSED or band(rows, width)[0] < PARTLY
+
+
+def least(rows: int, width: int) -> float:
+    """The least IA/random, the mean of the rows taken off, of any table of a shape."""
+    return 1 / information_abundance(random_of_shape(max(1, rows - 1), width)).item()
+
+
+def judged(one: Collapse) -> Collapse:
+    """A measured table with its verdict, what that rests on, and what to try."""
+    low, high = one.band
+    random = f"random tables of {one.rows:,} x {one.width} have {low:.2f} to {high:.2f}"
+    if too_small(one.rows, one.width):
+        lowest = least(one.rows, one.width)
+        rests_on = f"no table of {one.rows:,} x {one.width} has IA/random below {lowest:.2f}"
+        if lowest < COLLAPSED:
+            rests_on = f"chance decides: {random}"
+        verdict = FEW_IS
+    elif one.weighted:
+        verdict = judge(one.weighted["against_random"])
+        rests_on = (
+            f"IA/random {one.weighted['against_random']:.2f} with rows weighted and their mean "
+            f"taken off; random tables weighted alike have 1"
+        )
+    elif _hidden(one):
+        assert one.trained is not None
+        verdict = UNTRAINED_IS
+        rests_on = (
+            f"{one.untrained:.0%} of the rows lie as they were drawn; of all rows IA/random is "
+            f"{one.centred['against_random']:.2f}, of the others {one.trained:.2f}, "
+            f"{judge(one.trained)}"
+        )
+    else:
+        verdict = judge(one.centred["against_random"])
+        rests_on = f"IA/random {one.centred['against_random']:.2f}, the mean of the rows taken off"
+        if verdict == HEALTHY_IS and judge(one.measures["against_random"]) != HEALTHY_IS:
+            verdict = OFFSET_IS if one.offset >= MUCH_OFFSET else HEALTHY_IS
+            rests_on += f", {one.measures['against_random']:.2f} with it"
+        rests_on += f"; {random}"
+    told = replace(one, verdict=verdict, rests_on=rests_on)
+    return replace(told, advice=advise(told))
+
+
+def _hidden(one: Collapse) -> bool:
+    """Whether rows that lie as they were drawn hide what the others do."""
+    if one.trained is None or one.untrained < MANY_UNTRAINED:
+        return False
+    return judge(one.trained) != judge(one.centred["against_random"])
+
+
+def advise(one: Collapse) -> str:
+    """What to try next with a table of that verdict, and what it costs."""
+    size = one.rows * one.width * one.sets
+    held = (one.weighted or one.centred)["directions_90"]
+    energy = f"{held:.0f} of {one.width} directions hold 90% of its energy"
+    if one.measures.get("abundance") == 0:
+        return "Every entry is zero: it was never trained, or something clears it."
+    if one.verdict == FEW_IS:
+        return "Leave it: at this shape there is nothing to gain or to lose."
+    if one.verdict == UNTRAINED_IS:
+        return (
+            "Next: count how often each row is looked up, and weigh rows by it (--rows-weight "
+            "counts.npy): one pass over the training data, no training."
+        )
+    if one.verdict == OFFSET_IS:
+        return (
+            f"{one.offset:.0%} of its energy is one vector that all rows share, and that is no "
+            "collapse. Next, if it is in the way: take the mean off the rows and give it to the "
+            f"bias of the layer behind: {one.width} numbers, no training."
+        )
+    if one.verdict == COLLAPSED_IS and one.sets > 1:
+        return (
+            f"{energy}. Its sets have collapsed as well. Next: more sets with fewer columns each, "
+            f"at the same {size:,} numbers: one training run for each seed."
+        )
+    if one.verdict == COLLAPSED_IS:
+        return (
+            f"{energy}. A wider table would leave more of it unused. Next, at the same {size:,} "
+            "numbers: several embedding sets, each with its own interaction (MultiEmbedding), "
+            f"beside a table of {held:.0f} columns, which saves {1 - held / one.width:.0%}: two "
+            "training runs for each seed."
+        )
+    if one.verdict == PARTLY_IS:
+        return (
+            f"{energy}. Next, before widening it: several sets of the present width beside one "
+            f"table as wide as they are together, {size:,} numbers more for each set: two "
+            "training runs for each seed."
+        )
+    if one.rows < one.width:
+        return (
+            f"It has fewer rows than columns, so at most {one.rows} directions exist: a width of "
+            f"{one.rows} holds as much."
+        )
+    if one.untrained > 1 - MANY_UNTRAINED:
+        return (
+            "Its rows look as if they had just been drawn: was it trained? Next: look at the same "
+            "table in an earlier checkpoint (inspect EARLIER THIS): seconds."
+        )
+    return (
+        f"{energy}. They are in use; if width is what you lack, twice as many columns are worth a "
+        f"trial: {size:,} numbers more, one training run for each seed."
+    )
+
+
+@lru_cache(maxsize=4096)
+def random_of_shape(rows: int, width: int) -> Tensor:
+    """The spectrum of a random table, from fewer draws of wide ones, which hardly vary."""
+    return random_spectrum(rows, width, draws=max(1, min(16, 4096 // width)))
+
+
+def band(rows: int, width: int) -> tuple[float, float]:
+    """How far IA of random tables goes from its mean, as shares of that, but for one in a hundred.
+
+    It hardly depends on the rows where there are many, so shapes that are nearly alike share one;
+    and very wide tables, which hardly vary, have that of one as slender and of 256 columns.
+    """
+    if (small := min(rows, width)) > 256:
+        rows, width = rows * 256 // small, width * 256 // small
+    if rows > 100:
+        rows = int(float(f"{rows:.1e}"))
+    return _draw_band(rows, width)
+
+
+@lru_cache(maxsize=4096)
+def _draw_band(rows: int, width: int) -> tuple[float, float]:
+    small = min(rows, width)
+    drawn = random_abundances(rows, width, draws=max(32, min(256, 8192 // small)))
+    low, high = (drawn / drawn.mean()).quantile(torch.tensor([0.01, 0.99], dtype=drawn.dtype))
+    return low.item(), high.item()
+
+
+def _rounded(values: Tensor) -> list:
+    if values.ndim > 1:
+        return [_rounded(part) for part in values]
+    return [float(f"{value:.6g}") for value in values.tolist()]
