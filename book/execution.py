@@ -1,5 +1,6 @@
 """When, where and how long the chapters and the recorded runs took, as a page of the book."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,7 @@ def page(chapters: dict[str, dict[str, Any]], results: Path) -> str:
         if not files:
             continue
         row = [f"`{folder.name}`", str(len(files))]
-        commands = COMMANDS.get(folder.name, "make refresh").split(", ")
+        commands = re.split(", (?=python )", COMMANDS.get(folder.name, "make refresh"))
         made = [", ".join(f"`{command}`" for command in commands),
                 *_when_and_where([each["environment"] for each in files], places)]  # fmt: skip
         if all("epochs" in each for each in files):
@@ -63,7 +64,7 @@ def page(chapters: dict[str, dict[str, Any]], results: Path) -> str:
             "## The chapters",
             _table(["notebook", "took", *ends], chapter_rows),
             "## The recorded runs",
-            _table(["folder", "runs", "training took", "made by", *ends], run_rows),
+            _table(["folder", "runs", "trained for", "made by", *ends], run_rows),
             "## Other records",
             _table(["folder", "files", "made by", *ends], other_rows),
             "## Where",

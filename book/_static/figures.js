@@ -149,12 +149,23 @@
       height = stack(figure, all, each, 90) + 110;
     }
     if (layout.title?.text) layout.title.text = wrap(layout.title.text, width);
-    layout.margin = { l: 8, r: 8, b: 8, t: headroom(layout) };
+    layout.margin = { l: 8, r: 16, b: 8, t: headroom(layout) }; // r: half the last tick's label
     layout.dragmode = false; // a finger on the plot scrolls the page
     const shown = (trace) => (trace.visible ?? true) === true && trace.showlegend !== false;
     const entries = layout.showlegend === false ? 0 : data.filter(shown).length;
     layout.legend = { ...layout.legend, ...BELOW };
     return height + (entries > 1 ? 22 * Math.ceil(entries / 2) : 0);
+  }
+
+  // Words that would run out of the figure are moved in.
+  function pullIn(plot) {
+    const edge = plot.getBoundingClientRect().right;
+    const moved = {};
+    for (const words of plot.querySelectorAll(".annotation")) {
+      const beyond = words.getBoundingClientRect().right - edge;
+      if (beyond > 0) moved[`annotations[${words.dataset.index}].xshift`] = -Math.ceil(beyond);
+    }
+    return Object.keys(moved).length && Plotly.relayout(plot, moved);
   }
 
   // --- Controls -------------------------------------------------------------------------------
@@ -228,8 +239,9 @@
     if (width < NARROW) height = narrow(figure, width, height);
     Object.assign(layout, { height, autosize: true, template: template(theme()) });
     const config = { ...figure.config, ...CONFIG };
-    if (again) return Plotly.react(plot, { ...figure, config });
-    await Plotly.newPlot(plot, { ...figure, config });
+    await Plotly[again ? "react" : "newPlot"](plot, { ...figure, config });
+    if (width < NARROW) await pullIn(plot);
+    if (again) return;
     controls.replaceChildren(
       ...updatemenus.map((each) => menu(plot, each)),
       ...sliders.map((each) => slider(plot, each)),

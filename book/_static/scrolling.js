@@ -3,7 +3,8 @@
 (() => {
   "use strict";
   const BOXES =
-    "mjx-container[display='true'], .ec-scroll, .ec-static, .cell_output div.text_html:has(table.dataframe)";
+    "mjx-container[display='true'], .ec-scroll, .ec-static, .pst-scrollable-table-container, " +
+    ".cell_output div.text_html:has(table.dataframe)";
   const look = (box) => {
     const hidden = box.scrollWidth - box.clientWidth;
     if (hidden > 0) box.tabIndex = 0;

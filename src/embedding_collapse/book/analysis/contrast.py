@@ -66,8 +66,10 @@ class Effect(NamedTuple):
         return (self.high - self.low) / 2
 
     def __format__(self, spec: str) -> str:
-        """The estimate and its interval, "+0.012 [+0.008, +0.016]", each number as `spec` says;
-        without an interval the estimate alone."""
+        """The estimate and its interval, "+0.012 [+0.008, +0.016]", each number as `spec` says, no
+        zero with a minus; without an interval the estimate alone."""
+        sign = spec[:1] if spec[:1] in ("+", "-", " ") else ""
+        spec = f"{sign}z{spec.removeprefix(sign)}"
         value = format(self.value, spec)
         if not np.isfinite(self.half_width):
             return value

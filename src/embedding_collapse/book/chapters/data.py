@@ -26,10 +26,11 @@ def features_per_field(datasets: Sequence[Dataset]) -> go.Figure:
         for dataset in datasets
     ]
     inks = [COLOURS["ME"], COLOURS["base"], COLOURS["SE"], PINK, AMBER, SKY]
-    return px.line(
+    figure = px.line(
         pd.concat(tables), x="rank", y="features", color="dataset", log_y=True, markers=True,
         hover_data=["field", "rare share"], color_discrete_sequence=inks,
     )  # fmt: skip
+    return figure.update_yaxes(dtick=1)
 
 
 # --- three million flights ------------------------------------------------------------------------

@@ -14,8 +14,7 @@ from embedding_collapse.lab.models import MODELS
 from embedding_collapse.lab.records import Record
 from embedding_collapse.spectrum import information_abundance, random_spectrum
 
-WORDS = {"SE": "one wider table per field (SE), a line per model",
-         "ME": "several tables per field (ME), a line per model"}  # fmt: skip
+WORDS = {"SE": "one wider table per field (SE)", "ME": "several tables per field (ME)"}
 
 
 def directions_in_use(records: Sequence[Record]) -> go.Figure:
@@ -71,7 +70,7 @@ def gains_in_the_paper() -> go.Figure:
     names = list(dict.fromkeys(table["dataset"]))
     figure = make_subplots(
         cols=len(names), subplot_titles=[name.capitalize() for name in names], shared_yaxes=True,
-        horizontal_spacing=0.04,
+        horizontal_spacing=0.06,
     )  # fmt: skip
     base = table[table["scale"] == 1].set_index(["dataset", "model"])["test_auc"]
     wider = table[table["scale"] > 1].groupby(["dataset", "model", "design"], sort=False)
@@ -92,5 +91,6 @@ def gains_in_the_paper() -> go.Figure:
         type="log", tickvals=scales, ticktext=[f"{scale}x" for scale in scales], minor_ticks="",
         title="embedding size",
     )  # fmt: skip
-    figure.update_yaxes(title="test AUC minus the base model's", tickformat="+.3f", col=1)
+    figure.update_yaxes(tickformat="+.3f")
+    figure.update_yaxes(title="test AUC minus the base model's", col=1)
     return figure.update_layout(legend={"orientation": "h", "y": -0.25}, hovermode="closest")

@@ -48,7 +48,7 @@ def about(settings: Sequence[Setting]) -> pd.DataFrame:
             "models": len({run.spec["model"] for run in one.runs}),
             "runs": len(one.runs),
             **{
-                fact.replace("_", " "): value
+                fact.replace("_", " ").replace("auc", "AUC"): value
                 for fact, value in one.runs[0].dataset["facts"].items()
             },
         }
@@ -101,7 +101,7 @@ def gains(settings: Sequence[Setting]) -> go.Figure:
     )
     figure.update_xaxes(title="embedding size", row=-(-len(panels) // 2))
     figure.update_yaxes(title="test AUC", col=1)
-    figure.update_yaxes(tickformat=".3f", nticks=5)
+    figure.update_yaxes(tickformat=".4f", nticks=5)
     return with_menu(figure, owner, "Model").update_layout(legend_y=-0.14)
 
 
@@ -138,10 +138,10 @@ def _answer(finding: Finding) -> str:
     said = f'<span class="ec-said" data-said="{sign}">{sign} {verdict}</span>'
     if effect is None:
         return said
-    value = f"{said} <span class='ec-effect'>{effect.value:+.4f}</span>"
+    value = f"{said} <span class='ec-effect'>{effect.value:+z.4f}</span>"
     if not np.isfinite(effect.low):
         return value
-    return f"{value} <span class='ec-effect'>[{effect.low:+.3f},\u00a0{effect.high:+.3f}]</span>"
+    return f"{value} <span class='ec-effect'>[{effect.low:+z.3f},\u00a0{effect.high:+z.3f}]</span>"
 
 
 def numbers(settings: Sequence[Setting]) -> pd.DataFrame:
@@ -174,7 +174,7 @@ def forest(answers: Sequence[Answer]) -> go.Figure:
     """The differences with their 95% intervals, a row per data set and model, a panel per pair."""
     pairs = list(PAIRS)
     figure = make_subplots(
-        1, len(pairs), subplot_titles=pairs, shared_yaxes=True, horizontal_spacing=0.03
+        1, len(pairs), subplot_titles=pairs, shared_yaxes=True, horizontal_spacing=0.07
     )
     for column, pair in enumerate(pairs, 1):
         of_pair = [answer for answer in answers if answer.pair == pair]

@@ -137,6 +137,7 @@ def provenance(records: Sequence[Record]) -> str:
 
     Building the book copies the records that its pages link to into `records/`.
     """
+    records = list({record.key: record for record in records}.values())
     if not records:
         return ""
     groups: dict[str, list[Record]] = {}
