@@ -41,7 +41,7 @@ def page(chapters: dict[str, dict[str, Any]], results: Path) -> str:
     other folders, and the places (hardware and versions) that all point to by number."""
     places: list[str] = []
     chapter_rows = [
-        [f"`{name}`", f"{told['seconds']:.0f} s", *_when_and_where([told], places)]
+        [f"`{name}`", f"{told['seconds']:.0f}\N{NO-BREAK SPACE}s", *_when_and_where([told], places)]
         for name, told in chapters.items()
     ]
     run_rows, other_rows = [], []
@@ -55,7 +55,7 @@ def page(chapters: dict[str, dict[str, Any]], results: Path) -> str:
                 *_when_and_where([each["environment"] for each in files], places)]  # fmt: skip
         if all("epochs" in each for each in files):
             hours = sum(epoch["seconds"] for each in files for epoch in each["epochs"]) / 3600
-            run_rows.append([*row, f"{hours:.2f} h", *made])
+            run_rows.append([*row, f"{hours:.2f}\N{NO-BREAK SPACE}h", *made])
         else:
             other_rows.append([*row, *made])
     ends = ["finished", "source", "where"]
