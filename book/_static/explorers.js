@@ -68,7 +68,7 @@
         { like: "language", ...language },
         { like: "chosen", x: [D], y: [chosen], text: ["your choice"] },
       ];
-      const head = ["D", "ε", "K must be at least", `that is, times ${high}`];
+      const head = ["D", "ε", "K must be at least", `as a multiple of ${high}`];
       const told = [commas(D), `${eps}`, commas(chosen), (chosen / high).toFixed(1)];
       return { marks, readout: [head, told] };
     },

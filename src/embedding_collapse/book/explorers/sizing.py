@@ -141,7 +141,7 @@ def view(data: dict[str, Any], state: State) -> View:
         {"like": "chosen", "x": [features], "y": [chosen], "text": ["your choice"]},
     ]
     readout = [
-        ["D", "ε", "K must be at least", f"that is, times {high}"],
+        ["D", "ε", "K must be at least", f"as a multiple of {high}"],
         [f"{features:,}", str(distortion), f"{chosen:,}", f"{chosen / high:.1f}"],
     ]
     return View(marks, readout)

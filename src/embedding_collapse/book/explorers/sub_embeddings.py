@@ -139,8 +139,13 @@ def explorer(
             },
         },
         layout={
-            "xaxis": {"title": {"text": "made for field j"}, "tickangle": -60, "type": "category"},
-            "yaxis": {"title": {"text": "of field i"}, "type": "category"},
+            "xaxis": {
+                "title": {"text": "made for field j"},
+                "tickangle": -60,
+                "type": "category",
+                "showgrid": False,
+            },
+            "yaxis": {"title": {"text": "of field i"}, "type": "category", "showgrid": False},
         },
         view=view,
         height=520,
