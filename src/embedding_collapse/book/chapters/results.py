@@ -145,24 +145,25 @@ def _answer(finding: Finding) -> str:
 
 
 def numbers(settings: Sequence[Setting]) -> pd.DataFrame:
-    """Every claim with what is compared, effect, interval, smallest effect that could have been
-    seen, comparisons made and missing, and verdict: a row per claim and data set."""
+    """Every claim that was run, with what is compared, effect, interval, smallest effect that could
+    have been seen, comparisons made and missing, and verdict: a row per claim and data set."""
     rows = [
         {
             "claim": number,
             "data": one.name,
             "measure": finding.claim.measure.name,
             "expected": finding.claim.expected,
-            "effect": finding.effect.value if finding.effect else np.nan,
-            "low": finding.effect.low if finding.effect else np.nan,
-            "high": finding.effect.high if finding.effect else np.nan,
-            "smallest to be seen": finding.effect.smallest if finding.effect else np.nan,
+            "effect": finding.effect.value,
+            "low": finding.effect.low,
+            "high": finding.effect.high,
+            "smallest to be seen": finding.effect.smallest,
             "comparisons": len(finding.parts),
             "missing": len(finding.missing),
             "verdict": finding.verdict,
         }
         for one in settings
         for number, finding in enumerate(one.findings, 1)
+        if finding.effect
     ]
     return pd.DataFrame(rows).set_index(["claim", "data"])
 
