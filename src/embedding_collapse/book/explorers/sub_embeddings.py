@@ -139,13 +139,8 @@ def explorer(
             },
         },
         layout={
-            "xaxis": {
-                "title": {"text": "made for field j"},
-                "tickangle": -60,
-                "type": "category",
-                "showgrid": False,
-            },
-            "yaxis": {"title": {"text": "of field i"}, "type": "category", "showgrid": False},
+            "xaxis": {"title": {"text": "made for field j"}, "tickangle": -60, "type": "category"},
+            "yaxis": {"title": {"text": "of field i"}, "type": "category"},
         },
         view=view,
         height=520,
