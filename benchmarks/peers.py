@@ -16,29 +16,34 @@ it.
 """
 
 import argparse
-import contextlib
 import json
 import math
 import os
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TextIO
 
 import numpy as np
 import torch
 from encoding import GIB, INTEGERS, TOKENS, cpu_seconds, make_files, spawn
 from torch import Tensor
+from tqdm import tqdm
 
 BATCH, RATE, DECAY = 2048, 1e-3, 1e-6
 HIDDEN, DROPOUT, CROSS, MAPS = [400, 400], 0.2, 4, [16, 16]  # see `lab.models.Size`
 SHAPES = {"mini": "synthetic-mini", "paper": "synthetic"}
-MODULES = {"fuxictr": "fuxictr", "deepctr-torch": "deepctr_torch", "recbole": "recbole"}
+MODULES = {
+    "fuxictr": "fuxictr.pytorch.models",
+    "deepctr-torch": "deepctr_torch.models",
+    "recbole": "recbole.trainer",
+}
 STATUS = Path("/proc/self/status")
-Epoch = Callable[[], object]  # trains one
+Epoch = Callable[[int], object]  # takes so many steps, at most as many as were asked for
 
 
 class Job(NamedTuple):
@@ -108,7 +113,7 @@ def official(job: Job, data: Data) -> Epoch:
     model = official_model(job.model, data.cardinalities, size).train()
     optimizer = torch.optim.Adam(model.parameters(), lr=RATE, weight_decay=DECAY)
     batches = list(data.batches(job.steps))
-    return lambda: official_epoch(model, optimizer, batches)
+    return lambda steps: official_epoch(model, optimizer, batches[:steps])
 
 
 def fuxictr(job: Job, data: Data) -> Epoch:
@@ -125,7 +130,7 @@ def fuxictr(job: Job, data: Data) -> Epoch:
         dict(zip(data.names, ids.T.contiguous(), strict=True)) | {"label": labels}
         for ids, labels in data.batches(job.steps)
     ]
-    return lambda: model.train_epoch(batches)
+    return lambda steps: model.train_epoch(batches[:steps])
 
 
 def fuxictr_model(features: Any, name: str, width: int, folder: str) -> Any:
@@ -183,10 +188,13 @@ def deepctr(job: Job, data: Data) -> Epoch:
 
     basemodel.DataLoader = ready
     model = deepctr_model(data.names, data.cardinalities, job.model, job.width)
-    rows = job.steps * BATCH
-    inputs = dict(zip(data.names, data.ids[:rows].T, strict=True))
-    labels = data.labels[:rows].astype(np.float32)
-    return lambda: model.fit(inputs, labels, BATCH, epochs=1, verbose=0)
+
+    def train(steps: int) -> None:
+        rows = steps * BATCH
+        inputs = dict(zip(data.names, data.ids[:rows].T, strict=True))
+        model.fit(inputs, data.labels[:rows].astype(np.float32), BATCH, epochs=1, verbose=0)
+
+    return train
 
 
 def deepctr_model(names: Sequence[str], cardinalities: Sequence[int], name: str, width: int) -> Any:
@@ -237,7 +245,7 @@ def recbole(job: Job, data: Data) -> Epoch:
         Interaction(dict(zip(data.names, ids.T.contiguous(), strict=True)) | {"label": labels})
         for ids, labels in data.batches(job.steps)
     ]
-    return lambda: trainer._train_epoch(batches, 0)
+    return lambda steps: trainer._train_epoch(batches[:steps], 0)
 
 
 def recbole_config(name: str, width: int, folder: str) -> Any:
@@ -373,13 +381,13 @@ def time_steps(job: Job, file: Path) -> dict[str, float]:
 
 
 def trained(job: Job, data: Data) -> dict[str, float]:
-    """Seconds and CPU seconds of the second epoch."""
+    """Seconds and CPU seconds of an epoch that is not the first."""
     train = IN_MEMORY[job.who](job, data)
     if isinstance(train, dict):
         return train
-    train()
+    train(2)
     cpu, started = time.process_time(), time.perf_counter()
-    train()
+    train(job.steps)
     return {"seconds": time.perf_counter() - started, "cpu": time.process_time() - cpu}
 
 
@@ -401,13 +409,30 @@ def time_file(who: str, file: Path) -> dict[str, float]:
         }  # fmt: skip
 
 
-def work(task: str, file: Path) -> None:
-    """Do one of the two; the last line printed is its result."""
-    with contextlib.redirect_stdout(sys.stderr):
-        one = json.loads(task)
-        found = time_file(one, file) if isinstance(one, str) else time_steps(Job(*one), file)
-    print("\n" + json.dumps(found), flush=True)
+def work(task: str, path: str, results: TextIO) -> None:
+    """Do one of the two, and write a line of JSON."""
+    one, file = json.loads(task), Path(path)
+    try:
+        found: object = (
+            time_file(one, file) if isinstance(one, str) else time_steps(Job(*one), file)
+        )
+    except Exception as error:
+        found = f"{type(error).__name__}: {error}"
+    print("\n" + json.dumps(found), file=results, flush=True)
     os._exit(0)  # without what libraries say when they end
+
+
+def serve(who: str, results: TextIO) -> None:
+    """Do the tasks that are read, each in a fork in which nothing has run but the imports."""
+    __import__(MODULES.get(who, "embedding_collapse.lab.training"))
+    some = torch.zeros(1, requires_grad=True)
+    some.grad = torch.zeros(1)
+    torch.optim.Adam([some]).step()  # which imports more, and starts no threads yet
+    for line in sys.stdin:
+        if not os.fork():
+            work(*json.loads(line), results)
+        if code := os.wait()[1]:
+            print(json.dumps(f"killed by signal {code}"), file=results, flush=True)
 
 
 # --- what is there, rounds and tables -------------------------------------------------------------
@@ -418,8 +443,14 @@ def contenders(
 ) -> tuple[dict[str, tuple[str, str]], list[str]]:
     """Whom to time, each with its Python and what goes before its modules' path; and who is not
     there, in words."""
+    from embedding_collapse.lab.device import precision_of
+
     here = os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), path]))
-    found, lacking = dict.fromkeys(("ours", "ours, auto"), (sys.executable, here)), []
+    found, lacking = {"ours": (sys.executable, here)}, []
+    if precision_of("auto", torch.device("cpu")):
+        found["ours, auto"] = found["ours"]
+    else:
+        lacking.append("ours, auto is left out: here it is float32 too")
     if path and (Path(path) / "torchfm" / "layer.py").is_file():
         found["official"] = (sys.executable, here)
     else:
@@ -429,7 +460,7 @@ def contenders(
         python = Path(peers or "", who, "bin", "python").absolute()
         if not peers:
             lacking.append(f"{who} is left out: --peers FOLDER was not given")
-        elif not list(python.parents[1].glob(f"lib/python*/site-packages/{module}/__init__.py")):
+        elif not list(python.parents[1].glob(f"lib/python*/site-packages/{module.split('.')[0]}")):
             lacking.append(f"{who} is left out: {peers} has none; see peers.sh")
         else:
             found[who] = (str(python), "")
@@ -442,7 +473,29 @@ def run(who: tuple[str, str], task: object, file: Path) -> dict[str, float] | st
     code, said, peak = spawn(command, who[1])
     if code:
         return (said.strip().splitlines() or [f"exit code {code}"])[-1]
-    return {"peak": peak} | json.loads(said.splitlines()[-1])
+    found = json.loads(said.splitlines()[-1])
+    return found if isinstance(found, str) else found | {"peak": peak}
+
+
+class Server:
+    """A process of one contender's Python, see `serve`."""
+
+    def __init__(self, name: str, who: tuple[str, str]) -> None:
+        self.process = subprocess.Popen(
+            [who[0], __file__, "--serve", name],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+            env=os.environ | {"PYTHONPATH": who[1]}, text=True,
+        )  # fmt: skip
+
+    def run(self, job: Job, file: Path) -> dict[str, float] | str:
+        """As `run`."""
+        pipes = self.process.stdin, self.process.stdout
+        assert pipes[0] and pipes[1]
+        print(json.dumps([json.dumps(job), str(file)]), file=pipes[0], flush=True)
+        for line in pipes[1]:
+            if line.strip():
+                return json.loads(line)
+        return "its process ended"
 
 
 def jobs_of(options: argparse.Namespace, whose: Sequence[str]) -> list[Job]:
@@ -451,7 +504,7 @@ def jobs_of(options: argparse.Namespace, whose: Sequence[str]) -> list[Job]:
         Job(who, shape, model, sets, width, steps)
         for shape in options.shapes
         for model in options.models
-        for sets, width in ((1, 10), (1, 100), (10, 10))
+        for sets, width in (*((1, width) for width in options.widths), (10, 10))
         for steps in [options.steps or steps_of(shape, model, width * sets)]
         for who in whose
         if sets == 1 or ("official" in whose and who in ("ours", "ours, auto", "official"))
@@ -463,7 +516,8 @@ def steps_of(shape: str, model: str, width: int) -> int:
     """Steps of an epoch: where a flush of blocked Adam ends it, many; where steps are long, few."""
     if shape == "mini":
         return 24 if width == 10 else 12
-    return 64 if width == 10 and model != "xdeepfm" else 16
+    light = model in ("dnn", "ipnn")
+    return (64 if light else 16) if width == 10 else (16 if light else 6)
 
 
 def rounds_of_steps(options: argparse.Namespace, who: dict[str, tuple[str, str]]) -> None:
@@ -479,16 +533,17 @@ def rounds_of_steps(options: argparse.Namespace, who: dict[str, tuple[str, str]]
                 Path(folder, f"{shape}.npz"),
                 ids=dataset.ids, labels=dataset.labels, cardinalities=dataset.cardinalities,
             )  # fmt: skip
-        for _ in range(options.rounds):
-            for job in jobs:
-                one = run(who[job.who], job, Path(folder, f"{job.shape}.npz"))
-                if isinstance(one, str):
-                    print(f"{job.cell}, {job.who} failed: {one}", file=sys.stderr, flush=True)
-                else:
-                    found[job].append(one)
-                    print(job, one, file=sys.stderr, flush=True)
-    if options.json:
-        options.json.write_text(json.dumps([[job, ones] for job, ones in found.items()]))
+        servers = {name: Server(name, at) for name, at in who.items()}
+        for job in tqdm(jobs * options.rounds, "measuring", leave=False):
+            one = servers[job.who].run(job, Path(folder, f"{job.shape}.npz"))
+            if isinstance(one, str):
+                tqdm.write(f"{job.cell}, {job.who} failed: {one}")
+            else:
+                found[job].append(one)
+            if options.json:
+                options.json.write_text(json.dumps([[job, ones] for job, ones in found.items()]))
+        for server in servers.values():
+            server.process.communicate()
     titles = ("cell", "by", "samples/s (min to max)", "ms per step", "CPU ms", "memory, GB",
               "ours is", "with auto")  # fmt: skip
     print("|", " | ".join(titles), "|\n" + "|---" * len(titles) + "|")
@@ -528,10 +583,9 @@ def rounds_from_file(options: argparse.Namespace, who: dict[str, tuple[str, str]
             for name in whose:
                 one = run(who[name], name, file)
                 if isinstance(one, str):
-                    print(f"{name} failed: {one}", file=sys.stderr, flush=True)
+                    print(f"{name} failed: {one}")
                 else:
                     found[name].append(one)
-                    print(name, one, file=sys.stderr, flush=True)
     if options.json:
         options.json.write_text(json.dumps(found))
     titles = ("by", "seconds (min to max)", "CPU seconds", "memory, GiB", "validation AUC",
@@ -568,14 +622,18 @@ def main() -> None:
         parser.add_argument(
             f"--{name}", nargs="+", choices=values, default=values, help="(default: all)"
         )
+    parser.add_argument("--widths", nargs="+", type=int, default=[10, 100], help="K (10 100)")
     parser.add_argument("--rounds", type=int, default=3, help="(default %(default)s)")
     parser.add_argument("--steps", type=int, help="of an epoch; by default see `steps_of`")
     parser.add_argument("--folder", type=Path, help="for files; by default the system's")
     parser.add_argument("--json", type=Path, help="write every single measurement there")
     parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--serve", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.one:
-        return work(options.one[0], Path(options.one[1]))
+    if options.one or options.serve:
+        results = os.fdopen(os.dup(1), "w")
+        os.dup2(2, 1)  # libraries print
+        return work(*options.one, results) if options.one else serve(options.serve, results)
     who, lacking = contenders(options.peers, options.official)
     print(*lacking, sep="\n", end="\n" if lacking else "", flush=True)
     (rounds_from_file if options.from_file else rounds_of_steps)(options, who)
