@@ -110,8 +110,9 @@ def main() -> None:
     axes = {axis: AXES[axis] for axis in AXES if axis != "threads" or not on_gpu}
     flush = BLOCK if on_gpu else LONGER  # the steps from one to the next
     steps = GRAPHS if on_gpu else FEWER
+    many = steps if on_gpu or options.quick else flush
     jobs = [
-        (axis, value, CENTRE | {axis: value}, flush if engine and not on_gpu else steps, engine)
+        (axis, value, CENTRE | {axis: value}, many if engine else steps, engine)
         for axis, values in axes.items()
         for value in values[: 1 if options.quick else None]
         for engine in ((False, True) if axis == "features" else (on_gpu,))
