@@ -545,7 +545,7 @@ def rounds_of_steps(options: argparse.Namespace, who: dict[str, tuple[str, str]]
         for server in servers.values():
             server.process.communicate()
     titles = ("cell", "by", "samples/s (min to max)", "ms per step", "CPU ms", "memory, GB",
-              "ours is", "with auto")  # fmt: skip
+              "ours, with auto: is", "in CPU time")  # fmt: skip
     print("|", " | ".join(titles), "|\n" + "|---" * len(titles) + "|")
     for job, ones in found.items():
         if ones:
@@ -558,18 +558,20 @@ def row(job: Job, ones: list[dict[str, float]], found: dict[Job, list[dict[str, 
     def median(of: list[dict[str, float]], name: str) -> float:
         return statistics.median(one[name] for one in of)
 
-    def times(mine: str) -> str:
-        own = found.get(job._replace(who=mine))
-        if not own or job.who.startswith("ours"):
-            return ""
-        return f"{median(ones, 'seconds') / median(own, 'seconds'):.2f}x"
+    def times(name: str) -> str:
+        ratios = [
+            f"{median(ones, name) / median(own, name):.2f}x"
+            for mine in ("ours", "ours, auto")
+            if not job.who.startswith("ours") and (own := found.get(job._replace(who=mine)))
+        ]
+        return ", ".join(ratios)
 
     speeds = [BATCH / one["seconds"] for one in ones]
     return (
         f"| {job.cell} | {job.who} | {statistics.median(speeds):,.0f} "
         f"({min(speeds):,.0f} to {max(speeds):,.0f}) | {1e3 * median(ones, 'seconds'):.1f} "
         f"| {1e3 * median(ones, 'cpu'):.1f} | {median(ones, 'memory') / 1e9:.2f} "
-        f"| {times('ours')} | {times('ours, auto')} |"
+        f"| {times('seconds')} | {times('cpu')} |"
     )
 
 

@@ -47,7 +47,9 @@ def test_a_row_says_how_many_times_as_fast_ours_is(peers):
     own = [{"seconds": 0.1, "cpu": 0.2, "memory": 1e8}]
     found = {job: times, job._replace(who="ours"): own}
     told = "| mini dnn K=10 | fuxictr | 10,240 (6,827 to 20,480) | 200.0 | 400.0 | 0.50 |"
-    assert peers.row(job, times, found).startswith(told + " 2.00x |")
+    assert peers.row(job, times, found) == told + " 2.00x | 2.00x |"
+    found[job._replace(who="ours, auto")] = [{"seconds": 0.05, "cpu": 0.1, "memory": 1e8}]
+    assert peers.row(job, times, found) == told + " 2.00x, 4.00x | 2.00x, 4.00x |"
 
 
 def test_every_contender_gets_the_same_batches(peers):
