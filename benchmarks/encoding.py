@@ -81,8 +81,16 @@ def work(name: str, file: Path) -> None:
 
 def measure(name: str, file: Path, python: str, path: str) -> tuple[float, float, float]:
     """Seconds, CPU seconds and peak GiB of anonymous memory."""
+    code, said, peak = spawn([python, __file__, "--one", name, str(file)], path)
+    if code:
+        sys.exit(f"{name} failed:\n{said[-3000:]}")
+    seconds, cpu = map(float, said.splitlines()[-1].split())
+    return seconds, cpu, peak / GIB
+
+
+def spawn(command: list[str], path: str) -> tuple[int, str, int]:
+    """Run it with that PYTHONPATH: exit code, what it printed, peak bytes of anonymous memory."""
     environment = os.environ | {"PYTHONPATH": path}
-    command = [python, __file__, "--one", name, str(file)]
     with tempfile.TemporaryFile("w+") as output:
         process = subprocess.Popen(
             command, stdout=output, stderr=subprocess.STDOUT, env=environment, text=True
@@ -92,11 +100,7 @@ def measure(name: str, file: Path, python: str, path: str) -> tuple[float, float
             peak = max(peak, sum(map(anonymous, family(process.pid))))
             time.sleep(0.05)
         output.seek(0)
-        said = output.read()
-    if process.returncode:
-        sys.exit(f"{name} failed:\n{said[-3000:]}")
-    seconds, cpu = map(float, said.splitlines()[-1].split())
-    return seconds, cpu, peak / GIB
+        return process.returncode, output.read(), peak
 
 
 def family(pid: int) -> Iterator[int]:

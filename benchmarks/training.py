@@ -24,7 +24,7 @@ import multiprocessing
 import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 import numpy as np
@@ -81,9 +81,8 @@ def make_dataset(shape: str, rows: int) -> Dataset:
     return Dataset(shape, ids, labels, fields, fingerprint="benchmark")
 
 
-def official_model(path: str, name: str, cardinalities: list[int], size: Size) -> nn.Module:
-    """The paper's own model of that cell."""
-    sys.path.insert(0, path)
+def official_model(name: str, cardinalities: list[int], size: Size) -> nn.Module:
+    """The paper's own model of that cell, from a checkout in the modules' path."""
     common = {"mlp_dims": (size.hidden, size.hidden), "dropout": size.dropout}
     if name == "dnn":
         from torchfm.model.mwd import DNNModel as Single
@@ -105,19 +104,27 @@ def official_seconds(model: nn.Module, dataset: Dataset, device: torch.device) -
     ids = torch.from_numpy(dataset.ids)[train].long().to(device)
     labels = torch.from_numpy(dataset.labels)[train].to(device)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, weight_decay=1e-6)
-    criterion = nn.BCELoss()
+    batches = list(zip(ids.split(BATCH), labels.split(BATCH), strict=True))
     for _ in range(2):
         started = time.perf_counter()
-        for fields, target in zip(ids.split(BATCH), labels.split(BATCH), strict=True):
-            loss = criterion(model(fields), target.float())
-            loss.item()
-            loss.backward()
-            optimizer.step()
-            optimizer.zero_grad()
+        official_epoch(model, optimizer, batches)
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         seconds = time.perf_counter() - started
     return seconds
+
+
+def official_epoch(
+    model: nn.Module, optimizer: torch.optim.Optimizer, batches: Iterable[tuple[Tensor, Tensor]]
+) -> None:
+    """Its steps over batches of ids `[B, N]` and labels `[B]`."""
+    criterion = nn.BCELoss()
+    for fields, target in batches:
+        loss = criterion(model(fields), target.float())
+        loss.item()
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
 
 
 def measure(name: str, design: str, scale: int, variant: str, options: argparse.Namespace) -> dict:
@@ -130,7 +137,8 @@ def measure(name: str, design: str, scale: int, variant: str, options: argparse.
     reset_peak_memory(device)
     before = peak_memory(device) or 0  # of the process, on a CPU: libraries and data
     if variant == "official":
-        model = official_model(options.official, name, cardinalities, size)
+        sys.path.insert(0, options.official)
+        model = official_model(name, cardinalities, size)
         seconds = official_seconds(model, dataset, device)
         return {"speed": rows / seconds, "memory": (peak_memory(device) or 0) - before}
     make = LoopedSets if variant == "loop" else build

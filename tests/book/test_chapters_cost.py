@@ -53,30 +53,51 @@ def test_cells_are_coloured_by_design():
 def points() -> pd.DataFrame:
     """Two points on each of two axes, of features with either optimizer."""
     return pd.DataFrame(
-        [(axis, value, engine, value / 1e4, value / 5e3, 10 * value, 4 * value, value, 600 * value)
+        [(axis, value, engine, value / 1e4, 2, value / 1e5, 10 * value, 4 * value, value,
+          600 * value)
          for axis in ("features", "K") for value in (10, 20)
          for engine in ((False, True) if axis == "features" else (False,))],
-        columns=["axis", "value", "engine", "seconds", "slowest", "memory", "computed_memory",
-                 "best_epoch", "flops"],
+        columns=["axis", "value", "engine", "cpu_seconds", "threads", "floor", "memory",
+                 "computed_memory", "best_epoch", "flops"],
     )  # fmt: skip
 
 
-def test_growth_has_a_panel_per_axis_and_a_line_per_optimizer(points):
+def test_growth_has_a_panel_per_axis_and_a_line_per_optimizer_over_its_floor(points):
     figure = chapter.growth(points)
-    inks = [chapter.DENSE, chapter.BLOCKED, chapter.DENSE]
+    inks = [chapter.DENSE] * 2 + [chapter.BLOCKED] * 2 + [chapter.DENSE] * 2
     assert [trace.line.color for trace in figure.data] == inks
-    assert list(figure.data[0].y) == [1, 2] and list(figure.data[0].error_y.array) == [1, 2]
+    measured, floor, *_ = figure.data
+    assert list(measured.y) == [0.5, 1]  # of either thread
+    assert list(floor.y) == [0.1, 0.2] and floor.line.dash == "dot"
+    measured, counted, *_ = chapter.memory_growth(points.assign(memory=points["memory"] * 1e6)).data
+    assert list(measured.y) == [0.1, 0.2]
+    assert counted.name == "counted, dense Adam"
 
 
 def test_growth_is_told_from_the_first_point_to_the_last(points):
-    run = {"points": points.to_dict("records"), "batch": 1,
-           "centre": {"features": 10, "fields": 2, "K": 10, "M": 1}}  # fmt: skip
-    row = chapter.grown(run).loc["K"]
-    assert row["time, times"] == row["products, times"] == 2
+    centre = {"features": 10, "fields": 2, "K": 10, "M": 1, "batch": 1, "threads": 1}
+    grown = chapter.grown({"points": points.to_dict("records"), "centre": centre})
+    assert list(grown.index) == ["features", "features, blocked Adam", "K"]
+    row = grown.loc["K"]
+    assert row["time, times"] == row["products, times"] == row["memory, times"] == 2
     assert row["memory over counted, at most"] == 2  # 10 of 4 + 1
     layers = Size(2, 1, 10).cross_layers
     assert row["cross layers, first"] == pytest.approx(6 * layers * (2 * 10) ** 2 / 6000)
     assert row["cross layers, last"] == pytest.approx(6 * layers * (2 * 20) ** 2 / 12000)
+
+
+def test_a_plan_takes_the_measured_models_distance_from_the_floor_everywhere():
+    costs = chapter.count(fields=4, features=400, embedding_size=8, batch=2048, scale=2)
+    rates = {"1": (1e9, 1e9), "2": (2e9, 2e9)}
+    floor = costs["DNN base"].flops / 1e9 + sum(costs["DNN base"].traffic(50, 32).values()) / 1e9
+    one = {"training_rows": 4096, "training_cpu_seconds": 2 * 3 * floor}
+    record = {"rows": 10, "bytes": {"file": 2580}, "dnn": one, "dcnv2": one}
+    plan = chapter.plan(record, rates, costs, 50, 32)
+    assert list(plan.index) == [name for name in costs if name.startswith(("DNN", "DCNv2"))]
+    steps = 0.8 * chapter.CRITEO_ROWS / 2048
+    assert plan.loc["DNN base", "hours, two cores"] == pytest.approx(steps * 3 * floor / 2 / 3600)
+    assert (plan["hours, H100"] < plan["hours, T4"]).all()
+    assert chapter.disk(record)["file"] == pytest.approx(11.83, abs=0.01)
 
 
 def test_fewer_bits_are_compared_cell_by_cell(make_record):

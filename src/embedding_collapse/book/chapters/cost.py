@@ -31,6 +31,8 @@ PARTS = {
     "activations": "#009E73",
 }
 CRITEO = (1_327_180, 10)  # rows and columns of a table
+CRITEO_ROWS = 45_840_617  # of the data
+T4, H100 = (8.1e12, 3.2e11), (4.95e14, 3.35e12)  # data sheets: operations, bytes per second
 BELOW = {"orientation": "h", "y": -0.25}
 TICKS = [digit * 10.0**power for power in range(-3, 6) for digit in (1, 2, 5)]  # of log axes
 LOG = {"type": "log", "tickvals": TICKS, "ticktext": [f"{tick:,g}" for tick in TICKS],
@@ -147,65 +149,143 @@ def against_products(cells: pd.DataFrame) -> go.Figure:
 
 
 def growth(points: pd.DataFrame) -> go.Figure:
-    """Time per step along each axis: the fastest round, an error bar up to the slowest.
+    """The processor's time per step and thread along each axis, beside the floor.
 
     Args:
-        points: `axis`, `value`, `engine`, `seconds`, `slowest`, from `benchmarks/cost.py`.
+        points: `axis`, `value`, `engine`, `cpu_seconds`, `threads`, `floor` and `computed_memory`,
+            from `benchmarks/cost.py`.
     """
+    figure = _panels(
+        points.assign(
+            measured=(points["cpu_seconds"] / points["threads"] * 1e3).round(2),
+            least=(points["floor"] * 1e3).round(2),
+        ),
+        "floor",
+    )
+    figure.update_yaxes(**LOG)
+    return figure.update_yaxes(title="ms per step", col=1)
+
+
+def memory_growth(points: pd.DataFrame) -> go.Figure:
+    """Peak memory along each axis, beside what is counted; `memory`, `computed_memory` and
+    `best_epoch` of the points are bytes."""
+    counted = points["computed_memory"] + points["best_epoch"]
+    figure = _panels(
+        points.assign(measured=(points["memory"] / 1e9).round(4), least=(counted / 1e9).round(4)),
+        "counted",
+    )
+    figure.update_yaxes(**LOG)
+    return figure.update_yaxes(title="GB", col=1)
+
+
+def _panels(points: pd.DataFrame, least: str) -> go.Figure:
+    """A panel per axis, in it two lines per optimizer: `measured`, and dotted the `least`."""
     axes = list(dict.fromkeys(points["axis"]))
-    figure = make_subplots(2, 2, subplot_titles=axes, vertical_spacing=0.18)
-    names = {False: "dense Adam", True: "blocked Adam"}
+    figure = make_subplots(3, 2, subplot_titles=axes, vertical_spacing=0.12)
     for place, axis in enumerate(axes):
+        at = {"row": place // 2 + 1, "col": place % 2 + 1}
         of_axis = points[points["axis"] == axis]
         for engine, group in of_axis.groupby("engine"):
-            times = group["seconds"] * 1e3
-            figure.add_scatter(
-                x=group["value"], y=times.round(2), mode="lines+markers", name=names[bool(engine)],
-                error_y={"array": (group["slowest"] * 1e3 - times).round(2),
-                         "arrayminus": [0] * len(group), "thickness": 1},
-                line={"color": BLOCKED if engine else DENSE}, showlegend=place == 0,
-                row=place // 2 + 1, col=place % 2 + 1,
-            )  # fmt: skip
+            name, ink = ("blocked Adam", BLOCKED) if engine else ("dense Adam", DENSE)
+            for column, label, line in (
+                ("measured", name, {"color": ink}),
+                ("least", f"{least}, {name}", {"color": ink, "dash": "dot"}),
+            ):
+                figure.add_scatter(
+                    x=group["value"], y=group[column], name=label, mode="lines+markers", line=line,
+                    showlegend=place == 0, **at,
+                )  # fmt: skip
         values = sorted(set(of_axis["value"]))
         figure.update_xaxes(
-            type="log", tickvals=values, minor_ticks="",
+            type="log", tickvals=values, minor_ticks="", **at,
             ticktext=[f"{v / 1e6:g} M" if v >= 1e6 else f"{v / 1e3:g} k" if v >= 1e4 else f"{v:,}"
                       for v in values],
-            row=place // 2 + 1, col=place % 2 + 1,
         )  # fmt: skip
-    figure.update_yaxes(**LOG)
-    figure.update_yaxes(title="ms per step", col=1)
-    return figure.update_layout(legend={"orientation": "h", "y": -0.12})
+    return figure.update_layout(legend={"orientation": "h", "y": -0.08})
 
 
 def grown(run: Mapping[str, Any]) -> pd.DataFrame:
-    """How many times time and products grow along each axis with dense Adam, which share of the
-    products the cross layers have, and what measured memory is over counted.
+    """How many times the processor's time, floor, products and memory grow along each axis, which
+    share of the products the cross layers have, and what memory is over counted.
 
     Args:
         run: the record of `benchmarks/cost.py`.
     """
     points = pd.DataFrame(run["points"])
     rows = {}
-    for axis, of_axis in points[~points["engine"]].groupby("axis", sort=False):
-        first, last = of_axis.iloc[0], of_axis.iloc[-1]
-        counted = of_axis["computed_memory"] + of_axis["best_epoch"]
-        rows[axis] = {
+    for (axis, engine), group in points.groupby(["axis", "engine"], sort=False):
+        first, last = group.iloc[0], group.iloc[-1]
+        counted = group["computed_memory"] + group["best_epoch"]
+        rows[f"{axis}, blocked Adam" if engine else str(axis)] = {
             "from": f"{first['value']:,}",
             "to": f"{last['value']:,}",
-            "time, times": last["seconds"] / first["seconds"],
-            "products, times": last["flops"] / first["flops"],
+            **{
+                f"{name}, times": last[column] / first[column]
+                for name, column in (
+                    ("time", "cpu_seconds"), ("floor", "floor"), ("products", "flops"),
+                    ("memory", "memory"),
+                )
+            },
             "cross layers, first": _cross_share(run, str(axis), first),
             "cross layers, last": _cross_share(run, str(axis), last),
-            "memory over counted, at most": (of_axis["memory"] / counted).max(),
-        }
+            "memory over counted, at most": (group["memory"] / counted).max(),
+        }  # fmt: skip
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
 def _cross_share(run: Mapping[str, Any], axis: str, point: pd.Series) -> float:
     at = run["centre"] | {axis: point["value"]}
     weights = Size(1, 1, 1).cross_layers * at["M"] * (at["fields"] * at["K"]) ** 2
-    return float(3 * 2 * run["batch"] * weights / point["flops"])  # forward and twice backward
+    return float(3 * 2 * at["batch"] * weights / point["flops"])  # forward and twice backward
+
+
+# --- all of Criteo --------------------------------------------------------------------------------
+
+
+def plan(
+    criteo: Mapping[str, Any],
+    rates: Mapping[str, Sequence[float]],
+    costs: Mapping[str, Cost],
+    touched: float,
+    block: int,
+) -> pd.DataFrame:
+    """What an epoch of all of Criteo's rows would take, per model and machine.
+
+    Args:
+        criteo: the record of `benchmarks/criteo.py`; how many times its floor a base model took
+            there is taken for all its sizes and all machines.
+        rates: operations and bytes per second by the number of threads, from `benchmarks/cost.py`.
+        costs: of the models, by name, with batches of 2048.
+        touched: different rows of the table in a batch.
+        block: as in `Cost.memory`.
+    """
+    machines = {"two cores": rates["2"], "T4": T4, "H100": H100}
+    steps, table = 0.8 * CRITEO_ROWS / 2048, {}
+    for model in ("dnn", "dcnv2"):
+        base, one = costs[f"{MODELS[model].name} base"], criteo[model]
+        took = one["training_cpu_seconds"] / one["training_rows"] * 2048
+        over = took / _floor(base, rates["1"], touched, block)
+        for name, cost in costs.items():
+            if name.startswith(f"{MODELS[model].name} "):
+                table[name] = {"GB": sum(cost.memory(block).values()) / 1e9} | {
+                    f"hours, {machine}": over * steps / 3600 * _floor(cost, fast, touched, block)
+                    for machine, fast in machines.items()
+                }
+    return pd.DataFrame.from_dict(table, orient="index")
+
+
+def disk(criteo: Mapping[str, Any]) -> dict[str, float]:
+    """GB of the file and of what it is encoded to, of all of Criteo's rows at the record's bytes a
+    row."""
+    return {
+        name: size / criteo["rows"] * CRITEO_ROWS / 1e9 for name, size in criteo["bytes"].items()
+    }
+
+
+def _floor(cost: Cost, rates: Sequence[float], touched: float, block: int) -> float:
+    """Seconds of a step: its products, then its bytes."""
+    products, copies = rates
+    return cost.flops / products + sum(cost.traffic(touched, block).values()) / copies
 
 
 # --- products in fewer bits -----------------------------------------------------------------------

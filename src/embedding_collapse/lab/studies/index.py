@@ -32,7 +32,7 @@ OTHERS = {
         "Spectra of the token embeddings of language models.",
     ),
     "speed": (
-        "python benchmarks/cost.py, python benchmarks/optimizer.py",
+        "python benchmarks/cost.py, python benchmarks/optimizer.py, python benchmarks/criteo.py",
         "Time per step against size, and of the optimizers.",
     ),
     "live": (
