@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from .interaction import Interaction, Size
-from .layers import Projection, SetNorm, dropout
+from .layers import Projection, SetNorm
 
 
 class NFwFM(Interaction):
@@ -25,9 +25,8 @@ class NFwFM(Interaction):
         self.dropout = size.dropout
         self.project = Projection(size.sets, size.width, size.hidden, size.dropout)
 
-    def forward(self, embeddings: Tensor) -> Tensor:
+    def forward(self, embeddings: Tensor, mean: bool = False) -> Tensor:
         sets, rows, fields, width = embeddings.shape
         e = embeddings.permute(0, 2, 3, 1).reshape(sets, fields, width * rows)
         products = (e * torch.bmm(self.weight, e)).sum(1).view(sets, width, rows)
-        rate = self.dropout if self.training else 0.0
-        return self.project(dropout(self.norm(products), rate, self.part).mT)
+        return self.project(self.norm(products, rate=self.dropout).mT, mean)

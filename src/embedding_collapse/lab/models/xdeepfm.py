@@ -21,7 +21,7 @@ class XDeepFM(Interaction):
         self.second = SetLinear(size.sets, size.fields * size.maps, size.maps)
         self.project = Projection(size.sets, size.inputs, size.hidden, size.dropout)
 
-    def forward(self, embeddings: Tensor) -> Tensor:
+    def forward(self, embeddings: Tensor, mean: bool = False) -> Tensor:
         sets, rows, fields, width = embeddings.shape
         x0 = embeddings.permute(0, 2, 3, 1).reshape(sets, fields, 1, width * rows)
         x, sums = x0.squeeze(2), []
@@ -29,7 +29,9 @@ class XDeepFM(Interaction):
             products = (x0 * x.unsqueeze(1)).flatten(1, 2)  # [M, N*C, K*B], every field times map
             x = F.relu(layer(products.mT))  # [M, C, K*B]
             sums.append(x.unflatten(-1, (width, rows)).sum(2))
-        return torch.cat([*sums, self.project(embeddings.flatten(2)).mT], 1).mT
+        if mean:
+            sums = [each.mean(0, keepdim=True) for each in sums]
+        return torch.cat([*sums, self.project(embeddings.flatten(2), mean).mT], 1).mT
 
 
 class XDeepFMHead(nn.Module):
