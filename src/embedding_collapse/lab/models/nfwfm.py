@@ -27,6 +27,6 @@ class NFwFM(Interaction):
 
     def forward(self, embeddings: Tensor, mean: bool = False) -> Tensor:
         sets, rows, fields, width = embeddings.shape
-        e = embeddings.permute(0, 2, 3, 1).reshape(sets, fields, width * rows)
-        products = (e * torch.bmm(self.weight, e)).sum(1).view(sets, width, rows)
-        return self.project(self.norm(products, rate=self.dropout).mT, mean)
+        e = embeddings.transpose(1, 2).reshape(sets, fields, rows * width)
+        products = (e * torch.bmm(self.weight, e)).sum(1).view(sets, rows, width)
+        return self.project(self.norm(products.mT.contiguous(), rate=self.dropout).mT, mean)

@@ -4,12 +4,17 @@ Lian et al., "xDeepFM", KDD 2018; as in the official code without split halves a
 linear part.
 """
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from . import fused
 from .interaction import Interaction, Size
 from .layers import Head, Projection, SetLinear
+
+PART = 2**12  # numbers of each row that are at hand: with 12 fields 144 such rows, 2.4 MB
 
 
 class XDeepFM(Interaction):
@@ -23,12 +28,11 @@ class XDeepFM(Interaction):
 
     def forward(self, embeddings: Tensor, mean: bool = False) -> Tensor:
         sets, rows, fields, width = embeddings.shape
-        x0 = embeddings.permute(0, 2, 3, 1).reshape(sets, fields, 1, width * rows)
-        x, sums = x0.squeeze(2), []
+        x = x0 = embeddings.transpose(1, 2).reshape(sets, fields, rows * width)
+        sums = []
         for layer in (self.first, self.second):
-            products = (x0 * x.unsqueeze(1)).flatten(1, 2)  # [M, N*C, K*B], every field times map
-            x = F.relu(layer(products.mT))  # [M, C, K*B]
-            sums.append(x.unflatten(-1, (width, rows)).sum(2))
+            x = F.relu(compressed(x0, x, layer.weight) + layer.bias)  # [M, C, B*K]
+            sums.append(x.unflatten(-1, (rows, width)).sum(-1))
         if mean:
             sums = [each.mean(0, keepdim=True) for each in sums]
         return torch.cat([*sums, self.project(embeddings.flatten(2), mean).mT], 1).mT
@@ -45,3 +49,46 @@ class XDeepFMHead(nn.Module):
     def forward(self, h: Tensor) -> Tensor:
         maps, projected = h.tensor_split([self.maps.in_features], -1)
         return self.maps(maps).squeeze(-1) + self.head(projected)
+
+
+def compressed(x: Tensor, y: Tensor, weight: Tensor) -> Tensor:
+    """`sum_ij w_cij x_i y_j`: of x `[M, N, P]` and y `[M, J, P]`, by weights `[M, C, N*J]`."""
+    if fused.applies(x):
+        return _Compressed.apply(x, y, weight)
+    return torch.bmm(weight, (x.unsqueeze(2) * y.unsqueeze(1)).flatten(1, 2))
+
+
+class _Compressed(torch.autograd.Function):
+    """Part by part, so that all products `x_i y_j` of a part stay in a cache: as a whole they were
+    most of the memory of a step, and most of its time."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, y: Tensor, weight: Tensor) -> Tensor:
+        ctx.save_for_backward(x, y, weight)
+        result = x.new_empty(*weight.shape[:2], x.shape[-1])
+        for a, b, w, to in zip(x, y, weight, result, strict=True):
+            for part in _parts(x):
+                torch.mm(w, _products(a[:, part], b[:, part]), out=to[:, part])
+        return result
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        x, y, weight = ctx.saved_tensors
+        of_x, of_y, of_weight = torch.empty_like(x), torch.empty_like(y), torch.zeros_like(weight)
+        for m, w in enumerate(weight):
+            for part in _parts(x):
+                a, b, g = x[m, :, part], y[m, :, part], gradient[m, :, part]
+                of_weight[m].addmm_(g, _products(a, b).T)
+                of_products = (w.T @ g).view(len(a), *b.shape)
+                torch.sum(of_products * b, 1, out=of_x[m, :, part])
+                torch.sum(of_products.mul_(a.unsqueeze(1)), 0, out=of_y[m, :, part])
+        return of_x, of_y, of_weight
+
+
+def _products(x: Tensor, y: Tensor) -> Tensor:
+    return (x.unsqueeze(1) * y).flatten(0, 1)
+
+
+def _parts(x: Tensor) -> list[slice]:
+    return [slice(first, first + PART) for first in range(0, x.shape[-1], PART)]
