@@ -7,7 +7,8 @@ import torch
 from rounding import assert_rounding_alone, assert_same_sums
 from torch import Tensor
 
-from embedding_collapse.lab.models import MODELS, Size, build, fused, layers
+from embedding_collapse.lab.engine.loop import products
+from embedding_collapse.lab.models import MODELS, PAPER, Size, build, fused, layers
 from embedding_collapse.lab.models.interaction import Part
 from embedding_collapse.lab.models.layers import SetNorm
 from embedding_collapse.lab.models.xdeepfm import compressed
@@ -57,6 +58,25 @@ def test_fused_it_computes_what_the_modules_do(how, monkeypatch):
 
 
 @pytest.mark.rounding
+@pytest.mark.parametrize("how", HOW, ids=lambda how: "-".join(how))
+def test_fused_it_evaluates_as_the_modules_do(how, monkeypatch):
+    norm, found = SetNorm(3, 5).double(), []
+    draw = torch.Generator().manual_seed(1)
+    for each in (*norm.parameters(), norm.running_mean, norm.running_var):
+        each.data.copy_(torch.rand(15, generator=draw))
+    norm.eval()
+    before = copy.deepcopy(norm.state_dict())
+    for worth in (0, 2**62):
+        monkeypatch.setattr(fused, "WORTH_FUSING", worth)
+        draw.manual_seed(2)
+        x, offset = (torch.randn(3, 5, n, generator=draw).double() for n in (ROWS, 1))
+        with torch.no_grad():
+            found.append(norm(x, offset, **how))
+    assert_same_sums(*found, TERMS)
+    assert all(torch.equal(value, before[name]) for name, value in norm.state_dict().items())
+
+
+@pytest.mark.rounding
 def test_fused_in_float32_it_is_as_exact_as_the_modules(monkeypatch):
     exact = normed(False, torch.float64, monkeypatch, **HOW[0])
     ours, plain = (normed(fuse, torch.float32, monkeypatch, **HOW[0]) for fuse in (True, False))
@@ -97,6 +117,19 @@ def test_every_model_takes_the_step_that_it_takes_unfused(name, monkeypatch):
     coarse = step(model.float(), False, monkeypatch)
     for one, other, third in zip(ours, plain, coarse, strict=True):
         assert_rounding_alone(one, other, third)
+
+
+@pytest.mark.rounding
+@pytest.mark.parametrize("name", PAPER)
+def test_with_products_in_bf16_sums_and_gradients_are_those_of_float32(name, monkeypatch):
+    """What differs from a step in float32 is of the size of bf16's unit, fused or not."""
+    model = build(name, CARDINALITIES, Size(4, 3, 2, hidden=8, dropout=0.0))
+    exact = step(model, False, monkeypatch)[0]
+    for fuse in (True, False):
+        with products("bf16", torch.device("cpu")):
+            loss, *rest = step(model, fuse, monkeypatch)
+        assert abs(loss - exact) < 0.05 and loss != exact
+        assert all(each.isfinite().all() and each.dtype == torch.float32 for each in rest)
 
 
 def test_what_a_part_of_a_batch_drops_is_what_the_whole_drops():

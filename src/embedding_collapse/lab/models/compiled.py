@@ -1,14 +1,19 @@
 """What `fused` asks of a CPU, compiled by Numba: a feature's row stays in a core's cache meanwhile.
 
-The sums over a row are taken in any order the compiler likes, which is the same at every call; a row
-belongs to one thread, so bits do not depend on how many there are. Nothing else is moved or fused.
+The sums over a row are taken in any order the compiler likes, which is the same at every call; a
+row belongs to one thread, so bits do not depend on how many there are. Nothing else is moved or
+fused.
 """
+
+from typing import Any
 
 import numpy as np
 from numba import njit
 
-_compiled = njit(nogil=True, cache=True, error_model="numpy")  # by which a number over 0 is inf
-_in_any_order = njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "nsz"})
+_compiled: Any = njit(
+    nogil=True, cache=True, error_model="numpy"
+)  # by which a number over 0 is inf
+_in_any_order: Any = njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "nsz"})
 
 # SplitMix64 (Steele, Lea & Flood 2014), of which `layers.draws` is the same in plain PyTorch
 STEP, FIRST, SECOND = map(np.uint64, (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB))
@@ -50,11 +55,11 @@ def _draw(seed, first, drawn):
 
 
 @_compiled
-def forward(x, weight, bias, eps, drop, relu, y, mean, variance, part, of):
+def forward(x, weight, bias, eps, drop, relu, y, mean, variance, known, part, of):
     """Norm, ReLU, dropout of x `[M, H, B]` into y `[M, H, B]`, or the sum over sets `[1, H, B]`.
 
     Args:
-        weight, bias, mean, variance: `[M, H]`, the latter two of each row, filled in.
+        weight, bias, mean, variance: `[M, H]`, the latter two of each row, filled in if not known.
         drop: the seed, the lowest of 16 bits that is kept, and what is kept is multiplied with.
     """
     sets, features, rows = x.shape
@@ -65,8 +70,9 @@ def forward(x, weight, bias, eps, drop, relu, y, mean, variance, part, of):
     for h in range(part, features, of):
         for m in range(sets):
             row = x[m, h]
-            mean[m, h] = _mean(row)
-            variance[m, h] = _variance(row, mean[m, h])
+            if not known:
+                mean[m, h] = _mean(row)
+                variance[m, h] = _variance(row, mean[m, h])
             scale = weight[m, h] * (one / np.sqrt(variance[m, h] + eps))
             shift = bias[m, h] - mean[m, h] * scale
             if lowest > -32_768:

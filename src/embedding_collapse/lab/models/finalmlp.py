@@ -26,7 +26,10 @@ class FinalMLP(Interaction):
 
     def forward(self, embeddings: Tensor, mean: bool = False) -> Tensor:
         inputs = embeddings.flatten(2)
-        outputs = [second(first(inputs), mean).mT for first, second in self.streams]
+        outputs = []
+        for stream in self.streams:
+            first, second = stream.children()
+            outputs.append(second(first(inputs), mean).mT)
         return torch.cat(outputs, 1).mT
 
 

@@ -18,19 +18,18 @@ WORTH_FUSING = 2**17  # numbers; below, plain PyTorch does, which needs no Numba
 
 
 def applies(x: Tensor) -> bool:
-    """Whether x is numbers on a CPU that passes of our own may read, in its own precision."""
+    """Whether x is numbers on a CPU, and not what a compiler or a tracer has in their place."""
     return (
-        type(x) is Tensor  # and no shape alone, as the tracers' are
+        type(x) is Tensor
         and x.device.type == "cpu"
         and x.dtype in (torch.float32, torch.float64)
-        and not torch.is_autocast_enabled("cpu")
         and not torch.compiler.is_compiling()
     )
 
 
 def pays(x: Tensor) -> bool:
     """Whether `norm_relu_dropout` takes x, and is the faster way."""
-    return applies(x) and x.numel() >= WORTH_FUSING and x.shape[-1] > 1 and numba_runs()
+    return x.numel() >= WORTH_FUSING and x.shape[-1] > 1 and applies(x) and numba_runs()
 
 
 def norm_relu_dropout(
@@ -42,26 +41,42 @@ def norm_relu_dropout(
     drop: tuple[int, int, float],
     mean: bool = False,
 ) -> Tensor:
-    """The norm in training mode of `x + offset`, ReLU, dropout; the running statistics move on.
+    """The norm of `x + offset`, ReLU, dropout; in training the running statistics move on.
 
     Args:
         x: `[M, H, B]`, overwritten in the backward pass: the caller has no more use for it.
+        norm: in training, or where no gradient is asked for.
         offset: `[M, H, 1]`. It moves the running mean and nothing else.
         drop: a seed, the lowest of 16 bits drawn that is kept, what is kept is multiplied with.
         mean: whether to return the mean over sets, `[1, H, B]`.
     """
-    if offset is None:
-        offset = x.new_zeros(())
-    assert norm.momentum is not None
+    x, offset = x.contiguous(), x.new_zeros(()) if offset is None else offset
     settings = norm.eps, relu, drop, mean
-    y, means, variances = _Fused.apply(x.contiguous(), offset, norm.weight, norm.bias, *settings)
+    running_mean, running_var = norm.get_buffer("running_mean"), norm.get_buffer("running_var")
+    if not norm.training:
+        means = running_mean.view(x.shape[:2]) - offset.squeeze(-1)
+        variances = running_var.view(x.shape[:2])
+        return _forward(x, norm.weight, norm.bias, means, variances, True, *settings)
+    y, means, variances = _Fused.apply(x, offset, norm.weight, norm.bias, *settings)
     rows = x.shape[-1]
     with torch.no_grad():
-        means = means + offset.squeeze(-1) if offset.ndim else means
+        assert norm.momentum is not None
         norm.get_buffer("num_batches_tracked").add_(1)
-        norm.get_buffer("running_mean").lerp_(means.flatten(), norm.momentum)
-        unbiased = variances.flatten() * (rows / (rows - 1))
-        norm.get_buffer("running_var").lerp_(unbiased, norm.momentum)
+        running_mean.lerp_((means + offset.squeeze(-1)).flatten(), norm.momentum)
+        running_var.lerp_(variances.flatten() * (rows / (rows - 1)), norm.momentum)
+    return y
+
+
+def _forward(x: Tensor, weight: Tensor, bias: Tensor, means: Tensor, variances: Tensor,
+             known: bool, eps: float, relu: bool, drop: tuple, mean: bool) -> Tensor:  # fmt: skip
+    """What comes out; means and variances `[M, H]` are filled in if they aren't known."""
+    from .compiled import forward
+
+    sets, features, rows = x.shape
+    y = x.new_empty(1 if mean else sets, features, rows)
+    read = [_of(each) for each in (x, weight.view_as(means), bias.view_as(means))]
+    rest = *_numbers(x, eps, drop, sets // len(y)), relu, *map(_of, (y, means, variances)), known
+    on_all_threads(lambda part, of: forward(*read, *rest, part, of))
     return y
 
 
@@ -69,34 +84,25 @@ class _Fused(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, offset: Tensor, weight: Tensor, bias: Tensor,
                 eps: float, relu: bool, drop: tuple, mean: bool) -> Any:  # fmt: skip
-        sets, features, rows = x.shape
-        y = x.new_empty(1 if mean else sets, features, rows)
-        means, variances = x.new_empty(2, sets, features).unbind()
-        ctx.settings = _numbers(x, eps, drop, sets if mean else 1), relu
-        (eps, drop), _ = ctx.settings
+        means, variances = x.new_empty(2, *x.shape[:2]).unbind()
+        y = _forward(x, weight, bias, means, variances, False, eps, relu, drop, mean)
+        ctx.settings = *_numbers(x, eps, drop, len(x) // len(y)), relu
         ctx.save_for_backward(x, offset, weight, bias, means, variances)
         ctx.mark_non_differentiable(means, variances)
-        from .compiled import forward
-
-        read = [_of(each) for each in (x, weight.view(sets, features), bias.view(sets, features))]
-        filled = [_of(each) for each in (y, means, variances)]
-        on_all_threads(lambda part, of: forward(*read, eps, drop, relu, *filled, part, of))
         return y, means, variances
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor, *_: None) -> Any:
         x, offset, weight, bias, means, variances = ctx.saved_tensors
-        (eps, drop), relu = ctx.settings
-        sets, features, _ = x.shape
-        gradients = x.new_empty(3, sets, features)
+        gradients = x.new_empty(3, *means.shape)
         if gradient.stride(0) == 0:  # of a sum or mean over sets: the same for all
             gradient = gradient[:1]
         from .compiled import backward
 
-        read = [_of(each) for each in (x, weight.view(sets, features), bias.view(sets, features))]
+        read = [_of(each) for each in (x, weight.view_as(means), bias.view_as(means))]
         rest = [_of(each) for each in (means, variances, gradient.contiguous(), *gradients)]
-        on_all_threads(lambda part, of: backward(*read, eps, drop, relu, *rest, part, of))
+        on_all_threads(lambda part, of: backward(*read, *ctx.settings, *rest, part, of))
         torch.autograd.graph.increment_version(x)  # a second pass is an error, no wrong gradient
         of_weight, of_bias, of_offset = gradients
         return (

@@ -54,12 +54,17 @@ class SetLinear(Layer):
             weight = F.pad(weight, (0, more)) if more else weight
         else:  # its rows begin where they should already; to fill it up would be to copy it
             weight = weight[..., : x.shape[-1]]
-        return _Product.apply(weight, x) if fused.applies(x) else torch.bmm(weight, x.mT)
+        if not fused.applies(x):
+            return torch.bmm(weight, x.mT)
+        if torch.is_autocast_enabled("cpu"):
+            dtype = torch.get_autocast_dtype("cpu")
+            weight, x = weight.to(dtype), x.to(dtype)
+        return _Product.apply(weight, x)
 
 
 class _Product(torch.autograd.Function):
-    """`[M, O, I], [M, B, I] -> [M, O, B]`, where the gradient of the latter lies in memory as it does:
-    torch's lies the other way round, and to turn it took a sixth of a step of DNN, ME 10x."""
+    """`[M, O, I], [M, B, I] -> [M, O, B]`, where the gradient of the latter lies in memory as it
+    does: torch's lies the other way round, and to turn it took a tenth of a step of DNN, ME 10x."""
 
     @staticmethod
     def forward(ctx: Any, weight: Tensor, x: Tensor) -> Tensor:
@@ -104,7 +109,10 @@ class SetNorm(nn.BatchNorm1d, Layer):
             rate: of dropout in training.
         """
         rate = rate if self.training else 0.0
-        if self.training and self.part is None and fused.pays(x):
+        if x.device.type == "cpu" and x.dtype == torch.bfloat16:
+            x = x.float()  # the sums' precision, and what is compiled
+        forms = self.training or not torch.is_grad_enabled()  # that are compiled
+        if forms and self.part is None and fused.pays(x):
             drop = int(seed()) if rate else 0, lowest_kept(rate), 1 / (1 - rate)
             return fused.norm_relu_dropout(x, self, offset=offset, relu=relu, drop=drop, mean=mean)
         if offset is not None:
@@ -162,7 +170,7 @@ class LinearProjection(nn.Module):
 
 
 def dropout(x: Tensor, rate: float, part: Part | None = None, *, relu: bool = False) -> Tensor:
-    """Of `[..., B]`, after ReLU if asked for: each entry is set to zero with probability `rate`, and
+    """Of `[..., B]`, after ReLU if asked for: each entry is set to zero with probability `rate`,
     the rest scaled up to make up. A part of a batch gets what it would get in the whole.
 
     torch's own on any device but a CPU, where its kernel draws a float64 per entry and took more
@@ -195,8 +203,8 @@ def draws(shape: torch.Size, seed: Tensor, part: Part | None = None) -> Tensor:
     """16 bits for each of `[..., B]`, from a seed and where they stand in the whole batch."""
     start, stop, rows = part or Part(0, shape[-1], shape[-1])
     lines, words = math.prod(shape[:-1]), -(-rows // 4)  # of 64 bits
-    number = torch.arange(0, lines * words, words)[:, None] + torch.arange(start // 4, -(-stop // 4))
-    z = number.mul_(STEP).add_(seed)
+    first, number = torch.arange(lines) * words, torch.arange(start // 4, -(-stop // 4))
+    z = (first[:, None] + number).mul_(STEP).add_(seed)
     for shift, factor in ((30, FIRST), (27, SECOND), (31, 1)):
         z = z.bitwise_xor_((z >> shift) & (2 ** (64 - shift) - 1)).mul_(factor)
     return z.view(torch.int16)[:, start % 4 :][:, : stop - start].reshape(shape)

@@ -31,7 +31,7 @@ class XDeepFM(Interaction):
         x = x0 = embeddings.transpose(1, 2).reshape(sets, fields, rows * width)
         sums = []
         for layer in (self.first, self.second):
-            x = F.relu(compressed(x0, x, layer.weight) + layer.bias)  # [M, C, B*K]
+            x = F.relu(compressed(x0, x, layer.weight).add_(layer.bias))  # [M, C, B*K]
             sums.append(x.unflatten(-1, (rows, width)).sum(-1))
         if mean:
             sums = [each.mean(0, keepdim=True) for each in sums]
@@ -53,7 +53,7 @@ class XDeepFMHead(nn.Module):
 
 def compressed(x: Tensor, y: Tensor, weight: Tensor) -> Tensor:
     """`sum_ij w_cij x_i y_j`: of x `[M, N, P]` and y `[M, J, P]`, by weights `[M, C, N*J]`."""
-    if fused.applies(x):
+    if fused.applies(x) and not torch.is_autocast_enabled("cpu"):
         return _Compressed.apply(x, y, weight)
     return torch.bmm(weight, (x.unsqueeze(2) * y.unsqueeze(1)).flatten(1, 2))
 
