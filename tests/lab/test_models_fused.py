@@ -11,6 +11,7 @@ from embedding_collapse.lab.engine.loop import products
 from embedding_collapse.lab.models import MODELS, PAPER, Size, build, fused, layers
 from embedding_collapse.lab.models.interaction import Part
 from embedding_collapse.lab.models.layers import SetNorm
+from embedding_collapse.lab.models.nfwfm import weighted
 from embedding_collapse.lab.models.xdeepfm import compressed
 
 pytest.importorskip("numba")
@@ -161,14 +162,26 @@ def test_a_second_backward_pass_is_an_error_and_no_wrong_gradient(monkeypatch):
 @pytest.mark.rounding
 @pytest.mark.parametrize("part", [3, 37, 100])
 def test_products_of_a_part_at_a_time_are_those_of_all_at_once(part, monkeypatch):
-    monkeypatch.setattr("embedding_collapse.lab.models.xdeepfm.PART", part)
+    for model in ("nfwfm", "xdeepfm"):
+        monkeypatch.setattr(f"embedding_collapse.lab.models.{model}.PART", part)
     draw = torch.Generator().manual_seed(0)
-    shapes = (2, 3, ROWS), (2, 5, ROWS), (2, 4, 15)
-    inputs = [torch.randn(s, generator=draw).double().requires_grad_() for s in shapes]
-    given = torch.randn(2, 4, ROWS, generator=draw)
-    found = []
-    for ours in (True, False):
-        monkeypatch.setattr(fused, "applies", lambda x, ours=ours: ours)
-        y = compressed(*inputs)
-        found.append([y.detach(), *torch.autograd.grad((y * given).sum(), inputs)])
-    assert_same_sums(*found, ROWS + 15)
+    before, found = torch.get_num_threads(), []
+    for function, shapes in (
+        (compressed, [(2, 3, ROWS), (2, 5, ROWS), (2, 4, 15)]),
+        (weighted, [(2, 3, ROWS), (2, 3, 3)]),
+    ):
+        inputs = [torch.randn(s, generator=draw).double().requires_grad_() for s in shapes]
+        given, found = None, []
+        for ours, threads in ((True, 1), (True, 2), (False, 1)):
+            monkeypatch.setattr(fused, "applies", lambda x, ours=ours: ours)
+            torch.set_num_threads(threads)
+            try:
+                y = function(*inputs)
+                given = torch.randn(y.shape, generator=draw) if given is None else given
+                found.append([y.detach(), *torch.autograd.grad((y * given).sum(), inputs)])
+                assert torch.get_num_threads() == threads
+            finally:
+                torch.set_num_threads(before)
+        one, two, whole = found
+        assert all(map(torch.equal, one, two))
+        assert_same_sums(one, whole, ROWS + 15)

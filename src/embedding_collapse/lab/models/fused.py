@@ -6,6 +6,7 @@ what comes out, a mean over sets alone where that is what is asked for; the back
 same units to drop again, and writes the gradient where the units were.
 """
 
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -65,6 +66,29 @@ def norm_relu_dropout(
         running_mean.lerp_((means + offset.squeeze(-1)).flatten(), norm.momentum)
         running_var.lerp_(variances.flatten() * (rows / (rows - 1)), norm.momentum)
     return y
+
+
+def parts(x: Tensor, size: int) -> list[slice]:
+    """Cut the last dimension into parts of that size, of which the last may be smaller."""
+    return [slice(first, first + size) for first in range(0, x.shape[-1], size)]
+
+
+def on_one_thread_each(work: Callable[..., None], tasks: Iterable[tuple]) -> None:
+    """Do `work(*task)` for all tasks, on as many threads as torch takes, none of which shares an
+    operation of its own out again: for operations so small that to wait for all threads after each
+    would take longer."""
+    tasks, threads = list(tasks), torch.get_num_threads()
+
+    def some(part: int, of: int) -> None:
+        torch.set_num_threads(1)  # of this thread, and of those that come to life from here on
+        with torch.no_grad():
+            for task in tasks[part::of]:
+                work(*task)
+
+    try:
+        on_all_threads(some)
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _forward(x: Tensor, weight: Tensor, bias: Tensor, means: Tensor, variances: Tensor,
