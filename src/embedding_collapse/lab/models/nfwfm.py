@@ -69,7 +69,7 @@ class _Weighted(torch.autograd.Function):
 
         def work(m: int, number: int) -> None:
             here, given = e[m, :, parts[number]], gradient[m, parts[number]]
-            torch.mm(here * given, here.T, out=of_weight[number, m])
+            of_weight[number, m] = (here * given) @ here.T
             torch.mul(both[m] @ here, given, out=of_e[m, :, parts[number]])
 
         fused.on_one_thread_each(work, product(range(len(e)), range(len(parts))))

@@ -60,8 +60,8 @@ def compressed(x: Tensor, y: Tensor, weight: Tensor) -> Tensor:
 
 
 class _Compressed(torch.autograd.Function):
-    """Part by part, so that its products `x_i y_j` stay in a core's cache: all at once they were most
-    of the memory of a step, and most of its time."""
+    """Part by part, so that its products `x_i y_j` stay in a core's cache: all at once they were
+    most of the memory of a step, and most of its time."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, y: Tensor, weight: Tensor) -> Tensor:
@@ -69,8 +69,7 @@ class _Compressed(torch.autograd.Function):
         result = x.new_empty(*weight.shape[:2], x.shape[-1])
 
         def work(m: int, part: slice) -> None:
-            products = _products(x[m, :, part], y[m, :, part])
-            torch.mm(weight[m], products, out=result[m, :, part])
+            result[m, :, part] = weight[m] @ _products(x[m, :, part], y[m, :, part])
 
         fused.on_one_thread_each(work, product(range(len(x)), fused.parts(x, PART)))
         return result
@@ -84,7 +83,7 @@ class _Compressed(torch.autograd.Function):
 
         def work(m: int, number: int) -> None:
             a, b, g = (each[m, :, parts[number]] for each in (x, y, gradient))
-            torch.mm(g, _products(a, b).T, out=of_weight[number, m])
+            of_weight[number, m] = g @ _products(a, b).T
             of_products = (weight[m].T @ g).view(len(a), *b.shape)
             torch.sum(of_products * b, 1, out=of_x[m, :, parts[number]])
             torch.sum(of_products.mul_(a.unsqueeze(1)), 0, out=of_y[m, :, parts[number]])
