@@ -3,5 +3,13 @@
 from .choice import kernels_run_on, numba_runs
 from .look_ups import LookUps, group_look_ups
 from .optimizer import ExactBlockedAdam
+from .threads import on_all_threads
 
-__all__ = ["ExactBlockedAdam", "LookUps", "group_look_ups", "kernels_run_on", "numba_runs"]
+__all__ = [
+    "ExactBlockedAdam",
+    "LookUps",
+    "group_look_ups",
+    "kernels_run_on",
+    "numba_runs",
+    "on_all_threads",
+]

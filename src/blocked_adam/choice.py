@@ -47,8 +47,8 @@ def numba_runs() -> bool:
         import_module("numba")
     except ImportError as error:
         warnings.warn(
-            f"Numba cannot be used ({error}): on a CPU tables are updated in plain PyTorch, many "
-            'times as slow; pip install "embedding-collapse[lab]" brings it',
+            f"Numba cannot be used ({error}): on a CPU training then takes plain PyTorch's passes, "
+            'which are slower; pip install "embedding-collapse[lab]" brings it',
             stacklevel=2,
         )
         return False

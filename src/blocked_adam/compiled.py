@@ -6,15 +6,8 @@ operation is fused with another or moved, so a row gets the reference's bits, by
 threads. What then bounds the replay is a root and a quotient per number and step.
 
 Numba, since it compiles where it runs: torch's C++ extensions need a compiler there, or a wheel for
-each processor and each torch. Its own threads are left alone. They must not be asked for work from
-two threads at once, nor after a fork; threads of Python's may, and compiled code lets go of the
-interpreter.
+each processor and each torch.
 """
-
-import os
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
 
 import numpy as np
 import torch
@@ -23,6 +16,7 @@ from torch import Tensor
 
 from .look_ups import LookUps
 from .reference import Decay, Table
+from .threads import on_all_threads
 
 IN_HAND = 2**11  # numbers of each of w, m and v: 24 KB of float32
 DIGIT = 11  # bits that a round of the sort looks at: its counts take 16 KB
@@ -44,7 +38,7 @@ def flush(table: Table, now: int, decay: Decay) -> None:
 def _catch_up(table: Table, rows: Tensor, now: int, decay: Decay) -> None:
     *parts, last, coefficients = (each.numpy() for each in table)
     rest = rows.numpy(), now, _factors(table, decay)
-    _on_all_threads(lambda part, of: _replay(tuple(parts), last, coefficients, *rest, part, of))
+    on_all_threads(lambda part, of: _replay(tuple(parts), last, coefficients, *rest, part, of))
 
 
 def apply(table: Table, look_ups: LookUps, gradients: Tensor, now: int, decay: Decay) -> None:
@@ -54,7 +48,7 @@ def apply(table: Table, look_ups: LookUps, gradients: Tensor, now: int, decay: D
     rows = rows[: int(look_ups.different)]
     given = gradients.to(table.w.dtype).contiguous().numpy()
     rest = coefficients[now], order, rows, starts, given, now, _factors(table, decay)
-    _on_all_threads(lambda part, of: _apply(tuple(parts), last, *rest, part, of))
+    on_all_threads(lambda part, of: _apply(tuple(parts), last, *rest, part, of))
 
 
 def group(ids: Tensor, length: int) -> LookUps:
@@ -70,7 +64,7 @@ def group(ids: Tensor, length: int) -> LookUps:
             to = order[number], rows[number], starts[number]
             different[number] = _group(batches[number], length, *to)
 
-    _on_all_threads(work)
+    on_all_threads(work)
     found = map(torch.from_numpy, (order, rows, starts, different))
     return LookUps(*(each.view((*before, *each.shape[1:])) for each in found))
 
@@ -79,21 +73,6 @@ def _factors(table: Table, decay: Decay) -> tuple[np.floating, ...]:
     """Numbers of the table's own precision, as the reference takes them."""
     numbers = 1 - decay.beta1, decay.beta2, 1 - decay.beta2, decay.eps, decay.weight_decay
     return tuple(map(table.w.numpy().dtype.type, numbers))
-
-
-def _on_all_threads(work: Callable[[int, int], None]) -> None:
-    """Do `work(part, of)` for all parts at once, on as many threads as torch takes."""
-    of = torch.get_num_threads()
-    others = [_pool(os.getpid(), of).submit(work, part, of) for part in range(1, of)]
-    work(0, of)
-    for other in others:
-        other.result()
-
-
-@lru_cache(maxsize=1)
-def _pool(process: int, threads: int) -> ThreadPoolExecutor:
-    """A process's own, since threads are not there after a fork."""
-    return ThreadPoolExecutor(threads - 1, f"blocked-adam-{process}")
 
 
 # --- compiled: rows in hand -----------------------------------------------------------------------

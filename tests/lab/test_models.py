@@ -11,7 +11,7 @@ from torch import Tensor
 
 from embedding_collapse.lab.experiment import Spec
 from embedding_collapse.lab.models import MODELS, PAPER, Recommender, Size, build
-from embedding_collapse.lab.models.layers import relu_dropout
+from embedding_collapse.lab.models.layers import dropout
 
 REFERENCE = Path(__file__).parents[1] / "data" / "official_models.npz"
 HIDDEN, CROSS_LAYERS, SETS, WIDTH, MAPS = 8, 3, 3, 4, 6
@@ -322,17 +322,17 @@ def test_an_unknown_model_lists_the_known_ones():
 def test_dropout_drops_the_rate_and_keeps_the_mean(rate):
     x = torch.ones(1000, 1001, requires_grad=True)
     torch.manual_seed(0)
-    dropped = relu_dropout(x, rate)
+    dropped = dropout(x, rate, relu=True)
     dropped.sum().backward()
     assert abs((dropped == 0).float().mean() - rate) < 0.002
     assert abs(dropped.mean() - 1) < 0.003
     assert torch.equal(x.grad, dropped)  # the same entries, scaled by the same factor
-    assert not torch.equal(relu_dropout(x, 0.5), relu_dropout(x, 0.5))
-    assert not relu_dropout(-x, rate).any()
+    assert not torch.equal(dropout(x, 0.5), dropout(x, 0.5))
+    assert not dropout(-x, rate, relu=True).any()
 
 
 def test_dropout_at_a_rate_close_to_one_still_drops():
-    assert (relu_dropout(torch.ones(100_000), 0.999995) == 0).float().mean() > 0.999
+    assert (dropout(torch.ones(100_000), 0.999995) == 0).float().mean() > 0.999
 
 
 def penalty_of(model: str, size: Size, embeddings: Tensor) -> Tensor:

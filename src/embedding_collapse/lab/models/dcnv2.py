@@ -54,7 +54,7 @@ class DCNv2(Interaction):
             encoder = torch.empty(size.sets, size.inputs, size.inputs)
             self.encoder = nn.Parameter(encoder.uniform_(-bound, bound))
 
-    def forward(self, embeddings: Tensor) -> Tensor:
+    def forward(self, embeddings: Tensor, mean: bool = False) -> Tensor:
         x = x0 = aligned(embeddings.flatten(2), self.align)  # [M, B, N*K], and zeros
         more = x0.shape[-1] - self.size.inputs
         weights: Tensor = self.scaled_weight
@@ -67,7 +67,7 @@ class DCNv2(Interaction):
             x = F.relu(torch.bmm(x0, encoder.mT))
         for weight, bias in zip(weights, biases, strict=True):
             x = torch.addcmul(x, x0, torch.bmm(x, weight.mT).add_(bias))
-        return self.project(x)
+        return self.project(x, mean)
 
     @property
     def scaled_weight(self) -> Tensor:

@@ -13,5 +13,5 @@ class DNN(Interaction):
         super().__init__()
         self.project = projection(size.sets, size.inputs, size.hidden, size.dropout)
 
-    def forward(self, embeddings: Tensor) -> Tensor:
-        return self.project(embeddings.flatten(2))
+    def forward(self, embeddings: Tensor, mean: bool = False) -> Tensor:
+        return self.project(embeddings.flatten(2), mean)

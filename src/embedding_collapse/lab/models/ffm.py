@@ -49,11 +49,12 @@ class FFM(Interaction):
         counterpart = other * self.others + own - (own > other).long()
         self.register_buffer("counterpart", counterpart, persistent=False)
 
-    def forward(self, embeddings: Tensor) -> Tensor:
+    def forward(self, embeddings: Tensor, mean: bool = False) -> Tensor:
         parts = embeddings.unflatten(-1, (-1, self.others))  # [M, B, N, K, N-1]
         parts = parts.permute(0, 2, 4, 1, 3).flatten(1, 2)  # [M, N*(N-1), B, K]
         products = (parts * parts.index_select(1, self.counterpart)).sum((1, 3))
-        return products.unsqueeze(-1) / 2  # each pair has been counted twice
+        h = products.unsqueeze(-1) / 2  # each pair has been counted twice
+        return h.mean(0, keepdim=True) if mean else h
 
     def sub_embeddings(self, table: Tensor) -> Tensor:
         """The table by partner: here sub-embeddings are parameters."""

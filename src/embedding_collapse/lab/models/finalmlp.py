@@ -24,9 +24,13 @@ class FinalMLP(Interaction):
             for _ in range(2)
         )
 
-    def forward(self, embeddings: Tensor) -> Tensor:
+    def forward(self, embeddings: Tensor, mean: bool = False) -> Tensor:
         inputs = embeddings.flatten(2)
-        return torch.cat([stream(inputs).mT for stream in self.streams], 1).mT
+        outputs = []
+        for stream in self.streams:
+            first, second = stream.children()
+            outputs.append(second(first(inputs), mean).mT)
+        return torch.cat(outputs, 1).mT
 
 
 class Fusion(nn.Module):

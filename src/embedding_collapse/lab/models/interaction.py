@@ -58,7 +58,8 @@ class Layer(nn.Module):
 
 
 class Interaction(Layer):
-    """How the fields of each embedding set meet, `[M, B, N, K] -> [M, B, H]`.
+    """How the fields of each embedding set meet, `[M, B, N, K] -> [M, B, H]`; with `mean=True` the
+    mean of that over sets, `[1, B, H]`.
 
     Beside the map itself, what figures and records may ask of any model. The answers here are those
     of an interaction that has no such thing.

@@ -30,9 +30,9 @@ class IPNN(Interaction):
         inputs = len(self.pairs) + size.inputs * self.raw
         self.project = Projection(size.sets, inputs, size.hidden, size.dropout)
 
-    def forward(self, embeddings: Tensor) -> Tensor:
+    def forward(self, embeddings: Tensor, mean: bool = False) -> Tensor:
         products = (embeddings @ embeddings.mT).flatten(2)  # [M, B, N*N], each pair twice
         inputs = products.index_select(-1, self.pairs)
         if self.raw:
             inputs = torch.cat([embeddings.flatten(2), inputs], -1)
-        return self.project(inputs)
+        return self.project(inputs, mean)

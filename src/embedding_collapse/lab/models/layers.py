@@ -5,6 +5,7 @@ contiguous run, and the products need no copy.
 """
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -12,7 +13,11 @@ from torch import Tensor, nn
 
 from embedding_collapse.lab.processes import add_up
 
+from . import fused
 from .interaction import Layer, Part, Size
+
+# SplitMix64 (Steele, Lea & Flood 2014) as signed numbers; `compiled` has the same
+STEP, FIRST, SECOND = -0x61C8864680B583EB, -0x40A7B892E31B1A47, -0x6B2FB644ECCEEE15
 
 
 def aligned(x: Tensor, multiple: int) -> Tensor:
@@ -38,6 +43,10 @@ class SetLinear(Layer):
         self.bias = nn.Parameter(torch.empty(sets, outputs, 1).uniform_(-bound, bound))
 
     def forward(self, x: Tensor) -> Tensor:
+        return self.product(x).add_(self.bias)
+
+    def product(self, x: Tensor) -> Tensor:
+        """Without the bias."""
         weight = aligned(self.weight, self.align)
         if x.stride(-1) == 1:
             x = aligned(x, self.align)
@@ -45,7 +54,32 @@ class SetLinear(Layer):
             weight = F.pad(weight, (0, more)) if more else weight
         else:  # its rows begin where they should already; to fill it up would be to copy it
             weight = weight[..., : x.shape[-1]]
-        return torch.bmm(weight, x.mT).add_(self.bias)
+        if not fused.applies(x):
+            return torch.bmm(weight, x.mT)
+        if torch.is_autocast_enabled("cpu"):
+            dtype = torch.get_autocast_dtype("cpu")
+            weight, x = weight.to(dtype), x.to(dtype)
+        return _Product.apply(weight, x)
+
+
+class _Product(torch.autograd.Function):
+    """`[M, O, I], [M, B, I] -> [M, O, B]`, where the gradient of the latter lies in memory as it
+    does: torch's lies the other way round, and to turn it took a tenth of a step of DNN, ME 10x."""
+
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor, x: Tensor) -> Tensor:
+        ctx.save_for_backward(weight, x)
+        return torch.bmm(weight, x.mT)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        weight, x = ctx.saved_tensors
+        if x.stride(-1) == 1:
+            of_x = torch.bmm(gradient.mT, weight)
+        else:
+            of_x = torch.bmm(weight.mT, gradient).mT
+        return torch.bmm(gradient, x), of_x
 
 
 class SetNorm(nn.BatchNorm1d, Layer):
@@ -58,7 +92,35 @@ class SetNorm(nn.BatchNorm1d, Layer):
     def __init__(self, sets: int, features: int) -> None:
         super().__init__(sets * features)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        offset: Tensor | None = None,
+        *,
+        relu: bool = False,
+        rate: float = 0.0,
+        mean: bool = False,
+    ) -> Tensor:
+        """Of `x + offset`; then, if asked for, ReLU, dropout and the mean over sets, `[1, H, B]`.
+
+        Args:
+            x: `[M, H, B]`, of which the caller makes no other use.
+            offset: `[M, H, 1]`.
+            rate: of dropout in training.
+        """
+        rate = rate if self.training else 0.0
+        if x.device.type == "cpu" and x.dtype == torch.bfloat16:
+            x = x.float()  # the sums' precision, and what is compiled
+        forms = self.training or not torch.is_grad_enabled()  # that are compiled
+        if forms and self.part is None and fused.pays(x):
+            drop = int(seed()) if rate else 0, lowest_kept(rate), 1 / (1 - rate)
+            return fused.norm_relu_dropout(x, self, offset=offset, relu=relu, drop=drop, mean=mean)
+        if offset is not None:
+            x = x.add_(offset)
+        x = dropout(self._normed(x), rate, self.part, relu=relu)
+        return x.sum(0, keepdim=True) / len(x) if mean else x
+
+    def _normed(self, x: Tensor) -> Tensor:
         if self.training and self.part is not None:
             return self._of_part(x.flatten(0, 1), self.part.rows).to(x.dtype).view_as(x)
         return super().forward(x.flatten(0, 1).unsqueeze(0)).view_as(x)
@@ -80,7 +142,7 @@ class SetNorm(nn.BatchNorm1d, Layer):
 class Projection(Layer):
     """The paper's non-linear projection, once per set: linear, batch norm, ReLU, dropout.
 
-    `[M, B, I] -> [M, B, H]`.
+    `[M, B, I] -> [M, B, H]`, or the mean of that over sets, `[1, B, H]`.
     """
 
     def __init__(self, sets: int, inputs: int, outputs: int, dropout: float) -> None:
@@ -89,47 +151,63 @@ class Projection(Layer):
         self.norm = SetNorm(sets, outputs)
         self.dropout = dropout
 
-    def forward(self, x: Tensor) -> Tensor:
-        y = self.norm(self.linear(x))  # [M, H, B]
-        return relu_dropout(y, self.dropout if self.training else 0.0, self.part).mT
+    def forward(self, x: Tensor, mean: bool = False) -> Tensor:
+        y = self.linear.product(x)  # [M, H, B]
+        offset, rate = self.linear.bias, self.dropout
+        return self.norm(y, offset, relu=True, rate=rate, mean=mean).mT
 
 
 class LinearProjection(nn.Module):
-    """The projection with its non-linearity removed, a variant: `[M, B, I] -> [M, B, H]`."""
+    """The projection with its non-linearity removed, a variant; as `Projection`."""
 
     def __init__(self, sets: int, inputs: int, outputs: int, dropout: float) -> None:
         super().__init__()
         self.linear = SetLinear(sets, inputs, outputs)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.linear(x).mT
+    def forward(self, x: Tensor, mean: bool = False) -> Tensor:
+        y = self.linear(x)
+        return (y.sum(0, keepdim=True) / len(y) if mean else y).mT
 
 
-def dropout(x: Tensor, rate: float, part: Part | None) -> Tensor:
-    """torch's, of `[..., B]`; a part of a batch gets what it would get in the whole."""
-    if rate == 0 or part is None:
-        return F.dropout(x, rate)
-    whole = F.dropout(x.new_ones(*x.shape[:-1], part.rows), rate)
-    return x * whole[..., part.start : part.stop]
+def dropout(x: Tensor, rate: float, part: Part | None = None, *, relu: bool = False) -> Tensor:
+    """Of `[..., B]`, after ReLU if asked for: each entry is set to zero with probability `rate`,
+    the rest scaled up to make up. A part of a batch gets what it would get in the whole.
 
-
-def relu_dropout(x: Tensor, rate: float, part: Part | None = None) -> Tensor:
-    """ReLU, then each entry set to zero with probability `rate`, the rest scaled up to make up.
-
-    torch's own where nothing is dropped, and on any device but a CPU, where its kernel draws a
-    float64 per entry and took more than half of a step of DNN, ME 10x. Here each 64-bit draw
-    serves four entries, so the rate is exact to 1 in 65,536, and one mask serves both operations
-    in both directions.
+    torch's own on any device but a CPU, where its kernel draws a float64 per entry and took more
+    than half of a step of DNN, ME 10x. Here each 64-bit draw serves four entries, so the rate is
+    exact to 1 in 65,536, and one mask serves ReLU too, in both directions.
     """
     if rate == 0 or x.device.type != "cpu":
-        return dropout(F.relu(x), rate, part)
-    start, stop, rows = part or Part(0, x.shape[-1], x.shape[-1])
-    shape = torch.Size([*x.shape[:-1], rows])
-    draws = torch.empty(-(-shape.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
-    draws = draws.view(torch.int16)[: shape.numel()].view(shape)[..., start:stop]
-    lowest_kept = min(round(rate * 65_536) - 32_768, 32_767)
-    kept = (draws >= lowest_kept).logical_and_(x > 0)
+        x = F.relu(x) if relu else x
+        if rate == 0 or part is None:
+            return F.dropout(x, rate) if rate else x
+        whole = F.dropout(x.new_ones(*x.shape[:-1], part.rows), rate)
+        return x * whole[..., part.start : part.stop]
+    kept = draws(x.shape, seed(), part) >= lowest_kept(rate)
+    if relu:
+        kept = kept.logical_and_(x > 0)
     return x * kept.to(x.dtype).div_(1 - rate)
+
+
+def seed() -> Tensor:
+    """64 bits from torch's generator of a CPU."""
+    return torch.empty((), dtype=torch.int64).random_(-(2**63), None)
+
+
+def lowest_kept(rate: float) -> int:
+    """Of whole numbers from -32,768 to 32,767, dropout at that rate keeps those from here on."""
+    return min(round(rate * 65_536) - 32_768, 32_767)
+
+
+def draws(shape: torch.Size, seed: Tensor, part: Part | None = None) -> Tensor:
+    """16 bits for each of `[..., B]`, from a seed and where they stand in the whole batch."""
+    start, stop, rows = part or Part(0, shape[-1], shape[-1])
+    lines, words = math.prod(shape[:-1]), -(-rows // 4)  # of 64 bits
+    first, number = torch.arange(lines) * words, torch.arange(start // 4, -(-stop // 4))
+    z = (first[:, None] + number).mul_(STEP).add_(seed)
+    for shift, factor in ((30, FIRST), (27, SECOND), (31, 1)):
+        z = z.bitwise_xor_((z >> shift) & (2 ** (64 - shift) - 1)).mul_(factor)
+    return z.view(torch.int16)[:, start % 4 :][:, : stop - start].reshape(shape)
 
 
 class Head(nn.Module):

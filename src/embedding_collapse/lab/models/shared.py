@@ -16,9 +16,10 @@ class Shared(Interaction):
         super().__init__()
         self.interaction = interaction(replace(size, sets=1))
 
-    def forward(self, embeddings: Tensor) -> Tensor:
+    def forward(self, embeddings: Tensor, mean: bool = False) -> Tensor:
         # One set after another, as in the official code: batch norm sees each on its own.
-        return torch.cat([self.interaction(e).mT for e in embeddings.split(1)]).mT
+        h = torch.cat([self.interaction(e).mT for e in embeddings.split(1)])
+        return (h.mean(0, keepdim=True) if mean else h).mT
 
     @property
     def projections(self) -> Tensor | None:

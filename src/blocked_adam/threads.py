@@ -1,0 +1,27 @@
+"""Work for compiled code on as many threads as torch takes.
+
+Numba's own threads are left alone: they must not be asked for work from two threads at once, nor
+after a fork. Threads of Python's may, and compiled code lets go of the interpreter.
+"""
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+
+import torch
+
+
+def on_all_threads(work: Callable[[int, int], None]) -> None:
+    """Do `work(part, of)` for all parts at once, on as many threads as torch takes."""
+    of = torch.get_num_threads()
+    others = [_pool(os.getpid(), of).submit(work, part, of) for part in range(1, of)]
+    work(0, of)
+    for other in others:
+        other.result()
+
+
+@lru_cache(maxsize=1)
+def _pool(process: int, threads: int) -> ThreadPoolExecutor:
+    """A process's own, since threads are not there after a fork."""
+    return ThreadPoolExecutor(threads - 1, f"compiled-{process}")

@@ -1,0 +1,149 @@
+"""Batch norm, ReLU, dropout and the mean over sets in one pass over memory, on a CPU.
+
+One by one they read and write the hidden units a dozen times, forward and backward, which took more
+than half of a step of DNN, ME 10x. Here the forward pass reads them once, keeps them, and writes
+what comes out, a mean over sets alone where that is what is asked for; the backward pass draws the
+same units to drop again, and writes the gradient where the units were.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from blocked_adam import numba_runs, on_all_threads
+
+WORTH_FUSING = 2**17  # numbers; below, plain PyTorch does, which needs no Numba to be loaded
+
+
+def applies(x: Tensor) -> bool:
+    """Whether x is numbers on a CPU, and not what a compiler or a tracer has in their place."""
+    return (
+        type(x) is Tensor
+        and x.device.type == "cpu"
+        and x.dtype in (torch.float32, torch.float64)
+        and not torch.compiler.is_compiling()
+    )
+
+
+def pays(x: Tensor) -> bool:
+    """Whether `norm_relu_dropout` takes x, and is the faster way."""
+    return x.numel() >= WORTH_FUSING and x.shape[-1] > 1 and applies(x) and numba_runs()
+
+
+def norm_relu_dropout(
+    x: Tensor,
+    norm: nn.BatchNorm1d,
+    *,
+    offset: Tensor | None = None,
+    relu: bool = True,
+    drop: tuple[int, int, float],
+    mean: bool = False,
+) -> Tensor:
+    """The norm of `x + offset`, ReLU, dropout; in training the running statistics move on.
+
+    Args:
+        x: `[M, H, B]`, overwritten in the backward pass: the caller has no more use for it.
+        norm: in training, or where no gradient is asked for.
+        offset: `[M, H, 1]`. It moves the running mean and nothing else.
+        drop: a seed, the lowest of 16 bits drawn that is kept, what is kept is multiplied with.
+        mean: whether to return the mean over sets, `[1, H, B]`.
+    """
+    x, offset = x.contiguous(), x.new_zeros(()) if offset is None else offset
+    settings = norm.eps, relu, drop, mean
+    running_mean, running_var = norm.get_buffer("running_mean"), norm.get_buffer("running_var")
+    if not norm.training:
+        means = running_mean.view(x.shape[:2]) - offset.squeeze(-1)
+        variances = running_var.view(x.shape[:2])
+        return _forward(x, norm.weight, norm.bias, means, variances, True, *settings)
+    y, means, variances = _Fused.apply(x, offset, norm.weight, norm.bias, *settings)
+    rows = x.shape[-1]
+    with torch.no_grad():
+        assert norm.momentum is not None
+        norm.get_buffer("num_batches_tracked").add_(1)
+        running_mean.lerp_((means + offset.squeeze(-1)).flatten(), norm.momentum)
+        running_var.lerp_(variances.flatten() * (rows / (rows - 1)), norm.momentum)
+    return y
+
+
+def parts(x: Tensor, size: int) -> list[slice]:
+    """Cut the last dimension into parts of that size, of which the last may be smaller."""
+    return [slice(first, first + size) for first in range(0, x.shape[-1], size)]
+
+
+def on_one_thread_each(work: Callable[..., None], tasks: Iterable[tuple]) -> None:
+    """Do `work(*task)` for all tasks, on as many threads as torch takes, none of which shares an
+    operation of its own out again: for operations so small that to wait for all threads after each
+    would take longer."""
+    tasks, threads = list(tasks), torch.get_num_threads()
+
+    def some(part: int, of: int) -> None:
+        torch.set_num_threads(1)  # of this thread, and of those that come to life from here on
+        with torch.no_grad():
+            for task in tasks[part::of]:
+                work(*task)
+
+    try:
+        on_all_threads(some)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _forward(x: Tensor, weight: Tensor, bias: Tensor, means: Tensor, variances: Tensor,
+             known: bool, eps: float, relu: bool, drop: tuple, mean: bool) -> Tensor:  # fmt: skip
+    """What comes out; means and variances `[M, H]` are filled in if they aren't known."""
+    from .compiled import forward
+
+    sets, features, rows = x.shape
+    y = x.new_empty(1 if mean else sets, features, rows)
+    read = [_of(each) for each in (x, weight.view_as(means), bias.view_as(means))]
+    rest = *_numbers(x, eps, drop, sets // len(y)), relu, *map(_of, (y, means, variances)), known
+    on_all_threads(lambda part, of: forward(*read, *rest, part, of))
+    return y
+
+
+class _Fused(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, offset: Tensor, weight: Tensor, bias: Tensor,
+                eps: float, relu: bool, drop: tuple, mean: bool) -> Any:  # fmt: skip
+        means, variances = x.new_empty(2, *x.shape[:2]).unbind()
+        y = _forward(x, weight, bias, means, variances, False, eps, relu, drop, mean)
+        ctx.settings = *_numbers(x, eps, drop, len(x) // len(y)), relu
+        ctx.save_for_backward(x, offset, weight, bias, means, variances)
+        ctx.mark_non_differentiable(means, variances)
+        return y, means, variances
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, gradient: Tensor, *_: None) -> Any:
+        x, offset, weight, bias, means, variances = ctx.saved_tensors
+        gradients = x.new_empty(3, *means.shape)
+        if gradient.stride(0) == 0:  # of a sum or mean over sets: the same for all
+            gradient = gradient[:1]
+        from .compiled import backward
+
+        read = [_of(each) for each in (x, weight.view_as(means), bias.view_as(means))]
+        rest = [_of(each) for each in (means, variances, gradient.contiguous(), *gradients)]
+        on_all_threads(lambda part, of: backward(*read, *ctx.settings, *rest, part, of))
+        torch.autograd.graph.increment_version(x)  # a second pass is an error, no wrong gradient
+        of_weight, of_bias, of_offset = gradients
+        return (
+            x.detach(),
+            of_offset.unsqueeze(-1) if offset.ndim else None,
+            of_weight.flatten(),
+            of_bias.flatten(),
+            *4 * (None,),
+        )
+
+
+def _numbers(x: Tensor, eps: float, drop: tuple[int, int, float], sets: int) -> tuple:
+    """As compiled code takes them, in x's own precision."""
+    exact = _of(x).dtype.type
+    seed, lowest, factor = drop
+    return exact(eps), (np.uint64(seed % 2**64), np.int16(lowest), exact(factor / sets))
+
+
+def _of(tensor: Tensor) -> np.ndarray:
+    return tensor.detach().numpy()

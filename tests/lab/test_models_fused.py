@@ -1,0 +1,187 @@
+"""One pass over the hidden units is batch norm, ReLU, dropout and the mean over sets."""
+
+import copy
+
+import pytest
+import torch
+from rounding import assert_rounding_alone, assert_same_sums
+from torch import Tensor
+
+from embedding_collapse.lab.engine.loop import products
+from embedding_collapse.lab.models import MODELS, PAPER, Size, build, fused, layers
+from embedding_collapse.lab.models.interaction import Part
+from embedding_collapse.lab.models.layers import SetNorm
+from embedding_collapse.lab.models.nfwfm import weighted
+from embedding_collapse.lab.models.xdeepfm import compressed
+
+pytest.importorskip("numba")
+CARDINALITIES, ROWS = [30, 7, 11, 5], 37
+# a mean, a variance and their gradients are sums over the rows; then there is the mean over sets
+TERMS = 8 * (ROWS + 3)
+
+
+def normed(fuse: bool, dtype: torch.dtype, monkeypatch, **how) -> list[Tensor]:
+    """What a norm puts out in two steps, its gradients, and its running statistics."""
+    monkeypatch.setattr(fused, "WORTH_FUSING", 0 if fuse else 2**62)
+    draw = torch.Generator().manual_seed(1)
+    norm = SetNorm(3, 5).to(dtype)
+    with torch.no_grad():
+        norm.weight.copy_(torch.randn(15, generator=draw))
+        norm.bias.copy_(torch.randn(15, generator=draw))
+    offset = torch.randn(3, 5, 1, generator=draw).to(dtype).requires_grad_()
+    found = []
+    torch.manual_seed(2)
+    for _ in range(2):
+        x = (10 * torch.randn(3, 5, ROWS, generator=draw) + 4).to(dtype).requires_grad_()
+        y = norm(x * 1, offset, **how)
+        assert (type(y.grad_fn).__name__ == "_FusedBackward") == fuse
+        given = torch.randn(y.shape, generator=draw).to(dtype)
+        found += [y, *torch.autograd.grad((y * given).sum(), [x, norm.weight, norm.bias, offset])]
+    buffers = [buffer.to(dtype) for buffer in norm.buffers()]
+    return [each.detach() for each in (*found, *buffers)]
+
+
+HOW = [
+    {"relu": True, "rate": 0.2},
+    {"relu": True, "rate": 0.5, "mean": True},
+    {"relu": True, "mean": True},
+    {"rate": 0.3},
+    {},
+]
+
+
+@pytest.mark.rounding
+@pytest.mark.parametrize("how", HOW, ids=lambda how: "-".join(how))
+def test_fused_it_computes_what_the_modules_do(how, monkeypatch):
+    ours, plain = (normed(fuse, torch.float64, monkeypatch, **how) for fuse in (True, False))
+    assert_same_sums(ours, plain, TERMS)
+    assert [(one == 0).sum() for one in ours[::5]] == [(one == 0).sum() for one in plain[::5]]
+
+
+@pytest.mark.rounding
+@pytest.mark.parametrize("how", HOW, ids=lambda how: "-".join(how))
+def test_fused_it_evaluates_as_the_modules_do(how, monkeypatch):
+    norm, found = SetNorm(3, 5).double(), []
+    draw = torch.Generator().manual_seed(1)
+    for each in (*norm.parameters(), norm.running_mean, norm.running_var):
+        each.data.copy_(torch.rand(15, generator=draw))
+    norm.eval()
+    before = copy.deepcopy(norm.state_dict())
+    for worth in (0, 2**62):
+        monkeypatch.setattr(fused, "WORTH_FUSING", worth)
+        draw.manual_seed(2)
+        x, offset = (torch.randn(3, 5, n, generator=draw).double() for n in (ROWS, 1))
+        with torch.no_grad():
+            found.append(norm(x, offset, **how))
+    assert_same_sums(*found, TERMS)
+    assert all(torch.equal(value, before[name]) for name, value in norm.state_dict().items())
+
+
+@pytest.mark.rounding
+def test_fused_in_float32_it_is_as_exact_as_the_modules(monkeypatch):
+    exact = normed(False, torch.float64, monkeypatch, **HOW[0])
+    ours, plain = (normed(fuse, torch.float32, monkeypatch, **HOW[0]) for fuse in (True, False))
+    assert_rounding_alone(ours, plain, exact)
+
+
+def test_fused_it_has_the_same_bits_on_any_number_of_threads(monkeypatch):
+    before, found = torch.get_num_threads(), []
+    for threads in (1, 2, 3):
+        torch.set_num_threads(threads)
+        try:
+            found.append(normed(True, torch.float32, monkeypatch, **HOW[1]))
+        finally:
+            torch.set_num_threads(before)
+    for other in found[1:]:
+        assert all(torch.equal(*pair) for pair in zip(found[0], other, strict=True))
+
+
+def step(model, fuse: bool, monkeypatch) -> list[Tensor]:
+    """Loss and gradients of one step, and the buffers after it."""
+    monkeypatch.setattr(fused, "WORTH_FUSING", 0 if fuse else 2**62)
+    model = copy.deepcopy(model)
+    draw = torch.Generator().manual_seed(1)
+    ids = torch.stack([torch.randint(n, (ROWS,), generator=draw) for n in CARDINALITIES], 1)
+    torch.manual_seed(3)
+    loss, penalty = model.loss(ids, torch.arange(ROWS) % 2)
+    (loss if penalty is None else loss + penalty).backward()
+    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    return [loss.detach(), *gradients, *(each.to(loss.dtype) for each in model.buffers())]
+
+
+@pytest.mark.rounding
+@pytest.mark.parametrize("name", MODELS)
+def test_every_model_takes_the_step_that_it_takes_unfused(name, monkeypatch):
+    """Dropout included, which draws the same units in both."""
+    model = build(name, CARDINALITIES, Size(4, 3, 2, hidden=8)).double()
+    ours, plain = (step(model, fuse, monkeypatch) for fuse in (True, False))
+    coarse = step(model.float(), False, monkeypatch)
+    for one, other, third in zip(ours, plain, coarse, strict=True):
+        assert_rounding_alone(one, other, third)
+
+
+@pytest.mark.rounding
+@pytest.mark.parametrize("name", PAPER)
+def test_with_products_in_bf16_sums_and_gradients_are_those_of_float32(name, monkeypatch):
+    """What differs from a step in float32 is of the size of bf16's unit, fused or not."""
+    model = build(name, CARDINALITIES, Size(4, 3, 2, hidden=8, dropout=0.0))
+    exact = step(model, False, monkeypatch)[0]
+    for fuse in (True, False):
+        with products("bf16", torch.device("cpu")):
+            loss, *rest = step(model, fuse, monkeypatch)
+        assert abs(loss - exact) < 0.05 and loss != exact
+        assert all(each.isfinite().all() and each.dtype == torch.float32 for each in rest)
+
+
+def test_what_a_part_of_a_batch_drops_is_what_the_whole_drops():
+    seed, shape = torch.tensor(-(2**62) + 5), torch.Size((3, 5, ROWS))
+    whole = layers.draws(shape, seed)
+    for start, stop in ((0, 7), (6, 13), (13, ROWS)):
+        part = layers.draws(torch.Size((3, 5, stop - start)), seed, Part(start, stop, ROWS))
+        assert torch.equal(part, whole[..., start:stop])
+
+
+def test_draws_are_even():
+    """Each of the 16 bits is set half of the time, and none follows the next entry's."""
+    drawn = layers.draws(torch.Size((50, 4001)), torch.tensor(7)).int()
+    bits = (drawn.unsqueeze(-1) >> torch.arange(16)) & 1
+    signs = 2.0 * bits - 1
+    assert signs.mean((0, 1)).abs().max() < 5 / 200_050**0.5
+    assert (signs[:, 1:] * signs[:, :-1]).mean((0, 1)).abs().max() < 5 / 200_000**0.5
+
+
+def test_a_second_backward_pass_is_an_error_and_no_wrong_gradient(monkeypatch):
+    monkeypatch.setattr(fused, "WORTH_FUSING", 0)
+    x = torch.randn(2, 3, 8, requires_grad=True)
+    y = SetNorm(2, 3)(x * 1, relu=True).sum()
+    y.backward(retain_graph=True)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        y.backward()
+
+
+@pytest.mark.rounding
+@pytest.mark.parametrize("part", [3, 37, 100])
+def test_products_of_a_part_at_a_time_are_those_of_all_at_once(part, monkeypatch):
+    for model in ("nfwfm", "xdeepfm"):
+        monkeypatch.setattr(f"embedding_collapse.lab.models.{model}.PART", part)
+    draw = torch.Generator().manual_seed(0)
+    before, found = torch.get_num_threads(), []
+    for function, shapes in (
+        (compressed, [(2, 3, ROWS), (2, 5, ROWS), (2, 4, 15)]),
+        (weighted, [(2, 3, ROWS), (2, 3, 3)]),
+    ):
+        inputs = [torch.randn(s, generator=draw).double().requires_grad_() for s in shapes]
+        given, found = None, []
+        for ours, threads in ((True, 1), (True, 2), (False, 1)):
+            monkeypatch.setattr(fused, "applies", lambda x, ours=ours: ours)
+            torch.set_num_threads(threads)
+            try:
+                y = function(*inputs)
+                given = torch.randn(y.shape, generator=draw) if given is None else given
+                found.append([y.detach(), *torch.autograd.grad((y * given).sum(), inputs)])
+                assert torch.get_num_threads() == threads
+            finally:
+                torch.set_num_threads(before)
+        one, two, whole = found
+        assert all(map(torch.equal, one, two))
+        assert_same_sums(one, whole, ROWS + 15)
