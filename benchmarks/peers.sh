@@ -10,6 +10,6 @@ install() {
     shift
     "$home/bin/pip" install --quiet "torch==$torch" "$@"
 }
-install "$1" fuxictr==2.3.10
-install "$1" deepctr-torch==0.3.0 pandas requests  # both are imported and not declared
-install "$1" recbole==1.2.1 'numpy<2' 'pandas<3'   # it was written for
+install "$1" fuxictr==2.3.10 'polars<1.30'       # it passes an argument that is gone
+install "$1" deepctr-torch==0.3.0 pandas requests  # imported and not declared
+install "$1" recbole==1.2.1 'numpy<2' 'pandas<3'     # it was written for these
