@@ -237,7 +237,7 @@ def recbole(job: Job, data: Data) -> Epoch:
         def num(self, field: str) -> int:
             return data.cardinalities[data.names.index(field)]
 
-    config = recbole_config(job.model, job.width, tempfile.gettempdir())
+    config = recbole_config(job.model, job.width, ".")
     trainer = get_trainer(config["MODEL_TYPE"], config["model"])(
         config, recbole_model(config, Fields())
     )
@@ -342,6 +342,7 @@ def recbole_from_file(file: Path, folder: Path) -> float:
     from recbole.data import create_dataset, data_preparation
     from recbole.utils import get_trainer, init_logger, init_seed
 
+    os.chdir(folder)  # it leaves logs
     (folder / "benchmark").mkdir()
     os.link(f"{file}.inter", folder / "benchmark" / "benchmark.inter")
     config = recbole_config("dnn", 10, str(folder))
@@ -480,9 +481,10 @@ def run(who: tuple[str, str], task: object, file: Path) -> dict[str, float] | st
 class Server:
     """A process of one contender's Python, see `serve`."""
 
-    def __init__(self, name: str, who: tuple[str, str]) -> None:
+    def __init__(self, name: str, who: tuple[str, str], folder: str) -> None:
         self.process = subprocess.Popen(
-            [who[0], __file__, "--serve", name],
+            [who[0], str(Path(__file__).resolve()), "--serve", name],
+            cwd=folder if name in MODULES else None,  # RecBole leaves logs
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
             env=os.environ | {"PYTHONPATH": who[1]}, text=True,
         )  # fmt: skip
@@ -533,7 +535,7 @@ def rounds_of_steps(options: argparse.Namespace, who: dict[str, tuple[str, str]]
                 Path(folder, f"{shape}.npz"),
                 ids=dataset.ids, labels=dataset.labels, cardinalities=dataset.cardinalities,
             )  # fmt: skip
-        servers = {name: Server(name, at) for name, at in who.items()}
+        servers = {name: Server(name, at, folder) for name, at in who.items()}
         for job in tqdm(jobs * options.rounds, "measuring", leave=False):
             one = servers[job.who].run(job, Path(folder, f"{job.shape}.npz"))
             if isinstance(one, str):
