@@ -12,6 +12,7 @@ floor: the step's products and then its bytes at the rates that `training.rates`
 import argparse
 import multiprocessing
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -93,9 +94,13 @@ def measure(job: tuple[dict[str, int], int, bool, str]) -> dict[str, float]:
 
 
 def rates_of(job: tuple[int, str]) -> tuple[float, float]:
-    """`training.rates` with so many threads."""
-    torch.set_num_threads(job[0])
-    return rates(choose_device(job[1]), None)
+    """`training.rates` with so many threads, on a CPU by the time that each of them had of the
+    processor: what else runs on the machine counts less."""
+    threads, device = job[0], choose_device(job[1])
+    torch.set_num_threads(threads)
+    if device.type == "cuda":
+        return rates(device, None)
+    return rates(device, None, lambda: time.process_time() / threads)
 
 
 def main() -> None:
