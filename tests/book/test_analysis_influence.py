@@ -31,13 +31,13 @@ def test_influences_are_the_rank_correlations_of_every_run_that_has_sub_embeddin
     assert found.name == "synthetic-mini, DCNv2 base"
     assert found.partner == pytest.approx([1, 1])
     assert found.own == [with_own_field(record) for record in partners[:2]] == [0, 0]
-    assert len(found.own_by_chance) == 2
+    assert len(found.own_by_chance) == len(found.partner_by_chance) == 2
 
 
 def test_without_projections_there_is_no_chance_to_compare_with(make_record):
     record = make_record(model="ffm", projection_norms=None)
     (found,) = influence.influences([record])
-    assert found.own_by_chance == []
+    assert found.own_by_chance == found.partner_by_chance == []
 
 
 def test_random_projections_pass_on_the_own_spectrum_and_know_no_partner(make_record):

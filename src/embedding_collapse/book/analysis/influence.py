@@ -20,14 +20,15 @@ class Influence(NamedTuple):
         cell: the runs.
         own: of IA(E_i^{->j}) with IA(E_i), see `measures.with_own_field`.
         partner: of IA(E_i^{->j}) with IA(E_j), see `measures.with_partner`.
-        own_by_chance: `own` had nothing been learned, see `at_random`; empty for a model that
-            projects nothing.
+        own_by_chance, partner_by_chance: the same had nothing been learned, see
+            `at_random`; empty for a model that projects nothing.
     """
 
     cell: Cell
     own: list[float]
     partner: list[float]
     own_by_chance: list[float]
+    partner_by_chance: list[float]
 
     @property
     def name(self) -> str:
@@ -41,8 +42,16 @@ def influences(records: Iterable[Record]) -> list[Influence]:
     found = []
     for cell, group in by_cell(held).items():
         random = [at_random(record) for record in group if record.projection_norms is not None]
-        own, by_chance = ([with_own_field(one) for one in runs] for runs in (group, random))
-        found.append(Influence(cell, own, [with_partner(one) for one in group], by_chance))
+        found.append(
+            Influence(
+                cell,
+                *(
+                    [correlation(record) for record in of]
+                    for of in (group, random)
+                    for correlation in (with_own_field, with_partner)
+                ),
+            )
+        )
     return found
 
 

@@ -147,25 +147,27 @@ def _answer(finding: Finding) -> str:
 def numbers(settings: Sequence[Setting]) -> pd.DataFrame:
     """Every claim that was run, with what is compared, effect, interval, smallest effect that could
     have been seen, comparisons made and missing, and verdict: a row per claim and data set."""
-    rows = [
+    made = [
+        (number, one.name, finding, effect)
+        for one in settings
+        for number, finding in enumerate(one.findings, 1)
+        if (effect := finding.effect)
+    ]
+    index = pd.MultiIndex.from_tuples([of[:2] for of in made], names=["claim", "data"])
+    return pd.DataFrame([
         {
-            "claim": number,
-            "data": one.name,
             "measure": finding.claim.measure.name,
             "expected": finding.claim.expected,
-            "effect": finding.effect.value,
-            "low": finding.effect.low,
-            "high": finding.effect.high,
-            "smallest to be seen": finding.effect.smallest,
+            "effect": effect.value,
+            "low": effect.low,
+            "high": effect.high,
+            "smallest to be seen": effect.smallest,
             "comparisons": len(finding.parts),
             "missing": len(finding.missing),
             "verdict": finding.verdict,
         }
-        for one in settings
-        for number, finding in enumerate(one.findings, 1)
-        if finding.effect
-    ]
-    return pd.DataFrame(rows).set_index(["claim", "data"])
+        for *_, finding, effect in made
+    ], index)  # fmt: skip
 
 
 # --- the first question, wherever it was asked ----------------------------------------------------

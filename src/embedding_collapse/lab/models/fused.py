@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch._C._functorch import is_functorch_wrapped_tensor
 
 from blocked_adam import numba_runs, on_all_threads
 
@@ -19,9 +20,11 @@ WORTH_FUSING = 2**17  # numbers; below, plain PyTorch does, which needs no Numba
 
 
 def applies(x: Tensor) -> bool:
-    """Whether x is numbers on a CPU, and not what a compiler or a tracer has in their place."""
+    """Whether x is numbers on a CPU, and not what a compiler, a tracer or one of torch.func's
+    transforms has in their place."""
     return (
         type(x) is Tensor
+        and not is_functorch_wrapped_tensor(x)
         and x.device.type == "cpu"
         and x.dtype in (torch.float32, torch.float64)
         and not torch.compiler.is_compiling()

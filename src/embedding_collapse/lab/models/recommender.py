@@ -68,7 +68,8 @@ class Recommender(nn.Module):
 
     def decide(self, embeddings: Tensor) -> Tensor:
         """Logits `[B]` from embeddings `[M, B, N, K]`."""
-        return self.head(self.interaction(embeddings, mean=True).squeeze(0))
+        mean = self.interaction(embeddings, mean=True)  # each set's own, then their mean: [1, B, H]
+        return self.head(mean.squeeze(0))
 
     def forward(self, ids: Tensor) -> Tensor:
         """Logits `[B]` of ids `[B, N]`."""
