@@ -23,11 +23,11 @@ def applies(x: Tensor) -> bool:
     """Whether x is numbers on a CPU, and not what a compiler, a tracer or one of torch.func's
     transforms has in their place."""
     return (
-        type(x) is Tensor
+        not torch.compiler.is_compiling()  # first: the compiler can't follow the rest
+        and type(x) is Tensor
         and not is_functorch_wrapped_tensor(x)
         and x.device.type == "cpu"
         and x.dtype in (torch.float32, torch.float64)
-        and not torch.compiler.is_compiling()
     )
 
 
