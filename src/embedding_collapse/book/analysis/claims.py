@@ -37,6 +37,16 @@ READERS = "a question of readers"  # where a claim is from that is not the paper
 CONTROL = "a control"
 
 
+# by which cells of one model may differ beside design and scale, and how that is written
+OPTIONS = {
+    "embedding_size": "K =",
+    "hidden": "hidden units",
+    "cross_layers": "cross layers",
+    "dropout": "dropout",
+    "weight_decay": "weight decay",
+}
+
+
 class Comparison(NamedTuple):
     """Two cells, or one.
 
@@ -54,8 +64,14 @@ class Comparison(NamedTuple):
         name = f"{MODELS[self.new.model].name} {self.new.label}"
         if self.old is None:
             return name
-        same = self.old.model == self.new.model
-        return f"{name} - {'' if same else MODELS[self.old.model].name + ' '}{self.old.label}"
+        if self.old.model != self.new.model:
+            return f"{name} - {MODELS[self.old.model].name} {self.old.label}"
+        apart = [of for of in OPTIONS if getattr(self.new, of) != getattr(self.old, of)]
+        new, old = (
+            "".join(f", {OPTIONS[of]} {getattr(spec, of)}" for of in apart)
+            for spec in (self.new, self.old)
+        )
+        return f"{name}{new} - {self.old.label}{old}"
 
 
 class Claim(NamedTuple):
