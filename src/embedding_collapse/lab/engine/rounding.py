@@ -60,7 +60,8 @@ def outside(sides: Apart, nudges: Apart, unit: float) -> str | None:
 
     A result that nudges move by half of itself is rounding alone, as the gradient of a bias is
     before batch norm, which hides it. There an order of magnitude has to do: compiled code was seen
-    to be ten times as far as the farthest nudge.
+    to be ten times as far as the farthest nudge. Where the norm says so, the other two numbers are
+    chance as well, and three nudges may all leave one of them small.
 
     Args:
         sides: how far two of them are apart.
@@ -70,7 +71,8 @@ def outside(sides: Apart, nudges: Apart, unit: float) -> str | None:
     for name, apart in sides.most.items():
         size = sides.sizes[name]
         explained = nudges.most[name] + unit * size
-        explained *= torch.where(explained > size / 2, FACTOR**2, FACTOR)
+        alone = explained > size / 2
+        explained *= torch.where(alone | alone[1], FACTOR**2, FACTOR)
         agreed = (apart <= explained) | ~size.isfinite()
         for place, kind in enumerate(("at most", "in norm", "along itself")):
             if not agreed[place]:
