@@ -37,16 +37,19 @@ class Apart:
     Attributes:
         most: `[3]` by name.
         sizes: the same of the others themselves.
+        counts: their entries, by name.
     """
 
     def __init__(self) -> None:
         self.most: dict[str, Tensor] = {}
         self.sizes: dict[str, Tensor] = {}
+        self.counts: dict[str, int] = {}
 
     def add(self, ones: Mapping[str, Tensor], others: Mapping[str, Tensor]) -> None:
         """Results by name, and others."""
         for name, other in others.items():
             other = other.double()
+            self.counts[name] = other.numel()
             change = ones[name].to(other) - other
             norm = torch.linalg.vector_norm(other)
             along = (change * other).sum().abs() / norm if norm else norm
@@ -60,8 +63,8 @@ def outside(sides: Apart, nudges: Apart, unit: float) -> str | None:
 
     A result that nudges move by half of itself is rounding alone, as the gradient of a bias is
     before batch norm, which hides it. There an order of magnitude has to do: compiled code was seen
-    to be ten times as far as the farthest nudge. Where the norm says so, the other two numbers are
-    chance as well, and three nudges may all leave one of them small.
+    to be ten times as far as the farthest nudge. The part along itself is one number, which a few
+    nudges may all leave small: by chance it is the norm over the root of the number of entries.
 
     Args:
         sides: how far two of them are apart.
@@ -71,8 +74,8 @@ def outside(sides: Apart, nudges: Apart, unit: float) -> str | None:
     for name, apart in sides.most.items():
         size = sides.sizes[name]
         explained = nudges.most[name] + unit * size
-        alone = explained > size / 2
-        explained *= torch.where(alone | alone[1], FACTOR**2, FACTOR)
+        explained[2] = explained[2].maximum(explained[1] / math.sqrt(sides.counts[name]))
+        explained *= torch.where(explained > size / 2, FACTOR**2, FACTOR)
         agreed = (apart <= explained) | ~size.isfinite()
         for place, kind in enumerate(("at most", "in norm", "along itself")):
             if not agreed[place]:
