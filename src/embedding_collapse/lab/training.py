@@ -263,27 +263,14 @@ def make_trainer(model: Recommender, data: _Data, training: Training) -> Trainer
         raise ParameterError(
             f"{count} processes cannot share batches of {rows} rows; a row for each is needed"
         )
-    loop = (StepByStep if count == 1 else Together)(
-        model,
-        data.ids,
-        data.labels,
-        learning_rate=training.learning_rate,
-        weight_decay=training.weight_decay,
-        precision=training.precision,
-    )
+    names = ("learning_rate", "weight_decay", "precision")
+    options: dict[str, Any] = {name: getattr(training, name) for name in names}
     if count > 1:
-        return loop
+        return Together(model, data.ids, data.labels, **options)
+    loop = StepByStep(model, data.ids, data.labels, **options)
     if not (_by_default(model) if training.engine is None else training.engine):
         return loop
-    engine = Engine(
-        model,
-        data.ids,
-        data.labels,
-        learning_rate=training.learning_rate,
-        weight_decay=training.weight_decay,
-        precision=training.precision,
-        compile=training.compile,
-    )
+    engine = Engine(model, data.ids, data.labels, **options, compile=training.compile)
     return CheckedEngine(engine, loop) if engine.capture else engine
 
 
