@@ -3,6 +3,7 @@
 import json
 import re
 from html.parser import HTMLParser
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -277,7 +278,7 @@ def test_json_is_printed_alone_and_no_report_written(tmp_path, capsys, monkeypat
     assert content.pop("command") == "inspect"
     assert content == json.loads(json.dumps(report.inspect(path).to_json()))
     assert content["headline"] == "1 of 2 tables has collapsed"
-    assert content["versions"]["torch"] == torch.__version__
+    assert content["versions"]["torch"] == version("torch")  # without how it was built
     assert list(tmp_path.iterdir()) == [path]
 
 
