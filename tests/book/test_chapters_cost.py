@@ -80,7 +80,7 @@ def test_growth_is_told_from_the_first_point_to_the_last(points):
     grown = chapter.grown({"points": points.to_dict("records"), "centre": centre})
     assert list(grown.index) == ["features", "features, blocked Adam", "K"]
     row = grown.loc["K"]
-    assert row["time, times"] == row["products, times"] == row["memory, times"] == 2
+    assert row["growth of time"] == row["growth of products"] == row["growth of memory"] == 2
     assert row["memory over counted, at most"] == 2  # 10 of 4 + 1
     layers = Size(2, 1, 10).cross_layers
     assert row["cross layers, first"] == pytest.approx(6 * layers * (2 * 10) ** 2 / 6000)

@@ -218,7 +218,7 @@ def grown(run: Mapping[str, Any]) -> pd.DataFrame:
             "from": f"{first['value']:,}",
             "to": f"{last['value']:,}",
             **{
-                f"{name}, times": last[column] / first[column]
+                f"growth of {name}": last[column] / first[column]
                 for name, column in (
                     ("time", "cpu_seconds"), ("floor", "floor"), ("products", "flops"),
                     ("memory", "memory"),

@@ -146,7 +146,8 @@ def _answer(finding: Finding) -> str:
 
 def numbers(settings: Sequence[Setting]) -> pd.DataFrame:
     """Every claim that was run, with what is compared, effect, interval, smallest effect that could
-    have been seen, comparisons made and missing, and verdict: a row per claim and data set."""
+    have been seen, comparisons made and missing, and verdict: a row per claim and data set; of one
+    run a cell there is no interval."""
     made = [
         (number, one.name, finding, effect)
         for one in settings
@@ -167,7 +168,7 @@ def numbers(settings: Sequence[Setting]) -> pd.DataFrame:
             "verdict": finding.verdict,
         }
         for *_, finding, effect in made
-    ], index)  # fmt: skip
+    ], index).replace([np.inf, -np.inf], np.nan)  # fmt: skip
 
 
 # --- the first question, wherever it was asked ----------------------------------------------------
