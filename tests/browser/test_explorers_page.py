@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -14,23 +14,38 @@ from embedding_collapse.book import explorers
 from embedding_collapse.book.explorers import display
 from embedding_collapse.book.explorers.explorer import Control, Explorer, State
 
-PAGE = "notebooks/explorers.html"
-NAMES = list(explorers.EXPLORERS)
+PAGES = {
+    "sizing": "notebooks/01_jl_sizing.html",
+    "bend": "notebooks/02_information_abundance.html",
+    "spectrum": "notebooks/02_information_abundance.html",
+    "toy": "notebooks/03_interaction_collapse.html",
+    "sub_embeddings": "notebooks/03_interaction_collapse.html",
+    "scaling": "notebooks/07_results.html",
+}
 SOME = 4  # options of a control to try: the first, the last and some between
 pytestmark = pytest.mark.xdist_group("explorers")  # one visit for what the mouse does
 
 
 @pytest.fixture(scope="module")
-def reader(window: BrowserContext, book: str) -> Iterator[View]:
-    """The page of the explorers, and a mouse."""
-    view = new_view(window, book)
-    view.open(PAGE)
-    yield view
-    view.page.close()
+def reader(window: BrowserContext, book: str) -> Iterator[Callable[[str], View]]:
+    """Of an explorer's name the chapter that it stands in, and a mouse."""
+    views: dict[str, View] = {}
+
+    def reading(name: str) -> View:
+        page = PAGES[name]
+        if page not in views:
+            views[page] = new_view(window, book)
+            views[page].open(page)
+        views[page].page.bring_to_front()
+        return views[page]
+
+    yield reading
+    for view in views.values():
+        view.page.close()
 
 
-def section(reader: View, explorer: Explorer) -> Locator:
-    return reader.page.locator(f".ec-explorer[id^={explorer.name}-]")
+def section(view: View, name: str) -> Locator:
+    return view.page.locator(f".ec-explorer[id^={name}-]")
 
 
 def turn(box: Locator, control: Control, state: State, value: Any) -> None:
@@ -129,12 +144,13 @@ def every_control_shows_the_numbers_of_pythons_view(box: Locator, explorer: Expl
     assert len(readouts) > len(explorer.controls)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", explorers.EXPLORERS)
 def test_an_explorer_says_what_python_says(
-    reader: View, subtests: pytest.Subtests, name: str
+    reader: Callable[[str], View], subtests: pytest.Subtests, name: str
 ) -> None:
     explorer = explorers.EXPLORERS[name]()
-    box = section(reader, explorer)
+    view = reader(name)
+    box = section(view, name)
     with subtests.test("the page holds what Python has"):
         holds_what_python_has(box, explorer)
     with subtests.test("the steps lead to their states and back"):
@@ -142,7 +158,7 @@ def test_an_explorer_says_what_python_says(
     with subtests.test("every control shows the numbers of Python's view"):
         every_control_shows_the_numbers_of_pythons_view(box, explorer)
     with subtests.test("nothing fails"):
-        assert reader.faults == []
+        assert view.faults == []
 
 
 def answers_to_the_keyboard(view: View, box: Locator) -> None:
@@ -180,22 +196,23 @@ def prints_the_figure_and_the_numbers_without_controls(view: View, box: Locator)
     assert box.locator(".ec-readout").is_visible()
 
 
+@pytest.mark.parametrize("page", dict.fromkeys(PAGES.values()))
 def test_explorers_take_a_reader_without_a_mouse_or_a_screen(
-    window: BrowserContext, book: str, subtests: pytest.Subtests
+    window: BrowserContext, book: str, subtests: pytest.Subtests, page: str
 ) -> None:
     view = new_view(window, book)
-    view.open(PAGE)
-    boxes = [view.page.locator(f".ec-explorer[id^={name}-]") for name in NAMES]
-    assert view.page.locator(".ec-explorer").count() == len(NAMES)
+    view.open(page)
+    names = [name for name, where in PAGES.items() if where == page]
+    assert view.page.locator(".ec-explorer").count() == len(names)
     claims = (
         is_announced_and_described,
         answers_to_the_keyboard,
         prints_the_figure_and_the_numbers_without_controls,
     )
     for claim in claims:
-        for name, box in zip(NAMES, boxes, strict=True):
+        for name in names:
             with subtests.test(f"{name} {claim.__name__.replace('_', ' ')}"):
-                claim(view, box)
+                claim(view, section(view, name))
     with subtests.test("nothing fails"):
         assert view.faults == []
     view.page.close()
@@ -206,8 +223,8 @@ def test_without_scripts_a_drawing_and_the_numbers_remain(
 ) -> None:
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
-    page.goto(f"{book}/{PAGE}")
-    for name in NAMES:
+    for name, where in PAGES.items():
+        page.goto(f"{book}/{where}")
         with subtests.test(name):
             box = page.locator(f".ec-explorer[id^={name}-]")
             explorer = explorers.EXPLORERS[name]()
@@ -233,11 +250,12 @@ def place_of(box: Locator, x: float, y: float) -> tuple[float, float]:
     )
 
 
-def test_bars_are_dragged(reader: View) -> None:
-    box = reader.page.locator(".ec-explorer[id^=bend-]")
+def test_bars_are_dragged(reader: Callable[[str], View]) -> None:
+    view = reader("bend")
+    box = section(view, "bend")
     box.get_by_role("button", name="Flat").click()
     start, end = place_of(box, 0, 0.5), place_of(box, 2, 0.35)
-    mouse = reader.page.mouse
+    mouse = view.page.mouse
     mouse.move(*start)
     mouse.down()
     mouse.move(start[0], place_of(box, 0, 0.2)[1])
@@ -249,10 +267,11 @@ def test_bars_are_dragged(reader: View) -> None:
     assert box.locator("input[name=s3]").input_value() == "7"
 
 
-def test_a_click_on_a_cell_chooses_its_two_fields(reader: View) -> None:
-    box = reader.page.locator(".ec-explorer[id^=sub_embeddings-]")
+def test_a_click_on_a_cell_chooses_its_two_fields(reader: Callable[[str], View]) -> None:
+    view = reader("sub_embeddings")
+    box = section(view, "sub_embeddings")
     names = drawn(box)[0]["x"]
-    reader.page.mouse.click(*place_of(box, 2, 4))
+    view.page.mouse.click(*place_of(box, 2, 4))
     chosen = box.locator("select").evaluate_all(
         "all => Object.fromEntries(all.map(it => [it.name, it.selectedOptions[0].textContent]))"
     )

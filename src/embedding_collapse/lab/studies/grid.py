@@ -32,7 +32,6 @@ STUDY = Study(
         "06_how_it_works",
         "07_results",
         "cost",
-        "explorers",
         "opening",
     ),
     parts=(
