@@ -45,7 +45,7 @@ def test_settings_are_the_studys_two_data_sets_first(runs):
         "synthetic-mini, 1,000,000 rows",
     )
     assert len(flights.runs) == len(drawn.runs) == 30  # the one with another dropout left out
-    assert results.about([flights])["runs"].item() == 30
+    assert results.about([flights])["runs, controls apart"].item() == 30
 
 
 def test_gains_have_a_line_with_its_band_for_each_design_and_panel(runs):

@@ -46,7 +46,7 @@ def about(settings: Sequence[Setting]) -> pd.DataFrame:
             "fields": len(one.runs[0].dataset["fields"]),
             "features": f"{sum(one.runs[0].dataset['cardinalities']):,}",
             "models": len({run.spec["model"] for run in one.runs}),
-            "runs": len(one.runs),
+            "runs, controls apart": len(one.runs),
             **{
                 fact.replace("_", " ").replace("auc", "AUC"): value
                 for fact, value in one.runs[0].dataset["facts"].items()
@@ -141,7 +141,7 @@ def _answer(finding: Finding) -> str:
     value = f"{said} <span class='ec-effect'>{effect.value:+z.4f}</span>"
     if not np.isfinite(effect.low):
         return value
-    return f"{value} <span class='ec-effect'>[{effect.low:+z.3f},\u00a0{effect.high:+z.3f}]</span>"
+    return f"{value} <span class='ec-effect'>[{effect.low:+z.4f},\u00a0{effect.high:+z.4f}]</span>"
 
 
 def numbers(settings: Sequence[Setting]) -> pd.DataFrame:
