@@ -141,7 +141,13 @@ def _answer(finding: Finding) -> str:
     value = f"{said} <span class='ec-effect'>{effect.value:+z.4f}</span>"
     if not np.isfinite(effect.low):
         return value
-    return f"{value} <span class='ec-effect'>[{effect.low:+z.4f},\u00a0{effect.high:+z.4f}]</span>"
+    ends = f"[{_short(effect.low)},\u00a0{_short(effect.high)}]"
+    return f"{value} <span class='ec-effect'>{ends}</span>"
+
+
+def _short(end: float) -> str:
+    """With three digits, or four where three would hide on which side of zero it lies."""
+    return f"{end:+z.3f}" if round(end, 3) else f"{end:+z.4f}"
 
 
 def numbers(settings: Sequence[Setting]) -> pd.DataFrame:
