@@ -105,6 +105,15 @@ def a_table_that_scrolls_shows_that_there_is_more(view: View) -> None:
     assert silent == []
 
 
+def a_ledger_is_in_view_without_scrolling_sideways(view: View) -> None:
+    widths = view.page.evaluate(
+        """[...document.querySelectorAll('.ec-ledger')].map(table => table.parentElement)
+            .map(box => [box.scrollWidth, box.clientWidth])"""
+    )
+    assert len(widths) == (notebook(view).stem == "07_results")
+    assert all(content <= seen for content, seen in widths)
+
+
 def links_within_the_page_lead_somewhere(view: View) -> None:
     lost = view.page.evaluate(
         """[...document.querySelectorAll('.bd-article a[href^="#"]')]
@@ -255,6 +264,7 @@ AS_OPENED = [  # and again once the theme is switched
     figures_are_drawn_with_data,
     page_does_not_overflow,
     a_table_that_scrolls_shows_that_there_is_more,
+    a_ledger_is_in_view_without_scrolling_sideways,
     links_within_the_page_lead_somewhere,
     math_is_typeset,
     theme_is_the_readers,
