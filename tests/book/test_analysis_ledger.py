@@ -167,6 +167,17 @@ def test_with_seeds_added_the_interval_honours_that_it_is_a_second_look(run):
     assert second.p == pytest.approx(first.p * 0.05 / 0.0294)
 
 
+def test_seeds_of_the_base_model_that_ensembles_are_made_of_are_no_second_look(run):
+    sizes = {SE4: 0.81, BASE: 0.80}
+    few = runs_of(run, sizes, models=["dnn"], seeds=5)
+    members = runs_of(run, {BASE: 0.80}, models=["dnn"], seeds=15)[5:]
+    comparison = Comparison(*(cells([FLIGHTS], ["dnn"], [size], [0])[0] for size in sizes))
+    runs = by_spec([*few, *members])
+    assert [len(runs[spec]) for spec in comparison] == [5, 15]
+    groups = [AUC.group(sign, runs[spec]) for spec, sign in zip(comparison, (1, -1), strict=True)]
+    assert effect_of([comparison], runs, AUC) == contrast(groups)
+
+
 def test_dropout_and_weight_decay_are_chosen_on_validation_rows(run):
     """For each size its own, whatever the test rows say."""
     text = "It is more than regularisation: DNN's multi-embedding beats single-embedding, each " \

@@ -76,11 +76,12 @@ def effect_of(
         runs: from `by_spec`.
         measure: what is compared.
         level: of the interval; `SECOND_LOOK` takes its place where a cell has more than
-            `FIRST_LOOK` seeds.
+            `FIRST_LOOK` seeds. The base model's alone may: it is run for ensembles too.
         against: what the effect is held against; it is taken off.
     """
     pairs = [(runs[one.new], runs[one.old] if one.old else []) for one in comparisons]
-    looked_twice = any(len(cell) > FIRST_LOOK for pair in pairs for cell in pair)
+    specs = [spec for one in comparisons for spec in (one.new, one.old) if spec]
+    looked_twice = any(len(runs[spec]) > FIRST_LOOK for spec in specs if spec.scale > 1)
     level = SECOND_LOOK if looked_twice else level
     effect = measure.mean_difference(pairs, level=level, against=against)
     return effect._replace(p=min(1.0, effect.p * LOOKS)) if looked_twice else effect
