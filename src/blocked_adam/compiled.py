@@ -36,19 +36,19 @@ def flush(table: Table, now: int, decay: Decay) -> None:
 
 
 def _catch_up(table: Table, rows: Tensor, now: int, decay: Decay) -> None:
-    *parts, last, coefficients = (each.numpy() for each in table)
+    *parts, last, coefficients = (tensor.numpy() for tensor in table)
     rest = rows.numpy(), now, _factors(table, decay)
-    on_all_threads(lambda part, of: _replay(tuple(parts), last, coefficients, *rest, part, of))
+    on_all_threads(lambda *share: _replay(tuple(parts), last, coefficients, *rest, *share))
 
 
 def apply(table: Table, look_ups: LookUps, gradients: Tensor, now: int, decay: Decay) -> None:
     """As `reference.apply`."""
-    *parts, last, coefficients = (each.numpy() for each in table)
-    order, rows, starts = (each.numpy() for each in look_ups[:3])
+    *parts, last, coefficients = (tensor.numpy() for tensor in table)
+    order, rows, starts = (tensor.numpy() for tensor in look_ups[:3])
     rows = rows[: int(look_ups.different)]
     given = gradients.to(table.w.dtype).contiguous().numpy()
     rest = coefficients[now], order, rows, starts, given, now, _factors(table, decay)
-    on_all_threads(lambda part, of: _apply(tuple(parts), last, *rest, part, of))
+    on_all_threads(lambda *share: _apply(tuple(parts), last, *rest, *share))
 
 
 def group(ids: Tensor, length: int) -> LookUps:
@@ -59,14 +59,14 @@ def group(ids: Tensor, length: int) -> LookUps:
     order, rows = np.empty((2, count, n), np.int64)
     starts, different = np.empty((count, n + 1), np.int64), np.empty(count, np.int64)
 
-    def work(part: int, of: int) -> None:
-        for number in range(part, count, of):
+    def work(part: int, threads: int) -> None:
+        for number in range(part, count, threads):
             to = order[number], rows[number], starts[number]
             different[number] = _group(batches[number], length, *to)
 
     on_all_threads(work)
-    found = map(torch.from_numpy, (order, rows, starts, different))
-    return LookUps(*(each.view((*before, *each.shape[1:])) for each in found))
+    tensors = map(torch.from_numpy, (order, rows, starts, different))
+    return LookUps(*(tensor.view((*before, *tensor.shape[1:])) for tensor in tensors))
 
 
 def _factors(table: Table, decay: Decay) -> tuple[np.floating, ...]:
@@ -79,12 +79,12 @@ def _factors(table: Table, decay: Decay) -> tuple[np.floating, ...]:
 
 
 @_compiled
-def _replay(parts, last, coefficients, rows, now, factors, part, of):
+def _replay(parts, last, coefficients, rows, now, factors, part, threads):
     """Give rows the steps that they lack."""
     width = parts[0].shape[1]
     at_once = max(1, IN_HAND // width)
     hand = np.empty((3, at_once * width), parts[0].dtype)
-    for first in range(part * at_once, len(rows), of * at_once):
+    for first in range(part * at_once, len(rows), threads * at_once):
         behind, ends = _from_most_to_fewest(rows[first : first + at_once], last, now)
         _take(parts, behind, hand)
         w, m, v = hand[0], hand[1], hand[2]
@@ -113,12 +113,12 @@ def _from_most_to_fewest(rows, last, now):
 
 
 @_compiled
-def _apply(parts, last, coefficients, order, rows, starts, gradients, now, factors, part, of):
+def _apply(parts, last, coefficients, order, rows, starts, gradients, now, factors, part, threads):
     """Give rows a step with the sums of their gradients."""
     width, w_type = parts[0].shape[1], parts[0].dtype
     at_once = max(1, IN_HAND // width)
     hand, sums = np.empty((3, at_once * width), w_type), np.empty((at_once, width), w_type)
-    for first in range(part * at_once, len(rows), of * at_once):
+    for first in range(part * at_once, len(rows), threads * at_once):
         here = rows[first : first + at_once]
         _take(parts, here, hand)
         for place in range(len(here)):
@@ -150,12 +150,12 @@ def _take(parts, rows, hand):
 @_compiled
 def _put_back(parts, rows, hand):
     for number in range(3):
-        part, of = parts[number], hand[number]
+        part, held = parts[number], hand[number]
         width = part.shape[1]
         for place in range(len(rows)):
             row, at = part[rows[place]], place * width
             for column in range(width):
-                row[column] = of[at + column]
+                row[column] = held[at + column]
 
 
 @_compiled

@@ -13,12 +13,12 @@ import torch
 
 
 def on_all_threads(work: Callable[[int, int], None]) -> None:
-    """Do `work(part, of)` for all parts at once, on as many threads as torch takes."""
-    of = torch.get_num_threads()
-    others = [_pool(os.getpid(), of).submit(work, part, of) for part in range(1, of)]
-    work(0, of)
-    for other in others:
-        other.result()
+    """Do `work(part, threads)` for all parts at once, on as many threads as torch takes."""
+    threads = torch.get_num_threads()
+    jobs = [_pool(os.getpid(), threads).submit(work, part, threads) for part in range(1, threads)]
+    work(0, threads)
+    for job in jobs:
+        job.result()
 
 
 @lru_cache(maxsize=1)

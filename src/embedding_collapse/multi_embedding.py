@@ -81,15 +81,15 @@ class MultiEmbedding(nn.Module):
     ) -> None:
         super().__init__()
         check_whole("sets", sets, least=1)
-        made = [_make(factory, None if seed is None else seed + m) for m in range(sets)]
-        _check(made)
+        pairs = [_make(factory, None if seed is None else seed + m) for m in range(sets)]
+        _check(pairs)
         self.sets = sets
-        self.loop_reason = _reason_to_separate(made[0])
+        self.loop_reason = _reason_to_separate(pairs[0])
         self.separate: nn.ModuleList | None = None
         if self.loop_reason is None:
-            self.stacked = _stack(made)
+            self.stacked = _stack(pairs)
         else:
-            self.separate = nn.ModuleList(made)
+            self.separate = nn.ModuleList(pairs)
         self.head = head
         self._tried = False
 
@@ -172,18 +172,18 @@ class _Pair(nn.Module):
 def _make(factory: Factory, seed: int | None) -> _Pair:
     """One set, drawn under its own seed if there is one."""
     if seed is None:
-        made = factory()
+        pair = factory()
     else:
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            made = factory()
-    whole = isinstance(made, tuple | list) and len(made) == 2
-    if not whole or not all(isinstance(part, nn.Module) for part in made):
+            pair = factory()
+    whole = isinstance(pair, tuple | list) and len(pair) == 2
+    if not whole or not all(isinstance(part, nn.Module) for part in pair):
         raise ParameterError(
-            f"factory returned {type(made).__name__}; an (embedding, interaction) pair of "
+            f"factory returned {type(pair).__name__}; an (embedding, interaction) pair of "
             "torch modules is needed"
         )
-    return _Pair(*made)
+    return _Pair(*pair)
 
 
 def _side_by_side(outputs: list[Any]) -> Any:
@@ -191,9 +191,9 @@ def _side_by_side(outputs: list[Any]) -> Any:
     return tree_map(lambda *by_set: torch.stack(by_set), *outputs)
 
 
-def _reason_to_separate(one: _Pair) -> str | None:
+def _reason_to_separate(pair: _Pair) -> str | None:
     """What in a set cannot be part of a stack, or None."""
-    for module in one.modules():
+    for module in pair.modules():
         kind = type(module)
         if isinstance(module, nn.Embedding | nn.EmbeddingBag) and module.sparse:
             return f"{kind.__name__} has sparse=True"
@@ -202,16 +202,16 @@ def _reason_to_separate(one: _Pair) -> str | None:
     return None
 
 
-def _check(made: list[_Pair]) -> None:
+def _check(pairs: list[_Pair]) -> None:
     """Refuse sets that differ in shape, or that would stay the same for ever."""
-    first = made[0].state_dict(keep_vars=True)
+    first = pairs[0].state_dict(keep_vars=True)
     if any(isinstance(value, UninitializedParameter) for value in first.values()):
         raise ParameterError(
             "a lazy module has no weights yet; give it its sizes, or run one batch through it"
         )
     shapes = {name: value.shape for name, value in first.items()}
-    for m, other in enumerate(made[1:], 1):
-        state = other.state_dict(keep_vars=True)
+    for m, pair in enumerate(pairs[1:], 1):
+        state = pair.state_dict(keep_vars=True)
         if {name: value.shape for name, value in state.items()} != shapes:
             raise ParameterError(f"set {m} has other parameters or shapes than set 0")
         learned = [name for name, value in first.items() if isinstance(value, nn.Parameter)]
@@ -223,11 +223,11 @@ def _check(made: list[_Pair]) -> None:
             )
 
 
-def _stack(made: list[_Pair]) -> _Pair:
+def _stack(pairs: list[_Pair]) -> _Pair:
     """One module whose parameters and buffers are those of all sets, `[M, ...]`."""
-    stacked = copy.deepcopy(made[0])
+    stacked = copy.deepcopy(pairs[0])
     done: dict[int, nn.Parameter] = {}  # weights that are tied in a set stay tied
-    sets = [dict(one.named_modules(remove_duplicate=False)) for one in made]
+    sets = [dict(pair.named_modules(remove_duplicate=False)) for pair in pairs]
     for path, module in stacked.named_modules():
         for name, value in list(module._parameters.items()):
             if value is None:

@@ -114,92 +114,92 @@ def least(rows: int, width: int) -> float:
     return 1 / information_abundance(random_of_shape(max(1, rows - 1), width)).item()
 
 
-def judged(one: Collapse) -> Collapse:
+def judged(table: Collapse) -> Collapse:
     """A measured table with its verdict, what that rests on, and what to try."""
-    low, high = one.band
-    random = f"random tables of {one.rows:,} x {one.width} have {low:.2f} to {high:.2f}"
-    if too_small(one.rows, one.width):
-        lowest = least(one.rows, one.width)
-        rests_on = f"no table of {one.rows:,} x {one.width} has IA/random below {lowest:.2f}"
+    low, high = table.band
+    random = f"random tables of {table.rows:,} x {table.width} have {low:.2f} to {high:.2f}"
+    if too_small(table.rows, table.width):
+        lowest = least(table.rows, table.width)
+        rests_on = f"no table of {table.rows:,} x {table.width} has IA/random below {lowest:.2f}"
         if lowest < COLLAPSED:
             rests_on = f"chance decides: {random}"
         verdict = FEW_IS
-    elif one.weighted:
-        verdict = judge(one.weighted["against_random"])
+    elif table.weighted:
+        verdict = judge(table.weighted["against_random"])
         rests_on = (
-            f"IA/random {one.weighted['against_random']:.2f} with rows weighted and their mean "
+            f"IA/random {table.weighted['against_random']:.2f} with rows weighted and their mean "
             f"taken off; random tables weighted alike have 1"
         )
-    elif _hidden(one):
-        assert one.trained is not None
+    elif _hidden(table):
+        assert table.trained is not None
         verdict = UNTRAINED_IS
         rests_on = (
-            f"{one.untrained:.0%} of the rows lie as they were drawn; of all rows IA/random is "
-            f"{one.centred['against_random']:.2f}, of the others {one.trained:.2f}, "
-            f"{judge(one.trained)}"
+            f"{table.untrained:.0%} of the rows lie as they were drawn; of all rows IA/random is "
+            f"{table.centred['against_random']:.2f}, of the others {table.trained:.2f}, "
+            f"{judge(table.trained)}"
         )
     else:
-        verdict = judge(one.centred["against_random"])
-        rests_on = f"IA/random {one.centred['against_random']:.2f}, the mean of the rows taken off"
-        if verdict == HEALTHY_IS and judge(one.measures["against_random"]) != HEALTHY_IS:
-            verdict = OFFSET_IS if one.offset >= MUCH_OFFSET else HEALTHY_IS
-            rests_on += f", {one.measures['against_random']:.2f} with it"
+        verdict = judge(centred := table.centred["against_random"])
+        rests_on = f"IA/random {centred:.2f}, the mean of the rows taken off"
+        if verdict == HEALTHY_IS and judge(table.measures["against_random"]) != HEALTHY_IS:
+            verdict = OFFSET_IS if table.offset >= MUCH_OFFSET else HEALTHY_IS
+            rests_on += f", {table.measures['against_random']:.2f} with it"
         rests_on += f"; {random}"
-    told = replace(one, verdict=verdict, rests_on=rests_on)
-    return replace(told, advice=advise(told))
+    table = replace(table, verdict=verdict, rests_on=rests_on)
+    return replace(table, advice=advise(table))
 
 
-def _hidden(one: Collapse) -> bool:
+def _hidden(table: Collapse) -> bool:
     """Whether rows that lie as they were drawn hide what the others do."""
-    if one.trained is None or one.untrained < MANY_UNTRAINED:
+    if table.trained is None or table.untrained < MANY_UNTRAINED:
         return False
-    return judge(one.trained) != judge(one.centred["against_random"])
+    return judge(table.trained) != judge(table.centred["against_random"])
 
 
-def advise(one: Collapse) -> str:
+def advise(table: Collapse) -> str:
     """What to try next with a table of that verdict, and what it costs."""
-    size = one.rows * one.width * one.sets
-    held = (one.weighted or one.centred)["directions_90"]
-    energy = f"{held:.0f} of {one.width} directions hold 90% of its energy"
-    if one.measures.get("abundance") == 0:
+    size = table.rows * table.width * table.sets
+    held = (table.weighted or table.centred)["directions_90"]
+    energy = f"{held:.0f} of {table.width} directions hold 90% of its energy"
+    if table.measures.get("abundance") == 0:
         return "Every entry is zero: it was never trained, or something clears it."
-    if one.verdict == FEW_IS:
+    if table.verdict == FEW_IS:
         return "Leave it: at this shape there is nothing to gain or to lose."
-    if one.verdict == UNTRAINED_IS:
+    if table.verdict == UNTRAINED_IS:
         return (
             "Next: count how often each row is looked up, and weigh rows by it (--rows-weight "
             "counts.npy): one pass over the training data, no training."
         )
-    if one.verdict == OFFSET_IS:
+    if table.verdict == OFFSET_IS:
         return (
-            f"{one.offset:.0%} of its energy is one vector that all rows share, and that is no "
+            f"{table.offset:.0%} of its energy is one vector that all rows share, and that is no "
             "collapse. Next, if it is in the way: take the mean off the rows and give it to the "
-            f"bias of the layer behind: {one.width} numbers, no training."
+            f"bias of the layer behind: {table.width} numbers, no training."
         )
-    if one.verdict == COLLAPSED_IS and one.sets > 1:
+    if table.verdict == COLLAPSED_IS and table.sets > 1:
         return (
             f"{energy}. Its sets have collapsed as well. Next: more sets with fewer columns each, "
             f"at the same {size:,} numbers: one training run for each seed."
         )
-    if one.verdict == COLLAPSED_IS:
+    if table.verdict == COLLAPSED_IS:
         return (
             f"{energy}. A wider table would leave more of it unused. Next, at the same {size:,} "
             "numbers: several embedding sets, each with its own interaction (MultiEmbedding), "
-            f"beside a table of {held:.0f} columns, which saves {1 - held / one.width:.0%}: two "
+            f"beside a table of {held:.0f} columns, which saves {1 - held / table.width:.0%}: two "
             "training runs for each seed."
         )
-    if one.verdict == PARTLY_IS:
+    if table.verdict == PARTLY_IS:
         return (
             f"{energy}. Next, before widening it: several sets of the present width beside one "
             f"table as wide as they are together, {size:,} numbers more for each set: two "
             "training runs for each seed."
         )
-    if one.rows < one.width:
+    if table.rows < table.width:
         return (
-            f"It has fewer rows than columns, so at most {one.rows} directions exist: a width of "
-            f"{one.rows} holds as much."
+            f"It has fewer rows than columns, so at most {table.rows} directions exist: a width of "
+            f"{table.rows} holds as much."
         )
-    if one.untrained > 1 - MANY_UNTRAINED:
+    if table.untrained > 1 - MANY_UNTRAINED:
         return (
             "Its rows look as if they had just been drawn: was it trained? Next: look at the same "
             "table in an earlier checkpoint (inspect EARLIER THIS): seconds."

@@ -4,7 +4,7 @@ import argparse
 import shlex
 from pathlib import Path
 
-from embedding_collapse.lab.arguments import add_data_of_runs, data_of, folder_of, told
+from embedding_collapse.lab.arguments import add_data_of_runs, data_of, folder_of, teller
 from embedding_collapse.lab.command import exit_code, outcome_as_json
 from embedding_collapse.lab.data import DataSpec
 from embedding_collapse.lab.device import choose_device, precision_of
@@ -80,7 +80,7 @@ def record_command(parsed: argparse.Namespace) -> int:
         device=parsed.device,
         max_rejected=parsed.max_rejected,
         bars=parsed.progress,
-        tell=told(parsed),
+        tell=teller(parsed),
     )
     executed: list[Path] = []
     if parsed.recorded and done.records:
@@ -94,7 +94,7 @@ def record_command(parsed: argparse.Namespace) -> int:
             parsed.device,
             parsed.max_rejected,
         ):
-            told(parsed)(f"executed {path}")
+            teller(parsed)(f"executed {path}")
             executed.append(path)
     lines = [f"{len(done.records)} of {len(specs)} runs are recorded in {folder}/"]
     ended = {record.key for record in done.records} | {fail.spec.key for fail in done.failures}

@@ -52,9 +52,9 @@ def _parts(entry: Path) -> str:
 def _part(module: Path) -> str:
     text = module.read_text(encoding="utf-8")
     names = ", ".join(name for _, name in EXPORT.findall(text))
-    text = IMPORT.sub(lambda found: f"const {found[1] or found[2]} = $.{found[3]};", text)
+    text = IMPORT.sub(lambda match: f"const {match[1] or match[2]} = $.{match[3]};", text)
     text = EXPORT.sub(r"\1 \2", text)
-    text = WORKER.sub(lambda found: _as_address(joined(module.with_name(f"{found[1]}.js"))), text)
+    text = WORKER.sub(lambda match: _as_address(joined(module.with_name(f"{match[1]}.js"))), text)
     return f"$.{module.stem} = (() => {{\n{text}return {{ {names} }};\n}})();\n"
 
 

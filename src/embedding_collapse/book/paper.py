@@ -33,8 +33,8 @@ def aucs(records: Iterable[Record], model: str) -> pd.DataFrame:
         if cell.model == model:
             column = columns.setdefault(f"{group[0].dataset['name']}, here", {})
             column[cell.scale, cell.design] = measures.AUC.mean(group)
-    order = sorted({size for of in columns.values() for size in of},
+    order = sorted({size for column in columns.values() for size in column},
                    key=lambda size: (size[0], size[1] == "me"))  # fmt: skip
-    rows = [[of.get(size, np.nan) for of in columns.values()] for size in order]
+    rows = [[column.get(size, np.nan) for column in columns.values()] for size in order]
     labels = [design_label(design, scale) for scale, design in order]
     return pd.DataFrame(rows, index=labels, columns=list(columns))

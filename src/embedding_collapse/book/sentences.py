@@ -64,8 +64,8 @@ def mistakes(notebook: dict) -> list[str]:
     for sentence in asserted(notebook):
         if sentence not in prose:
             pattern = NUMBER.sub(r"[\\d.,]*\\d", re.escape(sentence).replace(r"\.", "."))
-            other = re.search(pattern, prose)
-            says = f"the page says “{other[0]}”" if other else "no such text is on the page"
+            match = re.search(pattern, prose)
+            says = f"the page says “{match[0]}”" if match else "no such text is on the page"
             wrong.append(f"the records say “{sentence}”; {says}")
     return wrong
 

@@ -77,13 +77,13 @@ def course_table(inspections: Sequence[Inspection]) -> list[dict[str, str]]:
     first, last = inspections[0].name, inspections[-1].name
     return [
         {
-            "table": short(one.name),
-            f"first, {short(first)}": _number(one.values[0]),
-            f"last, {short(last)}": _number(one.values[-1]),
-            "IA/random": bars(one.values),
-            "verdict": one.verdict,
+            "table": short(table.name),
+            f"first, {short(first)}": _number(table.values[0]),
+            f"last, {short(last)}": _number(table.values[-1]),
+            "IA/random": bars(table.values),
+            "verdict": table.verdict,
         }
-        for one in course(inspections)
+        for table in course(inspections)
     ]
 
 
@@ -107,9 +107,9 @@ def cards(inspections: Sequence[Inspection]) -> str:
     """Every table's course as a drawing, with the thresholds of the verdicts."""
     names = [one.name for one in inspections]
     drawn = "".join(
-        f'<section class="card"><h3>{escape(short(one.name))}</h3>{_drawing(one, names)}'
-        f"<p>{escape(one.verdict)}</p></section>"
-        for one in course(inspections)
+        f'<section class="card"><h3>{escape(short(table.name))}</h3>{_drawing(table, names)}'
+        f"<p>{escape(table.verdict)}</p></section>"
+        for table in course(inspections)
     )
     return (
         f"<p>IA/random of each table over {len(names)} checkpoints, as the verdicts go by: below "
@@ -118,8 +118,8 @@ def cards(inspections: Sequence[Inspection]) -> str:
     )
 
 
-def _drawing(one: Course, names: Sequence[str]) -> str:
-    top = max(1.0, *(value for value in one.values if value is not None), 0.0)
+def _drawing(table: Course, names: Sequence[str]) -> str:
+    top = max(1.0, *(value for value in table.values if value is not None), 0.0)
 
     def place(number: int, value: float) -> tuple[float, float]:
         return (
@@ -137,15 +137,15 @@ def _drawing(one: Course, names: Sequence[str]) -> str:
         x, _ = place(number, 0)
         text = escape(short(name, 24))
         parts.append(f'<text x="{x:g}" y="{BOTTOM + 15}" text-anchor="{anchor}">{text}</text>')
-    points = [place(n, value) for n, value in enumerate(one.values) if value is not None]
+    points = [place(n, value) for n, value in enumerate(table.values) if value is not None]
     line = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
     parts.append(f'<polyline class="measured a" points="{line}"/>')
     parts += [f'<circle class="measured a" cx="{x:.1f}" cy="{y:.1f}" r="2"/>' for x, y in points]
     parts.append(f'<text x="{LEFT}" y="14">IA/random</text>')
-    told = ", ".join(_number(value) for value in one.values)
-    said = escape(f"IA/random of {short(one.name)} over the checkpoints: {told}", quote=True)
+    numbers = ", ".join(_number(value) for value in table.values)
+    alt = escape(f"IA/random of {short(table.name)} over the checkpoints: {numbers}", quote=True)
     return (
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{said}">{"".join(parts)}</svg>'
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{alt}">{"".join(parts)}</svg>'
     )
 
 

@@ -21,11 +21,11 @@ def spectra(labelled: Sequence[tuple[str, Collapse]], name: str, most: int = 128
         most: points of a line, about.
     """
     lines, legend = [], []
-    for position, (label, one) in enumerate(labelled):
+    for position, (label, table) in enumerate(labelled):
         kind = "ab"[position]
-        assert one.random is not None and one.spectra is not None  # it was measured
-        lines.append(_line(one.random, f"random {kind}", most))
-        lines += [_line(spectrum, f"measured {kind}", most) for spectrum in one.spectra]
+        assert table.random is not None and table.spectra is not None  # it was measured
+        lines.append(_line(table.random, f"random {kind}", most))
+        lines += [_line(spectrum, f"measured {kind}", most) for spectrum in table.spectra]
         legend.append((f"measured {kind}", label or "this table"))
     legend.append(("random a", "random"))
     entries = "".join(
@@ -34,12 +34,12 @@ def spectra(labelled: Sequence[tuple[str, Collapse]], name: str, most: int = 128
         for i, (kind, text) in enumerate(legend)
     )
     means = ", ".join(
-        f"{label + ' ' if label else ''}IA {one.measures['abundance']:.2f} of {one.width}"
-        for label, one in labelled
+        f"{label + ' ' if label else ''}IA {table.measures['abundance']:.2f} of {table.width}"
+        for label, table in labelled
     )
-    said = escape(f"Normalised singular values of {name}: {means}", quote=True)
+    alt = escape(f"Normalised singular values of {name}: {means}", quote=True)
     return (
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{said}">{_axes()}'
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{alt}">{_axes()}'
         f"{''.join(lines)}{entries}</svg>"
     )
 

@@ -14,7 +14,7 @@ MOST_TABLES, MOST_FINDINGS = 50, 3
 
 def markdown(
     inspection: Inspection,
-    other: Inspection | None = None,
+    second: Inspection | None = None,
     *,
     course: Sequence[Inspection] = (),
 ) -> str:
@@ -22,14 +22,14 @@ def markdown(
 
     Args:
         inspection: from `inspect`.
-        other: a second one, to stand beside it.
+        second: one more, to stand beside it.
         course: those of a run's checkpoints up to this one.
     """
     parts = [_one(inspection)]
     if course:
         parts += ["## The course of the run", _rows(course_table(course))]
-    if other:
-        parts += [_one(other), "## Side by side", _rows(comparison(inspection, other))]
+    if second:
+        parts += [_one(second), "## Side by side", _rows(comparison(inspection, second))]
     parts.append(
         f"IA/random is information abundance as a share of a random table's of the same shape; "
         f"with the mean of the rows taken off, below {COLLAPSED:g} a table is called collapsed, "

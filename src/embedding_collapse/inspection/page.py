@@ -35,7 +35,7 @@ MOST_FIRST, MANY = 3, 40  # cards that stand first; tables from which on drawing
 
 def html(
     inspection: Inspection,
-    other: Inspection | None = None,
+    second: Inspection | None = None,
     *,
     course: Sequence[Inspection] = (),
 ) -> str:
@@ -43,27 +43,27 @@ def html(
 
     Args:
         inspection: from `inspect`.
-        other: a second one, to stand beside it.
+        second: one more, to stand beside it.
         course: those of a run's checkpoints up to this one, to draw how it came there.
     """
-    both = [inspection] + ([other] if other else [])
+    both = [inspection] + ([second] if second else [])
     names = " and ".join(escape(short(one.name)) for one in both)
     body = []
     for label, one in zip("AB", both, strict=False):
-        body.append(f"<h1>{f'{label}: ' if other else ''}{escape(one.headline)}</h1>")
+        body.append(f"<h1>{f'{label}: ' if second else ''}{escape(one.headline)}</h1>")
         body.append(f"<p>{escape(short(one.name))}. {escape(one.summary)}</p>")
     if course:
         body += ["<h2>The course of the run</h2>", cards(course)]
     first, others = _cards(both)
     body += ["<h2>The first to look at</h2>", first]
-    if other:
-        body += ["<h2>Side by side</h2>", _table(comparison(inspection, other))]
+    if second:
+        body += ["<h2>Side by side</h2>", _table(comparison(inspection, second))]
     for label, one in zip("AB", both, strict=False):
-        body.append(f"<h2>{f'{label}: ' if other else ''}All tables</h2>" + _table(_rows(one)))
+        body.append(f"<h2>{f'{label}: ' if second else ''}All tables</h2>" + _table(_rows(one)))
     if others:
         body.append(f"<details><summary>Table by table</summary>{others}</details>")
     for label, one in zip("AB", both, strict=False):
-        body.append(f"<h2>{f'{label}: ' if other else ''}How it was measured</h2>" + _how(one))
+        body.append(f"<h2>{f'{label}: ' if second else ''}How it was measured</h2>" + _how(one))
     body.append(_reading())
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -78,8 +78,7 @@ def html(
 
 def _how(inspection: Inspection) -> str:
     notes = "".join(f"<li>{escape(note)}</li>" for note in inspection.notes)
-    said = f"<p>{escape(measured_with(inspection))}</p>"
-    return said + (f"<ul>{notes}</ul>" if notes else "")
+    return f"<p>{escape(measured_with(inspection))}</p>" + (f"<ul>{notes}</ul>" if notes else "")
 
 
 def _rows(inspection: Inspection) -> list[dict[str, str]]:
@@ -148,38 +147,38 @@ def _grid(cards: Sequence[str]) -> str:
     return f'<div class="cards">{"".join(cards)}</div>'
 
 
-def _card(name: str, labelled: Sequence[tuple[str, Collapse]], of: int) -> str:
+def _card(name: str, labelled: Sequence[tuple[str, Collapse]], count: int) -> str:
     parts = [f"<h3>{escape(short(name))}</h3>"]
-    measured = [(label, one) for label, one in labelled if one.spectra is not None]
+    measured = [(label, entry) for label, entry in labelled if entry.spectra is not None]
     if measured:
-        parts.append(spectra(measured, short(name), most=128 if of <= MANY else 32))
-    for label, one in labelled:
+        parts.append(spectra(measured, short(name), most=128 if count <= MANY else 32))
+    for label, entry in labelled:
         before = f"<strong>{label}</strong> " if label else ""
-        width = f"{one.width}" if one.sets == 1 else f"{one.sets} sets of {one.width}"
+        width = f"{entry.width}" if entry.sets == 1 else f"{entry.sets} sets of {entry.width}"
         parts.append(
-            f"<p>{before}{one.rows:,} rows, K {width} {_verdict(one.verdict)}</p>"
-            + (f'<p class="note">{escape(printable(one.note))}</p>' if one.note else "")
-            + _more(one)
+            f"<p>{before}{entry.rows:,} rows, K {width} {_verdict(entry.verdict)}</p>"
+            + (f'<p class="note">{escape(printable(entry.note))}</p>' if entry.note else "")
+            + _more(entry)
         )
-        if one.rests_on:
-            parts.append(f"<p>{before}{escape(one.rests_on)}.</p>")
+        if entry.rests_on:
+            parts.append(f"<p>{before}{escape(entry.rests_on)}.</p>")
     # what is advised for both is said once
-    for advice in dict.fromkeys(one.advice for _, one in labelled):
-        labels = " ".join(label for label, one in labelled if one.advice == advice)
+    for advice in dict.fromkeys(entry.advice for _, entry in labelled):
+        labels = " ".join(label for label, entry in labelled if entry.advice == advice)
         before = f"<strong>{labels}</strong> " if labels else ""
         parts.append(f"<p>{before}{escape(advice)}</p>")
     return f'<section class="card">{"".join(parts)}</section>'
 
 
-def _more(one: Collapse) -> str:
+def _more(table: Collapse) -> str:
     """The measures that the overview has no room for: per set, joined, weighted."""
     lines: dict[str, dict[str, float]] = {}
-    if one.joined:
-        lines |= {f"set {m + 1}": measures for m, measures in enumerate(one.per_set)}
-        lines["sets joined"] = one.joined
-    if one.weighted:
-        equal = one.weighted["rows"]
-        lines[f"rows weighted (as {equal:,.0f} equal rows)"] = one.weighted
+    if table.joined:
+        lines |= {f"set {m + 1}": measures for m, measures in enumerate(table.per_set)}
+        lines["sets joined"] = table.joined
+    if table.weighted:
+        equal = table.weighted["rows"]
+        lines[f"rows weighted (as {equal:,.0f} equal rows)"] = table.weighted
     if not lines:
         return ""
     keys = ("abundance", "relative_abundance", "against_random", "effective_rank")

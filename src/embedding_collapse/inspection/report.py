@@ -103,10 +103,10 @@ class Inspection:
         if guesses := sum(table.known_by.endswith(GUESS) for table in self.tables):
             notes.append(f"{guesses:,} taken for tables by a guess; --exclude PATTERN leaves out")
         reasons: dict[str, Counter[str]] = {}
-        for one in self.left_out:
-            shape = " x ".join(f"{extent:,}" for extent in one.shape)
-            entry = f"{NUMBER.sub('*', short(one.name))} {shape}"
-            reasons.setdefault(one.why, Counter())[entry] += 1
+        for tensor in self.left_out:
+            shape = " x ".join(f"{extent:,}" for extent in tensor.shape)
+            entry = f"{NUMBER.sub('*', short(tensor.name))} {shape}"
+            reasons.setdefault(tensor.why, Counter())[entry] += 1
         for why, entries in reasons.items():
             names = [f"{n} times {entry}" if n > 1 else entry for entry, n in entries.items()]
             notes.append(f"not measured, {why}: {listed(names, MOST_NAMES)}")
@@ -239,28 +239,28 @@ def table(inspection: Inspection) -> list[dict[str, str]]:
 
     Several may look alike, such as two long names.
     """
-    rows, weighted = [], any(one.weighted for one in inspection.tables)
-    for one in inspection.tables:
+    rows, weighted = [], any(table.weighted for table in inspection.tables)
+    for table in inspection.tables:
         row = {
-            "table": short(one.name),
-            "rows": f"{one.rows:,}",
-            "K": str(one.width) if one.sets == 1 else f"{one.sets} x {one.width}",
-            **{title: _number(one.measures.get(name), name) for name, title in COLUMNS.items()},
-            "random tables": "{:.2f} to {:.2f}".format(*one.band) if one.measures else "-",
-            "IA/random, centred": _number(one.centred.get("against_random"), "against_random"),
+            "table": short(table.name),
+            "rows": f"{table.rows:,}",
+            "K": str(table.width) if table.sets == 1 else f"{table.sets} x {table.width}",
+            **{title: _number(table.measures.get(name), name) for name, title in COLUMNS.items()},
+            "random tables": "{:.2f} to {:.2f}".format(*table.band) if table.measures else "-",
+            "IA/random, centred": _number(table.centred.get("against_random"), "against_random"),
         }
         if weighted:
             row["IA/random, weighted"] = _number(
-                (one.weighted or {}).get("against_random"), "against_random"
+                (table.weighted or {}).get("against_random"), "against_random"
             )
-        rows.append(row | {"verdict": one.verdict, "known by": one.known_by})
+        rows.append(row | {"verdict": table.verdict, "known by": table.known_by})
     return rows
 
 
-def comparison(one: Inspection, other: Inspection) -> list[dict[str, str]]:
+def comparison(first: Inspection, second: Inspection) -> list[dict[str, str]]:
     """Two checkpoints side by side, tables matched by name; a dash where one lacks a table."""
     ours, theirs = (
-        {table.name: table for table in inspection.tables} for inspection in (one, other)
+        {table.name: table for table in inspection.tables} for inspection in (first, second)
     )
     rows = []
     for name in dict.fromkeys([*ours, *theirs]):

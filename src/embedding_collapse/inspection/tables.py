@@ -183,9 +183,9 @@ def _beside(
     """A number for the tensor or one for each row, under its name and one of those ends."""
     for stem in (name, name.removesuffix(".weight"), name.removesuffix("_quantized")):
         for end in ends:
-            found = tensors.get(stem + end)
-            if found is not None and not found.is_meta and found.numel() in (1, len(tensor)):
-                return (found + 0).reshape(-1, 1)
+            values = tensors.get(stem + end)
+            if values is not None and not values.is_meta and values.numel() in (1, len(tensor)):
+                return (values + 0).reshape(-1, 1)
     return None
 
 

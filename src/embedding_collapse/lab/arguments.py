@@ -154,7 +154,7 @@ def machines(parsed: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def told(parsed: argparse.Namespace) -> Callable[[str], None]:
+def teller(parsed: argparse.Namespace) -> Callable[[str], None]:
     """What says how far runs have come, at once and apart from what a command prints of them."""
 
     def say(line: str) -> None:
@@ -185,6 +185,6 @@ def settle_precision(parsed: argparse.Namespace) -> None:
     """Put the precision that a name stands for in its place, and say what "auto" took here."""
     if parsed.precision == "auto":  # else the device need not be here: runs may go elsewhere
         parsed.precision = precision_of("auto", choose_device(parsed.device))
-        told(parsed)(f"precision: {parsed.precision or 'float32'}, the fastest here")
+        teller(parsed)(f"precision: {parsed.precision or 'float32'}, the fastest here")
     elif parsed.precision == "float32":
         parsed.precision = None

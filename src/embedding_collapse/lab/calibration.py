@@ -131,11 +131,11 @@ CASES: dict[str, Case] = {
 
 def verdicts(case: Case, rows: int, width: int, seeds: int = SEEDS) -> Counter[str]:
     """How often tables of a kind and shape get which verdict."""
-    found: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     for seed in range(seeds):
         table = case.make(rows, width, torch.Generator().manual_seed(seed))
-        found[measure(table.values, table.counts).verdict] += 1
-    return found
+        counts[measure(table.values, table.counts).verdict] += 1
+    return counts
 
 
 def rates(cases: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -146,13 +146,13 @@ def rates(cases: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """
     alarms, sound, misses, unsound, small = 0, 0, 0, 0, 0
     for case in cases:
-        told = Counter(case["verdicts"])
-        small += told.pop(FEW_IS, 0)
-        wrong = sum(n for verdict, n in told.items() if verdict not in TRUTHS[case["truth"]])
+        counts = Counter(case["verdicts"])
+        small += counts.pop(FEW_IS, 0)
+        wrong = sum(n for verdict, n in counts.items() if verdict not in TRUTHS[case["truth"]])
         if case["truth"] == "collapsed":
-            misses, unsound = misses + wrong, unsound + told.total()
+            misses, unsound = misses + wrong, unsound + counts.total()
         else:
-            alarms, sound = alarms + wrong, sound + told.total()
+            alarms, sound = alarms + wrong, sound + counts.total()
     return {
         "false alarms": alarms, "of sound tables": sound,
         "misses": misses, "of collapsed tables": unsound,
@@ -173,7 +173,7 @@ def calibrate(seeds: int = SEEDS) -> dict[str, Any]:
 
 def seen() -> list[dict[str, Any]]:
     """Verdicts of models that were trained: DCNv2 here and now, and language models as packaged."""
-    found = []
+    models = []
     with tempfile.TemporaryDirectory() as folder:
         for design, scale in TRAINED:
             spec = experiment.Spec(
@@ -182,11 +182,11 @@ def seen() -> list[dict[str, Any]]:
             )  # fmt: skip
             record = experiment.run(spec, output=folder, device="cpu", progress=False)
             tables = inspect(Path(folder) / f"{record.key}.safetensors").tables
-            found.append(_seen(f"DCNv2, {design.upper()} {scale}x, synthetic-mini", tables))
+            models.append(_seen(f"DCNv2, {design.upper()} {scale}x, synthetic-mini", tables))
     if (package := find_spec("wordllama")) and package.origin:
         weights = Path(package.origin).parent / "weights" / "l2_supercat_256.safetensors"
-        found.append(_seen("wordllama's tokens", inspect(weights).tables))
-    return found
+        models.append(_seen("wordllama's tokens", inspect(weights).tables))
+    return models
 
 
 def _seen(name: str, tables: list) -> dict[str, Any]:

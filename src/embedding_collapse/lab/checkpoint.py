@@ -176,8 +176,8 @@ def _read(folder: Path) -> dict[str, Any]:
         DamagedError: it is damaged, or of another version.
     """
     state = load_json(folder / STATE)
-    if (made := state.get("version")) != VERSION:
-        raise DamagedError(f"{folder / STATE} is of version {made} of the code, not {VERSION}")
+    if (version := state.get("version")) != VERSION:
+        raise DamagedError(f"{folder / STATE} is of version {version} of the code, not {VERSION}")
     if wrong := damage(folder / state["tensors"], state["checksum"]):
         raise DamagedError(wrong)
     return state

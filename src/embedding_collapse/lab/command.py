@@ -25,7 +25,7 @@ from .arguments import (
     given,
     machines,
     settle_precision,
-    told,
+    teller,
 )
 from .data import DATASETS, DataSpec, load_spec, summarise
 from .device import choose_device
@@ -127,7 +127,7 @@ def sweep_command(parsed: argparse.Namespace) -> int:
         folder,
         weights=specs if parsed.weights else (),
         device=parsed.device,
-        tell=told(parsed),
+        tell=teller(parsed),
         max_rejected=parsed.max_rejected,
         bars=parsed.progress,
         **machines(parsed),
@@ -181,12 +181,12 @@ def study_command(parsed: argparse.Namespace) -> int:
             weights=weights,
             device=parsed.device,
             bars=parsed.progress,
-            tell=told(parsed),
+            tell=teller(parsed),
             **machines(parsed),
         )
-    made = chosen.records(folder, missing_ok=True)
-    progresses = {part.name: progress(part.specs, made) for part in parts}
-    progresses["all of these"] = whole = progress(specs, made)
+    recorded = chosen.records(folder, missing_ok=True)
+    progresses = {part.name: progress(part.specs, recorded) for part in parts}
+    progresses["all of these"] = whole = progress(specs, recorded)
     lines = [chosen.question, *(f"{name:16}{come}" for name, come in progresses.items())]
     if whole.left and parsed.workers:
         end = datetime.now() + timedelta(seconds=whole.left / parsed.workers)

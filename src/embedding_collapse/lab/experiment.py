@@ -113,17 +113,17 @@ def run(
 
 def _follow(spec: Spec, dataset: Dataset, device: torch.device) -> Record:
     """Train along where the first process does; the record that it has in the end."""
-    said: Record | None = processes.from_first(None)
-    if said is None:
+    record: Record | None = processes.from_first(None)
+    if record is None:
         check_memory(spec, dataset.cardinalities, device)
         if spec.members is None:
             _fit(spec, dataset, device, progress=False)
         else:
             for member in spec.runs:
                 run(member, dataset, device=str(device), progress=False)
-        said = processes.from_first(said)
-    assert said is not None
-    return said
+        record = processes.from_first(record)
+    assert record is not None
+    return record
 
 
 def _run(

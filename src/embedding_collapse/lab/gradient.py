@@ -68,11 +68,11 @@ def pulls(tables: Sequence[Tensor], ids: Tensor, slopes: Tensor, field: int = 0)
     """
     rows = len(tables[field])
     by_field = {}
-    for other, table in enumerate(tables):
-        if other == field:
+    for partner, table in enumerate(tables):
+        if partner == field:
             continue
         u, sigma, axes = torch.linalg.svd(table, full_matrices=False)
         alpha = u.new_zeros(rows, u.shape[1])
-        alpha.index_add_(0, ids[:, field], slopes.unsqueeze(1) * u[ids[:, other]])
-        by_field[other] = Pull(alpha / len(ids), sigma, axes)
+        alpha.index_add_(0, ids[:, field], slopes.unsqueeze(1) * u[ids[:, partner]])
+        by_field[partner] = Pull(alpha / len(ids), sigma, axes)
     return by_field

@@ -50,17 +50,17 @@ def by_cell(records: Iterable[Record]) -> dict[Cell, list[Record]]:
         group.sort(key=lambda record: record.spec["seed"])
         first = group[0]
         for record in group:
-            other = {
+            differences = {
                 name: (first.spec.get(name), record.spec.get(name))
                 for name in first.spec | record.spec
                 if name not in ("seed", "design") and record.spec.get(name) != first.spec.get(name)
             }
             if record.dataset["fingerprint"] != first.dataset["fingerprint"]:
-                other["data"] = (first.dataset["fingerprint"], record.dataset["fingerprint"])
-            if other:
+                differences["data"] = (first.dataset["fingerprint"], record.dataset["fingerprint"])
+            if differences:
                 raise ParameterError(
                     f"runs of {cell.dataset}, {cell.model} {cell.label} differ in more than the "
-                    f"seed, so that they can't be one group: {other}"
+                    f"seed, so that they can't be one group: {differences}"
                 )
     place = list(MODELS).index
     ordered = sorted(groups, key=lambda c: (c.dataset, place(c.model), c.scale, c.design == "me"))

@@ -29,7 +29,7 @@ def measured(spec: Spec, model: Recommender, dataset: Dataset) -> dict[str, Any]
         joined = field_spectra(table.flatten(1).unsqueeze(1), cardinalities)
     # the sets of ME, or SE's table in blocks as wide as the base model's
     blocks = table.reshape(len(table), spec.scale, -1)
-    found = {
+    content = {
         "spectra": _rounded(spectra),
         "joined_spectra": _rounded(joined.squeeze(1)),
         "centred_spectra": _rounded(field_spectra(table, cardinalities, centred=True)),
@@ -45,13 +45,13 @@ def measured(spec: Spec, model: Recommender, dataset: Dataset) -> dict[str, Any]
     if projections is not None:
         norms = projections.square().sum((2, 4)).sqrt().mT  # [M, j, i] to [M, i, j]
         abundance = projected_abundance(table, cardinalities, projections)
-        found |= {
+        content |= {
             "projected_abundance": _rounded(abundance, 4),
             "projection_norms": _rounded(norms, 4),
         }
     if parts is not None:
-        found["projected_abundance"] = _rounded(partner_abundance(parts, cardinalities), 4)
-    return found
+        content["projected_abundance"] = _rounded(partner_abundance(parts, cardinalities), 4)
+    return content
 
 
 def _rounded(values: Tensor, digits: int = 6) -> list:

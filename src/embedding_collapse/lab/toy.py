@@ -128,13 +128,13 @@ def run(
 
 def _draw(first: int, second: int, third: int, width: int, seed: int, spread: float) -> _Draw:
     generator = torch.Generator().manual_seed(seed)
-    one = torch.randn(first, width, generator=generator) * spread
-    two = torch.randn(second, width, generator=generator)
+    e1 = torch.randn(first, width, generator=generator) * spread
+    e2 = torch.randn(second, width, generator=generator)
     labels = torch.randint(2, (first, second), generator=generator).float()
     # in float64, so that the product stays below `third`
     uniform = torch.rand(first, second, generator=generator, dtype=torch.float64)
-    three = torch.randn(third, width, generator=generator)  # last: the rest is alike for every D_3
-    return _Draw(one, two, three, (uniform * third).long(), labels)
+    e3 = torch.randn(third, width, generator=generator)  # last: the rest is alike for every D_3
+    return _Draw(e1, e2, e3, (uniform * third).long(), labels)
 
 
 def _stack(draws: Sequence[_Draw]) -> _Draw:
@@ -153,18 +153,18 @@ def _descend(draws: _Draw, steps: Sequence[int], learning_rate: float, slope: Sl
     In closed form: with the slopes `dl/dh` of all pairs as a D_1 x D_2 matrix S, and with their
     sums C over the pairs of each (x_1, x_3), `dL/dE_1 = (S E_2 + C E_3) / (D_1 D_2)`.
     """
-    one, two, three = draws.first, draws.second, draws.third
-    constant = (three @ two.mT).gather(1, draws.context)  # e_2^T e_3 of every pair, [G, D_1, D_2]
-    sums = three.new_zeros(*one.shape[:2], three.shape[1])
+    e1, e2, e3 = draws.first, draws.second, draws.third
+    constant = (e3 @ e2.mT).gather(1, draws.context)  # e_2^T e_3 of every pair, [G, D_1, D_2]
+    sums = e3.new_zeros(*e1.shape[:2], e3.shape[1])
     rate = learning_rate / draws.labels[0].numel()
 
-    tables = [one.clone()]
+    tables = [e1.clone()]
     for begin, end in pairwise(steps):
         for _ in range(begin, end):
-            logits = torch.baddbmm(constant, one, two.mT)
-            logits += torch.bmm(one, three.mT).gather(2, draws.context)
+            logits = torch.baddbmm(constant, e1, e2.mT)
+            logits += torch.bmm(e1, e3.mT).gather(2, draws.context)
             slopes = slope(logits, draws.labels)
             sums.zero_().scatter_add_(2, draws.context, slopes)
-            one.baddbmm_(slopes, two, alpha=-rate).baddbmm_(sums, three, alpha=-rate)
-        tables.append(one.clone())
+            e1.baddbmm_(slopes, e2, alpha=-rate).baddbmm_(sums, e3, alpha=-rate)
+        tables.append(e1.clone())
     return torch.stack(tables, 1)

@@ -102,7 +102,7 @@ def cells(records: Iterable[Record], form: str = "IA/K") -> list[Cell]:
     def mean(spec: Spec, value: Callable[[Record], float]) -> float:
         return float(np.mean([value(record) for record in runs[spec]]))
 
-    made = []
+    complete = []
     for me in runs:
         if me.design != "me":
             continue
@@ -112,29 +112,29 @@ def cells(records: Iterable[Record], form: str = "IA/K") -> list[Cell]:
             if np.isnan(fall):
                 continue
             ends = mean(se, auc)
-            made.append(
+            complete.append(
                 Cell(
                     me.data.name, me.model, me.scale,
                     start, fall, ends - mean(base, auc), mean(me, auc) - ends,
                 )
             )  # fmt: skip
-    return made
+    return complete
 
 
 def correlation(
-    cells: Sequence[Cell], one: str, other: str, *, within_models: bool = False, seed: int = 0
+    cells: Sequence[Cell], first: str, second: str, *, within_models: bool = False, seed: int = 0
 ) -> Correlation:
     """The rank correlation of two attributes of `Cell` over cells.
 
     Args:
         cells: from `cells`.
-        one, other: names of attributes.
+        first, second: names of attributes.
         within_models: ranks are taken within each model, about their mean there: what is left when
             models differ in both.
         seed: of the bootstrap.
     """
-    x = np.array([getattr(cell, one) for cell in cells])
-    y = np.array([getattr(cell, other) for cell in cells])
+    x = np.array([getattr(cell, first) for cell in cells])
+    y = np.array([getattr(cell, second) for cell in cells])
     models = np.array([cell.model if within_models else "" for cell in cells])
     once = np.ones((1, len(cells)))
     (value,) = _correlations(x, y, models, once)

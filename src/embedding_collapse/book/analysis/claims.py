@@ -66,9 +66,9 @@ class Comparison(NamedTuple):
             return name
         if self.old.model != self.new.model:
             return f"{name} - {MODELS[self.old.model].name} {self.old.label}"
-        apart = [of for of in OPTIONS if getattr(self.new, of) != getattr(self.old, of)]
+        apart = [key for key in OPTIONS if getattr(self.new, key) != getattr(self.old, key)]
         new, old = (
-            "".join(f", {OPTIONS[of]} {getattr(spec, of)}" for of in apart)
+            "".join(f", {OPTIONS[key]} {getattr(spec, key)}" for key in apart)
             for spec in (self.new, self.old)
         )
         return f"{name}{new} - {self.old.label}{old}"

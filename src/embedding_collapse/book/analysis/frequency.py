@@ -75,11 +75,11 @@ def by_frequency(table: Tensor, dataset: Dataset, seed: int = 0) -> pd.DataFrame
             name: information_abundance(spectrum).item() / width
             for name, spectrum in spectra.items()
         }
-    found = pd.DataFrame.from_dict(rows, orient="index").rename_axis("field")
-    return found.sort_values("features", kind="stable").assign(
+    fields = pd.DataFrame.from_dict(rows, orient="index").rename_axis("field")
+    return fields.sort_values("features", kind="stable").assign(
         **{
-            "alike / random": found["alike"] / found["random"],
-            "weighted / random": found["weighted"] / found["random weighted"],
+            "alike / random": fields["alike"] / fields["random"],
+            "weighted / random": fields["weighted"] / fields["random weighted"],
         }
     )
 
@@ -139,7 +139,7 @@ def remake(run: Record, folder: Path, dataset: Dataset, device: str = "auto") ->
         again = train(spec, dataset, output=Path(weights), device=device)
         table = load_file(weights_path(Path(weights), spec.key))["table"]
     fields = by_frequency(table, dataset).round(5).reset_index()
-    made = Weighting(
+    weighting = Weighting(
         run.key,
         run.spec,
         {"name": dataset.name, "rows": len(dataset)},
@@ -148,8 +148,8 @@ def remake(run: Record, folder: Path, dataset: Dataset, device: str = "auto") ->
         again.test,
         again.environment,
     )
-    store_json(path, asdict(made))
-    return made
+    store_json(path, asdict(weighting))
+    return weighting
 
 
 def _load(path: Path) -> Weighting:
@@ -184,10 +184,10 @@ def recorded(folder: Path) -> dict[str, list[Weighting]]:
     Warns:
         UserWarning: see `files.load_folder`.
     """
-    found = load_folder(folder, _load)
+    runs = load_folder(folder, _load)
     groups: dict[str, list[Weighting]] = {}
-    for each in sorted(found, key=lambda each: (each.spec["scale"], each.spec["seed"])):
-        groups.setdefault(each.label, []).append(each)
+    for run in sorted(runs, key=lambda run: (run.spec["scale"], run.spec["seed"])):
+        groups.setdefault(run.label, []).append(run)
     return groups
 
 

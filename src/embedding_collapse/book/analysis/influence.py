@@ -39,20 +39,20 @@ class Influence(NamedTuple):
 def influences(records: Iterable[Record]) -> list[Influence]:
     """Of all runs that have sub-embeddings, cell by cell."""
     held = [record for record in records if record.projected_abundance is not None]
-    found = []
+    results = []
     for cell, group in by_cell(held).items():
         random = [at_random(record) for record in group if record.projection_norms is not None]
-        found.append(
+        results.append(
             Influence(
                 cell,
                 *(
-                    [correlation(record) for record in of]
-                    for of in (group, random)
+                    [correlation(run) for run in runs]
+                    for runs in (group, random)
                     for correlation in (with_own_field, with_partner)
                 ),
             )
         )
-    return found
+    return results
 
 
 def at_random(record: Record) -> Record:

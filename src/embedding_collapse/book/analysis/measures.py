@@ -95,11 +95,11 @@ def _decline(record: Record) -> float:
     return max(aucs) - aucs[-1]
 
 
-def rank_correlation(one: np.ndarray, other: np.ndarray) -> float:
+def rank_correlation(x: np.ndarray, y: np.ndarray) -> float:
     """Spearman's, of two vectors; 0 where one has no order, all its entries being equal."""
-    if np.ptp(one) == 0 or np.ptp(other) == 0:
+    if np.ptp(x) == 0 or np.ptp(y) == 0:
         return 0.0
-    return float(np.corrcoef(rankdata(one), rankdata(other))[0, 1])
+    return float(np.corrcoef(rankdata(x), rankdata(y))[0, 1])
 
 
 def with_own_field(record: Record) -> float:

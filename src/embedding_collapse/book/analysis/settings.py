@@ -67,14 +67,14 @@ def first_question(settings: Sequence[Setting]) -> list[Answer]:
     """What four times the size gains, and ME beside SE, wherever there are two seeds; verdicts on
     "higher", corrected over all of them."""
     asked = []
-    for one in settings:
-        runs = by_spec(one.runs)
+    for setting in settings:
+        runs = by_spec(setting.runs)
         for model in TELLING:
             for pair, (new, old) in PAIRS.items():
-                cells = [compared(one.base, model, size) for size in (new, old)]
+                cells = [compared(setting.base, model, size) for size in (new, old)]
                 comparison = Comparison(*cells)
                 if all(len(runs.get(spec, [])) > 1 for spec in cells):
                     effect = effect_of([comparison], runs, measures.AUC)
-                    asked.append((one.name, model, pair, effect))
+                    asked.append((setting.name, model, pair, effect))
     judged = judge([Judged(effect, "higher", measures.AUC) for *_, effect in asked])
     return [Answer(*answer, verdict) for answer, verdict in zip(asked, judged, strict=True)]

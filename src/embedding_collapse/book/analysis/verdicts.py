@@ -52,12 +52,12 @@ def answers(claims: Sequence[Claim]) -> list[Answer]:
     for claim in claims:
         band = claim.measure.band if claim.expected == "no gain" else 0.0
         judged.append(Judged(claim.effect(band), claim.expected, claim.measure))
-    said = zip(claims, judge(judged), strict=True)
-    return [Answer(verdict, claim.effect()) for claim, verdict in said]
+    verdicts = zip(claims, judge(judged), strict=True)
+    return [Answer(verdict, claim.effect()) for claim, verdict in verdicts]
 
 
 def table(claims: Mapping[str, Sequence[Claim]]) -> pd.DataFrame:
     """A row per claim, a column of `Answer`s per data set; all of them are corrected together."""
-    flat = iter(answers([claim for of in claims.values() for claim in of]))
-    columns = {name: {claim.text: next(flat) for claim in of} for name, of in claims.items()}
+    flat = iter(answers([claim for group in claims.values() for claim in group]))
+    columns = {name: {claim.text: next(flat) for claim in group} for name, group in claims.items()}
     return pd.DataFrame(columns, dtype=object)

@@ -119,13 +119,13 @@ def measured(runs: Iterable[Record]) -> pd.DataFrame:
     and `ms`, the fastest run's time per step."""
     rows = []
     for group in by_cell(runs).values():
-        spec, of = Spec.read(group[0].spec), group[0].dataset["cardinalities"]
-        size = Size(len(of), spec.sets, spec.width, spec.hidden)
+        spec, cardinalities = Spec.read(group[0].spec), group[0].dataset["cardinalities"]
+        size = Size(len(cardinalities), spec.sets, spec.width, spec.hidden)
         rows.append(
             {
                 "cell": f"{MODELS[spec.model].name} {spec.label}",
                 "design": spec.label.split()[0],
-                "gflop": step_cost(spec.model, of, size, spec.batch_size).flops / 1e9,
+                "gflop": step_cost(spec.model, cardinalities, size, spec.batch_size).flops / 1e9,
                 "ms": 1e3 * spec.batch_size / max(run.speed for run in group),
             }
         )
@@ -260,8 +260,8 @@ def plan(
     machines = {"two cores": rates["2"], "T4": T4, "H100": H100}
     steps, table = 0.8 * CRITEO_ROWS / 2048, {}
     for model in ("dnn", "dcnv2"):
-        base, one = costs[f"{MODELS[model].name} base"], criteo[model]
-        took = one["training_cpu_seconds"] / one["training_rows"] * 2048
+        base, record = costs[f"{MODELS[model].name} base"], criteo[model]
+        took = record["training_cpu_seconds"] / record["training_rows"] * 2048
         over = took / _floor(base, rates["1"], touched, block)
         for name, cost in costs.items():
             if name.startswith(f"{MODELS[model].name} "):
@@ -304,11 +304,11 @@ def fewer_bits(low: Iterable[Record], full: Iterable[Record]) -> pd.DataFrame:
 # --- the optimizer --------------------------------------------------------------------------------
 
 
-def errors(of: Trial) -> go.Figure:
+def errors(trial: Trial) -> go.Figure:
     """Distance from float64 step by step, a line per optimizer."""
     figure = go.Figure()
     lines = ((DENSE, "solid"), (BLOCKED, "dot"), (OTHER, "solid"))  # or one would hide its equal
-    for (name, values), (ink, dash) in zip(of.distances.items(), lines, strict=True):
+    for (name, values), (ink, dash) in zip(trial.distances.items(), lines, strict=True):
         figure.add_scatter(
             x=np.arange(1, len(values) + 1), y=[float(f"{v:.3g}") for v in values], name=name,
             mode="lines", line={"color": ink, "dash": dash, "width": 3 if dash == "dot" else 2},

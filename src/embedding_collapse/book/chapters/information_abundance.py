@@ -49,7 +49,7 @@ READINGS = ("as it is", "over K", "against random")
 def of_shape(name: str) -> dict[str, float]:
     """Each measure of one of the shapes that the first figure offers."""
     spectrum = torch.tensor(SHAPES[name], dtype=torch.float64)
-    return {measure: of(spectrum).item() for measure, of in MEASURES.items()}
+    return {title: formula(spectrum).item() for title, formula in MEASURES.items()}
 
 
 # --- the phenomenon -------------------------------------------------------------------------------
@@ -100,17 +100,18 @@ def across_widths(rows: Sequence[int] = (1000, 100)) -> go.Figure:
     directions of weight 1 and a tenth of that in all others.
     """
     widths = np.unique(np.geomspace(5, 100, 14).round().astype(int))
+    strong = [[1.0] * STRONG + [0.1] * int(k - STRONG) for k in widths]
     titles = ["no collapse: measure / K", f"{STRONG} strong directions: measure"]
     figure = make_subplots(1, 2, subplot_titles=titles)
-    for name, of in MEASURES.items():
+    for name, formula in MEASURES.items():
         for count, dash in zip(rows, DASHES, strict=False):
-            shares = [of(random_spectrum(count, int(k), DRAWS)).item() / k for k in widths]
+            shares = [formula(random_spectrum(count, int(k), DRAWS)).item() / k for k in widths]
             figure.add_scatter(
                 x=widths, y=np.round(shares, 4), mode="lines", row=1, col=1,
                 name=f"{name}, D = {count:,}", line={"color": INKS[name], "dash": dash},
                 hovertemplate=f"D = {count:,}, K = %{{x}}: %{{y:.2f}}",
             )  # fmt: skip
-        values = [of(torch.tensor([1.0] * STRONG + [0.1] * int(k - STRONG))).item() for k in widths]
+        values = [formula(torch.tensor(spectrum)).item() for spectrum in strong]
         figure.add_scatter(
             x=widths, y=np.round(values, 4), mode="lines", name=name, showlegend=False,
             line={"color": INKS[name]}, row=1, col=2, hovertemplate="K = %{x}: %{y:.2f}",
@@ -130,14 +131,14 @@ def readings(run: Record) -> pd.Series:
     """Every measure of a run's tables as it is, over K and against a random table of the same
     shape: 9 numbers, the mean over fields and sets."""
     spectra = torch.tensor(run.spectra, dtype=torch.float64)  # [N, M, K]
-    width, found = spectra.shape[-1], {}
-    for name, of in MEASURES.items():
-        values = of(spectra).mean(1)
+    width, numbers = spectra.shape[-1], {}
+    for name, formula in MEASURES.items():
+        values = formula(spectra).mean(1)
         random = [_of_random(name, rows, width) for rows in run.dataset["cardinalities"]]
         shares = (values.mean() / width, (values / torch.tensor(random)).mean())
         for reading, value in zip(READINGS, (values.mean(), *shares), strict=True):
-            found[name, reading] = value.item()
-    return pd.Series(found).rename_axis(["measure", "reading"])
+            numbers[name, reading] = value.item()
+    return pd.Series(numbers).rename_axis(["measure", "reading"])
 
 
 def nine_readings(runs: Mapping[str, Sequence[Record]]) -> pd.DataFrame:
@@ -145,7 +146,7 @@ def nine_readings(runs: Mapping[str, Sequence[Record]]) -> pd.DataFrame:
     changes it: an `Effect`, whose interval is over seeds."""
     columns = {}
     for name, group in runs.items():
-        old, new = (pd.DataFrame(map(readings, of)) for of in by_label(group).values())
+        old, new = (pd.DataFrame(map(readings, records)) for records in by_label(group).values())
         for label, values in zip(by_label(group), (old, new), strict=True):
             columns[name, label] = values.mean()
         columns[name, "change"] = pd.Series(
@@ -161,8 +162,8 @@ def without_first(runs: Mapping[str, Sequence[Record]]) -> pd.DataFrame:
     return pd.DataFrame.from_dict(
         {
             name: {
-                (head, label): float(np.mean([FORMS[form](run) for run in of]))
-                for head, form in forms.items() for label, of in by_label(group).items()
+                (head, label): float(np.mean([FORMS[form](run) for run in records]))
+                for head, form in forms.items() for label, records in by_label(group).items()
             }
             for name, group in runs.items()
         },
@@ -176,7 +177,7 @@ def without_first(runs: Mapping[str, Sequence[Record]]) -> pd.DataFrame:
 def _row(values: Mapping[str, Sequence[float] | np.ndarray]) -> dict[str, float | Effect]:
     """The means of base and SE, each of a number per seed, and SE minus base."""
     base, wide = values.values()
-    return {label: float(np.mean(of)) for label, of in values.items()} | {
+    return {label: float(np.mean(numbers)) for label, numbers in values.items()} | {
         "change": difference(wide, base)
     }
 
@@ -204,7 +205,7 @@ def weighting(trained: Mapping[str, Sequence[Weighting]]) -> pd.DataFrame:
         label: _means(group, "weighted / random") - _means(group, "alike / random")
         for label, group in trained.items()
     }
-    return pd.DataFrame.from_dict({row: _row(of) for row, of in values.items()}, orient="index")
+    return pd.DataFrame.from_dict({row: _row(pair) for row, pair in values.items()}, orient="index")
 
 
 def _means(group: Sequence[Weighting], column: str) -> np.ndarray:
@@ -264,12 +265,12 @@ class Spectrum(NamedTuple):
 def largest_fields(run: Record, count: int = 3) -> list[Spectrum]:
     """The spectra of a run's fields with the most features, largest first."""
     sizes = run.dataset["cardinalities"]
-    found = []
+    spectra = []
     for field in sorted(range(len(sizes)), key=sizes.__getitem__)[::-1][:count]:
         values = torch.tensor(run.spectra[field][0], dtype=torch.float64)
         name = f"{run.dataset['fields'][field]} ({sizes[field]:,})"
-        found.append(Spectrum(name, "field", sizes[field], values, values))
-    return found
+        spectra.append(Spectrum(name, "field", sizes[field], values, values))
+    return spectra
 
 
 def token_spectra(

@@ -154,13 +154,13 @@ def toy_span(runs: Mapping[str, Curves], random: float) -> go.Figure:
         for column, values in ((1, curves.inside), (2, curves.abundance)):
             _line_and_band(
                 figure, places[drawn], values[0][:, drawn], name, ink, dash,
-                told=steps[drawn], showlegend=column == 1, row=1, col=column,
+                labels=steps[drawn], showlegend=column == 1, row=1, col=column,
             )  # fmt: skip
     first = int(steps[1])
     tens = [first * 10**power for power in range(int(np.log10(steps[-1] / first)) + 1)]
     figure.update_xaxes(
         title="iteration", type="log", minor_ticks="", tickvals=[first / 10, *tens],
-        ticktext=["0", *(f"{each:,}" for each in tens)],
+        ticktext=["0", *(f"{ten:,}" for ten in tens)],
     )  # fmt: skip
     figure.add_hline(
         y=random, line={"color": COLOURS["random"], "dash": "dash"}, row=1, col=1,
@@ -172,12 +172,12 @@ def toy_span(runs: Mapping[str, Curves], random: float) -> go.Figure:
 
 def _line_and_band(
     figure: go.Figure, x: Iterable[float], values: Tensor, name: str, ink: str, dash: str,
-    mode: str = "lines", showlegend: bool = True, told: Iterable[float] | None = None, **place: Any,
-) -> None:  # fmt: skip
-    """A mean over seeds `[S, T]`, and the range of the seeds behind it; `told` is what to call the
-    places `x`, their own numbers if not given."""
-    places, seeds = [float(each) for each in x], values.numpy()
-    told = places if told is None else [float(each) for each in told]
+    mode: str = "lines", showlegend: bool = True, labels: Iterable[float] | None = None,
+    **place: Any) -> None:  # fmt: skip
+    """A mean over seeds `[S, T]`, and the range of the seeds behind it; `labels` is what to call
+    the places `x`, their own numbers if not given."""
+    places, seeds = [float(place) for place in x], values.numpy()
+    labels = places if labels is None else [float(label) for label in labels]
     low, high = seeds.min(0).round(3), seeds.max(0).round(3)
     figure.add_scatter(
         x=[*places, *places[::-1]], y=[*low, *high[::-1]], fill="toself", fillcolor=faint(ink),
@@ -186,10 +186,10 @@ def _line_and_band(
     )  # fmt: skip
     figure.add_scatter(
         x=places, y=seeds.mean(0).round(3), mode=mode, name=name, legendgroup=name,
-        showlegend=showlegend, line={"color": ink, "dash": dash}, customdata=np.c_[low, high, told],
+        showlegend=showlegend, customdata=np.c_[low, high, labels],
         hovertemplate=f"{name}, %{{customdata[2]:,}}: %{{y:.3g}} (%{{customdata[0]:.3g}} to "
         f"%{{customdata[1]:.3g}} over {len(seeds)} seeds)<extra></extra>",
-        **place,
+        line={"color": ink, "dash": dash}, **place,
     )  # fmt: skip
 
 
@@ -202,9 +202,9 @@ def runs_of(folders: str) -> tuple[list[Record], list[Record]]:
     Raises:
         ParameterError: a folder that is not there.
     """
-    found = records.load_all(*(records.folder_of(name.strip()) for name in folders.split(",")))
-    found = [each for each in found if each.label == "base" or each.spec["design"] == "se"]
-    crossed, aware = ([r for r in found if r.spec["model"] == name] for name in ("dcnv2", "ffm"))
+    runs = records.load_all(*(records.folder_of(name.strip()) for name in folders.split(",")))
+    runs = [run for run in runs if run.label == "base" or run.spec["design"] == "se"]
+    crossed, aware = ([r for r in runs if r.spec["model"] == name] for name in ("dcnv2", "ffm"))
     return crossed, aware
 
 
@@ -232,14 +232,14 @@ def sub_embeddings(runs: Iterable[Record]) -> go.Figure:
             hovertemplate="of %{y}<br>for %{x}<br>IA %{z:.2f}<extra></extra>",
         )  # fmt: skip
         bars = {"marker": {"color": SKY}, "showlegend": False, "customdata": own[order].round(2)}
-        told = "own IA %{customdata}<extra></extra>"
+        hover = "own IA %{customdata}<extra></extra>"
         figure.add_bar(
             x=names, y=np.nansum(pairs, 0).round(1), yaxis="y2", **bars,
-            hovertemplate=f"for %{{x}}: sum over i %{{y}}<br>{told}",
+            hovertemplate=f"for %{{x}}: sum over i %{{y}}<br>{hover}",
         )  # fmt: skip
         figure.add_bar(
             y=names, x=np.nansum(pairs, 1).round(1), xaxis="x2", orientation="h", **bars,
-            hovertemplate=f"of %{{y}}: sum over j %{{x}}<br>{told}",
+            hovertemplate=f"of %{{y}}: sum over j %{{x}}<br>{hover}",
         )  # fmt: skip
         for trace in figure.data[-3:]:
             trace.visible = not owner
@@ -254,7 +254,7 @@ def sub_embeddings(runs: Iterable[Record]) -> go.Figure:
     return with_menu(figure, owner, "Run")
 
 
-def influence(found: Sequence[Influence]) -> go.Figure:
+def influence(cells: Sequence[Influence]) -> go.Figure:
     """How sub-embeddings' IA goes with that of their own field and of their partner: rank
     correlations, a dot per seed, per dataset and model; grey crosses for random projections."""
     titles = ["with IA(E<sub>i</sub>), own field", "with IA(E<sub>j</sub>), partner"]
@@ -264,7 +264,7 @@ def influence(found: Sequence[Influence]) -> go.Figure:
             ("random projections", "_by_chance", COLOURS["random"], "x"),
             ("trained", "", SKY, "circle"),
         ):
-            dots = [(value, each.name) for each in found for value in getattr(each, part + suffix)]
+            dots = [(value, cell.name) for cell in cells for value in getattr(cell, part + suffix)]
             if not dots:
                 continue
             x, y = zip(*dots, strict=True)
@@ -275,22 +275,22 @@ def influence(found: Sequence[Influence]) -> go.Figure:
                 hovertemplate=f"%{{y}}, {kind}: %{{x:.2f}}<extra></extra>",
             )  # fmt: skip
     figure.update_xaxes(range=[-0.5, 1.05], zeroline=True, dtick=0.5, title="rank correlation")
-    order = [each.name for each in found]
+    order = [cell.name for cell in cells]
     figure.update_yaxes(autorange="reversed", categoryorder="array", categoryarray=order)
     return figure.update_layout(legend={"orientation": "h", "y": -0.25})
 
 
-def correlations(found: Sequence[Influence]) -> pd.DataFrame:
+def correlations(cells: Sequence[Influence]) -> pd.DataFrame:
     """A row per dataset, model and size: the rank correlations with the own field and with the
     partner, against zero, and by how much the first is above that of random projections (NaN for a
     model that projects nothing): an `Effect` over seeds each."""
     rows = {}
-    for of in found:
-        chance = of.own_by_chance
-        rows[of.name] = {
-            "own field": difference(of.own, [0.0] * len(of.own)),
-            "above random projections": difference(of.own, chance) if chance else np.nan,
-            "partner": difference(of.partner, [0.0] * len(of.partner)),
+    for cell in cells:
+        chance = cell.own_by_chance
+        rows[cell.name] = {
+            "own field": difference(cell.own, [0.0] * len(cell.own)),
+            "above random projections": difference(cell.own, chance) if chance else np.nan,
+            "partner": difference(cell.partner, [0.0] * len(cell.partner)),
         }
     return pd.DataFrame.from_dict(rows, orient="index")
 
@@ -339,8 +339,8 @@ def learned(
 
 def what_was_learned(changes: Sequence[Learned]) -> pd.DataFrame:
     """How far the projections moved, and the rank correlations of what the change alone makes."""
-    (of,) = influences(change.record for change in changes)
-    table = correlations([of])[["own field", "partner"]]
+    (cell,) = influences(change.record for change in changes)
+    table = correlations([cell])[["own field", "partner"]]
     moved = f"{np.mean([change.moved for change in changes]):.0%}"
     table.insert(0, "moved, of the start", moved)
     return table

@@ -62,7 +62,7 @@ def claims_of_gain(cells: Cells) -> pd.DataFrame:
     """Does ME of DCNv2 beat base and SE, and does it overfit less? A row per claim, a column of
     answers per data set; 4x and 10x together."""
 
-    def of(dataset: str) -> list[Claim]:
+    def claims(dataset: str) -> list[Claim]:
         like = _like(cells, dataset)
         base = cells.get(Cell(dataset, "dcnv2", "se", 1), [])
         six = [pair for model in PAPER for pair in _like(cells, dataset, model)]
@@ -73,7 +73,7 @@ def claims_of_gain(cells: Cells) -> pd.DataFrame:
                   measures.DECLINE, "lower", six),
         ]  # fmt: skip
 
-    return verdicts.table({dataset: of(dataset) for dataset in datasets_of(cells)})
+    return verdicts.table({dataset: claims(dataset) for dataset in datasets_of(cells)})
 
 
 # --- the sets: what they span, and which fields meet in them --------------------------------------
@@ -82,25 +82,25 @@ def claims_of_gain(cells: Cells) -> pd.DataFrame:
 def diversity_by_field(cells: Cells) -> go.Figure:
     """Diversity of every field, fields sorted by cardinality: mean and range over seeds, beside
     that of random tables; a menu of data sets and scales; one model."""
-    figure, owner, told = go.Figure(), [], set()
+    figure, owner, views = go.Figure(), [], set()
     what = {"se": "SE, blocks of its table", "me": "ME, its sets"}
     for cell, group in ((cell, group) for cell, group in cells.items() if cell.scale > 1):
         names, cardinalities, order = plots.fields(group[0])
         width = group[0].spec["embedding_size"]
-        of = f"{cell.dataset}, {cell.scale}x"
+        view = f"{cell.dataset}, {cell.scale}x"
         values, ink = np.array([run.diversity for run in group])[:, order], plots.colour(cell.label)
         figure.add_trace(plots.by_field(names, values, cardinalities, what[cell.design], ink))
-        owner.append(of)
-        if of not in told:
-            told.add(of)
+        owner.append(view)
+        if view not in views:
+            views.add(view)
             figure.add_scatter(
                 x=names, y=[round(random_diversity(rows, width), 4) for rows in cardinalities],
                 name="random tables, 1 − K/D", mode="lines",
                 line={"color": plots.COLOURS["random"], "dash": "dash"},
             )  # fmt: skip
-            owner.append(of)
-    for trace, of in zip(figure.data, owner, strict=True):
-        trace.visible = of == owner[0]
+            owner.append(view)
+    for trace, view in zip(figure.data, owner, strict=True):
+        trace.visible = view == owner[0]
     figure.update_xaxes(title="field, from few features to many", tickangle=-60)
     figure.update_yaxes(title="diversity", range=[-0.02, 1.02])
     return plots.with_menu(figure, owner, "Run")
@@ -120,7 +120,7 @@ def projection_norms(runs: Sequence[Record]) -> go.Figure:
     for run in runs:
         names, _, order = plots.fields(run)
         norms = np.array(run.projection_norms)[:, order][:, :, order]
-        of = f"{run.spec['dataset']}, {MODELS[run.spec['model']].name}"
+        view = f"{run.spec['dataset']}, {MODELS[run.spec['model']].name}"
         for m, values in enumerate(norms):
             figure.add_heatmap(
                 z=values.round(3), x=names, y=names, colorscale="Viridis",
@@ -129,7 +129,7 @@ def projection_norms(runs: Sequence[Record]) -> go.Figure:
                 hovertemplate=f"set {m + 1}: of %{{y}} for %{{x}}, %{{z:.3f}}<extra></extra>",
                 row=m // columns + 1, col=m % columns + 1,
             )  # fmt: skip
-            owner.append(of)
+            owner.append(view)
     figure.update_xaxes(dtick=1, tickangle=-90, tickfont={"size": 9})  # every field is named
     figure.update_yaxes(dtick=1, tickfont={"size": 9})
     figure.update_xaxes(title="for field j", row=rows, col=columns)  # stacked, the last panel's
@@ -141,7 +141,7 @@ def claims_of_sets(cells: Cells) -> pd.DataFrame:
     """What the paper claims of ME's sets, and whether they differ by more than chance: a row each,
     a column of answers per data set; 4x and 10x together."""
 
-    def of(dataset: str) -> list[Claim]:
+    def claims(dataset: str) -> list[Claim]:
         like = _like(cells, dataset)
         apart = measures.as_sets(cells.get(Cell(dataset, "dcnv2", "se", 1), []))
         return [
@@ -152,7 +152,7 @@ def claims_of_sets(cells: Cells) -> pd.DataFrame:
                   "higher", like),
         ]  # fmt: skip
 
-    return verdicts.table({dataset: of(dataset) for dataset in datasets_of(cells)})
+    return verdicts.table({dataset: claims(dataset) for dataset in datasets_of(cells)})
 
 
 # --- what ME owes to its parts --------------------------------------------------------------------
@@ -186,7 +186,7 @@ def claims_of_parts(cells: Cells) -> pd.DataFrame:
         "makes them more collapsed (IA / random)": measures.FAIR_ABUNDANCE,
     }
 
-    def of(dataset: str) -> list[Claim]:
+    def claims(dataset: str) -> list[Claim]:
         at = {one.model: cells.get(Cell(dataset, one.model, "me", 10), []) for one in ME_VARIANTS}
         return [
             Claim(f"{one.name[0].upper()}{one.name[1:]} {words}", measure, "lower",
@@ -194,7 +194,7 @@ def claims_of_parts(cells: Cells) -> pd.DataFrame:
             for one, (words, measure) in product(ME_VARIANTS[1:], losses.items())
         ]  # fmt: skip
 
-    return verdicts.table({dataset: of(dataset) for dataset in datasets_of(cells)})
+    return verdicts.table({dataset: claims(dataset) for dataset in datasets_of(cells)})
 
 
 # --- what else it could be ------------------------------------------------------------------------
@@ -219,11 +219,11 @@ def families(
 
 def _split(runs: Iterable[Record], dataset: str, name: str) -> dict[int, Runs]:
     """The runs on one data set by a parameter of their specs, ascending."""
-    found: dict[int, Runs] = {}
+    groups: dict[int, Runs] = {}
     for run in runs:
         if run.spec["dataset"] == dataset:
-            found.setdefault(run.spec[name], []).append(run)
-    return dict(sorted(found.items()))
+            groups.setdefault(run.spec[name], []).append(run)
+    return dict(sorted(groups.items()))
 
 
 def against_parameters(families: Mapping[str, Mapping[str, Runs]]) -> go.Figure:
@@ -237,8 +237,8 @@ def against_parameters(families: Mapping[str, Mapping[str, Runs]]) -> go.Figure:
         sizes = sorted((total_parameters(runs), label) for label, runs in groups.items() if runs)
         aucs = [[measures.AUC.value(run) for run in groups[label]] for _, label in sizes]
         figure.add_scatter(
-            x=[count for count, _ in sizes], y=np.round([np.mean(of) for of in aucs], 5),
-            error_y={"array": np.round([plots.reach_of(of) for of in aucs], 5)},
+            x=[count for count, _ in sizes], y=np.round([np.mean(seeds) for seeds in aucs], 5),
+            error_y={"array": np.round([plots.reach_of(seeds) for seeds in aucs], 5)},
             name=name, mode="lines+markers", hovertext=[label for _, label in sizes],
             line={"color": plots.COLOURS.get(name.split(",")[0], plots.PINK), "dash": dash},
             hovertemplate="%{hovertext}, %{x:,} parameters: %{y:.4f}<extra></extra>",
@@ -255,11 +255,11 @@ def by_rows(
 ) -> dict[int, dict[str, Runs]]:
     """From the number of rows to base, SE 10x and ME 10x of DCNv2 on one data set."""
     own = select(cells, ["dcnv2"], dataset=dataset)
-    found: dict[int, list[Record]] = {}
+    groups: dict[int, list[Record]] = {}
     for run in (*parts["rows"], *runs_in(own)):
         if run.spec["dataset"] == dataset and run.spec["scale"] in (1, 10):
-            found.setdefault(run.dataset["rows"], []).append(run)
-    return {rows: by_label(runs) for rows, runs in sorted(found.items())}
+            groups.setdefault(run.dataset["rows"], []).append(run)
+    return {rows: by_label(runs) for rows, runs in sorted(groups.items())}
 
 
 def against_rows(groups: Mapping[int, Mapping[str, Runs]]) -> go.Figure:
@@ -272,12 +272,12 @@ def against_rows(groups: Mapping[int, Mapping[str, Runs]]) -> go.Figure:
     panels = {"test AUC": measures.AUC, "IA, random tables = 1": measures.FAIR_ABUNDANCE}
     figure = make_subplots(cols=2, subplot_titles=list(panels))
     for label in next(iter(groups.values())):
-        runs = {rows: of[label] for rows, of in groups.items()}
+        runs = {rows: group[label] for rows, group in groups.items()}
         for column, measure in enumerate(panels.values(), 1):
-            values = [[measure.value(run) for run in of] for of in runs.values()]
+            values = [[measure.value(run) for run in group] for group in runs.values()]
             figure.add_scatter(
-                x=list(runs), y=np.round([np.mean(of) for of in values], 5),
-                error_y={"array": np.round([plots.reach_of(of) for of in values], 5)},
+                x=list(runs), y=np.round([np.mean(seeds) for seeds in values], 5),
+                error_y={"array": np.round([plots.reach_of(seeds) for seeds in values], 5)},
                 name=label, legendgroup=label, showlegend=column == 1, mode="lines+markers",
                 line={"color": plots.colour(label)}, row=1, col=column,
                 hovertemplate=f"{label}, %{{x:,}} rows: %{{y:.4f}}<extra></extra>",
@@ -292,7 +292,7 @@ def claims_of_size(cells: Cells, parts: Mapping[str, list[Record]]) -> pd.DataFr
     """Is ME's gain that of its parameters, and do depth, rows or other remedies do as much? A row
     per claim, a column of answers per data set."""
 
-    def of(dataset: str) -> list[Claim]:
+    def claims(dataset: str) -> list[Claim]:
         def at(model: str, design: str, scale: int = 10) -> Runs:
             return cells.get(Cell(dataset, model, design, scale), [])
 
@@ -318,7 +318,7 @@ def claims_of_size(cells: Cells, parts: Mapping[str, list[Record]]) -> pd.DataFr
                   [(at("dcnv2-distinct", "me"), at("dcnv2", "me"))]),
         ]  # fmt: skip
 
-    return verdicts.table({dataset: of(dataset) for dataset in datasets_of(cells)})
+    return verdicts.table({dataset: claims(dataset) for dataset in datasets_of(cells)})
 
 
 # --- all numbers ----------------------------------------------------------------------------------

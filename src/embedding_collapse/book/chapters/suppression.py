@@ -79,8 +79,8 @@ def block_deviation(record: Record) -> list[float]:
         raise ValueError(f"{record.spec['model']} has no penalty on the blocks of W")
     count, (sets, width) = len(record.spectra), np.shape(record.spectra[0])
     blocks = record.spec["cross_layers"] * sets * count**2
-    each = penalty.keywords["weight"] * blocks * width
-    return [epoch["penalty"] / each for epoch in record.epochs]
+    scale = penalty.keywords["weight"] * blocks * width
+    return [epoch["penalty"] / scale for epoch in record.epochs]
 
 
 DEVIATION = Measure(
@@ -125,14 +125,14 @@ def abundance(cells: Cells, scale: int) -> go.Figure:
     owner: list[str] = []
     for dataset in datasets_of(cells):
         widths = {}
-        for one in SERIES:
-            group = cells.get(Cell(dataset, one.model, "se", scale))
+        for line in SERIES:
+            group = cells.get(Cell(dataset, line.model, "se", scale))
             if not group:
                 continue
             names, cardinalities, order = plots.fields(group[0])
             values = np.array([run.relative_abundance.numpy()[order] for run in group])
             figure.add_trace(
-                plots.by_field(names, values, cardinalities, one.name, one.ink, one.dash)
+                plots.by_field(names, values, cardinalities, line.name, line.ink, line.dash)
             )
             widths[len(group[0].spectra[0][0])] = names, cardinalities
         for width, (names, cardinalities) in sorted(widths.items()):
@@ -142,8 +142,8 @@ def abundance(cells: Cells, scale: int) -> go.Figure:
                 line={"color": plots.COLOURS["random"], "dash": "dash"},
             )  # fmt: skip
         owner += [dataset] * (len(figure.data) - len(owner))
-    for trace, of in zip(figure.data, owner, strict=True):
-        trace.visible = of == owner[0]
+    for trace, dataset in zip(figure.data, owner, strict=True):
+        trace.visible = dataset == owner[0]
     figure.update_xaxes(title="field, from few features to many", tickangle=-60)
     figure.update_yaxes(title="IA / K", range=[0, 1.02])
     return plots.with_menu(figure, owner, "Dataset")
@@ -157,7 +157,7 @@ def accuracy(cells: Cells) -> go.Figure:
     lines = plots.both_designs(measures.AUC.value)
     theirs = plots.published_points()
     table = pd.concat([plots.points(runs_in(cells), lines), theirs[theirs["model"].isin(NAMES)]])
-    panels = {str(name): of for name, of in table.groupby("dataset", sort=False)}
+    panels = {str(name): rows for name, rows in table.groupby("dataset", sort=False)}
     figure = plots.series_against_scale({"": panels}, SERIES, columns=2)
     return figure.update_yaxes(title="test AUC", col=1)
 
@@ -172,11 +172,11 @@ def claims(cells: Cells, scale: int) -> pd.DataFrame:
 
 
 def _claims(cells: Cells, dataset: str, scale: int) -> list[Claim]:
-    def of(model: str, scale: int) -> Runs:
+    def runs(model: str, scale: int) -> Runs:
         return cells.get(Cell(dataset, model, "se", scale), [])
 
-    grown = {model: (of(model, scale), of(model, 1)) for model in NAMES}
-    beside = {model: (of(model, scale), of("dcnv2", scale)) for model in SUPPRESSED}
+    grown = {model: (runs(model, scale), runs(model, 1)) for model in NAMES}
+    beside = {model: (runs(model, scale), runs("dcnv2", scale)) for model in SUPPRESSED}
     regularised, dnn = SUPPRESSED
     both = [grown[model] for model in SUPPRESSED]
     return [
@@ -243,13 +243,13 @@ def decay_claims(cells: Cells, undecayed: Cells, scale: int) -> pd.DataFrame:
 
 def numbers(cells: Cells, undecayed: Cells) -> dict[str, pd.DataFrame]:
     """Every cell's means over seeds, by what the table is called."""
-    told = [measures.AUC, measures.ABUNDANCE, measures.FAIR_ABUNDANCE, measures.BEST_EPOCH,
+    columns = [measures.AUC, measures.ABUNDANCE, measures.FAIR_ABUNDANCE, measures.BEST_EPOCH,
             measures.DECLINE]  # fmt: skip
     regularised = {cell: runs for cell, runs in cells.items() if "regularized" in cell.model}
     return {
-        "All runs": measures.overview(cells, told),
+        "All runs": measures.overview(cells, columns),
         "Regularised": measures.overview(regularised, [DEVIATION]),
-        "Without weight decay": measures.overview(undecayed, told),
+        "Without weight decay": measures.overview(undecayed, columns),
     }
 
 

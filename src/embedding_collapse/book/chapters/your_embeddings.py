@@ -181,12 +181,12 @@ def errors_by_kind(cases: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
         kinds.setdefault(case["kind"], []).append(case)
     rows = {}
     for kind, of_kind in kinds.items():
-        found = calibration.rates(of_kind)
+        rates = calibration.rates(of_kind)
         rows[kind] = {
             "in truth": of_kind[0]["truth"],
-            "tables judged": found["of sound tables"] + found["of collapsed tables"],
-            "wrong": found["false alarms"] + found["misses"],
-            "too small to tell": found["too small to tell"],
+            "tables judged": rates["of sound tables"] + rates["of collapsed tables"],
+            "wrong": rates["false alarms"] + rates["misses"],
+            "too small to tell": rates["too small to tell"],
         }
     return pd.DataFrame.from_dict(rows, orient="index")
 

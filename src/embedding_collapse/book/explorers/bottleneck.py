@@ -37,19 +37,19 @@ class Product(NamedTuple):
 def product(width: int, rank: int, rest: float, seed: int) -> Product:
     """Two tables of normal numbers; directions of the second beyond `rank` are scaled by `rest`."""
     generator = torch.Generator().manual_seed(seed)
-    one, two = (torch.randn(ROWS, width, generator=generator).double() for _ in range(2))
-    left, before, right = torch.linalg.svd(two, full_matrices=False)
+    first, second = (torch.randn(ROWS, width, generator=generator).double() for _ in range(2))
+    left, before, right = torch.linalg.svd(second, full_matrices=False)
     held = before.clone()
     held[rank:] *= rest
-    of_one = singular_values(one)
-    both = torch.linalg.svdvals(one @ ((left * held) @ right).T)[:width]
-    return Product(of_one, held, before, both, of_one[0] * held)
+    of_first = singular_values(first)
+    both = torch.linalg.svdvals(first @ ((left * held) @ right).T)[:width]
+    return Product(of_first, held, before, both, of_first[0] * held)
 
 
 def end() -> tuple[go.Figure, list[list[list[str]]]]:
     """The three spectra at the start, each over its largest, and a table."""
-    made = product(**START)
-    shown = [made.one, made.two, made.both]
+    spectra = product(**START)
+    shown = [spectra.one, spectra.two, spectra.both]
     figure = go.Figure()
     places = [str(k + 1) for k in range(START["width"])]
     for number, (name, values, colour) in enumerate(zip(NAMES, shown, COLOURS, strict=True), 1):

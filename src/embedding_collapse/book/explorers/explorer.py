@@ -135,11 +135,11 @@ class Explorer:
         if value not in values:
             raise ParameterError(f"{name} is {value!r}; accepted: {values}")
         state = state | {name: value}
-        for other in self.controls:
-            if other.by == name:
-                values = [option for option, _ in other.choices(state)]
-                if state[other.name] not in values:
-                    state[other.name] = values[-1]
+        for dependent in self.controls:
+            if dependent.by == name:
+                values = [option for option, _ in dependent.choices(state)]
+                if state[dependent.name] not in values:
+                    state[dependent.name] = values[-1]
         return state
 
     def figure(self, view: View) -> go.Figure:

@@ -47,22 +47,22 @@ class Live:
     def _widget(self, control: Control) -> ipywidgets.Widget:
         if control.kind == "presets":
             options = control.choices(self.state)
-            made = [ipywidgets.Button(description=text) for _, text in options]
-            for button, (change, _) in zip(made, options, strict=True):
+            buttons = [ipywidgets.Button(description=text) for _, text in options]
+            for button, (change, _) in zip(buttons, options, strict=True):
                 button.on_click(lambda _, change=change: self.turn(control.name, change))
-            return ipywidgets.Box(made, layout=WRAPPED)
+            return ipywidgets.Box(buttons, layout=WRAPPED)
         if control.kind == "pin":
-            made = ipywidgets.ToggleButton(description=control.label)
+            widget = ipywidgets.ToggleButton(description=control.label)
         else:
             kinds = {"choice": ipywidgets.Dropdown, "slider": ipywidgets.SelectionSlider}
-            made = kinds[control.kind](
+            widget = kinds[control.kind](
                 options=[(text, value) for value, text in control.choices(self.state)],
                 value=self.state[control.name],
                 description=control.label,
                 style=LOOK,
             )
-        made.observe(lambda change: self.turn(control.name, change["new"]), "value")
-        return made
+        widget.observe(lambda change: self.turn(control.name, change["new"]), "value")
+        return widget
 
     def go(self, number: int) -> None:
         """Show a step, the first being number 0, and the state that it is about."""
@@ -86,14 +86,14 @@ class Live:
         """Bring the controls in line with the state, and show its view."""
         self._settling = True  # what is set here is no turn of the reader's
         for control in self.explorer.controls:
-            made, value = self.controls[control.name], self.state.get(control.name)
+            widget, value = self.controls[control.name], self.state.get(control.name)
             if control.kind == "pin":
-                made.value = value is not None
+                widget.value = value is not None
             elif control.kind != "presets":
                 options = tuple((text, option) for option, text in control.choices(self.state))
-                if made.options != options:
-                    made.options = options
-                made.value = value
+                if widget.options != options:
+                    widget.options = options
+                widget.value = value
         self._settling = False
         view = self.explorer.view(self.explorer.data, self.state)
         drawn = self.explorer.figure(view).update_layout(

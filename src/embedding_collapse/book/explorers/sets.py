@@ -181,7 +181,7 @@ def train(
 
 def effects(runs: Sequence[Sequence[Run]]) -> list[tuple[Effect, Verdict]]:
     """What runs `[seed][design]` say of each claim of `ASKED`."""
-    found = []
+    contrasts = []
     for asked in ASKED:
         groups = []
         for design, weight in ((asked.more, 1.0), (asked.less, -1.0)):
@@ -189,12 +189,12 @@ def effects(runs: Sequence[Sequence[Run]]) -> list[tuple[Effect, Verdict]]:
             values = [getattr(run, asked.measure) for run in cell]
             rows = [run.rows for run in cell] if asked.claim.measure.tested else None
             groups.append(Group(weight, values, rows))
-        found.append(contrast(groups))
+        contrasts.append(contrast(groups))
     judged = [
         Judged(effect, asked.claim.expected, asked.claim.measure)
-        for effect, asked in zip(found, ASKED, strict=True)
+        for effect, asked in zip(contrasts, ASKED, strict=True)
     ]
-    return list(zip(found, judge(judged), strict=True))
+    return list(zip(contrasts, judge(judged), strict=True))
 
 
 def claims() -> list[dict[str, Any]]:
@@ -250,7 +250,7 @@ def record(folder: str = FOLDER) -> Path:
             ]
             for seed in runs
         ],
-        "effects": [effect._asdict() | {"verdict": said} for effect, said in effects(runs)],
+        "effects": [effect._asdict() | {"verdict": verdict} for effect, verdict in effects(runs)],
         "environment": environment(torch.device("cpu")),
     }  # spectra: of the largest field, [set][direction]
     path = Path(folder) / NAME

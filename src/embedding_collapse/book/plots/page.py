@@ -90,8 +90,8 @@ def answered(table: pd.DataFrame, digits: int = 4) -> HTML:
             return answer.verdict
         return f"<strong>{answer.verdict}</strong><br>{_typeset(f'{answer.effect:+.{digits}f}')}"
 
-    made = table.map(text).to_html(escape=False, classes="ec-prose")
-    return HTML(f'<div class="ec-scroll">{made}</div>')
+    html = table.map(text).to_html(escape=False, classes="ec-prose")
+    return HTML(f'<div class="ec-scroll">{html}</div>')
 
 
 def _typeset(effect: str) -> str:
@@ -159,8 +159,8 @@ def provenance(records: Sequence[Record]) -> str:
 def _name(record: Record, among: Sequence[Record]) -> str:
     """Dataset, model, design and scale, and all else in which the runs differ."""
     cell = cell_of(record)
-    told = [f"{cell.dataset}, {MODELS[cell.model].name} {cell.label}"]
+    parts = [f"{cell.dataset}, {MODELS[cell.model].name} {cell.label}"]
     for name, value in record.spec.items():
         if name not in (*Cell._fields, "seed") and any(r.spec.get(name) != value for r in among):
-            told.append(f"{name.replace('_', ' ')} {'all' if value is None else value}")
-    return ", ".join(told)
+            parts.append(f"{name.replace('_', ' ')} {'all' if value is None else value}")
+    return ", ".join(parts)

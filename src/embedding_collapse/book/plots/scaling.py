@@ -85,17 +85,17 @@ def _reach(deviation: float, runs: int) -> float:
 
 
 def with_band(
-    found: pd.DataFrame, name: str, ink: str, dash: str, who: str
+    rows: pd.DataFrame, name: str, ink: str, dash: str, who: str
 ) -> tuple[go.Scatter, go.Scatter]:
     """The 95% band of some `points`, and the line of their means.
 
     Args:
-        found: rows of one line, by scale.
+        rows: of one line, by scale.
         name: of the line in the legend.
         ink, dash: its colour and dash.
         who: what the line is of, in the text at a point.
     """
-    sure = found.dropna(subset="reach")
+    sure = rows.dropna(subset="reach")
     low, high = sure["mean"] - sure["reach"], sure["mean"] + sure["reach"]
     band = go.Scatter(
         x=[*sure["scale"], *sure["scale"][::-1]], y=[*low.round(6), *high.round(6)[::-1]],
@@ -103,9 +103,9 @@ def with_band(
         hoverinfo="skip", showlegend=False, legendgroup=name, name=name,
     )  # fmt: skip
     drawn = go.Scatter(
-        x=found["scale"], y=found["mean"].round(6), mode="lines+markers", name=name,
+        x=rows["scale"], y=rows["mean"].round(6), mode="lines+markers", name=name,
         line={"color": ink, "dash": dash}, legendgroup=name,
-        customdata=found[["reach", "runs"]].round(5),
+        customdata=rows[["reach", "runs"]].round(5),
         hovertemplate=f"{who}, %{{x}}x: %{{y:.5f}} "
         "± %{customdata[0]:.5f} (95%, %{customdata[1]} runs)<extra></extra>",
     )  # fmt: skip
@@ -148,15 +148,15 @@ def series_against_scale(
     figure = make_subplots(rows, columns, subplot_titles=titles, vertical_spacing=0.25)
     owner: list[str] = []
     for view, panels in views.items():
-        told: set[str] = set()
+        legend: set[str] = set()
         for place, table in enumerate(panels.values()):
-            for one in series:
-                found = _of_series(table, one)
-                if found.empty:
+            for line in series:
+                means = _of_series(table, line)
+                if means.empty:
                     continue
-                traces = with_band(found, one.name, one.ink, one.dash, one.name)
-                traces[1].showlegend = one.name not in told
-                told.add(one.name)
+                traces = with_band(means, line.name, line.ink, line.dash, line.name)
+                traces[1].showlegend = line.name not in legend
+                legend.add(line.name)
                 for trace in traces:
                     trace.visible = not owner or owner[0] == view
                     figure.add_trace(trace, place // columns + 1, place % columns + 1)

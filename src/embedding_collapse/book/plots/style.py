@@ -35,8 +35,8 @@ def with_menu(figure: go.Figure, owner: Sequence[str], name: str) -> go.Figure:
     if len(owners) < 2:
         return figure
     buttons = [
-        {"label": each, "method": "restyle", "args": [{"visible": [of == each for of in owner]}]}
-        for each in owners
+        {"label": view, "method": "restyle", "args": [{"visible": [own == view for own in owner]}]}
+        for view in owners
     ]
     menu = {"name": name, "buttons": buttons, "active": 0, "direction": "down", "x": 0,
             "xanchor": "left", "y": 1.05, "yanchor": "bottom"}  # fmt: skip

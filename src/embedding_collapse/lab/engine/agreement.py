@@ -312,12 +312,12 @@ def _compare_exactly(
     apart = torch.ones(len(engine.model.table), dtype=torch.bool)
     apart[looked_up] = False
     of_table = {"table", *(f"{part} of table" for part in MOMENTS)}
-    for name, one in captured.copies.items():
-        other = uncaptured.copies[name]
-        if name in of_table and not torch.equal(one[apart], other[apart]):
+    for name, value in captured.copies.items():
+        expected = uncaptured.copies[name]
+        if name in of_table and not torch.equal(value[apart], expected[apart]):
             return f"{name} differs from uncaptured in rows that are not looked up"
-        counts = name.startswith("step of ") or not one.is_floating_point()
-        if counts and not torch.equal(one, other):
+        counts = name.startswith("step of ") or not value.is_floating_point()
+        if counts and not torch.equal(value, expected):
             return f"{name} differs from uncaptured"
     return None
 

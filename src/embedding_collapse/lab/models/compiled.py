@@ -55,7 +55,7 @@ def _draw(seed, first, drawn):
 
 
 @_compiled
-def forward(x, weight, bias, eps, drop, relu, y, mean, variance, known, part, of):
+def forward(x, weight, bias, eps, drop, relu, y, mean, variance, known, part, threads):
     """Norm, ReLU, dropout of x `[M, H, B]` into y `[M, H, B]`, or the sum over sets `[1, H, B]`.
 
     Args:
@@ -67,7 +67,7 @@ def forward(x, weight, bias, eps, drop, relu, y, mean, variance, known, part, of
     words = (rows + 3) // 4
     drawn = np.zeros(words, np.uint64)
     bits, zero, one = drawn.view(np.int16), x.dtype.type(0), x.dtype.type(1)
-    for h in range(part, features, of):
+    for h in range(part, features, threads):
         for m in range(sets):
             row = x[m, h]
             if not known:
@@ -93,7 +93,7 @@ def forward(x, weight, bias, eps, drop, relu, y, mean, variance, known, part, of
 
 @_compiled
 def backward(x, weight, bias, eps, drop, relu, mean, variance, gradient, of_weight, of_bias,
-             of_offset, part, of):  # fmt: skip
+             of_offset, part, threads):  # fmt: skip
     """From the gradient of y to those of weight, bias and an offset of x; x becomes its own."""
     sets, features, rows = x.shape
     seed, lowest, factor = drop
@@ -101,7 +101,7 @@ def backward(x, weight, bias, eps, drop, relu, mean, variance, gradient, of_weig
     drawn, kept = np.zeros(words, np.uint64), np.empty(rows, x.dtype)
     bits, zero, one = drawn.view(np.int16), x.dtype.type(0), x.dtype.type(1)
     count = x.dtype.type(rows)
-    for h in range(part, features, of):
+    for h in range(part, features, threads):
         for m in range(sets):
             row, center = x[m, h], mean[m, h]
             inverse = one / np.sqrt(variance[m, h] + eps)

@@ -82,10 +82,10 @@ def on_one_thread_each(work: Callable[..., None], tasks: Iterable[tuple]) -> Non
     would take longer."""
     tasks, threads = list(tasks), torch.get_num_threads()
 
-    def some(part: int, of: int) -> None:
+    def some(first: int, step: int) -> None:
         torch.set_num_threads(1)  # of this thread, and of those that come to life from here on
         with torch.no_grad():
-            for task in tasks[part::of]:
+            for task in tasks[first::step]:
                 work(*task)
 
     try:
@@ -101,9 +101,9 @@ def _forward(x: Tensor, weight: Tensor, bias: Tensor, means: Tensor, variances: 
 
     sets, features, rows = x.shape
     y = x.new_empty(1 if mean else sets, features, rows)
-    read = [_of(each) for each in (x, weight.view_as(means), bias.view_as(means))]
+    read = [_of(tensor) for tensor in (x, weight.view_as(means), bias.view_as(means))]
     rest = *_numbers(x, eps, drop, sets // len(y)), relu, *map(_of, (y, means, variances)), known
-    on_all_threads(lambda part, of: forward(*read, *rest, part, of))
+    on_all_threads(lambda *share: forward(*read, *rest, *share))
     return y
 
 
@@ -127,9 +127,9 @@ class _Fused(torch.autograd.Function):
             gradient = gradient[:1]
         from .compiled import backward
 
-        read = [_of(each) for each in (x, weight.view_as(means), bias.view_as(means))]
-        rest = [_of(each) for each in (means, variances, gradient.contiguous(), *gradients)]
-        on_all_threads(lambda part, of: backward(*read, *ctx.settings, *rest, part, of))
+        read = [_of(tensor) for tensor in (x, weight.view_as(means), bias.view_as(means))]
+        rest = [_of(tensor) for tensor in (means, variances, gradient.contiguous(), *gradients)]
+        on_all_threads(lambda *share: backward(*read, *ctx.settings, *rest, *share))
         torch.autograd.graph.increment_version(x)  # a second pass is an error, no wrong gradient
         of_weight, of_bias, of_offset = gradients
         return (

@@ -35,7 +35,7 @@ class XDeepFM(Interaction):
             x = F.relu(compressed(x0, x, layer.weight).add_(layer.bias))  # [M, C, B*K]
             sums.append(x.unflatten(-1, (rows, width)).sum(-1))
         if mean:
-            sums = [each.mean(0, keepdim=True) for each in sums]
+            sums = [total.mean(0, keepdim=True) for total in sums]
         return torch.cat([*sums, self.project(embeddings.flatten(2), mean).mT], 1).mT
 
 
@@ -82,7 +82,7 @@ class _Compressed(torch.autograd.Function):
         of_weight = weight.new_empty(len(parts), *weight.shape)
 
         def work(m: int, number: int) -> None:
-            a, b, g = (each[m, :, parts[number]] for each in (x, y, gradient))
+            a, b, g = (tensor[m, :, parts[number]] for tensor in (x, y, gradient))
             of_weight[number, m] = g @ _products(a, b).T
             of_products = (weight[m].T @ g).view(len(a), *b.shape)
             torch.sum(of_products * b, 1, out=of_x[m, :, parts[number]])

@@ -129,10 +129,10 @@ def _records(
     specs: Sequence[Spec], study: str, folder: Path | None, missing_ok: bool
 ) -> list[Record]:
     folder = folder or _folder(study)
-    made, missing = [], []
+    loaded, missing = [], []
     for spec in specs:
         try:
-            made.append(records.load(records.path_of(folder, spec.key)))
+            loaded.append(records.load(records.path_of(folder, spec.key)))
         except FileNotFoundError:
             missing.append(f"{title(spec)} ({spec.key})")
         except DamagedError as error:
@@ -144,7 +144,7 @@ def _records(
             f"{len(missing)} of {len(specs)} runs of the study {study} have no whole record in "
             f"{folder}, first {missing[0]}; `{_command(study)}` makes them"
         )
-    return made
+    return loaded
 
 
 def _command(study: str) -> str:

@@ -72,8 +72,8 @@ def page(results: Path) -> str:
     """
     sections = [HEAD]
     for study in STUDIES.values():
-        made = study.records(results / study.name, missing_ok=True)
-        sections += [_about(study, made), *_listed(made, study.name, _parts(study))]
+        runs = study.records(results / study.name, missing_ok=True)
+        sections += [_about(study, runs), *_listed(runs, study.name, _parts(study))]
     for folder in sorted(path for path in results.iterdir() if path.is_dir()):
         if folder.name in OTHERS:
             command, what = OTHERS[folder.name]
@@ -85,11 +85,11 @@ def page(results: Path) -> str:
     return "\n\n".join(sections) + "\n"
 
 
-def _about(study: Study, made: Sequence[Record]) -> str:
+def _about(study: Study, runs: Sequence[Record]) -> str:
     readers = ", ".join(f"[{name}](../notebooks/{name}.ipynb)" for name in study.readers)
     lines = [
         f"## {study.name}\n\n{study.question} `{study.command}`",
-        f"Done: {progress(study.specs, made)}. Read by {readers}.",
+        f"Done: {progress(study.specs, runs)}. Read by {readers}.",
         "\n".join(f"- *{part.name}*: {part.question}" for part in study.parts),
     ]
     return "\n\n".join(lines)
@@ -104,15 +104,15 @@ def _parts(study: Study) -> dict[str, str]:
     return {key: ", ".join(belongs) for key, belongs in names.items()}
 
 
-def _listed(made: Sequence[Record], folder: str, parts: Mapping[str, str]) -> list[str]:
+def _listed(runs: Sequence[Record], folder: str, parts: Mapping[str, str]) -> list[str]:
     """A table with a row per record, and the parameters and machines that it points to."""
-    if not made:
+    if not runs:
         return []
-    common = _special(Spec.read(made[0].spec))
-    for record in made:
+    common = _special(Spec.read(runs[0].spec))
+    for record in runs:
         special = _special(Spec.read(record.spec))
         common = {name: value for name, value in common.items() if special.get(name) == value}
-    machines = list(dict.fromkeys(map(_machine, made)))
+    machines = list(dict.fromkeys(map(_machine, runs)))
     rows = [
         [
             parts.get(record.key, ""),
@@ -128,7 +128,7 @@ def _listed(made: Sequence[Record], folder: str, parts: Mapping[str, str]) -> li
             f"{sum(epoch['seconds'] for epoch in record.epochs):.1f}",
             str(machines.index(_machine(record)) + 1),
         ]
-        for record in made
+        for record in runs
     ]
     lines = [COLUMNS, ["---"] * len(COLUMNS), *rows]
     numbered = "; ".join(f"{number}: {name}" for number, name in enumerate(machines, 1))

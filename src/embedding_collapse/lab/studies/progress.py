@@ -35,17 +35,17 @@ class Progress(NamedTuple):
         return f"{self.done} of {self.runs} runs; {_core_time(self.spent)}{ahead}"
 
 
-def progress(specs: Sequence[Spec], made: Sequence[Record]) -> Progress:
+def progress(specs: Sequence[Spec], records: Sequence[Record]) -> Progress:
     """How far these runs have come.
 
     Args:
         specs: the runs.
-        made: records, also of other runs: what is left is foreseen from all of them.
+        records: also of other runs; what is left is foreseen from all of them.
     """
-    keys, made_keys = {spec.key for spec in specs}, {record.key for record in made}
-    spent = sum(core_seconds(record) for record in made if record.key in keys)
-    waiting = [spec for spec in specs if spec.key not in made_keys]
-    left = sum(map(Forecast(made), waiting)) if made else None
+    keys, recorded = {spec.key for spec in specs}, {record.key for record in records}
+    spent = sum(core_seconds(record) for record in records if record.key in keys)
+    waiting = [spec for spec in specs if spec.key not in recorded]
+    left = sum(map(Forecast(records), waiting)) if records else None
     return Progress(len(specs) - len(waiting), len(specs), spent, left)
 
 
@@ -73,10 +73,10 @@ class Forecast:
     """Foresees core-seconds of runs from records: those of the same run with other seeds where
     there are any; else of the same model, else of any, in proportion to `cost`."""
 
-    def __init__(self, made: Sequence[Record]) -> None:
+    def __init__(self, records: Sequence[Record]) -> None:
         self.alike: dict[Spec, list[float]] = {}
         self.rates: dict[str, list[float]] = {}
-        for record in made:
+        for record in records:
             spec, seconds = Spec.read(record.spec), core_seconds(record)
             if spec.members is None:
                 self.alike.setdefault(replace(spec, seed=0), []).append(seconds)

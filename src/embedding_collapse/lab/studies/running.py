@@ -102,7 +102,7 @@ def run_all(
     if not 0 <= gpu_share <= 1:
         raise ParameterError(f"gpu_share is {gpu_share!r}; numbers from 0 to 1 are accepted")
     kept = set(weights)
-    made, waiting = _recorded(specs, folder, kept)
+    by_key, waiting = _recorded(specs, folder, kept)
     trained, failures = 0, []
     busy: list[Spec] = []
     until = float("inf") if minutes is None else clock() + 60 * minutes
@@ -127,11 +127,11 @@ def run_all(
                     tell(str(failures[-1]))
                 else:
                     records.save(outcome, folder)  # it is there, unless on another machine's disk
-                    made[spec.key], trained = outcome, trained + 1
+                    by_key[spec.key], trained = outcome, trained + 1
                     tell(f"{title(spec)}: test AUC {outcome.test['auc']:.5f}, "
                          f"{core_seconds(outcome):,.0f} core-seconds "
-                         f"({progress(specs, list(made.values()))})")  # fmt: skip
-    ordered = [made[spec.key] for spec in specs if spec.key in made]
+                         f"({progress(specs, list(by_key.values()))})")  # fmt: skip
+    ordered = [by_key[spec.key] for spec in specs if spec.key in by_key]
     return Outcome(ordered, trained, failures)
 
 
@@ -140,15 +140,15 @@ def _recorded(
 ) -> tuple[dict[str, Record], list[Spec]]:
     """The records of which all that is asked for is there and whole, by key, and the runs without;
     what kills have left of the former is cleared away."""
-    made, waiting = {}, []
+    by_key, waiting = {}, []
     for spec in specs:
         record = store.recorded(spec.key, folder, spec in weights)
         if record is None:
             waiting.append(spec)
         else:
-            made[spec.key] = record
+            by_key[spec.key] = record
             store.clear_away(spec.key, folder)
-    return made, waiting
+    return by_key, waiting
 
 
 def _executor(workers: int | None, ray_address: str | None, gpu_share: float) -> Executor:
