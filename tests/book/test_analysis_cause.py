@@ -64,8 +64,9 @@ def test_within_models_a_difference_between_models_says_nothing():
 
 
 def test_of_too_few_cells_or_without_an_order_there_is_no_correlation():
-    assert np.isnan(correlation(made(base=[1.0, 2.0, 3.0]), "base", "fall").value)
-    assert np.isnan(correlation(made(base=[1.0, 2.0, 3.0, 4.0]), "base", "fall").value)
+    few = made(base=[1.0, 2.0, 3.0, 4.0], fall=[1.0, 2.0, 3.0, 4.0])
+    assert np.isnan(correlation(few, "base", "fall").value)
+    assert np.isnan(correlation(made(base=[1.0, 2.0, 3.0, 4.0, 5.0]), "base", "fall").value)
 
 
 def test_the_forms_of_collapse_tell_an_offset_from_few_directions(make_record):

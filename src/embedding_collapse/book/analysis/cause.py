@@ -22,7 +22,7 @@ from .ledger import by_spec
 from .measures import ABUNDANCE, AUC, FAIR_ABUNDANCE
 
 BOOTSTRAPS = 10_000
-FEWEST = 4  # cells that a correlation asks for; of fewer, most orders arise by chance
+FEWEST = 5  # cells that a correlation asks for; of four, one order in 12 is perfect by chance
 RANK = 0.01  # of the largest singular value: what counts as a direction in use
 
 

@@ -48,6 +48,10 @@ when DNN's trio was made on 320,000 rows of synthetic-mini: there all of them st
 of a linear model, so that size had nothing to gain, and ME 4x was ahead of SE 4x by .0007. It went
 back to 1,000,000 rows, as first planned, and those runs to `rows`. Criteria, models, sizes and
 seeds stayed as they were.
+
+Where ensembles are made of it, the base model has more seeds than 0 to 4, and all count in its
+cell; that a comparison was looked at twice is told by the wider models' seeds. Ensembles and these
+seeds were made with later code than the rest: its products in bf16 leave batch norm in float32.
 """
 
 from collections.abc import Iterable
