@@ -185,3 +185,20 @@ def test_products_of_a_part_at_a_time_are_those_of_all_at_once(part, monkeypatch
         one, two, whole = found
         assert all(map(torch.equal, one, two))
         assert_same_sums(one, whole, ROWS + 15)
+
+
+@pytest.mark.parametrize(
+    "function, shapes",
+    [
+        (compressed, [(2, 3, ROWS), (2, 5, ROWS), (2, 4, 15)]),
+        (weighted, [(2, 3, ROWS), (2, 3, 3)]),
+    ],
+)
+def test_where_products_are_in_bf16_those_of_a_part_stay_in_float32(function, shapes):
+    inputs = [torch.randn(shape, requires_grad=True) for shape in shapes]
+    found = []
+    for precision in (None, "bf16"):
+        with products(precision, torch.device("cpu")):
+            y = function(*inputs)
+            found.append([y.detach(), *torch.autograd.grad(y.square().sum(), inputs)])
+    assert all(map(torch.equal, *found))

@@ -40,15 +40,17 @@ class NFwFM(Interaction):
 
 def weighted(e: Tensor, weight: Tensor) -> Tensor:
     """`sum_ij w_ij e_i e_j`, `[M, P]`, of e `[M, N, P]` and weights `[M, N, N]`."""
-    if fused.applies(e) and not torch.is_autocast_enabled("cpu"):
+    if fused.applies(e):
         return _Weighted.apply(e, weight)
     return (e * torch.bmm(weight, e)).sum(1)
 
 
 class _Weighted(torch.autograd.Function):
-    """Part by part, so that what comes in between stays in a core's cache."""
+    """Part by part, so that what comes in between stays in a core's cache; in float32 also where
+    products are in bf16: these are too small to gain by it."""
 
     @staticmethod
+    @torch.amp.custom_fwd(device_type="cpu", cast_inputs=torch.float32)
     def forward(ctx: Any, e: Tensor, weight: Tensor) -> Tensor:
         ctx.save_for_backward(e, weight)
         result = e.new_empty(len(e), e.shape[-1])
@@ -62,6 +64,7 @@ class _Weighted(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
+    @torch.amp.custom_bwd(device_type="cpu")
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
         e, weight = ctx.saved_tensors
         both, of_e, parts = weight + weight.mT, torch.empty_like(e), fused.parts(e, PART)

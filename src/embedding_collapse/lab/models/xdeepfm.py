@@ -54,16 +54,18 @@ class XDeepFMHead(nn.Module):
 
 def compressed(x: Tensor, y: Tensor, weight: Tensor) -> Tensor:
     """`sum_ij w_cij x_i y_j`: of x `[M, N, P]` and y `[M, J, P]`, by weights `[M, C, N*J]`."""
-    if fused.applies(x) and not torch.is_autocast_enabled("cpu"):
+    if fused.applies(x):
         return _Compressed.apply(x, y, weight)
     return torch.bmm(weight, (x.unsqueeze(2) * y.unsqueeze(1)).flatten(1, 2))
 
 
 class _Compressed(torch.autograd.Function):
     """Part by part, so that its products `x_i y_j` stay in a core's cache: all at once they were
-    most of the memory of a step, and most of its time."""
+    most of the memory of a step, and most of its time. In float32 also where products are in bf16,
+    which took no less time here, as what is multiplied has to be made first."""
 
     @staticmethod
+    @torch.amp.custom_fwd(device_type="cpu", cast_inputs=torch.float32)
     def forward(ctx: Any, x: Tensor, y: Tensor, weight: Tensor) -> Tensor:
         ctx.save_for_backward(x, y, weight)
         result = x.new_empty(*weight.shape[:2], x.shape[-1])
@@ -76,6 +78,7 @@ class _Compressed(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
+    @torch.amp.custom_bwd(device_type="cpu")
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         x, y, weight = ctx.saved_tensors
         of_x, of_y, parts = torch.empty_like(x), torch.empty_like(y), fused.parts(x, PART)
