@@ -29,8 +29,9 @@ from .explorer import (
 ORIGIN, DISTANCE, TAILNUM = 7, 9, 6  # fields of flights
 STEPS = [  # over the runs of the study "grid"
     Step(
-        "Each row is a field, each column a partner that it meets; fields are sorted by the IA of "
-        "their own tables. The lowest row is origin: three airports and a rare bucket.",
+        "DCNv2, SE 4x. Each row is a field, each column a partner that it meets; fields are sorted "
+        "by the IA of their own tables. The lowest row is origin: three airports and a rare "
+        "bucket.",
         "It is dark from end to end, whoever the partner is: 0.104 on average.",
         {"dataset": "flights", "run": "SE 4x", "of": ORIGIN, "for": DISTANCE},
     ),
@@ -46,7 +47,7 @@ STEPS = [  # over the runs of the study "grid"
         {"dataset": "flights", "run": "SE 4x", "of": TAILNUM, "for": DISTANCE},
     ),
     Step(
-        "What is a field for another? The same in a model ten times as wide.",
+        "What, then, is a field for another? SE 10x, two and a half times as wide.",
         "What its own table is: 0.041 for origin, row by row darker than before, and again no "
         "column stands out.",
         {"dataset": "flights", "run": "SE 10x", "of": ORIGIN, "for": DISTANCE},
@@ -95,7 +96,7 @@ def explorer(
     labels = by_design(labels)
     return Explorer(
         name="sub_embeddings",
-        title="What is a field for another?",
+        title="How many directions does each partner see?",
         alt="Heat-map of the information abundance of every field's sub-embedding for every other",
         controls=[
             Control("choice", "dataset", "Dataset", [(name, name) for name in datasets]),

@@ -1,0 +1,50 @@
+"""What the page beside the paper says of our runs, held against their records."""
+
+from pathlib import Path
+
+import pytest
+
+from embedding_collapse.book.analysis.settings import Setting, first_question, settings
+from embedding_collapse.lab import records
+
+PAGE = Path(__file__).parents[2] / "book" / "beside_the_paper.md"
+
+
+@pytest.fixture(scope="module")
+def asked() -> list[Setting]:
+    return settings(records.load_all(*map(records.folder_of, ("results/decide", "results/grid"))))
+
+
+@pytest.fixture(scope="module")
+def page() -> str:
+    return " ".join(PAGE.read_text(encoding="utf-8").split())
+
+
+@pytest.mark.parametrize(
+    "sentence, claims, verdict",
+    [
+        ("Tables collapse as they grow.", [1, 2], "holds"),
+        ("each of them and all side by side.", [13, 14, 15], "holds"),
+        ("There an ensemble of base models is ahead of multi-embedding.", [22, 23], "fails"),
+        ("from set to set the pairs rank alike.", [18], "fails"),
+        ("no table is seen to lose information abundance by the partners", [6], "undecided"),
+    ],
+)
+def test_what_it_says_of_real_flights_is_in_the_ledger(sentence, claims, verdict, asked, page):
+    assert sentence in page
+    findings = asked[0].findings
+    assert {findings[number - 1].verdict for number in claims} == {verdict}
+
+
+def test_what_it_says_of_size_is_in_the_first_question(asked, page):
+    assert "For DNN on real flights several sets beat one of the same size." in page
+    assert "On real flights a single wide set gains from size, though it collapsed." in page
+    answers = {(one.model, one.pair): one for one in first_question(asked[:1])}
+    assert answers["dnn", "ME 4x - SE 4x"].verdict == "holds"
+    assert {answers[model, "SE 4x - base"].verdict for model in ("dnn", "dcnv2")} == {"holds"}
+
+
+def test_what_it_says_of_the_older_flights_is_in_their_ledger(asked, page):
+    assert "gain nothing from size is contradicted on the older flights." in page
+    (older,) = [one for one in asked if one.base.data.name == "flights"]
+    assert older.findings[9 - 1].verdict == "fails"
