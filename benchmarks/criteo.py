@@ -41,10 +41,12 @@ def train(file: Path, cache: Path, name: str) -> dict[str, Any]:
     model = build(name, dataset.cardinalities, Size(len(dataset.fields), 1, 10))
     run = fit(model, dataset, Training(1), device="cpu")
     return {
-        "training_rows": dataset.split_sizes[0], "training_seconds": run.epochs[0]["seconds"],
-        "training_cpu_seconds": run.epochs[0]["cpu_seconds"], "auc": run.test["auc"],
+        "training_rows": dataset.split_sizes[0],
+        "training_seconds": run.epochs[0]["seconds"],
+        "training_cpu_seconds": run.epochs[0]["cpu_seconds"],
+        "auc": run.test["auc"],
         "environment": environment(torch.device("cpu")),
-    }  # fmt: skip
+    }
 
 
 def work(task: str, file: Path, cache: Path) -> None:

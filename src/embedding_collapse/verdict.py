@@ -27,8 +27,14 @@ COLLAPSED_IS, PARTLY_IS, HEALTHY_IS = "collapsed", "partly collapsed", "not coll
 OFFSET_IS, UNTRAINED_IS = "offset", "rare rows untrained"
 FEW_IS, UNMEASURED_IS = "too small to tell", "not measured"
 VERDICTS = [
-    COLLAPSED_IS, UNTRAINED_IS, PARTLY_IS, OFFSET_IS, HEALTHY_IS, FEW_IS, UNMEASURED_IS,
-]  # fmt: skip
+    COLLAPSED_IS,
+    UNTRAINED_IS,
+    PARTLY_IS,
+    OFFSET_IS,
+    HEALTHY_IS,
+    FEW_IS,
+    UNMEASURED_IS,
+]
 
 
 @dataclass(frozen=True)

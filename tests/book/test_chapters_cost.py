@@ -44,8 +44,9 @@ def test_a_cells_time_is_that_of_its_fastest_run(make_record):
 
 
 def test_cells_are_coloured_by_design():
-    cells = pd.DataFrame({"cell": ["a", "b"], "design": ["base", "ME"], "gflop": [1.0, 2.0],
-                          "ms": [3.0, 4.0]})  # fmt: skip
+    cells = pd.DataFrame(
+        {"cell": ["a", "b"], "design": ["base", "ME"], "gflop": [1.0, 2.0], "ms": [3.0, 4.0]}
+    )
     figure = chapter.against_products(cells)
     assert [trace.name for trace in figure.data] == ["base", "ME"]
 
@@ -54,13 +55,36 @@ def test_cells_are_coloured_by_design():
 def points() -> pd.DataFrame:
     """Two points on each of two axes, of features with either optimizer."""
     return pd.DataFrame(
-        [(axis, value, engine, value / 1e4, 2, value / 1e5, 10 * value, 4 * value, value,
-          600 * value)
-         for axis in ("features", "K") for value in (10, 20)
-         for engine in ((False, True) if axis == "features" else (False,))],
-        columns=["axis", "value", "engine", "cpu_seconds", "threads", "floor", "memory",
-                 "computed_memory", "best_epoch", "flops"],
-    )  # fmt: skip
+        [
+            (
+                axis,
+                value,
+                engine,
+                value / 1e4,
+                2,
+                value / 1e5,
+                10 * value,
+                4 * value,
+                value,
+                600 * value,
+            )
+            for axis in ("features", "K")
+            for value in (10, 20)
+            for engine in ((False, True) if axis == "features" else (False,))
+        ],
+        columns=[
+            "axis",
+            "value",
+            "engine",
+            "cpu_seconds",
+            "threads",
+            "floor",
+            "memory",
+            "computed_memory",
+            "best_epoch",
+            "flops",
+        ],
+    )
 
 
 def test_growth_has_a_panel_per_axis_and_a_line_per_optimizer_over_its_floor(points):

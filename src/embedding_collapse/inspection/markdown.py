@@ -7,8 +7,17 @@ from embedding_collapse.verdict import COLLAPSED, PARTLY
 from .course import course_table
 from .report import Inspection, code, comparison, measured_with, table
 
-COLUMNS = ("table", "rows", "K", "IA/random", "random tables", "IA/random, centred",
-           "IA/random, weighted", "verdict", "known by")  # fmt: skip
+COLUMNS = (
+    "table",
+    "rows",
+    "K",
+    "IA/random",
+    "random tables",
+    "IA/random, centred",
+    "IA/random, weighted",
+    "verdict",
+    "known by",
+)
 MOST_TABLES, MOST_FINDINGS = 50, 3
 
 

@@ -201,9 +201,13 @@ def inspect(
     measured = []
     entries = sum(table.values.numel() for table in embeddings)
     with tqdm(
-        total=entries, desc="measuring", unit=" entries", unit_scale=True, disable=not progress,
+        total=entries,
+        desc="measuring",
+        unit=" entries",
+        unit_scale=True,
+        disable=not progress,
         delay=3,
-    ) as bar:  # fmt: skip
+    ) as bar:
         for table, weight in zip(embeddings, row_weights_of, strict=True):
             measured.append(inspect_table(table, weight))
             bar.update(table.values.numel())

@@ -33,8 +33,12 @@ CRITEO_ROWS = 45_840_617  # of the data
 T4, H100 = (8.1e12, 3.2e11), (4.95e14, 3.35e12)  # data sheets: operations, bytes per second
 BELOW = {"orientation": "h", "y": -0.25}
 TICKS = [digit * 10.0**power for power in range(-3, 6) for digit in (1, 2, 5)]  # of log axes
-LOG = {"type": "log", "tickvals": TICKS, "ticktext": [f"{tick:,g}" for tick in TICKS],
-       "minor_ticks": ""}  # fmt: skip
+LOG = {
+    "type": "log",
+    "tickvals": TICKS,
+    "ticktext": [f"{tick:,g}" for tick in TICKS],
+    "minor_ticks": "",
+}
 
 
 def count(
@@ -70,10 +74,13 @@ def memory_parts(costs: Mapping[str, Cost], block: int | None) -> go.Figure:
     names = list(costs)[::-1]  # plotly draws from below
     for part, ink in PARTS.items():
         figure.add_bar(
-            y=names, x=[round(costs[name].memory(block)[part] / 1e9, 4) for name in names],
-            name=part, orientation="h", marker={"color": ink},
+            y=names,
+            x=[round(costs[name].memory(block)[part] / 1e9, 4) for name in names],
+            name=part,
+            orientation="h",
+            marker={"color": ink},
             hovertemplate=f"%{{y}}, {part}: %{{x}} GB<extra></extra>",
-        )  # fmt: skip
+        )
     figure.update_xaxes(title="GB in training")
     legend = {"orientation": "h", "y": -0.15, "traceorder": "normal"}
     return figure.update_layout(barmode="stack", legend=legend)
@@ -137,10 +144,14 @@ def against_products(cells: pd.DataFrame) -> go.Figure:
     figure = go.Figure()
     for design, group in cells.groupby("design", sort=False):
         figure.add_scatter(
-            x=group["gflop"].round(3), y=group["ms"].round(2), mode="markers", name=str(design),
-            marker={"color": COLOURS[str(design)], "size": 9}, hovertext=group["cell"],
+            x=group["gflop"].round(3),
+            y=group["ms"].round(2),
+            mode="markers",
+            name=str(design),
+            marker={"color": COLOURS[str(design)], "size": 9},
+            hovertext=group["cell"],
             hovertemplate="%{hovertext}<br>%{x} GFLOP, %{y} ms<extra></extra>",
-        )  # fmt: skip
+        )
     figure.update_xaxes(title="products of a step (GFLOP)", **LOG)
     figure.update_yaxes(title="measured (ms per step)", **LOG)
     return figure.update_layout(legend=BELOW)
@@ -190,15 +201,25 @@ def _panels(points: pd.DataFrame, least: str) -> go.Figure:
                 ("least", f"{least}, {name}", {"color": ink, "dash": "dot"}),
             ):
                 figure.add_scatter(
-                    x=group["value"], y=group[column], name=label, mode="lines+markers", line=line,
-                    showlegend=place == 0, **at,
-                )  # fmt: skip
+                    x=group["value"],
+                    y=group[column],
+                    name=label,
+                    mode="lines+markers",
+                    line=line,
+                    showlegend=place == 0,
+                    **at,
+                )
         values = sorted(set(of_axis["value"]))
         figure.update_xaxes(
-            type="log", tickvals=values, minor_ticks="", **at,
-            ticktext=[f"{v / 1e6:g} M" if v >= 1e6 else f"{v / 1e3:g} k" if v >= 1e4 else f"{v:,}"
-                      for v in values],
-        )  # fmt: skip
+            type="log",
+            tickvals=values,
+            minor_ticks="",
+            **at,
+            ticktext=[
+                f"{v / 1e6:g} M" if v >= 1e6 else f"{v / 1e3:g} k" if v >= 1e4 else f"{v:,}"
+                for v in values
+            ],
+        )
     return figure.update_layout(legend={"orientation": "h", "y": -0.08})
 
 
@@ -220,14 +241,16 @@ def grown(run: Mapping[str, Any]) -> pd.DataFrame:
             **{
                 f"growth of {name}": last[column] / first[column]
                 for name, column in (
-                    ("time", "cpu_seconds"), ("floor", "floor"), ("products", "flops"),
+                    ("time", "cpu_seconds"),
+                    ("floor", "floor"),
+                    ("products", "flops"),
                     ("memory", "memory"),
                 )
             },
             "cross layers, first": _cross_share(run, str(axis), first),
             "cross layers, last": _cross_share(run, str(axis), last),
             "memory over counted, at most": (group["memory"] / counted).max(),
-        }  # fmt: skip
+        }
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
@@ -310,9 +333,12 @@ def errors(trial: Trial) -> go.Figure:
     lines = ((DENSE, "solid"), (BLOCKED, "dot"), (OTHER, "solid"))  # or one would hide its equal
     for (name, values), (ink, dash) in zip(trial.distances.items(), lines, strict=True):
         figure.add_scatter(
-            x=np.arange(1, len(values) + 1), y=[float(f"{v:.3g}") for v in values], name=name,
-            mode="lines", line={"color": ink, "dash": dash, "width": 3 if dash == "dot" else 2},
-        )  # fmt: skip
+            x=np.arange(1, len(values) + 1),
+            y=[float(f"{v:.3g}") for v in values],
+            name=name,
+            mode="lines",
+            line={"color": ink, "dash": dash, "width": 3 if dash == "dot" else 2},
+        )
     figure.update_xaxes(title="step")
     figure.update_yaxes(type="log", title="distance from float64 (relative)", exponentformat="e")
     return figure.update_layout(legend=BELOW)
@@ -337,11 +363,19 @@ def traffic(shares: Sequence[float] = (0.001, 0.015, 0.1, 1.0)) -> go.Figure:
     for share, dash in zip(shares, DASHES, strict=False):
         values = [share_of_dense(share * CRITEO[0], int(block)) for block in blocks]
         figure.add_scatter(
-            x=blocks, y=[float(f"{value:.4g}") for value in values], mode="lines",
-            name=f"{share:.1%} of rows touched", line={"color": BLOCKED, "dash": dash},
-        )  # fmt: skip
-    figure.add_scatter(x=blocks[[0, -1]], y=[1, 1], name="dense Adam", mode="lines",
-                       line={"color": DENSE, "width": 2})  # fmt: skip
+            x=blocks,
+            y=[float(f"{value:.4g}") for value in values],
+            mode="lines",
+            name=f"{share:.1%} of rows touched",
+            line={"color": BLOCKED, "dash": dash},
+        )
+    figure.add_scatter(
+        x=blocks[[0, -1]],
+        y=[1, 1],
+        name="dense Adam",
+        mode="lines",
+        line={"color": DENSE, "width": 2},
+    )
     figure.update_xaxes(type="log", title="T, steps per flush", tickvals=[1, 4, 16, 64, 256])
     figure.update_yaxes(type="log", title="bytes, of dense Adam's", tickvals=[0.03, 0.1, 0.3, 1, 2])
     return figure.update_layout(legend=BELOW)

@@ -107,15 +107,27 @@ def across_widths(rows: Sequence[int] = (1000, 100)) -> go.Figure:
         for count, dash in zip(rows, DASHES, strict=False):
             shares = [formula(random_spectrum(count, int(k), DRAWS)).item() / k for k in widths]
             figure.add_scatter(
-                x=widths, y=np.round(shares, 4), mode="lines", row=1, col=1,
-                name=f"{name}, D = {count:,}", line={"color": INKS[name], "dash": dash},
+                x=widths,
+                y=np.round(shares, 4),
+                mode="lines",
+                row=1,
+                col=1,
+                name=f"{name}, D = {count:,}",
+                line={"color": INKS[name], "dash": dash},
                 hovertemplate=f"D = {count:,}, K = %{{x}}: %{{y:.2f}}",
-            )  # fmt: skip
+            )
         values = [formula(torch.tensor(spectrum)).item() for spectrum in strong]
         figure.add_scatter(
-            x=widths, y=np.round(values, 4), mode="lines", name=name, showlegend=False,
-            line={"color": INKS[name]}, row=1, col=2, hovertemplate="K = %{x}: %{y:.2f}",
-        )  # fmt: skip
+            x=widths,
+            y=np.round(values, 4),
+            mode="lines",
+            name=name,
+            showlegend=False,
+            line={"color": INKS[name]},
+            row=1,
+            col=2,
+            hovertemplate="K = %{x}: %{y:.2f}",
+        )
     figure.update_xaxes(title="dimensions K", type="log", tickvals=[5, 10, 20, 50, 100])
     figure.update_yaxes(title="share of K", range=[0, 1.02], row=1, col=1)
     figure.update_yaxes(title="directions", rangemode="tozero", row=1, col=2)
@@ -163,12 +175,13 @@ def without_first(runs: Mapping[str, Sequence[Record]]) -> pd.DataFrame:
         {
             name: {
                 (head, label): float(np.mean([FORMS[form](run) for run in records]))
-                for head, form in forms.items() for label, records in by_label(group).items()
+                for head, form in forms.items()
+                for label, records in by_label(group).items()
             }
             for name, group in runs.items()
         },
         orient="index",
-    )  # fmt: skip
+    )
 
 
 # --- at one width, and rows that count by how often they occur ------------------------------------
@@ -225,15 +238,23 @@ def weighted(trained: Mapping[str, Sequence[Weighting]]) -> go.Figure:
             values = np.array([run.frame[column] for run in group])
             mean = values.mean(0)
             figure.add_scatter(
-                x=fields.index, y=mean.round(4), name=f"{label}, {words}",
-                mode="lines+markers", line={"color": colour(label), "dash": dash},
-                error_y={"array": (values.max(0) - mean).round(4),
-                         "arrayminus": (mean - values.min(0)).round(4)},
+                x=fields.index,
+                y=mean.round(4),
+                name=f"{label}, {words}",
+                mode="lines+markers",
+                line={"color": colour(label), "dash": dash},
+                error_y={
+                    "array": (values.max(0) - mean).round(4),
+                    "arrayminus": (mean - values.min(0)).round(4),
+                },
                 customdata=fields["features"],
                 hovertemplate="%{x}, %{customdata:,} features: %{y:.3f}",
-            )  # fmt: skip
-    figure.add_hline(y=1, line={"color": COLOURS["random"], "dash": "dash"},
-                     annotation={"text": "random table", "xanchor": "right"})  # fmt: skip
+            )
+    figure.add_hline(
+        y=1,
+        line={"color": COLOURS["random"], "dash": "dash"},
+        annotation={"text": "random table", "xanchor": "right"},
+    )
     figure.update_xaxes(title="field, from few features to many", tickangle=-60)
     figure.update_yaxes(title="IA / IA of a random table", rangemode="tozero")
     return figure.update_layout(legend={"orientation": "h", "y": -0.25}, hovermode="closest")
@@ -312,11 +333,13 @@ def beside_language(spectra: Sequence[Spectrum], count: int) -> go.Figure:
             figure.add_scatter(
                 x=(np.arange(1, len(values) + 1) / len(values)).round(4),
                 y=(values / values.max()).numpy().round(4),
-                name=spectrum.name, mode="lines", visible=view == "full",
+                name=spectrum.name,
+                mode="lines",
+                visible=view == "full",
                 line={"color": ink, "dash": DASHES[number[spectrum.of] % len(DASHES)]},
                 hovertemplate=f"%{{fullData.name}}, {len(values)} values<br>%{{y:.3f}}"
                 "<extra></extra>",
-            )  # fmt: skip
+            )
             number[spectrum.of] += 1
             owner.append(view)
     figure.update_xaxes(title="direction k, as a share", range=[0, 1.02])

@@ -72,11 +72,17 @@ def pulls_by_direction(pulls: Mapping[str, Pull]) -> go.Figure:
         alpha = pull.alpha.square().mean(0).sqrt()
         for column, values in enumerate((alpha, pull.sigma, alpha * pull.sigma), 1):
             figure.add_scatter(
-                x=list(range(1, len(values) + 1)), y=[float(f"{v:.3g}") for v in values],
-                mode="lines+markers", name=name, legendgroup=name, showlegend=column == 1,
-                line={"color": ink, "dash": dash}, row=1, col=column,
+                x=list(range(1, len(values) + 1)),
+                y=[float(f"{v:.3g}") for v in values],
+                mode="lines+markers",
+                name=name,
+                legendgroup=name,
+                showlegend=column == 1,
+                line={"color": ink, "dash": dash},
+                row=1,
+                col=column,
                 hovertemplate=f"{name}<br>direction %{{x}}: %{{y:.3g}}<extra></extra>",
-            )  # fmt: skip
+            )
     figure.update_xaxes(title="direction k", dtick=2)
     figure.update_layout(legend={"orientation": "h", "y": -0.25})
     return figure.update_yaxes(rangemode="tozero")
@@ -114,9 +120,12 @@ def toy_sweep(swept: Mapping[int, Curves], thirds: Sequence[int]) -> go.Figure:
         values = (curves.abundance[..., -1] / curves.abundance[..., 0]).T
         _line_and_band(figure, thirds, values, f"K = {width}", ink, dash, mode="lines+markers")
     figure.update_xaxes(
-        title="D<sub>3</sub>, features of the third field", type="log", tickvals=list(thirds),
-        ticktext=[str(third) for third in thirds], minor_ticks="",
-    )  # fmt: skip
+        title="D<sub>3</sub>, features of the third field",
+        type="log",
+        tickvals=list(thirds),
+        ticktext=[str(third) for third in thirds],
+        minor_ticks="",
+    )
     figure.update_yaxes(title="IA(E<sub>1</sub>) at the end, of its start", tickformat=".0%")
     return figure.update_layout(legend={"orientation": "h", "y": -0.25})
 
@@ -153,44 +162,80 @@ def toy_span(runs: Mapping[str, Curves], random: float) -> go.Figure:
         places = np.where(steps == 0, steps[1] / 10, steps)
         for column, values in ((1, curves.inside), (2, curves.abundance)):
             _line_and_band(
-                figure, places[drawn], values[0][:, drawn], name, ink, dash,
-                labels=steps[drawn], showlegend=column == 1, row=1, col=column,
-            )  # fmt: skip
+                figure,
+                places[drawn],
+                values[0][:, drawn],
+                name,
+                ink,
+                dash,
+                labels=steps[drawn],
+                showlegend=column == 1,
+                row=1,
+                col=column,
+            )
     first = int(steps[1])
     tens = [first * 10**power for power in range(int(np.log10(steps[-1] / first)) + 1)]
     figure.update_xaxes(
-        title="iteration", type="log", minor_ticks="", tickvals=[first / 10, *tens],
+        title="iteration",
+        type="log",
+        minor_ticks="",
+        tickvals=[first / 10, *tens],
         ticktext=["0", *(f"{ten:,}" for ten in tens)],
-    )  # fmt: skip
+    )
     figure.add_hline(
-        y=random, line={"color": COLOURS["random"], "dash": "dash"}, row=1, col=1,
+        y=random,
+        line={"color": COLOURS["random"], "dash": "dash"},
+        row=1,
+        col=1,
         annotation={"text": "random table", "yanchor": "bottom"},
-    )  # fmt: skip
+    )
     figure.update_yaxes(tickformat=".0%", range=[0, 1], title="of ‖E<sub>1</sub>‖²", col=1)
     return figure.update_layout(legend={"orientation": "h", "y": -0.25})
 
 
 def _line_and_band(
-    figure: go.Figure, x: Iterable[float], values: Tensor, name: str, ink: str, dash: str,
-    mode: str = "lines", showlegend: bool = True, labels: Iterable[float] | None = None,
-    **place: Any) -> None:  # fmt: skip
+    figure: go.Figure,
+    x: Iterable[float],
+    values: Tensor,
+    name: str,
+    ink: str,
+    dash: str,
+    mode: str = "lines",
+    showlegend: bool = True,
+    labels: Iterable[float] | None = None,
+    **place: Any,
+) -> None:
     """A mean over seeds `[S, T]`, and the range of the seeds behind it; `labels` is what to call
     the places `x`, their own numbers if not given."""
     places, seeds = [float(place) for place in x], values.numpy()
     labels = places if labels is None else [float(label) for label in labels]
     low, high = seeds.min(0).round(3), seeds.max(0).round(3)
     figure.add_scatter(
-        x=[*places, *places[::-1]], y=[*low, *high[::-1]], fill="toself", fillcolor=faint(ink),
-        line={"width": 0}, mode="lines", hoverinfo="skip", showlegend=False, legendgroup=name,
-        name=name, **place,
-    )  # fmt: skip
+        x=[*places, *places[::-1]],
+        y=[*low, *high[::-1]],
+        fill="toself",
+        fillcolor=faint(ink),
+        line={"width": 0},
+        mode="lines",
+        hoverinfo="skip",
+        showlegend=False,
+        legendgroup=name,
+        name=name,
+        **place,
+    )
     figure.add_scatter(
-        x=places, y=seeds.mean(0).round(3), mode=mode, name=name, legendgroup=name,
-        showlegend=showlegend, customdata=np.c_[low, high, labels],
+        x=places,
+        y=seeds.mean(0).round(3),
+        mode=mode,
+        name=name,
+        legendgroup=name,
+        showlegend=showlegend,
+        customdata=np.c_[low, high, labels],
         hovertemplate=f"{name}, %{{customdata[2]:,}}: %{{y:.3g}} (%{{customdata[0]:.3g}} to "
         f"%{{customdata[1]:.3g}} over {len(seeds)} seeds)<extra></extra>",
-        line={"color": ink, "dash": dash}, **place,
-    )  # fmt: skip
+        line={"color": ink, "dash": dash},
+        **place,
+    )
 
 
 # --- trained models -------------------------------------------------------------------------------
@@ -227,20 +272,30 @@ def sub_embeddings(runs: Iterable[Record]) -> go.Figure:
         names = [as_text(group[0].dataset["fields"][i]) for i in order]
         figure.add_heatmap(
             z=[[None if np.isnan(value) else value for value in row] for row in pairs],
-            x=names, y=names, colorscale="Viridis", hoverongaps=False,
+            x=names,
+            y=names,
+            colorscale="Viridis",
+            hoverongaps=False,
             colorbar={"title": "IA", "x": 1.02, "y": 0, "yanchor": "bottom", "len": 0.82},
             hovertemplate="of %{y}<br>for %{x}<br>IA %{z:.2f}<extra></extra>",
-        )  # fmt: skip
+        )
         bars = {"marker": {"color": SKY}, "showlegend": False, "customdata": own[order].round(2)}
         hover = "own IA %{customdata}<extra></extra>"
         figure.add_bar(
-            x=names, y=np.nansum(pairs, 0).round(1), yaxis="y2", **bars,
+            x=names,
+            y=np.nansum(pairs, 0).round(1),
+            yaxis="y2",
+            **bars,
             hovertemplate=f"for %{{x}}: sum over i %{{y}}<br>{hover}",
-        )  # fmt: skip
+        )
         figure.add_bar(
-            y=names, x=np.nansum(pairs, 1).round(1), xaxis="x2", orientation="h", **bars,
+            y=names,
+            x=np.nansum(pairs, 1).round(1),
+            xaxis="x2",
+            orientation="h",
+            **bars,
             hovertemplate=f"of %{{y}}: sum over j %{{x}}<br>{hover}",
-        )  # fmt: skip
+        )
         for trace in figure.data[-3:]:
             trace.visible = not owner
         owner += [f"{cell.dataset}, {MODELS[cell.model].name} {cell.label}"] * 3
@@ -269,11 +324,17 @@ def influence(cells: Sequence[Influence]) -> go.Figure:
                 continue
             x, y = zip(*dots, strict=True)
             figure.add_scatter(
-                x=np.round(x, 3), y=y, mode="markers", name=kind, legendgroup=kind,
-                showlegend=column == 1, row=1, col=column,
+                x=np.round(x, 3),
+                y=y,
+                mode="markers",
+                name=kind,
+                legendgroup=kind,
+                showlegend=column == 1,
+                row=1,
+                col=column,
                 marker={"color": colour, "symbol": symbol, "size": 8, "opacity": 0.75},
                 hovertemplate=f"%{{y}}, {kind}: %{{x:.2f}}<extra></extra>",
-            )  # fmt: skip
+            )
     figure.update_xaxes(range=[-0.5, 1.05], zeroline=True, dtick=0.5, title="rank correlation")
     order = [cell.name for cell in cells]
     figure.update_yaxes(autorange="reversed", categoryorder="array", categoryarray=order)

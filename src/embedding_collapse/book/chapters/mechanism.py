@@ -53,8 +53,9 @@ def runs_of(folder: str, beyond: str) -> tuple[Cells, dict[str, list[Record]]]:
 
 def _like(cells: Cells, dataset: str, model: str = "dcnv2") -> list[tuple[Runs, Runs]]:
     """ME and SE of the same sizes."""
-    pairs = [(Cell(dataset, model, "me", scale), Cell(dataset, model, "se", scale))
-             for scale in SCALES]  # fmt: skip
+    pairs = [
+        (Cell(dataset, model, "me", scale), Cell(dataset, model, "se", scale)) for scale in SCALES
+    ]
     return [(cells.get(me, []), cells.get(se, [])) for me, se in pairs]
 
 
@@ -69,9 +70,13 @@ def claims_of_gain(cells: Cells) -> pd.DataFrame:
         return [
             Claim("ME beats base (AUC)", measures.AUC, "higher", [(me, base) for me, _ in like]),
             Claim("ME beats SE of the same size (AUC)", measures.AUC, "higher", like),
-            Claim("ME overfits less than SE (six models, fall of validation AUC)",
-                  measures.DECLINE, "lower", six),
-        ]  # fmt: skip
+            Claim(
+                "ME overfits less than SE (six models, fall of validation AUC)",
+                measures.DECLINE,
+                "lower",
+                six,
+            ),
+        ]
 
     return verdicts.table({dataset: claims(dataset) for dataset in datasets_of(cells)})
 
@@ -94,10 +99,12 @@ def diversity_by_field(cells: Cells) -> go.Figure:
         if view not in views:
             views.add(view)
             figure.add_scatter(
-                x=names, y=[round(random_diversity(rows, width), 4) for rows in cardinalities],
-                name="random tables, 1 − K/D", mode="lines",
+                x=names,
+                y=[round(random_diversity(rows, width), 4) for rows in cardinalities],
+                name="random tables, 1 − K/D",
+                mode="lines",
                 line={"color": plots.COLOURS["random"], "dash": "dash"},
-            )  # fmt: skip
+            )
             owner.append(view)
     for trace, view in zip(figure.data, owner, strict=True):
         trace.visible = view == owner[0]
@@ -113,9 +120,12 @@ def projection_norms(runs: Sequence[Record]) -> go.Figure:
     columns = min(2, sets)
     rows = -(-sets // columns)
     figure = make_subplots(
-        rows, columns, subplot_titles=[f"set {m + 1}" for m in range(sets)],
-        vertical_spacing=0.45 / rows, horizontal_spacing=0.25,
-    )  # fmt: skip
+        rows,
+        columns,
+        subplot_titles=[f"set {m + 1}" for m in range(sets)],
+        vertical_spacing=0.45 / rows,
+        horizontal_spacing=0.25,
+    )
     owner = []
     for run in runs:
         names, _, order = plots.fields(run)
@@ -123,12 +133,19 @@ def projection_norms(runs: Sequence[Record]) -> go.Figure:
         view = f"{run.spec['dataset']}, {MODELS[run.spec['model']].name}"
         for m, values in enumerate(norms):
             figure.add_heatmap(
-                z=values.round(3), x=names, y=names, colorscale="Viridis",
-                zmin=float(norms.min().round(3)), zmax=float(norms.max().round(3)),
-                colorbar={"title": "‖W‖<sub>F</sub>"}, showscale=m == 0, visible=run is runs[0],
+                z=values.round(3),
+                x=names,
+                y=names,
+                colorscale="Viridis",
+                zmin=float(norms.min().round(3)),
+                zmax=float(norms.max().round(3)),
+                colorbar={"title": "‖W‖<sub>F</sub>"},
+                showscale=m == 0,
+                visible=run is runs[0],
                 hovertemplate=f"set {m + 1}: of %{{y}} for %{{x}}, %{{z:.3f}}<extra></extra>",
-                row=m // columns + 1, col=m % columns + 1,
-            )  # fmt: skip
+                row=m // columns + 1,
+                col=m % columns + 1,
+            )
             owner.append(view)
     figure.update_xaxes(dtick=1, tickangle=-90, tickfont={"size": 9})  # every field is named
     figure.update_yaxes(dtick=1, tickfont={"size": 9})
@@ -146,11 +163,19 @@ def claims_of_sets(cells: Cells) -> pd.DataFrame:
         apart = measures.as_sets(cells.get(Cell(dataset, "dcnv2", "se", 1), []))
         return [
             Claim("Sets are more diverse than blocks of SE", measures.DIVERSITY, "higher", like),
-            Claim("Sets are less alike than models trained apart (norms of W)",
-                  measures.COMMON_PATTERN, "lower", [(me, apart) for me, _ in like]),
-            Claim("Sub-embeddings are less collapsed (IA/K)", measures.PROJECTED_ABUNDANCE,
-                  "higher", like),
-        ]  # fmt: skip
+            Claim(
+                "Sets are less alike than models trained apart (norms of W)",
+                measures.COMMON_PATTERN,
+                "lower",
+                [(me, apart) for me, _ in like],
+            ),
+            Claim(
+                "Sub-embeddings are less collapsed (IA/K)",
+                measures.PROJECTED_ABUNDANCE,
+                "higher",
+                like,
+            ),
+        ]
 
     return verdicts.table({dataset: claims(dataset) for dataset in datasets_of(cells)})
 
@@ -189,10 +214,14 @@ def claims_of_parts(cells: Cells) -> pd.DataFrame:
     def claims(dataset: str) -> list[Claim]:
         at = {one.model: cells.get(Cell(dataset, one.model, "me", 10), []) for one in ME_VARIANTS}
         return [
-            Claim(f"{one.name[0].upper()}{one.name[1:]} {words}", measure, "lower",
-                  [(at[one.model], at["dcnv2"])])
+            Claim(
+                f"{one.name[0].upper()}{one.name[1:]} {words}",
+                measure,
+                "lower",
+                [(at[one.model], at["dcnv2"])],
+            )
             for one, (words, measure) in product(ME_VARIANTS[1:], losses.items())
-        ]  # fmt: skip
+        ]
 
     return verdicts.table({dataset: claims(dataset) for dataset in datasets_of(cells)})
 
@@ -237,15 +266,23 @@ def against_parameters(families: Mapping[str, Mapping[str, Runs]]) -> go.Figure:
         sizes = sorted((total_parameters(runs), label) for label, runs in groups.items() if runs)
         aucs = [[measures.AUC.value(run) for run in groups[label]] for _, label in sizes]
         figure.add_scatter(
-            x=[count for count, _ in sizes], y=np.round([np.mean(seeds) for seeds in aucs], 5),
+            x=[count for count, _ in sizes],
+            y=np.round([np.mean(seeds) for seeds in aucs], 5),
             error_y={"array": np.round([plots.reach_of(seeds) for seeds in aucs], 5)},
-            name=name, mode="lines+markers", hovertext=[label for _, label in sizes],
+            name=name,
+            mode="lines+markers",
+            hovertext=[label for _, label in sizes],
             line={"color": plots.COLOURS.get(name.split(",")[0], plots.PINK), "dash": dash},
             hovertemplate="%{hovertext}, %{x:,} parameters: %{y:.4f}<extra></extra>",
-        )  # fmt: skip
+        )
     ticks = [digit * 10**power for power in range(3, 10) for digit in (1, 2, 5)]
-    figure.update_xaxes(title="parameters, embeddings included", type="log", tickvals=ticks,
-                        tickformat="~s", minor_ticks="")  # fmt: skip
+    figure.update_xaxes(
+        title="parameters, embeddings included",
+        type="log",
+        tickvals=ticks,
+        tickformat="~s",
+        minor_ticks="",
+    )
     figure.update_yaxes(title="test AUC")
     return figure.update_layout(legend={"orientation": "h", "y": -0.25}, hovermode="closest")
 
@@ -276,15 +313,26 @@ def against_rows(groups: Mapping[int, Mapping[str, Runs]]) -> go.Figure:
         for column, measure in enumerate(panels.values(), 1):
             values = [[measure.value(run) for run in group] for group in runs.values()]
             figure.add_scatter(
-                x=list(runs), y=np.round([np.mean(seeds) for seeds in values], 5),
+                x=list(runs),
+                y=np.round([np.mean(seeds) for seeds in values], 5),
                 error_y={"array": np.round([plots.reach_of(seeds) for seeds in values], 5)},
-                name=label, legendgroup=label, showlegend=column == 1, mode="lines+markers",
-                line={"color": plots.colour(label)}, row=1, col=column,
+                name=label,
+                legendgroup=label,
+                showlegend=column == 1,
+                mode="lines+markers",
+                line={"color": plots.colour(label)},
+                row=1,
+                col=column,
                 hovertemplate=f"{label}, %{{x:,}} rows: %{{y:.4f}}<extra></extra>",
-            )  # fmt: skip
+            )
     ticks = list(groups)
-    figure.update_xaxes(title="rows", type="log", tickvals=ticks, minor_ticks="",
-                        ticktext=[f"{rows:,}" for rows in ticks])  # fmt: skip
+    figure.update_xaxes(
+        title="rows",
+        type="log",
+        tickvals=ticks,
+        minor_ticks="",
+        ticktext=[f"{rows:,}" for rows in ticks],
+    )
     return figure.update_layout(legend={"orientation": "h", "y": -0.25}, hovermode="closest")
 
 
@@ -304,19 +352,33 @@ def claims_of_size(cells: Cells, parts: Mapping[str, list[Record]]) -> pd.DataFr
         most = rows[max(rows)] if len(rows) > 1 else {}
         auc, fair = measures.AUC, measures.FAIR_ABUNDANCE
         return [
-            Claim("ME beats SE with as many parameters", auc, "higher",
-                  [(at("dcnv2", "me", scale), equal.get(width, []))
-                   for width, scale in EQUAL.items()]),
+            Claim(
+                "ME beats SE with as many parameters",
+                auc,
+                "higher",
+                [
+                    (at("dcnv2", "me", scale), equal.get(width, []))
+                    for width, scale in EQUAL.items()
+                ],
+            ),
             Claim("More cross layers beat base", auc, "higher", deeper),
             Claim("More cross layers collapse tables (IA / random)", fair, "lower", deeper),
-            Claim("On the most rows ME beats SE", auc, "higher",
-                  [(most.get("ME 10x", []), most.get("SE 10x", []))]),
+            Claim(
+                "On the most rows ME beats SE",
+                auc,
+                "higher",
+                [(most.get("ME 10x", []), most.get("SE 10x", []))],
+            ),
             Claim("Flat spectra fill SE's tables (IA / random)", fair, "higher", [(flat, se)]),
             Claim("Flat spectra beat SE", auc, "higher", [(flat, se)]),
             Claim("SFG's encoder beats SE", auc, "higher", [(at("dcnv2-sfg", "se"), se)]),
-            Claim("Distinct sets beat ME", auc, "higher",
-                  [(at("dcnv2-distinct", "me"), at("dcnv2", "me"))]),
-        ]  # fmt: skip
+            Claim(
+                "Distinct sets beat ME",
+                auc,
+                "higher",
+                [(at("dcnv2-distinct", "me"), at("dcnv2", "me"))],
+            ),
+        ]
 
     return verdicts.table({dataset: claims(dataset) for dataset in datasets_of(cells)})
 

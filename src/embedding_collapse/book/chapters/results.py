@@ -161,20 +161,23 @@ def numbers(settings: Sequence[Setting]) -> pd.DataFrame:
         if (effect := finding.effect)
     ]
     index = pd.MultiIndex.from_tuples([of[:2] for of in made], names=["claim", "data"])
-    return pd.DataFrame([
-        {
-            "measure": finding.claim.measure.name,
-            "expected": finding.claim.expected,
-            "effect": effect.value,
-            "low": effect.low,
-            "high": effect.high,
-            "smallest to be seen": effect.smallest,
-            "comparisons": len(finding.parts),
-            "missing": len(finding.missing),
-            "verdict": finding.verdict,
-        }
-        for *_, finding, effect in made
-    ], index).replace([np.inf, -np.inf], np.nan)  # fmt: skip
+    return pd.DataFrame(
+        [
+            {
+                "measure": finding.claim.measure.name,
+                "expected": finding.claim.expected,
+                "effect": effect.value,
+                "low": effect.low,
+                "high": effect.high,
+                "smallest to be seen": effect.smallest,
+                "comparisons": len(finding.parts),
+                "missing": len(finding.missing),
+                "verdict": finding.verdict,
+            }
+            for *_, finding, effect in made
+        ],
+        index,
+    ).replace([np.inf, -np.inf], np.nan)
 
 
 # --- the first question, wherever it was asked ----------------------------------------------------
@@ -193,10 +196,14 @@ def forest(answers: Sequence[Answer]) -> go.Figure:
             x=[round(one.effect.value, 5) for one in of_pair],
             y=[f"{MODELS[one.model].name}, {one.where}" for one in of_pair],
             error_x={"array": [round(one.effect.half_width, 5) for one in of_pair]},
-            mode="markers", marker={"color": COLOURS[design], "size": 9}, showlegend=False,
+            mode="markers",
+            marker={"color": COLOURS[design], "size": 9},
+            showlegend=False,
             hovertext=[one.verdict for one in of_pair],
-            hovertemplate="%{y}: %{x:+.4f}, %{hovertext}<extra></extra>", row=1, col=column,
-        )  # fmt: skip
+            hovertemplate="%{y}: %{x:+.4f}, %{hovertext}<extra></extra>",
+            row=1,
+            col=column,
+        )
     figure.add_vline(x=0, line={"color": COLOURS["random"], "dash": "dot"})
     figure.update_xaxes(tickformat="+.2f", dtick=0.02, tickangle=0)  # on a phone no more have room
     figure.update_xaxes(title="test AUC", col=2)
@@ -209,11 +216,14 @@ def forest(answers: Sequence[Answer]) -> go.Figure:
 def controls(setting: Setting) -> pd.DataFrame:
     """ME 4x against what could explain its gain: a row per comparison that has runs."""
     rows = {
-        (finding.claim.text, one.label): {"ME 4x - control": effect,
-                                          "smallest to be seen": effect.smallest}
-        for finding in setting.findings if finding.claim.where == CONTROL
+        (finding.claim.text, one.label): {
+            "ME 4x - control": effect,
+            "smallest to be seen": effect.smallest,
+        }
+        for finding in setting.findings
+        if finding.claim.where == CONTROL
         for one, effect in finding.parts
-    }  # fmt: skip
+    }
     return pd.DataFrame.from_dict(rows, orient="index")
 
 

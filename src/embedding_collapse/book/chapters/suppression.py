@@ -103,11 +103,17 @@ def block_deviations(cells: Cells) -> go.Figure:
         ended = min(map(len, curves))  # the epochs that all seeds have
         mean = np.mean([curve[:ended] for curve in curves], axis=0)
         figure.add_scatter(
-            x=np.arange(1, ended + 1), y=mean.round(4), mode="lines+markers", name=cell.label,
+            x=np.arange(1, ended + 1),
+            y=mean.round(4),
+            mode="lines+markers",
+            name=cell.label,
             line={"color": plots.colour(cell.label), "dash": dashes.get(cell.scale, "dashdot")},
-            legendgroup=cell.label, showlegend=column == 1, row=1, col=column,
+            legendgroup=cell.label,
+            showlegend=column == 1,
+            row=1,
+            col=column,
             hovertemplate=f"{cell.label}, epoch %{{x}}: %{{y:.3f}}<extra></extra>",
-        )  # fmt: skip
+        )
     figure.update_annotations(font_size=11)
     figure.update_xaxes(title="epoch", dtick=1)
     figure.update_yaxes(range=[-0.02, 1.02])
@@ -138,9 +144,12 @@ def abundance(cells: Cells, scale: int) -> go.Figure:
         for width, (names, cardinalities) in sorted(widths.items()):
             random = [random_abundance(rows, width) / width for rows in cardinalities]
             figure.add_scatter(
-                x=names, y=np.round(random, 4), name=f"random, K={width}", mode="lines",
+                x=names,
+                y=np.round(random, 4),
+                name=f"random, K={width}",
+                mode="lines",
                 line={"color": plots.COLOURS["random"], "dash": "dash"},
-            )  # fmt: skip
+            )
         owner += [dataset] * (len(figure.data) - len(owner))
     for trace, dataset in zip(figure.data, owner, strict=True):
         trace.visible = dataset == owner[0]
@@ -181,17 +190,33 @@ def _claims(cells: Cells, dataset: str, scale: int) -> list[Claim]:
     both = [grown[model] for model in SUPPRESSED]
     return [
         Claim("Size empties DCNv2's tables", measures.ABUNDANCE, "lower", [grown["dcnv2"]]),
-        Claim("Regularised, DCNv2 is less collapsed", measures.ABUNDANCE, "higher",
-              [beside[regularised]]),
+        Claim(
+            "Regularised, DCNv2 is less collapsed",
+            measures.ABUNDANCE,
+            "higher",
+            [beside[regularised]],
+        ),
         Claim("DNN is less collapsed than DCNv2", measures.ABUNDANCE, "higher", [beside[dnn]]),
-        Claim("Regularised, by the other yardstick (IA / random)", measures.FAIR_ABUNDANCE,
-              "higher", [beside[regularised]]),
-        Claim("DNN, by the other yardstick (IA / random)", measures.FAIR_ABUNDANCE, "higher",
-              [beside[dnn]]),
+        Claim(
+            "Regularised, by the other yardstick (IA / random)",
+            measures.FAIR_ABUNDANCE,
+            "higher",
+            [beside[regularised]],
+        ),
+        Claim(
+            "DNN, by the other yardstick (IA / random)",
+            measures.FAIR_ABUNDANCE,
+            "higher",
+            [beside[dnn]],
+        ),
         Claim("The two gain nothing from size (AUC)", measures.AUC, "no gain", both),
-        Claim("The two overfit more when larger (fall of validation AUC)", measures.DECLINE,
-              "higher", both),
-    ]  # fmt: skip
+        Claim(
+            "The two overfit more when larger (fall of validation AUC)",
+            measures.DECLINE,
+            "higher",
+            both,
+        ),
+    ]
 
 
 # --- is it weight decay? --------------------------------------------------------------------------
@@ -243,8 +268,13 @@ def decay_claims(cells: Cells, undecayed: Cells, scale: int) -> pd.DataFrame:
 
 def numbers(cells: Cells, undecayed: Cells) -> dict[str, pd.DataFrame]:
     """Every cell's means over seeds, by what the table is called."""
-    columns = [measures.AUC, measures.ABUNDANCE, measures.FAIR_ABUNDANCE, measures.BEST_EPOCH,
-            measures.DECLINE]  # fmt: skip
+    columns = [
+        measures.AUC,
+        measures.ABUNDANCE,
+        measures.FAIR_ABUNDANCE,
+        measures.BEST_EPOCH,
+        measures.DECLINE,
+    ]
     regularised = {cell: runs for cell, runs in cells.items() if "regularized" in cell.model}
     return {
         "All runs": measures.overview(cells, columns),
@@ -270,12 +300,18 @@ def overfitting(records: Iterable[Record], models: Sequence[str]) -> go.Figure:
             ended = min(map(len, curves))  # the epochs that all seeds have
             mean = np.mean([curve[:ended] for curve in curves], axis=0)
             figure.add_scatter(
-                x=np.arange(1, ended + 1), y=mean.round(5), mode="lines+markers", name=cell.label,
+                x=np.arange(1, ended + 1),
+                y=mean.round(5),
+                mode="lines+markers",
+                name=cell.label,
                 line={"color": plots.colour(cell.label), "dash": dashes[cell.scale]},
-                legendgroup=cell.label, showlegend=row == column == 1, row=row, col=column,
+                legendgroup=cell.label,
+                showlegend=row == column == 1,
+                row=row,
+                col=column,
                 visible=not owner or owner[0] == cell.dataset,
                 hovertemplate=f"{cell.label}, epoch %{{x}}: %{{y:.4f}}<extra></extra>",
-            )  # fmt: skip
+            )
             owner.append(cell.dataset)
     figure.update_xaxes(dtick=1)
     figure.update_xaxes(title="epoch", row=2)

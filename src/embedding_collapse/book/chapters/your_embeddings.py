@@ -224,11 +224,14 @@ def table_spectra(tables: Sequence[Collapse]) -> go.Figure:
         for m, (spectrum, kind) in enumerate([*lines, (table.random, "random")]):
             name = {"random": "random table", "SE": "this table", "ME": f"set {m + 1}"}[kind]
             figure.add_scatter(
-                x=((kept + 1) / width).round(4), name=name, mode="lines+markers",
+                x=((kept + 1) / width).round(4),
+                name=name,
+                mode="lines+markers",
                 y=(spectrum / spectrum.max().clamp(min=1e-300)).numpy()[kept].round(4),
                 line={"color": COLOURS[kind], "dash": DASHES[m % len(DASHES)]},
-                marker={"size": 4}, visible=not owners or owners[0] == as_text(table.name),
-            )  # fmt: skip
+                marker={"size": 4},
+                visible=not owners or owners[0] == as_text(table.name),
+            )
             owners.append(as_text(table.name))
     figure.update_xaxes(title="direction k, as a share of K", range=[0, 1.02])
     figure.update_yaxes(title="σ<sub>k</sub> / σ<sub>1</sub>", rangemode="tozero")
@@ -249,14 +252,23 @@ def collapse_in_training(
         mean = history.groupby("step")[measure].mean()
         for table, rows in history.groupby("table", sort=False):
             figure.add_scatter(
-                x=rows["step"], y=rows[measure].round(4), mode="lines", opacity=0.25,
-                line={"color": COLOURS[label.split()[0]], "width": 1}, showlegend=False,
-                name=f"{label}, {as_text(str(table))}", legendgroup=label,
-            )  # fmt: skip
+                x=rows["step"],
+                y=rows[measure].round(4),
+                mode="lines",
+                opacity=0.25,
+                line={"color": COLOURS[label.split()[0]], "width": 1},
+                showlegend=False,
+                name=f"{label}, {as_text(str(table))}",
+                legendgroup=label,
+            )
         figure.add_scatter(
-            x=mean.index, y=mean.round(4), mode="lines", name=f"{label}, mean of tables",
-            line={"color": COLOURS[label.split()[0]], "width": 3}, legendgroup=label,
-        )  # fmt: skip
+            x=mean.index,
+            y=mean.round(4),
+            mode="lines",
+            name=f"{label}, mean of tables",
+            line={"color": COLOURS[label.split()[0]], "width": 3},
+            legendgroup=label,
+        )
     if measure == "against_random":
         for threshold in (COLLAPSED, PARTLY):
             figure.add_hline(threshold, line={"color": COLOURS["random"], "dash": "dot"})

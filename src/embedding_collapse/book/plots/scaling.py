@@ -50,10 +50,16 @@ def points(records: Iterable[Record], lines: Sequence[Line]) -> pd.DataFrame:
             if cell.scale == 1 or cell.design == line.design:
                 values = np.array([line.value(record) for record in group])
                 rows.append(
-                    {"dataset": cell.dataset, "model": cell.model, "line": line.name,
-                     "scale": cell.scale, "mean": values.mean(), "runs": len(values),
-                     "reach": reach_of(values)}
-                )  # fmt: skip
+                    {
+                        "dataset": cell.dataset,
+                        "model": cell.model,
+                        "line": line.name,
+                        "scale": cell.scale,
+                        "mean": values.mean(),
+                        "runs": len(values),
+                        "reach": reach_of(values),
+                    }
+                )
     return pd.DataFrame(rows).dropna(subset="mean")
 
 
@@ -98,17 +104,28 @@ def with_band(
     sure = rows.dropna(subset="reach")
     low, high = sure["mean"] - sure["reach"], sure["mean"] + sure["reach"]
     band = go.Scatter(
-        x=[*sure["scale"], *sure["scale"][::-1]], y=[*low.round(6), *high.round(6)[::-1]],
-        fill="toself", fillcolor=faint(ink), line={"width": 0}, mode="lines",
-        hoverinfo="skip", showlegend=False, legendgroup=name, name=name,
-    )  # fmt: skip
+        x=[*sure["scale"], *sure["scale"][::-1]],
+        y=[*low.round(6), *high.round(6)[::-1]],
+        fill="toself",
+        fillcolor=faint(ink),
+        line={"width": 0},
+        mode="lines",
+        hoverinfo="skip",
+        showlegend=False,
+        legendgroup=name,
+        name=name,
+    )
     drawn = go.Scatter(
-        x=rows["scale"], y=rows["mean"].round(6), mode="lines+markers", name=name,
-        line={"color": ink, "dash": dash}, legendgroup=name,
+        x=rows["scale"],
+        y=rows["mean"].round(6),
+        mode="lines+markers",
+        name=name,
+        line={"color": ink, "dash": dash},
+        legendgroup=name,
         customdata=rows[["reach", "runs"]].round(5),
         hovertemplate=f"{who}, %{{x}}x: %{{y:.5f}} "
         "± %{customdata[0]:.5f} (95%, %{customdata[1]} runs)<extra></extra>",
-    )  # fmt: skip
+    )
     return band, drawn
 
 

@@ -26,24 +26,34 @@ def abundance_by_field(records: Sequence[Record]) -> go.Figure:
         values = torch.stack([r.relative_abundance for r in group])[:, order].numpy()
         mean = values.mean(0)
         figure.add_scatter(
-            x=names, y=mean, name=label, mode="lines+markers", line={"color": colour(label)},
+            x=names,
+            y=mean,
+            name=label,
+            mode="lines+markers",
+            line={"color": colour(label)},
             error_y={"array": values.max(0) - mean, "arrayminus": mean - values.min(0)},
             customdata=cardinalities,
             hovertemplate="%{x}, %{customdata:,} features: IA/K %{y:.3f}",
-        )  # fmt: skip
+        )
         if len(group[0].spectra[0]) > 1:
             joined = torch.stack([r.joined_abundance for r in group]).mean(0)[order]
             figure.add_scatter(
-                x=names, y=joined.numpy(), name=f"{label}, sets joined", mode="lines",
+                x=names,
+                y=joined.numpy(),
+                name=f"{label}, sets joined",
+                mode="lines",
                 line={"color": colour(label), "dash": "dot"},
-            )  # fmt: skip
+            )
     widths = sorted({len(record.joined_spectra[0]) for record in records})
     for width, dash in zip(widths, DASHES[2:], strict=False):
         ratio = [normalised_abundance(random_spectrum(c, width)) for c in cardinalities]
         figure.add_scatter(
-            x=names, y=[round(value.item(), 4) for value in ratio], name=f"random, K={width}",
-            mode="lines", line={"color": COLOURS["random"], "dash": dash},
-        )  # fmt: skip
+            x=names,
+            y=[round(value.item(), 4) for value in ratio],
+            name=f"random, K={width}",
+            mode="lines",
+            line={"color": COLOURS["random"], "dash": dash},
+        )
     figure.update_xaxes(title="field, from few features to many", tickangle=-60)
     figure.update_yaxes(title="IA / K", range=[0, 1.02])
     return figure.update_layout(legend={"orientation": "h", "y": -0.25})
@@ -66,12 +76,18 @@ def by_field(
     """
     mean = values.mean(0)
     return go.Scatter(
-        x=names, y=mean.round(4), name=name, mode="lines+markers",
-        line={"color": ink, "dash": dash}, customdata=cardinalities,
-        error_y={"array": (values.max(0) - mean).round(4),
-                 "arrayminus": (mean - values.min(0)).round(4)},
+        x=names,
+        y=mean.round(4),
+        name=name,
+        mode="lines+markers",
+        line={"color": ink, "dash": dash},
+        customdata=cardinalities,
+        error_y={
+            "array": (values.max(0) - mean).round(4),
+            "arrayminus": (mean - values.min(0)).round(4),
+        },
         hovertemplate=f"%{{x}}, %{{customdata:,}} features, {name}: %{{y:.3f}}<extra></extra>",
-    )  # fmt: skip
+    )
 
 
 def spectra_by_field(records: Sequence[Record]) -> go.Figure:
@@ -102,14 +118,28 @@ def spectra_by_field(records: Sequence[Record]) -> go.Figure:
         }
         for position, (name, cardinality) in enumerate(zip(names, cardinalities, strict=True))
     ]
-    menu = {"name": "Field", "buttons": buttons, "active": len(order) - 1, "direction": "down",
-            "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom"}  # fmt: skip
+    menu = {
+        "name": "Field",
+        "buttons": buttons,
+        "active": len(order) - 1,
+        "direction": "down",
+        "x": 0,
+        "xanchor": "left",
+        "y": 1.02,
+        "yanchor": "bottom",
+    }
     figure.update_xaxes(title="direction k, as a share of K", range=[0, 1.02])
     figure.update_yaxes(title="σ<sub>k</sub> / σ<sub>1</sub>", rangemode="tozero")
     figure.add_annotation(
-        text=records[0].dataset["name"], x=1, xref="paper", xanchor="right", y=1.02, yref="paper",
-        yanchor="bottom", showarrow=False,
-    )  # fmt: skip
+        text=records[0].dataset["name"],
+        x=1,
+        xref="paper",
+        xanchor="right",
+        y=1.02,
+        yref="paper",
+        yanchor="bottom",
+        showarrow=False,
+    )
     return figure.update_layout(updatemenus=[menu], hovermode="closest")
 
 
@@ -133,6 +163,9 @@ def _spectrum_line(name: str, spectrum: torch.Tensor, line_colour: str, dash: st
     return go.Scatter(
         x=(np.arange(1, width + 1) / width).round(4),
         y=(spectrum / spectrum.max()).numpy().round(5),
-        name=name, mode="lines+markers", line={"color": line_colour, "dash": dash},
-        marker={"size": 4}, hovertemplate=f"%{{fullData.name}}<br>{facts}<br>%{{y:.3f}}",
-    )  # fmt: skip
+        name=name,
+        mode="lines+markers",
+        line={"color": line_colour, "dash": dash},
+        marker={"size": 4},
+        hovertemplate=f"%{{fullData.name}}<br>{facts}<br>%{{y:.3f}}",
+    )

@@ -38,8 +38,16 @@ def with_menu(figure: go.Figure, owner: Sequence[str], name: str) -> go.Figure:
         {"label": view, "method": "restyle", "args": [{"visible": [own == view for own in owner]}]}
         for view in owners
     ]
-    menu = {"name": name, "buttons": buttons, "active": 0, "direction": "down", "x": 0,
-            "xanchor": "left", "y": 1.05, "yanchor": "bottom"}  # fmt: skip
+    menu = {
+        "name": name,
+        "buttons": buttons,
+        "active": 0,
+        "direction": "down",
+        "x": 0,
+        "xanchor": "left",
+        "y": 1.05,
+        "yanchor": "bottom",
+    }
     return figure.update_layout(updatemenus=[menu])
 
 

@@ -48,8 +48,20 @@ OTHERS = {
         "How often the verdict of a table is wrong, on tables of which the truth is known.",
     ),
 }  # folders of what is no run: what makes it anew, and what it is
-COLUMNS = ("part", "data", "rows", "model", "size", "seed", "also", "key", "test AUC", "IA/K",
-           "seconds", "machine")  # fmt: skip
+COLUMNS = (
+    "part",
+    "data",
+    "rows",
+    "model",
+    "size",
+    "seed",
+    "also",
+    "key",
+    "test AUC",
+    "IA/K",
+    "seconds",
+    "machine",
+)
 IN_COLUMNS = {"dataset", "rows", "model", "design", "scale", "seed", "members", "average"}
 
 
