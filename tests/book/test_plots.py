@@ -227,7 +227,7 @@ def test_a_band_reaches_as_far_as_the_interval_to_either_side(by_size):
         for key, of in found.groupby(["dataset", "model", "line"])
         if key == ("flights", "dcnv2", "SE")
     )
-    band, line = scaling.with_band(shown, "SE", plots.COLOURS["SE"], "solid", "SE")
+    band, line = scaling.with_band(shown, "SE", plots.COLOURS["SE"], "solid")
     assert list(line.x) == [1, 4, 10]
     assert list(line.y) == pytest.approx([0.581, 0.521, 0.401], abs=1e-4)
     assert list(band.x) == [1, 4, 10, 10, 4, 1] and band.fill == "toself"

@@ -126,6 +126,11 @@ def difference(new: Sequence[float] | np.ndarray, old: Sequence[float] | np.ndar
     return contrast([Group(1, new), Group(-1, old)])
 
 
+def mean_of(values: Sequence[float] | np.ndarray) -> Effect:
+    """The mean of values, each of a run; see `contrast`."""
+    return contrast([Group(1, values)])
+
+
 def _rows_variance(
     groups: Sequence[tuple[float, Sequence[Placements]]],
 ) -> tuple[float, int]:

@@ -20,7 +20,7 @@ from embedding_collapse.book.analysis import measures
 from embedding_collapse.book.analysis.claims import Expected
 from embedding_collapse.book.analysis.measures import Measure
 from embedding_collapse.book.analysis.verdicts import Claim, answers
-from embedding_collapse.book.plots import colour
+from embedding_collapse.book.plots import BELOW, colour
 from embedding_collapse.lab import data, experiment, groups, records, studies
 from embedding_collapse.lab.groups import by_label
 from embedding_collapse.lab.models import Recommender
@@ -231,7 +231,7 @@ def training_curves(runs: Sequence[Record]) -> go.Figure:
             )
     figure.update_xaxes(title="epochs", dtick=1)
     figure.update_xaxes(rangemode="tozero", col=1)
-    return figure.update_layout(legend={"orientation": "h", "y": -0.25})
+    return figure.update_layout(legend=BELOW)
 
 
 def by_epoch(runs: Sequence[Record]) -> pd.DataFrame:

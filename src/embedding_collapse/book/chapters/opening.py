@@ -8,7 +8,7 @@ import torch
 from plotly.subplots import make_subplots
 
 from embedding_collapse.book import paper
-from embedding_collapse.book.plots import COLOURS, colour
+from embedding_collapse.book.plots import BELOW, COLOURS, colour, size_axis
 from embedding_collapse.lab.groups import by_label
 from embedding_collapse.lab.models import MODELS
 from embedding_collapse.lab.records import Record
@@ -68,7 +68,7 @@ def directions_in_use(records: Sequence[Record]) -> go.Figure:
             "directions"
         },
         sliders=[{"name": "Embedding size", "steps": steps, "active": len(steps) - 1}],
-        legend={"orientation": "h", "y": -0.25},
+        legend=BELOW,
         bargap=0.15,
     )
 
@@ -104,14 +104,7 @@ def gains_in_the_paper() -> go.Figure:
             row=1,
             col=names.index(dataset) + 1,
         )
-    scales = sorted(table["scale"].unique().tolist())
-    figure.update_xaxes(
-        type="log",
-        tickvals=scales,
-        ticktext=[f"{scale}x" for scale in scales],
-        minor_ticks="",
-        title="embedding size",
-    )
+    figure.update_xaxes(size_axis(table["scale"].tolist()), title="embedding size")
     figure.update_yaxes(tickformat="+.3f")
     figure.update_yaxes(title="test AUC minus the base model's", col=1)
-    return figure.update_layout(legend={"orientation": "h", "y": -0.25}, hovermode="closest")
+    return figure.update_layout(legend=BELOW, hovermode="closest")

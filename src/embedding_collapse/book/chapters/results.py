@@ -14,11 +14,18 @@ from embedding_collapse.book.analysis import cause, measures
 from embedding_collapse.book.analysis.claims import CONTROL, READERS
 from embedding_collapse.book.analysis.ledger import Finding
 from embedding_collapse.book.analysis.settings import PAIRS, Answer, Setting
-from embedding_collapse.book.plots import AUC, COLOURS, points, published_points, with_menu
+from embedding_collapse.book.plots import (
+    AUC,
+    COLOURS,
+    points,
+    published_points,
+    size_axis,
+    with_menu,
+)
 from embedding_collapse.book.plots.scaling import with_band
 from embedding_collapse.lab.groups import by_cell
 from embedding_collapse.lab.models import MODELS, PAPER
-from embedding_collapse.lab.records import Record, folder_of, load_all
+from embedding_collapse.lab.records import Record, load_named
 from embedding_collapse.lab.studies import study
 from embedding_collapse.lab.studies.decide import TELLING
 
@@ -36,7 +43,7 @@ def stored() -> list[Record]:
 
 def runs_of(folders: str) -> list[Record]:
     """The records of folders, whose names commas separate."""
-    return load_all(*(folder_of(name.strip()) for name in folders.split(",")))
+    return load_named(folders)
 
 
 def about(settings: Sequence[Setting]) -> pd.DataFrame:
@@ -88,17 +95,11 @@ def gains(settings: Sequence[Setting]) -> go.Figure:
                 if of_line.empty:
                     continue
                 shown = of_line.sort_values("scale")
-                for trace in with_band(shown, line.name, COLOURS[line.name], line.dash, line.name):
-                    trace.update(
-                        visible=model == models[0],
-                        showlegend=trace.mode == "lines+markers" and not place,
-                    )
+                for trace in with_band(shown, line.name, COLOURS[line.name], line.dash):
+                    trace.showlegend = trace.mode == "lines+markers" and not place
                     figure.add_trace(trace, row=place // 2 + 1, col=place % 2 + 1)
                     owner.append(MODELS[model].name)
-    scales = sorted(table["scale"].unique().tolist())
-    figure.update_xaxes(
-        type="log", tickvals=scales, ticktext=[f"{scale}x" for scale in scales], minor_ticks=""
-    )
+    figure.update_xaxes(size_axis(table["scale"].tolist()))
     figure.update_xaxes(title="embedding size", row=-(-len(panels) // 2))
     figure.update_yaxes(title="test AUC", col=1)
     figure.update_yaxes(tickformat=".4f", nticks=5)

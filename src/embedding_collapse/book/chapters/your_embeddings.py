@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from embedding_collapse.book.plots import COLOURS, DASHES, as_text, with_menu
+from embedding_collapse.book.plots import BELOW, COLOURS, DASHES, as_text, with_menu
 from embedding_collapse.files import load_json
 from embedding_collapse.inspection import report
 from embedding_collapse.lab import calibration
@@ -230,7 +230,6 @@ def table_spectra(tables: Sequence[Collapse]) -> go.Figure:
                 y=(spectrum / spectrum.max().clamp(min=1e-300)).numpy()[kept].round(4),
                 line={"color": COLOURS[kind], "dash": DASHES[m % len(DASHES)]},
                 marker={"size": 4},
-                visible=not owners or owners[0] == as_text(table.name),
             )
             owners.append(as_text(table.name))
     figure.update_xaxes(title="direction k, as a share of K", range=[0, 1.02])
@@ -274,4 +273,4 @@ def collapse_in_training(
             figure.add_hline(threshold, line={"color": COLOURS["random"], "dash": "dot"})
     figure.update_xaxes(title="step of training")
     figure.update_yaxes(title=MEASURES[measure], rangemode="tozero")
-    return figure.update_layout(legend={"orientation": "h", "y": -0.25})
+    return figure.update_layout(legend=BELOW)

@@ -15,7 +15,7 @@ from embedding_collapse.spectrum import (
     random_spectrum,
 )
 
-from .style import COLOURS, DASHES, colour, fields
+from .style import BELOW, BY_FEATURES, COLOURS, DASHES, colour, fields, menu
 
 
 def abundance_by_field(records: Sequence[Record]) -> go.Figure:
@@ -54,15 +54,15 @@ def abundance_by_field(records: Sequence[Record]) -> go.Figure:
             mode="lines",
             line={"color": COLOURS["random"], "dash": dash},
         )
-    figure.update_xaxes(title="field, from few features to many", tickangle=-60)
+    figure.update_xaxes(BY_FEATURES)
     figure.update_yaxes(title="IA / K", range=[0, 1.02])
-    return figure.update_layout(legend={"orientation": "h", "y": -0.25})
+    return figure.update_layout(legend=BELOW)
 
 
 def by_field(
     names: Sequence[str],
     values: np.ndarray,
-    cardinalities: Sequence[int],
+    cardinalities: Sequence[int] | np.ndarray,
     name: str,
     ink: str,
     dash: str = "solid",
@@ -109,25 +109,10 @@ def spectra_by_field(records: Sequence[Record]) -> go.Figure:
         for trace in traces:
             trace.visible = position == len(order) - 1
         figure.add_traces(traces)
-    shown = np.arange(len(order) * traces_per_field) // traces_per_field
-    buttons = [
-        {
-            "label": f"{name} ({cardinality:,})",
-            "method": "restyle",
-            "args": [{"visible": (shown == position).tolist()}],
-        }
-        for position, (name, cardinality) in enumerate(zip(names, cardinalities, strict=True))
-    ]
-    menu = {
-        "name": "Field",
-        "buttons": buttons,
-        "active": len(order) - 1,
-        "direction": "down",
-        "x": 0,
-        "xanchor": "left",
-        "y": 1.02,
-        "yanchor": "bottom",
-    }
+    entries = [f"{name} ({size:,})" for name, size in zip(names, cardinalities, strict=True)]
+    owner = np.repeat(np.arange(len(order)), traces_per_field)
+    views = {entry: (owner == position).tolist() for position, entry in enumerate(entries)}
+    choice = menu("Field", views, active=len(order) - 1, y=1.02)
     figure.update_xaxes(title="direction k, as a share of K", range=[0, 1.02])
     figure.update_yaxes(title="σ<sub>k</sub> / σ<sub>1</sub>", rangemode="tozero")
     figure.add_annotation(
@@ -140,7 +125,7 @@ def spectra_by_field(records: Sequence[Record]) -> go.Figure:
         yanchor="bottom",
         showarrow=False,
     )
-    return figure.update_layout(updatemenus=[menu], hovermode="closest")
+    return figure.update_layout(updatemenus=[choice], hovermode="closest")
 
 
 def _spectrum_lines(label: str, spectra: torch.Tensor) -> list[go.Scatter]:
