@@ -111,20 +111,6 @@ def test_growth_is_told_from_the_first_point_to_the_last(points):
     assert row["cross layers, last"] == pytest.approx(6 * layers * (2 * 20) ** 2 / 12000)
 
 
-def test_a_plan_takes_the_measured_models_distance_from_the_floor_everywhere():
-    costs = chapter.count(fields=4, features=400, embedding_size=8, batch=2048, scale=2)
-    rates = {"1": (1e9, 1e9), "2": (2e9, 2e9)}
-    floor = costs["DNN base"].flops / 1e9 + sum(costs["DNN base"].traffic(50, 32).values()) / 1e9
-    one = {"training_rows": 4096, "training_cpu_seconds": 2 * 3 * floor}
-    record = {"rows": 10, "bytes": {"file": 2580}, "dnn": one, "dcnv2": one}
-    plan = chapter.plan(record, rates, costs, 50, 32)
-    assert list(plan.index) == [name for name in costs if name.startswith(("DNN", "DCNv2"))]
-    steps = 0.8 * chapter.CRITEO_ROWS / 2048
-    assert plan.loc["DNN base", "hours, two cores"] == pytest.approx(steps * 3 * floor / 2 / 3600)
-    assert (plan["hours, H100"] < plan["hours, T4"]).all()
-    assert chapter.disk(record)["file"] == pytest.approx(11.83, abs=0.01)
-
-
 def test_fewer_bits_are_compared_cell_by_cell(make_record):
     full = [make_record("se", 1, seed, auc=0.70 + seed / 1000) for seed in (0, 1)]
     low = [
