@@ -20,9 +20,8 @@ class Embeddings(nn.Module):
 class Interaction(nn.Module):
     def __init__(self, fields: int, width: int, hidden: int) -> None:
         super().__init__()
-        self.deep = nn.Sequential(
-            nn.Linear(fields * width, hidden), nn.BatchNorm1d(hidden), nn.ReLU(), nn.Dropout(0.2)
-        )
+        self.deep = nn.Sequential(nn.Linear(fields * width, hidden), nn.BatchNorm1d(hidden),
+                                  nn.ReLU(), nn.Dropout(0.2))  # fmt: skip
 
     def forward(self, e: Tensor) -> Tensor:  # [B, N, K] -> [B, K + H]
         products = (e.sum(1).square() - e.square().sum(1)) / 2
@@ -32,13 +31,8 @@ class Interaction(nn.Module):
 class DeepFM(nn.Module):
     def __init__(self, cardinalities: list[int], width: int, sets: int, hidden: int) -> None:
         super().__init__()
-        self.sets = MultiEmbedding(
-            lambda: (
-                Embeddings(cardinalities, width),
-                Interaction(len(cardinalities), width, hidden),
-            ),
-            sets,
-        )
+        self.sets = MultiEmbedding(lambda: (Embeddings(cardinalities, width),
+            Interaction(len(cardinalities), width, hidden)), sets)  # fmt: skip
         self.head = nn.Linear(width + hidden, 1)
 
     def forward(self, ids: Tensor) -> Tensor:
