@@ -233,13 +233,13 @@ def _row_weights(counts: Mapping[str, Tensor], table: tables.Table, by_name: boo
     return None
 
 
-def table(inspection: Inspection) -> list[dict[str, str]]:
+def table(inspection: Inspection, *, worst_first: bool = False) -> list[dict[str, str]]:
     """A row per table, by the columns' titles: shape, measures (the mean over its sets), verdict.
 
-    Several may look alike, such as two long names.
+    Several may look alike, such as two long names. They stand as in the file, or the worst first.
     """
     rows, weighted = [], any(table.weighted for table in inspection.tables)
-    for table in inspection.tables:
+    for table in inspection.worst_first if worst_first else inspection.tables:
         row = {
             "table": short(table.name),
             "rows": f"{table.rows:,}",
