@@ -131,9 +131,7 @@ def mean_of(values: Sequence[float] | np.ndarray) -> Effect:
     return contrast([Group(1, values)])
 
 
-def _rows_variance(
-    groups: Sequence[tuple[float, Sequence[Placements]]],
-) -> tuple[float, int]:
+def _rows_variance(groups: Sequence[tuple[float, Sequence[Placements]]]) -> tuple[float, int]:
     """What the choice of test rows adds beside the spread between seeds, and its freedom; from
     each group's weight and placements."""
     means = [_mean(runs) for _, runs in groups]

@@ -5,10 +5,9 @@ from collections.abc import Iterable, Mapping
 from embedding_collapse.lab.groups import Cell, by_label, runs_in, select
 from embedding_collapse.lab.records import Record
 
-from .verdicts import Runs
+from .verdicts import Cells, Runs
 
 MODEL = "dcnv2"
-Cells = Mapping[Cell, Runs]
 Parts = Mapping[str, list[Record]]  # of the study "beyond", by name
 
 

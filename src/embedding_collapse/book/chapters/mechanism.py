@@ -9,9 +9,9 @@ from plotly.subplots import make_subplots
 
 from embedding_collapse.book import plots
 from embedding_collapse.book.analysis import measures, verdicts
-from embedding_collapse.book.analysis.growth import Cells, Parts, by_rows, families
+from embedding_collapse.book.analysis.growth import Parts, by_rows, families
 from embedding_collapse.book.analysis.measures import Measure, total_parameters
-from embedding_collapse.book.analysis.verdicts import Claim, Runs
+from embedding_collapse.book.analysis.verdicts import Cells, Claim, Runs
 from embedding_collapse.lab.groups import Cell, by_cell, datasets_of, runs_in, select
 from embedding_collapse.lab.models import MODELS, PAPER
 from embedding_collapse.lab.records import Record, folder_of, load_all

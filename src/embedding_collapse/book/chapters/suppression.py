@@ -1,6 +1,6 @@
 """Chapter 4: models whose interaction is suppressed: less collapse, gains, overfitting?"""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 
 import numpy as np
@@ -12,7 +12,7 @@ from plotly.subplots import make_subplots
 from embedding_collapse.book import plots
 from embedding_collapse.book.analysis import measures, verdicts
 from embedding_collapse.book.analysis.measures import Measure
-from embedding_collapse.book.analysis.verdicts import Claim, Runs
+from embedding_collapse.book.analysis.verdicts import Cells, Claim, Runs
 from embedding_collapse.lab.groups import Cell, by_cell, datasets_of, runs_in
 from embedding_collapse.lab.models import MODELS
 from embedding_collapse.lab.models.penalties import orthogonality
@@ -20,8 +20,6 @@ from embedding_collapse.lab.records import Record, folder_of, load_all
 from embedding_collapse.lab.studies import study
 from embedding_collapse.parameters import check_choice
 from embedding_collapse.spectrum import random_abundance
-
-Cells = Mapping[Cell, Runs]
 
 SERIES = [
     plots.Series("DCNv2", "dcnv2", "SE", plots.COLOURS["SE"], "solid"),

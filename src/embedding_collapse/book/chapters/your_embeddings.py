@@ -20,13 +20,13 @@ from embedding_collapse.files import load_json
 from embedding_collapse.inspection import report
 from embedding_collapse.lab import calibration
 from embedding_collapse.lab.data import Dataset
-from embedding_collapse.lab.groups import IN_WORDS
 from embedding_collapse.lab.metrics import auc, welch
 from embedding_collapse.lab.records import in_repository
 from embedding_collapse.monitor import CollapseMonitor
 from embedding_collapse.verdict import COLLAPSED, PARTLY, Collapse
 
 MEASURES = {"against_random": "IA / IA of a random table", "relative_abundance": "IA / K"}
+IN_WORDS = {"higher": "higher", "lower": "lower", "not told apart": "inside the noise"}
 MOST_POINTS = 64
 WIDTH, SCALE, HIDDEN = 10, 4, 64
 EVERY = 20  # steps between measurements: these runs take seconds, and a curve needs points
