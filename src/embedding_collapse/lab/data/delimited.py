@@ -214,11 +214,7 @@ def _blocks(file: BufferedIOBase, rest: bytes, quoting: bytes, path: Path) -> It
 
 
 def _parse(
-    block: memoryview,
-    names: Sequence[str],
-    wanted: Sequence[str],
-    delimiter: str,
-    quoted: bool,
+    block: memoryview, names: Sequence[str], wanted: Sequence[str], delimiter: str, quoted: bool
 ) -> Batch:
     skipped = array("q")
     counts: list[int] = []

@@ -182,11 +182,7 @@ STUDY = Study(
                 for spec in cells([data], [model], TRIO, range(5, 10))
             ],
         ),
-        Part(
-            "main",
-            "Do SE and ME gain from size, and which of the two gains more?",
-            every_size(),
-        ),
+        Part("main", "Do SE and ME gain from size, and which of the two gains more?", every_size()),
         Part(
             "ensemble",
             "Is ME only an ensemble of base models?",
