@@ -87,10 +87,11 @@ def measure(job: tuple[dict[str, int], int, bool, str]) -> dict[str, float]:
     run = train(point, dataset, 2, device, engine)
     last, batch = run.epochs[1], dataset.ids[: point["batch"]]
     return {
-        "seconds": last["seconds"] / steps, "cpu_seconds": last["cpu_seconds"] / steps,
+        "seconds": last["seconds"] / steps,
+        "cpu_seconds": last["cpu_seconds"] / steps,
         "memory": (run.peak_memory or 0) - before,
         "touched": sum(len(np.unique(field)) for field in batch.T),
-    }  # fmt: skip
+    }
 
 
 def rates_of(job: tuple[int, str]) -> tuple[float, float]:
@@ -143,21 +144,29 @@ def main() -> None:
         products, copies = fastest[point["threads"]]
         points.append(
             {
-                "axis": axis, "value": value, "engine": engine,
-                "seconds": min(times), "slowest": max(times),
+                "axis": axis,
+                "value": value,
+                "engine": engine,
+                "seconds": min(times),
+                "slowest": max(times),
                 "cpu_seconds": min(one["cpu_seconds"] for one in measured),
                 "floor": cost.flops / products + moved / copies,
                 "memory": int(np.median([one["memory"] for one in measured])),
                 "computed_memory": sum(cost.memory(block).values()),
-                "best_epoch": 4 * (cost.embedding + cost.dense), "threads": point["threads"],
+                "best_epoch": 4 * (cost.embedding + cost.dense),
+                "threads": point["threads"],
                 "flops": cost.flops,
             }
-        )  # fmt: skip
+        )
     content = {
-        "model": MODEL, "centre": CENTRE, "rounds": rounds, "load": os.getloadavg()[1],
+        "model": MODEL,
+        "centre": CENTRE,
+        "rounds": rounds,
+        "load": os.getloadavg()[1],
         "rates": {str(n): fast for n, fast in fastest.items()},
-        "environment": environment(torch.device(options.device)), "points": points,
-    }  # fmt: skip
+        "environment": environment(torch.device(options.device)),
+        "points": points,
+    }
     store_json(options.output / f"{options.device}.json", content)
 
 

@@ -3,7 +3,7 @@
     python benchmarks/criteo.py [--rows 5000000] [--folder FOLDER] [--output results/speed]
 
 Makes the file (258 bytes a row), encodes it into an empty cache and trains the base models for an
-epoch, each in a process of its own. The page on cost makes a plan for all 45.8 million rows of it.
+epoch, each in a process of its own.
 """
 
 import argparse
@@ -41,10 +41,12 @@ def train(file: Path, cache: Path, name: str) -> dict[str, Any]:
     model = build(name, dataset.cardinalities, Size(len(dataset.fields), 1, 10))
     run = fit(model, dataset, Training(1), device="cpu")
     return {
-        "training_rows": dataset.split_sizes[0], "training_seconds": run.epochs[0]["seconds"],
-        "training_cpu_seconds": run.epochs[0]["cpu_seconds"], "auc": run.test["auc"],
+        "training_rows": dataset.split_sizes[0],
+        "training_seconds": run.epochs[0]["seconds"],
+        "training_cpu_seconds": run.epochs[0]["cpu_seconds"],
+        "auc": run.test["auc"],
         "environment": environment(torch.device("cpu")),
-    }  # fmt: skip
+    }
 
 
 def work(task: str, file: Path, cache: Path) -> None:

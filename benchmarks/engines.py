@@ -22,8 +22,10 @@ def main() -> int:
     runs = load_all(*options.folders)
     for run in runs:
         precision = run.spec.get("precision") or "float32"
-        print(f"{run.spec['model']} {run.label}, products in {precision}, "
-              f"{run.speed:,.0f} samples/s: steps {run.engine}")  # fmt: skip
+        print(
+            f"{run.spec['model']} {run.label}, products in {precision}, "
+            f"{run.speed:,.0f} samples/s: steps {run.engine}"
+        )
     return int(not runs or any(run.engine != options.expect for run in runs))
 
 

@@ -66,8 +66,14 @@ def memory(pid: int) -> dict[str, float]:
 
 def measure(path: Path) -> tuple[float, float, dict[str, float]]:
     """Seconds, CPU seconds and peak memory of the command on a file."""
-    command = [sys.executable, "-m", "embedding_collapse", "inspect", str(path),
-               f"--output={path}.html"]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "embedding_collapse",
+        "inspect",
+        str(path),
+        f"--output={path}.html",
+    ]
     start, before = time.perf_counter(), os.times()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     peak = dict.fromkeys(PARTS, 0.0)
@@ -86,10 +92,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=10_000_000)
     parser.add_argument("--width", type=int, default=64)
-    parser.add_argument("--smallest", type=float, default=0.05,
-                        help="singular value; below 1e-4 a slower path")  # fmt: skip
-    parser.add_argument("--every", type=int, default=1, metavar="N",
-                        help="draw one block of rows in N")  # fmt: skip
+    parser.add_argument(
+        "--smallest", type=float, default=0.05, help="singular value; below 1e-4 a slower path"
+    )
+    parser.add_argument(
+        "--every", type=int, default=1, metavar="N", help="draw one block of rows in N"
+    )
     parser.add_argument("--tables", type=int, nargs="+", metavar="N", default=[])
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--folder", help="where to write the table; the system's by default")
@@ -105,8 +113,11 @@ def main() -> None:
         for _ in range(args.repeats):
             for path in paths:
                 seconds, cpu, peak = measure(path)
-                print(f"{path.name:18s} {seconds:8.1f} {cpu:13.1f} {peak['VmHWM']:14.2f} "
-                      f"{peak['RssAnon']:11.2f} {peak['RssFile']:8.2f}", flush=True)  # fmt: skip
+                print(
+                    f"{path.name:18s} {seconds:8.1f} {cpu:13.1f} {peak['VmHWM']:14.2f} "
+                    f"{peak['RssAnon']:11.2f} {peak['RssFile']:8.2f}",
+                    flush=True,
+                )
 
 
 if __name__ == "__main__":

@@ -51,8 +51,10 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=2048)
     parser.add_argument("--repeats", type=int, default=3)
     args = parser.parse_args()
-    print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} at the start, "
-          f"batch {args.batch}, {args.repeats} loops of {args.seconds:g} s each")  # fmt: skip
+    print(
+        f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} at the start, "
+        f"batch {args.batch}, {args.repeats} loops of {args.seconds:g} s each"
+    )
     settings = {"none": None, "default": {}, "every=100": {"every": 100}}
     speeds = {name: [] for name in settings}
     shares, counts = {name: [] for name in settings}, {name: [] for name in settings}

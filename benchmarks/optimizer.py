@@ -123,8 +123,7 @@ def main() -> None:
         table = nn.Parameter(torch.zeros(rows, options.columns, device=device))
         nn.init.normal_(table, std=0.01, generator=torch.Generator(device).manual_seed(0))
         more = {"block": options.block} if kind is ExactBlockedAdam else {}
-        optimizer = kind([table], lr=1e-3, weight_decay=1e-6, fused=True,
-                         capturable=on_gpu, **more)  # fmt: skip
+        optimizer = kind([table], lr=1e-3, weight_decay=1e-6, fused=True, capturable=on_gpu, **more)
         window(table, optimizer, batches, gradient)  # makes the state; and what is compared
         tables.append(table.detach().clone())
         count = options.block if more else dense_steps
@@ -142,34 +141,48 @@ def main() -> None:
             found[name].append(seconds_per_step(window, count, device))
 
     hardware = torch.cuda.get_device_name(device) if on_gpu else processor()
-    print(f"{hardware}, {torch.get_num_threads()} threads, torch {torch.__version__}; table "
-          f"{rows:,} x {options.columns}, {touched:,.0f} rows touched a step")  # fmt: skip
+    print(
+        f"{hardware}, {torch.get_num_threads()} threads, torch {torch.__version__}; table "
+        f"{rows:,} x {options.columns}, {touched:,.0f} rows touched a step"
+    )
     blocked = found[ExactBlockedAdam.__name__]
     for name, taken in found.items():
         line = [f"{name:22}"]
         for kind, times, ours in zip(
-            ("ms a step", "ms of CPU"), zip(*taken, strict=True), zip(*blocked, strict=True),
+            ("ms a step", "ms of CPU"),
+            zip(*taken, strict=True),
+            zip(*blocked, strict=True),
             strict=True,
-        ):  # fmt: skip
+        ):
             ratio = statistics.median(times) / statistics.median(ours)
             least = min(times) / min(ours)
-            line.append(f"{statistics.median(times) * 1e3:7.2f} {kind} ({min(times) * 1e3:.2f} to "
-                        f"{max(times) * 1e3:.2f}; over blocked {ratio:.2f}, "
-                        f"of the least {least:.2f})")  # fmt: skip
+            line.append(
+                f"{statistics.median(times) * 1e3:7.2f} {kind} ({min(times) * 1e3:.2f} to "
+                f"{max(times) * 1e3:.2f}; over blocked {ratio:.2f}, "
+                f"of the least {least:.2f})"
+            )
         print("; ".join(line))
     for name, block in (("dense", None), ("blocked", options.block)):
         moved = table_traffic(rows, options.columns, touched, batches.shape[1], block)
         print(f"{name}: {moved / 1e6:,.0f} MB a step must move")
-    print(f"the tables differ by {change:.1e} at most after {options.block} steps; load averages "
-          + " ".join(f"{load:.1f}" for load in os.getloadavg()))  # fmt: skip
+    print(
+        f"the tables differ by {change:.1e} at most after {options.block} steps; load averages "
+        + " ".join(f"{load:.1f}" for load in os.getloadavg())
+    )
     if options.output:
-        content = {"rows": rows, "columns": options.columns, "block": options.block,
-                   "touched": touched, "look_ups": batches.shape[1],
-                   "seconds_per_step": {name: [one for one, _ in taken]
-                                        for name, taken in found.items()},
-                   "cpu_seconds_per_step": {name: [one for _, one in taken]
-                                            for name, taken in found.items()},
-                   "difference": change, "environment": environment(device)}  # fmt: skip
+        content = {
+            "rows": rows,
+            "columns": options.columns,
+            "block": options.block,
+            "touched": touched,
+            "look_ups": batches.shape[1],
+            "seconds_per_step": {name: [one for one, _ in taken] for name, taken in found.items()},
+            "cpu_seconds_per_step": {
+                name: [one for _, one in taken] for name, taken in found.items()
+            },
+            "difference": change,
+            "environment": environment(device),
+        }
         store_json(options.output, content)
 
 

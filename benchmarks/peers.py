@@ -253,16 +253,36 @@ def recbole_config(name: str, width: int, folder: str) -> Any:
 
     sys.argv = sys.argv[:1]  # it reads them
     own = {
-        "embedding_size": width, "mlp_hidden_size": HIDDEN, "dropout_prob": DROPOUT,
-        "cross_layer_num": CROSS, "cin_layer_size": MAPS, "direct": True, "reg_weight": 0.0,
-        "learning_rate": RATE, "weight_decay": DECAY, "train_batch_size": BATCH, "epochs": 1,
-        "use_gpu": False, "show_progress": False, "state": "ERROR",
-        "USER_ID_FIELD": None, "ITEM_ID_FIELD": None, "load_col": None, "LABEL_FIELD": "label",
-        "train_neg_sample_args": None, "metrics": ["AUC"], "valid_metric": "AUC",
-        "eval_args": {"split": {"RS": [0.8, 0.1, 0.1]}, "group_by": None, "order": "RO",
-                      "mode": "labeled"},
-        "data_path": folder, "checkpoint_dir": folder,
-    }  # fmt: skip
+        "embedding_size": width,
+        "mlp_hidden_size": HIDDEN,
+        "dropout_prob": DROPOUT,
+        "cross_layer_num": CROSS,
+        "cin_layer_size": MAPS,
+        "direct": True,
+        "reg_weight": 0.0,
+        "learning_rate": RATE,
+        "weight_decay": DECAY,
+        "train_batch_size": BATCH,
+        "epochs": 1,
+        "use_gpu": False,
+        "show_progress": False,
+        "state": "ERROR",
+        "USER_ID_FIELD": None,
+        "ITEM_ID_FIELD": None,
+        "load_col": None,
+        "LABEL_FIELD": "label",
+        "train_neg_sample_args": None,
+        "metrics": ["AUC"],
+        "valid_metric": "AUC",
+        "eval_args": {
+            "split": {"RS": [0.8, 0.1, 0.1]},
+            "group_by": None,
+            "order": "RO",
+            "mode": "labeled",
+        },
+        "data_path": folder,
+        "checkpoint_dir": folder,
+    }
     return Config(RECBOLE[name], "benchmark", config_dict=own)
 
 
@@ -331,8 +351,11 @@ def deepctr_from_file(file: Path, folder: Path) -> float:
     train, valid = table[: len(parts[0])], table[len(parts[0]) :]
     model.fit(
         {name: train[name].to_numpy() for name in names},
-        train["label"].to_numpy(), BATCH, epochs=1, verbose=0,
-    )  # fmt: skip
+        train["label"].to_numpy(),
+        BATCH,
+        epochs=1,
+        verbose=0,
+    )
     scores = model.predict({name: valid[name].to_numpy() for name in names}, BATCH)
     return float(roc_auc_score(valid["label"], scores))
 
@@ -356,13 +379,19 @@ def recbole_from_file(file: Path, folder: Path) -> float:
 
 
 IN_MEMORY: dict[str, Callable[[Job, Data], Any]] = {
-    "ours": ours, "ours, auto": ours, "official": official, "fuxictr": fuxictr,
-    "deepctr-torch": deepctr, "recbole": recbole,
-}  # fmt: skip
+    "ours": ours,
+    "ours, auto": ours,
+    "official": official,
+    "fuxictr": fuxictr,
+    "deepctr-torch": deepctr,
+    "recbole": recbole,
+}
 FROM_FILE: dict[str, Callable[[Path, Path], float]] = {
-    "ours": ours_from_file, "fuxictr": fuxictr_from_file, "deepctr-torch": deepctr_from_file,
+    "ours": ours_from_file,
+    "fuxictr": fuxictr_from_file,
+    "deepctr-torch": deepctr_from_file,
     "recbole": recbole_from_file,
-}  # fmt: skip
+}
 
 
 # --- in a process of its own ----------------------------------------------------------------------
@@ -406,8 +435,10 @@ def time_file(who: str, file: Path) -> dict[str, float]:
         cpu, started = cpu_seconds(), time.perf_counter()
         score = FROM_FILE[who](file, Path(folder))
         return {
-            "seconds": time.perf_counter() - started, "cpu": cpu_seconds() - cpu, "auc": score,
-        }  # fmt: skip
+            "seconds": time.perf_counter() - started,
+            "cpu": cpu_seconds() - cpu,
+            "auc": score,
+        }
 
 
 def work(task: str, path: str, results: TextIO) -> None:
@@ -485,9 +516,12 @@ class Server:
         self.process = subprocess.Popen(
             [who[0], str(Path(__file__).resolve()), "--serve", name],
             cwd=folder if name in MODULES else None,  # RecBole leaves logs
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-            env=os.environ | {"PYTHONPATH": who[1]}, text=True,
-        )  # fmt: skip
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=os.environ | {"PYTHONPATH": who[1]},
+            text=True,
+        )
 
     def run(self, job: Job, file: Path) -> dict[str, float] | str:
         """As `run`."""
@@ -533,8 +567,10 @@ def rounds_of_steps(options: argparse.Namespace, who: dict[str, tuple[str, str]]
             dataset = make_dataset(SHAPES[shape], math.ceil(most * BATCH / 0.8))
             np.savez(
                 Path(folder, f"{shape}.npz"),
-                ids=dataset.ids, labels=dataset.labels, cardinalities=dataset.cardinalities,
-            )  # fmt: skip
+                ids=dataset.ids,
+                labels=dataset.labels,
+                cardinalities=dataset.cardinalities,
+            )
         servers = {name: Server(name, at, folder) for name, at in who.items()}
         for job in tqdm(jobs * options.rounds, "measuring", leave=False):
             one = servers[job.who].run(job, Path(folder, f"{job.shape}.npz"))
@@ -546,8 +582,16 @@ def rounds_of_steps(options: argparse.Namespace, who: dict[str, tuple[str, str]]
                 options.json.write_text(json.dumps([[job, ones] for job, ones in found.items()]))
         for server in servers.values():
             server.process.communicate()
-    titles = ("cell", "by", "samples/s (min to max)", "ms per step", "CPU ms", "memory, GB",
-              "ours, with auto: is", "in CPU time")  # fmt: skip
+    titles = (
+        "cell",
+        "by",
+        "samples/s (min to max)",
+        "ms per step",
+        "CPU ms",
+        "memory, GB",
+        "ours, with auto: is",
+        "in CPU time",
+    )
     print("|", " | ".join(titles), "|\n" + "|---" * len(titles) + "|")
     for job, ones in found.items():
         if ones:
@@ -592,8 +636,14 @@ def rounds_from_file(options: argparse.Namespace, who: dict[str, tuple[str, str]
                     found[name].append(one)
     if options.json:
         options.json.write_text(json.dumps(found))
-    titles = ("by", "seconds (min to max)", "CPU seconds", "memory, GiB", "validation AUC",
-              "ours is")  # fmt: skip
+    titles = (
+        "by",
+        "seconds (min to max)",
+        "CPU seconds",
+        "memory, GiB",
+        "validation AUC",
+        "ours is",
+    )
     print("|", " | ".join(titles), "|\n" + "|---" * len(titles) + "|")
     for name, ones in found.items():
         if ones:
@@ -601,9 +651,11 @@ def rounds_from_file(options: argparse.Namespace, who: dict[str, tuple[str, str]
             seconds = [one["seconds"] for one in ones]
             own = statistics.median(one["seconds"] for one in found["ours"])
             times = "" if name == "ours" else f"{middle['seconds'] / own:.1f}x"
-            print(f"| {name} | {middle['seconds']:.1f} ({min(seconds):.1f} to {max(seconds):.1f}) "
-                  f"| {middle['cpu']:.1f} | {max(one['peak'] for one in ones) / GIB:.2f} "
-                  f"| {middle['auc']:.4f} | {times} |")  # fmt: skip
+            print(
+                f"| {name} | {middle['seconds']:.1f} ({min(seconds):.1f} to {max(seconds):.1f}) "
+                f"| {middle['cpu']:.1f} | {max(one['peak'] for one in ones) / GIB:.2f} "
+                f"| {middle['auc']:.4f} | {times} |"
+            )
 
 
 def cut_up(file: Path, rows: int) -> None:

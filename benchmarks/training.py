@@ -211,15 +211,23 @@ def main() -> None:
     parser.add_argument("--official", metavar="PATH", help="a checkout of the paper's code")
     parser.add_argument("--dense", action="store_true", help="beside dense Adam on all tables")
     parser.add_argument("--shape", choices=LAWS, help="default: synthetic on a GPU, else -mini")
-    parser.add_argument("--steps", type=int,
-                        help="per epoch (default: 256 on a GPU, 8 graphs; else 20)")  # fmt: skip
+    parser.add_argument(
+        "--steps", type=int, help="per epoch (default: 256 on a GPU, 8 graphs; else 20)"
+    )
     parser.add_argument("--rounds", type=int, default=3, help="(default %(default)s)")
-    parser.add_argument("--quick", action="store_true",
-                        help="one round of a few steps, no loop over the sets, no 4x")  # fmt: skip
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="one round of a few steps, no loop over the sets, no 4x",
+    )
     parser.add_argument("--models", default=",".join(PAPER), metavar="M,M", help="(all six)")
     parser.add_argument("--precision", choices=["tf32", "bf16"], help="of products; else float32")
-    parser.add_argument("--one", nargs=4, metavar=("MODEL", "DESIGN", "SCALE", "VARIANT"),
-                        help="measure one variant of one cell and print JSON")  # fmt: skip
+    parser.add_argument(
+        "--one",
+        nargs=4,
+        metavar=("MODEL", "DESIGN", "SCALE", "VARIANT"),
+        help="measure one variant of one cell and print JSON",
+    )
     options = parser.parse_args()
     device = choose_device(options.device)
     options.shape = options.shape or ("synthetic" if device.type == "cuda" else "synthetic-mini")
@@ -233,9 +241,11 @@ def main() -> None:
 
     hardware = torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
     law = LAWS[options.shape]()
-    print(f"{hardware}, {torch.get_num_threads()} threads, torch {torch.__version__}; "
-          f"{len(law.sizes)} fields, {sum(law.sizes):,} features, batch {BATCH}, "
-          f"{options.rounds} rounds of {options.steps} steps")  # fmt: skip
+    print(
+        f"{hardware}, {torch.get_num_threads()} threads, torch {torch.__version__}; "
+        f"{len(law.sizes)} fields, {sum(law.sizes):,} features, batch {BATCH}, "
+        f"{options.rounds} rounds of {options.steps} steps"
+    )
     jobs = [
         (name, design, scale, variant)
         for name in options.models.split(",")
@@ -259,8 +269,10 @@ def main() -> None:
             else:
                 found[job].append(one)
     best = rates(device, options.precision)
-    print(f"best product {best[0] / 1e12:.3g} TFLOP/s, best copy {best[1] / 1e9:.3g} GB/s, "
-          f"products in {options.precision or 'float32'}")  # fmt: skip
+    print(
+        f"best product {best[0] / 1e12:.3g} TFLOP/s, best copy {best[1] / 1e9:.3g} GB/s, "
+        f"products in {options.precision or 'float32'}"
+    )
     print_table(found, law.sizes, best, BLOCK if device.type == "cuda" else LONGER)
 
 
@@ -286,9 +298,11 @@ def print_table(
     def ratio(value: float) -> str:
         return "" if value != value else f"{value:.2f}x"
 
-    print("\n| model | samples/s (min to max) | ms per step | floor: products + bytes | over floor "
-          "| peak memory | computed | against dense Adam | against the loop | against official "
-          "| against SE |")  # fmt: skip
+    print(
+        "\n| model | samples/s (min to max) | ms per step | floor: products + bytes | over floor "
+        "| peak memory | computed | against dense Adam | against the loop | against official "
+        "| against SE |"
+    )
     print("|---" * 11 + "|")
     for (name, design, scale, variant), ours in found.items():
         if variant == "ours" and ours:
@@ -305,13 +319,15 @@ def print_table(
             memory = statistics.median(one["memory"] for one in ours) / 1e9
             label = f"{name} {design.upper()} {scale}x" if scale > 1 else f"{name} base"
             against_se = median / speed(name, "se", scale, "ours") if design == "me" else np.nan
-            print(f"| {label} | {median:,.0f} ({min(speeds):,.0f} to {max(speeds):,.0f}) "
-                  f"| {step:.2f} | {floors[0]:.2f} + {floors[1]:.2f} ms "
-                  f"| {ratio(step / sum(floors))} | {memory:.2f} GB | {computed / 1e9:.2f} GB "
-                  f"| {ratio(median / speed(name, design, scale, 'dense'))} "
-                  f"| {ratio(median / speed(name, design, scale, 'loop'))} "
-                  f"| {ratio(median / speed(name, design, scale, 'official'))} "
-                  f"| {ratio(against_se)} |")  # fmt: skip
+            print(
+                f"| {label} | {median:,.0f} ({min(speeds):,.0f} to {max(speeds):,.0f}) "
+                f"| {step:.2f} | {floors[0]:.2f} + {floors[1]:.2f} ms "
+                f"| {ratio(step / sum(floors))} | {memory:.2f} GB | {computed / 1e9:.2f} GB "
+                f"| {ratio(median / speed(name, design, scale, 'dense'))} "
+                f"| {ratio(median / speed(name, design, scale, 'loop'))} "
+                f"| {ratio(median / speed(name, design, scale, 'official'))} "
+                f"| {ratio(against_se)} |"
+            )
 
 
 if __name__ == "__main__":

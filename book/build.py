@@ -183,8 +183,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Build the book (see this file's first lines).")
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument("--stored", action="store_true", help="render the stored outputs, run none")
-    mode.add_argument("--refresh", nargs="*", metavar="CHAPTER",
-                      help="run and store outputs and records")  # fmt: skip
+    mode.add_argument(
+        "--refresh", nargs="*", metavar="CHAPTER", help="run and store outputs and records"
+    )
     parser.add_argument("--links", action="store_true", help="ask the outside links, build no book")
     arguments = parser.parse_args()
     refreshing = arguments.refresh is not None

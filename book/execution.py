@@ -51,8 +51,10 @@ def page(chapters: dict[str, dict[str, Any]], results: Path) -> str:
             continue
         row = [f"`{folder.name}`", str(len(files))]
         commands = re.split(", (?=python )", COMMANDS.get(folder.name, "make refresh"))
-        made = [", ".join(f"`{command}`" for command in commands),
-                *_when_and_where([each["environment"] for each in files], places)]  # fmt: skip
+        made = [
+            ", ".join(f"`{command}`" for command in commands),
+            *_when_and_where([each["environment"] for each in files], places),
+        ]
         if all("epochs" in each for each in files):
             hours = sum(epoch["seconds"] for each in files for epoch in each["epochs"]) / 3600
             run_rows.append([*row, f"{hours:.2f}\N{NO-BREAK SPACE}h", *made])

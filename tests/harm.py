@@ -81,8 +81,9 @@ def on_a_disk(folder: Path, mount: str, script: str, *arguments: str) -> str:
     command = [sys.executable, "-c", script, str(folder), *arguments]
     done = subprocess.run(
         [*alone, "sh", "-c", f'{mount} && exec "$@"', str(folder), *command],
-        capture_output=True, text=True,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, f"exit code {done.returncode}: {done.stderr}"
     return done.stdout
 

@@ -9,8 +9,17 @@ from pathlib import Path
 import pytest
 
 SCRIPT = Path(__file__).parents[1] / "benchmarks" / "gpu.sh"
-PARTS = ["machine", "tests", "run-bf16", "run-compiled", "training", "kernels", "cost", "record",
-         "engines"]  # fmt: skip
+PARTS = [
+    "machine",
+    "tests",
+    "run-bf16",
+    "run-compiled",
+    "training",
+    "kernels",
+    "cost",
+    "record",
+    "engines",
+]
 
 
 def test_every_part_runs_whatever_became_of_the_others_and_leaves_its_results(tmp_path):
@@ -25,8 +34,10 @@ exec {shlex.quote(sys.executable)} "$@"
     folder = tmp_path / "results of a day"
     done = subprocess.run(
         ["sh", SCRIPT, "--tiny", "--device", "cpu", folder],
-        env={**os.environ, "PYTHON": str(python)}, capture_output=True, text=True,
-    )  # fmt: skip
+        env={**os.environ, "PYTHON": str(python)},
+        capture_output=True,
+        text=True,
+    )
     told = {path.stem: path.read_text() for path in folder.glob("*.txt")}
     *rows, last = told["summary"].splitlines()
     assert [row.split()[0] for row in rows] == PARTS

@@ -16,8 +16,16 @@ from embedding_collapse.lab.experiment import Spec
 from embedding_collapse.lab.models import MODELS
 from embedding_collapse.lab.studies import Outcome
 
-TINY = ["--dataset=flights", "--rows=1500", "--embedding-size=2", "--hidden=8", "--epochs=1",
-        "--batch-size=400", "--device=cpu", "--quiet"]  # fmt: skip
+TINY = [
+    "--dataset=flights",
+    "--rows=1500",
+    "--embedding-size=2",
+    "--hidden=8",
+    "--epochs=1",
+    "--batch-size=400",
+    "--device=cpu",
+    "--quiet",
+]
 
 
 @pytest.fixture
@@ -49,9 +57,16 @@ def test_run_is_a_command_that_does_one_run_and_prints_its_table_and_record(tmp_
     assert said.err == ""
     (record,) = records.load_all(tmp_path)
     assert Spec.read(record.spec) == Spec(
-        DataSpec("flights", 1500), model="dnn", design="me", scale=2, seed=3, embedding_size=2,
-        hidden=8, epochs=1, batch_size=400,
-    )  # fmt: skip
+        DataSpec("flights", 1500),
+        model="dnn",
+        design="me",
+        scale=2,
+        seed=3,
+        embedding_size=2,
+        hidden=8,
+        epochs=1,
+        batch_size=400,
+    )
     lines = said.out.splitlines()
     assert lines[0].split() == ["ME", "2x"]
     assert lines[1].split() == ["test", "AUC", f"{record.test['auc']:.4f}"]
@@ -237,17 +252,33 @@ def test_help_of_a_command_lists_every_parameter_of_a_spec_and_every_model(capsy
 def test_help_of_sweep_lists_what_only_a_sweep_has(capsys):
     only = set(re.findall(r"--[\w-]+", help_of(capsys, "sweep")))
     only -= set(re.findall(r"--[\w-]+", help_of(capsys, "run")))
-    assert only == {"--models", "--designs", "--scales", "--seeds", "--preset",
-                    "--workers", "--ray", "--ray-address", "--gpu-share",
-                    "--minutes"}  # fmt: skip
+    assert only == {
+        "--models",
+        "--designs",
+        "--scales",
+        "--seeds",
+        "--preset",
+        "--workers",
+        "--ray",
+        "--ray-address",
+        "--gpu-share",
+        "--minutes",
+    }
 
 
 # --- sweep ----------------------------------------------------------------------------------------
 
 
 def test_a_second_sweep_trains_nothing_and_prints_the_same_table(tmp_path, monkeypatch, capsys):
-    command = ["sweep", *TINY, "--models=dnn", "--scales=1,2", "--seeds=0, 1", "--no-weights",
-               f"--output={tmp_path}"]  # fmt: skip
+    command = [
+        "sweep",
+        *TINY,
+        "--models=dnn",
+        "--scales=1,2",
+        "--seeds=0, 1",
+        "--no-weights",
+        f"--output={tmp_path}",
+    ]
     assert main(command) == 0
     *table, last = capsys.readouterr().out.splitlines()
     assert last == f"6 runs: 0 were there, 6 trained; records in {tmp_path}/"
@@ -256,8 +287,9 @@ def test_a_second_sweep_trains_nothing_and_prints_the_same_table(tmp_path, monke
     never_trained(monkeypatch)
     assert main(command) == 0
     assert capsys.readouterr().out.splitlines() == [
-        *table, f"6 runs: 6 were there, 0 trained; records in {tmp_path}/"
-    ]  # fmt: skip
+        *table,
+        f"6 runs: 6 were there, 0 trained; records in {tmp_path}/",
+    ]
     assert len(list(tmp_path.iterdir())) == 6
 
 
@@ -327,21 +359,38 @@ def test_the_papers_grid_is_made_for_other_data_and_sizes_too(asked):
     assert len(specs) == 2 * 162
     assert {spec.data.name for spec in specs} == {"flights", "synthetic"}
     assert {(spec.model == "nfwfm", spec.embedding_size) for spec in specs} == {
-        (True, 25), (False, 5)
-    }  # fmt: skip
+        (True, 25),
+        (False, 5),
+    }
     assert {spec.epochs for spec in specs} == {4}
 
 
 def test_a_sweeps_lists_may_be_named_in_the_singular_too(asked):
     for ending in ("", "s"):
-        assert main(["sweep", *(
-            f"--{name}{ending}={values}" for name, values in (
-                ("model", "dnn, ipnn"), ("design", "me"), ("scale", "1,3"), ("seed", "0"))
-        )]) == 0  # fmt: skip
+        assert (
+            main(
+                [
+                    "sweep",
+                    *(
+                        f"--{name}{ending}={values}"
+                        for name, values in (
+                            ("model", "dnn, ipnn"),
+                            ("design", "me"),
+                            ("scale", "1,3"),
+                            ("seed", "0"),
+                        )
+                    ),
+                ]
+            )
+            == 0
+        )
     (one, _), (other, _) = asked
     assert [(spec.model, spec.label) for spec in one] == [
-        ("dnn", "base"), ("dnn", "ME 3x"), ("ipnn", "base"), ("ipnn", "ME 3x")
-    ]  # fmt: skip
+        ("dnn", "base"),
+        ("dnn", "ME 3x"),
+        ("ipnn", "base"),
+        ("ipnn", "ME 3x"),
+    ]
     assert one == other
 
 
@@ -365,9 +414,21 @@ def test_a_sweep_takes_a_table_of_ones_own(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("EMBEDDING_COLLAPSE_CACHE", str(tmp_path / "cache"))
     lines = [f"{i % 7},{i % 5},{(i * i) % 3 == 1:d}" for i in range(400)]
     (tmp_path / "mine.csv").write_text("\n".join(["shop,day,bought", *lines]))
-    command = ["sweep", "--dataset=table", f"--path={tmp_path}/mine.csv", "--label=bought",
-               "--models=dnn", "--scales=1,2", "--seeds=0", "--epochs=1", "--embedding-size=2",
-               "--hidden=4", "--batch-size=64", "--quiet", f"--output={tmp_path}"]  # fmt: skip
+    command = [
+        "sweep",
+        "--dataset=table",
+        f"--path={tmp_path}/mine.csv",
+        "--label=bought",
+        "--models=dnn",
+        "--scales=1,2",
+        "--seeds=0",
+        "--epochs=1",
+        "--embedding-size=2",
+        "--hidden=4",
+        "--batch-size=64",
+        "--quiet",
+        f"--output={tmp_path}",
+    ]
     assert main(command) == 0
     (fields,) = {tuple(record.dataset["fields"]) for record in records.load_all(tmp_path)}
     assert fields == ("shop", "day")
@@ -375,7 +436,16 @@ def test_a_sweep_takes_a_table_of_ones_own(tmp_path, monkeypatch, capsys):
 
 
 def test_a_sweep_on_a_table_that_is_not_there_says_so_of_every_run(tmp_path, capsys):
-    command = ["sweep", "--dataset=table", "--path=nowhere.csv", "--label=y", "--models=dnn",
-               "--scales=1", "--seeds=0", "--quiet", f"--output={tmp_path}"]  # fmt: skip
+    command = [
+        "sweep",
+        "--dataset=table",
+        "--path=nowhere.csv",
+        "--label=y",
+        "--models=dnn",
+        "--scales=1",
+        "--seeds=0",
+        "--quiet",
+        f"--output={tmp_path}",
+    ]
     assert main(command) == 1
     assert "there is no such file" in capsys.readouterr().err

@@ -24,9 +24,21 @@ from embedding_collapse.lab.studies import Outcome
 
 ROOT = Path(__file__).parent.parent
 SCHEMA = json.loads(Path(inspect.getfile(cli)).with_name("output_schema.json").read_text())
-TINY = {"dataset": "table", "path": "visits.csv", "label": "stars", "threshold": 4,
-        "drop": "ts", "min_count": 1, "embedding_size": 2, "hidden": 4, "epochs": 1,
-        "batch_size": 64, "device": "cpu", "quiet": True, "model": "dnn"}  # fmt: skip
+TINY = {
+    "dataset": "table",
+    "path": "visits.csv",
+    "label": "stars",
+    "threshold": 4,
+    "drop": "ts",
+    "min_count": 1,
+    "embedding_size": 2,
+    "hidden": 4,
+    "epochs": 1,
+    "batch_size": 64,
+    "device": "cpu",
+    "quiet": True,
+    "model": "dnn",
+}
 
 
 @pytest.fixture(autouse=True)
@@ -122,8 +134,9 @@ def test_completion_asks_for_what_it_needs(monkeypatch, capsys):
 
 def test_data_prints_what_it_read_and_takes_it_back(capsys):
     given = ["--path=visits.csv", "--max-rejected=0.1", "--quiet"]
-    content = printed(capsys, "data", "table", *given, "--label=stars", "--threshold=4",
-                      "--split-by=ts")  # fmt: skip
+    content = printed(
+        capsys, "data", "table", *given, "--label=stars", "--threshold=4", "--split-by=ts"
+    )
     assert content["rows"] == 400 and content["fields"][0]["name"] == "shop"
     Path("data.json").write_text(json.dumps(content))
     assert printed(capsys, "data", "--config=data.json", *given) == content
@@ -221,8 +234,17 @@ def test_the_data_of_a_run_are_one_list_of_parameters():
 
 def test_the_command_works_as_a_process_too():
     done = subprocess.run(
-        [sys.executable, "-m", "embedding_collapse", "run", config(TINY), "--max-rejected=0.1",
-         "--json"], capture_output=True, text=True,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "embedding_collapse",
+            "run",
+            config(TINY),
+            "--max-rejected=0.1",
+            "--json",
+        ],
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0 and "20 rows rejected" in done.stderr
     jsonschema.validate(json.loads(done.stdout), SCHEMA)

@@ -17,8 +17,16 @@ from embedding_collapse.cli import main
 from embedding_collapse.inspection import report as inspection
 from embedding_collapse.lab import arguments, experiment, records, spec
 
-TINY = ["--dataset=flights", "--rows=1500", "--embedding-size=2", "--hidden=8", "--epochs=1",
-        "--batch-size=400", "--device=cpu", "--quiet"]  # fmt: skip
+TINY = [
+    "--dataset=flights",
+    "--rows=1500",
+    "--embedding-size=2",
+    "--hidden=8",
+    "--epochs=1",
+    "--batch-size=400",
+    "--device=cpu",
+    "--quiet",
+]
 NAME = "red\x1b[31m\x9b2J\u202e"  # colours what follows, clears the screen, turns the writing round
 ESCAPED = r"red\x1b[31m\x9b2J\u202e"
 
@@ -73,14 +81,16 @@ def never(monkeypatch, module, name: str) -> None:
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        ("--hidden=99999999", "dnn base with embedding_size 2, hidden 99999999 and cross_layers 4 "
-         "has 10,000,00"),
+        (
+            "--hidden=99999999",
+            "dnn base with embedding_size 2, hidden 99999999 and cross_layers 4 has 10,000,00",
+        ),
         ("--scale=99999999", "dnn SE 99999999x with embedding_size 2, hidden 8 and"),
         ("--hidden=99999999999999999999", "hidden is 99999999999999999999; whole numbers from 1"),
         ("--embedding-size=2147483648", "embedding_size is 2147483648; whole numbers from 1 to"),
         ("--device=meta", "device 'meta' cannot be used here (Tensor.item() cannot be called"),
     ],
-)  # fmt: skip
+)
 def test_a_run_that_is_too_large_or_on_no_device_is_refused(capsys, option, message):
     assert refused(capsys, "run", *TINY, "--model=dnn", option).startswith(message)
 
@@ -102,8 +112,10 @@ def test_scores_that_are_not_finite_are_told_as_a_run_that_diverges(capsys):
     """The loss of the one step of an epoch is finite, what it leaves of the weights is not."""
     command = ["run", *TINY, "--model=dnn", "--learning-rate=1e38", "--batch-size=2000"]
     told = refused(capsys, *command)
-    assert told == ("150 of 150 scores of the validation rows after epoch 0 are not finite. "
-                    "Try a smaller learning rate (now 1e+38) or a smaller model.")  # fmt: skip
+    assert told == (
+        "150 of 150 scores of the validation rows after epoch 0 are not finite. "
+        "Try a smaller learning rate (now 1e+38) or a smaller model."
+    )
 
 
 @pytest.mark.parametrize("command", ["run", "record"])
@@ -131,11 +143,13 @@ def test_files_and_folders_that_are_not_ones_own_are_told_by_name(here):
         ("inspect", "locked.safetensors"): "locked.safetensors: Permission denied",
         ("inspect", "model.safetensors", "--output=kept/report.html"): "the report's folder is '",
         ("record", "--minutes=0", "--recorded=kept"): "recorded is 'kept'; a folder that can be",
-    }  # fmt: skip
+    }
     done = subprocess.run(
         [sys.executable, "-c", WITHOUT_PRIVILEGES, "-c", MANY, json.dumps(list(commands))],
-        capture_output=True, text=True, env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+    )
     assert done.returncode == 0, done.stderr
     lines = done.stderr.splitlines()
     assert lines[1::2] == ["1"] * len(commands)
@@ -241,8 +255,10 @@ def test_all_files_are_looked_at_before_a_table_is_measured(capsys, monkeypatch,
     save_file({"emb.weight": torch.randn(50, 4)}, "model.safetensors")
     keras = Path(__file__).parent / "data" / "checkpoints" / "keras.weights.h5"
     told = refused(capsys, "inspect", "model.safetensors", f"{option}{keras}")
-    assert told == (f"{keras}, which is HDF5, needs h5py, not installed here; "
-                    'pip install "embedding-collapse[hdf5]" brings it')  # fmt: skip
+    assert told == (
+        f"{keras}, which is HDF5, needs h5py, not installed here; "
+        'pip install "embedding-collapse[hdf5]" brings it'
+    )
 
 
 # --- faults of the program ------------------------------------------------------------------------
@@ -312,7 +328,8 @@ def test_a_name_with_braces_is_a_name(capsys):
 def test_a_name_that_the_terminal_cannot_write_is_written_out(here):
     done = subprocess.run(
         [sys.executable, "-m", "embedding_collapse", "data", "table", *table("größe"), "--quiet"],
-        capture_output=True, env=os.environ | {"PYTHONIOENCODING": "ascii"},
-    )  # fmt: skip
+        capture_output=True,
+        env=os.environ | {"PYTHONIOENCODING": "ascii"},
+    )
     assert (done.returncode, done.stderr) == (0, b"")
     assert b"guessed categorical: gr\\xf6\\xdfe; numeric: other" in done.stdout

@@ -9,10 +9,30 @@ import pytest
 
 FAULTS = Path(__file__).parents[1] / "benchmarks" / "faults.py"
 PARTS = [
-    "killed-runs", "killed-sweeps", "stored-files", "csv", "tsv", "criteo", "avazu", "parquet",
-    "safetensors", "pt", "npz", "npy", "hdf5", "onnx", "exported", "shards", "distributed",
-    "full-disk", "read-only", "side-by-side", "mixed-up", "names", "trainings",
-]  # fmt: skip
+    "killed-runs",
+    "killed-sweeps",
+    "stored-files",
+    "csv",
+    "tsv",
+    "criteo",
+    "avazu",
+    "parquet",
+    "safetensors",
+    "pt",
+    "npz",
+    "npy",
+    "hdf5",
+    "onnx",
+    "exported",
+    "shards",
+    "distributed",
+    "full-disk",
+    "read-only",
+    "side-by-side",
+    "mixed-up",
+    "names",
+    "trainings",
+]
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the harness asks Linux's /proc")
 

@@ -36,8 +36,16 @@ OPTIONAL = {  # and what takes them
     "h5py": "inspection.weights.hdf5_process",
 }
 WINGS = {"": ("lab", "book"), "lab": ("book",), "book": ()}  # by extra, those that it leaves out
-TINY = ["--dataset=flights", "--rows=1500", "--embedding-size=2", "--hidden=8", "--epochs=1",
-        "--batch-size=400", "--device=cpu", "--quiet"]  # fmt: skip
+TINY = [
+    "--dataset=flights",
+    "--rows=1500",
+    "--embedding-size=2",
+    "--hidden=8",
+    "--epochs=1",
+    "--batch-size=400",
+    "--device=cpu",
+    "--quiet",
+]
 IMPORT_ALL = """
 import importlib, pathlib, sys, embedding_collapse
 package = pathlib.Path(embedding_collapse.__file__).parent
@@ -189,9 +197,10 @@ def link(
 def test_the_wheel_holds_every_file_of_the_package(wheel):
     files = {
         path.relative_to(SOURCE.parent).as_posix(): path.read_bytes()
-        for package in (SOURCE, SOURCE.parent / "blocked_adam") for path in package.rglob("*")
+        for package in (SOURCE, SOURCE.parent / "blocked_adam")
+        for path in package.rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
-    }  # fmt: skip
+    }
     held = content(wheel)
     assert {name: data for name, data in held.items() if ".dist-info/" not in name} == files
 
@@ -233,9 +242,11 @@ def test_the_examples_of_the_instruments_public_names_hold(bare, tmp_path):
 @pytest.mark.parametrize("name", ["model.safetensors", "model.pt", "model.npy"])
 def test_inspect_takes_the_bare_wheel_alone(bare, tmp_path, name):
     table = torch.randn(300, 8, generator=torch.Generator().manual_seed(0))
-    write = {".safetensors": lambda path: save_file({"user_emb": table}, path),
-             ".pt": lambda path: torch.save({"user_emb": table}, path),
-             ".npy": lambda path: np.save(path, table.numpy())}  # fmt: skip
+    write = {
+        ".safetensors": lambda path: save_file({"user_emb": table}, path),
+        ".pt": lambda path: torch.save({"user_emb": table}, path),
+        ".npy": lambda path: np.save(path, table.numpy()),
+    }
     write[Path(name).suffix](tmp_path / name)
     command = bare.with_name("embedding-collapse")
     done = run(
@@ -270,21 +281,26 @@ def test_the_record_beside_weights_names_their_fields_and_that_it_is_not_checked
     content = {"dataset": {"fields": ["user", "site"], "cardinalities": [50, 20]}}
     record = tmp_path / "0123456789ab.json"
     store_json(record, content | {"weights": checksum(record.with_suffix(".safetensors"))})
-    done = run(bare, "-m", "embedding_collapse", "inspect", "0123456789ab.safetensors",
-               cwd=tmp_path)  # fmt: skip
+    done = run(
+        bare, "-m", "embedding_collapse", "inspect", "0123456789ab.safetensors", cwd=tmp_path
+    )
     assert done.returncode == 0
     assert [line.split(":")[1].strip() for line in done.stderr.splitlines()] == [
-        "0123456789ab.json", "0123456789ab.safetensors"
-    ]  # fmt: skip
+        "0123456789ab.json",
+        "0123456789ab.safetensors",
+    ]
     assert done.stderr.count("xxhash is not installed, so its checksum is not compared") == 2
     assert [line.split()[:2] for line in done.stdout.splitlines()[1:3]] == [
-        ["user", "50"], ["site", "20"]
-    ]  # fmt: skip
+        ["user", "50"],
+        ["site", "20"],
+    ]
 
 
 def asks_for(what: str, extra: str) -> re.Pattern:
-    return re.compile(rf'{what} needs \w+, not installed here; '
-                      rf'pip install "embedding-collapse\[{extra}\]" brings it\n')  # fmt: skip
+    return re.compile(
+        rf"{what} needs \w+, not installed here; "
+        rf'pip install "embedding-collapse\[{extra}\]" brings it\n'
+    )
 
 
 @pytest.mark.parametrize(
@@ -308,8 +324,14 @@ def test_a_public_name_of_the_lab_says_which_extra_brings_what_it_needs(bare, tm
 
 def test_data_run_sweep_and_inspect_work_outside_the_repository(lab, tmp_path):
     def command(*arguments: str) -> str:
-        done = run(lab, "-m", "embedding_collapse", *arguments, cwd=tmp_path,
-                   EMBEDDING_COLLAPSE_CACHE=str(tmp_path / "cache"))  # fmt: skip
+        done = run(
+            lab,
+            "-m",
+            "embedding_collapse",
+            *arguments,
+            cwd=tmp_path,
+            EMBEDDING_COLLAPSE_CACHE=str(tmp_path / "cache"),
+        )
         assert (done.returncode, done.stderr) == (0, "")
         return done.stdout
 
@@ -326,8 +348,14 @@ def test_data_run_sweep_and_inspect_work_outside_the_repository(lab, tmp_path):
 
 def test_record_works_outside_the_repository(book, tmp_path):
     command = ["record", *TINY[:-1], "--minutes=0", "--recorded="]
-    done = run(book, "-m", "embedding_collapse", *command, cwd=tmp_path,
-               EMBEDDING_COLLAPSE_CACHE=str(tmp_path / "cache"))  # fmt: skip
+    done = run(
+        book,
+        "-m",
+        "embedding_collapse",
+        *command,
+        cwd=tmp_path,
+        EMBEDDING_COLLAPSE_CACHE=str(tmp_path / "cache"),
+    )
     assert (done.returncode, done.stderr) == (0, "")
 
 

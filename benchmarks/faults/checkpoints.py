@@ -98,11 +98,20 @@ def _safetensors(random: np.random.Generator, harm: bool) -> tuple[bytes, int, s
         header, rest = json.loads(content[8 : 8 + length]), content[8 + length :]
         written = json.dumps(mutate_json(header, random)).encode()
         if chance(random, 0.1):
-            written = pick(random, (
-                b"[" * 100_000, b'{"a":' * 50_000 + b"1" + b"}" * 50_000, b"{}", b"[]", b"{\xff}",
-                b"\xef\xbb\xbf{}", b"{" + b'"x":NaN,' * 9 + b'"y":1}', b"{" + b" " * 200_000 + b"}",
-                json.dumps(_overlapping()).encode(),
-            ))  # fmt: skip
+            written = pick(
+                random,
+                (
+                    b"[" * 100_000,
+                    b'{"a":' * 50_000 + b"1" + b"}" * 50_000,
+                    b"{}",
+                    b"[]",
+                    b"{\xff}",
+                    b"\xef\xbb\xbf{}",
+                    b"{" + b'"x":NaN,' * 9 + b'"y":1}',
+                    b"{" + b" " * 200_000 + b"}",
+                    json.dumps(_overlapping()).encode(),
+                ),
+            )
         stated = len(written) if chance(random, 0.9) else int(random.integers(2**63))
         content = struct.pack("<Q", stated) + written + rest
     if chance(random, 0.4):
@@ -122,19 +131,61 @@ def _overlapping() -> dict[str, Any]:
 
 
 DESCRIPTIONS = [
-    "'<f4'", "'>f8'", "'|O'", "'<f2'", "'<c16'", "'<M8[ns]'", "'<U8'", "'<U100000000'", "'|V0'",
-    "'|S0'", "'|b1'", "'<f16'", "'f'", "'<f4,<f4'", "[('a','<f4')]", "'V8'", "'O,O'", "None", "0",
-    "[('a','<f4',(9999999,9999999))]", "('<f4',(2147483647,))", "b'<f4'", "'__import__'", "'<f0'",
-    "{'names':['a'],'formats':['<f4'],'offsets':[99999999]}", "__import__('os').mkdir('canary')",
+    "'<f4'",
+    "'>f8'",
+    "'|O'",
+    "'<f2'",
+    "'<c16'",
+    "'<M8[ns]'",
+    "'<U8'",
+    "'<U100000000'",
+    "'|V0'",
+    "'|S0'",
+    "'|b1'",
+    "'<f16'",
+    "'f'",
+    "'<f4,<f4'",
+    "[('a','<f4')]",
+    "'V8'",
+    "'O,O'",
+    "None",
+    "0",
+    "[('a','<f4',(9999999,9999999))]",
+    "('<f4',(2147483647,))",
+    "b'<f4'",
+    "'__import__'",
+    "'<f0'",
+    "{'names':['a'],'formats':['<f4'],'offsets':[99999999]}",
+    "__import__('os').mkdir('canary')",
     "'" + "x" * 5000 + "'",
-]  # fmt: skip
+]
 SHAPES = [
-    "(300, 8)", "(-1, 8)", "(0, 8)", "(4611686018427387904, 8)", "(0, 4611686018427387904)", "()",
-    "(300.0, 8)", "(True, 8)", "[300, 8]", "(2400,)", "(8, 300)", "None", "'x'", "(300, 8, 0)",
-    "(1,)*100", f"({'1,' * 100})", "(10**12, 8)", f"({'9' * 5000},)", "(2**63, 2)", "(300,",
-    "(2147483648, 1)", "(99999999999, 8)", "(1099511627776, 8)", "(" * 300 + ")" * 300,
+    "(300, 8)",
+    "(-1, 8)",
+    "(0, 8)",
+    "(4611686018427387904, 8)",
+    "(0, 4611686018427387904)",
+    "()",
+    "(300.0, 8)",
+    "(True, 8)",
+    "[300, 8]",
+    "(2400,)",
+    "(8, 300)",
+    "None",
+    "'x'",
+    "(300, 8, 0)",
+    "(1,)*100",
+    f"({'1,' * 100})",
+    "(10**12, 8)",
+    f"({'9' * 5000},)",
+    "(2**63, 2)",
+    "(300,",
+    "(2147483648, 1)",
+    "(99999999999, 8)",
+    "(1099511627776, 8)",
+    "(" * 300 + ")" * 300,
     "-" * 9000 + "1",
-]  # fmt: skip
+]
 
 
 def _npy(random: np.random.Generator, harm: bool) -> tuple[bytes, int, str]:
@@ -202,8 +253,20 @@ def _zip(members: dict[str, bytes], random: np.random.Generator, harm: bool) -> 
             kind = pick(random, kinds) if harm and chance(random, 0.3) else zipfile.ZIP_STORED
             archive.writestr(name, content, kind)
         if harm and chance(random, 0.2):
-            member, fact = pick(random, archive.filelist), pick(random, ("file_size", "CRC",
-                "compress_size", "header_offset", "flag_bits", "compress_type"))  # fmt: skip
+            member, fact = (
+                pick(random, archive.filelist),
+                pick(
+                    random,
+                    (
+                        "file_size",
+                        "CRC",
+                        "compress_size",
+                        "header_offset",
+                        "flag_bits",
+                        "compress_type",
+                    ),
+                ),
+            )
             setattr(member, fact, pick(random, (0, 1, 8, 99, 2**16 - 1)))
             if fact in ("file_size", "compress_size", "header_offset", "CRC"):
                 setattr(member, fact, pick(random, (0, 1, 2**31, 2**32 - 2)))
@@ -222,8 +285,13 @@ def _saved() -> list[bytes]:
     for _ in range(30):
         doubled = [doubled, doubled]
     found = [(CHECKPOINTS / name).read_bytes() for name in ("embedding_bag.pt", "fuxictr.model")]
-    for content, archive in ((state, True), (state, False), (doubled, True), ([_Canary()], True),
-                             ([_Canary()], False)):  # fmt: skip
+    for content, archive in (
+        (state, True),
+        (state, False),
+        (doubled, True),
+        ([_Canary()], True),
+        ([_Canary()], False),
+    ):
         file = io.BytesIO()
         torch.save(content, file, _use_new_zipfile_serialization=archive)
         found.append(file.getvalue())

@@ -28,8 +28,15 @@ PROJECT, PACKAGE = embedding_collapse.__name__, str(Path(embedding_collapse.__fi
 commit()  # asks git, once for all children
 PR_SET_PDEATHSIG = 1
 HANGS = 10.0  # seconds
-ACTS = ("os.system", "os.exec", "os.posix_spawn", "os.fork", "subprocess.Popen", "socket.connect",
-        "pickle.find_class")  # fmt: skip
+ACTS = (
+    "os.system",
+    "os.exec",
+    "os.posix_spawn",
+    "os.fork",
+    "subprocess.Popen",
+    "socket.connect",
+    "pickle.find_class",
+)
 MOVES = ("os.mkdir", "os.rename", "os.link", "os.symlink")
 
 Audit = Callable[[str, tuple], None]

@@ -236,8 +236,10 @@ def _start_ray(arguments: list[str], folder: Path) -> subprocess.Popen:
     with (folder / "said").open("w") as said:
         return subprocess.Popen(
             [sys.executable, "-m", "embedding_collapse", *arguments],
-            env=environment, stdout=said, stderr=said,
-        )  # fmt: skip
+            env=environment,
+            stdout=said,
+            stderr=said,
+        )
 
 
 def _end_ray(process: subprocess.Popen, folder: Path) -> Outcome:

@@ -21,9 +21,33 @@ NUMBERS = (
     (1 << 64) - 1,
 )
 NASTY: list[Any] = [
-    -1, 0, 1, 2**31, 2**40, 2**62, 2**63, 2**64, 10**30, 1e308, 0.5, True, None, "", "x", "F99",
-    "I4", [], {}, [[1]], [-1, 8], [2**62, 8], [2**40, 2**40], [0, 2**62], [1] * 100, {"a": {}},
-]  # fmt: skip
+    -1,
+    0,
+    1,
+    2**31,
+    2**40,
+    2**62,
+    2**63,
+    2**64,
+    10**30,
+    1e308,
+    0.5,
+    True,
+    None,
+    "",
+    "x",
+    "F99",
+    "I4",
+    [],
+    {},
+    [[1]],
+    [-1, 8],
+    [2**62, 8],
+    [2**40, 2**40],
+    [0, 2**62],
+    [1] * 100,
+    {"a": {}},
+]
 
 
 def pick(random: np.random.Generator, choices: Sequence[T]) -> T:
@@ -93,8 +117,17 @@ def _move(content: bytearray, place: int, random: np.random.Generator) -> bytes:
 
 
 CHANGES: list[Callable[[bytearray, int, np.random.Generator], bytes]] = [
-    _flip, _flip, _flip, _set, _set, _cut, _remove, _insert, _repeat, _move,
-]  # fmt: skip
+    _flip,
+    _flip,
+    _flip,
+    _set,
+    _set,
+    _cut,
+    _remove,
+    _insert,
+    _repeat,
+    _move,
+]
 
 
 def mutate_json(content: Any, random: np.random.Generator) -> Any:

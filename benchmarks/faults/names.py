@@ -160,8 +160,10 @@ CHECKS = {"html": _page, "markdown": _markdown, "figure": _figure, "text": _text
 
 def _tables(name: str) -> dict[str, torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
-    return {f"embedding.{name}": torch.randn(60, 8, generator=generator),
-            f"{name}.embedding": torch.randn(50, 8, generator=generator)}  # fmt: skip
+    return {
+        f"embedding.{name}": torch.randn(60, 8, generator=generator),
+        f"{name}.embedding": torch.randn(50, 8, generator=generator),
+    }
 
 
 def _safetensors(name: str, folder: Path) -> Made:
@@ -286,10 +288,26 @@ def _told(*arguments: str, folder: Path) -> str:
 
 def _run(name: str, folder: Path) -> int:
     return command(
-        "sweep", "--dataset", "table", "--path", str(_written(name, folder)), "--label", "clicked",
-        *SIZE, "--models", "dcnv2", "--scales", "1,4", "--seeds", "0,1", "--epochs", "1",
-        "--output", str(folder / "output"), cache=folder / "cache",
-    )()  # fmt: skip
+        "sweep",
+        "--dataset",
+        "table",
+        "--path",
+        str(_written(name, folder)),
+        "--label",
+        "clicked",
+        *SIZE,
+        "--models",
+        "dcnv2",
+        "--scales",
+        "1,4",
+        "--seeds",
+        "0,1",
+        "--epochs",
+        "1",
+        "--output",
+        str(folder / "output"),
+        cache=folder / "cache",
+    )()
 
 
 def _figures(name: str, folder: Path) -> Made:

@@ -13,8 +13,22 @@ from embedding_collapse.lab import records
 from .child import command, isolated
 from .runs import CRITEO, SIZE, Case
 
-WIDE = ["run", *CRITEO, *SIZE, "--model", "dcnv2", "--design", "me", "--scale", "4", "--epochs",
-        "1", "--embedding-size", "16", "--no-weights"]  # fmt: skip
+WIDE = [
+    "run",
+    *CRITEO,
+    *SIZE,
+    "--model",
+    "dcnv2",
+    "--design",
+    "me",
+    "--scale",
+    "4",
+    "--epochs",
+    "1",
+    "--embedding-size",
+    "16",
+    "--no-weights",
+]
 SECONDS = 600.0
 
 

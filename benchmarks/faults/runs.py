@@ -13,16 +13,66 @@ from embedding_collapse.lab import records
 
 DATA = Path(__file__).parents[2] / "tests" / "data"
 CRITEO = ["--dataset", "criteo", "--path", str(DATA / "criteo_format.txt.gz")]
-SIZE = ["--embedding-size", "4", "--hidden", "32", "--cross-layers", "2", "--batch-size", "128",
-        "--device", "cpu", "--quiet"]  # fmt: skip
+SIZE = [
+    "--embedding-size",
+    "4",
+    "--hidden",
+    "32",
+    "--cross-layers",
+    "2",
+    "--batch-size",
+    "128",
+    "--device",
+    "cpu",
+    "--quiet",
+]
 EPOCHS = 5
-RUN = ["run", *CRITEO, *SIZE, "--model", "dcnv2", "--design", "me", "--scale", "2",
-       "--epochs", str(EPOCHS), "--patience", str(EPOCHS)]  # fmt: skip
+RUN = [
+    "run",
+    *CRITEO,
+    *SIZE,
+    "--model",
+    "dcnv2",
+    "--design",
+    "me",
+    "--scale",
+    "2",
+    "--epochs",
+    str(EPOCHS),
+    "--patience",
+    str(EPOCHS),
+]
 SWEPT, SWEEP_EPOCHS = 6, 2  # runs of the sweep
-SWEEP = ["sweep", *CRITEO, *SIZE, "--models", "dnn,dcnv2", "--scales", "1,2", "--seeds", "0",
-         "--epochs", str(SWEEP_EPOCHS)]  # fmt: skip
-ONE_RUN = ["sweep", *CRITEO, *SIZE, "--models", "dcnv2", "--designs", "me", "--scales", "2",
-           "--seeds", "0", "--epochs", "30", "--patience", "30"]  # fmt: skip
+SWEEP = [
+    "sweep",
+    *CRITEO,
+    *SIZE,
+    "--models",
+    "dnn,dcnv2",
+    "--scales",
+    "1,2",
+    "--seeds",
+    "0",
+    "--epochs",
+    str(SWEEP_EPOCHS),
+]
+ONE_RUN = [
+    "sweep",
+    *CRITEO,
+    *SIZE,
+    "--models",
+    "dcnv2",
+    "--designs",
+    "me",
+    "--scales",
+    "2",
+    "--seeds",
+    "0",
+    "--epochs",
+    "30",
+    "--patience",
+    "30",
+]
 NOT_SAME = ("speed", "peak_memory", "environment")  # of two runs of one command
 
 

@@ -30,9 +30,17 @@ if TYPE_CHECKING:
     __version__: str
 
 __all__ = [
-    "CollapseMonitor", "MultiEmbedding", "Spec", "__version__", "inspect", "load_dataset",
-    "load_records", "measure", "run", "study",
-]  # fmt: skip
+    "CollapseMonitor",
+    "MultiEmbedding",
+    "Spec",
+    "__version__",
+    "inspect",
+    "load_dataset",
+    "load_records",
+    "measure",
+    "run",
+    "study",
+]
 
 _PLACES = {  # the module of a name, and the name there
     "CollapseMonitor": ("monitor", "CollapseMonitor"),

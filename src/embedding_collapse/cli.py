@@ -29,19 +29,43 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
-    "run": Command("lab", "lab", "train and test one model, and record it",
-                   "run --dataset us-flights --model dnn --design me --scale 4"),
-    "sweep": Command("lab", "lab", "run a grid of models, skip what is recorded, print the table",
-                     "sweep --dataset table --path X.parquet --label y --scales 1,4"),
-    "record": Command("book", "book", "run the paper's grid at full scale, as far as time allows, "
-                      "and record the chapters", "record --minutes 120 --dataset criteo"),
-    "study": Command("lab", "lab", "make what is missing of a study's runs, or tell how far it has "
-                     "come", "study decide --status"),
-    "data": Command("lab", "lab", "load a dataset into the cache, and print what is in it",
-                    "data table --path ratings.csv --label stars --threshold 4 --split-by ts"),
-    "inspect": Command("inspection", "", "tell which tables of a checkpoint have collapsed",
-                       "inspect my_model.pt --fail-if collapsed"),
-}  # fmt: skip
+    "run": Command(
+        "lab",
+        "lab",
+        "train and test one model, and record it",
+        "run --dataset us-flights --model dnn --design me --scale 4",
+    ),
+    "sweep": Command(
+        "lab",
+        "lab",
+        "run a grid of models, skip what is recorded, print the table",
+        "sweep --dataset table --path X.parquet --label y --scales 1,4",
+    ),
+    "record": Command(
+        "book",
+        "book",
+        "run the paper's grid at full scale, as far as time allows, and record the chapters",
+        "record --minutes 120 --dataset criteo",
+    ),
+    "study": Command(
+        "lab",
+        "lab",
+        "make what is missing of a study's runs, or tell how far it has come",
+        "study decide --status",
+    ),
+    "data": Command(
+        "lab",
+        "lab",
+        "load a dataset into the cache, and print what is in it",
+        "data table --path ratings.csv --label stars --threshold 4 --split-by ts",
+    ),
+    "inspect": Command(
+        "inspection",
+        "",
+        "tell which tables of a checkpoint have collapsed",
+        "inspect my_model.pt --fail-if collapsed",
+    ),
+}
 PROGRAM = "embedding-collapse"
 EXIT_CODES = """exit codes:
   0  done

@@ -34,11 +34,7 @@ class DamagedError(ValueError):
 
 
 def write_atomically(
-    path: Path,
-    write: Callable[[Path], Any],
-    *,
-    replace: bool = True,
-    scratch: Path | None = None,
+    path: Path, write: Callable[[Path], Any], *, replace: bool = True, scratch: Path | None = None
 ) -> None:
     """Let `write` make the file under a temporary name, then rename: whole or not at all.
 

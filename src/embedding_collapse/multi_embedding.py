@@ -72,12 +72,7 @@ class MultiEmbedding(nn.Module):
     """
 
     def __init__(
-        self,
-        factory: Factory,
-        sets: int,
-        head: nn.Module | None = None,
-        *,
-        seed: int | None = None,
+        self, factory: Factory, sets: int, head: nn.Module | None = None, *, seed: int | None = None
     ) -> None:
         super().__init__()
         check_whole("sets", sets, least=1)

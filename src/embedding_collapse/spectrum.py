@@ -265,3 +265,10 @@ def _random_values(rows: int, width: int, draws: int, seed: int) -> Tensor:
     drawn = torch.from_numpy(factors)
     # Squares are good enough for random matrices, whose small values are not that small.
     return torch.linalg.eigvalsh(drawn.mT @ drawn).flip(-1).clamp(min=0).sqrt()
+
+
+def rounded(values: Tensor, digits: int = 6) -> list:
+    """Numbers as nested lists, to that many significant digits; a float32 table holds six."""
+    if values.ndim > 1:
+        return [rounded(part, digits) for part in values]
+    return [float(f"{value:.{digits}g}") for value in values.tolist()]

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .spectrum import information_abundance, random_abundances, random_spectrum
+from .spectrum import information_abundance, random_abundances, random_spectrum, rounded
 
 COLLAPSED, PARTLY = 0.25, 0.5  # of a random table's IA: below the first, below the second
 MUCH_OFFSET = 0.05  # of the energy: below, it is a direction among others
@@ -26,9 +26,7 @@ MANY_UNTRAINED = 0.05  # of the rows: from here up they may change the verdict
 COLLAPSED_IS, PARTLY_IS, HEALTHY_IS = "collapsed", "partly collapsed", "not collapsed"
 OFFSET_IS, UNTRAINED_IS = "offset", "rare rows untrained"
 FEW_IS, UNMEASURED_IS = "too small to tell", "not measured"
-VERDICTS = [
-    COLLAPSED_IS, UNTRAINED_IS, PARTLY_IS, OFFSET_IS, HEALTHY_IS, FEW_IS, UNMEASURED_IS,
-]  # fmt: skip
+VERDICTS = [COLLAPSED_IS, UNTRAINED_IS, PARTLY_IS, OFFSET_IS, HEALTHY_IS, FEW_IS, UNMEASURED_IS]
 
 
 @dataclass(frozen=True)
@@ -89,7 +87,7 @@ class Collapse:
         content = dict(vars(self))
         for name in ("spectra", "random"):
             if content[name] is not None:
-                content[name] = _rounded(content[name])
+                content[name] = rounded(content[name])
         return content
 
 
@@ -235,9 +233,3 @@ def _draw_band(rows: int, width: int) -> tuple[float, float]:
     drawn = random_abundances(rows, width, draws=max(32, min(256, 8192 // small)))
     low, high = (drawn / drawn.mean()).quantile(torch.tensor([0.01, 0.99], dtype=drawn.dtype))
     return low.item(), high.item()
-
-
-def _rounded(values: Tensor) -> list:
-    if values.ndim > 1:
-        return [_rounded(part) for part in values]
-    return [float(f"{value:.6g}") for value in values.tolist()]

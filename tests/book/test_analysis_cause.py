@@ -25,8 +25,9 @@ def test_a_cell_holds_the_collapse_and_the_gains_of_its_size(make_record):
     records = []
     for (design, scale), auc, share in ((BASE, 0.7, 0.6), (SE4, 0.71, 0.4), (ME4, 0.74, 0.6)):
         for spec in specs([FLIGHTS], ["dnn"], [(design, scale)], range(2)):
-            like = make_record(design, scale, spec.seed, auc=auc + 0.01 * spec.seed,
-                               abundance=share)  # fmt: skip
+            like = make_record(
+                design, scale, spec.seed, auc=auc + 0.01 * spec.seed, abundance=share
+            )
             records.append(replace(like, key=spec.key, spec=spec.written()))
     (cell,) = cells(records)
     assert (cell.data, cell.model, cell.scale) == ("us-flights", "dnn", 4)
@@ -72,12 +73,18 @@ def test_of_too_few_cells_or_without_an_order_there_is_no_correlation():
 def test_the_forms_of_collapse_tell_an_offset_from_few_directions(make_record):
     spectrum = [[[8.0, 1.0, 1.0, 1.0]]]
     record = replace(
-        make_record(), spectra=spectrum, centred_spectra=[[[1.0, 1.0, 1.0, 1.0]]],
+        make_record(),
+        spectra=spectrum,
+        centred_spectra=[[[1.0, 1.0, 1.0, 1.0]]],
         weighted_spectra=[[[1.0, 0.5, 0.5, 0.0]]],
-    )  # fmt: skip
+    )
     values = {name: form(record) for name, form in FORMS.items() if name != "IA against random"}
-    assert values == pytest.approx({
-        "IA/K": 11 / 32, "IA/K, mean row taken off": 1.0,
-        "IA/K without the first singular value": 1.0, "IA/K, rows weighted by frequency": 0.5,
-        "share of directions above 1%": 1.0,
-    })  # fmt: skip
+    assert values == pytest.approx(
+        {
+            "IA/K": 11 / 32,
+            "IA/K, mean row taken off": 1.0,
+            "IA/K without the first singular value": 1.0,
+            "IA/K, rows weighted by frequency": 0.5,
+            "share of directions above 1%": 1.0,
+        }
+    )

@@ -83,10 +83,14 @@ def test_an_effect_of_the_smallest_size_is_seen_four_times_in_five():
     generator = np.random.default_rng(2)
     noise = (0.1, 0.2, 0.2)
     smallest = np.mean([contrast(simulated(generator, 2, 5, *noise)).smallest for _ in range(300)])
-    step = np.mean([contrast(simulated(generator, 2, 5, *noise, gain=0.1)).value
-                    for _ in range(300)]) / 0.1  # AUC per unit of gain  # fmt: skip
-    seen = [contrast(simulated(generator, 2, 5, *noise, gain=smallest / step)).low > 0
-            for _ in range(600)]  # fmt: skip
+    step = (
+        np.mean([contrast(simulated(generator, 2, 5, *noise, gain=0.1)).value for _ in range(300)])
+        / 0.1
+    )  # AUC per unit of gain
+    seen = [
+        contrast(simulated(generator, 2, 5, *noise, gain=smallest / step)).low > 0
+        for _ in range(600)
+    ]
     assert np.mean(seen) == pytest.approx(POWER, abs=0.07)
 
 

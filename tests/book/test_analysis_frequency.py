@@ -31,8 +31,7 @@ def run(clicks):
 
 
 def test_weighted_abundance_is_that_of_the_rows_the_model_is_fed(clicks):
-    table = torch.randn(sum(clicks.cardinalities), 1, 4,
-                        generator=torch.Generator().manual_seed(0))  # fmt: skip
+    table = torch.randn(sum(clicks.cardinalities), 1, 4, generator=torch.Generator().manual_seed(0))
     frame = frequency.by_frequency(table, clicks)
     assert frame["features"].is_monotonic_increasing
     rows = clicks.split[0].numpy()

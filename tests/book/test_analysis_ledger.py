@@ -39,8 +39,9 @@ def run(make_record) -> Callable[..., Record]:
     def make(spec: Spec, auc: float, abundance: float = 0.5) -> Record:
         width = spec.sets, spec.width
         like = make_record(spec.design, spec.scale, spec.seed, auc=auc, abundance=abundance)
-        spectra = [[[1.0] + [(abundance * width[1] - 1) / (width[1] - 1)] * (width[1] - 1)]
-                   * width[0]] * 3  # fmt: skip
+        spectra = [
+            [[1.0] + [(abundance * width[1] - 1) / (width[1] - 1)] * (width[1] - 1)] * width[0]
+        ] * 3
         return replace(like, key=spec.key, spec=spec.written(), spectra=spectra)
 
     return make
@@ -65,8 +66,11 @@ def test_a_claim_holds_where_its_interval_lies_on_its_side(run):
     assert found.verdict == "holds"
     assert found.effect.value == pytest.approx(0.0225)
     assert len(found.parts) == 4 and {one.label for one, _ in found.parts} == {
-        "DNN ME 4x - SE 4x", "DNN ME 10x - SE 10x", "DCNv2 ME 4x - SE 4x", "DCNv2 ME 10x - SE 10x"
-    }  # fmt: skip
+        "DNN ME 4x - SE 4x",
+        "DNN ME 10x - SE 10x",
+        "DCNv2 ME 4x - SE 4x",
+        "DCNv2 ME 10x - SE 10x",
+    }
     assert len(found.missing) == 8  # of the four other models
     assert finding(records, GAINS).verdict == "holds"
 
@@ -87,9 +91,14 @@ def test_it_is_undecided_where_the_interval_tells_nothing(run):
 
 @pytest.mark.parametrize(
     ("wide", "spread", "verdict"),
-    [(0.80, 1e-4, "holds"), (0.8004, 1e-4, "holds"), (0.81, 1e-4, "fails"),
-     (0.801, 2e-3, "undecided"), (0.79, 1e-4, "holds")],
-)  # fmt: skip
+    [
+        (0.80, 1e-4, "holds"),
+        (0.8004, 1e-4, "holds"),
+        (0.81, 1e-4, "fails"),
+        (0.801, 2e-3, "undecided"),
+        (0.79, 1e-4, "holds"),
+    ],
+)
 def test_no_gain_is_claimed_from_an_interval_below_the_band(run, wide, spread, verdict):
     records = runs_of(run, {BASE: 0.80, SE10: wide}, spread=spread)
     found = finding(records, NO_GAIN)
@@ -122,8 +131,9 @@ def test_what_several_comparisons_share_is_counted_once(run):
 
 def test_several_claims_are_corrected_for_being_several(run):
     """The same effect is not decided where it would be alone."""
-    records = runs_of(run, {BASE: 0.80, SE4: 0.8, ME4: 0.8014, SE10: 0.8, ME10: 0.8014},
-                      spread=0.0012)  # fmt: skip
+    records = runs_of(
+        run, {BASE: 0.80, SE4: 0.8, ME4: 0.8014, SE10: 0.8, ME10: 0.8014}, spread=0.0012
+    )
     found = finding(records, BEATS)
     assert found.effect.p < 0.05 and found.effect.low > 0
     corrected = [one for one in ledger(records, BASES[0]) if one.effect]
@@ -180,8 +190,10 @@ def test_seeds_of_the_base_model_that_ensembles_are_made_of_are_no_second_look(r
 
 def test_dropout_and_weight_decay_are_chosen_on_validation_rows(run):
     """For each size its own, whatever the test rows say."""
-    text = "It is more than regularisation: DNN's multi-embedding beats single-embedding, each " \
-           "with the dropout and weight decay that suit it best."  # fmt: skip
+    text = (
+        "It is more than regularisation: DNN's multi-embedding beats single-embedding, each "
+        "with the dropout and weight decay that suit it best."
+    )
     records = []
     ways = ({}, *REGULARISATIONS)
     for size, best in ((SE4, 1), (ME4, 3)):
@@ -189,8 +201,9 @@ def test_dropout_and_weight_decay_are_chosen_on_validation_rows(run):
             for spec in cells([FLIGHTS], ["dnn"], [size], range(3), **way):
                 test = 0.8 + 0.001 * spec.seed - 0.01 * (number == best)
                 record = run(spec, test + 0.02 * (size == ME4))
-                epochs = [{**epoch, "valid_auc": 0.8 + 0.01 * (number == best)}
-                          for epoch in record.epochs]  # fmt: skip
+                epochs = [
+                    {**epoch, "valid_auc": 0.8 + 0.01 * (number == best)} for epoch in record.epochs
+                ]
                 records.append(replace(record, epochs=epochs))
     chosen = finding(records, text)
     ((comparison, _),) = chosen.parts

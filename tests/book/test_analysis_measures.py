@@ -21,8 +21,10 @@ def test_every_two_runs_are_compared_as_if_they_were_two_sets(make_record):
     runs = [make_record(seed=seed, projection_norms=[of]) for seed, of in enumerate(norms)]
     pairs = measures.as_sets(runs)
     assert [pair.projection_norms for pair in pairs] == [
-        [norms[0], norms[1]], [norms[0], norms[2]], [norms[1], norms[2]],
-    ]  # fmt: skip
+        [norms[0], norms[1]],
+        [norms[0], norms[2]],
+        [norms[1], norms[2]],
+    ]
     assert max(measures.common_pattern(pair) for pair in pairs) < 1
 
 

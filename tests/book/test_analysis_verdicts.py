@@ -44,9 +44,13 @@ def test_runs_that_pairs_share_count_once(group):
 def test_what_both_sides_of_pairs_hold_cancels(group):
     one, other, third = group(0.5), group(0.4, "se", 4), group(0.2, "se", 10)
     effect = claim([(one, other), (other, third)]).effect()
-    assert effect == pytest.approx(claim([(one, third)]).effect()._replace(
-        value=0.15, low=effect.low, high=effect.high, p=effect.p, smallest=effect.smallest
-    ))  # fmt: skip
+    assert effect == pytest.approx(
+        claim([(one, third)])
+        .effect()
+        ._replace(
+            value=0.15, low=effect.low, high=effect.high, p=effect.p, smallest=effect.smallest
+        )
+    )
 
 
 @pytest.mark.parametrize(

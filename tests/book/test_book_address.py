@@ -64,8 +64,9 @@ def test_every_notebook_has_the_configured_address():
 def test_what_is_no_address_is_refused():
     done = subprocess.run(
         [sys.executable, ROOT / "book" / "address.py", "github.com/me/mine"],
-        capture_output=True, text=True,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode != 0
     assert "'github.com/me/mine' is no address" in done.stderr
 

@@ -19,8 +19,9 @@ def test_the_joined_script_of_every_figure_that_trains_runs_as_a_classic_script(
         script = joined(LIVE / f"{module}.js")
         ran = subprocess.run(
             [node, "-e", f"{page} new Function(process.argv[1])()", script],
-            capture_output=True, text=True,
-        )  # fmt: skip
+            capture_output=True,
+            text=True,
+        )
         assert ran.returncode == 0, ran.stderr
 
 

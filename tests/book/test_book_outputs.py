@@ -23,9 +23,11 @@ def code(source: str, *tags: str, data: dict[str, str] | None = None) -> nbforma
 def test_a_page_holds_no_widget_and_none_of_papermills_cells(tmp_path):
     both = {outputs.WIDGET: {"model_id": "1"}, "text/html": "<b>here</b>"}
     path = notebook(
-        tmp_path / "one.ipynb", code("a = 1", "parameters"), code("a = 2", "injected-parameters"),
+        tmp_path / "one.ipynb",
+        code("a = 1", "parameters"),
+        code("a = 2", "injected-parameters"),
         code("show()", data=both),
-    )  # fmt: skip
+    )
     ran = nbformat.read(path, as_version=4)
     ran.metadata["widgets"] = {"state": {}}
     nbformat.write(ran, path)

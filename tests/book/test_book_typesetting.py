@@ -23,7 +23,7 @@ def cell(text: str) -> str:
         ("synthetic-mini", "synthetic-mini"),
         ("one of those who know", "one of those who know"),
     ],
-)  # fmt: skip
+)
 def test_a_number_stays_in_one_piece_and_a_minus_is_a_minus(text, there):
     assert cell(text) == there
 

@@ -44,8 +44,9 @@ def test_a_cells_time_is_that_of_its_fastest_run(make_record):
 
 
 def test_cells_are_coloured_by_design():
-    cells = pd.DataFrame({"cell": ["a", "b"], "design": ["base", "ME"], "gflop": [1.0, 2.0],
-                          "ms": [3.0, 4.0]})  # fmt: skip
+    cells = pd.DataFrame(
+        {"cell": ["a", "b"], "design": ["base", "ME"], "gflop": [1.0, 2.0], "ms": [3.0, 4.0]}
+    )
     figure = chapter.against_products(cells)
     assert [trace.name for trace in figure.data] == ["base", "ME"]
 
@@ -54,13 +55,36 @@ def test_cells_are_coloured_by_design():
 def points() -> pd.DataFrame:
     """Two points on each of two axes, of features with either optimizer."""
     return pd.DataFrame(
-        [(axis, value, engine, value / 1e4, 2, value / 1e5, 10 * value, 4 * value, value,
-          600 * value)
-         for axis in ("features", "K") for value in (10, 20)
-         for engine in ((False, True) if axis == "features" else (False,))],
-        columns=["axis", "value", "engine", "cpu_seconds", "threads", "floor", "memory",
-                 "computed_memory", "best_epoch", "flops"],
-    )  # fmt: skip
+        [
+            (
+                axis,
+                value,
+                engine,
+                value / 1e4,
+                2,
+                value / 1e5,
+                10 * value,
+                4 * value,
+                value,
+                600 * value,
+            )
+            for axis in ("features", "K")
+            for value in (10, 20)
+            for engine in ((False, True) if axis == "features" else (False,))
+        ],
+        columns=[
+            "axis",
+            "value",
+            "engine",
+            "cpu_seconds",
+            "threads",
+            "floor",
+            "memory",
+            "computed_memory",
+            "best_epoch",
+            "flops",
+        ],
+    )
 
 
 def test_growth_has_a_panel_per_axis_and_a_line_per_optimizer_over_its_floor(points):
@@ -85,20 +109,6 @@ def test_growth_is_told_from_the_first_point_to_the_last(points):
     layers = Size(2, 1, 10).cross_layers
     assert row["cross layers, first"] == pytest.approx(6 * layers * (2 * 10) ** 2 / 6000)
     assert row["cross layers, last"] == pytest.approx(6 * layers * (2 * 20) ** 2 / 12000)
-
-
-def test_a_plan_takes_the_measured_models_distance_from_the_floor_everywhere():
-    costs = chapter.count(fields=4, features=400, embedding_size=8, batch=2048, scale=2)
-    rates = {"1": (1e9, 1e9), "2": (2e9, 2e9)}
-    floor = costs["DNN base"].flops / 1e9 + sum(costs["DNN base"].traffic(50, 32).values()) / 1e9
-    one = {"training_rows": 4096, "training_cpu_seconds": 2 * 3 * floor}
-    record = {"rows": 10, "bytes": {"file": 2580}, "dnn": one, "dcnv2": one}
-    plan = chapter.plan(record, rates, costs, 50, 32)
-    assert list(plan.index) == [name for name in costs if name.startswith(("DNN", "DCNv2"))]
-    steps = 0.8 * chapter.CRITEO_ROWS / 2048
-    assert plan.loc["DNN base", "hours, two cores"] == pytest.approx(steps * 3 * floor / 2 / 3600)
-    assert (plan["hours, H100"] < plan["hours, T4"]).all()
-    assert chapter.disk(record)["file"] == pytest.approx(11.83, abs=0.01)
 
 
 def test_fewer_bits_are_compared_cell_by_cell(make_record):

@@ -37,9 +37,14 @@ SMALL = {"rows": 3000, "epochs": 1, "seeds": 2, "scale": 2, "embedding_size": 4,
 
 def test_chapter_1_runs_at_another_size(kernel, tmp_path):
     page = kernel.run(
-        tmp_path, "01_jl_sizing", points=50, trials=20, trial_points=10, draws=2,
+        tmp_path,
+        "01_jl_sizing",
+        points=50,
+        trials=20,
+        trial_points=10,
+        draws=2,
         distortions="0.4,0.2",
-    )  # fmt: skip
+    )
     assert error(page) == ""
     assert OTHER_RUNS in shown(page, "speaks_of(")
     assert asserted(page) == []
@@ -62,9 +67,16 @@ def test_chapter_2_says_what_the_records_of_another_model_say(kernel, tmp_path):
 
 def test_chapter_3_runs_small_from_anywhere_and_reads_the_repositorys_records(kernel, tmp_path):
     page = kernel.run(
-        tmp_path, "03_interaction_collapse", seeds=2, iterations=40, thirds="2,9", widths="5",
-        loss="squared", dataset="synthetic-mini", rows=1000,
-    )  # fmt: skip
+        tmp_path,
+        "03_interaction_collapse",
+        seeds=2,
+        iterations=40,
+        thirds="2,9",
+        widths="5",
+        loss="squared",
+        dataset="synthetic-mini",
+        rows=1000,
+    )
     assert error(page) == ""
     crossed, aware = interaction_collapse.runs_of("results/grid,results/interaction")
     table = rounded(interaction_collapse.correlations(influences(crossed + aware)), 2)
@@ -92,8 +104,11 @@ def test_chapter_5_as_it_stands_puts_out_what_is_stored(kernel, tmp_path):
     assert error(page) == ""
     assert records.path_of(left, missing.key).exists()
     ran = {cell.id: cell for cell in page.cells}
-    compared = [cell for cell in source.cells if cell.cell_type == "code" and "nbval-ignore-output"
-                not in cell.metadata.get("tags", [])]  # fmt: skip
+    compared = [
+        cell
+        for cell in source.cells
+        if cell.cell_type == "code" and "nbval-ignore-output" not in cell.metadata.get("tags", [])
+    ]
     assert len(compared) > 8
     for cell in compared:
         assert put_out(ran[cell.id]) == put_out(cell), cell.source
@@ -172,9 +187,13 @@ def test_a_table_of_ones_own_runs(kernel, tmp_path):
     )
     rows.to_parquet(tmp_path / "X.parquet")
     page = kernel.run(
-        tmp_path, "05_multi_embedding", dataset="table", path="X.parquet", label="y",
+        tmp_path,
+        "05_multi_embedding",
+        dataset="table",
+        path="X.parquet",
+        label="y",
         **SMALL | {"rows": 0},
-    )  # fmt: skip
+    )
     assert error(page) == ""
     kept = records.load_all(tmp_path / "kept")
     assert len(kept) == 6
@@ -187,8 +206,10 @@ def test_papermill_tells_type_and_meaning_of_every_parameter():
     chapter = NOTEBOOKS / "05_multi_embedding.ipynb"
     done = subprocess.run(
         [sys.executable, "-m", "papermill", "--help-notebook", str(chapter)],
-        capture_output=True, text=True, encoding="utf-8",
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+    )
     for line in (
         "scale: int (default 4)",
         'model: str (default "dnn")',

@@ -51,8 +51,13 @@ def trained():
 
 
 def test_runs_are_chosen_by_model_and_scale_and_others_are_refused(make_record, runs, tmp_path):
-    others = [make_record("me", 4), make_record("se", 10), make_record(model="dnn"),
-              make_record(dataset="flights"), make_record("se", 4, dataset="flights")]  # fmt: skip
+    others = [
+        make_record("me", 4),
+        make_record("se", 10),
+        make_record(model="dnn"),
+        make_record(dataset="flights"),
+        make_record("se", 4, dataset="flights"),
+    ]
     for run in [*runs, *others]:
         records.save(run, tmp_path)
     found = chapter.runs_of(str(tmp_path), "dcnv2", 4, "synthetic-mini")
@@ -70,11 +75,16 @@ def test_runs_are_chosen_by_model_and_scale_and_others_are_refused(make_record, 
 
 
 def test_collapse_has_a_menu_of_datasets_and_shows_the_first(make_record):
-    figure = chapter.collapse({
-        name: [make_record("se", scale, seed, dataset=name, abundance=share)
-               for scale in (1, 4) for seed in range(2)]
-        for name, share in (("synthetic-mini", 0.7), ("flights", 0.5))
-    })  # fmt: skip
+    figure = chapter.collapse(
+        {
+            name: [
+                make_record("se", scale, seed, dataset=name, abundance=share)
+                for scale in (1, 4)
+                for seed in range(2)
+            ]
+            for name, share in (("synthetic-mini", 0.7), ("flights", 0.5))
+        }
+    )
     (menu,) = figure.layout.updatemenus
     assert [button.label for button in menu.buttons] == ["synthetic-mini", "flights"]
     shown = [trace for trace in figure.data if trace.visible]
@@ -183,8 +193,10 @@ def test_fields_and_language_models_are_drawn_in_three_views(make_record):
     figure = chapter.beside_language([*fields, *chapter.token_spectra(EMBEDDING, [KEPT], 16)], 16)
     (menu,) = figure.layout.updatemenus
     assert [button.label for button in menu.buttons] == [
-        "full", "first 16 singular values", "first 16 columns",
-    ]  # fmt: skip
+        "full",
+        "first 16 singular values",
+        "first 16 columns",
+    ]
     drawn = list(figure.select_traces({"name": "tokens (200)"}))
     assert [len(trace.y) for trace in drawn] == [20, 16, 16]
     assert all(trace.y[0] == 1 for trace in figure.data)

@@ -81,8 +81,10 @@ def test_names_of_fields_with_markup_are_text(records):
     assert list(heat.x) == ["device", "site", "&lt;b&gt;user&lt;/b&gt;"]
     menu = plots.spectra_by_field(records[:1]).layout.updatemenus[0]
     assert [button.label for button in menu.buttons] == [
-        "device (3)", "site (20)", "&lt;b&gt;user&lt;/b&gt; (50)",
-    ]  # fmt: skip
+        "device (3)",
+        "site (20)",
+        "&lt;b&gt;user&lt;/b&gt; (50)",
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -155,9 +157,12 @@ def test_the_parts_add_up_to_what_automatic_differentiation_gives():
 
 def test_runs_are_those_of_base_and_se_by_model(make_record, tmp_path):
     for model, design, scale in (
-        ("dcnv2", "se", 1), ("dcnv2", "me", 4), ("dcnv2", "se", 4), ("ffm", "se", 1),
+        ("dcnv2", "se", 1),
+        ("dcnv2", "me", 4),
+        ("dcnv2", "se", 4),
+        ("ffm", "se", 1),
         ("dnn", "se", 1),
-    ):  # fmt: skip
+    ):
         save(make_record(design, scale, model=model), tmp_path)
     crossed, aware = chapter.runs_of(str(tmp_path))
     assert sorted(run.label for run in crossed) == ["SE 4x", "base"]
@@ -228,8 +233,15 @@ def test_what_was_learned_is_told_with_how_far_it_moved(make_record):
 def test_what_was_learned_is_the_projections_minus_those_of_the_seed(tmp_path):
     """Against the weights that the same run leaves behind, block by block."""
     data = load("synthetic-mini", 1_000, progress=False)
-    spec = Spec(DataSpec(rows=1_000), embedding_size=3, hidden=8, cross_layers=1, epochs=1,
-                batch_size=256, seed=3)  # fmt: skip
+    spec = Spec(
+        DataSpec(rows=1_000),
+        embedding_size=3,
+        hidden=8,
+        cross_layers=1,
+        epochs=1,
+        batch_size=256,
+        seed=3,
+    )
     found = chapter.learned(spec, data, device="cpu", progress=False)
     run(spec, data, output=tmp_path, device="cpu", progress=False)
     after = load_file(tmp_path / f"{spec.key}.safetensors")

@@ -29,11 +29,18 @@ def cells(make_record):
 
     def runs(model, design, scale, auc):
         return [
-            make_record(design, scale, seed, model=model, auc=auc + seed * 1e-5,
-                        projection_norms=np.random.default_rng(seed + scale).random(
-                            (scale if design == "me" else 1, 6, 6)).tolist())
+            make_record(
+                design,
+                scale,
+                seed,
+                model=model,
+                auc=auc + seed * 1e-5,
+                projection_norms=np.random.default_rng(seed + scale)
+                .random((scale if design == "me" else 1, 6, 6))
+                .tolist(),
+            )
             for seed in range(3)
-        ]  # fmt: skip
+        ]
 
     made = runs("dcnv2", "se", 1, 0.70)
     for scale in (4, 10):
@@ -45,8 +52,10 @@ def cells(make_record):
 def test_diversity_stands_beside_that_of_random_tables(make_record):
     runs = [
         make_record(design, scale, seed, diversity=[0.8 + seed / 10, 0.0, start])
-        for scale in (4, 10) for design, start in (("se", 0.3), ("me", 0.6)) for seed in range(2)
-    ]  # fmt: skip
+        for scale in (4, 10)
+        for design, start in (("se", 0.3), ("me", 0.6))
+        for seed in range(2)
+    ]
     figure = chapter.diversity_by_field(by_cell([*runs, make_record()]))
     for scale in (4, 10):
         se, random, me = shown(figure, f"synthetic-mini, {scale}x")
@@ -91,9 +100,10 @@ def test_sets_with_one_pattern_are_not_less_alike_than_models_trained_apart(cell
     one = np.random.default_rng(0).random((6, 6)).tolist()
     alike = {
         cell: [replace(run, projection_norms=[one] * cell.scale) for run in runs]
-        if cell.design == "me" else runs
+        if cell.design == "me"
+        else runs
         for cell, runs in cells.items()
-    }  # fmt: skip
+    }
     answer = chapter.claims_of_sets(alike)["synthetic-mini"].iloc[1]
     apart = measures.as_sets(cells[Cell("synthetic-mini", "dcnv2", "se", 1)])
     assert answer.effect.value == pytest.approx(1 - measures.COMMON_PATTERN.mean(apart))
@@ -104,8 +114,11 @@ def test_a_figure_has_a_panel_per_measure_and_variants_begin_at_the_base_they_sh
     panels = {"AUC": measures.AUC, "IA": measures.ABUNDANCE}
     figure = chapter.against_size(cells, chapter.ME_VARIANTS, panels)
     assert [note.text for note in figure.layout.annotations] == ["AUC", "IA"]
-    for name, scales in (("ME", [1, 4, 10]), ("shared interaction", [1, 4, 10]),
-                         ("no non-linearity", [4, 10])):  # fmt: skip
+    for name, scales in (
+        ("ME", [1, 4, 10]),
+        ("shared interaction", [1, 4, 10]),
+        ("no non-linearity", [4, 10]),
+    ):
         line = next(t for t in figure.data if t.name == name and t.mode != "lines")
         assert list(line.x) == scales
     assert not [t for t in figure.data if t.name == "aligned norms"]  # there are no such runs
@@ -146,8 +159,11 @@ def test_rows_have_a_line_per_design_in_either_panel(make_record):
     }
     figure = chapter.against_rows(groups)
     assert [(t.name, t.showlegend) for t in figure.data] == [
-        ("base", True), ("base", False), ("ME 4x", True), ("ME 4x", False)
-    ]  # fmt: skip
+        ("base", True),
+        ("base", False),
+        ("ME 4x", True),
+        ("ME 4x", False),
+    ]
     auc, abundance = figure.data[2:]
     assert list(auc.x) == [100, 400] and list(auc.y) == pytest.approx([0.1, 0.4])
     expected = measures.FAIR_ABUNDANCE.mean(groups[100]["ME 4x"])

@@ -73,8 +73,10 @@ def test_one_seed_decides_nothing(runs):
 def test_an_effect_is_that_of_the_seeds_means(runs):
     made = runs((0.70, 0.71, 0.73), (0.5, 0.3, 0.6))
     table = chapter.verdicts(made)
-    shares = {label: [run.relative_abundance.mean().item() for run in made if run.label == label]
-              for label in ("base", "SE 4x")}  # fmt: skip
+    shares = {
+        label: [run.relative_abundance.mean().item() for run in made if run.label == label]
+        for label in ("base", "SE 4x")
+    }
     by_hand = difference(shares["SE 4x"], shares["base"])
     assert table["new - old"].iloc[0] == pytest.approx(by_hand)
     assert table["new - old"].iloc[-1].value == pytest.approx(0.02)

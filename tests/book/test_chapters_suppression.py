@@ -24,12 +24,20 @@ def cells(make_record):
     """Base and SE 10x of the three models on two data sets: DNN is fuller and gains nothing."""
     shares = {"dcnv2": 0.3, "dcnv2-regularized": 0.3, "dnn": 0.5}
     return by_cell(
-        make_record("se", scale, seed, model=model, dataset=dataset,
-                    abundance=(0.8 if scale == 1 else share) + seed * 1e-4,
-                    auc=0.7 + seed * 1e-5)
+        make_record(
+            "se",
+            scale,
+            seed,
+            model=model,
+            dataset=dataset,
+            abundance=(0.8 if scale == 1 else share) + seed * 1e-4,
+            auc=0.7 + seed * 1e-5,
+        )
         for dataset in ("flights", "synthetic-mini")
-        for model, share in shares.items() for scale in (1, 10) for seed in range(3)
-    )  # fmt: skip
+        for model, share in shares.items()
+        for scale in (1, 10)
+        for seed in range(3)
+    )
 
 
 @pytest.mark.parametrize("model", ["dcnv2-regularized", "dcnv2-regularized-fixed"])
@@ -72,14 +80,23 @@ def test_deviation_is_told_of_the_epoch_that_was_tested(make_record):
 
 def test_deviations_have_a_panel_per_regularised_model_and_data_set(make_record):
     runs = [
-        make_record("se", scale, seed, model="dcnv2-regularized", dataset=dataset,
-                    epochs=[{"penalty": (seed + scale) * 1e-4}, {"penalty": seed * 1e-4}])
-        for dataset in ("flights", "synthetic-mini") for scale in (1, 10) for seed in range(2)
-    ]  # fmt: skip
+        make_record(
+            "se",
+            scale,
+            seed,
+            model="dcnv2-regularized",
+            dataset=dataset,
+            epochs=[{"penalty": (seed + scale) * 1e-4}, {"penalty": seed * 1e-4}],
+        )
+        for dataset in ("flights", "synthetic-mini")
+        for scale in (1, 10)
+        for seed in range(2)
+    ]
     figure = chapter.block_deviations(by_cell([*runs, make_record()]))
     assert [note.text for note in figure.layout.annotations] == [
-        "regularised, flights", "regularised, synthetic-mini",
-    ]  # fmt: skip
+        "regularised, flights",
+        "regularised, synthetic-mini",
+    ]
     first = [run for run in runs if run.spec["scale"] == 10][:2]
     line = next(trace for trace in figure.data if trace.name == "SE 10x")
     expected = np.mean([chapter.block_deviation(run) for run in first], axis=0)
@@ -89,8 +106,10 @@ def test_deviations_have_a_panel_per_regularised_model_and_data_set(make_record)
 def test_abundance_is_that_of_the_records_at_one_scale_beside_random_tables(make_record):
     runs = [
         make_record("se", scale, seed, model=model, abundance=[share, share + 0.1, share + 0.2])
-        for scale in (4, 10) for model, share in (("dcnv2", 0.3), ("dnn", 0.5)) for seed in range(2)
-    ]  # fmt: skip
+        for scale in (4, 10)
+        for model, share in (("dcnv2", 0.3), ("dnn", 0.5))
+        for seed in range(2)
+    ]
     figure = chapter.abundance(by_cell(runs), 10)
     assert [trace.name for trace in figure.data] == ["DCNv2", "DNN", "random, K=40"]
     for trace, share in zip(figure.data, (0.3, 0.5), strict=False):
@@ -103,8 +122,11 @@ def test_abundance_is_that_of_the_records_at_one_scale_beside_random_tables(make
 def test_accuracy_has_a_panel_per_data_set_ours_and_then_the_papers(cells):
     figure = chapter.accuracy(cells)
     assert [note.text for note in figure.layout.annotations] == [
-        "flights", "synthetic-mini", "criteo, the paper", "avazu, the paper",
-    ]  # fmt: skip
+        "flights",
+        "synthetic-mini",
+        "criteo, the paper",
+        "avazu, the paper",
+    ]
     assert sorted({trace.name for trace in figure.data}) == ["DCNv2", "DNN", "regularised"]
     lines = [trace for trace in figure.data if trace.name == "DCNv2" and trace.fill is None]
     assert {trace.line.color for trace in lines} == {plots.COLOURS["SE"]}
@@ -116,24 +138,44 @@ def test_claims_are_answered_as_the_records_say(cells):
     said = chapter.claims(cells, 10).map(lambda answer: answer.verdict)
     for name in ("flights", "synthetic-mini"):
         assert said[name].tolist() == [
-            "holds", "undecided", "holds", "undecided", "holds", "holds", "undecided",
-        ]  # fmt: skip
+            "holds",
+            "undecided",
+            "holds",
+            "undecided",
+            "holds",
+            "holds",
+            "undecided",
+        ]
 
 
 def test_a_model_without_runs_is_not_run(cells):
     lacking = {cell: runs for cell, runs in cells.items() if cell.model != "dnn"}
     answers = chapter.claims(lacking, 10)["flights"]
     assert [a.verdict for a in answers] == [
-        "holds", "undecided", "not run", "undecided", "not run", "not run", "not run",
-    ]  # fmt: skip
+        "holds",
+        "undecided",
+        "not run",
+        "undecided",
+        "not run",
+        "not run",
+        "not run",
+    ]
 
 
 def test_what_weight_decay_empties_is_told_of_all_three_models(cells, make_record):
     free = by_cell(
-        make_record("se", scale, seed, model=model, abundance=0.9 + seed * 1e-4,
-                    key=f"free {model} {scale} {seed}")
-        for model in ("dcnv2", *chapter.SUPPRESSED) for scale in (1, 10) for seed in range(3)
-    )  # fmt: skip
+        make_record(
+            "se",
+            scale,
+            seed,
+            model=model,
+            abundance=0.9 + seed * 1e-4,
+            key=f"free {model} {scale} {seed}",
+        )
+        for model in ("dcnv2", *chapter.SUPPRESSED)
+        for scale in (1, 10)
+        for seed in range(3)
+    )
     said = chapter.decay_claims(cells, free, 10)
     assert list(said) == ["synthetic-mini"]
     fuller, _, beside = (answer.verdict for answer in said["synthetic-mini"])

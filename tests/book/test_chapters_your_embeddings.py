@@ -20,8 +20,13 @@ def test_every_set_of_a_table_has_its_line_beside_a_random_table_s():
     found = [inspect_table(table("one", 1, 90, 6)), inspect_table(table("two", 3, 50, 6))]
     figure = your_embeddings.table_spectra(found)
     assert [line.name for line in figure.data] == [
-        "this table", "random table", "set 1", "set 2", "set 3", "random table",
-    ]  # fmt: skip
+        "this table",
+        "random table",
+        "set 1",
+        "set 2",
+        "set 3",
+        "random table",
+    ]
     assert [line.visible for line in figure.data] == [True] * 2 + [False] * 4
     spectrum = found[1].spectra[1]
     assert list(figure.data[3].y) == pytest.approx((spectrum / spectrum[0]).tolist(), abs=1e-4)

@@ -49,9 +49,7 @@ class Notebook:
                 return
 
     def find(self, **state: Any) -> str:
-        (found,) = [
-            name for name, of in self.widgets.items() if state.items() <= of.items()
-        ]  # fmt: skip
+        (found,) = [name for name, of in self.widgets.items() if state.items() <= of.items()]
         return found
 
 

@@ -33,8 +33,9 @@ def hub(tmp_path, monkeypatch) -> Path:
 
 def weights(folder: Path, **tensors: torch.Tensor) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    save_file({name.replace("__", "."): t for name, t in tensors.items()},
-              folder / "model.safetensors")  # fmt: skip
+    save_file(
+        {name.replace("__", "."): t for name, t in tensors.items()}, folder / "model.safetensors"
+    )
 
 
 def test_the_packaged_matrix_is_read_without_importing_its_package():
@@ -68,8 +69,12 @@ def test_of_weights_in_several_files_the_one_with_the_tokens_is_read(hub):
     folder = hub / "big"
     weights(folder, model__embed_tokens__weight=table)
     (folder / "model.safetensors").rename(folder / "b.safetensors")
-    index = {"weight_map": {"lm_head.bias": "a.safetensors",
-                            "model.embed_tokens.weight": "b.safetensors"}}  # fmt: skip
+    index = {
+        "weight_map": {
+            "lm_head.bias": "a.safetensors",
+            "model.embed_tokens.weight": "b.safetensors",
+        }
+    }
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
     assert torch.equal(language_model.load("big").table, table.float())
 

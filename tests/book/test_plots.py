@@ -222,9 +222,12 @@ def test_the_papers_points_are_its_table_with_the_interval_of_three_runs():
 
 def test_a_band_reaches_as_far_as_the_interval_to_either_side(by_size):
     found = plots.points(by_size, plots.both_designs(measures.ABUNDANCE.value))
-    (shown,) = (of for key, of in found.groupby(["dataset", "model", "line"])
-                if key == ("flights", "dcnv2", "SE"))  # fmt: skip
-    band, line = scaling.with_band(shown, "SE", plots.COLOURS["SE"], "solid", "SE")
+    (shown,) = (
+        of
+        for key, of in found.groupby(["dataset", "model", "line"])
+        if key == ("flights", "dcnv2", "SE")
+    )
+    band, line = scaling.with_band(shown, "SE", plots.COLOURS["SE"], "solid")
     assert list(line.x) == [1, 4, 10]
     assert list(line.y) == pytest.approx([0.581, 0.521, 0.401], abs=1e-4)
     assert list(band.x) == [1, 4, 10, 10, 4, 1] and band.fill == "toself"

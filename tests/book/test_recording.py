@@ -25,8 +25,9 @@ def test_any_beginning_of_the_cells_is_useful():
     assert {s.seed for s in specs[:10]} == {0}
     assert first[:2] == [("dcnv2", "base"), ("dnn", "base")]
     assert {s.seed for s in specs[10:30]} == {1, 2} and {s.model for s in specs[10:30]} == {
-        "dcnv2", "dnn"
-    }  # fmt: skip
+        "dcnv2",
+        "dnn",
+    }
     assert {s.model for s in specs[30:90]} == set(PAPER) - {"dcnv2", "dnn"}
     assert {s.scale for s in specs[90:]} == {2, 3}
     assert len(specs) == len({s.key for s in specs}) == 6 * 9 * 3  # every cell of the paper's table

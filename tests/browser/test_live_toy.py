@@ -15,11 +15,21 @@ STEPS, ROW = 50, 7
 SETTINGS = [
     {"third": third, "width": width, "seed": seed, "rate": rate}
     for third, width, seed, rate in [
-        (2, 3, 0, 1), (100, 3, 0, 1), (3, 10, 1, 1), (100, 10, 2, 30), (5, 3, 9, 0.1), (1, 7, 3, 10)
+        (2, 3, 0, 1),
+        (100, 3, 0, 1),
+        (3, 10, 1, 1),
+        (100, 10, 2, 30),
+        (5, 3, 9, 0.1),
+        (1, 7, 3, 10),
     ]
-]  # fmt: skip
-NAMES = {"one": "first", "two": "second", "three": "third", "context": "context",
-         "labels": "labels"}  # fmt: skip
+]
+NAMES = {
+    "one": "first",
+    "two": "second",
+    "three": "third",
+    "context": "context",
+    "labels": "labels",
+}
 
 
 class Page:
@@ -77,8 +87,9 @@ def test_fifty_steps_give_the_same_table_and_spectrum(page: Page) -> None:
 @pytest.mark.rounding
 def test_the_librarys_own_curve_is_the_pages(page: Page) -> None:
     s = page.setting
-    curves = toy.run(s["third"], s["width"], [s["seed"]], STEPS, every=STEPS,
-                     learning_rate=s["rate"])  # fmt: skip
+    curves = toy.run(
+        s["third"], s["width"], [s["seed"]], STEPS, every=STEPS, learning_rate=s["rate"]
+    )
     found = torch.tensor(page.made["end"]["singular"])
     assert_same_sums(found, curves.spectra[0, 0, -1].float(), STEPS * (s["width"] + 100))
 

@@ -21,9 +21,19 @@ LONG = "emb.<img src=x onerror='document.title=1'>." + "layers." * 8 + "weight"
 def reports(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """One checkpoint of this library, one plain, and two that are compared."""
     folder = tmp_path_factory.mktemp("reports")
-    run = ["run", "--dataset=flights", "--rows=3000", "--epochs=1", "--design=me", "--scale=2",
-           "--embedding-size=4", "--hidden=8", "--device=cpu", "--quiet",
-           f"--output={folder}"]  # fmt: skip
+    run = [
+        "run",
+        "--dataset=flights",
+        "--rows=3000",
+        "--epochs=1",
+        "--design=me",
+        "--scale=2",
+        "--embedding-size=4",
+        "--hidden=8",
+        "--device=cpu",
+        "--quiet",
+        f"--output={folder}",
+    ]
     assert main(run) == 0
     torch.manual_seed(0)
     torch.save(nn.Embedding(1000, 16).state_dict(), folder / "plain.pt")

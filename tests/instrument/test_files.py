@@ -125,10 +125,11 @@ def test_of_several_processes_that_write_one_file_without_replacing_one_wins_who
     writers = [
         subprocess.Popen(
             [sys.executable, "-c", script, files.__file__, tmp_path, str(number)],
-            stdout=subprocess.PIPE, text=True,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         for number in range(2)
-    ]  # fmt: skip
+    ]
     seen = [writer.communicate()[0] for writer in writers]
     assert [writer.returncode for writer in writers] == [0, 0]
     assert seen[0] == seen[1]  # what either found after its write: the same, and so it stays

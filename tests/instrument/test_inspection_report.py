@@ -122,13 +122,23 @@ def test_a_multi_embedding_of_ones_own_has_its_sets_in_the_report(tmp_path):
 def test_field_dims_sets_patterns_and_weights_reach_the_tables(plain, capsys):
     np.save("counts.npy", np.arange(200))
     Path("dims.json").write_text(json.dumps({"user": 150, "item": 50}))
-    command = ["inspect", "plain.pt", "--field-dims=dims.json", "--sets=2",
-               "--rows-weight=counts.npy", *BOTH]  # fmt: skip
+    command = [
+        "inspect",
+        "plain.pt",
+        "--field-dims=dims.json",
+        "--sets=2",
+        "--rows-weight=counts.npy",
+        *BOTH,
+    ]
     assert main(command) == 0
     user, item = json.loads(Path("found.json").read_text())["tables"]
     assert (user["name"], user["rows"], item["rows"], user["sets"], user["width"]) == (
-        "user", 150, 50, 2, 8,
-    )  # fmt: skip
+        "user",
+        150,
+        50,
+        2,
+        8,
+    )
     weight = torch.load(plain, weights_only=True)["weight"]
     ours = spectra(weight[150:, :8], torch.arange(150, 200)).centred
     theirs = spectra(weight[150:, 8:], torch.arange(150, 200)).centred
@@ -172,8 +182,10 @@ def test_two_checkpoints_stand_side_by_side(plain, capsys):
     assert [one["name"] for one in content["compared_with"]["tables"]] == ["emb", "new.emb"]
     page = Page(Path("report.html").read_text())
     assert sum(tag == "svg" for tag, _ in page.tags) == 2
-    assert sum(attrs.get("class") == "measured b" and tag == "polyline"
-               for tag, attrs in page.tags) == 1  # fmt: skip
+    assert (
+        sum(attrs.get("class") == "measured b" and tag == "polyline" for tag, attrs in page.tags)
+        == 1
+    )
     assert "Side by side" in page.text
 
 
@@ -307,8 +319,10 @@ def test_names_are_text_wherever_the_markdown_has_them(name, tmp_path):
 
 
 def test_a_report_of_two_hundred_tables_is_under_a_megabyte_and_begins_with_the_worst(tmp_path):
-    tensors = {f"a_rather_long_name.embedding_bags.feature_{n}.weight": normal(70 + n % 3, 64)
-               for n in range(199)}  # fmt: skip
+    tensors = {
+        f"a_rather_long_name.embedding_bags.feature_{n}.weight": normal(70 + n % 3, 64)
+        for n in range(199)
+    }
     tensors["low.emb"] = normal(70, 2) @ normal(2, 64)
     save_file(tensors, tmp_path / "m.safetensors")
     page = html(report.inspect(tmp_path / "m.safetensors"))

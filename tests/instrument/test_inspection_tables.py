@@ -13,9 +13,12 @@ def names(tensors: dict[str, torch.Tensor], **options: object) -> list[str]:
 
 def test_every_tensor_of_two_dimensions_is_measured_or_left_out_with_the_reason():
     tensors = {
-        "item": torch.ones(900, 32), "fc.weight": torch.ones(10, 20), "fc.bias": torch.ones(10),
-        "w": torch.ones(9, 9), "kernel": torch.ones(3, 3, 4, 4),
-    }  # fmt: skip
+        "item": torch.ones(900, 32),
+        "fc.weight": torch.ones(10, 20),
+        "fc.bias": torch.ones(10),
+        "w": torch.ones(9, 9),
+        "kernel": torch.ones(3, 3, 4, 4),
+    }
     tables, left_out = find(tensors)
     assert [(table.name, table.known_by) for table in tables] == [("item", "name (guess)")]
     assert left_out == [
@@ -84,8 +87,10 @@ def test_a_joint_table_is_cut_into_its_fields():
     torch.testing.assert_close(tables[1].values, joint[None, 7:])
     several = {"emb": joint, "other.emb": other}
     assert names(several, field_dims={"user": 7, "item": 3}) == [
-        "emb: user", "emb: item", "other.emb",
-    ]  # fmt: skip
+        "emb: user",
+        "emb: item",
+        "other.emb",
+    ]
     with pytest.raises(ParameterError, match=r"add up to 11 rows; emb has 10, other.emb has 8"):
         find(several, field_dims={"user": 11})
 

@@ -71,8 +71,9 @@ def test_bfloat16_and_float8_are_read(tmp_path):
     save_file(tensors, tmp_path / "table.safetensors")
     found = read(tmp_path / "table.safetensors")
     assert {name: value.dtype for name, value in found.items()} == {
-        "brain": torch.bfloat16, "eight": torch.float8_e4m3fn,
-    }  # fmt: skip
+        "brain": torch.bfloat16,
+        "eight": torch.float8_e4m3fn,
+    }
     torch.testing.assert_close(found["eight"].float(), tensors["eight"].float())
 
 
@@ -81,8 +82,10 @@ def test_nested_containers_have_dotted_names(tmp_path):
     content = {"epoch": 3, "state_dict": model.state_dict(), "moments": [TABLE, (TABLE,)]}
     torch.save(content, tmp_path / "last.ckpt")
     assert list(read(tmp_path / "last.ckpt")) == [
-        "state_dict.embedding.weight", "moments.0", "moments.1.0",
-    ]  # fmt: skip
+        "state_dict.embedding.weight",
+        "moments.0",
+        "moments.1.0",
+    ]
 
 
 def test_the_name_of_a_file_does_not_matter(tmp_path):

@@ -58,12 +58,17 @@ def test_initialisers_of_every_kind_are_read_from_the_file(tmp_path):
         initializer("eight.emb", (50, 6), 3, raw=bytes(300)),
         initializer("bias", (6,), 1, raw=bytes(24)),
         field(5, body),
-    )  # fmt: skip
+    )
     (tmp_path / "model.onnx").write_bytes(content)
     tensors = read(tmp_path / "model.onnx")
     assert isinstance(tensors["raw.emb"], Mapped)
-    for name, expected in (("raw", TABLE), ("float", TABLE), ("half", TABLE.half()),
-                           ("brain", TABLE.bfloat16()), ("external", TABLE)):  # fmt: skip
+    for name, expected in (
+        ("raw", TABLE),
+        ("float", TABLE),
+        ("half", TABLE.half()),
+        ("brain", TABLE.bfloat16()),
+        ("external", TABLE),
+    ):
         assert torch.equal(tensors[f"{name}.emb"] + 0, expected), name
     assert tensors["eight.emb"].dtype is torch.int8 and tensors["bias"].shape == (6,)
     verdicts = {one.name: one.verdict for one in inspect(tmp_path / "model.onnx").tables}
@@ -77,12 +82,16 @@ def test_initialisers_of_every_kind_are_read_from_the_file(tmp_path):
         (model(initializer("emb", (2**40, 7), 1, raw=bytes(1200))), "should follow byte"),
         (model(*2 * [initializer("emb", (5, 6), 1, raw=bytes(120))]), "two of its initialisers"),
         (model(initializer("emb", (5, 6), 1, raw=bytes(120)))[:-60], "reaches beyond its message"),
-        (model(initializer("emb", (5, 6), 1, external=field(1, b"location")
-                           + field(2, b"../x"))), "names '../x' as a file of this folder"),
+        (
+            model(
+                initializer("emb", (5, 6), 1, external=field(1, b"location") + field(2, b"../x"))
+            ),
+            "names '../x' as a file of this folder",
+        ),
         (field(1, 8) + field(2, b"x") + b"\x3b", "a field of kind 3"),
         (field(1, 8) + field(2, b"x") + b"\xff" * 20, "a number without end"),
     ],
-)  # fmt: skip
+)
 def test_a_model_that_lies_is_told(tmp_path, content, said):
     (tmp_path / "model.onnx").write_bytes(content)
     with pytest.raises(ParameterError, match=said):

@@ -79,8 +79,10 @@ def test_a_folder_of_nothing_is_told(tmp_path):
 @pytest.fixture
 def distributed(tmp_path) -> Path:
     """What torch saves in one process; a state as a trainer has it."""
-    state = {"model": {"emb.weight": TABLE, "half": TABLE.bfloat16(), "bias": torch.ones(6)},
-             "step": 3}  # fmt: skip
+    state = {
+        "model": {"emb.weight": TABLE, "half": TABLE.bfloat16(), "bias": torch.ones(6)},
+        "step": 3,
+    }
     dcp.save(state, checkpoint_id=tmp_path / "dcp", no_dist=True)
     return tmp_path / "dcp"
 
@@ -101,8 +103,9 @@ def test_chunks_of_several_processes_are_put_together(distributed):
     metadata = pickle.loads((distributed / ".metadata").read_bytes())
     name = "model.emb.weight"
     facts = metadata.state_dict_metadata[name]
-    facts.chunks = [ChunkStorageMetadata(torch.Size([n, 0]), torch.Size([m, 6]))
-                    for n, m in ((0, 20), (20, 30))]  # fmt: skip
+    facts.chunks = [
+        ChunkStorageMetadata(torch.Size([n, 0]), torch.Size([m, 6])) for n, m in ((0, 20), (20, 30))
+    ]
     (info,) = (v for k, v in metadata.storage_data.items() if k.fqn == name)
     metadata.storage_data = {k: v for k, v in metadata.storage_data.items() if k.fqn != name}
     for number, (start, size) in enumerate(((0, 20), (20, 30))):

@@ -85,9 +85,12 @@ def test_an_array_of_another_size_than_its_shape_is_told(tmp_path, shape, size, 
 
 def test_what_is_no_number_is_no_tensor_and_numbers_that_torch_lacks_have_their_shape(tmp_path):
     arrays = {
-        "text": np.array(["a", "bc"]), "dates": np.array(["2020"], "M8[D]"), "emb": TABLE.numpy(),
-        "pairs": np.zeros(3, [("a", "<f4"), ("b", "<i4")]), "long": np.zeros((5, 2), np.longdouble),
-    }  # fmt: skip
+        "text": np.array(["a", "bc"]),
+        "dates": np.array(["2020"], "M8[D]"),
+        "emb": TABLE.numpy(),
+        "pairs": np.zeros(3, [("a", "<f4"), ("b", "<i4")]),
+        "long": np.zeros((5, 2), np.longdouble),
+    }
     np.savez(tmp_path / "a.npz", **arrays)
     tensors = read(tmp_path / "a.npz")
     assert list(tensors) == ["emb", "long"]
@@ -161,7 +164,7 @@ def tensor(begin: int, end: int, shape: list | None = None, dtype: str = "F32") 
         ('{"a": "\xff"}', 0, "is damaged"),
         ("{", 0, "is damaged"),
     ],
-)  # fmt: skip
+)
 def test_a_header_of_tensors_that_cannot_lie_so_is_told(tmp_path, header, size, said):
     text = header if isinstance(header, str) else json.dumps(header)
     content = text.encode("latin-1")

@@ -53,7 +53,8 @@ PAYLOADS: dict[str, Callable[[str, str], bytes]] = {
     "a registered extension": lambda trace, code: b"\x82\x01(" + text(trace) + b"tR",
     "a tensor's rebuilding": lambda trace, code: (
         b"ctorch._tensor\n_rebuild_from_type_v2\n(cbuiltins\neval\nctorch\nTensor\n("
-        + text(code) + b"t}tR"
+        + text(code)
+        + b"t}tR"
     ),
     "a state": lambda trace, code: (
         b"ctorch\nTensor\n)\x81(" + call("os", "system", text(f"touch {trace}")) + b"tb"
@@ -63,7 +64,7 @@ PAYLOADS: dict[str, Callable[[str, str], bytes]] = {
         b"(" + text("storage") + call("os", "system", text(f"touch {trace}")) + b"tQ"
     ),
     "a pickle in it": lambda trace, code: call("pickle", "loads", text(code)),
-}  # fmt: skip
+}
 
 
 def archive_of(pickled: bytes) -> bytes:
@@ -136,8 +137,12 @@ def test_bytes_and_other_plain_values_beside_tensors_are_let_by(tmp_path, archiv
 
 def test_what_trainers_keep_beside_the_weights_is_let_by_and_looked_into(tmp_path):
     options = argparse.Namespace(lr=0.1, out=tmp_path, seen=[2 * TABLE])
-    content = {"emb": TABLE, "args": options, "at": datetime.datetime(2026, 1, 1),
-               "more": types.SimpleNamespace(emb=3 * TABLE)}  # fmt: skip
+    content = {
+        "emb": TABLE,
+        "args": options,
+        "at": datetime.datetime(2026, 1, 1),
+        "more": types.SimpleNamespace(emb=3 * TABLE),
+    }
     torch.save(content, tmp_path / "model.pt")
     assert list(read(tmp_path / "model.pt")) == ["emb", "args.seen.0", "more.emb"]
 

@@ -97,8 +97,10 @@ def test_tables_are_given_by_name_or_found_with_fields_and_sets():
     fields = CollapseMonitor({"joint": table}, field_dims={"a": 20, "b": 10})
     assert tables_of(fields) == ["a", "b"]
     sets = MultiEmbedding(lambda: (nn.Embedding(30, 8), nn.Flatten()), 3)
-    each = [normalised_abundance(singular_values(one.detach())).item()
-            for one in sets.stacked.embedding.weight]  # fmt: skip
+    each = [
+        normalised_abundance(singular_values(one.detach())).item()
+        for one in sets.stacked.embedding.weight
+    ]
     (row,) = CollapseMonitor(sets).history
     assert row["relative_abundance"] == pytest.approx(sum(each) / 3)
     two = nn.ModuleDict({"user_emb": nn.Embedding(9, 4), "item_emb": nn.Embedding(9, 4)})
@@ -244,10 +246,16 @@ def test_a_lightning_callback_measures_and_logs_and_goes_on_from_a_checkpoint(tm
         callback, logger = lightning_callback(every=2), CSVLogger(tmp_path)
         assert isinstance(callback, lightning.Callback)
         trainer = lightning.Trainer(
-            max_epochs=epochs, accelerator="cpu", callbacks=[callback], logger=logger,
-            enable_progress_bar=False, enable_model_summary=False, enable_checkpointing=False,
-            log_every_n_steps=1, accumulate_grad_batches=2,
-        )  # fmt: skip
+            max_epochs=epochs,
+            accelerator="cpu",
+            callbacks=[callback],
+            logger=logger,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            enable_checkpointing=False,
+            log_every_n_steps=1,
+            accumulate_grad_batches=2,
+        )
         ids = torch.utils.data.TensorDataset(torch.randint(0, 60, (320, 2)))
         batches = torch.utils.data.DataLoader(ids, batch_size=32)
         trainer.fit(Module(), batches, ckpt_path=resumed, weights_only=False)
@@ -281,10 +289,16 @@ def test_a_transformers_callback_measures_and_goes_on_from_a_checkpoint(tmp_path
     def train_until(steps: int, resumed: str | None = None):
         torch.manual_seed(0)
         arguments = transformers.TrainingArguments(
-            output_dir=str(tmp_path), max_steps=steps, per_device_train_batch_size=16,
-            gradient_accumulation_steps=2, save_steps=5, report_to="tensorboard", use_cpu=True,
-            disable_tqdm=True, logging_steps=1000,
-        )  # fmt: skip
+            output_dir=str(tmp_path),
+            max_steps=steps,
+            per_device_train_batch_size=16,
+            gradient_accumulation_steps=2,
+            save_steps=5,
+            report_to="tensorboard",
+            use_cpu=True,
+            disable_tqdm=True,
+            logging_steps=1000,
+        )
         trainer = transformers.Trainer(Module(), arguments, train_dataset=rows)
         callback = transformers_callback(trainer, every=2)
         trainer.add_callback(callback)

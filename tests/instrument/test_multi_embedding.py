@@ -30,9 +30,12 @@ TERMS = 2 * (3 * WIDTH + 2 * 32 + 32)
 
 def pair(dropout: float = 0.0) -> tuple[nn.Module, nn.Module]:
     interaction = nn.Sequential(
-        nn.Flatten(), nn.Linear(3 * WIDTH, HIDDEN), nn.BatchNorm1d(HIDDEN), nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(3 * WIDTH, HIDDEN),
+        nn.BatchNorm1d(HIDDEN),
+        nn.ReLU(),
         nn.Dropout(dropout),
-    )  # fmt: skip
+    )
     return nn.Embedding(30, WIDTH, padding_idx=0), interaction
 
 

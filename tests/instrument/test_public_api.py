@@ -62,9 +62,12 @@ def test_the_example_in_a_public_names_docstring_holds(name, tmp_path, monkeypat
 def test_type_checkers_are_told_the_same_places_of_the_names_as_python():
     source = Path(embedding_collapse.__file__).read_text()
     block = next(node for node in ast.parse(source).body if isinstance(node, ast.If))
-    typed = {alias.asname or alias.name: (node.module, alias.name)
-            for node in block.body if isinstance(node, ast.ImportFrom)
-            for alias in node.names}  # fmt: skip
+    typed = {
+        alias.asname or alias.name: (node.module, alias.name)
+        for node in block.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
     assert typed == embedding_collapse._PLACES
     assert sorted(typed) == NAMES
     assert sorted([*NAMES, "__version__"]) == dir(embedding_collapse)

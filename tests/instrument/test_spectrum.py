@@ -226,8 +226,10 @@ def test_directions_are_counted_along_the_last_dimension():
 def test_a_weight_counts_as_that_many_rows_of_its_field():
     """So the spectra are those of the table in which each row stands as often as it occurs."""
     table, weights = normal(9, 2, 3), torch.tensor([1, 2, 3, 0, 4, 1, 1, 2, 5])
-    repeated = [part.repeat_interleave(share, 0) for part, share in zip(
-        table.split([5, 4]), weights.split([5, 4]), strict=True)]  # fmt: skip
+    repeated = [
+        part.repeat_interleave(share, 0)
+        for part, share in zip(table.split([5, 4]), weights.split([5, 4]), strict=True)
+    ]
     found = field_spectra(table, [5, 4], weights=weights)
     for field, (rows, of_field) in enumerate(zip(repeated, found, strict=True)):
         scale = math.sqrt([5, 4][field] / len(rows))
@@ -239,8 +241,9 @@ def test_a_weight_counts_as_that_many_rows_of_its_field():
 def test_centred_spectra_do_not_see_a_shared_offset(weights):
     table = normal(9, 2, 3)
     moved = table + torch.tensor([3.0, -2.0, 7.0])
-    plain, shifted = (field_spectra(t, [5, 4], weights=weights, centred=True)
-                      for t in (table, moved))  # fmt: skip
+    plain, shifted = (
+        field_spectra(t, [5, 4], weights=weights, centred=True) for t in (table, moved)
+    )
     # an entry of the moved table is at most 10 large, and a singular value sums 15 such errors
     assert_spectra_agree(shifted, plain, 10 * 15, squared=True)
     assert (field_spectra(moved, [5, 4]) > shifted)[..., 0].all()
@@ -248,8 +251,9 @@ def test_centred_spectra_do_not_see_a_shared_offset(weights):
 
 def test_frequency_alone_narrows_a_random_table():
     even, skewed = torch.ones(1000), 1 / torch.arange(1, 1001).float() ** 2
-    one, other = (information_abundance(weighted_random_spectra(w, [1000], 20)).item()
-                  for w in (even, skewed))  # fmt: skip
+    one, other = (
+        information_abundance(weighted_random_spectra(w, [1000], 20)).item() for w in (even, skewed)
+    )
     assert one == pytest.approx(spectrum.random_abundance(1000, 20), rel=0.02)
     assert other < 0.5 * one
     few = weighted_random_spectra(even[:5], [3, 2], 4)

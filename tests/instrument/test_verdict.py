@@ -27,9 +27,17 @@ def test_the_verdict_follows_from_the_thresholds_alone():
 
 @pytest.mark.parametrize(
     ("shape", "small"),
-    [((4, 4), True), ((10_000, 4), True), ((8, 8), True), ((5, 8), True),
-     ((5, 1000), True), ((1000, 5), False), ((10, 10), False), ((6, 1000), False)],
-)  # fmt: skip
+    [
+        ((4, 4), True),
+        ((10_000, 4), True),
+        ((8, 8), True),
+        ((5, 8), True),
+        ((5, 1000), True),
+        ((1000, 5), False),
+        ((10, 10), False),
+        ((6, 1000), False),
+    ],
+)
 def test_a_shape_is_too_small_where_no_table_could_fall_below_the_threshold(shape, small):
     assert too_small(*shape) is small
     one_direction = inspected(normal(shape[0], 1) @ normal(1, shape[1]))

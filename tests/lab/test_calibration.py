@@ -19,9 +19,12 @@ def test_false_alarms_and_misses_are_counted_apart_and_small_shapes_in_neither()
         {"truth": "collapsed", "verdicts": {"collapsed": 4, "partly collapsed": 1, "offset": 1}},
     ]
     assert rates(cases) == {
-        "false alarms": 3, "of sound tables": 11, "misses": 1, "of collapsed tables": 6,
+        "false alarms": 3,
+        "of sound tables": 11,
+        "misses": 1,
+        "of collapsed tables": 6,
         "too small to tell": 2,
-    }  # fmt: skip
+    }
 
 
 @pytest.mark.parametrize("kind", CASES)

@@ -80,8 +80,9 @@ def test_a_checkpoint_of_other_code_is_set_aside(tmp_path, whole, monkeypatch):
     with pytest.warns(UserWarning, match=rf"is of version {checkpoint.VERSION - 1} of the code"):
         assert same_bits(go_on(tmp_path), whole)
     assert {path.name for path in tmp_path.glob("*.damaged")} == {
-        f"{STATE}.damaged", "epoch-1.safetensors.damaged"
-    }  # fmt: skip
+        f"{STATE}.damaged",
+        "epoch-1.safetensors.damaged",
+    }
 
 
 def test_a_checkpoint_that_an_earlier_version_wrote_is_set_aside(tmp_path, whole):

@@ -37,8 +37,16 @@ def test_a_whole_number_lies_in_the_bin_that_names_it(number):
 def test_bins_are_named_by_their_whole_numbers():
     numbers = np.array([-1, 0, 2, 3, 4, 5, 10, 11, 12])
     assert whole_number_bins(numbers).tolist() == [
-        "-1", "0", "2", "3 to 4", "3 to 4", "5", "10 to 11", "10 to 11", "12 to 14"
-    ]  # fmt: skip
+        "-1",
+        "0",
+        "2",
+        "3 to 4",
+        "3 to 4",
+        "5",
+        "10 to 11",
+        "10 to 11",
+        "12 to 14",
+    ]
 
 
 @given(

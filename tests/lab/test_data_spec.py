@@ -49,14 +49,30 @@ def test_what_is_at_its_default_is_not_written():
 def test_whatever_changes_the_rows_changes_the_key(tmp_path):
     a, b = write(tmp_path / "a.csv"), write(tmp_path / "b.csv", modulus=5)
     specs = [
-        of(a), of(b), of(a, rows=300), of(a, vocabulary="train"), of(a, categorical="shop"),
-        of(a, categorical="shop", numeric="day"), of(a, label="bought", numeric="day"),
-        of(a, positive="1"), of(a, threshold=1), of(a, threshold=0.5), of(a, min_count=3),
-        of(a, split_by="hour"), of(a, drop="hour"), of(a, drop="day,hour"), of(a, times="hour"),
-        DataSpec(), DataSpec(rows=1000), DataSpec(rows=1000, held_out=(10, 20)),
-        DataSpec("synthetic"), DataSpec("flights"), DataSpec("us-flights"),
-        DataSpec("us-flights", split="time"), DataSpec("us-flights-forecast"),
-    ]  # fmt: skip
+        of(a),
+        of(b),
+        of(a, rows=300),
+        of(a, vocabulary="train"),
+        of(a, categorical="shop"),
+        of(a, categorical="shop", numeric="day"),
+        of(a, label="bought", numeric="day"),
+        of(a, positive="1"),
+        of(a, threshold=1),
+        of(a, threshold=0.5),
+        of(a, min_count=3),
+        of(a, split_by="hour"),
+        of(a, drop="hour"),
+        of(a, drop="day,hour"),
+        of(a, times="hour"),
+        DataSpec(),
+        DataSpec(rows=1000),
+        DataSpec(rows=1000, held_out=(10, 20)),
+        DataSpec("synthetic"),
+        DataSpec("flights"),
+        DataSpec("us-flights"),
+        DataSpec("us-flights", split="time"),
+        DataSpec("us-flights-forecast"),
+    ]
     assert len({Spec(data).key for data in specs}) == len(specs)
 
 
@@ -96,8 +112,17 @@ def test_a_dataset_says_by_what_it_was_loaded(tmp_path):
     assert load("synthetic-mini", 1000, cache=tmp_path).spec == DataSpec(rows=1000)
 
 
-TINY = ["--models=dnn", "--scales=1", "--seeds=0", "--epochs=1", "--embedding-size=2", "--hidden=4",
-        "--batch-size=64", "--quiet", "--dataset=table"]  # fmt: skip
+TINY = [
+    "--models=dnn",
+    "--scales=1",
+    "--seeds=0",
+    "--epochs=1",
+    "--embedding-size=2",
+    "--hidden=4",
+    "--batch-size=64",
+    "--quiet",
+    "--dataset=table",
+]
 
 
 def test_sweeps_of_two_files_into_one_folder_leave_each_its_own_record(

@@ -80,9 +80,10 @@ def test_a_file_that_holds_other_rows_than_it_says_is_told(tmp_path, monkeypatch
     values_of(tmp_path, of("a"))
     batches = pa.parquet.ParquetFile.iter_batches
     monkeypatch.setattr(
-        pa.parquet.ParquetFile, "iter_batches",
+        pa.parquet.ParquetFile,
+        "iter_batches",
         lambda file, *args, **options: (b.slice(1) for b in batches(file, *args, **options)),
-    )  # fmt: skip
+    )
     with pytest.raises(ParameterError, match="it says that it has 60 rows, and has 59"):
         load("table", path=tmp_path / "own.parquet", label="y", cache=tmp_path / "other")
 

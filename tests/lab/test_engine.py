@@ -252,8 +252,9 @@ class NothingWaits(TorchDispatchMode):
     def __torch_dispatch__(self, operation, types, arguments=(), options=None):
         tags = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape}
         waits = tags & set(operation.tags) or operation in (
-            torch.ops.aten.lift_fresh.default, torch.ops.aten._linalg_check_errors.default
-        )  # fmt: skip
+            torch.ops.aten.lift_fresh.default,
+            torch.ops.aten._linalg_check_errors.default,
+        )
         if operation == torch.ops.aten.index.Tensor:  # whole numbers settle a shape, a mask doesn't
             waits = any(index.dtype == torch.bool for index in arguments[1] if index is not None)
         if waits:

@@ -239,10 +239,10 @@ def steps_miscounted(engine: Engine, patch: pytest.MonkeyPatch) -> Iterator:
 def a_step_of_the_wrong_sign(engine: Engine, patch: pytest.MonkeyPatch) -> Iterator:
     apply = reference.apply
     patch.setattr(
-        reference, "apply", lambda table, look_ups, gradients, *rest: apply(
-            table, look_ups, -gradients, *rest
-        )
-    )  # fmt: skip
+        reference,
+        "apply",
+        lambda table, look_ups, gradients, *rest: apply(table, look_ups, -gradients, *rest),
+    )
     yield
 
 
@@ -269,11 +269,18 @@ FAULTS = {
 } | {
     fault.__name__.replace("_", " "): fault
     for fault in (
-        no_weight_decay, no_weight_decay_of_dense, no_weight_decay_of_rows_looked_up,
-        rows_read_before_they_are_caught_up, a_row_left_behind, a_row_looked_up_left_behind,
-        steps_miscounted, a_step_of_the_wrong_sign, statistics_that_run_too_fast, another_batch,
+        no_weight_decay,
+        no_weight_decay_of_dense,
+        no_weight_decay_of_rows_looked_up,
+        rows_read_before_they_are_caught_up,
+        a_row_left_behind,
+        a_row_looked_up_left_behind,
+        steps_miscounted,
+        a_step_of_the_wrong_sign,
+        statistics_that_run_too_fast,
+        another_batch,
     )
-}  # fmt: skip
+}
 
 
 def with_fault(engine: Engine, fault: Callable) -> None:

@@ -24,9 +24,11 @@ def test_every_instruction_set_has_a_folder_of_its_own_inside_the_one_that_was_g
     tmp_path, monkeypatch
 ):
     machines = [
-        ("sse4_2 avx2", "AVX2"), ("sse4_2 avx2", "DEFAULT"),
-        ("sse4_2 avx2 avx512f", "AVX2"), ("sse4_2 avx2 avx512f", "AVX512"),
-    ]  # fmt: skip
+        ("sse4_2 avx2", "AVX2"),
+        ("sse4_2 avx2", "DEFAULT"),
+        ("sse4_2 avx2 avx512f", "AVX2"),
+        ("sse4_2 avx2 avx512f", "AVX512"),
+    ]
     folders = []
     for flags, capability in machines:
         processor_of(tmp_path, monkeypatch, flags, capability)
@@ -36,8 +38,11 @@ def test_every_instruction_set_has_a_folder_of_its_own_inside_the_one_that_was_g
     assert len(set(folders)) == len(machines)
     assert {folder.parent for folder in folders} == {tmp_path}
     assert [folder.name.partition("-")[0] for folder in folders] == [
-        "avx2", "default", "avx2", "avx512",
-    ]  # fmt: skip
+        "avx2",
+        "default",
+        "avx2",
+        "avx512",
+    ]
 
 
 def test_without_a_folder_given_it_is_inside_torchs_own(monkeypatch):
@@ -52,8 +57,13 @@ def test_a_process_under_another_setting_of_torch_takes_another_folder(tmp_path)
     kept["TORCHINDUCTOR_CACHE_DIR"] = str(tmp_path)
     folders = {}
     for setting in ({}, {"ATEN_CPU_CAPABILITY": "default"}):
-        done = subprocess.run([sys.executable, "-c", SHOW], env=kept | setting,
-                              capture_output=True, text=True, check=True)  # fmt: skip
+        done = subprocess.run(
+            [sys.executable, "-c", SHOW],
+            env=kept | setting,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
         folders[len(setting)] = Path(done.stdout.strip())
     assert {folder.parent for folder in folders.values()} == {tmp_path}
     assert folders[1].name.startswith("default-")

@@ -32,8 +32,14 @@ def flights():
     return load("flights", 1500)
 
 
-TINY = {"data": DataSpec("flights", 1500), "embedding_size": 3, "hidden": 8, "cross_layers": 2,
-        "epochs": 2, "batch_size": 200}  # fmt: skip
+TINY = {
+    "data": DataSpec("flights", 1500),
+    "embedding_size": 3,
+    "hidden": 8,
+    "cross_layers": 2,
+    "epochs": 2,
+    "batch_size": 200,
+}
 
 
 def test_se_scales_the_width_and_me_the_number_of_sets():
@@ -105,9 +111,11 @@ def test_a_record_holds_what_the_run_was_and_what_came_of_it(flights, tmp_path):
     table = load_file(tmp_path / f"{spec.key}.safetensors")["table"]
     field = table[: flights.cardinalities[0], 1]
     torch.testing.assert_close(
-        torch.tensor(record.spectra[0][1], dtype=torch.float64), singular_values(field), rtol=1e-5,
+        torch.tensor(record.spectra[0][1], dtype=torch.float64),
+        singular_values(field),
+        rtol=1e-5,
         atol=1e-9,
-    )  # fmt: skip
+    )
     assert len(record.joined_spectra[0]) == 6
 
 
@@ -227,8 +235,10 @@ def test_two_processes_at_the_same_run_train_once_and_return_the_same_record(fli
     spec = Spec(**TINY | {"epochs": 20, "patience": 20})
     with subprocess.Popen(
         [sys.executable, "-c", RUN, json.dumps(spec.written()), str(tmp_path)],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-    ) as other:  # fmt: skip
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as other:
         assert other.stdout.readline() == "ready\n"
         other.stdin.write("go\n")
         other.stdin.flush()

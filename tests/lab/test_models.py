@@ -61,9 +61,12 @@ class State:
         return torch.stack([self[name.format(m)] for m in range(SETS)])
 
     def linear(self, name: str) -> dict[str, Tensor]:
-        return {"weight": self.sets(name + ".weight").flatten(2) if "conv" in name
-                else self.sets(name + ".weight"),
-                "bias": self.sets(name + ".bias").unsqueeze(-1)}  # fmt: skip
+        return {
+            "weight": self.sets(name + ".weight").flatten(2)
+            if "conv" in name
+            else self.sets(name + ".weight"),
+            "bias": self.sets(name + ".bias").unsqueeze(-1),
+        }
 
     def norm(self, name: str) -> dict[str, Tensor]:
         parts = ("weight", "bias", "running_mean", "running_var")
@@ -124,8 +127,9 @@ def converted(official: dict[str, np.ndarray], entry: str) -> dict[str, Tensor]:
     output = f"{mlp}.4" if several else "linear" if model == "dcnv2" else f"{mlp}.8"
     head = "head.head" if model == "xdeepfm" else "head"
     result |= under(f"{head}.hidden", state.projection(mlp, 0 if several else 4))
-    return result | {f"{head}.output.{part}": state[f"{output}.{part}"]
-                     for part in ("weight", "bias")}  # fmt: skip
+    return result | {
+        f"{head}.output.{part}": state[f"{output}.{part}"] for part in ("weight", "bias")
+    }
 
 
 def ours(official: dict[str, np.ndarray], entry: str) -> Recommender:
@@ -243,8 +247,11 @@ def test_official_ipnn_leaves_the_raw_embeddings_out_of_me():
         for sets in (1, 2)
     }
     assert {key: weight.shape[-1] for key, weight in inputs.items()} == {
-        ("ipnn", 1): 9, ("ipnn", 2): 3, ("ipnn-raw", 1): 9, ("ipnn-raw", 2): 9,
-    }  # fmt: skip
+        ("ipnn", 1): 9,
+        ("ipnn", 2): 3,
+        ("ipnn-raw", 1): 9,
+        ("ipnn-raw", 2): 9,
+    }
 
 
 @pytest.mark.rounding

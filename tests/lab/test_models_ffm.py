@@ -91,8 +91,16 @@ def test_sub_embeddings_abundance_is_that_of_each_table_by_field_and_partner():
 @pytest.mark.parametrize("design", ["se", "me"])
 def test_a_run_learns_and_records_its_sub_embeddings(design):
     data = load("synthetic-mini", 4_000, progress=False)
-    spec = Spec(DataSpec(rows=4_000), model="ffm", design=design, scale=2, embedding_size=3,
-                epochs=2, batch_size=64, learning_rate=0.01)  # fmt: skip
+    spec = Spec(
+        DataSpec(rows=4_000),
+        model="ffm",
+        design=design,
+        scale=2,
+        embedding_size=3,
+        epochs=2,
+        batch_size=64,
+        learning_rate=0.01,
+    )
     record = run(spec, data, device="cpu", progress=False)
     assert record.test["auc"] > 0.55
     fields = len(data.fields)

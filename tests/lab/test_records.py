@@ -148,8 +148,11 @@ def test_abundance_against_random_tables_is_one_for_a_random_table(make_record):
 
 def test_records_are_grouped_by_label_base_first_and_se_before_me(make_record):
     me, base, se, again = (
-        make_record("me", 4), make_record(), make_record("se", 4), make_record("me", 4, seed=1)
-    )  # fmt: skip
+        make_record("me", 4),
+        make_record(),
+        make_record("se", 4),
+        make_record("me", 4, seed=1),
+    )
     groups = by_label([me, base, se, again])
     assert list(groups) == ["base", "SE 4x", "ME 4x"]
     assert groups == {"base": [base], "SE 4x": [se], "ME 4x": [me, again]}

@@ -157,9 +157,11 @@ def test_a_report_of_weights_that_are_not_the_records_is_refused(train, harm):
 
 def test_a_run_killed_at_any_place_and_begun_again_leaves_the_same_and_nothing_else(tmp_path):
     done = subprocess.run(
-        [sys.executable, KILLED_EVERYWHERE, tmp_path], env=os.environ | {"OMP_NUM_THREADS": "1"},
-        capture_output=True, text=True,
-    )  # fmt: skip
+        [sys.executable, KILLED_EVERYWHERE, tmp_path],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
     *killed, undisturbed = map(json.loads, done.stdout.splitlines())
     places = done.stderr.splitlines()

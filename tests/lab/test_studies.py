@@ -50,8 +50,13 @@ def small(monkeypatch) -> Study:
 def test_every_run_of_a_study_is_named_once_and_members_come_before_their_ensemble(small):
     specs = with_members(small.parts)
     assert [(spec.label, spec.seed) for spec in specs] == [
-        ("base", 0), ("ME 2x", 0), ("base", 1), ("ME 2x", 1), ("base", 2), ("3 of base, logits", 0)
-    ]  # fmt: skip
+        ("base", 0),
+        ("ME 2x", 0),
+        ("base", 1),
+        ("ME 2x", 1),
+        ("base", 2),
+        ("3 of base, logits", 0),
+    ]
 
 
 def test_a_study_makes_what_is_missing_and_says_what_it_cost(small, tmp_path, capsys):
@@ -97,16 +102,23 @@ def test_a_run_in_this_process_shows_how_far_it_is(tmp_path, capsys):
 
 def test_no_run_begins_after_the_time_is_up(tmp_path):
     minutes = count(0, 60)  # each look at the clock takes one
-    done = run_all(tiny(3), tmp_path, minutes=2.5, device="cpu", tell=lambda line: None,
-                     clock=lambda: next(minutes))  # fmt: skip
+    done = run_all(
+        tiny(3),
+        tmp_path,
+        minutes=2.5,
+        device="cpu",
+        tell=lambda line: None,
+        clock=lambda: next(minutes),
+    )
     assert done.trained == len(records.load_all(tmp_path)) == 2
 
 
 def test_a_run_that_fails_is_told_and_leaves_the_others_alone(tmp_path):
     bad, good = tiny(1)
     lines = []
-    done = run_all([replace(bad, learning_rate=1e38), good], tmp_path, device="cpu",
-                     tell=lines.append)  # fmt: skip
+    done = run_all(
+        [replace(bad, learning_rate=1e38), good], tmp_path, device="cpu", tell=lines.append
+    )
     assert done.trained == 1 and "DivergedError" in done.failures[0].reason
     assert lines[0].startswith("failed: flights, dnn base, seed 0: DivergedError")
 
@@ -202,8 +214,9 @@ def test_weights_are_kept_of_runs_that_an_ensemble_is_still_to_average(small, tm
     base = [spec for spec in small.specs if spec.label == "base"]
     assert small.unmade_members(tmp_path) == set(base)
     made = [*small.specs[:1], small.specs[-1]]
-    run_all(made, tmp_path, weights=small.unmade_members(tmp_path), device="cpu",
-            tell=lambda line: None)  # fmt: skip
+    run_all(
+        made, tmp_path, weights=small.unmade_members(tmp_path), device="cpu", tell=lambda line: None
+    )
     assert small.unmade_members(tmp_path) == set()
     for path in tmp_path.glob("*.safetensors"):
         path.unlink()
@@ -261,8 +274,9 @@ def test_the_index_has_a_row_for_every_record(tmp_path):
     for where, record in [*listed, ("flights-full", run)]:
         (row,) = [line for line in page.splitlines() if f"[{record.key}]" in line]
         assert row.split(" | ")[-5:-3] == [
-            f"[{record.key}]({where}/{record.key}.json)", f"{record.test['auc']:.4f}"
-        ]  # fmt: skip
+            f"[{record.key}]({where}/{record.key}.json)",
+            f"{record.test['auc']:.4f}",
+        ]
     assert f"Made by `{toy.COMMAND}`" in page and "Made by `make record`" in page
 
 

@@ -28,8 +28,16 @@ from embedding_collapse.lab.studies.sweep import grid
 from embedding_collapse.parameters import ParameterError
 
 FLIGHTS, MINI = DataSpec("flights"), DataSpec("synthetic-mini")
-TINY = {"datasets": [DataSpec("flights", 1500)], "models": ["dnn"], "scales": [1, 2], "seeds": [0],
-        "embedding_size": 2, "hidden": 8, "epochs": 1, "batch_size": 400}  # fmt: skip
+TINY = {
+    "datasets": [DataSpec("flights", 1500)],
+    "models": ["dnn"],
+    "scales": [1, 2],
+    "seeds": [0],
+    "embedding_size": 2,
+    "hidden": 8,
+    "epochs": 1,
+    "batch_size": 400,
+}
 
 
 def sweep_here(specs: list[Spec], folder: Path, **options):
@@ -71,9 +79,7 @@ def test_a_grid_does_all_of_a_seed_then_keeps_to_a_dataset_and_starts_with_small
 @pytest.mark.parametrize(("asked", "dnn", "nfwfm"), [(None, 10, 50), (10, 10, 50), (3, 3, 15)])
 def test_a_grids_embedding_size_is_in_the_papers_proportion(asked, dnn, nfwfm):
     specs = grid(datasets=[FLIGHTS], models=["dnn", "nfwfm"], embedding_size=asked)
-    assert {(spec.model, spec.embedding_size) for spec in specs} == {
-        ("dnn", dnn), ("nfwfm", nfwfm)
-    }  # fmt: skip
+    assert {(spec.model, spec.embedding_size) for spec in specs} == {("dnn", dnn), ("nfwfm", nfwfm)}
 
 
 def test_a_grid_hands_the_other_parameters_to_every_run():
@@ -211,8 +217,10 @@ def test_a_sweep_makes_the_weights_that_are_missing_and_keeps_to_the_others(tmp_
         second = sweep_here(specs, tmp_path, weights=specs)
     assert (second.trained, second.failures) == (1, [])
     assert [one == other for one, other in zip(first, second.records, strict=True)] == [
-        True, False, True
-    ]  # fmt: skip
+        True,
+        False,
+        True,
+    ]
     assert len(list(tmp_path.iterdir())) == 2 * len(specs)
 
 
@@ -239,8 +247,9 @@ def test_without_ray_the_message_says_how_to_install_it(tmp_path, monkeypatch):
 
 
 SIZE = {"embedding_size": 4, "hidden": 32, "epochs": 6, "batch_size": 64}
-ON_RAY = grid(datasets=[DataSpec("flights", 10_000)], models=["dcnv2"], scales=[2], seeds=[0],
-              **SIZE)  # fmt: skip
+ON_RAY = grid(
+    datasets=[DataSpec("flights", 10_000)], models=["dcnv2"], scales=[2], seeds=[0], **SIZE
+)
 
 
 @contextmanager
@@ -248,9 +257,22 @@ def sweep_on_ray(folder: Path, said: Path) -> Iterator[subprocess.Popen]:
     """`ON_RAY`, two runs at a time, in a process of its own; what it says is shown where the test
     fails."""
     options = [f"--{name.replace('_', '-')}={value}" for name, value in SIZE.items()]
-    command = [sys.executable, "-m", "embedding_collapse", "sweep", "--dataset=flights",
-               "--rows=10000", "--models=dcnv2", "--scales=2", "--seeds=0", *options,
-               f"--output={folder}", "--ray=2", "--device=cpu", "--no-weights"]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "embedding_collapse",
+        "sweep",
+        "--dataset=flights",
+        "--rows=10000",
+        "--models=dcnv2",
+        "--scales=2",
+        "--seeds=0",
+        *options,
+        f"--output={folder}",
+        "--ray=2",
+        "--device=cpu",
+        "--no-weights",
+    ]
     with said.open("w") as output:
         driver = subprocess.Popen(
             command, env=os.environ | {"OMP_NUM_THREADS": "1"}, stdout=output, stderr=output

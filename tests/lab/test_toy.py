@@ -32,8 +32,9 @@ def test_training_equals_gradient_descent_by_automatic_differentiation(loss):
         logits = (e[0] * e[1] + e[0] * e[2] + e[1] * e[2]).sum(-1)
         (slope,) = torch.autograd.grad(measure(logits, draw.labels), one)
         one = (one - 0.7 * slope).detach().requires_grad_()
-    found = toy.run(3, 4, [1], 20, every=20, first=6, second=5, learning_rate=0.7, loss=loss,
-                    spread=0.5)  # fmt: skip
+    found = toy.run(
+        3, 4, [1], 20, every=20, first=6, second=5, learning_rate=0.7, loss=loss, spread=0.5
+    )
     span = torch.linalg.qr(draw.third.mT).Q
     terms = 20 * (4 + 5)  # steps; a logit's and a slope's sums, over K and D_2
     assert_descended_alike(found.spectra[0, 0, -1], singular_values(one.detach()), terms)

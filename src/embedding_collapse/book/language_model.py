@@ -20,7 +20,7 @@ from torch import Tensor
 from embedding_collapse.files import load_folder, load_json, store_json
 from embedding_collapse.lab.environment import environment
 from embedding_collapse.parameters import ParameterError
-from embedding_collapse.spectrum import singular_values
+from embedding_collapse.spectrum import rounded, singular_values
 
 DEFAULT = "wordllama"
 # What a token embedding is called in the checkpoints of T5, BERT, Llama and GPT-2.
@@ -206,7 +206,7 @@ def measure(embedding: TokenEmbedding) -> TokenSpectrum:
         embedding.source,
         embedding.sha256,
         *table.shape,
-        *([float(f"{value:.6g}") for value in spectrum.tolist()] for spectrum in spectra),
+        *map(rounded, spectra),
     )
 
 

@@ -33,8 +33,10 @@ def aucs(records: Iterable[Record], model: str) -> pd.DataFrame:
         if cell.model == model:
             column = columns.setdefault(f"{group[0].dataset['name']}, here", {})
             column[cell.scale, cell.design] = measures.AUC.mean(group)
-    order = sorted({size for column in columns.values() for size in column},
-                   key=lambda size: (size[0], size[1] == "me"))  # fmt: skip
+    order = sorted(
+        {size for column in columns.values() for size in column},
+        key=lambda size: (size[0], size[1] == "me"),
+    )
     rows = [[column.get(size, np.nan) for column in columns.values()] for size in order]
     labels = [design_label(design, scale) for scale, design in order]
     return pd.DataFrame(rows, index=labels, columns=list(columns))

@@ -7,16 +7,22 @@ from embedding_collapse.verdict import COLLAPSED, PARTLY
 from .course import course_table
 from .report import Inspection, code, comparison, measured_with, table
 
-COLUMNS = ("table", "rows", "K", "IA/random", "random tables", "IA/random, centred",
-           "IA/random, weighted", "verdict", "known by")  # fmt: skip
+COLUMNS = (
+    "table",
+    "rows",
+    "K",
+    "IA/random",
+    "random tables",
+    "IA/random, centred",
+    "IA/random, weighted",
+    "verdict",
+    "known by",
+)
 MOST_TABLES, MOST_FINDINGS = 50, 3
 
 
 def markdown(
-    inspection: Inspection,
-    second: Inspection | None = None,
-    *,
-    course: Sequence[Inspection] = (),
+    inspection: Inspection, second: Inspection | None = None, *, course: Sequence[Inspection] = ()
 ) -> str:
     """The whole report: headline, what to do, the tables, what was left out, how it was measured.
 
@@ -39,9 +45,8 @@ def markdown(
 
 
 def _one(inspection: Inspection) -> str:
-    order = {id(one): row for one, row in zip(inspection.tables, table(inspection), strict=True)}
-    worst = inspection.worst_first
-    rows = [{k: v for k, v in order[id(one)].items() if k in COLUMNS} for one in worst]
+    worst = table(inspection, worst_first=True)
+    rows = [{title: row[title] for title in row if title in COLUMNS} for row in worst]
     more = len(rows) - MOST_TABLES
     findings = [
         f"- {code(one.name)}: **{one.verdict}**. {one.rests_on}. {one.advice}"

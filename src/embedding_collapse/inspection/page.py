@@ -34,10 +34,7 @@ MOST_FIRST, MANY = 3, 40  # cards that stand first; tables from which on drawing
 
 
 def html(
-    inspection: Inspection,
-    second: Inspection | None = None,
-    *,
-    course: Sequence[Inspection] = (),
+    inspection: Inspection, second: Inspection | None = None, *, course: Sequence[Inspection] = ()
 ) -> str:
     """The whole page.
 
@@ -83,9 +80,8 @@ def _how(inspection: Inspection) -> str:
 
 def _rows(inspection: Inspection) -> list[dict[str, str]]:
     """A row per table, the first to look at first, and its verdict before its numbers."""
-    rows = dict(zip(map(id, inspection.tables), table(inspection), strict=True))
-    worst = [rows[id(one)] for one in inspection.worst_first]
-    return [{"table": row["table"], "verdict": row["verdict"]} | row for row in worst]
+    rows = table(inspection, worst_first=True)
+    return [{"table": row["table"], "verdict": row["verdict"]} | row for row in rows]
 
 
 def _table(rows: Sequence[Mapping[str, str]]) -> str:

@@ -84,9 +84,7 @@ class Inspection:
     def summary(self) -> str:
         """How many tables got which verdict, and which is the first to look at."""
         counts = Counter(table.verdict for table in self.tables)
-        verdicts = ", ".join(
-            f"{counts[verdict]} {verdict}" for verdict in VERDICTS if counts[verdict]
-        )
+        verdicts = ", ".join(f"{counts[one]} {one}" for one in VERDICTS if counts[one])
         text = f"{count(len(self.tables), 'table')}: {verdicts}."
         if len(self.tables) > 1 and (worst := self.worst_first[0]).measures:
             text += f" The first to look at: {short(worst.name)}, {worst.verdict}."
@@ -201,9 +199,13 @@ def inspect(
     measured = []
     entries = sum(table.values.numel() for table in embeddings)
     with tqdm(
-        total=entries, desc="measuring", unit=" entries", unit_scale=True, disable=not progress,
+        total=entries,
+        desc="measuring",
+        unit=" entries",
+        unit_scale=True,
+        disable=not progress,
         delay=3,
-    ) as bar:  # fmt: skip
+    ) as bar:
         for table, weight in zip(embeddings, row_weights_of, strict=True):
             measured.append(inspect_table(table, weight))
             bar.update(table.values.numel())
@@ -221,11 +223,8 @@ def _row_weights(counts: Mapping[str, Tensor], table: tables.Table, by_name: boo
     """The weights of a table's rows: by its name, or where no name fits by the number of rows."""
     rows = table.values.shape[1]
     for name, values in counts.items():
-        if (
-            values.is_meta
-            or values.is_complex()
-            or (by_name and name not in (table.name, table.source))
-        ):
+        meant = not by_name or name in (table.name, table.source)
+        if values.is_meta or values.is_complex() or not meant:
             continue
         if values.shape == (table.source_rows,):
             return values[table.start : table.start + rows].double()
@@ -234,25 +233,23 @@ def _row_weights(counts: Mapping[str, Tensor], table: tables.Table, by_name: boo
     return None
 
 
-def table(inspection: Inspection) -> list[dict[str, str]]:
+def table(inspection: Inspection, *, worst_first: bool = False) -> list[dict[str, str]]:
     """A row per table, by the columns' titles: shape, measures (the mean over its sets), verdict.
 
-    Several may look alike, such as two long names.
+    Several may look alike, such as two long names. They stand as in the file, or the worst first.
     """
     rows, weighted = [], any(table.weighted for table in inspection.tables)
-    for table in inspection.tables:
+    for table in inspection.worst_first if worst_first else inspection.tables:
         row = {
             "table": short(table.name),
             "rows": f"{table.rows:,}",
             "K": str(table.width) if table.sets == 1 else f"{table.sets} x {table.width}",
-            **{title: _number(table.measures.get(name), name) for name, title in COLUMNS.items()},
+            **{title: _number(table.measures, name) for name, title in COLUMNS.items()},
             "random tables": "{:.2f} to {:.2f}".format(*table.band) if table.measures else "-",
-            "IA/random, centred": _number(table.centred.get("against_random"), "against_random"),
+            "IA/random, centred": _number(table.centred, "against_random"),
         }
         if weighted:
-            row["IA/random, weighted"] = _number(
-                (table.weighted or {}).get("against_random"), "against_random"
-            )
+            row["IA/random, weighted"] = _number(table.weighted, "against_random")
         rows.append(row | {"verdict": table.verdict, "known by": table.known_by})
     return rows
 
@@ -265,20 +262,17 @@ def comparison(first: Inspection, second: Inspection) -> list[dict[str, str]]:
     rows = []
     for name in dict.fromkeys([*ours, *theirs]):
         pair = {"A": ours.get(name), "B": theirs.get(name)}
+        measures = {label: table.measures if table else {} for label, table in pair.items()}
         row = {"table": short(name)}
         for key in ("relative_abundance", "against_random"):
-            for label, table in pair.items():
-                row[f"{COLUMNS[key]} {label}"] = _number(_measure(table, key), key)
-        before, after = (_measure(table, "against_random") for table in pair.values())
+            for label, of_table in measures.items():
+                row[f"{COLUMNS[key]} {label}"] = _number(of_table, key)
+        before, after = (of_table.get("against_random") for of_table in measures.values())
         row["B - A"] = "-" if before is None or after is None else f"{after - before:+.3f}"
         for label, table in pair.items():
             row[f"verdict {label}"] = table.verdict if table else "-"
         rows.append(row)
     return rows
-
-
-def _measure(table: Collapse | None, key: str) -> float | None:
-    return table.measures.get(key) if table else None
 
 
 def aligned(rows: Sequence[Mapping[str, str]]) -> str:
@@ -339,7 +333,9 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def _number(value: float | None, name: str) -> str:
+def _number(measures: Mapping[str, float] | None, name: str) -> str:
+    """A measure as text; a dash where there is none."""
+    value = (measures or {}).get(name)
     if value is None:
         return "-"
     if name.startswith("directions"):

@@ -75,9 +75,13 @@ def add_parameters(
             names.append(f"--{plural}")
             many, shown = True, ""
         letter = field.name[0].upper()
-        command.add_argument(*names, type=list_of(kind) if many else kind, dest=field.name,
-                             metavar=f"{letter},{letter}" if many and not plural else letter,
-                             help=(text + shown).replace("%", "%%"))  # fmt: skip
+        command.add_argument(
+            *names,
+            type=list_of(kind) if many else kind,
+            dest=field.name,
+            metavar=f"{letter},{letter}" if many and not plural else letter,
+            help=(text + shown).replace("%", "%%"),
+        )
 
 
 def _kind(hint: Any) -> tuple[type, bool]:
@@ -90,16 +94,26 @@ def _kind(hint: Any) -> tuple[type, bool]:
 
 def add_data_of_runs(command: argparse.ArgumentParser, default: str = DataSpec.name) -> None:
     """What to train on: a dataset by name, and the options that are parts of it."""
-    command.add_argument("--dataset", "--datasets", default=default, metavar="D",
-                         help=f"{', '.join(DATASETS)} ({default})")  # fmt: skip
+    command.add_argument(
+        "--dataset",
+        "--datasets",
+        default=default,
+        metavar="D",
+        help=f"{', '.join(DATASETS)} ({default})",
+    )
     add_options_of_data(command)
 
 
 def add_options_of_data(command: argparse.ArgumentParser) -> None:
     """An option for every parameter of `DataSpec` beside the name, and what reading takes."""
     add_parameters(command, DataSpec)
-    command.add_argument("--max-rejected", type=float, default=0.01, metavar="SHARE",
-                         help="of rows that may be unusable (0.01)")  # fmt: skip
+    command.add_argument(
+        "--max-rejected",
+        type=float,
+        default=0.01,
+        metavar="SHARE",
+        help="of rows that may be unusable (0.01)",
+    )
 
 
 def data_of(parsed: argparse.Namespace, name: str | None = None) -> DataSpec:
@@ -123,21 +137,41 @@ def add_output(command: argparse.ArgumentParser) -> None:
         help="folder of records; what it holds is not run again",
     )
     command.add_argument("--device", default="auto", help="auto, cpu or cuda (auto)")
-    command.add_argument("--weights", action=argparse.BooleanOptionalAction, default=True,
-                         help="keep the weights beside the records")  # fmt: skip
+    command.add_argument(
+        "--weights",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="keep the weights beside the records",
+    )
 
 
 def add_machines(command: argparse.ArgumentParser, workers: int | None = None) -> None:
     """How many runs at a time, and on which machines."""
     where = command.add_mutually_exclusive_group()
     default = "one, with all threads" if workers is None else workers
-    where.add_argument("--workers", type=int, default=workers, metavar="N",
-                       help=f"processes of one thread each ({default})")  # fmt: skip
-    where.add_argument("--ray", type=int, nargs="?", const=0, metavar="N",
-                       help="run on Ray here, N runs at a time (one per core)")  # fmt: skip
+    where.add_argument(
+        "--workers",
+        type=int,
+        default=workers,
+        metavar="N",
+        help=f"processes of one thread each ({default})",
+    )
+    where.add_argument(
+        "--ray",
+        type=int,
+        nargs="?",
+        const=0,
+        metavar="N",
+        help="run on Ray here, N runs at a time (one per core)",
+    )
     where.add_argument("--ray-address", metavar="ADDRESS", help="run on this Ray cluster")
-    command.add_argument("--gpu-share", type=float, default=1, metavar="SHARE",
-                         help="with Ray, the share of a GPU that a run asks for (1)")  # fmt: skip
+    command.add_argument(
+        "--gpu-share",
+        type=float,
+        default=1,
+        metavar="SHARE",
+        help="with Ray, the share of a GPU that a run asks for (1)",
+    )
     command.add_argument(
         "--minutes", type=float, metavar="M", help="no run is begun once they have passed (no end)"
     )

@@ -126,7 +126,7 @@ CASES: dict[str, Case] = {
     "Zipf, low rank, counts given": Case(
         "collapsed", lambda d, k, g: trained(low_rank(d, k, g), 1, g, True)
     ),
-}  # fmt: skip
+}
 
 
 def verdicts(case: Case, rows: int, width: int, seeds: int = SEEDS) -> Counter[str]:
@@ -154,20 +154,27 @@ def rates(cases: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         else:
             alarms, sound = alarms + wrong, sound + counts.total()
     return {
-        "false alarms": alarms, "of sound tables": sound,
-        "misses": misses, "of collapsed tables": unsound,
+        "false alarms": alarms,
+        "of sound tables": sound,
+        "misses": misses,
+        "of collapsed tables": unsound,
         "too small to tell": small,
-    }  # fmt: skip
+    }
 
 
 def calibrate(seeds: int = SEEDS) -> dict[str, Any]:
     """Judge all `CASES` at all `SHAPES`, so many tables of each."""
     cases = [
-        {"kind": kind, "truth": case.truth, "rows": rows, "width": width,
-         "verdicts": dict(verdicts(case, rows, width, seeds))}
+        {
+            "kind": kind,
+            "truth": case.truth,
+            "rows": rows,
+            "width": width,
+            "verdicts": dict(verdicts(case, rows, width, seeds)),
+        }
         for kind, case in CASES.items()
         for rows, width in SHAPES
-    ]  # fmt: skip
+    ]
     return {"seeds": seeds, "rates": rates(cases), "cases": cases}
 
 
@@ -177,9 +184,12 @@ def seen() -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as folder:
         for design, scale in TRAINED:
             spec = experiment.Spec(
-                DataSpec("synthetic-mini", 10_000), model="dcnv2", design=design, scale=scale,
+                DataSpec("synthetic-mini", 10_000),
+                model="dcnv2",
+                design=design,
+                scale=scale,
                 epochs=2,
-            )  # fmt: skip
+            )
             record = experiment.run(spec, output=folder, device="cpu", progress=False)
             tables = inspect(Path(folder) / f"{record.key}.safetensors").tables
             models.append(_seen(f"DCNv2, {design.upper()} {scale}x, synthetic-mini", tables))

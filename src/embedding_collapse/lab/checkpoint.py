@@ -116,10 +116,7 @@ def save(
 
 
 def resume(
-    folder: Path,
-    model: nn.Module,
-    optimizer: torch.optim.Adam,
-    settings: Mapping[str, Any],
+    folder: Path, model: nn.Module, optimizer: torch.optim.Adam, settings: Mapping[str, Any]
 ) -> tuple[Fit, dict[str, Tensor]] | None:
     """Put the model and the optimizer where the checkpoint left them.
 

@@ -155,8 +155,12 @@ def add_study(command: argparse.ArgumentParser) -> None:
     command.add_argument("name", metavar="STUDY", choices=[*STUDIES], help=", ".join(STUDIES))
     command.add_argument("--status", action="store_true", help="tell what is done, and make no run")
     command.add_argument("--parts", type=list_of(str), metavar="P,P", help="of the study (all)")
-    command.add_argument("--only", default="", metavar="TEXT",
-                         help="runs whose title holds it, as 'dnn ME 4x, seed 0'")  # fmt: skip
+    command.add_argument(
+        "--only",
+        default="",
+        metavar="TEXT",
+        help="runs whose title holds it, as 'dnn ME 4x, seed 0'",
+    )
     add_machines(command, workers=1)
     command.add_argument("--device", default="auto", help="auto, cpu or cuda (auto)")
     command.add_argument("--output", metavar="FOLDER", help="of records (results/STUDY)")

@@ -8,11 +8,9 @@ import pandas as pd
 
 from embedding_collapse.parameters import ParameterError
 
-from .metrics import Difference, auc_difference
+from .metrics import auc_difference
 from .models import MODELS
 from .records import Record, design_label
-
-IN_WORDS = {"higher": "higher", "lower": "lower", "not told apart": "inside the noise"}
 
 
 class Cell(NamedTuple):
@@ -122,11 +120,8 @@ def summary(records: Iterable[Record]) -> pd.DataFrame:
                 ("mean IA/K", "mean_relative_abundance"),
             )
         }
-        se = groups.get(cell._replace(design="se"))
-        change = (
-            difference_parts(auc_change(group, se)) if cell.design == "me" and se else ("", "", "")
-        )
-        row["ME - SE, AUC"], row["its 95% interval"], _ = change
+        se = groups.get(cell._replace(design="se")) if cell.design == "me" else None
+        row["ME - SE, AUC"], row["its 95% interval"] = _auc_change(group, se) if se else ("", "")
         rows[cell.dataset, cell.model, cell.label] = row | {
             "seeds": len(runs),
             "parameters": f"{runs['parameters'].iloc[0]:,}",
@@ -149,22 +144,15 @@ def spread(values: Sequence[float]) -> str:
     return f"{np.mean(values):.4f}{deviation}"
 
 
-def auc_change(new: Sequence[Record], old: Sequence[Record]) -> Difference:
-    """Mean test AUC of one group of runs minus that of another on the same data; see
-    `metrics.auc_difference`."""
+def _auc_change(new: Sequence[Record], old: Sequence[Record]) -> tuple[str, str]:
+    """Mean test AUC of one group of runs minus that of another on the same data, and its interval,
+    "" where one seed leaves that open; see `metrics.auc_difference`."""
     mean_new, mean_old = (np.mean([r.test["auc"] for r in group]) for group in (new, old))
-    return auc_difference(
+    change = auc_difference(
         [r.score_summary for r in new], [r.score_summary for r in old], float(mean_new - mean_old)
     )
-
-
-def difference_parts(change: Difference) -> tuple[str, str, str]:
-    """A difference, its interval ("" where one seed leaves that open), and whether it is outside
-    the noise."""
-    mean = f"{change.mean:+z.4f}"
-    if not np.isfinite(change.high - change.low):
-        return mean, "", "noise not known"
-    return mean, f"[{change.low:+z.4f}, {change.high:+z.4f}]", IN_WORDS[change.verdict]
+    known = np.isfinite(change.high - change.low)
+    return f"{change.mean:+z.4f}", f"[{change.low:+z.4f}, {change.high:+z.4f}]" if known else ""
 
 
 def table(records: Iterable[Record]) -> pd.DataFrame:

@@ -3,12 +3,12 @@
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from embedding_collapse.spectrum import (
     field_spectra,
     partner_abundance,
     projected_abundance,
+    rounded,
     weighted_random_spectra,
 )
 from embedding_collapse.subspace import diversity
@@ -30,14 +30,14 @@ def measured(spec: Spec, model: Recommender, dataset: Dataset) -> dict[str, Any]
     # the sets of ME, or SE's table in blocks as wide as the base model's
     blocks = table.reshape(len(table), spec.scale, -1)
     content = {
-        "spectra": _rounded(spectra),
-        "joined_spectra": _rounded(joined.squeeze(1)),
-        "centred_spectra": _rounded(field_spectra(table, cardinalities, centred=True)),
-        "weighted_spectra": _rounded(field_spectra(table, cardinalities, weights=counts)),
-        "weighted_random": _rounded(
+        "spectra": rounded(spectra),
+        "joined_spectra": rounded(joined.squeeze(1)),
+        "centred_spectra": rounded(field_spectra(table, cardinalities, centred=True)),
+        "weighted_spectra": rounded(field_spectra(table, cardinalities, weights=counts)),
+        "weighted_random": rounded(
             weighted_random_spectra(counts, cardinalities, table.shape[-1]), 4
         ),
-        "diversity": _rounded(diversity(blocks, cardinalities), 4) if spec.scale > 1 else None,
+        "diversity": rounded(diversity(blocks, cardinalities), 4) if spec.scale > 1 else None,
         "projected_abundance": None,
         "projection_norms": None,
     }
@@ -46,21 +46,14 @@ def measured(spec: Spec, model: Recommender, dataset: Dataset) -> dict[str, Any]
         norms = projections.square().sum((2, 4)).sqrt().mT  # [M, j, i] to [M, i, j]
         abundance = projected_abundance(table, cardinalities, projections)
         content |= {
-            "projected_abundance": _rounded(abundance, 4),
-            "projection_norms": _rounded(norms, 4),
+            "projected_abundance": rounded(abundance, 4),
+            "projection_norms": rounded(norms, 4),
         }
     if parts is not None:
-        content["projected_abundance"] = _rounded(partner_abundance(parts, cardinalities), 4)
+        content["projected_abundance"] = rounded(partner_abundance(parts, cardinalities), 4)
     return content
-
-
-def _rounded(values: Tensor, digits: int = 6) -> list:
-    """Nested lists with that many significant digits; a float32 table holds six."""
-    if values.ndim > 1:
-        return [_rounded(part, digits) for part in values]
-    return [float(f"{value:.{digits}g}") for value in values.tolist()]
 
 
 def written(placements: Placements) -> dict[str, list[float]]:
     """Where test rows stand, as a record holds it."""
-    return {name: _rounded(torch.from_numpy(part)) for name, part in placements._asdict().items()}
+    return {name: rounded(torch.from_numpy(part)) for name, part in placements._asdict().items()}

@@ -188,15 +188,8 @@ def welch(new: Sequence[float], old: Sequence[float]) -> Difference:
     mean = float(np.mean(new) - np.mean(old))
     if min(len(new), len(old)) < 2:
         return Difference(mean, -np.inf, np.inf)
-    deviations = float(np.std(new, ddof=1)), float(np.std(old, ddof=1))
-    return welch_of_moments(mean, deviations, (len(new), len(old)))
-
-
-def welch_of_moments(
-    mean: float, deviations: tuple[float, float], runs: tuple[int, int]
-) -> Difference:
-    """As `welch`, from the difference of the means and each group's standard deviation and size."""
-    sizes = np.array(runs)
+    sizes = np.array([len(new), len(old)])
+    deviations = np.array([np.std(new, ddof=1), np.std(old, ddof=1)])
     return _satterthwaite(mean, np.square(deviations) / sizes, sizes - 1)
 
 

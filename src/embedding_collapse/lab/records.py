@@ -183,11 +183,18 @@ def load_all(*folders: str | Path) -> list[Record]:
         [0, 1]
     """
     every: list[Record] = []
-    for (
-        folder
-    ) in folders:  # a comprehension would be one frame more between a warning and its place
+    for folder in folders:  # in a comprehension, a warning's place would be one frame further up
         every += load_folder(Path(folder), load)
     return every
+
+
+def load_named(folders: str) -> list[Record]:
+    """All records of folders whose names commas separate; see `folder_of` and `load_all`.
+
+    Raises:
+        ParameterError: a folder that is not there.
+    """
+    return load_all(*(folder_of(name.strip()) for name in folders.split(",")))
 
 
 def folder_of(name: str) -> Path:

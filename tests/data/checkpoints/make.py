@@ -56,8 +56,11 @@ def fuxictr() -> None:
     features.labels, features.num_fields = ["label"], len(FIELDS)
     for index, (name, rows) in enumerate(FIELDS.items()):
         features.features[name] = {
-            "type": "categorical", "source": "", "vocab_size": rows, "padding_idx": 0,
-        }  # fmt: skip
+            "type": "categorical",
+            "source": "",
+            "vocab_size": rows,
+            "padding_idx": 0,
+        }
         features.column_index[name] = index
     features.column_index["label"] = len(FIELDS)
     with tempfile.TemporaryDirectory() as folder:

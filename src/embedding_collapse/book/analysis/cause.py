@@ -114,10 +114,15 @@ def cells(records: Iterable[Record], form: str = "IA/K") -> list[Cell]:
             ends = mean(se, auc)
             complete.append(
                 Cell(
-                    me.data.name, me.model, me.scale,
-                    start, fall, ends - mean(base, auc), mean(me, auc) - ends,
+                    me.data.name,
+                    me.model,
+                    me.scale,
+                    start,
+                    fall,
+                    ends - mean(base, auc),
+                    mean(me, auc) - ends,
                 )
-            )  # fmt: skip
+            )
     return complete
 
 

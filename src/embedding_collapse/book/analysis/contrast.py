@@ -126,9 +126,12 @@ def difference(new: Sequence[float] | np.ndarray, old: Sequence[float] | np.ndar
     return contrast([Group(1, new), Group(-1, old)])
 
 
-def _rows_variance(
-    groups: Sequence[tuple[float, Sequence[Placements]]],
-) -> tuple[float, int]:
+def mean_of(values: Sequence[float] | np.ndarray) -> Effect:
+    """The mean of values, each of a run; see `contrast`."""
+    return contrast([Group(1, values)])
+
+
+def _rows_variance(groups: Sequence[tuple[float, Sequence[Placements]]]) -> tuple[float, int]:
     """What the choice of test rows adds beside the spread between seeds, and its freedom; from
     each group's weight and placements."""
     means = [_mean(runs) for _, runs in groups]

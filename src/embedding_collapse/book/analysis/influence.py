@@ -1,15 +1,17 @@
 """How a sub-embedding's information abundance goes with its own field's and with its partner's."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from embedding_collapse.lab.groups import Cell, by_cell
 from embedding_collapse.lab.models import MODELS
 from embedding_collapse.lab.records import Record
 
+from .contrast import difference, mean_of
 from .measures import with_own_field, with_partner
 
 
@@ -53,6 +55,21 @@ def influences(records: Iterable[Record]) -> list[Influence]:
             )
         )
     return results
+
+
+def correlations(cells: Sequence[Influence]) -> pd.DataFrame:
+    """A row per dataset, model and size: the rank correlations with the own field and with the
+    partner, against zero, and by how much the first is above that of random projections (NaN for a
+    model that projects nothing): an `Effect` over seeds each."""
+    rows = {}
+    for cell in cells:
+        chance = cell.own_by_chance
+        rows[cell.name] = {
+            "own field": mean_of(cell.own),
+            "above random projections": difference(cell.own, chance) if chance else np.nan,
+            "partner": mean_of(cell.partner),
+        }
+    return pd.DataFrame.from_dict(rows, orient="index")
 
 
 def at_random(record: Record) -> Record:

@@ -140,9 +140,15 @@ def base_of(spec: Spec) -> Spec:
     """The base run of `MODEL` with the data and settings of a run."""
     size = spec.embedding_size or BASE_SIZE
     return replace(
-        spec, model=MODEL, design="se", scale=1, seed=0, members=None, average=None,
+        spec,
+        model=MODEL,
+        design="se",
+        scale=1,
+        seed=0,
+        members=None,
+        average=None,
         embedding_size=size * MODELS[MODEL].embedding_size // MODELS[spec.model].embedding_size,
-    )  # fmt: skip
+    )
 
 
 def sharing(base: Spec, records: Iterable[Record]) -> list[Record]:

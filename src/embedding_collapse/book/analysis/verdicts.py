@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from embedding_collapse.lab.groups import Cell
 from embedding_collapse.lab.records import Record
 
 from .claims import Expected
@@ -13,6 +14,7 @@ from .ledger import Judged, Verdict, judge
 from .measures import Measure
 
 Runs = list[Record]  # of one cell: they differ in the seed alone
+Cells = Mapping[Cell, Runs]  # as `lab.groups.by_cell` makes them
 
 
 class Claim(NamedTuple):

@@ -10,8 +10,16 @@ import torch
 from plotly.subplots import make_subplots
 
 from embedding_collapse.book.analysis import measures
-from embedding_collapse.book.plots import COLOURS, DASHES
-from embedding_collapse.book.plots.style import AMBER, NEUTRAL, PINK, SKY
+from embedding_collapse.book.plots import (
+    AMBER,
+    BELOW,
+    COLOURS,
+    DASHES,
+    NEUTRAL,
+    PINK,
+    SKY,
+    log_axis,
+)
 from embedding_collapse.lab.cost import Cost, expected_touched, step_cost, table_traffic
 from embedding_collapse.lab.data.synthetic import LAWS, zipf_shares
 from embedding_collapse.lab.groups import by_cell
@@ -29,12 +37,8 @@ PARTS = {
     "activations": "#009E73",
 }
 CRITEO = (1_327_180, 10)  # rows and columns of a table
-CRITEO_ROWS = 45_840_617  # of the data
-T4, H100 = (8.1e12, 3.2e11), (4.95e14, 3.35e12)  # data sheets: operations, bytes per second
-BELOW = {"orientation": "h", "y": -0.25}
-TICKS = [digit * 10.0**power for power in range(-3, 6) for digit in (1, 2, 5)]  # of log axes
-LOG = {"type": "log", "tickvals": TICKS, "ticktext": [f"{tick:,g}" for tick in TICKS],
-       "minor_ticks": ""}  # fmt: skip
+TICKS = [digit * 10.0**power for power in range(-3, 6) for digit in (1, 2, 5)]
+LOG = log_axis({tick: f"{tick:,g}" for tick in TICKS})
 
 
 def count(
@@ -70,10 +74,13 @@ def memory_parts(costs: Mapping[str, Cost], block: int | None) -> go.Figure:
     names = list(costs)[::-1]  # plotly draws from below
     for part, ink in PARTS.items():
         figure.add_bar(
-            y=names, x=[round(costs[name].memory(block)[part] / 1e9, 4) for name in names],
-            name=part, orientation="h", marker={"color": ink},
+            y=names,
+            x=[round(costs[name].memory(block)[part] / 1e9, 4) for name in names],
+            name=part,
+            orientation="h",
+            marker={"color": ink},
             hovertemplate=f"%{{y}}, {part}: %{{x}} GB<extra></extra>",
-        )  # fmt: skip
+        )
     figure.update_xaxes(title="GB in training")
     legend = {"orientation": "h", "y": -0.15, "traceorder": "normal"}
     return figure.update_layout(barmode="stack", legend=legend)
@@ -137,10 +144,14 @@ def against_products(cells: pd.DataFrame) -> go.Figure:
     figure = go.Figure()
     for design, group in cells.groupby("design", sort=False):
         figure.add_scatter(
-            x=group["gflop"].round(3), y=group["ms"].round(2), mode="markers", name=str(design),
-            marker={"color": COLOURS[str(design)], "size": 9}, hovertext=group["cell"],
+            x=group["gflop"].round(3),
+            y=group["ms"].round(2),
+            mode="markers",
+            name=str(design),
+            marker={"color": COLOURS[str(design)], "size": 9},
+            hovertext=group["cell"],
             hovertemplate="%{hovertext}<br>%{x} GFLOP, %{y} ms<extra></extra>",
-        )  # fmt: skip
+        )
     figure.update_xaxes(title="products of a step (GFLOP)", **LOG)
     figure.update_yaxes(title="measured (ms per step)", **LOG)
     return figure.update_layout(legend=BELOW)
@@ -153,30 +164,20 @@ def growth(points: pd.DataFrame) -> go.Figure:
         points: `axis`, `value`, `engine`, `cpu_seconds`, `threads`, `floor` and `computed_memory`,
             from `benchmarks/cost.py`.
     """
-    figure = _panels(
-        points.assign(
-            measured=(points["cpu_seconds"] / points["threads"] * 1e3).round(2),
-            least=(points["floor"] * 1e3).round(2),
-        ),
-        "floor",
-    )
-    figure.update_yaxes(**LOG)
-    return figure.update_yaxes(title="ms per step", col=1)
+    took = points["cpu_seconds"] / points["threads"]
+    ms = points.assign(measured=(1e3 * took).round(2), least=(1e3 * points["floor"]).round(2))
+    return _panels(ms, "floor", "ms per step")
 
 
 def memory_growth(points: pd.DataFrame) -> go.Figure:
     """Peak memory along each axis, beside what is counted; `memory`, `computed_memory` and
     `best_epoch` of the points are bytes."""
     counted = points["computed_memory"] + points["best_epoch"]
-    figure = _panels(
-        points.assign(measured=(points["memory"] / 1e9).round(4), least=(counted / 1e9).round(4)),
-        "counted",
-    )
-    figure.update_yaxes(**LOG)
-    return figure.update_yaxes(title="GB", col=1)
+    measured, least = ((size / 1e9).round(4) for size in (points["memory"], counted))
+    return _panels(points.assign(measured=measured, least=least), "counted", "GB")
 
 
-def _panels(points: pd.DataFrame, least: str) -> go.Figure:
+def _panels(points: pd.DataFrame, least: str, unit: str) -> go.Figure:
     """A panel per axis, in it two lines per optimizer: `measured`, and dotted the `least`."""
     axes = list(dict.fromkeys(points["axis"]))
     figure = make_subplots(3, 2, subplot_titles=axes, vertical_spacing=0.12)
@@ -190,15 +191,20 @@ def _panels(points: pd.DataFrame, least: str) -> go.Figure:
                 ("least", f"{least}, {name}", {"color": ink, "dash": "dot"}),
             ):
                 figure.add_scatter(
-                    x=group["value"], y=group[column], name=label, mode="lines+markers", line=line,
-                    showlegend=place == 0, **at,
-                )  # fmt: skip
-        values = sorted(set(of_axis["value"]))
-        figure.update_xaxes(
-            type="log", tickvals=values, minor_ticks="", **at,
-            ticktext=[f"{v / 1e6:g} M" if v >= 1e6 else f"{v / 1e3:g} k" if v >= 1e4 else f"{v:,}"
-                      for v in values],
-        )  # fmt: skip
+                    x=group["value"],
+                    y=group[column],
+                    name=label,
+                    mode="lines+markers",
+                    line=line,
+                    showlegend=place == 0,
+                    **at,
+                )
+        ticks = {
+            v: f"{v / 1e6:g} M" if v >= 1e6 else f"{v / 1e3:g} k" if v >= 1e4 else f"{v:,}"
+            for v in sorted(set(of_axis["value"]))
+        }
+        figure.update_xaxes(log_axis(ticks), **at)
+    figure.update_yaxes(LOG).update_yaxes(title=unit, col=1)
     return figure.update_layout(legend={"orientation": "h", "y": -0.08})
 
 
@@ -217,17 +223,14 @@ def grown(run: Mapping[str, Any]) -> pd.DataFrame:
         rows[f"{axis}, blocked Adam" if engine else str(axis)] = {
             "from": f"{first['value']:,}",
             "to": f"{last['value']:,}",
-            **{
-                f"growth of {name}": last[column] / first[column]
-                for name, column in (
-                    ("time", "cpu_seconds"), ("floor", "floor"), ("products", "flops"),
-                    ("memory", "memory"),
-                )
-            },
+            "growth of time": last["cpu_seconds"] / first["cpu_seconds"],
+            "growth of floor": last["floor"] / first["floor"],
+            "growth of products": last["flops"] / first["flops"],
+            "growth of memory": last["memory"] / first["memory"],
             "cross layers, first": _cross_share(run, str(axis), first),
             "cross layers, last": _cross_share(run, str(axis), last),
             "memory over counted, at most": (group["memory"] / counted).max(),
-        }  # fmt: skip
+        }
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
@@ -235,55 +238,6 @@ def _cross_share(run: Mapping[str, Any], axis: str, point: pd.Series) -> float:
     at = run["centre"] | {axis: point["value"]}
     weights = Size(1, 1, 1).cross_layers * at["M"] * (at["fields"] * at["K"]) ** 2
     return float(3 * 2 * at["batch"] * weights / point["flops"])  # forward and twice backward
-
-
-# --- all of Criteo --------------------------------------------------------------------------------
-
-
-def plan(
-    criteo: Mapping[str, Any],
-    rates: Mapping[str, Sequence[float]],
-    costs: Mapping[str, Cost],
-    touched: float,
-    block: int,
-) -> pd.DataFrame:
-    """What an epoch of all of Criteo's rows would take, per model and machine.
-
-    Args:
-        criteo: the record of `benchmarks/criteo.py`; how many times its floor a base model took
-            there is taken for all its sizes and all machines.
-        rates: operations and bytes per second by the number of threads, from `benchmarks/cost.py`.
-        costs: of the models, by name, with batches of 2048.
-        touched: different rows of the table in a batch.
-        block: as in `Cost.memory`.
-    """
-    machines = {"two cores": rates["2"], "T4": T4, "H100": H100}
-    steps, table = 0.8 * CRITEO_ROWS / 2048, {}
-    for model in ("dnn", "dcnv2"):
-        base, record = costs[f"{MODELS[model].name} base"], criteo[model]
-        took = record["training_cpu_seconds"] / record["training_rows"] * 2048
-        over = took / _floor(base, rates["1"], touched, block)
-        for name, cost in costs.items():
-            if name.startswith(f"{MODELS[model].name} "):
-                table[name] = {"GB": sum(cost.memory(block).values()) / 1e9} | {
-                    f"hours, {machine}": over * steps / 3600 * _floor(cost, fast, touched, block)
-                    for machine, fast in machines.items()
-                }
-    return pd.DataFrame.from_dict(table, orient="index")
-
-
-def disk(criteo: Mapping[str, Any]) -> dict[str, float]:
-    """GB of the file and of what it is encoded to, of all of Criteo's rows at the record's bytes a
-    row."""
-    return {
-        name: size / criteo["rows"] * CRITEO_ROWS / 1e9 for name, size in criteo["bytes"].items()
-    }
-
-
-def _floor(cost: Cost, rates: Sequence[float], touched: float, block: int) -> float:
-    """Seconds of a step: its products, then its bytes."""
-    products, copies = rates
-    return cost.flops / products + sum(cost.traffic(touched, block).values()) / copies
 
 
 # --- products in fewer bits -----------------------------------------------------------------------
@@ -310,9 +264,12 @@ def errors(trial: Trial) -> go.Figure:
     lines = ((DENSE, "solid"), (BLOCKED, "dot"), (OTHER, "solid"))  # or one would hide its equal
     for (name, values), (ink, dash) in zip(trial.distances.items(), lines, strict=True):
         figure.add_scatter(
-            x=np.arange(1, len(values) + 1), y=[float(f"{v:.3g}") for v in values], name=name,
-            mode="lines", line={"color": ink, "dash": dash, "width": 3 if dash == "dot" else 2},
-        )  # fmt: skip
+            x=np.arange(1, len(values) + 1),
+            y=[float(f"{v:.3g}") for v in values],
+            name=name,
+            mode="lines",
+            line={"color": ink, "dash": dash, "width": 3 if dash == "dot" else 2},
+        )
     figure.update_xaxes(title="step")
     figure.update_yaxes(type="log", title="distance from float64 (relative)", exponentformat="e")
     return figure.update_layout(legend=BELOW)
@@ -337,11 +294,19 @@ def traffic(shares: Sequence[float] = (0.001, 0.015, 0.1, 1.0)) -> go.Figure:
     for share, dash in zip(shares, DASHES, strict=False):
         values = [share_of_dense(share * CRITEO[0], int(block)) for block in blocks]
         figure.add_scatter(
-            x=blocks, y=[float(f"{value:.4g}") for value in values], mode="lines",
-            name=f"{share:.1%} of rows touched", line={"color": BLOCKED, "dash": dash},
-        )  # fmt: skip
-    figure.add_scatter(x=blocks[[0, -1]], y=[1, 1], name="dense Adam", mode="lines",
-                       line={"color": DENSE, "width": 2})  # fmt: skip
+            x=blocks,
+            y=[float(f"{value:.4g}") for value in values],
+            mode="lines",
+            name=f"{share:.1%} of rows touched",
+            line={"color": BLOCKED, "dash": dash},
+        )
+    figure.add_scatter(
+        x=blocks[[0, -1]],
+        y=[1, 1],
+        name="dense Adam",
+        mode="lines",
+        line={"color": DENSE, "width": 2},
+    )
     figure.update_xaxes(type="log", title="T, steps per flush", tickvals=[1, 4, 16, 64, 256])
     figure.update_yaxes(type="log", title="bytes, of dense Adam's", tickvals=[0.03, 0.1, 0.3, 1, 2])
     return figure.update_layout(legend=BELOW)

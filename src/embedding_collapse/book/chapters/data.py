@@ -27,9 +27,15 @@ def features_per_field(datasets: Sequence[Dataset]) -> go.Figure:
     ]
     inks = [COLOURS["ME"], COLOURS["base"], COLOURS["SE"], PINK, AMBER, SKY]
     figure = px.line(
-        pd.concat(tables), x="rank", y="features", color="dataset", log_y=True, markers=True,
-        hover_data=["field", "rare share"], color_discrete_sequence=inks,
-    )  # fmt: skip
+        pd.concat(tables),
+        x="rank",
+        y="features",
+        color="dataset",
+        log_y=True,
+        markers=True,
+        hover_data=["field", "rare share"],
+        color_discrete_sequence=inks,
+    )
     return figure.update_yaxes(dtick=1)
 
 

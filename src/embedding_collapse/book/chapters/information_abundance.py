@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
+from itertools import cycle
 from typing import NamedTuple
 
 import numpy as np
@@ -11,21 +12,14 @@ import torch
 from plotly.subplots import make_subplots
 from torch import Tensor
 
+from embedding_collapse.book import plots
 from embedding_collapse.book.analysis.cause import FORMS
 from embedding_collapse.book.analysis.contrast import Effect, difference
 from embedding_collapse.book.analysis.frequency import Weighting
 from embedding_collapse.book.explorers.bend import SHAPES
 from embedding_collapse.book.language_model import TokenEmbedding, TokenSpectrum, measure
-from embedding_collapse.book.plots import (
-    COLOURS,
-    DASHES,
-    INKS,
-    abundance_by_field,
-    colour,
-    with_menu,
-)
-from embedding_collapse.lab.groups import by_label
-from embedding_collapse.lab.records import Record, folder_of, load_all
+from embedding_collapse.lab.groups import by_label, cell_of
+from embedding_collapse.lab.records import Record, load_named
 from embedding_collapse.parameters import check_choice
 from embedding_collapse.spectrum import (
     effective_rank,
@@ -44,6 +38,7 @@ MEASURES: dict[str, Callable[[Tensor], Tensor]] = {
     "stable rank": stable_rank,
 }
 READINGS = ("as it is", "over K", "against random")
+INKS = {"field": plots.COLOURS["SE"], "language model": plots.INKS["information abundance"]}
 
 
 def of_shape(name: str) -> dict[str, float]:
@@ -66,8 +61,7 @@ def runs_of(folders: str, model: str, scale: int, dataset: str) -> dict[str, lis
     Raises:
         ParameterError: a folder that is not there; a model, a scale or a data set without runs.
     """
-    runs = load_all(*(folder_of(name.strip()) for name in folders.split(",")))
-    runs = [run for run in runs if run.spec["design"] == "se" or run.spec["scale"] == 1]
+    runs = [run for run in load_named(folders) if cell_of(run).design == "se"]
     check_choice("model", model, sorted({run.spec["model"] for run in runs}))
     runs = [run for run in runs if run.spec["model"] == model]
     check_choice("scale", scale, sorted({run.spec["scale"] for run in runs} - {1}))
@@ -83,11 +77,11 @@ def collapse(runs: Mapping[str, Sequence[Record]]) -> go.Figure:
     figure = go.Figure()
     owner: list[str] = []
     for name, group in runs.items():
-        drawn = abundance_by_field(group)
+        drawn = plots.abundance_by_field(group)
         figure.update_layout(xaxis=drawn.layout.xaxis, yaxis=drawn.layout.yaxis)
-        figure.add_traces([trace.update(visible=not owner) for trace in drawn.data])
+        figure.add_traces(drawn.data)
         owner += [name] * len(drawn.data)
-    return with_menu(figure, owner, "Data")
+    return plots.with_menu(figure, owner, "Data")
 
 
 # --- is it fair across widths? --------------------------------------------------------------------
@@ -103,23 +97,32 @@ def across_widths(rows: Sequence[int] = (1000, 100)) -> go.Figure:
     strong = [[1.0] * STRONG + [0.1] * int(k - STRONG) for k in widths]
     titles = ["no collapse: measure / K", f"{STRONG} strong directions: measure"]
     figure = make_subplots(1, 2, subplot_titles=titles)
+    drawn = {"x": widths, "mode": "lines", "row": 1}
     for name, formula in MEASURES.items():
-        for count, dash in zip(rows, DASHES, strict=False):
+        for count, dash in zip(rows, plots.DASHES, strict=False):
             shares = [formula(random_spectrum(count, int(k), DRAWS)).item() / k for k in widths]
             figure.add_scatter(
-                x=widths, y=np.round(shares, 4), mode="lines", row=1, col=1,
-                name=f"{name}, D = {count:,}", line={"color": INKS[name], "dash": dash},
+                y=np.round(shares, 4),
+                col=1,
+                name=f"{name}, D = {count:,}",
+                line={"color": plots.INKS[name], "dash": dash},
                 hovertemplate=f"D = {count:,}, K = %{{x}}: %{{y:.2f}}",
-            )  # fmt: skip
+                **drawn,
+            )
         values = [formula(torch.tensor(spectrum)).item() for spectrum in strong]
         figure.add_scatter(
-            x=widths, y=np.round(values, 4), mode="lines", name=name, showlegend=False,
-            line={"color": INKS[name]}, row=1, col=2, hovertemplate="K = %{x}: %{y:.2f}",
-        )  # fmt: skip
+            y=np.round(values, 4),
+            col=2,
+            name=name,
+            showlegend=False,
+            line={"color": plots.INKS[name]},
+            hovertemplate="K = %{x}: %{y:.2f}",
+            **drawn,
+        )
     figure.update_xaxes(title="dimensions K", type="log", tickvals=[5, 10, 20, 50, 100])
     figure.update_yaxes(title="share of K", range=[0, 1.02], row=1, col=1)
     figure.update_yaxes(title="directions", rangemode="tozero", row=1, col=2)
-    return figure.update_layout(legend={"orientation": "h", "y": -0.25})
+    return figure.update_layout(legend=plots.BELOW)
 
 
 @lru_cache(maxsize=4096)
@@ -163,12 +166,13 @@ def without_first(runs: Mapping[str, Sequence[Record]]) -> pd.DataFrame:
         {
             name: {
                 (head, label): float(np.mean([FORMS[form](run) for run in records]))
-                for head, form in forms.items() for label, records in by_label(group).items()
+                for head, form in forms.items()
+                for label, records in by_label(group).items()
             }
             for name, group in runs.items()
         },
         orient="index",
-    )  # fmt: skip
+    )
 
 
 # --- at one width, and rows that count by how often they occur ------------------------------------
@@ -217,26 +221,24 @@ def weighted(trained: Mapping[str, Sequence[Weighting]]) -> go.Figure:
     features; means and ranges over seeds."""
     figure = go.Figure()
     for label, group in trained.items():
-        fields = group[0].frame
+        features = group[0].frame["features"]
+        names, counts, ink = list(features.index), features.to_numpy(), plots.colour(label)
         for column, words, dash in (
             ("alike / random", "rows alike", "solid"),
             ("weighted / random", "rows by frequency", "dot"),
         ):
             values = np.array([run.frame[column] for run in group])
-            mean = values.mean(0)
-            figure.add_scatter(
-                x=fields.index, y=mean.round(4), name=f"{label}, {words}",
-                mode="lines+markers", line={"color": colour(label), "dash": dash},
-                error_y={"array": (values.max(0) - mean).round(4),
-                         "arrayminus": (mean - values.min(0)).round(4)},
-                customdata=fields["features"],
-                hovertemplate="%{x}, %{customdata:,} features: %{y:.3f}",
-            )  # fmt: skip
-    figure.add_hline(y=1, line={"color": COLOURS["random"], "dash": "dash"},
-                     annotation={"text": "random table", "xanchor": "right"})  # fmt: skip
-    figure.update_xaxes(title="field, from few features to many", tickangle=-60)
+            line = plots.by_field(names, values, counts, f"{label}, {words}", ink, dash)
+            line.hovertemplate = "%{x}, %{customdata:,} features: %{y:.3f}"
+            figure.add_trace(line)
+    figure.add_hline(
+        y=1,
+        line={"color": plots.COLOURS["random"], "dash": "dash"},
+        annotation={"text": "random table", "xanchor": "right"},
+    )
+    figure.update_xaxes(plots.BY_FEATURES)
     figure.update_yaxes(title="IA / IA of a random table", rangemode="tozero")
-    return figure.update_layout(legend={"orientation": "h", "y": -0.25}, hovermode="closest")
+    return figure.update_layout(legend=plots.BELOW, hovermode="closest")
 
 
 # --- beside a language model ----------------------------------------------------------------------
@@ -297,31 +299,26 @@ def beside_language(spectra: Sequence[Spectrum], count: int) -> go.Figure:
     values, and of the first so many columns."""
     figure = go.Figure()
     owner = []
-    views: dict[str, Callable[[Spectrum], Tensor | None]] = {
-        "full": lambda spectrum: spectrum.full,
-        f"first {count} singular values": lambda spectrum: spectrum.full[:count],
-        f"first {count} columns": lambda spectrum: spectrum.columns,
-    }
-    for view, values_of in views.items():
-        number = {"field": 0, "language model": 0}
+    views = ("full", f"first {count} singular values", f"first {count} columns")
+    for position, view in enumerate(views):
+        dashes = {of: cycle(plots.DASHES) for of in INKS}
         for spectrum in spectra:
-            values = values_of(spectrum)
+            values = (spectrum.full, spectrum.full[:count], spectrum.columns)[position]
             if values is None:
                 continue
-            ink = COLOURS["SE"] if spectrum.of == "field" else INKS["information abundance"]
             figure.add_scatter(
                 x=(np.arange(1, len(values) + 1) / len(values)).round(4),
                 y=(values / values.max()).numpy().round(4),
-                name=spectrum.name, mode="lines", visible=view == "full",
-                line={"color": ink, "dash": DASHES[number[spectrum.of] % len(DASHES)]},
+                name=spectrum.name,
+                mode="lines",
+                line={"color": INKS[spectrum.of], "dash": next(dashes[spectrum.of])},
                 hovertemplate=f"%{{fullData.name}}, {len(values)} values<br>%{{y:.3f}}"
                 "<extra></extra>",
-            )  # fmt: skip
-            number[spectrum.of] += 1
+            )
             owner.append(view)
     figure.update_xaxes(title="direction k, as a share", range=[0, 1.02])
     figure.update_yaxes(title="σ<sub>k</sub> / σ<sub>1</sub>", range=[0, 1.02])
-    return with_menu(figure, owner, "Show")
+    return plots.with_menu(figure, owner, "Show")
 
 
 def language_table(spectra: Sequence[Spectrum], count: int) -> pd.DataFrame:

@@ -1,7 +1,7 @@
 """Chapter 3: how collapse spreads from field to field, and which way."""
 
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import cycle
 from pathlib import Path
@@ -13,18 +13,16 @@ import plotly.graph_objects as go
 import torch
 from plotly.subplots import make_subplots
 from safetensors.torch import load_file
-from torch import Tensor
 
-from embedding_collapse.book.analysis.contrast import Effect, difference
-from embedding_collapse.book.analysis.influence import Influence, influences
+from embedding_collapse.book import plots
+from embedding_collapse.book.analysis.contrast import Effect, mean_of
+from embedding_collapse.book.analysis.influence import Influence, correlations, influences
 from embedding_collapse.book.explorers.toy import FEW, MANY
-from embedding_collapse.book.plots import COLOURS, DASHES, as_text, faint, with_menu
-from embedding_collapse.book.plots.style import AMBER, NEUTRAL, SKY
 from embedding_collapse.lab import gradient, records
 from embedding_collapse.lab.data import Dataset, DataSpec
 from embedding_collapse.lab.experiment import build_model, run
 from embedding_collapse.lab.gradient import Pull
-from embedding_collapse.lab.groups import by_cell
+from embedding_collapse.lab.groups import by_cell, cell_of
 from embedding_collapse.lab.models import MODELS
 from embedding_collapse.lab.records import Record
 from embedding_collapse.lab.spec import Spec
@@ -33,7 +31,14 @@ from embedding_collapse.parameters import ParameterError
 from embedding_collapse.spectrum import projected_abundance
 
 FIELDS = {"trained": 100, "3 features": 3, "100 features": 100, "100, collapsed": 100}
-INKS = [FEW, MANY, AMBER, NEUTRAL]
+INKS = [FEW, MANY, plots.AMBER, plots.NEUTRAL]
+
+
+def _lines(inks: Iterable[str] = INKS) -> Iterator[dict[str, str]]:
+    """How lines look that are to be told apart, without end."""
+    for ink, dash in zip(cycle(inks), cycle(plots.DASHES)):
+        yield {"color": ink, "dash": dash}
+
 
 # --- the gradient ---------------------------------------------------------------------------------
 
@@ -68,18 +73,23 @@ def pulls_by_direction(pulls: Mapping[str, Pull]) -> go.Figure:
     first and the last as root mean squares over the table's rows."""
     titles = ["|α<sub>ik</sub>|", "σ<sub>ik</sub>", "|α<sub>ik</sub>| σ<sub>ik</sub>, the pull"]
     figure = make_subplots(cols=3, subplot_titles=titles)
-    for (name, pull), ink, dash in zip(pulls.items(), cycle(INKS), cycle(DASHES), strict=False):
+    for (name, pull), line in zip(pulls.items(), _lines(), strict=False):
         alpha = pull.alpha.square().mean(0).sqrt()
         for column, values in enumerate((alpha, pull.sigma, alpha * pull.sigma), 1):
             figure.add_scatter(
-                x=list(range(1, len(values) + 1)), y=[float(f"{v:.3g}") for v in values],
-                mode="lines+markers", name=name, legendgroup=name, showlegend=column == 1,
-                line={"color": ink, "dash": dash}, row=1, col=column,
+                x=list(range(1, len(values) + 1)),
+                y=[float(f"{v:.3g}") for v in values],
+                mode="lines+markers",
+                name=name,
+                legendgroup=name,
+                showlegend=column == 1,
+                line=line,
+                row=1,
+                col=column,
                 hovertemplate=f"{name}<br>direction %{{x}}: %{{y:.3g}}<extra></extra>",
-            )  # fmt: skip
+            )
     figure.update_xaxes(title="direction k", dtick=2)
-    figure.update_layout(legend={"orientation": "h", "y": -0.25})
-    return figure.update_yaxes(rangemode="tozero")
+    return figure.update_yaxes(rangemode="tozero").update_layout(legend=plots.BELOW)
 
 
 # --- the toy experiment ---------------------------------------------------------------------------
@@ -88,7 +98,7 @@ def pulls_by_direction(pulls: Mapping[str, Pull]) -> go.Figure:
 def further_fall(curves: Curves) -> Effect:
     """By how much more IA(E_1) falls with the first D_3 than with the last, seeds in pairs."""
     falls = (curves.abundance[..., 0] - curves.abundance[..., -1]).numpy()  # [C, S]
-    return difference(falls[0] - falls[-1], [0.0] * falls.shape[1])
+    return mean_of(falls[0] - falls[-1])
 
 
 def kept(swept: Mapping[int, Curves], thirds: Sequence[int]) -> pd.DataFrame:
@@ -97,28 +107,31 @@ def kept(swept: Mapping[int, Curves], thirds: Sequence[int]) -> pd.DataFrame:
     few, many = thirds.index(min(thirds)), thirds.index(max(thirds))
     rows = {}
     for width, curves in swept.items():
-        shares = (curves.abundance[..., -1] / curves.abundance[..., 0]).numpy()  # [C, S]
+        shares = _kept(curves)
         rows[f"K = {width}"] = {
             f"kept with D₃ = {thirds[few]}": shares[few].mean(),
             f"with D₃ = {thirds[many]}": shares[many].mean(),
-            "more": difference(shares[many] - shares[few], [0.0] * shares.shape[1]),
+            "more": mean_of(shares[many] - shares[few]),
         }
     return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def _kept(curves: Curves) -> np.ndarray:
+    """The share of its IA that the first table keeps, `[C, S]`."""
+    return (curves.abundance[..., -1] / curves.abundance[..., 0]).numpy()
 
 
 def toy_sweep(swept: Mapping[int, Curves], thirds: Sequence[int]) -> go.Figure:
     """How much of its IA the first table keeps, against the third field's features; a line per K,
     mean and range over seeds."""
     figure = go.Figure()
-    for (width, curves), ink, dash in zip(swept.items(), cycle(INKS), cycle(DASHES), strict=False):
-        values = (curves.abundance[..., -1] / curves.abundance[..., 0]).T
-        _line_and_band(figure, thirds, values, f"K = {width}", ink, dash, mode="lines+markers")
-    figure.update_xaxes(
-        title="D<sub>3</sub>, features of the third field", type="log", tickvals=list(thirds),
-        ticktext=[str(third) for third in thirds], minor_ticks="",
-    )  # fmt: skip
+    for (width, curves), line in zip(swept.items(), _lines(), strict=False):
+        name, mode = f"K = {width}", "lines+markers"
+        plots.add_mean_and_range(figure, thirds, _kept(curves).T, name, line, mode=mode)
+    figure.update_xaxes(plots.log_axis({third: str(third) for third in thirds}))
+    figure.update_xaxes(title="D<sub>3</sub>, features of the third field")
     figure.update_yaxes(title="IA(E<sub>1</sub>) at the end, of its start", tickformat=".0%")
-    return figure.update_layout(legend={"orientation": "h", "y": -0.25})
+    return figure.update_layout(legend=plots.BELOW)
 
 
 def where_it_lies(runs: Mapping[str, Curves]) -> pd.DataFrame:
@@ -147,50 +160,28 @@ def toy_span(runs: Mapping[str, Curves], random: float) -> go.Figure:
     figure = make_subplots(
         cols=2, subplot_titles=["share inside E<sub>3</sub>'s span", "IA(E<sub>1</sub>)"]
     )
-    for (name, curves), ink, dash in zip(runs.items(), cycle((FEW, AMBER)), DASHES, strict=False):
+    for (name, curves), line in zip(runs.items(), _lines((FEW, plots.AMBER)), strict=False):
         steps = curves.steps.numpy()  # of which a page shows some 50
         drawn = np.unique([0, *np.geomspace(1, len(steps) - 1, 50).round().astype(int)])
         places = np.where(steps == 0, steps[1] / 10, steps)
         for column, values in ((1, curves.inside), (2, curves.abundance)):
-            _line_and_band(
-                figure, places[drawn], values[0][:, drawn], name, ink, dash,
-                labels=steps[drawn], showlegend=column == 1, row=1, col=column,
-            )  # fmt: skip
+            seeds = values[0][:, drawn].numpy()
+            plots.add_mean_and_range(
+                figure, places[drawn], seeds, name, line, labels=steps[drawn], row=1, col=column
+            )
     first = int(steps[1])
     tens = [first * 10**power for power in range(int(np.log10(steps[-1] / first)) + 1)]
-    figure.update_xaxes(
-        title="iteration", type="log", minor_ticks="", tickvals=[first / 10, *tens],
-        ticktext=["0", *(f"{ten:,}" for ten in tens)],
-    )  # fmt: skip
+    figure.update_xaxes(plots.log_axis({first / 10: "0"} | {ten: f"{ten:,}" for ten in tens}))
+    figure.update_xaxes(title="iteration")
     figure.add_hline(
-        y=random, line={"color": COLOURS["random"], "dash": "dash"}, row=1, col=1,
+        y=random,
+        line={"color": plots.COLOURS["random"], "dash": "dash"},
+        row=1,
+        col=1,
         annotation={"text": "random table", "yanchor": "bottom"},
-    )  # fmt: skip
+    )
     figure.update_yaxes(tickformat=".0%", range=[0, 1], title="of ‖E<sub>1</sub>‖²", col=1)
-    return figure.update_layout(legend={"orientation": "h", "y": -0.25})
-
-
-def _line_and_band(
-    figure: go.Figure, x: Iterable[float], values: Tensor, name: str, ink: str, dash: str,
-    mode: str = "lines", showlegend: bool = True, labels: Iterable[float] | None = None,
-    **place: Any) -> None:  # fmt: skip
-    """A mean over seeds `[S, T]`, and the range of the seeds behind it; `labels` is what to call
-    the places `x`, their own numbers if not given."""
-    places, seeds = [float(place) for place in x], values.numpy()
-    labels = places if labels is None else [float(label) for label in labels]
-    low, high = seeds.min(0).round(3), seeds.max(0).round(3)
-    figure.add_scatter(
-        x=[*places, *places[::-1]], y=[*low, *high[::-1]], fill="toself", fillcolor=faint(ink),
-        line={"width": 0}, mode="lines", hoverinfo="skip", showlegend=False, legendgroup=name,
-        name=name, **place,
-    )  # fmt: skip
-    figure.add_scatter(
-        x=places, y=seeds.mean(0).round(3), mode=mode, name=name, legendgroup=name,
-        showlegend=showlegend, customdata=np.c_[low, high, labels],
-        hovertemplate=f"{name}, %{{customdata[2]:,}}: %{{y:.3g}} (%{{customdata[0]:.3g}} to "
-        f"%{{customdata[1]:.3g}} over {len(seeds)} seeds)<extra></extra>",
-        line={"color": ink, "dash": dash}, **place,
-    )  # fmt: skip
+    return figure.update_layout(legend=plots.BELOW)
 
 
 # --- trained models -------------------------------------------------------------------------------
@@ -202,8 +193,7 @@ def runs_of(folders: str) -> tuple[list[Record], list[Record]]:
     Raises:
         ParameterError: a folder that is not there.
     """
-    runs = records.load_all(*(records.folder_of(name.strip()) for name in folders.split(",")))
-    runs = [run for run in runs if run.label == "base" or run.spec["design"] == "se"]
+    runs = [run for run in records.load_named(folders) if cell_of(run).design == "se"]
     crossed, aware = ([r for r in runs if r.spec["model"] == name] for name in ("dcnv2", "ffm"))
     return crossed, aware
 
@@ -224,25 +214,33 @@ def sub_embeddings(runs: Iterable[Record]) -> go.Figure:
         order = np.argsort(own)
         pairs = pairs[np.ix_(order, order)].round(2)
         np.fill_diagonal(pairs, np.nan)
-        names = [as_text(group[0].dataset["fields"][i]) for i in order]
+        names = [plots.as_text(group[0].dataset["fields"][i]) for i in order]
         figure.add_heatmap(
             z=[[None if np.isnan(value) else value for value in row] for row in pairs],
-            x=names, y=names, colorscale="Viridis", hoverongaps=False,
+            x=names,
+            y=names,
+            colorscale="Viridis",
+            hoverongaps=False,
             colorbar={"title": "IA", "x": 1.02, "y": 0, "yanchor": "bottom", "len": 0.82},
             hovertemplate="of %{y}<br>for %{x}<br>IA %{z:.2f}<extra></extra>",
-        )  # fmt: skip
-        bars = {"marker": {"color": SKY}, "showlegend": False, "customdata": own[order].round(2)}
-        hover = "own IA %{customdata}<extra></extra>"
+        )
+        hover, own = "own IA %{customdata}<extra></extra>", own[order].round(2)
+        bars = {"marker": {"color": plots.SKY}, "showlegend": False, "customdata": own}
         figure.add_bar(
-            x=names, y=np.nansum(pairs, 0).round(1), yaxis="y2", **bars,
+            x=names,
+            y=np.nansum(pairs, 0).round(1),
+            yaxis="y2",
+            **bars,
             hovertemplate=f"for %{{x}}: sum over i %{{y}}<br>{hover}",
-        )  # fmt: skip
+        )
         figure.add_bar(
-            y=names, x=np.nansum(pairs, 1).round(1), xaxis="x2", orientation="h", **bars,
+            y=names,
+            x=np.nansum(pairs, 1).round(1),
+            xaxis="x2",
+            orientation="h",
+            **bars,
             hovertemplate=f"of %{{y}}: sum over j %{{x}}<br>{hover}",
-        )  # fmt: skip
-        for trace in figure.data[-3:]:
-            trace.visible = not owner
+        )
         owner += [f"{cell.dataset}, {MODELS[cell.model].name} {cell.label}"] * 3
     small = {"tickfont": {"size": 10}}
     figure.update_layout(
@@ -251,7 +249,7 @@ def sub_embeddings(runs: Iterable[Record]) -> go.Figure:
         xaxis2=small | {"title": "Σ<sub>j</sub>", "domain": [0.83, 1], "nticks": 3, "tickangle": 0},
         yaxis2=small | {"title": "Σ<sub>i</sub>", "domain": [0.85, 1], "nticks": 3},
     )
-    return with_menu(figure, owner, "Run")
+    return plots.with_menu(figure, owner, "Run")
 
 
 def influence(cells: Sequence[Influence]) -> go.Figure:
@@ -261,38 +259,29 @@ def influence(cells: Sequence[Influence]) -> go.Figure:
     figure = make_subplots(cols=2, subplot_titles=titles, shared_yaxes=True)
     for column, part in ((1, "own"), (2, "partner")):
         for kind, suffix, colour, symbol in (
-            ("random projections", "_by_chance", COLOURS["random"], "x"),
-            ("trained", "", SKY, "circle"),
+            ("random projections", "_by_chance", plots.COLOURS["random"], "x"),
+            ("trained", "", plots.SKY, "circle"),
         ):
             dots = [(value, cell.name) for cell in cells for value in getattr(cell, part + suffix)]
             if not dots:
                 continue
             x, y = zip(*dots, strict=True)
             figure.add_scatter(
-                x=np.round(x, 3), y=y, mode="markers", name=kind, legendgroup=kind,
-                showlegend=column == 1, row=1, col=column,
+                x=np.round(x, 3),
+                y=y,
+                mode="markers",
+                name=kind,
+                legendgroup=kind,
+                showlegend=column == 1,
+                row=1,
+                col=column,
                 marker={"color": colour, "symbol": symbol, "size": 8, "opacity": 0.75},
                 hovertemplate=f"%{{y}}, {kind}: %{{x:.2f}}<extra></extra>",
-            )  # fmt: skip
+            )
     figure.update_xaxes(range=[-0.5, 1.05], zeroline=True, dtick=0.5, title="rank correlation")
     order = [cell.name for cell in cells]
     figure.update_yaxes(autorange="reversed", categoryorder="array", categoryarray=order)
-    return figure.update_layout(legend={"orientation": "h", "y": -0.25})
-
-
-def correlations(cells: Sequence[Influence]) -> pd.DataFrame:
-    """A row per dataset, model and size: the rank correlations with the own field and with the
-    partner, against zero, and by how much the first is above that of random projections (NaN for a
-    model that projects nothing): an `Effect` over seeds each."""
-    rows = {}
-    for cell in cells:
-        chance = cell.own_by_chance
-        rows[cell.name] = {
-            "own field": difference(cell.own, [0.0] * len(cell.own)),
-            "above random projections": difference(cell.own, chance) if chance else np.nan,
-            "partner": difference(cell.partner, [0.0] * len(cell.partner)),
-        }
-    return pd.DataFrame.from_dict(rows, orient="index")
+    return figure.update_layout(legend=plots.BELOW)
 
 
 # --- what training added --------------------------------------------------------------------------

@@ -1,7 +1,6 @@
 """Chapter 6: what multi-embedding's sets do, what it owes to its parts, and what else it is."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import product
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -10,15 +9,15 @@ from plotly.subplots import make_subplots
 
 from embedding_collapse.book import plots
 from embedding_collapse.book.analysis import measures, verdicts
+from embedding_collapse.book.analysis.growth import Parts, by_rows, families
 from embedding_collapse.book.analysis.measures import Measure, total_parameters
-from embedding_collapse.book.analysis.verdicts import Claim, Runs
-from embedding_collapse.lab.groups import Cell, by_cell, by_label, datasets_of, runs_in, select
+from embedding_collapse.book.analysis.verdicts import Cells, Claim, Runs
+from embedding_collapse.lab.groups import Cell, by_cell, datasets_of, runs_in, select
 from embedding_collapse.lab.models import MODELS, PAPER
 from embedding_collapse.lab.records import Record, folder_of, load_all
 from embedding_collapse.lab.studies import study
 from embedding_collapse.subspace import random_diversity
 
-Cells = Mapping[Cell, Runs]
 SCALES = (4, 10)
 MOST_LAYERS = (8, 16)
 EQUAL = {14: 4, 24: 10}  # SE's embedding size, and the scale of ME that has as many parameters
@@ -34,7 +33,7 @@ OTHER_REMEDIES = ("dcnv2-flat", "dcnv2-sfg", "dcnv2-distinct")
 # --- the runs -------------------------------------------------------------------------------------
 
 
-def runs_of(folder: str, beyond: str) -> tuple[Cells, dict[str, list[Record]]]:
+def runs_of(folder: str, beyond: str) -> tuple[Cells, Parts]:
     """Recorded runs by cell, and those of the study `beyond` by its parts.
 
     Raises:
@@ -53,8 +52,9 @@ def runs_of(folder: str, beyond: str) -> tuple[Cells, dict[str, list[Record]]]:
 
 def _like(cells: Cells, dataset: str, model: str = "dcnv2") -> list[tuple[Runs, Runs]]:
     """ME and SE of the same sizes."""
-    pairs = [(Cell(dataset, model, "me", scale), Cell(dataset, model, "se", scale))
-             for scale in SCALES]  # fmt: skip
+    pairs = [
+        (Cell(dataset, model, "me", scale), Cell(dataset, model, "se", scale)) for scale in SCALES
+    ]
     return [(cells.get(me, []), cells.get(se, [])) for me, se in pairs]
 
 
@@ -69,9 +69,13 @@ def claims_of_gain(cells: Cells) -> pd.DataFrame:
         return [
             Claim("ME beats base (AUC)", measures.AUC, "higher", [(me, base) for me, _ in like]),
             Claim("ME beats SE of the same size (AUC)", measures.AUC, "higher", like),
-            Claim("ME overfits less than SE (six models, fall of validation AUC)",
-                  measures.DECLINE, "lower", six),
-        ]  # fmt: skip
+            Claim(
+                "ME overfits less than SE (six models, fall of validation AUC)",
+                measures.DECLINE,
+                "lower",
+                six,
+            ),
+        ]
 
     return verdicts.table({dataset: claims(dataset) for dataset in datasets_of(cells)})
 
@@ -82,7 +86,8 @@ def claims_of_gain(cells: Cells) -> pd.DataFrame:
 def diversity_by_field(cells: Cells) -> go.Figure:
     """Diversity of every field, fields sorted by cardinality: mean and range over seeds, beside
     that of random tables; a menu of data sets and scales; one model."""
-    figure, owner, views = go.Figure(), [], set()
+    figure = go.Figure()
+    owner: list[str] = []
     what = {"se": "SE, blocks of its table", "me": "ME, its sets"}
     for cell, group in ((cell, group) for cell, group in cells.items() if cell.scale > 1):
         names, cardinalities, order = plots.fields(group[0])
@@ -90,18 +95,16 @@ def diversity_by_field(cells: Cells) -> go.Figure:
         view = f"{cell.dataset}, {cell.scale}x"
         values, ink = np.array([run.diversity for run in group])[:, order], plots.colour(cell.label)
         figure.add_trace(plots.by_field(names, values, cardinalities, what[cell.design], ink))
-        owner.append(view)
-        if view not in views:
-            views.add(view)
+        if view not in owner:
             figure.add_scatter(
-                x=names, y=[round(random_diversity(rows, width), 4) for rows in cardinalities],
-                name="random tables, 1 − K/D", mode="lines",
+                x=names,
+                y=[round(random_diversity(rows, width), 4) for rows in cardinalities],
+                name="random tables, 1 − K/D",
+                mode="lines",
                 line={"color": plots.COLOURS["random"], "dash": "dash"},
-            )  # fmt: skip
-            owner.append(view)
-    for trace, view in zip(figure.data, owner, strict=True):
-        trace.visible = view == owner[0]
-    figure.update_xaxes(title="field, from few features to many", tickangle=-60)
+            )
+        owner += [view] * (len(figure.data) - len(owner))
+    figure.update_xaxes(plots.BY_FEATURES)
     figure.update_yaxes(title="diversity", range=[-0.02, 1.02])
     return plots.with_menu(figure, owner, "Run")
 
@@ -113,9 +116,12 @@ def projection_norms(runs: Sequence[Record]) -> go.Figure:
     columns = min(2, sets)
     rows = -(-sets // columns)
     figure = make_subplots(
-        rows, columns, subplot_titles=[f"set {m + 1}" for m in range(sets)],
-        vertical_spacing=0.45 / rows, horizontal_spacing=0.25,
-    )  # fmt: skip
+        rows,
+        columns,
+        subplot_titles=[f"set {m + 1}" for m in range(sets)],
+        vertical_spacing=0.45 / rows,
+        horizontal_spacing=0.25,
+    )
     owner = []
     for run in runs:
         names, _, order = plots.fields(run)
@@ -123,12 +129,18 @@ def projection_norms(runs: Sequence[Record]) -> go.Figure:
         view = f"{run.spec['dataset']}, {MODELS[run.spec['model']].name}"
         for m, values in enumerate(norms):
             figure.add_heatmap(
-                z=values.round(3), x=names, y=names, colorscale="Viridis",
-                zmin=float(norms.min().round(3)), zmax=float(norms.max().round(3)),
-                colorbar={"title": "‖W‖<sub>F</sub>"}, showscale=m == 0, visible=run is runs[0],
+                z=values.round(3),
+                x=names,
+                y=names,
+                colorscale="Viridis",
+                zmin=float(norms.min().round(3)),
+                zmax=float(norms.max().round(3)),
+                colorbar={"title": "‖W‖<sub>F</sub>"},
+                showscale=m == 0,
                 hovertemplate=f"set {m + 1}: of %{{y}} for %{{x}}, %{{z:.3f}}<extra></extra>",
-                row=m // columns + 1, col=m % columns + 1,
-            )  # fmt: skip
+                row=m // columns + 1,
+                col=m % columns + 1,
+            )
             owner.append(view)
     figure.update_xaxes(dtick=1, tickangle=-90, tickfont={"size": 9})  # every field is named
     figure.update_yaxes(dtick=1, tickfont={"size": 9})
@@ -144,13 +156,17 @@ def claims_of_sets(cells: Cells) -> pd.DataFrame:
     def claims(dataset: str) -> list[Claim]:
         like = _like(cells, dataset)
         apart = measures.as_sets(cells.get(Cell(dataset, "dcnv2", "se", 1), []))
+        projected = measures.PROJECTED_ABUNDANCE
         return [
             Claim("Sets are more diverse than blocks of SE", measures.DIVERSITY, "higher", like),
-            Claim("Sets are less alike than models trained apart (norms of W)",
-                  measures.COMMON_PATTERN, "lower", [(me, apart) for me, _ in like]),
-            Claim("Sub-embeddings are less collapsed (IA/K)", measures.PROJECTED_ABUNDANCE,
-                  "higher", like),
-        ]  # fmt: skip
+            Claim(
+                "Sets are less alike than models trained apart (norms of W)",
+                measures.COMMON_PATTERN,
+                "lower",
+                [(me, apart) for me, _ in like],
+            ),
+            Claim("Sub-embeddings are less collapsed (IA/K)", projected, "higher", like),
+        ]
 
     return verdicts.table({dataset: claims(dataset) for dataset in datasets_of(cells)})
 
@@ -187,43 +203,18 @@ def claims_of_parts(cells: Cells) -> pd.DataFrame:
     }
 
     def claims(dataset: str) -> list[Claim]:
-        at = {one.model: cells.get(Cell(dataset, one.model, "me", 10), []) for one in ME_VARIANTS}
+        whole, *lacking = (cells.get(Cell(dataset, one.model, "me", 10), []) for one in ME_VARIANTS)
+        names = [f"{one.name[0].upper()}{one.name[1:]}" for one in ME_VARIANTS[1:]]
         return [
-            Claim(f"{one.name[0].upper()}{one.name[1:]} {words}", measure, "lower",
-                  [(at[one.model], at["dcnv2"])])
-            for one, (words, measure) in product(ME_VARIANTS[1:], losses.items())
-        ]  # fmt: skip
+            Claim(f"{name} {words}", measure, "lower", [(runs, whole)])
+            for name, runs in zip(names, lacking, strict=True)
+            for words, measure in losses.items()
+        ]
 
     return verdicts.table({dataset: claims(dataset) for dataset in datasets_of(cells)})
 
 
 # --- what else it could be ------------------------------------------------------------------------
-
-
-def families(
-    cells: Cells, parts: Mapping[str, list[Record]], dataset: str
-) -> dict[str, dict[str, Runs]]:
-    """DCNv2 made larger in three ways, by what its sizes are called."""
-    own = select(cells, ["dcnv2"], dataset=dataset)
-    base = {"base": own.get(Cell(dataset, "dcnv2", "se", 1), [])}
-    se = {cell.label: runs for cell, runs in own.items() if cell.design == "se"}
-    me = base | {cell.label: runs for cell, runs in own.items() if cell.design == "me"}
-    equal = _split(parts["parameters"], dataset, "embedding_size")
-    deep = _split(parts["depth"], dataset, "cross_layers")
-    return {
-        "SE, wider": se | {f"SE, K = {width}": runs for width, runs in equal.items()},
-        "ME, more sets": me,
-        "more cross layers": base | {f"{layers} layers": runs for layers, runs in deep.items()},
-    }
-
-
-def _split(runs: Iterable[Record], dataset: str, name: str) -> dict[int, Runs]:
-    """The runs on one data set by a parameter of their specs, ascending."""
-    groups: dict[int, Runs] = {}
-    for run in runs:
-        if run.spec["dataset"] == dataset:
-            groups.setdefault(run.spec[name], []).append(run)
-    return dict(sorted(groups.items()))
 
 
 def against_parameters(families: Mapping[str, Mapping[str, Runs]]) -> go.Figure:
@@ -237,29 +228,24 @@ def against_parameters(families: Mapping[str, Mapping[str, Runs]]) -> go.Figure:
         sizes = sorted((total_parameters(runs), label) for label, runs in groups.items() if runs)
         aucs = [[measures.AUC.value(run) for run in groups[label]] for _, label in sizes]
         figure.add_scatter(
-            x=[count for count, _ in sizes], y=np.round([np.mean(seeds) for seeds in aucs], 5),
-            error_y={"array": np.round([plots.reach_of(seeds) for seeds in aucs], 5)},
-            name=name, mode="lines+markers", hovertext=[label for _, label in sizes],
+            x=[count for count, _ in sizes],
+            **plots.with_intervals(aucs),
+            name=name,
+            mode="lines+markers",
+            hovertext=[label for _, label in sizes],
             line={"color": plots.COLOURS.get(name.split(",")[0], plots.PINK), "dash": dash},
             hovertemplate="%{hovertext}, %{x:,} parameters: %{y:.4f}<extra></extra>",
-        )  # fmt: skip
+        )
     ticks = [digit * 10**power for power in range(3, 10) for digit in (1, 2, 5)]
-    figure.update_xaxes(title="parameters, embeddings included", type="log", tickvals=ticks,
-                        tickformat="~s", minor_ticks="")  # fmt: skip
+    figure.update_xaxes(
+        title="parameters, embeddings included",
+        type="log",
+        tickvals=ticks,
+        tickformat="~s",
+        minor_ticks="",
+    )
     figure.update_yaxes(title="test AUC")
-    return figure.update_layout(legend={"orientation": "h", "y": -0.25}, hovermode="closest")
-
-
-def by_rows(
-    cells: Cells, parts: Mapping[str, list[Record]], dataset: str
-) -> dict[int, dict[str, Runs]]:
-    """From the number of rows to base, SE 10x and ME 10x of DCNv2 on one data set."""
-    own = select(cells, ["dcnv2"], dataset=dataset)
-    groups: dict[int, list[Record]] = {}
-    for run in (*parts["rows"], *runs_in(own)):
-        if run.spec["dataset"] == dataset and run.spec["scale"] in (1, 10):
-            groups.setdefault(run.dataset["rows"], []).append(run)
-    return {rows: by_label(runs) for rows, runs in sorted(groups.items())}
+    return figure.update_layout(legend=plots.BELOW, hovermode="closest")
 
 
 def against_rows(groups: Mapping[int, Mapping[str, Runs]]) -> go.Figure:
@@ -276,19 +262,22 @@ def against_rows(groups: Mapping[int, Mapping[str, Runs]]) -> go.Figure:
         for column, measure in enumerate(panels.values(), 1):
             values = [[measure.value(run) for run in group] for group in runs.values()]
             figure.add_scatter(
-                x=list(runs), y=np.round([np.mean(seeds) for seeds in values], 5),
-                error_y={"array": np.round([plots.reach_of(seeds) for seeds in values], 5)},
-                name=label, legendgroup=label, showlegend=column == 1, mode="lines+markers",
-                line={"color": plots.colour(label)}, row=1, col=column,
+                x=list(runs),
+                **plots.with_intervals(values),
+                name=label,
+                legendgroup=label,
+                showlegend=column == 1,
+                mode="lines+markers",
+                line={"color": plots.colour(label)},
+                row=1,
+                col=column,
                 hovertemplate=f"{label}, %{{x:,}} rows: %{{y:.4f}}<extra></extra>",
-            )  # fmt: skip
-    ticks = list(groups)
-    figure.update_xaxes(title="rows", type="log", tickvals=ticks, minor_ticks="",
-                        ticktext=[f"{rows:,}" for rows in ticks])  # fmt: skip
-    return figure.update_layout(legend={"orientation": "h", "y": -0.25}, hovermode="closest")
+            )
+    figure.update_xaxes(plots.log_axis({rows: f"{rows:,}" for rows in groups}), title="rows")
+    return figure.update_layout(legend=plots.BELOW, hovermode="closest")
 
 
-def claims_of_size(cells: Cells, parts: Mapping[str, list[Record]]) -> pd.DataFrame:
+def claims_of_size(cells: Cells, parts: Parts) -> pd.DataFrame:
     """Is ME's gain that of its parameters, and do depth, rows or other remedies do as much? A row
     per claim, a column of answers per data set."""
 
@@ -296,27 +285,27 @@ def claims_of_size(cells: Cells, parts: Mapping[str, list[Record]]) -> pd.DataFr
         def at(model: str, design: str, scale: int = 10) -> Runs:
             return cells.get(Cell(dataset, model, design, scale), [])
 
-        base, se, flat = at("dcnv2", "se", 1), at("dcnv2", "se"), at("dcnv2-flat", "se")
-        equal = _split(parts["parameters"], dataset, "embedding_size")
-        deep = _split(parts["depth"], dataset, "cross_layers")
-        deeper = [(deep.get(layers, []), base) for layers in MOST_LAYERS]
+        wide, _, deep = families(cells, parts, dataset).values()
+        se, me, flat = at("dcnv2", "se"), at("dcnv2", "me"), at("dcnv2-flat", "se")
+        equal = [
+            (at("dcnv2", "me", scale), wide.get(f"SE, K = {width}", []))
+            for width, scale in EQUAL.items()
+        ]
+        deeper = [(deep.get(f"{layers} layers", []), deep["base"]) for layers in MOST_LAYERS]
         rows = by_rows(cells, parts, dataset)
         most = rows[max(rows)] if len(rows) > 1 else {}
+        on_most = [(most.get("ME 10x", []), most.get("SE 10x", []))]
         auc, fair = measures.AUC, measures.FAIR_ABUNDANCE
         return [
-            Claim("ME beats SE with as many parameters", auc, "higher",
-                  [(at("dcnv2", "me", scale), equal.get(width, []))
-                   for width, scale in EQUAL.items()]),
+            Claim("ME beats SE with as many parameters", auc, "higher", equal),
             Claim("More cross layers beat base", auc, "higher", deeper),
             Claim("More cross layers collapse tables (IA / random)", fair, "lower", deeper),
-            Claim("On the most rows ME beats SE", auc, "higher",
-                  [(most.get("ME 10x", []), most.get("SE 10x", []))]),
+            Claim("On the most rows ME beats SE", auc, "higher", on_most),
             Claim("Flat spectra fill SE's tables (IA / random)", fair, "higher", [(flat, se)]),
             Claim("Flat spectra beat SE", auc, "higher", [(flat, se)]),
             Claim("SFG's encoder beats SE", auc, "higher", [(at("dcnv2-sfg", "se"), se)]),
-            Claim("Distinct sets beat ME", auc, "higher",
-                  [(at("dcnv2-distinct", "me"), at("dcnv2", "me"))]),
-        ]  # fmt: skip
+            Claim("Distinct sets beat ME", auc, "higher", [(at("dcnv2-distinct", "me"), me)]),
+        ]
 
     return verdicts.table({dataset: claims(dataset) for dataset in datasets_of(cells)})
 

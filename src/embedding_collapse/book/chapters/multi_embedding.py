@@ -20,7 +20,7 @@ from embedding_collapse.book.analysis import measures
 from embedding_collapse.book.analysis.claims import Expected
 from embedding_collapse.book.analysis.measures import Measure
 from embedding_collapse.book.analysis.verdicts import Claim, answers
-from embedding_collapse.book.plots import colour
+from embedding_collapse.book.plots import BELOW, colour
 from embedding_collapse.lab import data, experiment, groups, records, studies
 from embedding_collapse.lab.groups import by_label
 from embedding_collapse.lab.models import Recommender
@@ -116,16 +116,25 @@ def stored() -> list[Record]:
 
 
 CLAIMS: tuple[tuple[str, Measure, Expected, str, str], ...] = (
-    ("SE uses a smaller share of its directions than base",
-     measures.ABUNDANCE, "lower", "SE", "base"),
-    ("ME, set by set, uses a larger share than SE",
-     measures.ABUNDANCE, "higher", "ME", "SE"),
-    ("ME, its sets joined to one table, uses a larger share than SE",
-     measures.JOINED_ABUNDANCE, "higher", "ME", "SE"),
+    (
+        "SE uses a smaller share of its directions than base",
+        measures.ABUNDANCE,
+        "lower",
+        "SE",
+        "base",
+    ),
+    ("ME, set by set, uses a larger share than SE", measures.ABUNDANCE, "higher", "ME", "SE"),
+    (
+        "ME, its sets joined to one table, uses a larger share than SE",
+        measures.JOINED_ABUNDANCE,
+        "higher",
+        "ME",
+        "SE",
+    ),
     ("SE gains nothing over base", measures.AUC, "no gain", "SE", "base"),
     ("ME gains over base", measures.AUC, "higher", "ME", "base"),
     ("ME gains over SE", measures.AUC, "higher", "ME", "SE"),
-)  # fmt: skip
+)
 
 
 def results(runs: Sequence[Record]) -> pd.DataFrame:
@@ -165,14 +174,23 @@ def accuracy(runs: Sequence[Record]) -> go.Figure:
         for column, metric in ((1, "auc"), (2, "log_loss")):
             values = [run.test[metric] for run in group]
             dots = go.Scatter(
-                x=[label] * len(values), y=values, mode="markers", hovertext=hover, name=label,
-                marker={"color": colour(label), "size": 9, "opacity": 0.7}, showlegend=False,
-            )  # fmt: skip
+                x=[label] * len(values),
+                y=values,
+                mode="markers",
+                hovertext=hover,
+                name=label,
+                marker={"color": colour(label), "size": 9, "opacity": 0.7},
+                showlegend=False,
+            )
             line = {"width": 3, "color": colour(label)}
             mean = go.Scatter(
-                x=[label], y=[np.mean(values)], mode="markers", name=f"{label}, mean",
-                marker={"symbol": "line-ew", "size": 34, "line": line}, showlegend=False,
-            )  # fmt: skip
+                x=[label],
+                y=[np.mean(values)],
+                mode="markers",
+                name=f"{label}, mean",
+                marker={"symbol": "line-ew", "size": 34, "line": line},
+                showlegend=False,
+            )
             figure.add_traces([mean, dots], rows=1, cols=column)
     return figure.update_yaxes(tickformat=".4f")
 
@@ -187,20 +205,33 @@ def training_curves(runs: Sequence[Record]) -> go.Figure:
             progress = np.arange(1, len(losses) + 1) / len(run.epochs[0]["losses"])
             aucs = [epoch["valid_auc"] for epoch in run.epochs]
             style = {
-                "name": label, "legendgroup": label, "line": {"color": colour(label)},
+                "name": label,
+                "legendgroup": label,
+                "line": {"color": colour(label)},
                 "hovertext": f"{label}, seed {run.spec['seed']}",
-            }  # fmt: skip
+            }
             figure.add_scatter(
-                x=progress.round(3), y=np.round(losses, 5), mode="lines", opacity=0.7,
-                showlegend=position == 0, row=1, col=1, **style,
-            )  # fmt: skip
+                x=progress.round(3),
+                y=np.round(losses, 5),
+                mode="lines",
+                opacity=0.7,
+                showlegend=position == 0,
+                row=1,
+                col=1,
+                **style,
+            )
             figure.add_scatter(
-                x=np.arange(1, len(aucs) + 1), y=aucs, mode="lines+markers",
-                showlegend=False, row=1, col=2, **style,
-            )  # fmt: skip
+                x=np.arange(1, len(aucs) + 1),
+                y=aucs,
+                mode="lines+markers",
+                showlegend=False,
+                row=1,
+                col=2,
+                **style,
+            )
     figure.update_xaxes(title="epochs", dtick=1)
     figure.update_xaxes(rangemode="tozero", col=1)
-    return figure.update_layout(legend={"orientation": "h", "y": -0.25})
+    return figure.update_layout(legend=BELOW)
 
 
 def by_epoch(runs: Sequence[Record]) -> pd.DataFrame:

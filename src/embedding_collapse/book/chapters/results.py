@@ -14,11 +14,18 @@ from embedding_collapse.book.analysis import cause, measures
 from embedding_collapse.book.analysis.claims import CONTROL, READERS
 from embedding_collapse.book.analysis.ledger import Finding
 from embedding_collapse.book.analysis.settings import PAIRS, Answer, Setting
-from embedding_collapse.book.plots import AUC, COLOURS, points, published_points, with_menu
+from embedding_collapse.book.plots import (
+    AUC,
+    COLOURS,
+    points,
+    published_points,
+    size_axis,
+    with_menu,
+)
 from embedding_collapse.book.plots.scaling import with_band
 from embedding_collapse.lab.groups import by_cell
 from embedding_collapse.lab.models import MODELS, PAPER
-from embedding_collapse.lab.records import Record, folder_of, load_all
+from embedding_collapse.lab.records import Record, load_named
 from embedding_collapse.lab.studies import study
 from embedding_collapse.lab.studies.decide import TELLING
 
@@ -36,7 +43,7 @@ def stored() -> list[Record]:
 
 def runs_of(folders: str) -> list[Record]:
     """The records of folders, whose names commas separate."""
-    return load_all(*(folder_of(name.strip()) for name in folders.split(",")))
+    return load_named(folders)
 
 
 def about(settings: Sequence[Setting]) -> pd.DataFrame:
@@ -88,17 +95,11 @@ def gains(settings: Sequence[Setting]) -> go.Figure:
                 if of_line.empty:
                     continue
                 shown = of_line.sort_values("scale")
-                for trace in with_band(shown, line.name, COLOURS[line.name], line.dash, line.name):
-                    trace.update(
-                        visible=model == models[0],
-                        showlegend=trace.mode == "lines+markers" and not place,
-                    )
+                for trace in with_band(shown, line.name, COLOURS[line.name], line.dash):
+                    trace.showlegend = trace.mode == "lines+markers" and not place
                     figure.add_trace(trace, row=place // 2 + 1, col=place % 2 + 1)
                     owner.append(MODELS[model].name)
-    scales = sorted(table["scale"].unique().tolist())
-    figure.update_xaxes(
-        type="log", tickvals=scales, ticktext=[f"{scale}x" for scale in scales], minor_ticks=""
-    )
+    figure.update_xaxes(size_axis(table["scale"].tolist()))
     figure.update_xaxes(title="embedding size", row=-(-len(panels) // 2))
     figure.update_yaxes(title="test AUC", col=1)
     figure.update_yaxes(tickformat=".4f", nticks=5)
@@ -161,20 +162,23 @@ def numbers(settings: Sequence[Setting]) -> pd.DataFrame:
         if (effect := finding.effect)
     ]
     index = pd.MultiIndex.from_tuples([of[:2] for of in made], names=["claim", "data"])
-    return pd.DataFrame([
-        {
-            "measure": finding.claim.measure.name,
-            "expected": finding.claim.expected,
-            "effect": effect.value,
-            "low": effect.low,
-            "high": effect.high,
-            "smallest to be seen": effect.smallest,
-            "comparisons": len(finding.parts),
-            "missing": len(finding.missing),
-            "verdict": finding.verdict,
-        }
-        for *_, finding, effect in made
-    ], index).replace([np.inf, -np.inf], np.nan)  # fmt: skip
+    return pd.DataFrame(
+        [
+            {
+                "measure": finding.claim.measure.name,
+                "expected": finding.claim.expected,
+                "effect": effect.value,
+                "low": effect.low,
+                "high": effect.high,
+                "smallest to be seen": effect.smallest,
+                "comparisons": len(finding.parts),
+                "missing": len(finding.missing),
+                "verdict": finding.verdict,
+            }
+            for *_, finding, effect in made
+        ],
+        index,
+    ).replace([np.inf, -np.inf], np.nan)
 
 
 # --- the first question, wherever it was asked ----------------------------------------------------
@@ -193,10 +197,14 @@ def forest(answers: Sequence[Answer]) -> go.Figure:
             x=[round(one.effect.value, 5) for one in of_pair],
             y=[f"{MODELS[one.model].name}, {one.where}" for one in of_pair],
             error_x={"array": [round(one.effect.half_width, 5) for one in of_pair]},
-            mode="markers", marker={"color": COLOURS[design], "size": 9}, showlegend=False,
+            mode="markers",
+            marker={"color": COLOURS[design], "size": 9},
+            showlegend=False,
             hovertext=[one.verdict for one in of_pair],
-            hovertemplate="%{y}: %{x:+.4f}, %{hovertext}<extra></extra>", row=1, col=column,
-        )  # fmt: skip
+            hovertemplate="%{y}: %{x:+.4f}, %{hovertext}<extra></extra>",
+            row=1,
+            col=column,
+        )
     figure.add_vline(x=0, line={"color": COLOURS["random"], "dash": "dot"})
     figure.update_xaxes(tickformat="+.2f", dtick=0.02, tickangle=0)  # on a phone no more have room
     figure.update_xaxes(title="test AUC", col=2)
@@ -209,11 +217,14 @@ def forest(answers: Sequence[Answer]) -> go.Figure:
 def controls(setting: Setting) -> pd.DataFrame:
     """ME 4x against what could explain its gain: a row per comparison that has runs."""
     rows = {
-        (finding.claim.text, one.label): {"ME 4x - control": effect,
-                                          "smallest to be seen": effect.smallest}
-        for finding in setting.findings if finding.claim.where == CONTROL
+        (finding.claim.text, one.label): {
+            "ME 4x - control": effect,
+            "smallest to be seen": effect.smallest,
+        }
+        for finding in setting.findings
+        if finding.claim.where == CONTROL
         for one, effect in finding.parts
-    }  # fmt: skip
+    }
     return pd.DataFrame.from_dict(rows, orient="index")
 
 

@@ -36,21 +36,28 @@ def fields_and_rule(fields: pd.DataFrame, distortions: Sequence[float]) -> go.Fi
     for eps, dash in zip(distortions, DASHES, strict=False):
         asked = np.asarray(sizing.least(counts, eps))
         figure.add_scatter(
-            x=np.log(counts).round(4), y=asked, name=f"rule, ε = {eps:g}", mode="lines",
-            line={"color": RULE, "dash": dash}, hovertemplate="ln D = %{x:.2f}: K ≥ %{y:,.0f}",
-        )  # fmt: skip
+            x=np.log(counts).round(4),
+            y=asked,
+            name=f"rule, ε = {eps:g}",
+            mode="lines",
+            line={"color": RULE, "dash": dash},
+            hovertemplate="ln D = %{x:.2f}: K ≥ %{y:,.0f}",
+        )
         _label(figure, f"rule, ε = {eps:g}", np.log(counts[-1]), asked[-1], xanchor="right")
     beside = [
         "<br>".join(f"rule, ε = {eps:g}: {sizing.least(count, eps):,}" for eps in distortions)
         for count in fields["num_features"]
     ]
     figure.add_scatter(
-        x=logs.round(4), y=fields["embedding_dim"], mode="markers", name="a field of Criteo",
+        x=logs.round(4),
+        y=fields["embedding_dim"],
+        mode="markers",
+        name="a field of Criteo",
         marker={"color": RECOMMENDERS, "size": 9},
         customdata=np.column_stack([fields["field"], fields["num_features"], beside]),
         hovertemplate="field %{customdata[0]}, %{customdata[1]} features: %{y} dimensions<br>"
         "%{customdata[2]}<extra></extra>",
-    )  # fmt: skip
+    )
     _label(figure, "found by a search", logs.max(), fields["embedding_dim"].max(), xanchor="right")
     figure.update_xaxes(title="ln D<sub>i</sub>, features of the field", rangemode="tozero")
     figure.update_yaxes(title="dimensions K", type="log", dtick=1)
@@ -60,9 +67,13 @@ def fields_and_rule(fields: pd.DataFrame, distortions: Sequence[float]) -> go.Fi
 def _label(figure: go.Figure, text: str, x: float, y: float, xanchor: str = "left") -> None:
     """Words above a place, where the vertical axis is logarithmic."""
     figure.add_annotation(
-        x=round(float(x), 3), y=round(float(np.log10(y)), 3), text=text, showarrow=False,
-        xanchor=xanchor, yanchor="bottom",
-    )  # fmt: skip
+        x=round(float(x), 3),
+        y=round(float(np.log10(y)), 3),
+        text=text,
+        showarrow=False,
+        xanchor=xanchor,
+        yanchor="bottom",
+    )
 
 
 def field_by_field(fields: pd.DataFrame, distortions: Sequence[float]) -> pd.DataFrame:
@@ -94,34 +105,55 @@ def distortion(measured: pd.DataFrame, points: int) -> go.Figure:
     for column, ink in (("worst", WORST), ("typical", TYPICAL)):
         low, mean, high = (groups[column].agg(how).round(5) for how in ("min", "mean", "max"))
         figure.add_scatter(
-            x=[*widths, *widths[::-1]], y=[*low, *high[::-1]], fill="toself", mode="lines",
-            fillcolor=faint(ink), line={"width": 0}, hoverinfo="skip",
+            x=[*widths, *widths[::-1]],
+            y=[*low, *high[::-1]],
+            fill="toself",
+            mode="lines",
+            fillcolor=faint(ink),
+            line={"width": 0},
+            hoverinfo="skip",
             name=f"{column}, range over draws",
-        )  # fmt: skip
+        )
         figure.add_scatter(
-            x=widths, y=mean, name=column, mode="lines+markers", line={"color": ink},
+            x=widths,
+            y=mean,
+            name=column,
+            mode="lines+markers",
+            line={"color": ink},
             hovertemplate="K = %{x}: %{y:.3f}",
-        )  # fmt: skip
+        )
         _label(figure, f"{column} pair", np.log10(widths[0]), mean.iloc[0])
     rule = np.asarray(sizing.bound_distortion(points, widths))
     figure.add_scatter(
-        x=widths, y=rule.round(5), name="the rule's ε", mode="lines", line={"color": RULE},
+        x=widths,
+        y=rule.round(5),
+        name="the rule's ε",
+        mode="lines",
+        line={"color": RULE},
         hovertemplate="K = %{x}: %{y:.3f}",
-    )  # fmt: skip
+    )
     _label(figure, "the rule", np.log10(widths[0]), rule[0])
     asked = np.linspace(1, rule[-1] / 3, 60)
     needed = np.asarray(sizing.union_bound(points, asked))
     within = (needed >= widths[0]) & (needed <= widths[-1])
     figure.add_scatter(
-        x=needed[within].round(2), y=asked[within].round(5), name="the proof's ε", mode="lines",
-        line={"color": RULE, "dash": "dot"}, hovertemplate="K = %{x:.0f}: %{y:.3f}",
-    )  # fmt: skip
+        x=needed[within].round(2),
+        y=asked[within].round(5),
+        name="the proof's ε",
+        mode="lines",
+        line={"color": RULE, "dash": "dot"},
+        hovertemplate="K = %{x:.0f}: %{y:.3f}",
+    )
     if within.any():
         _label(figure, "the proof", np.log10(needed[within][-1]), asked[within][-1])
     figure.add_scatter(
-        x=widths, y=(1 / np.sqrt(2 * widths)).round(5), name="1 / √(2K)", mode="lines",
-        line={"color": COLOURS["random"], "dash": "dash"}, hovertemplate="K = %{x}: %{y:.3f}",
-    )  # fmt: skip
+        x=widths,
+        y=(1 / np.sqrt(2 * widths)).round(5),
+        name="1 / √(2K)",
+        mode="lines",
+        line={"color": COLOURS["random"], "dash": "dash"},
+        hovertemplate="K = %{x}: %{y:.3f}",
+    )
     ends = np.log10([widths[0], widths[-1]])
     room = 0.15 * (ends[1] - ends[0])  # for words
     figure.update_xaxes(

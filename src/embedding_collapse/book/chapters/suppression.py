@@ -1,6 +1,6 @@
 """Chapter 4: models whose interaction is suppressed: less collapse, gains, overfitting?"""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 
 import numpy as np
@@ -12,7 +12,7 @@ from plotly.subplots import make_subplots
 from embedding_collapse.book import plots
 from embedding_collapse.book.analysis import measures, verdicts
 from embedding_collapse.book.analysis.measures import Measure
-from embedding_collapse.book.analysis.verdicts import Claim, Runs
+from embedding_collapse.book.analysis.verdicts import Cells, Claim, Runs
 from embedding_collapse.lab.groups import Cell, by_cell, datasets_of, runs_in
 from embedding_collapse.lab.models import MODELS
 from embedding_collapse.lab.models.penalties import orthogonality
@@ -20,8 +20,6 @@ from embedding_collapse.lab.records import Record, folder_of, load_all
 from embedding_collapse.lab.studies import study
 from embedding_collapse.parameters import check_choice
 from embedding_collapse.spectrum import random_abundance
-
-Cells = Mapping[Cell, Runs]
 
 SERIES = [
     plots.Series("DCNv2", "dcnv2", "SE", plots.COLOURS["SE"], "solid"),
@@ -31,6 +29,7 @@ SERIES = [
 ]
 NAMES = {series.model: series.name for series in SERIES}
 SUPPRESSED = ("dcnv2-regularized", "dnn")
+DASHES = {1: "solid", 4: "dash", 10: "dot"}  # by scale
 LEARNING_RATE, WEIGHT_DECAY = 1e-3, 1e-6  # of all runs
 
 # --- the runs -------------------------------------------------------------------------------------
@@ -96,23 +95,30 @@ def block_deviations(cells: Cells) -> go.Figure:
     # the last part of a name, since panels are narrow
     titles = [f"{NAMES[model].split(', ')[-1]}, {dataset}" for dataset, model in panels]
     figure = make_subplots(cols=len(panels), subplot_titles=titles, shared_yaxes=True)
-    dashes = {1: "solid", 4: "dash", 10: "dot"}
     for cell, runs in regularised.items():
         column = panels.index(cell[:2]) + 1
-        curves = [block_deviation(run) for run in runs]
-        ended = min(map(len, curves))  # the epochs that all seeds have
-        mean = np.mean([curve[:ended] for curve in curves], axis=0)
-        figure.add_scatter(
-            x=np.arange(1, ended + 1), y=mean.round(4), mode="lines+markers", name=cell.label,
-            line={"color": plots.colour(cell.label), "dash": dashes.get(cell.scale, "dashdot")},
-            legendgroup=cell.label, showlegend=column == 1, row=1, col=column,
-            hovertemplate=f"{cell.label}, epoch %{{x}}: %{{y:.3f}}<extra></extra>",
-        )  # fmt: skip
+        line = _by_epoch(cell, [block_deviation(run) for run in runs], digits=4)
+        figure.add_trace(line.update(showlegend=column == 1), 1, column)
     figure.update_annotations(font_size=11)
     figure.update_xaxes(title="epoch", dtick=1)
     figure.update_yaxes(range=[-0.02, 1.02])
     figure.update_yaxes(title="mean of ‖WW<sup>T</sup> − I‖² / K", col=1)
-    return figure.update_layout(legend={"orientation": "h", "y": -0.25}, hovermode="closest")
+    return figure.update_layout(legend=plots.BELOW, hovermode="closest")
+
+
+def _by_epoch(cell: Cell, curves: Sequence[Sequence[float]], digits: int) -> go.Scatter:
+    """The mean over seeds of a number, epoch by epoch, as far as all seeds have them."""
+    ended = min(map(len, curves))
+    mean = np.mean([curve[:ended] for curve in curves], axis=0)
+    return go.Scatter(
+        x=np.arange(1, ended + 1),
+        y=mean.round(digits),
+        mode="lines+markers",
+        name=cell.label,
+        line={"color": plots.colour(cell.label), "dash": DASHES.get(cell.scale, "dashdot")},
+        legendgroup=cell.label,
+        hovertemplate=f"{cell.label}, epoch %{{x}}: %{{y:.{digits - 1}f}}<extra></extra>",
+    )
 
 
 # --- is there less collapse? ----------------------------------------------------------------------
@@ -138,13 +144,14 @@ def abundance(cells: Cells, scale: int) -> go.Figure:
         for width, (names, cardinalities) in sorted(widths.items()):
             random = [random_abundance(rows, width) / width for rows in cardinalities]
             figure.add_scatter(
-                x=names, y=np.round(random, 4), name=f"random, K={width}", mode="lines",
+                x=names,
+                y=np.round(random, 4),
+                name=f"random, K={width}",
+                mode="lines",
                 line={"color": plots.COLOURS["random"], "dash": "dash"},
-            )  # fmt: skip
+            )
         owner += [dataset] * (len(figure.data) - len(owner))
-    for trace, dataset in zip(figure.data, owner, strict=True):
-        trace.visible = dataset == owner[0]
-    figure.update_xaxes(title="field, from few features to many", tickangle=-60)
+    figure.update_xaxes(plots.BY_FEATURES)
     figure.update_yaxes(title="IA / K", range=[0, 1.02])
     return plots.with_menu(figure, owner, "Dataset")
 
@@ -175,23 +182,18 @@ def _claims(cells: Cells, dataset: str, scale: int) -> list[Claim]:
     def runs(model: str, scale: int) -> Runs:
         return cells.get(Cell(dataset, model, "se", scale), [])
 
-    grown = {model: (runs(model, scale), runs(model, 1)) for model in NAMES}
-    beside = {model: (runs(model, scale), runs("dcnv2", scale)) for model in SUPPRESSED}
-    regularised, dnn = SUPPRESSED
-    both = [grown[model] for model in SUPPRESSED]
+    whole, *both = ((runs(model, scale), runs(model, 1)) for model in ("dcnv2", *SUPPRESSED))
+    regularised, dnn = ([(runs(model, scale), runs("dcnv2", scale))] for model in SUPPRESSED)
+    share, fair, decline = measures.ABUNDANCE, measures.FAIR_ABUNDANCE, measures.DECLINE
     return [
-        Claim("Size empties DCNv2's tables", measures.ABUNDANCE, "lower", [grown["dcnv2"]]),
-        Claim("Regularised, DCNv2 is less collapsed", measures.ABUNDANCE, "higher",
-              [beside[regularised]]),
-        Claim("DNN is less collapsed than DCNv2", measures.ABUNDANCE, "higher", [beside[dnn]]),
-        Claim("Regularised, by the other yardstick (IA / random)", measures.FAIR_ABUNDANCE,
-              "higher", [beside[regularised]]),
-        Claim("DNN, by the other yardstick (IA / random)", measures.FAIR_ABUNDANCE, "higher",
-              [beside[dnn]]),
+        Claim("Size empties DCNv2's tables", share, "lower", [whole]),
+        Claim("Regularised, DCNv2 is less collapsed", share, "higher", regularised),
+        Claim("DNN is less collapsed than DCNv2", share, "higher", dnn),
+        Claim("Regularised, by the other yardstick (IA / random)", fair, "higher", regularised),
+        Claim("DNN, by the other yardstick (IA / random)", fair, "higher", dnn),
         Claim("The two gain nothing from size (AUC)", measures.AUC, "no gain", both),
-        Claim("The two overfit more when larger (fall of validation AUC)", measures.DECLINE,
-              "higher", both),
-    ]  # fmt: skip
+        Claim("The two overfit more when larger (fall of validation AUC)", decline, "higher", both),
+    ]
 
 
 # --- is it weight decay? --------------------------------------------------------------------------
@@ -243,8 +245,13 @@ def decay_claims(cells: Cells, undecayed: Cells, scale: int) -> pd.DataFrame:
 
 def numbers(cells: Cells, undecayed: Cells) -> dict[str, pd.DataFrame]:
     """Every cell's means over seeds, by what the table is called."""
-    columns = [measures.AUC, measures.ABUNDANCE, measures.FAIR_ABUNDANCE, measures.BEST_EPOCH,
-            measures.DECLINE]  # fmt: skip
+    columns = [
+        measures.AUC,
+        measures.ABUNDANCE,
+        measures.FAIR_ABUNDANCE,
+        measures.BEST_EPOCH,
+        measures.DECLINE,
+    ]
     regularised = {cell: runs for cell, runs in cells.items() if "regularized" in cell.model}
     return {
         "All runs": measures.overview(cells, columns),
@@ -260,22 +267,14 @@ def overfitting(records: Iterable[Record], models: Sequence[str]) -> go.Figure:
     names = [MODELS[model].name for model in models]
     figure = make_subplots(2, len(models), subplot_titles=names * 2, vertical_spacing=0.15)
     owner: list[str] = []
-    dashes = {1: "solid", 4: "dash", 10: "dot"}
     for cell, group in cells.items():
-        if cell.design != "se" or cell.model not in models or cell.scale not in dashes:
+        if cell.design != "se" or cell.model not in models or cell.scale not in DASHES:
             continue
         column = models.index(cell.model) + 1
         for row, metric in ((1, "train_loss"), (2, "valid_auc")):
             curves = [[epoch[metric] for epoch in record.epochs] for record in group]
-            ended = min(map(len, curves))  # the epochs that all seeds have
-            mean = np.mean([curve[:ended] for curve in curves], axis=0)
-            figure.add_scatter(
-                x=np.arange(1, ended + 1), y=mean.round(5), mode="lines+markers", name=cell.label,
-                line={"color": plots.colour(cell.label), "dash": dashes[cell.scale]},
-                legendgroup=cell.label, showlegend=row == column == 1, row=row, col=column,
-                visible=not owner or owner[0] == cell.dataset,
-                hovertemplate=f"{cell.label}, epoch %{{x}}: %{{y:.4f}}<extra></extra>",
-            )  # fmt: skip
+            line = _by_epoch(cell, curves, digits=5).update(showlegend=row == column == 1)
+            figure.add_trace(line, row, column)
             owner.append(cell.dataset)
     figure.update_xaxes(dtick=1)
     figure.update_xaxes(title="epoch", row=2)

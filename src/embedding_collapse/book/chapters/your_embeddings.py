@@ -15,18 +15,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from embedding_collapse.book.plots import COLOURS, DASHES, as_text, with_menu
+from embedding_collapse.book.plots import BELOW, COLOURS, DASHES, as_text, with_menu
 from embedding_collapse.files import load_json
 from embedding_collapse.inspection import report
 from embedding_collapse.lab import calibration
 from embedding_collapse.lab.data import Dataset
-from embedding_collapse.lab.groups import IN_WORDS
 from embedding_collapse.lab.metrics import auc, welch
 from embedding_collapse.lab.records import in_repository
 from embedding_collapse.monitor import CollapseMonitor
 from embedding_collapse.verdict import COLLAPSED, PARTLY, Collapse
 
 MEASURES = {"against_random": "IA / IA of a random table", "relative_abundance": "IA / K"}
+IN_WORDS = {"higher": "higher", "lower": "lower", "not told apart": "inside the noise"}
 MOST_POINTS = 64
 WIDTH, SCALE, HIDDEN = 10, 4, 64
 EVERY = 20  # steps between measurements: these runs take seconds, and a curve needs points
@@ -224,11 +224,13 @@ def table_spectra(tables: Sequence[Collapse]) -> go.Figure:
         for m, (spectrum, kind) in enumerate([*lines, (table.random, "random")]):
             name = {"random": "random table", "SE": "this table", "ME": f"set {m + 1}"}[kind]
             figure.add_scatter(
-                x=((kept + 1) / width).round(4), name=name, mode="lines+markers",
+                x=((kept + 1) / width).round(4),
+                name=name,
+                mode="lines+markers",
                 y=(spectrum / spectrum.max().clamp(min=1e-300)).numpy()[kept].round(4),
                 line={"color": COLOURS[kind], "dash": DASHES[m % len(DASHES)]},
-                marker={"size": 4}, visible=not owners or owners[0] == as_text(table.name),
-            )  # fmt: skip
+                marker={"size": 4},
+            )
             owners.append(as_text(table.name))
     figure.update_xaxes(title="direction k, as a share of K", range=[0, 1.02])
     figure.update_yaxes(title="σ<sub>k</sub> / σ<sub>1</sub>", rangemode="tozero")
@@ -249,17 +251,26 @@ def collapse_in_training(
         mean = history.groupby("step")[measure].mean()
         for table, rows in history.groupby("table", sort=False):
             figure.add_scatter(
-                x=rows["step"], y=rows[measure].round(4), mode="lines", opacity=0.25,
-                line={"color": COLOURS[label.split()[0]], "width": 1}, showlegend=False,
-                name=f"{label}, {as_text(str(table))}", legendgroup=label,
-            )  # fmt: skip
+                x=rows["step"],
+                y=rows[measure].round(4),
+                mode="lines",
+                opacity=0.25,
+                line={"color": COLOURS[label.split()[0]], "width": 1},
+                showlegend=False,
+                name=f"{label}, {as_text(str(table))}",
+                legendgroup=label,
+            )
         figure.add_scatter(
-            x=mean.index, y=mean.round(4), mode="lines", name=f"{label}, mean of tables",
-            line={"color": COLOURS[label.split()[0]], "width": 3}, legendgroup=label,
-        )  # fmt: skip
+            x=mean.index,
+            y=mean.round(4),
+            mode="lines",
+            name=f"{label}, mean of tables",
+            line={"color": COLOURS[label.split()[0]], "width": 3},
+            legendgroup=label,
+        )
     if measure == "against_random":
         for threshold in (COLLAPSED, PARTLY):
             figure.add_hline(threshold, line={"color": COLOURS["random"], "dash": "dot"})
     figure.update_xaxes(title="step of training")
     figure.update_yaxes(title=MEASURES[measure], rangemode="tozero")
-    return figure.update_layout(legend={"orientation": "h", "y": -0.25})
+    return figure.update_layout(legend=BELOW)

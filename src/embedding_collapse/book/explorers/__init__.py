@@ -42,9 +42,10 @@ def _grid() -> list[Record]:
 
 EXPLORERS: dict[str, Callable[[], Explorer]] = {
     "sizing": sizing.explorer,
+    # more models would be more than a page may weigh
     "spectrum": lambda: spectrum.explorer(
         [run for run in _grid() if run.spec["model"] in ("dnn", "dcnv2")], spectrum.STEPS
-    ),  # more models would be more than a page may weigh
+    ),
     "bend": bend.explorer,
     "sub_embeddings": lambda: sub_embeddings.explorer(_grid(), steps=sub_embeddings.STEPS),
     "toy": toy.explorer,

@@ -7,7 +7,6 @@ where no script runs, all of it stays. In Jupyter, ipywidgets call the view in P
 
 import hashlib
 import html
-import json
 from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import Any
@@ -15,7 +14,7 @@ from typing import Any
 from embedding_collapse.book.plots import provenance
 
 from .explorer import Explorer, Step
-from .static import image, key, table
+from .static import as_json, image, key, table
 
 
 def show(explorer: Explorer) -> None:
@@ -58,7 +57,7 @@ def _list(steps: Sequence[Step]) -> str:
 
 
 def embedded(explorer: Explorer) -> str:
-    """What the book's script needs of an explorer, as JSON in which no element can end."""
+    """What the book's script needs of an explorer; see `static.as_json`."""
     content = {
         "name": explorer.name,
         "alt": explorer.alt,
@@ -70,5 +69,4 @@ def embedded(explorer: Explorer) -> str:
         "layout": explorer.layout,
         "height": explorer.height,
     }
-    text = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return text.replace("<", "\\u003c")
+    return as_json(content)

@@ -21,7 +21,6 @@ from embedding_collapse.parameters import ParameterError
 
 State = dict[str, Any]
 Options = Sequence[tuple[Any, str]]  # values and their names
-LEGEND = {"orientation": "h", "y": -0.25}  # in a notebook; the page places it itself
 LEVELS = 65_535  # shares are stored in 16 bits
 
 

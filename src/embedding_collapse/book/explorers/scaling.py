@@ -5,12 +5,12 @@ from typing import Any
 
 import pandas as pd
 
-from embedding_collapse.book.plots import AUC, COLOURS, points, published_points
+from embedding_collapse.book.plots import AUC, BELOW, COLOURS, points, published_points
 from embedding_collapse.book.plots.style import faint
 from embedding_collapse.lab.models import MODELS, PAPER
 from embedding_collapse.lab.records import Record
 
-from .explorer import LEGEND, Control, Explorer, State, Step, View
+from .explorer import Control, Explorer, State, Step, View
 
 DESIGNS = [("SE ME", "SE and ME"), ("SE", "SE"), ("ME", "ME")]
 STEPS = [  # over the runs of the study "grid"
@@ -110,7 +110,7 @@ def explorer(records: Sequence[Record], steps: Sequence[Step] = ()) -> Explorer:
             "xaxis2": axis | {"domain": [0.58, 1], "anchor": "y2"},
             "yaxis": {"title": {"text": "test AUC, 95% bands"}, "tickformat": ".4f"},
             "yaxis2": {"title": {"text": "test AUC"}, "tickformat": ".4f", "anchor": "x2"},
-            "legend": LEGEND,
+            "legend": BELOW,
             "hovermode": "closest",
         },
         view=view,

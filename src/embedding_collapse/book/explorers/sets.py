@@ -158,12 +158,7 @@ def train(
     rows = len(ids) - test
     held = torch.arange(rows, len(ids))
     loop = StepByStep(
-        recommender,
-        ids,
-        labels,
-        learning_rate=rate,
-        weight_decay=SETTING["decay"],
-        precision=None,
+        recommender, ids, labels, learning_rate=rate, weight_decay=SETTING["decay"], precision=None
     )
     points = []
     step = 0
@@ -235,7 +230,7 @@ def trained(name: str, scale: int, seeds: int, table: int, rate: float) -> list[
 def record(folder: str = FOLDER) -> Path:
     """Train from `START` and keep what the page shows of it without a script; a minute."""
     runs = trained(*START.values())
-    content = {
+    content = {  # spectra: of the largest field, [set][direction]
         "command": COMMAND,
         "setting": SETTING | START,
         "steps": [step for step, _ in runs[0][0].points],
@@ -252,7 +247,7 @@ def record(folder: str = FOLDER) -> Path:
         ],
         "effects": [effect._asdict() | {"verdict": verdict} for effect, verdict in effects(runs)],
         "environment": environment(torch.device("cpu")),
-    }  # spectra: of the largest field, [set][direction]
+    }
     path = Path(folder) / NAME
     store_json(path, content)
     return path

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from embedding_collapse.book.plots.style import AMBER, PINK, SKY, faint
+from embedding_collapse.book.plots.style import AMBER, BELOW, PINK, SKY, faint
 from embedding_collapse.lab.sizing import (
     PRACTICE,
     VOCABULARY,
@@ -11,7 +11,7 @@ from embedding_collapse.lab.sizing import (
     least,
 )
 
-from .explorer import LEGEND, Control, Explorer, State, Step, View
+from .explorer import Control, Explorer, State, Step, View
 
 RULE, MODELS, RECOMMENDERS = SKY, PINK, AMBER
 FEATURES = [10**exponent for exponent in range(2, 11)]
@@ -103,10 +103,7 @@ def explorer() -> Explorer:
                 "marker": {"color": MODELS, "size": 8, "symbol": "diamond"},
             },
             "chosen": dots
-            | {
-                "name": "your choice",
-                "marker": {"color": RULE, "size": 13, "symbol": "star"},
-            },
+            | {"name": "your choice", "marker": {"color": RULE, "size": 13, "symbol": "star"}},
         },
         layout={
             "xaxis": {"type": "log", "title": {"text": "features D"}, "dtick": 2},
@@ -116,7 +113,7 @@ def explorer() -> Explorer:
                 "range": [0, 5],
                 "dtick": 1,
             },
-            "legend": LEGEND,
+            "legend": BELOW,
             "hovermode": "closest",
         },
         view=view,

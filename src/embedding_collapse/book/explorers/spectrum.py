@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from embedding_collapse.book.plots import COLOURS
+from embedding_collapse.book.plots import BELOW, COLOURS
 from embedding_collapse.lab.groups import by_cell
 from embedding_collapse.lab.models import MODELS, PAPER
 from embedding_collapse.lab.records import Record
@@ -19,7 +19,6 @@ from embedding_collapse.spectrum import (
 )
 
 from .explorer import (
-    LEGEND,
     Control,
     Explorer,
     State,
@@ -142,7 +141,7 @@ def explorer(records: Sequence[Record], steps: Sequence[Step] = ()) -> Explorer:
         layout={
             "xaxis": {"title": {"text": "direction k, as a share of K"}, "range": [0, 1.02]},
             "yaxis": {"title": {"text": "σ<sub>k</sub> / σ<sub>1</sub>"}, "range": [0, 1.05]},
-            "legend": LEGEND,
+            "legend": BELOW,
             "hovermode": "closest",
         },
         view=view,
@@ -181,6 +180,8 @@ def view(data: dict[str, Any], state: State) -> View:
         run = data["runs"][" ".join(shown[key] for key in ("dataset", "model", "run"))]
         sets, width, field = run["sets"], run["width"], shown["field"]
         spectra = unpacked(run["shares"], len(dataset["fields"]), sets, width)[field]
+        numbers = list(range(1, width + 1))
+        places = {"x": [k / width for k in numbers], "customdata": numbers}
         name = f"{data['models'][shown['model']]} {shown['run']}, {dataset['fields'][field]}"
         design = shown["run"].split()[0]
         for m, shares in enumerate(spectra):
@@ -190,24 +191,16 @@ def view(data: dict[str, Any], state: State) -> View:
                     "name": name if m == 0 else f"{name}, set {m + 1}",
                     "legendgroup": name,
                     "showlegend": m == 0,
-                    "x": [(k + 1) / width for k in range(width)],
                     "y": shares.tolist(),
-                    "customdata": list(range(1, width + 1)),
+                    **places,
                 }
             )
         values = torch.from_numpy(spectra.copy())
         abundance = information_abundance(values).mean().item()
         random = unpacked(dataset["random"][str(width)], len(dataset["fields"]), width)[field]
         if not pinned:
-            marks.append(
-                {
-                    "like": "random",
-                    "name": f"a random table, K = {width}",
-                    "x": [(k + 1) / width for k in range(width)],
-                    "y": random.tolist(),
-                    "customdata": list(range(1, width + 1)),
-                }
-            )
+            name_of_random = f"a random table, K = {width}"
+            marks.append({"like": "random", "name": name_of_random, "y": random.tolist()} | places)
         columns.append(
             [
                 f"{shown['dataset']}, {name}" + (", mean of its sets" if sets > 1 else ""),

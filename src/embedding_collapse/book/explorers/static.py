@@ -6,6 +6,7 @@ named axes). It travels as an image, which Jupyter shows even of a notebook that
 
 import base64
 import html
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,6 +20,12 @@ WIDTH, HEIGHT = 640, 340
 LEFT, RIGHT, TOP, BOTTOM = 90, 20, 24, 64  # room around the plot
 INK = NEUTRAL
 SHADES = 24  # of a heat-map
+
+
+def as_json(content: Any) -> str:
+    """Content for a script, in which no element of HTML can end."""
+    text = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c")
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:

@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from embedding_collapse.book.plots.style import PINK, SKY
+from embedding_collapse.book.plots.style import BELOW, PINK, SKY
 from embedding_collapse.files import load_json, store_json
 from embedding_collapse.lab.environment import environment
 from embedding_collapse.lab.records import folder_of
 
-from .explorer import LEGEND, Control, Explorer, State, Step, View, packed, unpacked
+from .explorer import Control, Explorer, State, Step, View, packed, unpacked
 
 FEW, MANY = PINK, SKY  # features of the third field, wherever the toy experiment is drawn
 FOLDER, NAME = "results/toy", "abundance.json"
@@ -60,13 +60,13 @@ def record(folder: str = FOLDER) -> Path:
     fixed = {key: GRID[key] for key in ("third", "seeds", "iterations", "every")}
     curves = [run(width=width, **fixed) for width in GRID["widths"]]
     abundance = torch.stack([curve.abundance for curve in curves], 1)
-    content = {
+    content = {  # abundance: [D_3, K, seed, step]
         "command": COMMAND,
         "grid": GRID,
         "steps": curves[0].steps.tolist(),
         "abundance": np.round(abundance.double().numpy(), 3).tolist(),
         "environment": environment(torch.device("cpu")),
-    }  # abundance: [D_3, K, seed, step]
+    }
     path = Path(folder) / NAME
     store_json(path, content)
     return path
@@ -109,7 +109,7 @@ def explorer() -> Explorer:
         layout={
             "xaxis": {"title": {"text": "iteration"}},
             "yaxis": {"title": {"text": "IA(E<sub>1</sub>)"}, "rangemode": "tozero"},
-            "legend": LEGEND,
+            "legend": BELOW,
             "hovermode": "closest",
         },
         view=view,

@@ -5,7 +5,6 @@ training ends. In a notebook with a kernel the same script is an anywidget's.
 """
 
 import html
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -13,7 +12,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from .static import image, key, table
+from .static import as_json, image, key, table
 
 
 @dataclass(frozen=True)
@@ -70,12 +69,10 @@ def page(figure: Training) -> str:
 
 
 def embedded(figure: Training) -> str:
-    """What the script needs to know, as JSON in which no element can end."""
+    """What the script needs to know; see `static.as_json`."""
     sliders = []
     for name, (label, options) in figure.sliders.items():
         texts = list(options.values()) if isinstance(options, dict) else [f"{v:,}" for v in options]
         slider = {"name": name, "label": label, "options": list(options), "texts": texts}
         sliders.append(slider)
-    content = {"sliders": sliders, "start": figure.start} | figure.content
-    text = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return text.replace("<", "\\u003c")
+    return as_json({"sliders": sliders, "start": figure.start} | figure.content)

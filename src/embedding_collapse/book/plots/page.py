@@ -26,12 +26,10 @@ from embedding_collapse.lab.records import Record
 # what Jupyter needs to show the page's colours: a template of Plotly's own has 700 lines of JSON
 TEMPLATE = go.layout.Template(
     layout={
-        "colorway": [
-            "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C8C8C"
-        ],
+        "colorway": ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C8C8C"],
         "colorscale": {"sequential": "Viridis", "sequentialminus": "Viridis"},
     }
-)  # fmt: skip
+)
 
 
 def show(

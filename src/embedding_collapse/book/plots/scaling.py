@@ -1,20 +1,21 @@
 """Anything against embedding size: ours and the paper's."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
-from scipy import stats
 
 from embedding_collapse.book import paper
 from embedding_collapse.book.analysis import measures
 from embedding_collapse.lab.groups import by_cell
 from embedding_collapse.lab.records import Record
 
-from .style import faint, with_menu
+from .seeds import band, reach, reach_of
+from .style import size_axis, with_menu
 
 
 class Line(NamedTuple):
@@ -50,10 +51,16 @@ def points(records: Iterable[Record], lines: Sequence[Line]) -> pd.DataFrame:
             if cell.scale == 1 or cell.design == line.design:
                 values = np.array([line.value(record) for record in group])
                 rows.append(
-                    {"dataset": cell.dataset, "model": cell.model, "line": line.name,
-                     "scale": cell.scale, "mean": values.mean(), "runs": len(values),
-                     "reach": reach_of(values)}
-                )  # fmt: skip
+                    {
+                        "dataset": cell.dataset,
+                        "model": cell.model,
+                        "line": line.name,
+                        "scale": cell.scale,
+                        "mean": values.mean(),
+                        "runs": len(values),
+                        "reach": reach_of(values),
+                    }
+                )
     return pd.DataFrame(rows).dropna(subset="mean")
 
 
@@ -70,46 +77,33 @@ def published_points() -> pd.DataFrame:
             "scale": table["scale"],
             "mean": table["test_auc"],
             "runs": paper.RUNS,
-            "reach": table["std"].map(lambda deviation: _reach(deviation, paper.RUNS)),
+            "reach": table["std"].map(lambda deviation: reach(deviation, paper.RUNS)),
         }
     )
 
 
-def reach_of(values: Sequence[float] | np.ndarray) -> float:
-    """How far the 95% interval of a mean over seeds reaches; NaN with one seed."""
-    return _reach(float(np.std(values, ddof=1)), len(values)) if len(values) > 1 else np.nan
-
-
-def _reach(deviation: float, runs: int) -> float:
-    return float(stats.t.ppf(0.975, runs - 1) * deviation / np.sqrt(runs))
-
-
-def with_band(
-    rows: pd.DataFrame, name: str, ink: str, dash: str, who: str
-) -> tuple[go.Scatter, go.Scatter]:
+def with_band(rows: pd.DataFrame, name: str, ink: str, dash: str) -> tuple[go.Scatter, go.Scatter]:
     """The 95% band of some `points`, and the line of their means.
 
     Args:
         rows: of one line, by scale.
         name: of the line in the legend.
         ink, dash: its colour and dash.
-        who: what the line is of, in the text at a point.
     """
     sure = rows.dropna(subset="reach")
     low, high = sure["mean"] - sure["reach"], sure["mean"] + sure["reach"]
-    band = go.Scatter(
-        x=[*sure["scale"], *sure["scale"][::-1]], y=[*low.round(6), *high.round(6)[::-1]],
-        fill="toself", fillcolor=faint(ink), line={"width": 0}, mode="lines",
-        hoverinfo="skip", showlegend=False, legendgroup=name, name=name,
-    )  # fmt: skip
-    drawn = go.Scatter(
-        x=rows["scale"], y=rows["mean"].round(6), mode="lines+markers", name=name,
-        line={"color": ink, "dash": dash}, legendgroup=name,
+    line = go.Scatter(
+        x=rows["scale"],
+        y=rows["mean"].round(6),
+        mode="lines+markers",
+        name=name,
+        line={"color": ink, "dash": dash},
+        legendgroup=name,
         customdata=rows[["reach", "runs"]].round(5),
-        hovertemplate=f"{who}, %{{x}}x: %{{y:.5f}} "
+        hovertemplate=f"{name}, %{{x}}x: %{{y:.5f}} "
         "± %{customdata[0]:.5f} (95%, %{customdata[1]} runs)<extra></extra>",
-    )  # fmt: skip
-    return band, drawn
+    )
+    return band(list(sure["scale"]), list(low.round(6)), list(high.round(6)), ink, name), line
 
 
 class Series(NamedTuple):
@@ -154,18 +148,14 @@ def series_against_scale(
                 means = _of_series(table, line)
                 if means.empty:
                     continue
-                traces = with_band(means, line.name, line.ink, line.dash, line.name)
+                traces = with_band(means, line.name, line.ink, line.dash)
                 traces[1].showlegend = line.name not in legend
                 legend.add(line.name)
                 for trace in traces:
-                    trace.visible = not owner or owner[0] == view
                     figure.add_trace(trace, place // columns + 1, place % columns + 1)
                     owner.append(view)
-    every = [table for panels in views.values() for table in panels.values()]
-    scales = sorted({scale for table in every for scale in table["scale"]})
-    figure.update_xaxes(
-        type="log", tickvals=scales, ticktext=[f"{scale}x" for scale in scales], minor_ticks=""
-    )
+    every = [table["scale"] for panels in views.values() for table in panels.values()]
+    figure.update_xaxes(size_axis(chain.from_iterable(every)))
     figure.update_xaxes(title="embedding size", row=rows)
     return with_menu(figure, owner, "Dataset")
 

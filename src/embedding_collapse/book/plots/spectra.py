@@ -15,7 +15,7 @@ from embedding_collapse.spectrum import (
     random_spectrum,
 )
 
-from .style import COLOURS, DASHES, colour, fields
+from .style import BELOW, BY_FEATURES, COLOURS, DASHES, colour, fields, menu
 
 
 def abundance_by_field(records: Sequence[Record]) -> go.Figure:
@@ -26,33 +26,43 @@ def abundance_by_field(records: Sequence[Record]) -> go.Figure:
         values = torch.stack([r.relative_abundance for r in group])[:, order].numpy()
         mean = values.mean(0)
         figure.add_scatter(
-            x=names, y=mean, name=label, mode="lines+markers", line={"color": colour(label)},
+            x=names,
+            y=mean,
+            name=label,
+            mode="lines+markers",
+            line={"color": colour(label)},
             error_y={"array": values.max(0) - mean, "arrayminus": mean - values.min(0)},
             customdata=cardinalities,
             hovertemplate="%{x}, %{customdata:,} features: IA/K %{y:.3f}",
-        )  # fmt: skip
+        )
         if len(group[0].spectra[0]) > 1:
             joined = torch.stack([r.joined_abundance for r in group]).mean(0)[order]
             figure.add_scatter(
-                x=names, y=joined.numpy(), name=f"{label}, sets joined", mode="lines",
+                x=names,
+                y=joined.numpy(),
+                name=f"{label}, sets joined",
+                mode="lines",
                 line={"color": colour(label), "dash": "dot"},
-            )  # fmt: skip
+            )
     widths = sorted({len(record.joined_spectra[0]) for record in records})
     for width, dash in zip(widths, DASHES[2:], strict=False):
         ratio = [normalised_abundance(random_spectrum(c, width)) for c in cardinalities]
         figure.add_scatter(
-            x=names, y=[round(value.item(), 4) for value in ratio], name=f"random, K={width}",
-            mode="lines", line={"color": COLOURS["random"], "dash": dash},
-        )  # fmt: skip
-    figure.update_xaxes(title="field, from few features to many", tickangle=-60)
+            x=names,
+            y=[round(value.item(), 4) for value in ratio],
+            name=f"random, K={width}",
+            mode="lines",
+            line={"color": COLOURS["random"], "dash": dash},
+        )
+    figure.update_xaxes(BY_FEATURES)
     figure.update_yaxes(title="IA / K", range=[0, 1.02])
-    return figure.update_layout(legend={"orientation": "h", "y": -0.25})
+    return figure.update_layout(legend=BELOW)
 
 
 def by_field(
     names: Sequence[str],
     values: np.ndarray,
-    cardinalities: Sequence[int],
+    cardinalities: Sequence[int] | np.ndarray,
     name: str,
     ink: str,
     dash: str = "solid",
@@ -66,12 +76,18 @@ def by_field(
     """
     mean = values.mean(0)
     return go.Scatter(
-        x=names, y=mean.round(4), name=name, mode="lines+markers",
-        line={"color": ink, "dash": dash}, customdata=cardinalities,
-        error_y={"array": (values.max(0) - mean).round(4),
-                 "arrayminus": (mean - values.min(0)).round(4)},
+        x=names,
+        y=mean.round(4),
+        name=name,
+        mode="lines+markers",
+        line={"color": ink, "dash": dash},
+        customdata=cardinalities,
+        error_y={
+            "array": (values.max(0) - mean).round(4),
+            "arrayminus": (mean - values.min(0)).round(4),
+        },
         hovertemplate=f"%{{x}}, %{{customdata:,}} features, {name}: %{{y:.3f}}<extra></extra>",
-    )  # fmt: skip
+    )
 
 
 def spectra_by_field(records: Sequence[Record]) -> go.Figure:
@@ -93,24 +109,23 @@ def spectra_by_field(records: Sequence[Record]) -> go.Figure:
         for trace in traces:
             trace.visible = position == len(order) - 1
         figure.add_traces(traces)
-    shown = np.arange(len(order) * traces_per_field) // traces_per_field
-    buttons = [
-        {
-            "label": f"{name} ({cardinality:,})",
-            "method": "restyle",
-            "args": [{"visible": (shown == position).tolist()}],
-        }
-        for position, (name, cardinality) in enumerate(zip(names, cardinalities, strict=True))
-    ]
-    menu = {"name": "Field", "buttons": buttons, "active": len(order) - 1, "direction": "down",
-            "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom"}  # fmt: skip
+    entries = [f"{name} ({size:,})" for name, size in zip(names, cardinalities, strict=True)]
+    owner = np.repeat(np.arange(len(order)), traces_per_field)
+    views = {entry: (owner == position).tolist() for position, entry in enumerate(entries)}
+    choice = menu("Field", views, active=len(order) - 1, y=1.02)
     figure.update_xaxes(title="direction k, as a share of K", range=[0, 1.02])
     figure.update_yaxes(title="σ<sub>k</sub> / σ<sub>1</sub>", rangemode="tozero")
     figure.add_annotation(
-        text=records[0].dataset["name"], x=1, xref="paper", xanchor="right", y=1.02, yref="paper",
-        yanchor="bottom", showarrow=False,
-    )  # fmt: skip
-    return figure.update_layout(updatemenus=[menu], hovermode="closest")
+        text=records[0].dataset["name"],
+        x=1,
+        xref="paper",
+        xanchor="right",
+        y=1.02,
+        yref="paper",
+        yanchor="bottom",
+        showarrow=False,
+    )
+    return figure.update_layout(updatemenus=[choice], hovermode="closest")
 
 
 def _spectrum_lines(label: str, spectra: torch.Tensor) -> list[go.Scatter]:
@@ -133,6 +148,9 @@ def _spectrum_line(name: str, spectrum: torch.Tensor, line_colour: str, dash: st
     return go.Scatter(
         x=(np.arange(1, width + 1) / width).round(4),
         y=(spectrum / spectrum.max()).numpy().round(5),
-        name=name, mode="lines+markers", line={"color": line_colour, "dash": dash},
-        marker={"size": 4}, hovertemplate=f"%{{fullData.name}}<br>{facts}<br>%{{y:.3f}}",
-    )  # fmt: skip
+        name=name,
+        mode="lines+markers",
+        line={"color": line_colour, "dash": dash},
+        marker={"size": 4},
+        hovertemplate=f"%{{fullData.name}}<br>{facts}<br>%{{y:.3f}}",
+    )

@@ -161,11 +161,9 @@ def _folder_reader(path: Path) -> Callable[[Path], dict[str, Tensor]]:
 
 def _refusal(path: Path, error: str) -> str:
     asks = re.search(r"GLOBAL (\S+)", error)
-    holds = (
-        f"holds more than tensors (it asks for {asks[1]})"
-        if asks
-        else ("is damaged or holds more than tensors")
-    )
+    holds = "is damaged or holds more than tensors"
+    if asks:
+        holds = f"holds more than tensors (it asks for {asks[1]})"
     state = path.with_name(f"{path.stem}-state.pt")
     return (
         f"{path} is a pickle that {holds}; loading it could run any code, so it is not read. Where "

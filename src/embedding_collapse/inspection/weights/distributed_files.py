@@ -26,16 +26,28 @@ from .torch_files import read_torch_bytes
 METADATA = ".metadata"
 PLACES = {
     "torch.distributed.checkpoint.metadata": {
-        "Metadata", "TensorStorageMetadata", "BytesStorageMetadata", "ChunkStorageMetadata",
-        "TensorProperties", "MetadataIndex", "StorageMeta", "_MEM_FORMAT_ENCODING",
+        "Metadata",
+        "TensorStorageMetadata",
+        "BytesStorageMetadata",
+        "ChunkStorageMetadata",
+        "TensorProperties",
+        "MetadataIndex",
+        "StorageMeta",
+        "_MEM_FORMAT_ENCODING",
     },
     "torch.distributed.checkpoint.filesystem": {"_StorageInfo", "_StoragePrefix"},
     "torch.serialization": {"_get_layout"},
-    "torch": {"Size", *(str(d).removeprefix("torch.") for d in vars(torch).values()
-                        if isinstance(d, torch.dtype))},
+    "torch": {
+        "Size",
+        *(
+            str(d).removeprefix("torch.")
+            for d in vars(torch).values()
+            if isinstance(d, torch.dtype)
+        ),
+    },
     "collections": {"OrderedDict"},
     "pathlib": {"PosixPath", "PurePosixPath", "PureWindowsPath"},
-}  # fmt: skip
+}
 
 
 def read_distributed(folder: Path) -> dict[str, Tensor]:

@@ -15,8 +15,19 @@ from .shards import beside
 
 GRAPH, INITIALIZER = 7, 5  # fields of a model and of a graph
 DIMS, TYPE, FLOATS, NAME, RAW, EXTERNAL, LOCATION = 1, 2, 4, 8, 9, 13, 14  # of a tensor
-DTYPES = {1: "<f4", 2: "u1", 3: "i1", 4: "<u2", 5: "<i2", 6: "<i4", 7: "<i8", 10: "<f2", 11: "<f8",
-          12: "<u4", 13: "<u8"}  # fmt: skip
+DTYPES = {
+    1: "<f4",
+    2: "u1",
+    3: "i1",
+    4: "<u2",
+    5: "<i2",
+    6: "<i4",
+    7: "<i8",
+    10: "<f2",
+    11: "<f8",
+    12: "<u4",
+    13: "<u8",
+}
 BFLOAT16 = 16
 NEXT = b"\x12\x1a\x22\x28\x32\x3a\x42"  # how the fields behind a model's version begin
 

@@ -29,9 +29,15 @@ BYTEARRAY = re.compile(rb"c(?:__builtin__|builtins)\nbytearray\n")
 ENCODE = re.compile(rb"c_codecs\nencode\n")
 # What trainers keep beside the weights. To make one sets attributes and runs nothing else.
 PLAIN: list[Any] = [
-    argparse.Namespace, types.SimpleNamespace, datetime.datetime, datetime.date,
-    datetime.timedelta, PosixPath, PurePosixPath, PureWindowsPath,
-]  # fmt: skip
+    argparse.Namespace,
+    types.SimpleNamespace,
+    datetime.datetime,
+    datetime.date,
+    datetime.timedelta,
+    PosixPath,
+    PurePosixPath,
+    PureWindowsPath,
+]
 CODECS = {"hex", "base64", "uu", "quopri", "bz2", "zlib", "punycode", "idna"}  # that grow or drag
 
 

@@ -32,9 +32,14 @@ BOM = b"\xef\xbb\xbf"
 TEXT = pa.dictionary(pa.int32(), pa.binary())
 IN_QUOTES = re.compile(rb'"[^"]*"')
 DAMAGE = (
-    EOFError, zlib.error, lzma.LZMAError, struct.error, gzip.BadGzipFile, zipfile.BadZipFile,
+    EOFError,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    gzip.BadGzipFile,
+    zipfile.BadZipFile,
     UnicodeDecodeError,  # of a name in a .zip
-)  # fmt: skip
+)
 
 
 def open_text(path: Path, delimiter: str, names: list[str], member: str | None = None) -> Table:
@@ -209,11 +214,7 @@ def _blocks(file: BufferedIOBase, rest: bytes, quoting: bytes, path: Path) -> It
 
 
 def _parse(
-    block: memoryview,
-    names: Sequence[str],
-    wanted: Sequence[str],
-    delimiter: str,
-    quoted: bool,
+    block: memoryview, names: Sequence[str], wanted: Sequence[str], delimiter: str, quoted: bool
 ) -> Batch:
     skipped = array("q")
     counts: list[int] = []

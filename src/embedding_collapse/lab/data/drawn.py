@@ -94,12 +94,7 @@ def _parts(law: Law, sizes: tuple[int, int, int]) -> list[slice]:
 
 
 def _draw(
-    folder: Path,
-    law: Law,
-    sizes: tuple[int, int, int],
-    seed: int,
-    workers: int,
-    progress: bool,
+    folder: Path, law: Law, sizes: tuple[int, int, int], seed: int, workers: int, progress: bool
 ) -> dict[str, Any]:
     """Draw raw rows block by block while counting their values, then number these in place."""
     parts = _parts(law, sizes)

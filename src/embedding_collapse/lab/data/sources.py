@@ -41,14 +41,7 @@ AVAZU_FIELDS = [
     "device_model",
     "device_type",
     "device_conn_type",
-    "C14",
-    "C15",
-    "C16",
-    "C17",
-    "C18",
-    "C19",
-    "C20",
-    "C21",
+    *(f"C{i}" for i in range(14, 22)),
 ]
 AVAZU: dict[str, Kind] = dict.fromkeys(AVAZU_FIELDS, "categorical")
 PANDAS_INDEX = "__index_level_"  # how pandas names the index that it writes beside the columns

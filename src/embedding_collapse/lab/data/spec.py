@@ -23,11 +23,13 @@ ROWS = dict.fromkeys(US_FLIGHTS, (1_000, 2_400_000))  # the least and the most t
 HELD_OUT = ("synthetic", "synthetic-mini", *US_FLIGHTS)  # can hold out rows of a fixed number
 ONLY: dict[str, tuple[str, ...]] = {  # the datasets that a parameter is for, where it isn't for all
     **dict.fromkeys(("path", "content", "vocabulary", "min_count"), READ),
-    **dict.fromkeys(("label", "positive", "threshold", "categorical", "numeric", "times", "drop",
-                     "split_by"), ("table",)),
+    **dict.fromkeys(
+        ("label", "positive", "threshold", "categorical", "numeric", "times", "drop", "split_by"),
+        ("table",),
+    ),
     "held_out": HELD_OUT,
     "split": US_FLIGHTS,
-}  # fmt: skip
+}
 VOCABULARIES = ("all", "train")
 SPLITS = ("random", "time")
 

@@ -30,8 +30,10 @@ def moments(texts: pa.StringArray) -> np.ndarray:
     dated = pc.match_substring_regex(texts, DATE).to_numpy(zero_copy_only=False)
     parsed = pd.to_datetime(
         pd.Series(texts.filter(pa.array(dated)).to_pylist(), dtype=object),
-        format="ISO8601", utc=True, errors="coerce",
-    )  # fmt: skip
+        format="ISO8601",
+        utc=True,
+        errors="coerce",
+    )
     seconds[dated] = (parsed - pd.Timestamp(0, tz="UTC")).dt.total_seconds().to_numpy(np.float64)
     return seconds
 

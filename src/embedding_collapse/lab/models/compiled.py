@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-_compiled: Any = njit(
-    nogil=True, cache=True, error_model="numpy"
-)  # by which a number over 0 is inf
+# by numpy's error model a number over 0 is inf
+_compiled: Any = njit(nogil=True, cache=True, error_model="numpy")
 _in_any_order: Any = njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "nsz"})
 
 # SplitMix64 (Steele, Lea & Flood 2014), of which `layers.draws` is the same in plain PyTorch

@@ -75,8 +75,11 @@ TRIO = (BASE, SE4, ME4)
 TELLING = ("dnn", "dcnv2")  # without explicit interaction and with it
 TRAINING: dict[str, Any] = {"batch_size": 512, "epochs": 20, "patience": 2, "precision": "bf16"}
 REGULARISATIONS: tuple[dict[str, Any], ...] = (
-    {"dropout": 0.0}, {"dropout": 0.5}, {"weight_decay": 0.0}, {"weight_decay": 1e-5},
-)  # fmt: skip
+    {"dropout": 0.0},
+    {"dropout": 0.5},
+    {"weight_decay": 0.0},
+    {"weight_decay": 1e-5},
+)
 MORE_ROWS = {"us-flights": 2_400_000, "synthetic-mini": 3_200_000}
 # DCNv2's K at scale 1 with as many parameters as ME 4x, in all and in the interaction; of ME 4x
 # with as many in the interaction as SE 4x; and hidden units with as many in all
@@ -179,11 +182,7 @@ STUDY = Study(
                 for spec in cells([data], [model], TRIO, range(5, 10))
             ],
         ),
-        Part(
-            "main",
-            "Do SE and ME gain from size, and which of the two gains more?",
-            every_size(),
-        ),
+        Part("main", "Do SE and ME gain from size, and which of the two gains more?", every_size()),
         Part(
             "ensemble",
             "Is ME only an ensemble of base models?",

@@ -129,8 +129,9 @@ def _with_patience(begin: Callable[[], object], undo: Callable[[], None]) -> Non
             if "timed out during startup" not in str(error):  # it is of no type of its own
                 raise
             undo()
-    raise TimeoutError(f"Ray did not start, in {STARTS} tries of half a minute each; "
-                       "--workers N does without it")  # fmt: skip
+    raise TimeoutError(
+        f"Ray did not start, in {STARTS} tries of half a minute each; --workers N does without it"
+    )
 
 
 def _call(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

@@ -43,8 +43,13 @@ STUDY = Study(
         Part(
             "suppressed",
             "Does a wide table gain where interaction is regularised?",
-            grid(datasets=BOTH, models=["dcnv2-regularized"], designs=["se"], scales=(1, 4, 10),
-                 **SMALL),
+            grid(
+                datasets=BOTH,
+                models=["dcnv2-regularized"],
+                designs=["se"],
+                scales=(1, 4, 10),
+                **SMALL,
+            ),
         ),
         Part(
             "variants",
@@ -54,14 +59,20 @@ STUDY = Study(
         Part(
             "flat",
             "Do remedies that flatten spectra make a wide table gain?",
-            grid(datasets=[MINI], models=["dcnv2-flat", "dcnv2-sfg"], designs=["se"],
-                 scales=(4, 10), **SMALL),
+            grid(
+                datasets=[MINI],
+                models=["dcnv2-flat", "dcnv2-sfg"],
+                designs=["se"],
+                scales=(4, 10),
+                **SMALL,
+            ),
         ),
         Part(
             "distinct",
             "Do sets that are pushed apart gain more?",
-            grid(datasets=[MINI], models=["dcnv2-distinct"], designs=["me"], scales=(4, 10),
-                 **SMALL),
+            grid(
+                datasets=[MINI], models=["dcnv2-distinct"], designs=["me"], scales=(4, 10), **SMALL
+            ),
         ),
     ),
-)  # fmt: skip
+)

@@ -20,6 +20,7 @@ One file per run, named by the hash of its parameters, its key. This index is ma
 `python -m embedding_collapse.lab.studies`. IA/K is the mean over fields and sets; seconds are those
 of training; hours of a core include validation, or are the seconds times the threads where a record
 is older than that was measured. Parameters that are left out are `Spec`'s own."""
+# folders of what is no run: what makes it anew, and what it is
 OTHERS = {
     "frequency": (
         "python -c 'from embedding_collapse.book.analysis import frequency; "
@@ -47,9 +48,21 @@ OTHERS = {
         "python -m embedding_collapse.lab.calibration",
         "How often the verdict of a table is wrong, on tables of which the truth is known.",
     ),
-}  # folders of what is no run: what makes it anew, and what it is
-COLUMNS = ("part", "data", "rows", "model", "size", "seed", "also", "key", "test AUC", "IA/K",
-           "seconds", "machine")  # fmt: skip
+}
+COLUMNS = (
+    "part",
+    "data",
+    "rows",
+    "model",
+    "size",
+    "seed",
+    "also",
+    "key",
+    "test AUC",
+    "IA/K",
+    "seconds",
+    "machine",
+)
 IN_COLUMNS = {"dataset", "rows", "model", "design", "scale", "seed", "members", "average"}
 
 

@@ -21,11 +21,7 @@ STUDY = Study(
             "bf16",
             QUESTION,
             grid(
-                datasets=[MINI],
-                models=["dcnv2", "dnn"],
-                scales=(1, 10),
-                precision="bf16",
-                **SMALL,
+                datasets=[MINI], models=["dcnv2", "dnn"], scales=(1, 10), precision="bf16", **SMALL
             ),
         ),
     ),

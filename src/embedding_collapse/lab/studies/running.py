@@ -114,9 +114,14 @@ def run_all(
         if isinstance(executor, OnRay):  # which holds a queue itself, but none that ends in time
             places = len(waiting) if minutes is None else executor.places
         for waits, runs in ((False, waiting), (True, busy)):
-            call = partial(_run_one, output=folder.absolute(), device=device, wait=waits,
-                           max_rejected=max_rejected,
-                           progress=bars and isinstance(executor, InThisProcess))  # fmt: skip
+            call = partial(
+                _run_one,
+                output=folder.absolute(),
+                device=device,
+                wait=waits,
+                max_rejected=max_rejected,
+                progress=bars and isinstance(executor, InThisProcess),
+            )
             due = (spec for spec in runs if clock() < until)
             for spec, outcome in _side_by_side(executor, call, kept, due, places, bar):
                 bar.update(outcome is not None)
@@ -128,9 +133,11 @@ def run_all(
                 else:
                     records.save(outcome, folder)  # it is there, unless on another machine's disk
                     by_key[spec.key], trained = outcome, trained + 1
-                    tell(f"{title(spec)}: test AUC {outcome.test['auc']:.5f}, "
-                         f"{core_seconds(outcome):,.0f} core-seconds "
-                         f"({progress(specs, list(by_key.values()))})")  # fmt: skip
+                    tell(
+                        f"{title(spec)}: test AUC {outcome.test['auc']:.5f}, "
+                        f"{core_seconds(outcome):,.0f} core-seconds "
+                        f"({progress(specs, list(by_key.values()))})"
+                    )
     ordered = [by_key[spec.key] for spec in specs if spec.key in by_key]
     return Outcome(ordered, trained, failures)
 

@@ -37,8 +37,13 @@ def grid(
     Raises:
         ParameterError: an empty list, or what `Spec` raises.
     """
-    lists = {"datasets": datasets, "models": models, "designs": designs, "scales": scales,
-             "seeds": seeds}  # fmt: skip
+    lists = {
+        "datasets": datasets,
+        "models": models,
+        "designs": designs,
+        "scales": scales,
+        "seeds": seeds,
+    }
     for name, values in lists.items():
         if not values:
             raise ParameterError(f"{name} is empty; at least one is needed")
