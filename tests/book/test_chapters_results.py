@@ -74,6 +74,19 @@ def test_the_ledger_has_a_line_per_claim_with_verdict_effect_and_interval(runs):
     assert 0 < len(made) == len(table) < 2 * len(lines) and "not run" not in set(table["verdict"])
 
 
+def test_a_mean_of_effects_of_opposite_signs_is_called_so(runs):
+    worse = [
+        replace(run, test=run.test | {"auc": run.test["auc"] - 0.05})
+        if (run.spec["model"], run.spec["design"]) == ("dcnv2", "me")
+        else run
+        for run in runs
+    ]
+    for held, times in ((runs, 0), (worse, 1)):
+        page = results.ledger_page(settings_of(held)[:1])
+        (beats,) = [line for line in page.split("<tr>") if "beats single-embedding of the" in line]
+        assert beats.count(results.OPPOSED) == times
+
+
 def test_the_first_question_is_answered_for_each_model_wherever_two_seeds_are(runs):
     answers = first_question(settings_of(runs))
     assert len(answers) == 2 * 2 * 3

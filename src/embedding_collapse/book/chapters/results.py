@@ -31,6 +31,7 @@ from embedding_collapse.lab.studies.decide import TELLING
 
 PUBLISHED = ("criteo", "avazu")  # what the paper trains on
 SIGNS = {"holds": "✓", "fails": "✗", "undecided": "○", "not run": "–"}
+OPPOSED = "a mean of opposite signs"
 
 
 # --- the runs -------------------------------------------------------------------------------------
@@ -143,7 +144,15 @@ def _answer(finding: Finding) -> str:
     if not np.isfinite(effect.low):
         return value
     ends = f"[{_short(effect.low)},\u00a0{_short(effect.high)}]"
-    return f"{value} <span class='ec-effect'>{ends}</span>"
+    value = f"{value} <span class='ec-effect'>{ends}</span>"
+    return f"{value} <span class='ec-effect'>{OPPOSED}</span>" if opposed(finding) else value
+
+
+def opposed(finding: Finding) -> bool:
+    """Whether of the comparisons that an effect is the mean of one lies above zero beyond chance,
+    and another below it."""
+    effects = [effect for _, effect in finding.parts]
+    return any(effect.low > 0 for effect in effects) and any(effect.high < 0 for effect in effects)
 
 
 def _short(end: float) -> str:
@@ -215,13 +224,14 @@ def forest(answers: Sequence[Answer]) -> go.Figure:
 
 
 def controls(setting: Setting) -> pd.DataFrame:
-    """ME 4x against what could explain its gain: a row per comparison that has runs."""
+    """ME 4x against what could explain its gain: a row per comparison that has runs, by the number
+    of its claim in the ledger."""
     rows = {
-        (finding.claim.text, one.label): {
+        (f"{number}.", one.label): {
             "ME 4x - control": effect,
             "smallest to be seen": effect.smallest,
         }
-        for finding in setting.findings
+        for number, finding in enumerate(setting.findings, 1)
         if finding.claim.where == CONTROL
         for one, effect in finding.parts
     }
