@@ -84,7 +84,7 @@ def on_one_thread_each(work: Callable[..., None], tasks: Iterable[tuple]) -> Non
 
     def some(first: int, step: int) -> None:
         torch.set_num_threads(1)  # of this thread, and of those that come to life from here on
-        with torch.no_grad():
+        with torch.no_grad(), torch.autocast("cpu", enabled=False):  # the same on every thread
             for task in tasks[first::step]:
                 work(*task)
 

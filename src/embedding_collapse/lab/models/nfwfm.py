@@ -50,7 +50,6 @@ class _Weighted(torch.autograd.Function):
     products are in bf16: these are too small to gain by it."""
 
     @staticmethod
-    @torch.amp.custom_fwd(device_type="cpu", cast_inputs=torch.float32)
     def forward(ctx: Any, e: Tensor, weight: Tensor) -> Tensor:
         ctx.save_for_backward(e, weight)
         result = e.new_empty(len(e), e.shape[-1])
@@ -64,7 +63,6 @@ class _Weighted(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    @torch.amp.custom_bwd(device_type="cpu")
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
         e, weight = ctx.saved_tensors
         both, of_e, parts = weight + weight.mT, torch.empty_like(e), fused.parts(e, PART)

@@ -65,7 +65,6 @@ class _Compressed(torch.autograd.Function):
     which took no less time here, as what is multiplied has to be made first."""
 
     @staticmethod
-    @torch.amp.custom_fwd(device_type="cpu", cast_inputs=torch.float32)
     def forward(ctx: Any, x: Tensor, y: Tensor, weight: Tensor) -> Tensor:
         ctx.save_for_backward(x, y, weight)
         result = x.new_empty(*weight.shape[:2], x.shape[-1])
@@ -78,7 +77,6 @@ class _Compressed(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    @torch.amp.custom_bwd(device_type="cpu")
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         x, y, weight = ctx.saved_tensors
         of_x, of_y, parts = torch.empty_like(x), torch.empty_like(y), fused.parts(x, PART)
