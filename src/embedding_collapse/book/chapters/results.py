@@ -31,7 +31,7 @@ from embedding_collapse.lab.studies.decide import TELLING
 
 PUBLISHED = ("criteo", "avazu")  # what the paper trains on
 SIGNS = {"holds": "✓", "fails": "✗", "undecided": "○", "not run": "–"}
-OPPOSED = "a mean of opposite signs"
+OPPOSED = "opposite signs"
 
 
 # --- the runs -------------------------------------------------------------------------------------
