@@ -14,7 +14,7 @@ building the book fails where no Markdown cell holds those very words (`mistakes
 import re
 
 TAG = "sentences"  # of the hidden cells
-NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?")
+NUMBER = re.compile(r"\d(?:[\d,]*\d)?(?:\.\d+)?")
 APART = re.compile(r"```.*?```|\$\$.*?\$\$|\$[^$]*\$|`[^`]*`|\]\([^)]*\)|<[^>]*>", re.S)
 
 
