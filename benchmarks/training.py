@@ -38,7 +38,7 @@ from embedding_collapse.lab.data import Dataset, Field
 from embedding_collapse.lab.data.synthetic import LAWS, draw_zipf, words, zipf_table
 from embedding_collapse.lab.device import choose_device, peak_memory, reset_peak_memory
 from embedding_collapse.lab.engine.captured import BLOCK, LONGER
-from embedding_collapse.lab.engine.loop import products
+from embedding_collapse.lab.engine.products import products
 from embedding_collapse.lab.environment import processor
 from embedding_collapse.lab.models import MODELS, PAPER, Size, build
 from embedding_collapse.lab.training import Training, fit

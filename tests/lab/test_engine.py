@@ -16,7 +16,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from embedding_collapse.lab.data import Dataset, DataSpec, Field
 from embedding_collapse.lab.engine.captured import Engine, loss_of, windows
-from embedding_collapse.lab.engine.loop import products
 from embedding_collapse.lab.environment import instruction_set
 from embedding_collapse.lab.experiment import Spec, run
 from embedding_collapse.lab.metrics import auc
@@ -215,18 +214,6 @@ def test_every_model_trains_with_products_in_bf16_and_weights_in_float32(name):
         model, found = fitted(dataset, name, engine=engine, precision="bf16", epochs=1)
         assert {p.dtype for p in model.parameters()} == {torch.float32}
         assert np.isfinite(found.test["log_loss"])
-
-
-def test_bf16_changes_the_products_and_float32_is_left_alone():
-    x = torch.randn(20, 20)
-    with products("bf16", x.device):
-        assert (x @ x).dtype == torch.bfloat16
-    with products(None, x.device):
-        assert (x @ x).dtype == torch.float32
-    before = torch.get_float32_matmul_precision()
-    with products("tf32", x.device):
-        assert torch.get_float32_matmul_precision() == "high"
-    assert torch.get_float32_matmul_precision() == before
 
 
 def test_a_specs_precision_reaches_the_products_and_older_keys_stay():

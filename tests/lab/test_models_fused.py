@@ -7,7 +7,7 @@ import torch
 from rounding import assert_rounding_alone, assert_same_sums
 from torch import Tensor
 
-from embedding_collapse.lab.engine.loop import products
+from embedding_collapse.lab.engine.products import products
 from embedding_collapse.lab.models import MODELS, PAPER, Size, build, fused, layers
 from embedding_collapse.lab.models.interaction import Part
 from embedding_collapse.lab.models.layers import SetNorm

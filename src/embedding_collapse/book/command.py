@@ -8,7 +8,7 @@ from embedding_collapse.lab.arguments import add_data_of_runs, data_of, folder_o
 from embedding_collapse.lab.command import exit_code, outcome_as_json
 from embedding_collapse.lab.data import DataSpec
 from embedding_collapse.lab.device import choose_device, precision_of
-from embedding_collapse.lab.engine.loop import PRECISIONS
+from embedding_collapse.lab.engine.products import PRECISIONS
 from embedding_collapse.lab.studies import run_all, title
 from embedding_collapse.options import print_result
 from embedding_collapse.parameters import ParameterError, check_number, check_writable

@@ -45,8 +45,12 @@ def precision_of(name: str | None, device: torch.device) -> str | None:
         return None if name in ("", "float32") else name
     if device.type == "cuda":
         return "tf32" if torch.cuda.get_device_capability(device) >= (8, 0) else None
-    has = (getattr(torch.cpu, instructions, bool)() for instructions in BF16)
-    return "bf16" if device.type == "cpu" and any(has) else None
+    return "bf16" if device.type == "cpu" and multiplies_bf16() else None
+
+
+def multiplies_bf16() -> bool:
+    """Whether this processor has instructions for products in bf16 (AVX512-BF16 or AMX)."""
+    return any(getattr(torch.cpu, instructions, bool)() for instructions in BF16)
 
 
 def reset_peak_memory(device: torch.device) -> None:

@@ -11,7 +11,7 @@ from embedding_collapse.parameters import ParameterError, check_choice, check_nu
 
 from .data import DataSpec
 from .device import memory
-from .engine.loop import PRECISIONS
+from .engine.products import PRECISIONS
 from .models import MODELS, Recommender, Size, build
 from .records import design_label, key_of
 

@@ -52,7 +52,7 @@ class Training:
             remainder meets batch norm.
         patience: epochs without a rise of the validation AUC after which training ends.
         seed: of the shuffling and of dropout.
-        precision: of matrix products, see `engine.loop.products`; None is float32.
+        precision: of matrix products, see `engine.products.products`; None is float32.
         engine: whether steps are taken by `engine.captured.Engine` instead of one by one, which
             gives the same results within rounding; by default where `blocked_adam.kernels_run_on`
             the device, and on a CPU for tables of `WORTH_BLOCKING` numbers, where Numba is

@@ -22,7 +22,8 @@ from blocked_adam import ExactBlockedAdam, LookUps, group_look_ups, kernels_run_
 from embedding_collapse.lab.environment import keep_kernels_apart
 from embedding_collapse.lab.models import Recommender
 
-from .loop import STEPS_BETWEEN_CHECKS, products
+from .loop import STEPS_BETWEEN_CHECKS
+from .products import products
 
 ALIGN = {None: 1, "tf32": 4, "bf16": 8}  # numbers: 16 bytes for tensor cores, 1 is as it comes
 BLOCK = 32  # steps from one flush to the next in a graph

@@ -1,6 +1,5 @@
 """The plain training loop: one step after the other, with dense Adam."""
 
-import contextlib
 from collections.abc import Iterator
 
 import torch
@@ -8,23 +7,9 @@ from torch import Tensor
 
 from embedding_collapse.lab.models import Recommender
 
-PRECISIONS = ("tf32", "bf16")  # None is float32 throughout
+from .products import products
+
 STEPS_BETWEEN_CHECKS = 25  # a check waits for the device, so not at every step
-
-
-@contextlib.contextmanager
-def products(precision: str | None, device: torch.device) -> Iterator[None]:
-    """Matrix products in that precision: "tf32" (on GPUs that have it) or "bf16"; weights, tables,
-    moments and sums stay float32."""
-    before = torch.get_float32_matmul_precision()
-    if precision == "tf32":
-        torch.set_float32_matmul_precision("high")
-    # the cache of cast weights would outlive a graph
-    with torch.autocast(device.type, torch.bfloat16, precision == "bf16", cache_enabled=False):
-        try:
-            yield
-        finally:
-            torch.set_float32_matmul_precision(before)
 
 
 class StepByStep:

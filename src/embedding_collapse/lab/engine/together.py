@@ -9,7 +9,8 @@ from embedding_collapse.lab import processes
 from embedding_collapse.lab.models import Recommender
 from embedding_collapse.lab.models.interaction import Part
 
-from .loop import StepByStep, products
+from .loop import StepByStep
+from .products import products
 
 T = TypeVar("T")
 
