@@ -8,7 +8,7 @@ PORT ?= 8000
 BIN := .venv/bin
 READY := .venv/.installed
 # tests side by side, on as many cores as there are up to 4
-WORKERS := -n logical --maxprocesses 4 --dist
+WORKERS := -n logical --maxprocesses 4
 
 # it checks the types of the page's modules
 TYPESCRIPT := 5.9.3
@@ -64,17 +64,15 @@ serve: $(READY)
 	@test -d _build/html || { echo "there is no book yet: run make book"; exit 1; }
 	$(BIN)/python -m http.server $(PORT) --bind localhost --directory _build/html
 
-# nbval runs inside pytest, and the warnings of notebooks' own libraries are not ours to mend;
+# workers have a core each, so one thread is enough; test-rounding has them take two;
 # chapter 5, which trains for minutes, is held to its outputs by tests/book/test_chapters_executed.py
+test: export OMP_NUM_THREADS := 1
 test: $(READY) browser node
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(MAKE) -j 2 types page
-	$(BIN)/pytest $(WORKERS) worksteal tests --ignore=tests/browser \
-		--ignore=tests/test_wheel.py --ignore=tests/test_faults.py
-	$(BIN)/pytest $(WORKERS) loadfile tests/test_wheel.py tests/test_faults.py
-	$(BIN)/pytest $(WORKERS) loadfile --nbval notebooks -o filterwarnings=default \
-		--ignore=notebooks/05_multi_embedding.ipynb
+	$(BIN)/pytest $(WORKERS) --dist loadfile --no-loadscope-reorder --nbval tests notebooks \
+		--ignore=tests/browser --ignore=notebooks/05_multi_embedding.ipynb
 	$(BIN)/pytest tests/browser -n 2 --dist loadgroup
 
 # what takes one core, two at a time
@@ -89,10 +87,10 @@ page: $(READY) node
 
 # the tests that compare two orders of operations, under orders that other processors take
 test-rounding: $(READY) browser
-	MKL_ENABLE_INSTRUCTIONS=AVX2 \
-		$(BIN)/pytest $(WORKERS) worksteal -m rounding tests
+	MKL_ENABLE_INSTRUCTIONS=AVX2 OMP_NUM_THREADS=2 \
+		$(BIN)/pytest $(WORKERS) --dist worksteal -m rounding tests
 	ATEN_CPU_CAPABILITY=default OMP_NUM_THREADS=1 \
-		$(BIN)/pytest $(WORKERS) worksteal -m rounding tests
+		$(BIN)/pytest $(WORKERS) --dist worksteal -m rounding tests
 
 browser:
 	@sh tests/browser/need_chromium.sh
@@ -107,5 +105,5 @@ $(READY): requirements.txt constraints.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "Python 3.11 or newer is needed: PYTHON=/path/to/python3.12 make ..."; exit 1; }
 	test -x $(BIN)/pip || { rm -rf .venv; $(PYTHON) -m venv .venv; }
-	$(BIN)/python -m pip install --quiet -r requirements.txt -c constraints.txt
+	$(BIN)/python -m pip install --quiet --no-compile -r requirements.txt -c constraints.txt
 	@touch $(READY)

@@ -20,7 +20,34 @@ os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")  # or processes star
 keep_kernels_apart()
 os.environ.setdefault("RAY_worker_niceness", "0")  # of 15 by default: busy machines starve them
 
+# Side by side a file is one worker's. These take longest and begin first: begun last, any would keep
+# the other workers waiting.
+LONGEST = (
+    "test_faults.py",
+    "test_engine_checked.py",
+    "test_chapters_executed.py",
+    "test_studies_sweep.py",
+    "test_wheel.py",
+    "03_interaction_collapse.ipynb",
+    "test_engine.py",
+    "test_benchmarks_gpu.py",
+    "test_processes.py",
+    "test_data_cache.py",
+    "test_blocked_adam_kernels.py",
+    "test_studies.py",
+    "test_analysis_contrast.py",
+    "test_store.py",
+    "08_your_embeddings.ipynb",
+)
+
 FIELDS = {"user": 50, "device": 3, "site": 20}  # features per field; the order is not by size
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: (*LONGEST, item.path.name).index(item.path.name))
+    for item in items:
+        if item.path.suffix == ".ipynb":  # the warnings of its libraries are not ours to mend
+            item.add_marker(pytest.mark.filterwarnings("default"))
 
 
 @pytest.fixture
