@@ -20,8 +20,8 @@ os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")  # or processes star
 keep_kernels_apart()
 os.environ.setdefault("RAY_worker_niceness", "0")  # of 15 by default: busy machines starve them
 
-# Side by side a file is one worker's. These take longest and begin first: begun last, any would keep
-# the other workers waiting.
+# Side by side a file is one worker's. These take longest and begin first: begun last, any would
+# keep the other workers waiting.
 LONGEST = (
     "test_faults.py",
     "test_engine_checked.py",
