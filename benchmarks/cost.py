@@ -126,7 +126,7 @@ def main() -> None:
     found: list[list[dict[str, float]]] = [[] for _ in jobs]
     # a fresh process for each, forked where nothing has run yet, so that it starts at once
     way = multiprocessing.get_context("forkserver")
-    way.set_forkserver_preload(["embedding_collapse.lab.training"])
+    way.set_forkserver_preload(["embedding_collapse.lab.training", "torch._dynamo"])
     with way.Pool(1, maxtasksperchild=1) as pool:
         order = [place for _ in range(rounds) for place in range(len(jobs))]
         todo = ((*jobs[place][2:], options.device) for place in order)

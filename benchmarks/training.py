@@ -260,7 +260,7 @@ def main() -> None:
     todo = jobs * options.rounds
     # a fresh process for each, forked where nothing has run yet, so that it starts at once
     way = multiprocessing.get_context("forkserver")
-    way.set_forkserver_preload(["embedding_collapse.lab.training"])
+    way.set_forkserver_preload(["embedding_collapse.lab.training", "torch._dynamo"])
     with way.Pool(1, maxtasksperchild=1) as pool:
         done = pool.imap(partial(attempt, options=options), todo)
         for job, one in zip(todo, tqdm(done, "measuring", len(todo), leave=False), strict=True):

@@ -20,6 +20,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch._dynamo  # noqa: F401 - which every optimizer imports
+
 import embedding_collapse
 from embedding_collapse import cli
 from embedding_collapse.lab.environment import commit
