@@ -1,8 +1,5 @@
 # make help lists the targets. All of them set up what they need, in .venv.
 
-# threads that wait for work sleep: spinning ones starve each other where cores are shared
-export OMP_WAIT_POLICY ?= passive
-
 PYTHON ?= python3
 PORT ?= 8000
 BIN := .venv/bin
@@ -85,9 +82,10 @@ page: $(READY) node
 	npx --yes --package typescript@$(TYPESCRIPT) tsc --project tests/live
 	$(BIN)/python book/build.py --stored
 
-# the tests that compare two orders of operations, under orders that other processors take
+# the tests that compare two orders of operations, under orders that other processors take; threads
+# that wait for work sleep where workers share cores: spinning ones would starve the others
 test-rounding: $(READY) browser
-	MKL_ENABLE_INSTRUCTIONS=AVX2 OMP_NUM_THREADS=2 \
+	MKL_ENABLE_INSTRUCTIONS=AVX2 OMP_NUM_THREADS=2 OMP_WAIT_POLICY=passive \
 		$(BIN)/pytest $(WORKERS) --dist worksteal -m rounding tests
 	ATEN_CPU_CAPABILITY=default OMP_NUM_THREADS=1 \
 		$(BIN)/pytest $(WORKERS) --dist worksteal -m rounding tests
