@@ -59,6 +59,22 @@ def test_gains_have_a_line_with_its_band_for_each_design_and_panel(runs):
     assert shown[5].y[-1] == pytest.approx(0.81287)  # the paper's ME 10x of DNN on Criteo
 
 
+def test_where_a_model_has_no_run_the_panel_says_so_and_its_lines_keep_their_legend(runs):
+    drawn = [run for run in runs if run.spec["dataset"] == DRAWN.name]
+    few = [run for run in runs if run not in drawn or run.spec["model"] == "dnn"]
+    figure = results.gains(settings_of(few))
+    for button in figure.layout.updatemenus[0].buttons:
+        shown = [
+            trace
+            for trace, visible in zip(figure.data, button.args[0]["visible"], strict=True)
+            if visible
+        ]
+        unmade = [trace for trace in shown if trace.mode == "text"]
+        assert len(unmade) == {"DNN": 0, "DCNv2": 1}.get(button.label, 2)
+        assert {trace.text for trace in unmade} <= {("not run yet",)}
+        assert [trace.name for trace in shown if trace.showlegend] == ["SE", "ME"]
+
+
 def test_the_ledger_has_a_line_per_claim_with_verdict_effect_and_interval(runs):
     settings = settings_of(runs)
     page = results.ledger_page(settings)

@@ -22,7 +22,7 @@ from embedding_collapse.lab.engine.agreement import State, compare_steps, tensor
 from embedding_collapse.lab.engine.captured import Engine, loss_of
 from embedding_collapse.lab.engine.checked import CheckedEngine
 from embedding_collapse.lab.engine.loop import StepByStep
-from embedding_collapse.lab.engine.rounding import PRODUCTS
+from embedding_collapse.lab.engine.products import PRODUCTS
 from embedding_collapse.lab.models import MODELS, PAPER, Recommender, Size, build
 
 PRECISIONS = (None, "tf32", "bf16")
@@ -69,9 +69,7 @@ def sides(
     name: str = "dcnv2", precision: str | None = None, *, dtype=torch.float32, **changed
 ) -> tuple[Engine, StepByStep]:
     """An engine and a loop of one model, in the paper's settings; TF32 as far as a CPU has it."""
-    torch.manual_seed(
-        0
-    )  # of dropout: a unit that is zero but for rounding is rare, and not the point
+    torch.manual_seed(0)  # of dropout, or results would depend on the tests before
     dataset = some_dataset()
     model = build(name, dataset.cardinalities, Size(2, 2, 5, hidden=16)).to(dtype)
     data = [torch.from_numpy(part) for part in (dataset.ids, dataset.labels)]

@@ -10,8 +10,9 @@ import torch
 
 from embedding_collapse.parameters import ParameterError
 
+from .environment import multiplies_bf16
+
 STATUS = Path("/proc/self/status")
-BF16 = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # of torch.cpu
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -46,11 +47,6 @@ def precision_of(name: str | None, device: torch.device) -> str | None:
     if device.type == "cuda":
         return "tf32" if torch.cuda.get_device_capability(device) >= (8, 0) else None
     return "bf16" if device.type == "cpu" and multiplies_bf16() else None
-
-
-def multiplies_bf16() -> bool:
-    """Whether this processor has instructions for products in bf16 (AVX512-BF16 or AMX)."""
-    return any(getattr(torch.cpu, instructions, bool)() for instructions in BF16)
 
 
 def reset_peak_memory(device: torch.device) -> None:

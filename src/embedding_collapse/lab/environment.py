@@ -16,13 +16,17 @@ import torch
 
 from .processes import count
 
+BF16 = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # of torch.cpu
+
 
 def environment(device: torch.device) -> dict[str, Any]:
-    """Device, hardware, cores, processes, threads of each, versions, git commit and time, now."""
+    """Device, hardware, whether its instructions multiply bf16 (see `engine.products`), cores,
+    processes, threads of each, versions, git commit and time, now."""
     gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else None
     return {
         "device": device.type,
         "hardware": gpu or processor(),
+        "multiplies_bf16": None if gpu else multiplies_bf16(),
         "cores": os.cpu_count(),
         "processes": count(),
         "threads": torch.get_num_threads(),
@@ -39,6 +43,11 @@ def environment(device: torch.device) -> dict[str, Any]:
 def processor() -> str:
     """The processor's name, as well as the platform tells it."""
     return _cpuinfo("model name") or platform.processor() or platform.machine()
+
+
+def multiplies_bf16() -> bool:
+    """Whether this processor has instructions for products in bf16 (AVX512-BF16 or AMX)."""
+    return any(getattr(torch.cpu, instructions, bool)() for instructions in BF16)
 
 
 def instruction_set() -> str:

@@ -86,25 +86,30 @@ def gains(settings: Sequence[Setting]) -> go.Figure:
     models = [*TELLING, *(model for model in PAPER if model not in TELLING)]
     owner = []
     for model in (model for model in models if model in set(table["model"])):
+        legend: set[str] = set()
         for place, panel in enumerate(panels):
+            here = table[table["panel"] == panel]
+            of_model = here[here["model"] == model].sort_values("scale")
+            traces = [] if len(of_model) else [_not_run(here["mean"])]
             for line in AUC:
-                of_line = table[
-                    (table["model"] == model)
-                    & (table["panel"] == panel)
-                    & (table["line"] == line.name)
-                ]
-                if of_line.empty:
-                    continue
-                shown = of_line.sort_values("scale")
-                for trace in with_band(shown, line.name, COLOURS[line.name], line.dash):
-                    trace.showlegend = trace.mode == "lines+markers" and not place
-                    figure.add_trace(trace, row=place // 2 + 1, col=place % 2 + 1)
-                    owner.append(MODELS[model].name)
+                if len(of_line := of_model[of_model["line"] == line.name]):
+                    traces += with_band(of_line, line.name, COLOURS[line.name], line.dash)
+            for trace in traces:
+                trace.showlegend = trace.mode == "lines+markers" and trace.name not in legend
+                legend |= {trace.name} if trace.showlegend else set()
+                figure.add_trace(trace, row=place // 2 + 1, col=place % 2 + 1)
+                owner.append(MODELS[model].name)
     figure.update_xaxes(size_axis(table["scale"].tolist()))
     figure.update_xaxes(title="embedding size", row=-(-len(panels) // 2))
     figure.update_yaxes(title="test AUC", col=1)
     figure.update_yaxes(tickformat=".4f", nticks=5)
     return with_menu(figure, owner, "Model").update_layout(legend_y=-0.14)
+
+
+def _not_run(values: pd.Series) -> go.Scatter:
+    """What stands in a panel, amid other models' values, where a model has no run."""
+    middle = (values.min() + values.max()) / 2
+    return go.Scatter(x=[2], y=[middle], mode="text", text=["not run yet"], hoverinfo="skip")
 
 
 # --- the ledger -----------------------------------------------------------------------------------

@@ -1,18 +1,17 @@
 """What matrix products are taken in."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import torch
+from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from embedding_collapse.lab.device import multiplies_bf16
+from embedding_collapse.lab.environment import multiplies_bf16
 
 PRECISIONS = ("tf32", "bf16")  # None is float32 throughout
-PRODUCTS = {
-    getattr(torch.ops.aten, name).default for name in ("mm", "bmm", "addmm", "baddbmm", "dot", "mv")
-}
+PRODUCTS = {torch.ops.aten.mm, torch.ops.aten.bmm, torch.ops.aten.addmm, torch.ops.aten.baddbmm}
 
 
 @contextlib.contextmanager
@@ -20,8 +19,8 @@ def products(precision: str | None, device: torch.device) -> Iterator[None]:
     """Matrix products in that precision: "tf32" (on GPUs that have it) or "bf16"; weights, tables,
     moments and sums stay float32.
 
-    A processor without instructions for bf16 gives the same numbers but for the order of sums, at
-    float32's speed.
+    A processor without instructions for bf16 gives the same numbers but for the order of sums, and
+    takes somewhat longer than in float32: see benchmarks/README.md.
     """
     before = torch.get_float32_matmul_precision()
     if precision == "tf32":
@@ -43,17 +42,17 @@ class InFloat32(TorchDispatchMode):
     """Within, products of bf16 numbers are taken as products of float32, and rounded once.
 
     So do the instructions for bf16 where a processor has them; where it has not, torch's own way
-    took 45 times as long (512 x 960 times 960 x 400, one core with AVX2).
+    takes tens of times as long.
     """
 
     def __torch_dispatch__(
         self,
-        operation: Callable[..., Any],
+        operation: OpOverload,
         types: Any,
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
-        if operation in PRODUCTS and args[-1].dtype == torch.bfloat16:
+        if operation.overloadpacket in PRODUCTS and args[-1].dtype == torch.bfloat16:
             return operation(*(x.float() for x in args), **kwargs).bfloat16()
         return operation(*args, **kwargs)

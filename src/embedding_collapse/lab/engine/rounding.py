@@ -17,11 +17,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from embedding_collapse.lab.models import Recommender
 
+from .products import PRODUCTS
+
 UNITS = {None: 2**-24, "tf32": 2**-11, "bf16": 2**-9}  # a product's rounding, relative, at most
 REORDERED = 2**-17  # a float32 sum of 2^14 terms in another order: that root of roundings
 FACTOR = 8  # how many times as far as the farthest nudge two sides may be; 2.6 times was seen
 ROUNDINGS = 16  # of an entry in a step of Adam: up to eight on either side
-PRODUCTS = {torch.ops.aten.mm, torch.ops.aten.bmm, torch.ops.aten.addmm, torch.ops.aten.baddbmm}
 TINY = 2**-62  # moments below it vanish beside Adam's eps, and their squares may underflow
 
 
