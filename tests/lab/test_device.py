@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from embedding_collapse.cli import main
-from embedding_collapse.lab.device import BF16, precision_of
+from embedding_collapse.lab.device import precision_of
+from embedding_collapse.lab.environment import BF16
 
 CPU = torch.device("cpu")
 
