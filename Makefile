@@ -85,11 +85,12 @@ page: $(READY) node
 
 # the tests that compare two orders of operations, under orders that other processors take; threads
 # that wait for work sleep where workers share cores: spinning ones would starve the others
+test-rounding: ROUNDING = $(shell grep -rl rounding tests --include 'test_*.py')
 test-rounding: $(READY) browser
 	MKL_ENABLE_INSTRUCTIONS=AVX2 OMP_NUM_THREADS=2 OMP_WAIT_POLICY=passive \
-		$(BIN)/pytest $(WORKERS) --dist worksteal -m rounding tests
+		$(BIN)/pytest $(WORKERS) --dist worksteal -m rounding $(ROUNDING)
 	ATEN_CPU_CAPABILITY=default OMP_NUM_THREADS=1 \
-		$(BIN)/pytest $(WORKERS) --dist worksteal -m rounding tests
+		$(BIN)/pytest $(WORKERS) --dist worksteal -m rounding $(ROUNDING)
 
 browser:
 	@sh tests/browser/need_chromium.sh

@@ -8,7 +8,7 @@ install() {
     home=$1/${2%%==*}
     [ -x "$home/bin/python" ] || .venv/bin/python -m venv "$home"
     shift
-    "$home/bin/pip" install --quiet "torch==$torch" "$@"
+    .venv/bin/uv pip install --quiet --python "$home/bin/python" "torch==$torch" "$@"
 }
 install "$1" fuxictr==2.3.10 'polars<1.30'       # it passes an argument that is gone
 install "$1" deepctr-torch==0.3.0 pandas requests  # imported and not declared

@@ -65,6 +65,14 @@ for name in sys.argv[1:]:
     (test,) = doctest.DocTestFinder(recurse=False).find(getattr(embedding_collapse, name), name)
     assert test.examples and not doctest.DocTestRunner().run(test).failed
 """
+NAMES = """
+import sys, embedding_collapse
+for name in sys.argv[1:]:
+    try:
+        getattr(embedding_collapse, name)
+    except ImportError as error:
+        print(error)
+"""
 READ_ALL = """
 from embedding_collapse.book import paper
 from embedding_collapse.lab import data, sizing
@@ -239,24 +247,20 @@ def test_the_examples_of_the_instruments_public_names_hold(bare, tmp_path):
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "model.pt", "model.npy"])
-def test_inspect_takes_the_bare_wheel_alone(bare, tmp_path, name):
+def test_inspect_takes_the_bare_wheel_alone(bare, tmp_path):
     table = torch.randn(300, 8, generator=torch.Generator().manual_seed(0))
-    write = {
-        ".safetensors": lambda path: save_file({"user_emb": table}, path),
-        ".pt": lambda path: torch.save({"user_emb": table}, path),
-        ".npy": lambda path: np.save(path, table.numpy()),
-    }
-    write[Path(name).suffix](tmp_path / name)
-    command = bare.with_name("embedding-collapse")
-    done = run(
-        command, "inspect", name, "--output=report.html", "--output=found.json", cwd=tmp_path
-    )
+    save_file({"user_emb": table}, tmp_path / "model.safetensors")
+    torch.save({"user_emb": table}, tmp_path / "model.pt")
+    np.save(tmp_path / "model.npy", table.numpy())
+    names = ["model.safetensors", "model.pt", "model.npy"]
+    commands = [["inspect", n, f"--output={n}.html", f"--output={n}.json"] for n in names]
+    done = run(bare, "-c", COMMANDS, json.dumps(commands), cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "1 table: 1 not collapsed." in done.stdout
-    (found,) = json.loads((tmp_path / "found.json").read_text())["tables"]
-    assert (found["rows"], found["width"]) == (300, 8)
-    assert "<svg" in (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert done.stdout.count("1 table: 1 not collapsed.") == len(names)
+    for name in names:
+        (found,) = json.loads((tmp_path / f"{name}.json").read_text())["tables"]
+        assert (found["rows"], found["width"]) == (300, 8)
+        assert "<svg" in (tmp_path / f"{name}.html").read_text(encoding="utf-8")
 
 
 def test_inspect_compares_follows_and_takes_a_file_of_options_with_the_bare_wheel(bare, tmp_path):
@@ -313,35 +317,36 @@ def test_a_command_says_which_extra_brings_what_it_needs(bare, tmp_path, verb, e
     assert asks_for(f"error: '{verb}'", extra).fullmatch(done.stderr)
 
 
-@pytest.mark.parametrize("name", ["load_dataset", "Spec", "run", "load_records", "study"])
-def test_a_public_name_of_the_lab_says_which_extra_brings_what_it_needs(bare, tmp_path, name):
-    done = run(bare, "-c", f"from embedding_collapse import {name}", cwd=tmp_path)
-    assert asks_for(f"embedding_collapse.{name}", "lab").search(done.stderr)
+def test_a_public_name_of_the_lab_says_which_extra_brings_what_it_needs(bare, tmp_path):
+    names = ["load_dataset", "Spec", "run", "load_records", "study"]
+    done = run(bare, "-c", NAMES, *names, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    for name, line in zip(names, done.stdout.splitlines(keepends=True), strict=True):
+        assert asks_for(f"embedding_collapse.{name}", "lab").fullmatch(line)
 
 
 # --- the lab and the book -------------------------------------------------------------------------
 
 
 def test_data_run_sweep_and_inspect_work_outside_the_repository(lab, tmp_path):
-    def command(*arguments: str) -> str:
-        done = run(
-            lab,
-            "-m",
-            "embedding_collapse",
-            *arguments,
-            cwd=tmp_path,
-            EMBEDDING_COLLAPSE_CACHE=str(tmp_path / "cache"),
-        )
+    def told(*commands: list[str]) -> str:
+        cache = str(tmp_path / "cache")
+        asked = json.dumps(commands)
+        done = run(lab, "-c", COMMANDS, asked, cwd=tmp_path, EMBEDDING_COLLAPSE_CACHE=cache)
         assert (done.returncode, done.stderr) == (0, "")
         return done.stdout
 
-    assert command("data", "synthetic-mini", "--rows=2000").startswith("synthetic-mini: 2,000 rows")
-    record = tmp_path / command("run", *TINY, "--model=dnn").split()[-1]
-    made = json.loads(record.read_text())["environment"]
-    assert made["commit"] is None and made["versions"]["embedding-collapse"]
-    cells = ["--models=dnn", "--scales=1", "--seeds=0,1"]
-    assert "2 runs: 1 were there, 1 trained" in command("sweep", *TINY, *cells)
-    assert "report: report.html" in command("inspect", str(record.with_suffix(".safetensors")))
+    made = told(
+        ["data", "synthetic-mini", "--rows=2000"],
+        ["run", *TINY, "--model=dnn"],
+        ["sweep", *TINY, "--models=dnn", "--scales=1", "--seeds=0,1"],
+    )
+    assert made.startswith("synthetic-mini: 2,000 rows")
+    assert "2 runs: 1 were there, 1 trained" in made
+    record = tmp_path / re.search(r"^record: (\S+)", made, re.MULTILINE)[1]
+    environment = json.loads(record.read_text())["environment"]
+    assert environment["commit"] is None and environment["versions"]["embedding-collapse"]
+    assert "report: report.html" in told(["inspect", str(record.with_suffix(".safetensors"))])
     style = (SOURCE / "inspection" / "page.css").read_text()
     assert style.strip() in (tmp_path / "report.html").read_text(encoding="utf-8")
 

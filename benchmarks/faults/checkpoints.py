@@ -60,15 +60,15 @@ def arrow_files(quick: bool) -> Iterator[Case]:
 
 def shard_indices(quick: bool) -> Iterator[Case]:
     reader = Reader(_index, ".index.json", _read_shards)
-    return mutated(reader, 20 if quick else 2000)
+    return mutated(reader, 6 if quick else 2000)
 
 
 def distributed_folders(quick: bool) -> Iterator[Case]:
-    return mutated(Reader(_metadata, ".metadata", _read_distributed), 20 if quick else 2000)
+    return mutated(Reader(_metadata, ".metadata", _read_distributed), 6 if quick else 2000)
 
 
 def _cases(make: Callable, suffix: str, quick: bool) -> Iterator[Case]:
-    return mutated(Reader(make, suffix, _read), 20 if quick else 2000)
+    return mutated(Reader(make, suffix, _read), 6 if quick else 2000)
 
 
 def _read(path: Path) -> int:

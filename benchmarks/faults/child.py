@@ -108,7 +108,7 @@ def finish(child: Child, limit: int | None = None, seconds: float = HANGS) -> Ou
     """
     parts, ended, before, below = [], None, _resident(child.process), 0
     while ended is None:
-        if select.select([child.answer], [], [], 0.02)[0]:
+        if select.select([child.answer], [], [], 0.1)[0]:
             part = os.read(child.answer, 1 << 20)
             if not part:
                 break

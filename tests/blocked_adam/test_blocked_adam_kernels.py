@@ -19,6 +19,7 @@ pytest.importorskip("triton", reason="Triton is not installed (it comes for Linu
 def run(name: str, **environment: str) -> None:
     """Run a file of tests in a process of its own."""
     kept = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
+    kept["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # none is needed, and some take seconds
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", str(HERE / name)]
     done = subprocess.run(command, env=kept | environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]

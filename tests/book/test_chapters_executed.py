@@ -231,14 +231,6 @@ def test_chapter_7_answers_every_claim_from_the_records_of_a_folder(kernel, flig
     assert asserted(page) == []
 
 
-def test_chapter_7_reads_the_repositorys_records_from_anywhere(kernel, tmp_path):
-    page = kernel.run(tmp_path, "07_results")
-    assert error(page) == ""
-    (ledger,) = (html for html in map(html_of, outputs(page)) if "ec-ledger" in html)
-    assert "us-flights, 320,000 rows" in ledger and "flights, 100,000 rows" in ledger
-    assert asserted(page)
-
-
 def test_chapter_8_runs_on_the_readers_file(kernel, tmp_path):
     low = torch.randn(400, 2, generator=torch.Generator().manual_seed(0)) @ torch.ones(2, 24)
     tables = {"my_tower.emb_a": low, "my_tower.emb_b": nn.Embedding(90, 4).weight}

@@ -22,7 +22,6 @@ AXE = Path(__file__).parent / "vendor" / "axe" / "axe.min.js"
 # Sphinx's list of a function's parameters, which has no terms
 OTHERS = [".search-button-field", ".theme-switch-button", "dt.sig dl"]
 WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]
-OF_COLOUR = ["color-contrast", "link-in-text-block"]  # the rules of these that a theme matters to
 MOST = 1.5e6  # bytes of all that a page asks for, compressed
 # a page is opened at either width in another theme, and each time the theme is switched
 VISITS = [(page, *how) for page, how in product(PAGES, (("light", 1280), ("dark", 390)))]
@@ -159,26 +158,15 @@ def text_in_figures_contrasts(view: View) -> None:
     assert [text for text, fill, behind in texts if contrast(behind, fill) < 3] == []
 
 
-def violations(view: View, rules: list[str]) -> list[str]:
-    """What axe finds on the page against some of its rules."""
-    if not view.page.evaluate("'axe' in window"):
-        view.page.add_script_tag(path=AXE)
+def text_contrasts_and_everything_has_a_name(view: View) -> None:
+    """In the theme that the page is opened in, of which there is one for either width."""
+    view.page.add_script_tag(path=AXE)
     against = view.page.evaluate(
-        f"""axe.run({{exclude: {OTHERS}}}, {{runOnly: {rules}, resultTypes: ['violations']}})
+        f"""axe.run({{exclude: {OTHERS}}}, {{runOnly: {WCAG}, resultTypes: ['violations']}})
             .then(({{violations}}) => violations.flatMap(({{id, nodes}}) => nodes.map(
                 ({{html, failureSummary}}) => `${{id}}: ${{html}} ${{failureSummary}}`)))"""
     )
     view.page.request_gc()  # axe leaves ranges, each of which slows what removes elements
-    return against
-
-
-def text_contrasts_and_everything_has_a_name(view: View) -> None:
-    against = violations(view, WCAG)
-    assert not against, f"{len(against)}:\n" + "\n".join(against[:10])
-
-
-def text_contrasts(view: View) -> None:
-    against = violations(view, OF_COLOUR)
     assert not against, f"{len(against)}:\n" + "\n".join(against[:10])
 
 
@@ -271,7 +259,7 @@ AS_OPENED = [  # and again once the theme is switched
     text_in_figures_contrasts,
     a_page_weighs_less_than_one_and_a_half_megabytes,
 ]
-SWITCHED = [figures_follow_a_change_of_theme, *AS_OPENED, text_contrasts]
+SWITCHED = [figures_follow_a_change_of_theme, *AS_OPENED]
 OF_A_CHAPTER = [
     controls_change_their_figure,
     a_chapter_downloads_as_the_notebook_it_is,

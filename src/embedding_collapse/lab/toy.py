@@ -153,18 +153,19 @@ def _descend(draws: _Draw, steps: Sequence[int], learning_rate: float, slope: Sl
     In closed form: with the slopes `dl/dh` of all pairs as a D_1 x D_2 matrix S, and with their
     sums C over the pairs of each (x_1, x_3), `dL/dE_1 = (S E_2 + C E_3) / (D_1 D_2)`.
     """
-    e1, e2, e3 = draws.first, draws.second, draws.third
+    across, e2, e3 = draws.first.mT.contiguous(), draws.second, draws.third
     constant = (e3 @ e2.mT).gather(1, draws.context)  # e_2^T e_3 of every pair, [G, D_1, D_2]
-    sums = e3.new_zeros(*e1.shape[:2], e3.shape[1])
+    sums = e3.new_zeros(*draws.first.shape[:2], e3.shape[1])
     rate = learning_rate / draws.labels[0].numel()
 
-    tables = [e1.clone()]
+    # E_1 lies across, [G, K, D_1]: products that end in K columns take four times as long
+    tables = [draws.first]
     for begin, end in pairwise(steps):
         for _ in range(begin, end):
-            logits = torch.baddbmm(constant, e1, e2.mT)
-            logits += torch.bmm(e1, e3.mT).gather(2, draws.context)
+            logits = torch.baddbmm(constant, across.mT, e2.mT)
+            logits += torch.bmm(across.mT, e3.mT).gather(2, draws.context)
             slopes = slope(logits, draws.labels)
             sums.zero_().scatter_add_(2, draws.context, slopes)
-            e1.baddbmm_(slopes, e2, alpha=-rate).baddbmm_(sums, e3, alpha=-rate)
-        tables.append(e1.clone())
+            across.baddbmm_(e2.mT, slopes.mT, alpha=-rate).baddbmm_(e3.mT, sums.mT, alpha=-rate)
+        tables.append(across.mT.clone())
     return torch.stack(tables, 1)
