@@ -25,17 +25,20 @@ def products(precision: str | None, device: torch.device) -> Iterator[None]:
     before = torch.get_float32_matmul_precision()
     if precision == "tf32":
         torch.set_float32_matmul_precision("high")
-    bf16 = precision == "bf16"
-    here = bf16 and device.type == "cpu" and not multiplies_bf16()
     with (
         # the cache of cast weights would outlive a graph
-        torch.autocast(device.type, torch.bfloat16, bf16, cache_enabled=False),
-        InFloat32() if here else contextlib.nullcontext(),
+        torch.autocast(device.type, torch.bfloat16, precision == "bf16", cache_enabled=False),
+        InFloat32() if taken_in_float32(precision, device) else contextlib.nullcontext(),
     ):
         try:
             yield
         finally:
             torch.set_float32_matmul_precision(before)
+
+
+def taken_in_float32(precision: str | None, device: torch.device) -> bool:
+    """Whether products in that precision are made of float32 ones, for want of instructions."""
+    return precision == "bf16" and device.type == "cpu" and not multiplies_bf16()
 
 
 class InFloat32(TorchDispatchMode):
