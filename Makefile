@@ -106,7 +106,7 @@ $(READY): requirements.txt constraints.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "Python 3.11 or newer is needed: PYTHON=/path/to/python3.12 make ..."; exit 1; }
 	test -x $(BIN)/pip || { rm -rf .venv; $(PYTHON) -m venv .venv; }
-	$(BIN)/python -m pip install --quiet uv -c constraints.txt
-	$(BIN)/uv pip install --quiet --python $(BIN)/python $(REQUIRED) \
+	$(BIN)/python -m pip install --quiet uv -c constraints.txt \
+		&& $(BIN)/uv pip install --quiet --python $(BIN)/python $(REQUIRED) \
 		|| $(BIN)/python -m pip install --quiet --no-compile $(REQUIRED)
 	@touch $(READY)
