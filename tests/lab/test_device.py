@@ -40,3 +40,10 @@ def test_what_auto_took_is_said_and_stands_in_the_record(monkeypatch, tmp_path, 
     told = capsys.readouterr()
     assert "precision: bf16, the fastest here" in told.err
     assert json.loads(told.out)["spec"]["precision"] == "bf16"
+
+
+def test_a_name_that_is_no_precision_is_told_with_all_there_are(tmp_path, capsys):
+    command = ["run", "--dataset=flights", "--precision=bf15", f"--output={tmp_path}"]
+    assert main(command) == 1
+    known = "precision 'bf15' is unknown; known: auto, float32, tf32, bf16"
+    assert known in capsys.readouterr().err

@@ -12,10 +12,11 @@ from typing import Any, get_args, get_origin, get_type_hints
 from tqdm.auto import tqdm
 
 from embedding_collapse.options import list_of
-from embedding_collapse.parameters import ParameterError
+from embedding_collapse.parameters import ParameterError, check_choice
 
 from .data import DATASETS, DataSpec, describe
 from .device import choose_device, precision_of
+from .engine.products import PRECISIONS
 from .experiment import Spec, output_folder
 from .models import MODELS
 
@@ -217,6 +218,8 @@ def folder_of(name: str) -> Path:
 
 def settle_precision(parsed: argparse.Namespace) -> None:
     """Put the precision that a name stands for in its place, and say what "auto" took here."""
+    if parsed.precision:
+        check_choice("precision", parsed.precision, ["auto", "float32", *PRECISIONS])
     if parsed.precision == "auto":  # else the device need not be here: runs may go elsewhere
         parsed.precision = precision_of("auto", choose_device(parsed.device))
         teller(parsed)(f"precision: {parsed.precision or 'float32'}, the fastest here")
