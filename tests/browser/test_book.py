@@ -4,7 +4,6 @@ import gzip
 import json
 import re
 from functools import lru_cache
-from itertools import product
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -23,8 +22,10 @@ AXE = Path(__file__).parent / "vendor" / "axe" / "axe.min.js"
 OTHERS = [".search-button-field", ".theme-switch-button", "dt.sig dl"]
 WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]
 MOST = 1.5e6  # bytes of all that a page asks for, compressed
-# a page is opened at either width in another theme, and each time the theme is switched
-VISITS = [(page, *how) for page, how in product(PAGES, (("light", 1280), ("dark", 390)))]
+# a page is opened at either width in another theme, the next one the other way round, so that what
+# surrounds all pages is seen in all four ways; and each time the theme is switched
+WAYS = ((("light", 1280), ("dark", 390)), (("dark", 1280), ("light", 390)))
+VISITS = [(page, *how) for number, page in enumerate(PAGES) for how in WAYS[number % 2]]
 HOLDER = re.compile('class="ec-(figure|explorer)"')  # an explorer draws one figure
 SOURCE = re.compile('class="ec-source"')
 BACKGROUND = "getComputedStyle(document.body).backgroundColor"

@@ -8,7 +8,7 @@ from embedding_collapse.lab.arguments import add_data_of_runs, data_of, folder_o
 from embedding_collapse.lab.command import exit_code, outcome_as_json
 from embedding_collapse.lab.data import DataSpec
 from embedding_collapse.lab.device import choose_device, precision_of
-from embedding_collapse.lab.engine.products import PRECISIONS
+from embedding_collapse.lab.engine.products import NAMED
 from embedding_collapse.lab.studies import run_all, title
 from embedding_collapse.options import print_result
 from embedding_collapse.parameters import ParameterError, check_number, check_writable
@@ -39,7 +39,7 @@ def add_record(command: argparse.ArgumentParser) -> None:
         )
     command.add_argument(
         "--precision",
-        choices=["auto", "float32", *PRECISIONS],
+        choices=NAMED,
         help=f"of matrix products; auto is the fastest here ({recording.FULL['precision']})",
     )
     command.add_argument("--device", default="auto", help="auto, cpu or cuda (auto)")

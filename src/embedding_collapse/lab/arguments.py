@@ -16,7 +16,7 @@ from embedding_collapse.parameters import ParameterError, check_choice
 
 from .data import DATASETS, DataSpec, describe
 from .device import choose_device, precision_of
-from .engine.products import PRECISIONS
+from .engine.products import NAMED
 from .experiment import Spec, output_folder
 from .models import MODELS
 
@@ -219,7 +219,7 @@ def folder_of(name: str) -> Path:
 def settle_precision(parsed: argparse.Namespace) -> None:
     """Put the precision that a name stands for in its place, and say what "auto" took here."""
     if parsed.precision:
-        check_choice("precision", parsed.precision, ["auto", "float32", *PRECISIONS])
+        check_choice("precision", parsed.precision, NAMED)
     if parsed.precision == "auto":  # else the device need not be here: runs may go elsewhere
         parsed.precision = precision_of("auto", choose_device(parsed.device))
         teller(parsed)(f"precision: {parsed.precision or 'float32'}, the fastest here")

@@ -158,7 +158,7 @@ def _descend(draws: _Draw, steps: Sequence[int], learning_rate: float, slope: Sl
     sums = e3.new_zeros(*draws.first.shape[:2], e3.shape[1])
     rate = learning_rate / draws.labels[0].numel()
 
-    # E_1 lies across, [G, K, D_1]: products that end in K columns take four times as long
+    # E_1 lies across, [G, K, D_1]: products that end in K columns are slow
     tables = [draws.first]
     for begin, end in pairwise(steps):
         for _ in range(begin, end):

@@ -11,6 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from embedding_collapse.lab.environment import multiplies_bf16
 
 PRECISIONS = ("tf32", "bf16")  # None is float32 throughout
+NAMED = ("auto", "float32", *PRECISIONS)  # by whoever gives a command; see `device.precision_of`
 PRODUCTS = {torch.ops.aten.mm, torch.ops.aten.bmm, torch.ops.aten.addmm, torch.ops.aten.baddbmm}
 
 
