@@ -35,7 +35,7 @@ LONGEST = (
     "test_data_cache.py",
     "test_blocked_adam_kernels.py",
     "test_studies.py",
-    "test_analysis_contrast.py",
+    "test_contrast.py",
     "test_store.py",
     "08_your_embeddings.ipynb",
 )

@@ -3,8 +3,8 @@
 import pytest
 
 from embedding_collapse.book.analysis import measures
-from embedding_collapse.book.analysis.contrast import difference
 from embedding_collapse.book.analysis.verdicts import Claim, answers, table
+from embedding_collapse.lab.contrast import difference
 
 NOISE = (-1e-4, 0.0, 1e-4)
 

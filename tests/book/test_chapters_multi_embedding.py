@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from embedding_collapse.book import paper
-from embedding_collapse.book.analysis.contrast import difference
 from embedding_collapse.book.chapters import multi_embedding as chapter
 from embedding_collapse.book.plots import rounded
+from embedding_collapse.lab.contrast import difference
 from embedding_collapse.lab.models import Recommender
 
 NOISE = (-0.001, 0.0, 0.001)  # of three seeds

@@ -8,9 +8,9 @@ import pytest
 import torch
 from rounding import assert_rounding_alone, unit
 
-from embedding_collapse.book.analysis.contrast import Effect, Group, contrast, holm
 from embedding_collapse.book.analysis.ledger import verdict_of
 from embedding_collapse.book.explorers import sets
+from embedding_collapse.lab.contrast import Effect, Group, contrast, holm
 from embedding_collapse.lab.engine.loop import StepByStep
 from embedding_collapse.lab.metrics import Placements, auc, grouped, placements
 from embedding_collapse.lab.models import Recommender, Size, build

@@ -8,7 +8,7 @@ import pandas as pd
 
 from embedding_collapse.parameters import ParameterError
 
-from .metrics import auc_difference
+from .contrast import Group, contrast
 from .models import MODELS
 from .records import Record, design_label
 
@@ -106,7 +106,7 @@ def by_label(records: Iterable[Record]) -> dict[str, list[Record]]:
 def summary(records: Iterable[Record]) -> pd.DataFrame:
     """One row per cell: test AUC, log-loss and IA/K over fields (mean and standard deviation over
     seeds), ME's AUC minus SE's at the same scale and its 95% interval (see
-    `metrics.auc_difference`), the parameter counts, and time and samples per second of training
+    `contrast.contrast`), the parameter counts, and time and samples per second of training
     (medians)."""
     groups = by_cell(records)
     rows = {}
@@ -146,13 +146,15 @@ def spread(values: Sequence[float]) -> str:
 
 def _auc_change(new: Sequence[Record], old: Sequence[Record]) -> tuple[str, str]:
     """Mean test AUC of one group of runs minus that of another on the same data, and its interval,
-    "" where one seed leaves that open; see `metrics.auc_difference`."""
-    mean_new, mean_old = (np.mean([r.test["auc"] for r in group]) for group in (new, old))
-    change = auc_difference(
-        [r.score_summary for r in new], [r.score_summary for r in old], float(mean_new - mean_old)
+    "" where one seed leaves that open."""
+    change = contrast(
+        [
+            Group(weight, [run.test["auc"] for run in runs], [run.score_summary for run in runs])
+            for weight, runs in ((1, new), (-1, old))
+        ]
     )
-    known = np.isfinite(change.high - change.low)
-    return f"{change.mean:+z.4f}", f"[{change.low:+z.4f}, {change.high:+z.4f}]" if known else ""
+    known = np.isfinite(change.half_width)
+    return f"{change.value:+z.4f}", f"[{change.low:+z.4f}, {change.high:+z.4f}]" if known else ""
 
 
 def table(records: Iterable[Record]) -> pd.DataFrame:

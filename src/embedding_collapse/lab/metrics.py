@@ -1,15 +1,9 @@
-"""Test metrics, and how sure one may be of a difference.
+"""Test metrics: exact AUC with ties and log-loss, on whatever device the scores are."""
 
-Exact AUC with ties and log-loss, on whatever device the scores are; means compared over seeds
-(Welch) and AUCs on the same test rows (DeLong), each with a 95% confidence interval.
-"""
-
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from scipy.special import stdtrit
 from torch import Tensor
 
 GROUPS = 500  # of test rows of either class, in a run's summary of its scores
@@ -158,79 +152,3 @@ def grouped(rows: Placements, groups: int = GROUPS) -> Placements:
             for part_of_class, size in ((values, len(values)) for values in rows)
         )
     )
-
-
-class Difference(NamedTuple):
-    """A new value minus an old one, with its 95% confidence interval."""
-
-    mean: float
-    low: float
-    high: float
-
-    @property
-    def verdict(self) -> str:
-        """ "higher", "lower", or "not told apart" where the interval holds zero."""
-        if self.low > 0:
-            return "higher"
-        return "lower" if self.high < 0 else "not told apart"
-
-
-def _paired(new: Placements, old: Placements) -> tuple[float, float]:
-    """The difference of two AUCs and its variance, from rows or from groups of rows, by DeLong et
-    al. 1988; in O(n log n), after Sun & Xu 2014. What varies is the choice of test rows."""
-    changes = [a - b for a, b in zip(new, old, strict=True)]
-    variance = sum(change.var(ddof=1) / len(change) for change in changes if len(change) > 1)
-    return float(changes[0].mean()), float(variance)
-
-
-def welch(new: Sequence[float], old: Sequence[float]) -> Difference:
-    """Compare two groups of runs; with a single run in either, nothing can be told apart."""
-    mean = float(np.mean(new) - np.mean(old))
-    if min(len(new), len(old)) < 2:
-        return Difference(mean, -np.inf, np.inf)
-    sizes = np.array([len(new), len(old)])
-    deviations = np.array([np.std(new, ddof=1), np.std(old, ddof=1)])
-    return _satterthwaite(mean, np.square(deviations) / sizes, sizes - 1)
-
-
-def _satterthwaite(mean: float, variances: np.ndarray, freedom: np.ndarray) -> Difference:
-    """The interval of a difference whose noise has several independent parts."""
-    variance = variances.sum()
-    if variance == 0:
-        return Difference(mean, mean, mean)
-    return _interval(mean, variance, variance**2 / (variances**2 / freedom).sum())
-
-
-def auc_difference(
-    new: Sequence[Placements], old: Sequence[Placements], mean: float | None = None
-) -> Difference:
-    """Mean AUC of the runs `new` minus that of `old`, all on the same test rows.
-
-    Two kinds of noise are added up: between seeds (as `welch` does) and from the choice of test
-    rows (by DeLong et al. 1988, on the mean placements over seeds). The second holds a share of the
-    first, which widens the interval a little. With a single run in either group the noise
-    between seeds is unknown, and nothing can be told apart.
-
-    Args:
-        new, old: one summary per run, from `grouped` (or from `placements`).
-        mean: the difference itself; by default that of the summaries, which misses it by a little
-            where groups are not all of one size.
-    """
-    summarised, rows_variance = _paired(_mean(new), _mean(old))
-    mean = summarised if mean is None else mean
-    sizes = np.array([len(new), len(old)])
-    if sizes.min() < 2:
-        return Difference(mean, -np.inf, np.inf)
-    spread = [np.var([run.positive.mean() for run in runs], ddof=1) for runs in (new, old)]
-    groups = min(len(part) for part in new[0])
-    variances = np.array([*(spread / sizes), rows_variance])
-    return _satterthwaite(mean, variances, np.array([*(sizes - 1), groups - 1]))
-
-
-def _mean(runs: Sequence[Placements]) -> Placements:
-    return Placements(*(np.mean(part, axis=0) for part in zip(*runs, strict=True)))
-
-
-def _interval(mean: float, variance: float, freedom: float) -> Difference:
-    reach = float(stdtrit(freedom, 0.975) * np.sqrt(variance))
-    return Difference(mean, mean - reach, mean + reach)

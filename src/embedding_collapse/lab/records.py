@@ -85,7 +85,7 @@ class Record:
 
     @property
     def score_summary(self) -> Placements:
-        """The placements, as `metrics.auc_difference` takes them."""
+        """The placements, as `contrast.contrast` takes them."""
         return Placements(*(np.array(self.placements[part]) for part in Placements._fields))
 
     @property

@@ -7,11 +7,11 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from embedding_collapse.lab.contrast import difference, mean_of
 from embedding_collapse.lab.groups import Cell, by_cell
 from embedding_collapse.lab.models import MODELS
 from embedding_collapse.lab.records import Record
 
-from .contrast import difference, mean_of
 from .measures import with_own_field, with_partner
 
 

@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from embedding_collapse.lab.contrast import Effect, holm
 from embedding_collapse.lab.models import MODELS
 from embedding_collapse.lab.records import Record
 from embedding_collapse.lab.spec import Spec
@@ -21,7 +22,6 @@ from embedding_collapse.lab.studies.sweep import BASE_SIZE
 
 from . import measures
 from .claims import CLAIMS, Claim, Comparison, Expected, Runs, compared
-from .contrast import Effect, holm
 from .measures import Measure
 
 Verdict = Literal["holds", "fails", "undecided", "not run"]

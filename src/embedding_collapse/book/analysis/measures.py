@@ -9,12 +9,11 @@ import numpy as np
 import pandas as pd
 from scipy.stats import rankdata
 
+from embedding_collapse.lab.contrast import Effect, Group, contrast
 from embedding_collapse.lab.groups import Cell, spread
 from embedding_collapse.lab.models import MODELS
 from embedding_collapse.lab.records import Record
 from embedding_collapse.subspace import random_diversity
-
-from .contrast import Effect, Group, contrast
 
 NOTABLE = 0.001  # in AUC: a smaller gain counts as none, as is usual for click models
 

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
+from embedding_collapse.lab.contrast import Effect
 from embedding_collapse.lab.records import Record
 from embedding_collapse.lab.spec import Spec
 from embedding_collapse.lab.studies.decide import BASE, BASES, ME4, SE4, TELLING
 
 from . import measures
 from .claims import Comparison, compared
-from .contrast import Effect
 from .ledger import Finding, Judged, Verdict, bases, by_spec, effect_of, judge, ledger, sharing
 
 PAIRS = {"SE 4x - base": (SE4, BASE), "ME 4x - base": (ME4, BASE), "ME 4x - SE 4x": (ME4, SE4)}

@@ -5,11 +5,11 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from embedding_collapse.lab.contrast import Effect
 from embedding_collapse.lab.groups import Cell
 from embedding_collapse.lab.records import Record
 
 from .claims import Expected
-from .contrast import Effect
 from .ledger import Judged, Verdict, judge
 from .measures import Measure
 

@@ -14,10 +14,10 @@ from torch import Tensor
 
 from embedding_collapse.book import plots
 from embedding_collapse.book.analysis.cause import FORMS
-from embedding_collapse.book.analysis.contrast import Effect, difference
 from embedding_collapse.book.analysis.frequency import Weighting
 from embedding_collapse.book.explorers.bend import SHAPES
 from embedding_collapse.book.language_model import TokenEmbedding, TokenSpectrum, measure
+from embedding_collapse.lab.contrast import Effect, difference
 from embedding_collapse.lab.groups import by_label, cell_of
 from embedding_collapse.lab.records import Record, load_named
 from embedding_collapse.parameters import check_choice

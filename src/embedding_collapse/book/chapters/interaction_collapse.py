@@ -15,10 +15,10 @@ from plotly.subplots import make_subplots
 from safetensors.torch import load_file
 
 from embedding_collapse.book import plots
-from embedding_collapse.book.analysis.contrast import Effect, mean_of
 from embedding_collapse.book.analysis.influence import Influence, correlations, influences
 from embedding_collapse.book.explorers.toy import FEW, MANY
 from embedding_collapse.lab import gradient, records
+from embedding_collapse.lab.contrast import Effect, mean_of
 from embedding_collapse.lab.data import Dataset, DataSpec
 from embedding_collapse.lab.experiment import build_model, run
 from embedding_collapse.lab.gradient import Pull

@@ -18,15 +18,13 @@ from torch import Tensor, nn
 from embedding_collapse.book.plots import BELOW, COLOURS, DASHES, as_text, with_menu
 from embedding_collapse.files import load_json
 from embedding_collapse.inspection import report
-from embedding_collapse.lab import calibration
+from embedding_collapse.lab import calibration, contrast
 from embedding_collapse.lab.data import Dataset
-from embedding_collapse.lab.metrics import auc, welch
+from embedding_collapse.lab.metrics import auc
 from embedding_collapse.lab.records import in_repository
 from embedding_collapse.monitor import CollapseMonitor
 from embedding_collapse.verdict import COLLAPSED, PARTLY, Collapse
 
-MEASURES = {"against_random": "IA / IA of a random table", "relative_abundance": "IA / K"}
-IN_WORDS = {"higher": "higher", "lower": "lower", "not told apart": "inside the noise"}
 MOST_POINTS = 64
 WIDTH, SCALE, HIDDEN = 10, 4, 64
 EVERY = 20  # steps between measurements: these runs take seconds, and a curve needs points
@@ -155,10 +153,11 @@ def outcome(runs: list[Run]) -> str:
         ("test AUC", 4, lambda run: run.auc),
         ("IA/random", 3, lambda run: _ends(run)[1]),
     ):
-        change = welch([value(run) for run in me], [value(run) for run in se])
+        change = contrast.difference([value(run) for run in me], [value(run) for run in se])
+        apart = "higher" if change.low > 0 else "lower" if change.high < 0 else "inside the noise"
         sentences.append(
-            f"{name}, ME minus SE: {change.mean:+.{digits}f} (95% interval "
-            f"{change.low:+.{digits}f} to {change.high:+.{digits}f}): {IN_WORDS[change.verdict]}."
+            f"{name}, ME minus SE: {change.value:+.{digits}f} (95% interval "
+            f"{change.low:+.{digits}f} to {change.high:+.{digits}f}): {apart}."
         )
     return "\n".join(sentences)
 
@@ -237,22 +236,20 @@ def table_spectra(tables: Sequence[Collapse]) -> go.Figure:
     return with_menu(figure, owners, "Table")
 
 
-def collapse_in_training(
-    histories: Mapping[str, pd.DataFrame], measure: str = "against_random"
-) -> go.Figure:
-    """A measure of every table over the steps of training, by design; verdicts' lines across.
+def collapse_in_training(histories: Mapping[str, pd.DataFrame]) -> go.Figure:
+    """Every table's IA against random over the steps of training, by design; verdicts' lines
+    across.
 
     Args:
         histories: tables of `CollapseMonitor.history`, by "SE" or "ME" and what follows it.
-        measure: a key of `MEASURES`.
     """
     figure = go.Figure()
     for label, history in histories.items():
-        mean = history.groupby("step")[measure].mean()
+        mean = history.groupby("step")["against_random"].mean()
         for table, rows in history.groupby("table", sort=False):
             figure.add_scatter(
                 x=rows["step"],
-                y=rows[measure].round(4),
+                y=rows["against_random"].round(4),
                 mode="lines",
                 opacity=0.25,
                 line={"color": COLOURS[label.split()[0]], "width": 1},
@@ -268,9 +265,8 @@ def collapse_in_training(
             line={"color": COLOURS[label.split()[0]], "width": 3},
             legendgroup=label,
         )
-    if measure == "against_random":
-        for threshold in (COLLAPSED, PARTLY):
-            figure.add_hline(threshold, line={"color": COLOURS["random"], "dash": "dot"})
+    for threshold in (COLLAPSED, PARTLY):
+        figure.add_hline(threshold, line={"color": COLOURS["random"], "dash": "dot"})
     figure.update_xaxes(title="step of training")
-    figure.update_yaxes(title=MEASURES[measure], rangemode="tozero")
+    figure.update_yaxes(title="IA / IA of a random table", rangemode="tozero")
     return figure.update_layout(legend=BELOW)

@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 
 from embedding_collapse.book.analysis.claims import CLAIMS, Claim
-from embedding_collapse.book.analysis.contrast import Effect, Group, contrast
 from embedding_collapse.book.analysis.ledger import Judged, Verdict, judge
 from embedding_collapse.book.plots.style import COLOURS
 from embedding_collapse.files import load_json, store_json
+from embedding_collapse.lab.contrast import Effect, Group, contrast
 from embedding_collapse.lab.engine.loop import StepByStep
 from embedding_collapse.lab.environment import environment
 from embedding_collapse.lab.metrics import Placements, auc, grouped, placements

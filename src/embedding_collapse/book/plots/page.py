@@ -17,8 +17,8 @@ import plotly.graph_objects as go
 import plotly.io
 from IPython.display import HTML
 
-from embedding_collapse.book.analysis.contrast import Effect
 from embedding_collapse.book.analysis.verdicts import Answer
+from embedding_collapse.lab.contrast import Effect
 from embedding_collapse.lab.groups import Cell, cell_of
 from embedding_collapse.lab.models import MODELS
 from embedding_collapse.lab.records import Record

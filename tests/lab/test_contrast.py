@@ -6,7 +6,7 @@ import pytest
 import torch
 from scipy import stats
 
-from embedding_collapse.book.analysis.contrast import POWER, Effect, Group, contrast, holm
+from embedding_collapse.lab.contrast import POWER, Effect, Group, _delong, contrast, holm
 from embedding_collapse.lab.metrics import Placements, grouped, placements
 
 ROWS = 100  # of either class
@@ -94,6 +94,72 @@ def test_an_effect_of_the_smallest_size_is_seen_four_times_in_five():
     assert np.mean(seen) == pytest.approx(POWER, abs=0.07)
 
 
+# --- the choice of rows ---------------------------------------------------------------------------
+
+
+def two_models(rows: int, decimals: int | None = None) -> tuple[list[np.ndarray], list[Placements]]:
+    """Who won each pair of a positive and a negative row, for a good and a worse model that err
+    alike, and their placements; one row in four is positive."""
+    generator = torch.Generator().manual_seed(0)
+    labels = (torch.arange(rows) % 4 == 0).to(torch.uint8)
+    common, *own = torch.randn(3, rows, generator=generator)
+    won, of_rows = [], []
+    for slope, noise in zip((1.2, 0.9), own, strict=True):
+        scores = slope * labels + common + 0.5 * noise
+        if decimals is not None:
+            scores = scores.round(decimals=decimals)
+        pairs = scores[labels == 1][:, None] - scores[labels == 0]
+        won.append(((pairs > 0).double() + (pairs == 0).double() / 2).numpy())
+        of_rows.append(placements(scores, labels))
+    return won, of_rows
+
+
+def change_of(of_rows: list[Placements]) -> Placements:
+    new, old = of_rows
+    return Placements(*(a - b for a, b in zip(new, old, strict=True)))
+
+
+@pytest.mark.parametrize("decimals", [None, 0])
+def test_delong_equals_the_variance_of_all_pairs_structural_components(decimals):
+    won, of_rows = two_models(150, decimals)
+    variance = 0.0
+    for axis in (1, 0):
+        ((a, ab), (_, b)) = np.cov(*(pairs.mean(axis) for pairs in won))
+        variance += (a + b - 2 * ab) / won[0].shape[1 - axis]
+    assert _delong(change_of(of_rows)) == pytest.approx(variance, rel=1e-9)
+
+
+def test_delongs_is_the_variance_of_a_bootstrap_over_rows():
+    """2,000 resamples know a standard deviation to 1/sqrt(4000) = 1.6%: allowed is three times as
+    much."""
+    won, of_rows = two_models(300)
+    generator = np.random.default_rng(0)
+    positives, negatives = (
+        generator.multinomial(size, np.full(size, 1 / size), 2000) / size for size in won[0].shape
+    )  # how often each row is drawn; the classes on their own
+    bootstrap = ((positives @ (won[0] - won[1])) * negatives).sum(1)
+    assert _delong(change_of(of_rows)) ** 0.5 == pytest.approx(bootstrap.std(), rel=0.05)
+
+
+def test_a_summary_of_the_rows_keeps_their_variance():
+    """500 groups know a variance to sqrt(2/500) = 6%, either class half of it."""
+    _, of_rows = two_models(20_000)
+    known = _delong(change_of(of_rows))
+    assert _delong(change_of([*map(grouped, of_rows)])) == pytest.approx(known, rel=0.15)
+
+
+def test_without_noise_between_seeds_the_interval_is_that_of_the_rows():
+    _, (new, old) = two_models(2000)
+    aucs = [rows.positive.mean() for rows in (new, old)]
+    effect = contrast([Group(1, [aucs[0]] * 3, [new] * 3), Group(-1, [aucs[1]] * 3, [old] * 3)])
+    half = stats.t.ppf(0.975, 499) * _delong(change_of([new, old])) ** 0.5
+    known = (aucs[0] - aucs[1], aucs[0] - aucs[1] - half, aucs[0] - aucs[1] + half)
+    assert effect[:3] == pytest.approx(known, abs=1e-12)
+
+
+# --- the spread between seeds ---------------------------------------------------------------------
+
+
 def test_without_test_rows_it_is_welchs_interval():
     new, old = [1.0, 2.0, 4.0], [0.5, 0.7, 0.9, 1.1]
     effect = contrast([Group(1, new), Group(-1, old)])
@@ -102,9 +168,43 @@ def test_without_test_rows_it_is_welchs_interval():
     assert effect[:4] == pytest.approx((np.mean(new) - np.mean(old), low, high, known.pvalue))
 
 
-def test_a_single_run_leaves_the_noise_unknown():
-    effect = contrast([Group(1, [0.8]), Group(-1, [0.7, 0.71])])
-    assert effect == Effect(pytest.approx(0.095), -np.inf, np.inf, 1.0, np.inf)
+def test_without_noise_from_the_rows_it_is_welchs_too():
+    aucs = [0.71, 0.72, 0.74], [0.70, 0.703, 0.701]
+    spread = np.linspace(-0.1, 0.1, 40)
+    groups = [
+        Group(weight, runs, [Placements(auc + spread, auc + spread) for auc in runs])
+        for weight, runs in zip((1, -1), aucs, strict=True)
+    ]
+    assert contrast(groups) == pytest.approx(contrast([Group(*one[:2]) for one in groups]))
+
+
+@pytest.mark.parametrize(("news", "olds"), [(1, 3), (3, 1), (1, 1)])
+def test_a_single_run_leaves_the_noise_unknown(news, olds):
+    new, old = simulated(np.random.default_rng(0), 2, 3, 0.1, 0.1, 0.1)
+    groups = [
+        Group(one.weight, one.values[:runs], one.placements[:runs])
+        for one, runs in ((new, news), (old, olds))
+    ]
+    value = np.mean(new.values[:news]) - np.mean(old.values[:olds])
+    assert contrast(groups) == Effect(pytest.approx(value), -np.inf, np.inf, 1.0, np.inf)
+
+
+def test_runs_without_any_noise_are_compared_too():
+    half, more = (Placements(np.full(4, auc), np.full(4, auc)) for auc in (0.5, 0.75))
+
+    def change(new: Placements, old: Placements) -> Effect:
+        return contrast([Group(w, [x.positive[0]] * 2, [x] * 2) for w, x in ((1, new), (-1, old))])
+
+    assert change(half, half)[:4] == (0, 0, 0, 1)
+    assert change(more, half)[:4] == (0.25, 0.25, 0.25, 0)
+    noisy = contrast([Group(1, [0.5] * 3), Group(-1, [0.7, 0.71, 0.72])])
+    assert noisy.low <= noisy.value <= noisy.high < 0
+
+
+def test_a_class_of_one_row_says_nothing_of_its_noise():
+    rows = Placements(np.array([0.5]), np.array([0.25, 0.5, 0.75]))
+    effect = contrast([Group(1, [0.5, 0.52], [rows] * 2), Group(-1, [0.4, 0.41], [rows] * 2)])
+    assert np.isfinite(effect.half_width)
 
 
 def test_groups_that_cannot_be_compared_are_refused():

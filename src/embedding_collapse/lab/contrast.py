@@ -21,9 +21,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtr, stdtrit  # scipy.stats takes long to import
 
-from embedding_collapse.lab.metrics import Placements
+from .metrics import Placements
 
 POWER = 0.8  # with which the smallest effect that could have been seen would be seen
 
@@ -111,13 +111,13 @@ def contrast(groups: Sequence[Group], level: float = 0.95, against: float = 0.0)
         return Effect(value, value, value, float(value == 0), 0.0)
     degrees = variance**2 / (variances**2 / freedom).sum()
     error = np.sqrt(variance)
-    reach = stats.t.ppf((1 + level) / 2, degrees)
+    reach = stdtrit(degrees, (1 + level) / 2)
     return Effect(
         value,
         float(value - reach * error),
         float(value + reach * error),
-        float(2 * stats.t.sf(abs(value) / error, degrees)),
-        float((reach + stats.t.ppf(POWER, degrees)) * error),
+        float(2 * stdtr(degrees, -abs(value) / error)),
+        float((reach + stdtrit(degrees, POWER)) * error),
     )
 
 
@@ -149,7 +149,7 @@ def _rows_variance(groups: Sequence[tuple[float, Sequence[Placements]]]) -> tupl
         ]
         # a run's own part is 1 - 1/n of it once their mean is taken off
         variance -= weight**2 * float(np.mean(apart)) / (len(runs) - 1)
-    return max(variance, 0.0), min(map(len, weighted)) - 1
+    return max(variance, 0.0), max(min(map(len, weighted)) - 1, 1)
 
 
 def _mean(placements: Sequence[Placements]) -> list[np.ndarray]:
@@ -158,7 +158,7 @@ def _mean(placements: Sequence[Placements]) -> list[np.ndarray]:
 
 def _delong(parts: Sequence[np.ndarray]) -> float:
     """The variance of an AUC, or of a sum of AUCs, from the placements of either class's rows."""
-    return float(sum(part.var(ddof=1) / len(part) for part in parts))
+    return float(sum(part.var(ddof=1) / len(part) for part in parts if len(part) > 1))
 
 
 def holm(p: Sequence[float]) -> np.ndarray:
