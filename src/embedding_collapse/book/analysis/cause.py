@@ -46,6 +46,13 @@ class Cell(NamedTuple):
     gain_of_me: float
 
 
+# What stands for collapse, and the gain that it should foretell, as attributes of a cell.
+QUESTIONS = {
+    "base collapse and ME's gain over SE": ("base", "gain_of_me"),
+    "fall along SE and SE's gain": ("fall", "gain_of_se"),
+}
+
+
 class Correlation(NamedTuple):
     """A rank correlation over cells.
 

@@ -247,28 +247,26 @@ def controls(setting: Setting) -> pd.DataFrame:
 
 
 def foretold(runs: Sequence[Record]) -> pd.DataFrame:
-    """Rank correlations over cells, with their 95% intervals by bootstrap, by form of collapse: of
-    the base model's collapse with what ME gains over SE, and of the fall along SE's sizes with what
-    SE gains."""
-    questions: Mapping[str, tuple[str, str]] = {
-        "base collapse and ME's gain over SE": ("base", "gain_of_me"),
-        "fall along SE and SE's gain": ("fall", "gain_of_se"),
-    }
+    """Rank correlations over cells, with their 95% intervals by bootstrap, by form of collapse, over
+    all cells and within models: of the base model's collapse with what ME gains over SE, and of the
+    fall along SE's sizes with what SE gains."""
     rows = {}
     for form in cause.FORMS:
         cells = cause.cells(runs, form)
-        rows[form] = {
-            head: _in_words(cause.correlation(cells, *pair)) for head, pair in questions.items()
-        }
-    return pd.DataFrame.from_dict(rows, orient="index")
+        for over, within_models in (("all", False), ("each model", True)):
+            rows[form, over] = {
+                head: _in_words(cause.correlation(cells, *pair, within_models=within_models))
+                for head, pair in cause.QUESTIONS.items()
+            } | {"cells": len(cells)}
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis(["", "within"])
 
 
 def _in_words(found: cause.Correlation) -> str:
     if found.cells < cause.FEWEST:
-        return f"{found.cells} cells, {cause.FEWEST} needed"
+        return f"{cause.FEWEST} cells needed"
     if np.isnan(found.value):
-        return f"{found.cells} cells, all alike"
-    return f"{found.value:+.2f} [{found.low:+.2f}, {found.high:+.2f}], {found.cells} cells"
+        return "all alike"
+    return f"{found.value:+.2f} [{found.low:+.2f}, {found.high:+.2f}]"
 
 
 # --- all six models, and the paper's table --------------------------------------------------------
