@@ -8,6 +8,9 @@ REQUIRED := -r requirements.txt -c constraints.txt
 # tests side by side, on as many cores as there are up to 4
 WORKERS := -n logical --maxprocesses 4
 
+# or each of a hundred processes would compile all that it imports
+unexport PYTHONDONTWRITEBYTECODE
+
 # it checks the types of the page's modules
 TYPESCRIPT := 5.9.3
 

@@ -90,7 +90,6 @@ OF_THE_REPOSITORY = """
 from embedding_collapse.book import explorers, recording
 from embedding_collapse.book.chapters import your_embeddings
 from embedding_collapse.lab import records
-from embedding_collapse.book.analysis import frequency
 for call in (
     lambda: records.folder_of("results/grid"),
     lambda: recording.check_chapters(),

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from embedding_collapse.book import language_model
-from embedding_collapse.book.analysis import frequency
 from embedding_collapse.inspection.report import inspect
 from embedding_collapse.lab import records, training
 from embedding_collapse.lab.data import load
@@ -88,11 +87,6 @@ def studied(folder: Path) -> list[Any]:
     return [records.in_common(runs), *map(vars, runs)]
 
 
-def weighted(folder: Path) -> list[Any]:
-    groups = frequency.recorded(folder / "study").values()
-    return [vars(run) for runs in groups for run in runs]
-
-
 def spoken(folder: Path) -> list[str]:
     return list(map(repr, language_model.recorded(folder / "study")))
 
@@ -111,7 +105,6 @@ KINDS = {
     "record": Kind(trained, "output/*.json", "", trained),
     "weights": Kind(trained, "output/*.safetensors", "", inspected),
     "study folder": Kind(partial(copied, "grid"), *STUDY, studied, left_out=True),
-    "weighted tables": Kind(partial(copied, "frequency"), *STUDY, weighted, left_out=True),
     "language models": Kind(partial(copied, "language_models"), *STUDY, spoken, left_out=True),
 }
 

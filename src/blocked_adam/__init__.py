@@ -1,11 +1,13 @@
 """Dense Adam with weight decay on embedding tables, without streaming the tables at every step."""
 
+from .adam import Adam
 from .choice import kernels_run_on, numba_runs
 from .look_ups import LookUps, group_look_ups
 from .optimizer import ExactBlockedAdam
 from .threads import on_all_threads
 
 __all__ = [
+    "Adam",
     "ExactBlockedAdam",
     "LookUps",
     "group_look_ups",

@@ -7,7 +7,6 @@ row is next read and then be replayed, several steps at once, while the row is a
 `block` steps all rows are brought up to date (flushed), which bounds how much there is to replay.
 """
 
-import inspect
 import math
 from collections.abc import Callable
 from types import ModuleType
@@ -16,14 +15,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .adam import Adam, dense_step
 from .choice import PASSES, fastest, passes
 from .look_ups import LookUps, group_look_ups
 from .reference import Decay, Table
 
-_dense_step = inspect.unwrap(torch.optim.Adam.step)  # bare, or step hooks would run twice
 
-
-class ExactBlockedAdam(torch.optim.Adam):
+class ExactBlockedAdam(Adam):
     """`torch.optim.Adam` whose sparse gradients cost what they touch, and change nothing else.
 
     A parameter that receives a sparse gradient, of `nn.Embedding(..., sparse=True)` say, is a
@@ -132,7 +130,7 @@ class ExactBlockedAdam(torch.optim.Adam):
                     raise ValueError(
                         "a table's gradient is dense, after sparse ones; give one kind of them"
                     )
-        _dense_step(self)
+        dense_step(self)  # bare, or step hooks would run twice
         return loss
 
     @torch.no_grad()

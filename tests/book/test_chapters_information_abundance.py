@@ -6,13 +6,17 @@ import numpy as np
 import pytest
 import torch
 
-from embedding_collapse.book.analysis.frequency import Weighting
 from embedding_collapse.book.chapters import information_abundance as chapter
 from embedding_collapse.book.language_model import TokenEmbedding, TokenSpectrum
 from embedding_collapse.book.plots import colour, rounded
 from embedding_collapse.lab import records
 from embedding_collapse.parameters import ParameterError
-from embedding_collapse.spectrum import information_abundance, random_spectrum, stable_rank
+from embedding_collapse.spectrum import (
+    information_abundance,
+    normalised_abundance,
+    random_spectrum,
+    stable_rank,
+)
 
 TABLE = torch.randn(200, 20, generator=torch.Generator().manual_seed(0))
 EMBEDDING = TokenEmbedding("tokens", TABLE, "a test", "0")
@@ -29,24 +33,24 @@ def runs(make_record):
     ]
 
 
-def weighting(scale: int, seed: int, share: float) -> Weighting:
-    fields = {
-        "field": ["few", "many"],
-        "features": [3, 40],
-        "alike": [share, share],
-        "weighted": [share, share],
-        "alike / random": [share, share + 0.1],
-        "weighted / random": [share + 0.2, share + 0.3],
-    }
-    spec = {"design": "se", "scale": scale, "seed": seed}
-    return Weighting("key", spec, {}, fields, share, {}, {})
-
-
 @pytest.fixture
-def trained():
+def trained(make_record):
+    """IA / K of the largest field is higher by 0.2 where frequent rows count more, of the others by
+    0.1; random tables lose nothing."""
+
+    def run(scale: int, seed: int, share: float):
+        plain = make_record("se", scale, seed, abundance=share)
+        weighted = make_record("se", scale, seed, abundance=[share + 0.1, share + 0.2, share + 0.1])
+        width = len(plain.spectra[0][0])
+        whole = [[1.0] * width] * len(plain.spectra)
+        data = plain.dataset | {"cardinalities": [1000, 100_000, 10_000]}
+        return replace(
+            plain, dataset=data, weighted_spectra=weighted.spectra, weighted_random=whole
+        )
+
     return {
-        "base": [weighting(1, seed, 0.5 + seed / 10) for seed in range(3)],
-        "SE 4x": [weighting(4, seed, 0.3 + seed / 10) for seed in range(3)],
+        "base": [run(1, seed, 0.5 + seed / 10) for seed in range(3)],
+        "SE 4x": [run(4, seed, 0.3 + seed / 10) for seed in range(3)],
     }
 
 
@@ -146,22 +150,82 @@ def test_without_the_first_singular_value_a_flat_rest_is_whole(make_record):
 
 def test_weighting_has_the_means_over_seeds_and_what_it_adds_in_pairs(trained):
     table = chapter.weighting(trained)
-    base, wide, change = table.loc[("IA / random", "rows by frequency")]
-    assert (base, wide, change.value) == pytest.approx((0.85, 0.65, -0.2))
-    base, wide, change = table.loc[("IA / random", "what weighting adds")]
-    assert (base, wide, change.value) == pytest.approx((0.2, 0.2, 0))
-    assert change.half_width < 1e-9  # of pairs: the seeds differ, what weighting adds doesn't
-    assert chapter.blocks(trained).iloc[0, :2].tolist() == pytest.approx([0.6, 0.4])
+    base, wide, change = table.loc[("IA / K", "rows by frequency")]
+    assert (base, wide, change.value) == pytest.approx((0.6 + 0.4 / 3, 0.4 + 0.4 / 3, -0.2))
+    against = table.loc["IA / random"]
+    for label in ("base", "SE 4x"):
+        alike, weighted, added = against[label]
+        assert weighted == pytest.approx(table.loc[("IA / K", "rows by frequency"), label])
+        assert added == pytest.approx(weighted - alike)
+
+
+def test_what_weighting_adds_is_compared_in_pairs(trained):
+    """The seeds differ, what weighting adds to base doesn't."""
+    changes = chapter.weighting(trained)["change"]
+    added, plain = (
+        changes["IA / random", row] for row in ("what weighting adds", "rows by frequency")
+    )
+    assert added.half_width < plain.half_width / 5
 
 
 def test_weighted_abundance_is_the_mean_over_seeds_with_its_range(trained):
     figure = chapter.weighted(trained)
     (line,) = figure.select_traces({"name": "base, rows by frequency"})
-    assert list(line.x) == ["few", "many"]
-    assert line.y == pytest.approx([0.8, 0.9])
-    assert line.error_y.array == pytest.approx([0.1, 0.1])
+    assert list(line.x) == ["user", "site", "device"]
+    assert line.y == pytest.approx([0.7, 0.7, 0.8])
+    assert line.error_y.array == pytest.approx([0.1, 0.1, 0.1])
     assert line.line.color == colour("base")
     assert len(figure.data) == 4
+
+
+def test_blocks_of_a_table_without_collapse_are_without(make_record):
+    """In blocks of any width; a line is a line there too."""
+    whole, line = (make_record("se", 4, abundance=share) for share in (1.0, 1 / 16))
+    rows = [100_000] * 3  # a random table of so many rows has equal singular values
+    whole, line = (
+        replace(run, dataset=run.dataset | {"cardinalities": rows}) for run in (whole, line)
+    )
+    assert chapter.in_blocks(whole) == pytest.approx(1, abs=0.02)
+    assert chapter.in_blocks(line) == pytest.approx(1 / 4, abs=0.01)
+
+
+def test_blocks_of_the_base_model_are_its_table(make_record):
+    run = make_record("se", 1, abundance=[0.3, 0.4, 0.5])
+    assert chapter.in_blocks(run) == pytest.approx(run.abundance_against_random.mean().item())
+
+
+def test_blocks_are_those_of_a_table_with_that_spectrum(make_record):
+    """However its columns are turned."""
+    table = torch.randn(1000, 16, generator=torch.Generator().manual_seed(1)).double()
+    table = table * torch.linspace(1, 0.05, 16)
+    run = make_record("se", 4)
+    spectrum = torch.linalg.svdvals(table).tolist()
+    run = replace(run, spectra=[[spectrum]], dataset=run.dataset | {"cardinalities": [1000]})
+    direct = []
+    for seed in range(20):
+        generator = torch.Generator().manual_seed(seed)
+        rotation = torch.linalg.qr(torch.randn(16, 16, generator=generator).double()).Q
+        blocks = (table @ rotation).unflatten(1, (4, -1)).transpose(0, 1)
+        direct.append(normalised_abundance(torch.linalg.svdvals(blocks), 1000).mean().item())
+    assert chapter.in_blocks(run) == pytest.approx(np.mean(direct), abs=4 * np.std(direct))
+
+
+def test_the_repositorys_weightings_are_runs_of_the_grid():
+    kept = chapter.weightings("results/frequency")
+    assert list(kept) == ["base", "SE 10x"]
+    for group in kept.values():
+        assert [run.spec["seed"] for run in group] == [0, 1, 2, 3, 4]
+        for run in group[:3]:  # of as many seeds
+            of_grid = records.load(records.path_of(records.folder_of("results/grid"), run.key))
+            # made by later code, which drops other units
+            assert run.test["auc"] == pytest.approx(of_grid.test["auc"], abs=0.005)
+
+
+def test_records_from_before_spectra_were_weighted_are_refused(make_record, tmp_path):
+    old = make_record("se", 4)
+    records.save(old, tmp_path)
+    with pytest.raises(ParameterError, match=f"records without weighted spectra: {old.key}, in "):
+        chapter.weightings(str(tmp_path))
 
 
 def test_the_fields_are_the_largest_first(make_record):

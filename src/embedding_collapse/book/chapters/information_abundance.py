@@ -14,13 +14,12 @@ from torch import Tensor
 
 from embedding_collapse.book import plots
 from embedding_collapse.book.analysis.cause import FORMS
-from embedding_collapse.book.analysis.frequency import Weighting
 from embedding_collapse.book.explorers.bend import SHAPES
 from embedding_collapse.book.language_model import TokenEmbedding, TokenSpectrum, measure
 from embedding_collapse.lab.contrast import Effect, difference
 from embedding_collapse.lab.groups import by_label, cell_of
 from embedding_collapse.lab.records import Record, load_named
-from embedding_collapse.parameters import check_choice
+from embedding_collapse.parameters import ParameterError, check_choice
 from embedding_collapse.spectrum import (
     effective_rank,
     information_abundance,
@@ -186,49 +185,84 @@ def _row(values: Mapping[str, Sequence[float] | np.ndarray]) -> dict[str, float 
     }
 
 
-def blocks(trained: Mapping[str, Sequence[Weighting]]) -> pd.DataFrame:
+def weightings(folder: str) -> dict[str, list[Record]]:
+    """The runs of a folder whose records hold spectra of rows weighted by frequency, by label.
+
+    Raises:
+        ParameterError: a record that is older than such spectra.
+    """
+    runs = load_named(folder)
+    if old := [run.key for run in runs if run.weighted_spectra is None]:
+        raise ParameterError(f"records without weighted spectra: {', '.join(old)}, in {folder}")
+    return by_label(runs)
+
+
+def in_blocks(run: Record) -> float:
+    """IA against random of the columns of SE's tables, turned at random and cut into blocks as wide
+    as the base model's: wide and narrow tables at one width. The mean over fields and blocks.
+
+    The spectrum is enough: it is that of a table whose right singular vectors are the axes, and
+    turned at random it is as much as the trained table is.
+    """
+    generator = torch.Generator().manual_seed(0)
+    shares = []
+    for (spectrum,), rows in zip(run.spectra, run.dataset["cardinalities"], strict=True):
+        wide = len(spectrum)
+        rotation = torch.linalg.qr(torch.randn(wide, wide, generator=generator)).Q
+        turned = torch.tensor(spectrum)[:, None] * rotation
+        blocks = turned.unflatten(1, (run.spec["scale"], -1)).transpose(0, 1)
+        shares.append(normalised_abundance(torch.linalg.svdvals(blocks), rows).mean())
+    return torch.stack(shares).mean().item()
+
+
+def blocks(trained: Mapping[str, Sequence[Record]]) -> pd.DataFrame:
     """IA against random of columns in blocks as wide as the base model's table."""
-    values = {label: [run.in_blocks for run in group] for label, group in trained.items()}
+    values = {label: list(map(in_blocks, group)) for label, group in trained.items()}
     return pd.DataFrame.from_dict({"IA / random, in blocks": _row(values)}, orient="index")
 
 
-def weighting(trained: Mapping[str, Sequence[Weighting]]) -> pd.DataFrame:
+def _by_frequency(run: Record) -> Tensor:
+    """IA / K of every field with its rows weighted by how often they occur: `[N]`."""
+    return normalised_abundance(torch.tensor(run.weighted_spectra)).mean(1)
+
+
+def _by_frequency_against_random(run: Record) -> Tensor:
+    """The same against random tables with such weights."""
+    return _by_frequency(run) / normalised_abundance(torch.tensor(run.weighted_random))
+
+
+def weighting(trained: Mapping[str, Sequence[Record]]) -> pd.DataFrame:
     """IA with all rows alike and with rows weighted by frequency, over K and against random: means
     over fields and seeds. The last row is what weighting adds to the same table."""
+    measures: dict[tuple[str, str], Callable[[Record], Tensor]] = {
+        ("IA / K", "rows alike"): lambda run: run.relative_abundance,
+        ("IA / K", "rows by frequency"): _by_frequency,
+        ("IA / random", "rows alike"): lambda run: run.abundance_against_random,
+        ("IA / random", "rows by frequency"): _by_frequency_against_random,
+        ("IA / random", "what weighting adds"): (
+            lambda run: _by_frequency_against_random(run) - run.abundance_against_random
+        ),
+    }
     rows = {
-        ("IA / K", "rows alike"): "alike",
-        ("IA / K", "rows by frequency"): "weighted",
-        ("IA / random", "rows alike"): "alike / random",
-        ("IA / random", "rows by frequency"): "weighted / random",
+        row: _row({label: [of(run).mean().item() for run in g] for label, g in trained.items()})
+        for row, of in measures.items()
     }
-    values = {
-        row: {label: _means(group, column) for label, group in trained.items()}
-        for row, column in rows.items()
-    }
-    values["IA / random", "what weighting adds"] = {
-        label: _means(group, "weighted / random") - _means(group, "alike / random")
-        for label, group in trained.items()
-    }
-    return pd.DataFrame.from_dict({row: _row(pair) for row, pair in values.items()}, orient="index")
+    return pd.DataFrame.from_dict(rows, orient="index")
 
 
-def _means(group: Sequence[Weighting], column: str) -> np.ndarray:
-    return np.array([run.frame[column].mean() for run in group])
-
-
-def weighted(trained: Mapping[str, Sequence[Weighting]]) -> go.Figure:
+def weighted(trained: Mapping[str, Sequence[Record]]) -> go.Figure:
     """IA against random, all rows alike (solid) and by frequency (dotted), fields by number of
     features; means and ranges over seeds."""
     figure = go.Figure()
     for label, group in trained.items():
-        features = group[0].frame["features"]
-        names, counts, ink = list(features.index), features.to_numpy(), plots.colour(label)
-        for column, words, dash in (
-            ("alike / random", "rows alike", "solid"),
-            ("weighted / random", "rows by frequency", "dot"),
+        names, counts, order = plots.fields(group[0])
+        for against_random, words, dash in (
+            (lambda run: run.abundance_against_random, "rows alike", "solid"),
+            (_by_frequency_against_random, "rows by frequency", "dot"),
         ):
-            values = np.array([run.frame[column] for run in group])
-            line = plots.by_field(names, values, counts, f"{label}, {words}", ink, dash)
+            values = torch.stack([against_random(run)[order] for run in group]).numpy()
+            named = f"{label}, {words}"
+            line = plots.by_field(names, values, counts, named, plots.colour(label), dash)
             line.hovertemplate = "%{x}, %{customdata:,} features: %{y:.3f}"
             figure.add_trace(line)
     figure.add_hline(

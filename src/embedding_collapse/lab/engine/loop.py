@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
-import torch
 from torch import Tensor
 
+from blocked_adam import Adam
 from embedding_collapse.lab.models import Recommender
 
 from .products import products
@@ -29,7 +29,7 @@ class StepByStep:
         precision: str | None,
     ) -> None:
         self.model, self.ids, self.labels, self.precision = model, ids, labels, precision
-        self.optimizer = torch.optim.Adam(
+        self.optimizer = Adam(
             model.parameters(), lr=learning_rate, weight_decay=weight_decay, fused=True
         )
 

@@ -2,12 +2,14 @@
 
 from embedding_collapse.parameters import check_choice
 
-from . import beyond, decide, grid, interaction, precision
+from . import beyond, decide, frequency, grid, interaction, precision
 from .definition import Part, Study, title, with_members
 from .progress import Progress, progress
 from .running import Failure, Outcome, run_all
 
-STUDIES = {one.STUDY.name: one.STUDY for one in (decide, grid, beyond, interaction, precision)}
+STUDIES = {
+    one.STUDY.name: one.STUDY for one in (decide, grid, beyond, interaction, precision, frequency)
+}
 
 
 def study(name: str) -> Study:

@@ -22,11 +22,6 @@ of training; hours of a core include validation, or are the seconds times the th
 is older than that was measured. Parameters that are left out are `Spec`'s own."""
 # folders of what is no run: what makes it anew, and what it is
 OTHERS = {
-    "frequency": (
-        "python -c 'from embedding_collapse.book.analysis import frequency; "
-        "frequency.remake_all()'",
-        "What weighting its rows by frequency makes of some of the grid's tables.",
-    ),
     "language_models": (
         "python -c 'from embedding_collapse.book import language_model; "
         'language_model.record("minilm", "results/language_models")\'',
