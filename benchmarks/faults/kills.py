@@ -45,7 +45,7 @@ AGENTS = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")  # Ray ends a node that
 def killed_runs(quick: bool) -> Iterator[Case]:
     """A run, killed by the clock and before it touches a file, in turn."""
     attempt = partial(_attempt, RUN, EPOCHS)
-    return (Case("run", partial(attempt, n % 2 == 0)) for n in range(4 if quick else 30))
+    return (Case("run", partial(attempt, n % 2 == 0)) for n in range(2 if quick else 30))
 
 
 def killed_sweeps(quick: bool) -> Iterator[Case]:

@@ -34,7 +34,7 @@ SECONDS = 600.0
 
 def trainings(quick: bool) -> Iterator[Case]:
     """50 trainings, each with a seed and an output of its own."""
-    count, settled = (9, 5) if quick else (50, 10)
+    count, settled = (6, 4) if quick else (50, 10)
     yield Case(f"{count} trainings", partial(_attempt, count, settled))
 
 

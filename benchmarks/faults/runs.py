@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from embedding_collapse.lab import records
 
 DATA = Path(__file__).parents[2] / "tests" / "data"
-CRITEO = ["--dataset", "criteo", "--path", str(DATA / "criteo_format.txt.gz")]
+CRITEO = ["--dataset", "criteo", "--path", str(DATA / "criteo_format.txt.gz"), "--rows", "1000"]
 SIZE = [
     "--embedding-size",
     "4",
@@ -26,7 +26,7 @@ SIZE = [
     "cpu",
     "--quiet",
 ]
-EPOCHS = 5
+EPOCHS = 3
 RUN = [
     "run",
     *CRITEO,

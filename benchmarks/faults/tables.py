@@ -87,7 +87,7 @@ def parquet_tables(quick: bool) -> Iterator[Case]:
 
 
 def _cases(make: Callable, suffix: str, read: Callable[[Path], Any], quick: bool) -> Iterator[Case]:
-    return mutated(Reader(make, suffix, read), 6 if quick else 2000)
+    return mutated(Reader(make, suffix, read), 3 if quick else 2000)
 
 
 def _read(name: str, path: Path, **options: Any) -> int:

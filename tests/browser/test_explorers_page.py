@@ -22,7 +22,7 @@ PAGES = {
     "sub_embeddings": "notebooks/03_interaction_collapse.html",
     "scaling": "notebooks/07_results.html",
 }
-SOME = 4  # options of a control to try: the first, the last and some between
+SOME = 3  # options of a control to try: the first, the last and one between
 pytestmark = pytest.mark.xdist_group("explorers")  # one visit for what the mouse does
 
 

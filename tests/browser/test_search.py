@@ -31,6 +31,9 @@ def test_search_finds_a_word_of_every_page_without_a_network(
 ) -> None:
     view = new_view(window, book)
     view.open(f"search.html?q={long_word(PAGES[0])}")
+    # the passage beside a result asks for a whole page: of the first word's results alone
+    view.page.locator("#search-results p.context").first.wait_for()
+    view.page.evaluate("DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false")
     for page in PAGES:
         word = long_word(page)
         with subtests.test(f"{word}, of {page}"):

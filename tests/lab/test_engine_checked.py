@@ -125,7 +125,6 @@ def test_products_that_round_otherwise_are_not_caught(name, precision, how):
     engine, loop = sides(name)
     engine.precision = loop.precision = precision
     engine.window = with_products(engine.window, how)
-    assert compare(engine, loop) is None
     engine.window(torch.arange(5 * BATCH).view(5, BATCH))
     assert compare(engine, loop, first=6 * BATCH) is None
 
@@ -175,14 +174,14 @@ def no_weight_decay(engine: Engine, patch: pytest.MonkeyPatch) -> Iterator:
 
 @contextlib.contextmanager
 def no_weight_decay_of_dense(engine: Engine, patch: pytest.MonkeyPatch) -> Iterator:
-    step = optimizer_module._dense_step
+    step = optimizer_module.dense_step
 
     def without(optimizer):
         with pytest.MonkeyPatch.context() as inner:
             inner.setitem(optimizer.param_groups[0], "weight_decay", 0)
             step(optimizer)
 
-    patch.setattr(optimizer_module, "_dense_step", without)
+    patch.setattr(optimizer_module, "dense_step", without)
     yield
 
 
@@ -358,7 +357,7 @@ def captures(monkeypatch: pytest.MonkeyPatch) -> Callable[[type], None]:
     return use
 
 
-BLOCK, ROWS, STEPS = 8, 775, 50  # batches of 16 and of 15, 25 of each: three windows and a step
+BLOCK, ROWS, STEPS = 4, 403, 26  # batches of 16 and of 15, 13 of each: three windows and a step
 
 
 def trained(trainer) -> dict[str, Tensor]:
@@ -462,7 +461,7 @@ class Broken(Window):
 
 
 @pytest.mark.parametrize("precision", [None, "bf16"])  # bf16 has dimensions filled up
-@pytest.mark.parametrize("size, first", [(16, 8), (15, 33)])
+@pytest.mark.parametrize("size, first", [(16, 4), (15, 17)])
 def test_a_capture_that_fails_leaves_no_step_out_and_takes_none_twice(
     size, first, precision, captures
 ):
@@ -543,11 +542,11 @@ class RowLeft(Window):
 @pytest.mark.parametrize(
     "graph, first, why",
     [
-        (SameBatches, 16, "table differs from uncaptured in rows that are not looked up"),
-        (SameNumbers, 8, "the random generator ends elsewhere than uncaptured"),
-        (SameCoefficients, 16, "table differs from uncaptured in rows that are not looked up"),
-        (OneStepShort, 8, "the random generator ends elsewhere than uncaptured"),
-        (RowLeft, 8, "table differs from uncaptured in rows that are not looked up"),
+        (SameBatches, 8, "table differs from uncaptured in rows that are not looked up"),
+        (SameNumbers, 4, "the random generator ends elsewhere than uncaptured"),
+        (SameCoefficients, 8, "table differs from uncaptured in rows that are not looked up"),
+        (OneStepShort, 4, "the random generator ends elsewhere than uncaptured"),
+        (RowLeft, 4, "table differs from uncaptured in rows that are not looked up"),
     ],
 )
 @pytest.mark.parametrize("precision", [None, "bf16"])

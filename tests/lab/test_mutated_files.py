@@ -25,7 +25,7 @@ from embedding_collapse.lab.data.columns import Source, accept
 from embedding_collapse.lab.data.sources import AVAZU_FIELDS, avazu, criteo, own_table
 from embedding_collapse.parameters import ParameterError
 
-COUNT = 250  # of each kind
+COUNT = 120  # of each kind
 
 
 def table() -> pd.DataFrame:
