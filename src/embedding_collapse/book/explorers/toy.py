@@ -72,9 +72,14 @@ def record(folder: str = FOLDER) -> Path:
     return path
 
 
+def stored() -> dict[str, Any]:
+    """What `record` has kept in the repository."""
+    return load_json(folder_of(FOLDER) / NAME)
+
+
 def explorer() -> Explorer:
     """IA(E_1) over iterations by D_3, K and seed, from the record in `results/toy`."""
-    held = load_json(folder_of(FOLDER) / NAME)
+    held = stored()
     grid, steps = held["grid"], held["steps"]
     abundance = np.array(held["abundance"])
     widths = np.array(grid["widths"])
