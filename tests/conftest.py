@@ -5,19 +5,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from embedding_collapse.lab.data import DataSpec
-from embedding_collapse.lab.environment import keep_kernels_apart
-from embedding_collapse.lab.experiment import Spec
-from embedding_collapse.lab.records import Record
+if TYPE_CHECKING:  # what hands out the work of several workers needs no torch
+    from embedding_collapse.lab.records import Record
 
 KERNELS = Path(__file__).parent.parent / "_build" / "kernels"
 os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(KERNELS))
 os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")  # or processes start that import torch
-keep_kernels_apart()
 os.environ.setdefault("RAY_worker_niceness", "0")  # of 15 by default: busy machines starve them
 
 # Side by side a file is one worker's. These take longest and begin first: begun last, any would
@@ -44,6 +41,9 @@ FIELDS = {"user": 50, "device": 3, "site": 20}  # features per field; the order 
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    from embedding_collapse.lab.environment import keep_kernels_apart
+
+    keep_kernels_apart()
     items.sort(key=lambda item: (*LONGEST, item.path.name).index(item.path.name))
     for item in items:
         if item.path.suffix == ".ipynb":  # the warnings of its libraries are not ours to mend
@@ -51,7 +51,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture
-def make_record() -> Callable[..., Record]:
+def make_record() -> "Callable[..., Record]":
     """Makes the record of a run that never was, with K = 4 for the base model."""
     return _make_record
 
@@ -67,7 +67,7 @@ def _make_record(
     model: str = "dcnv2",
     dataset: str = "synthetic-mini",
     **changes: Any,
-) -> Record:
+) -> "Record":
     """A whole record from what a test is about.
 
     Args:
@@ -77,6 +77,10 @@ def _make_record(
         model, dataset: of the spec.
         changes: attributes of the record to set to something else.
     """
+    from embedding_collapse.lab.data import DataSpec
+    from embedding_collapse.lab.records import Record
+    from embedding_collapse.lab.spec import Spec
+
     spec = Spec(
         DataSpec(dataset), model=model, design=design, scale=scale, seed=seed, embedding_size=4
     )
