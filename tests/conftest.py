@@ -11,8 +11,8 @@ import pytest
 
 from embedding_collapse.lab.data import DataSpec
 from embedding_collapse.lab.environment import keep_kernels_apart
-from embedding_collapse.lab.experiment import Spec
 from embedding_collapse.lab.records import Record
+from embedding_collapse.lab.spec import Spec
 
 KERNELS = Path(__file__).parent.parent / "_build" / "kernels"
 os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(KERNELS))

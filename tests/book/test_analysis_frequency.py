@@ -7,9 +7,10 @@ from harm import each_harm
 
 from embedding_collapse.book.analysis import frequency
 from embedding_collapse.lab import data, experiment, records
+from embedding_collapse.lab.spec import Spec
 from embedding_collapse.spectrum import information_abundance, normalised_abundance
 
-SPEC = experiment.Spec(
+SPEC = Spec(
     data.DataSpec(rows=2000),
     scale=2,
     embedding_size=2,

@@ -18,9 +18,10 @@ from embedding_collapse.lab.data import Dataset, DataSpec, Field
 from embedding_collapse.lab.engine import products
 from embedding_collapse.lab.engine.captured import Engine, loss_of, windows
 from embedding_collapse.lab.environment import instruction_set
-from embedding_collapse.lab.experiment import Spec, run
+from embedding_collapse.lab.experiment import run
 from embedding_collapse.lab.metrics import auc
 from embedding_collapse.lab.models import MODELS, PAPER, Recommender, Size, build
+from embedding_collapse.lab.spec import Spec
 from embedding_collapse.lab.training import predict
 
 rounding = pytest.mark.rounding

@@ -25,7 +25,7 @@ class Record:
 
     Attributes:
         key: hash of the spec, and the name of the record's file.
-        spec: the run's parameters, as in `experiment.Spec`.
+        spec: the run's parameters, as in `spec.Spec`.
         dataset: name, rows, fingerprint, field names and cardinalities, facts.
         parameters: how many the embedding, the interaction and the head hold.
         epochs: as in `checkpoint.Fit`.

@@ -15,7 +15,6 @@ from torch import Tensor
 
 from embedding_collapse.files import DamagedError, load_folder, load_json, set_aside, store_json
 from embedding_collapse.lab.data import Dataset, load_spec
-from embedding_collapse.lab.experiment import Spec
 from embedding_collapse.lab.experiment import run as train
 from embedding_collapse.lab.records import (
     Record,
@@ -25,6 +24,7 @@ from embedding_collapse.lab.records import (
     load_all,
     path_of,
 )
+from embedding_collapse.lab.spec import Spec
 from embedding_collapse.lab.store import weights_path
 from embedding_collapse.spectrum import (
     information_abundance,
