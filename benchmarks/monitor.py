@@ -17,7 +17,7 @@ import time
 import torch
 
 from embedding_collapse.lab.data import load
-from embedding_collapse.lab.experiment import Spec, build_model
+from embedding_collapse.lab.spec import Spec, build_model
 from embedding_collapse.monitor import CollapseMonitor
 
 

@@ -110,8 +110,9 @@ def main() -> None:
     options.block = options.block or (BLOCK if on_gpu else LONGER)
     dense_steps = options.block if on_gpu else min(options.block, BLOCK)
     dataset = make_dataset("synthetic", BATCH * options.block)
-    rows = sum(dataset.cardinalities)
-    ids = torch.from_numpy(dataset.ids).long() + dataset.offsets
+    sizes = torch.tensor(dataset.cardinalities)
+    rows = int(sizes.sum())
+    ids = torch.from_numpy(dataset.ids) + sizes.cumsum(0) - sizes  # rows of the joint table
     batches = ids.view(options.block, -1).to(device)  # a flush ends each window
     touched = statistics.mean(len(batch.unique()) for batch in batches)
 

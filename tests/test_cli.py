@@ -12,8 +12,8 @@ import pytest
 from embedding_collapse.cli import main
 from embedding_collapse.lab import command, experiment, records
 from embedding_collapse.lab.data import DataSpec
-from embedding_collapse.lab.experiment import Spec
 from embedding_collapse.lab.models import MODELS
+from embedding_collapse.lab.spec import Spec
 from embedding_collapse.lab.studies import Outcome
 
 TINY = [

@@ -82,9 +82,7 @@ def inspected(folder: Path) -> list[Any]:
 
 
 def studied(folder: Path) -> list[Any]:
-    """As the chapter on results begins."""
-    runs = records.load_all(records.folder_of(str(folder / "study")))
-    return [records.in_common(runs), *map(vars, runs)]
+    return list(map(vars, records.load_all(records.folder_of(str(folder / "study")))))
 
 
 def spoken(folder: Path) -> list[str]:

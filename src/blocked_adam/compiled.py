@@ -90,7 +90,7 @@ def _replay(parts, last, coefficients, rows, now, factors, part, threads):
         w, m, v = hand[0], hand[1], hand[2]
         for number in range(now):
             end = ends[number] * width
-            _step_alone(w[:end], m[:end], v[:end], coefficients[number], factors)
+            _step(w[:end], m[:end], v[:end], None, coefficients[number], factors)
         _put_back(parts, behind, hand)
         for row in behind:
             last[row] = now
@@ -160,23 +160,13 @@ def _put_back(parts, rows, hand):
 
 @_compiled
 def _step(w, m, v, gradients, coefficients, factors):
-    """As `reference.step`."""
-    minus_size, inverse_root = coefficients[0], coefficients[1]
-    rest1, beta2, rest2, eps, weight_decay = factors
-    for i in range(len(w)):
-        g = w[i] * weight_decay + gradients[i]
-        m[i] += (g - m[i]) * rest1
-        v[i] = v[i] * beta2 + (g * rest2) * g
-        w[i] += (m[i] * minus_size) / (np.sqrt(v[i]) * inverse_root + eps)
-
-
-@_compiled
-def _step_alone(w, m, v, coefficients, factors):
-    """The same without a gradient."""
+    """As `reference.step`; without gradients where they are None, which is compiled for itself."""
     minus_size, inverse_root = coefficients[0], coefficients[1]
     rest1, beta2, rest2, eps, weight_decay = factors
     for i in range(len(w)):
         g = w[i] * weight_decay
+        if gradients is not None:
+            g += gradients[i]
         m[i] += (g - m[i]) * rest1
         v[i] = v[i] * beta2 + (g * rest2) * g
         w[i] += (m[i] * minus_size) / (np.sqrt(v[i]) * inverse_root + eps)

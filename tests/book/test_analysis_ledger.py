@@ -10,8 +10,8 @@ from embedding_collapse.book.analysis.claims import CLAIMS, CONTROL, READERS, Co
 from embedding_collapse.book.analysis.ledger import bases, by_spec, effect_of, ledger, wanting_seeds
 from embedding_collapse.book.analysis.measures import ABUNDANCE, AUC
 from embedding_collapse.lab.contrast import contrast
-from embedding_collapse.lab.experiment import Spec
 from embedding_collapse.lab.records import Record
+from embedding_collapse.lab.spec import Spec
 from embedding_collapse.lab.studies import STUDIES, with_members
 from embedding_collapse.lab.studies.decide import (
     BASE,

@@ -11,10 +11,11 @@ from embedding_collapse.book.chapters import interaction_collapse as chapter
 from embedding_collapse.book.plots import rounded
 from embedding_collapse.lab import toy
 from embedding_collapse.lab.data import DataSpec, load
-from embedding_collapse.lab.experiment import Spec, build_model, run
+from embedding_collapse.lab.experiment import run
 from embedding_collapse.lab.gradient import pulls
 from embedding_collapse.lab.groups import Cell
 from embedding_collapse.lab.records import save
+from embedding_collapse.lab.spec import Spec, build_model
 from embedding_collapse.lab.toy import Curves
 from embedding_collapse.spectrum import information_abundance, singular_values
 

@@ -17,7 +17,8 @@ from safetensors.torch import save_file
 from embedding_collapse.files import checksum
 from embedding_collapse.lab import checkpoint
 from embedding_collapse.lab.data import DataSpec, load_spec
-from embedding_collapse.lab.experiment import Spec, run
+from embedding_collapse.lab.experiment import run
+from embedding_collapse.lab.spec import Spec
 
 CHANGES = ("os.mkdir", "os.rename", "os.link", "os.remove", "os.rmdir", "half a file")
 SPEC = Spec(DataSpec("flights", 500), embedding_size=2, hidden=4, cross_layers=1, epochs=1)

@@ -21,6 +21,7 @@ from embedding_collapse.inspection.markdown import markdown
 from embedding_collapse.inspection.page import html
 from embedding_collapse.lab import experiment, records
 from embedding_collapse.lab.data import DataSpec
+from embedding_collapse.lab.spec import Spec
 from embedding_collapse.multi_embedding import MultiEmbedding
 from embedding_collapse.parameters import ParameterError
 from embedding_collapse.spectrum import normalised_abundance, random_spectrum, singular_values
@@ -82,7 +83,7 @@ def test_inspect_is_a_command_that_prints_the_table_and_writes_report_and_json(p
 
 
 def test_a_run_of_this_library_is_cut_into_its_fields_and_sets(tmp_path, capsys):
-    spec = experiment.Spec(
+    spec = Spec(
         DataSpec("flights", 1500),
         design="me",
         scale=2,

@@ -16,11 +16,9 @@ def make(ids: np.ndarray, labels: np.ndarray) -> Dataset:
     return Dataset("small", ids, labels, FIELDS, "none")
 
 
-def test_offsets_and_cardinalities_describe_the_joint_table():
+def test_cardinalities_describe_the_joint_table():
     data = make(*parts())
     assert data.cardinalities == [3, 2]
-    assert data.offsets.tolist() == [0, 3]
-    assert data.offsets.dtype == torch.int32
     assert len(data) == 20
 
 

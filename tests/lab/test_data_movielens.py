@@ -95,3 +95,35 @@ def test_faults_of_users_and_films_are_told(tmp_path):
     (folder / "u.user").write_text("\n".join([*users[:-1], "20|M"]))
     with pytest.raises(ParameterError, match=r"line 20 of u.user has 2 columns, 5 are needed"):
         load("movielens", path=folder, cache=tmp_path / "cache")
+
+
+@pytest.mark.parametrize("rating", ["1::1::5", "1::1::5::978300::1", ""])
+def test_a_line_of_ratings_with_other_columns_is_told(tmp_path, rating):
+    folder = write_1m(tmp_path / "ml")
+    lines = (folder / "ratings.dat").read_text().splitlines()
+    lines[40] = rating
+    (folder / "ratings.dat").write_text("\n".join(lines))
+    with pytest.raises(ParameterError, match=r"line 41 of ratings.dat has \d columns, 4 are"):
+        load("movielens", path=folder, cache=tmp_path / "cache")
+
+
+def test_ratings_that_are_empty_are_told(tmp_path):
+    folder = write_100k(tmp_path / "ml")
+    (folder / "u.data").write_text("")
+    with pytest.raises(ParameterError, match=r"line 1 of u.data has 1 columns, 4 are needed"):
+        load("movielens", path=folder, cache=tmp_path / "cache")
+
+
+@pytest.mark.parametrize("name", ["ratings.dat", "users.dat", "movies.dat"])
+def test_a_damaged_file_of_a_zip_is_told_in_a_line(tmp_path, name):
+    folder, path = write_1m(tmp_path / "ml"), tmp_path / "ml.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in folder.iterdir():
+            archive.write(file, f"{folder.name}/{file.name}")
+        member = archive.getinfo(f"{folder.name}/{name}")
+    content = bytearray(path.read_bytes())
+    content[member.header_offset + 30 + len(member.filename) + member.compress_size // 2] ^= 255
+    path.write_bytes(content)
+    with pytest.raises(ParameterError, match=r"ml.zip'; the file is cut short or damaged") as told:
+        load("movielens", path=path, cache=tmp_path / "cache")
+    assert "\n" not in str(told.value)

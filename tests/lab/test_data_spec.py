@@ -8,7 +8,8 @@ import pytest
 from embedding_collapse.cli import main
 from embedding_collapse.lab import groups, records
 from embedding_collapse.lab.data import DataSpec, describe, load, load_spec
-from embedding_collapse.lab.experiment import Spec, run
+from embedding_collapse.lab.experiment import run
+from embedding_collapse.lab.spec import Spec
 from embedding_collapse.parameters import ParameterError
 
 RESULTS = Path(__file__).parents[2] / "results"

@@ -18,9 +18,10 @@ from embedding_collapse.lab.data import Dataset, DataSpec, Field
 from embedding_collapse.lab.engine import products
 from embedding_collapse.lab.engine.captured import Engine, loss_of, windows
 from embedding_collapse.lab.environment import instruction_set
-from embedding_collapse.lab.experiment import Spec, run
+from embedding_collapse.lab.experiment import run
 from embedding_collapse.lab.metrics import auc
 from embedding_collapse.lab.models import MODELS, PAPER, Recommender, Size, build
+from embedding_collapse.lab.spec import Spec
 from embedding_collapse.lab.training import predict
 
 rounding = pytest.mark.rounding
@@ -183,7 +184,8 @@ def ids_of(dataset: Dataset) -> Tensor:
 def logits_and_gradients(name: str, dataset: Dataset, align: bool) -> list[Tensor]:
     model = build(name, dataset.cardinalities, Size(len(dataset.fields), 2, 5, hidden=9))
     ids, labels = torch.from_numpy(dataset.ids), torch.from_numpy(dataset.labels)
-    engine_of(model, dataset, align=8 if align else 1)
+    for layer in model.layers():
+        layer.align = 8 if align else 1
     torch.manual_seed(0)  # of dropout
     loss, _ = model.loss(ids[:64], labels[:64])
     gradients = torch.autograd.grad(loss, list(model.parameters()), allow_unused=True)
@@ -311,9 +313,12 @@ def dataset_for_graphs() -> Dataset:
     return Dataset("tiny", ids, labels, (Field("a", 50), Field("b", 300)), "tiny")
 
 
-def losses_on_gpu(model: Recommender, dataset: Dataset, **changed) -> tuple[Tensor, Engine]:
+def losses_on_gpu(
+    model: Recommender, dataset: Dataset, capture: bool = True, **changed
+) -> tuple[Tensor, Engine]:
     data = (torch.from_numpy(part).cuda() for part in (dataset.ids, dataset.labels))
     engine = Engine(model.cuda(), *data, learning_rate=1e-2, weight_decay=1e-3, **changed)
+    engine.capture = capture
     losses = torch.zeros(2, 200, device="cuda")
     for epoch in losses:
         list(engine.epoch(torch.arange(len(dataset.labels)).cuda(), epoch, torch.zeros_like(epoch)))

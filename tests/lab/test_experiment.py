@@ -13,15 +13,9 @@ from safetensors.torch import load_file
 
 from embedding_collapse.lab import experiment, records
 from embedding_collapse.lab.data import DataSpec, load
-from embedding_collapse.lab.experiment import (
-    Spec,
-    build_model,
-    comparison,
-    output_folder,
-    parameter_counts,
-    run,
-)
+from embedding_collapse.lab.experiment import output_folder, run
 from embedding_collapse.lab.metrics import auc, log_loss
+from embedding_collapse.lab.spec import Spec, build_model, comparison, parameter_counts
 from embedding_collapse.parameters import ParameterError
 from embedding_collapse.spectrum import singular_values
 from embedding_collapse.subspace import diversity
@@ -221,7 +215,8 @@ def test_an_interrupted_run_goes_on_from_its_last_epoch(flights, tmp_path, monke
 RUN = """
 import dataclasses, json, pathlib, sys
 from embedding_collapse.lab.data import DataSpec, load
-from embedding_collapse.lab.experiment import Spec, run
+from embedding_collapse.lab.experiment import run
+from embedding_collapse.lab.spec import Spec
 dataset = load("flights", 1500)
 print("ready", flush=True)
 sys.stdin.readline()

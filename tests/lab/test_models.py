@@ -9,9 +9,9 @@ import torch
 from rounding import assert_same_sums
 from torch import Tensor
 
-from embedding_collapse.lab.experiment import Spec
 from embedding_collapse.lab.models import MODELS, PAPER, Recommender, Size, build
 from embedding_collapse.lab.models.layers import dropout
+from embedding_collapse.lab.spec import Spec
 
 REFERENCE = Path(__file__).parents[1] / "data" / "official_models.npz"
 HIDDEN, CROSS_LAYERS, SETS, WIDTH, MAPS = 8, 3, 3, 4, 6

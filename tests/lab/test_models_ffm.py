@@ -7,8 +7,9 @@ import torch
 from rounding import assert_same_sums
 
 from embedding_collapse.lab.data import DataSpec, load
-from embedding_collapse.lab.experiment import Spec, run
+from embedding_collapse.lab.experiment import run
 from embedding_collapse.lab.models import Recommender, Size, build
+from embedding_collapse.lab.spec import Spec
 from embedding_collapse.parameters import ParameterError
 from embedding_collapse.spectrum import information_abundance, partner_abundance, singular_values
 

@@ -16,8 +16,9 @@ from embedding_collapse.files import checksum, load_json, store_json
 from embedding_collapse.inspection.report import inspect
 from embedding_collapse.lab import experiment, store
 from embedding_collapse.lab.data import DataSpec, load_spec
-from embedding_collapse.lab.experiment import Spec, run
+from embedding_collapse.lab.experiment import run
 from embedding_collapse.lab.records import Record, path_of
+from embedding_collapse.lab.spec import Spec
 from embedding_collapse.parameters import ParameterError
 
 SPEC = Spec(
@@ -208,7 +209,8 @@ def test_without_room_for_what_was_trained_it_is_kept_to_go_on_from(train, monke
 SCRIPT = """
 import pathlib, sys
 from embedding_collapse.lab.data import DataSpec
-from embedding_collapse.lab.experiment import Spec, run
+from embedding_collapse.lab.experiment import run
+from embedding_collapse.lab.spec import Spec
 
 spec = Spec(DataSpec("flights", 1500), embedding_size=3, hidden=int(sys.argv[2]), cross_layers=2,
             epochs=2, batch_size=200)

@@ -16,7 +16,7 @@ from embedding_collapse.book.explorers import toy
 from embedding_collapse.cli import main
 from embedding_collapse.lab import records
 from embedding_collapse.lab.data import DataSpec, load_spec
-from embedding_collapse.lab.experiment import Spec, parameter_counts
+from embedding_collapse.lab.spec import Spec, parameter_counts
 from embedding_collapse.lab.studies import (
     STUDIES,
     Part,
@@ -144,7 +144,7 @@ import sys
 from pathlib import Path
 from dataclasses import replace
 from embedding_collapse.lab.data import DataSpec
-from embedding_collapse.lab.experiment import Spec
+from embedding_collapse.lab.spec import Spec
 from embedding_collapse.lab.studies import run_all
 if __name__ == "__main__":
     specs = [Spec(DataSpec("flights", 20_000), epochs=500, patience=500, seed=s) for s in (0, 1)]

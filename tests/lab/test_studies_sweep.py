@@ -19,9 +19,9 @@ from filelock import FileLock
 from embedding_collapse.errors import message
 from embedding_collapse.lab import experiment, records
 from embedding_collapse.lab.data import DataSpec, load
-from embedding_collapse.lab.experiment import Spec
 from embedding_collapse.lab.models import PAPER
 from embedding_collapse.lab.records import Record
+from embedding_collapse.lab.spec import Spec
 from embedding_collapse.lab.studies import executors, run_all, title
 from embedding_collapse.lab.studies.progress import cost
 from embedding_collapse.lab.studies.sweep import grid

@@ -10,9 +10,9 @@ from typing import Any
 
 from embedding_collapse.lab import records
 from embedding_collapse.lab.data import OPTIONS, DataSpec
-from embedding_collapse.lab.experiment import Spec
 from embedding_collapse.lab.models import PAPER
 from embedding_collapse.lab.records import Record
+from embedding_collapse.lab.spec import Spec
 from embedding_collapse.lab.studies.sweep import grid
 from embedding_collapse.parameters import check_installed
 

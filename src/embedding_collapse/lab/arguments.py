@@ -17,8 +17,9 @@ from embedding_collapse.parameters import ParameterError, check_choice
 from .data import DATASETS, DataSpec, describe
 from .device import choose_device, precision_of
 from .engine.products import NAMED
-from .experiment import Spec, output_folder
+from .experiment import output_folder
 from .models import MODELS
+from .spec import Spec
 
 PLURAL = {"model": "models", "design": "designs", "scale": "scales", "seed": "seeds"}
 HELP = {

@@ -32,10 +32,11 @@ from embedding_collapse.verdict import (
 from . import experiment, records
 from .data import DataSpec
 from .environment import environment
+from .spec import Design, Spec
 
 SHAPES = [(6, 16), (12, 16), (100, 16), (2000, 16), (100, 64), (2000, 64)]
 SEEDS = 12
-TRAINED: list[tuple[experiment.Design, int]] = [("se", 1), ("se", 10), ("me", 10)]
+TRAINED: list[tuple[Design, int]] = [("se", 1), ("se", 10), ("me", 10)]
 NOISE = 0.05  # of an entry of 1, across the directions that a collapsed table has
 TRUTHS = {  # what is true of a table, and the verdicts that say so; the first is the plainest
     "sound": (HEALTHY_IS,),
@@ -183,7 +184,7 @@ def seen() -> list[dict[str, Any]]:
     models = []
     with tempfile.TemporaryDirectory() as folder:
         for design, scale in TRAINED:
-            spec = experiment.Spec(
+            spec = Spec(
                 DataSpec("synthetic-mini", 10_000),
                 model="dcnv2",
                 design=design,

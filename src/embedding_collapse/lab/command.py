@@ -29,7 +29,8 @@ from .arguments import (
 )
 from .data import DATASETS, DataSpec, load_spec, summarise
 from .device import choose_device
-from .experiment import Spec, run
+from .experiment import run
+from .spec import Spec
 from .studies import STUDIES, Outcome, progress, run_all, study, title, with_members
 from .studies.sweep import grid
 

@@ -21,18 +21,8 @@ from .environment import environment
 from .measured import measured, written
 from .models import Recommender
 from .records import Record
-from .spec import Design, Spec, build_model, check_memory, comparison, parameter_counts
+from .spec import Spec, build_model, check_memory
 from .training import Training, fit, predict, tested
-
-__all__ = [
-    "Design",
-    "Spec",
-    "build_model",
-    "comparison",
-    "output_folder",
-    "parameter_counts",
-    "run",
-]
 
 
 def output_folder(name: str) -> Path | None:

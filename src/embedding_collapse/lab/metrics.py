@@ -12,8 +12,8 @@ GROUPS = 500  # of test rows of either class, in a run's summary of its scores
 def auc(scores: Tensor, labels: Tensor) -> float:
     """Area under the ROC curve: the chance that a positive row scores above a negative one.
 
-    Tied scores count one half. Counted in integers up to the last division, so exact for as many
-    rows as fit in memory; one sort.
+    Tied scores count one half. In float64, where counts of pairs are exact up to 2^52, so that only
+    the last division rounds; one sort.
 
     Args:
         scores: `[rows]`, any order-preserving score (logits will do), finite.
@@ -22,14 +22,8 @@ def auc(scores: Tensor, labels: Tensor) -> float:
     Raises:
         ValueError: different lengths, a NaN score, or one class only.
     """
-    positives, negatives = _check(scores, labels)
-    ordered, order = scores.sort()
-    _, tie_sizes = torch.unique_consecutive(ordered, return_counts=True)
-    first = tie_sizes.cumsum(0) - tie_sizes
-    # Twice the mean rank (from 1) of a run of ties that starts after `first` rows: an integer.
-    twice_rank = (2 * first + tie_sizes + 1).repeat_interleave(tie_sizes)
-    twice_sum = int(twice_rank[labels[order] == 1].sum())
-    return (twice_sum - positives * (positives + 1)) / (2 * positives * negatives)
+    _check(scores, labels)
+    return expected_auc(scores, labels)
 
 
 def log_loss(logits: Tensor, labels: Tensor) -> float:
@@ -99,8 +93,8 @@ def _check_shapes(scores: Tensor, labels: Tensor) -> None:
         raise ValueError(f"{int(scores.isnan().sum())} of {len(scores)} scores are NaN")
 
 
-def _check(scores: Tensor, labels: Tensor) -> tuple[int, int]:
-    """How many rows are positive and negative, once scores and labels are found sound."""
+def _check(scores: Tensor, labels: Tensor) -> None:
+    """Raise a `ValueError` unless scores and labels are sound and hold both classes."""
     _check_shapes(scores, labels)
     positives = int((labels == 1).sum())
     negatives = len(labels) - positives
@@ -108,7 +102,6 @@ def _check(scores: Tensor, labels: Tensor) -> tuple[int, int]:
         raise ValueError(
             f"AUC needs both classes; found {positives} positive and {negatives} negative rows"
         )
-    return positives, negatives
 
 
 class Placements(NamedTuple):

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ class Record:
 
     Attributes:
         key: hash of the spec, and the name of the record's file.
-        spec: the run's parameters, as in `experiment.Spec`.
+        spec: the run's parameters, as in `spec.Spec`.
         dataset: name, rows, fingerprint, field names and cardinalities, facts.
         parameters: how many the embedding, the interaction and the head hold.
         epochs: as in `checkpoint.Fit`.
@@ -222,19 +222,6 @@ def in_repository(name: str) -> Path:
     if not (root / name).is_dir():
         raise ParameterError(f"there is no folder {name!r}, neither here nor in the repository")
     return root / name
-
-
-def in_common(records: Iterable[Record]) -> dict[str, Any]:
-    """The parameters that all the runs share.
-
-    Raises:
-        ParameterError: there are no runs.
-    """
-    specs = [record.spec for record in records]
-    if not specs:
-        raise ParameterError("there are no records in the folders named")
-    first, *others = specs
-    return {k: v for k, v in first.items() if all(spec.get(k) == v for spec in others)}
 
 
 def find(folder: Path, key: str) -> Record | None:

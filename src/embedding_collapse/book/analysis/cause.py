@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from embedding_collapse.lab.experiment import Spec
 from embedding_collapse.lab.records import Record
+from embedding_collapse.lab.spec import Spec
 from embedding_collapse.spectrum import information_abundance
 
 from .ledger import by_spec

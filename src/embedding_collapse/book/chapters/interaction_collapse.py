@@ -21,12 +21,12 @@ from embedding_collapse.book.explorers.toy import FEW, MANY
 from embedding_collapse.lab import gradient, records
 from embedding_collapse.lab.contrast import Effect, mean_of
 from embedding_collapse.lab.data import Dataset, DataSpec
-from embedding_collapse.lab.experiment import build_model, run
+from embedding_collapse.lab.experiment import run
 from embedding_collapse.lab.gradient import Pull
 from embedding_collapse.lab.groups import by_cell, cell_of
 from embedding_collapse.lab.models import MODELS
 from embedding_collapse.lab.records import Record
-from embedding_collapse.lab.spec import Spec
+from embedding_collapse.lab.spec import Spec, build_model
 from embedding_collapse.lab.toy import Curves
 from embedding_collapse.lab.toy import run as train
 from embedding_collapse.parameters import ParameterError

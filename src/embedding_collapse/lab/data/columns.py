@@ -113,16 +113,12 @@ class Accepted(NamedTuple):
 
     def first(self, rows: int) -> "Accepted":
         """The batch as if it ended after so many rows."""
-        return Accepted(
-            self.codes[:, :rows],
-            self.values,
-            self.labels[:rows],
-            self.numbers[:rows],
-            self.rejected[self.rejected < self.numbers[rows - 1]],
-            self.label_values,
-            None if self.order is None else self.order[:rows],
-            self.order_kinds,
-            self.why,
+        return self._replace(
+            codes=self.codes[:, :rows],
+            labels=self.labels[:rows],
+            numbers=self.numbers[:rows],
+            rejected=self.rejected[self.rejected < self.numbers[rows - 1]],
+            order=None if self.order is None else self.order[:rows],
         )
 
 

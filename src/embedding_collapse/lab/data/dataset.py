@@ -156,11 +156,6 @@ class Dataset:
         """Ids per field, the rare bucket included; their sum is D, the rows of the joint table."""
         return [column.cardinality for column in self.fields]
 
-    @property
-    def offsets(self) -> torch.Tensor:
-        """int32 `[N]`: where each field starts in the joint table of D rows."""
-        return torch.tensor([0, *self.cardinalities[:-1]], dtype=torch.int64).cumsum(0).int()
-
     @cached_property
     def training_counts(self) -> torch.Tensor:
         """int64 `[D]`: how often each feature occurs in the training rows, field after field."""

@@ -42,20 +42,19 @@ DAMAGE = (
 )
 
 
-def open_text(path: Path, delimiter: str, names: list[str], member: str | None = None) -> Table:
+def open_text(path: Path, delimiter: str, names: list[str]) -> Table:
     """Text without a header, where quotes have no meaning.
 
     Args:
         path: plain, .gz, or a .zip of one file.
         delimiter: one character.
         names: of the columns.
-        member: the file to read of a .zip that holds several.
 
     Raises:
         ParameterError: no such file, or an empty one; while it is read: one that is cut short.
     """
     check_file(path)
-    read = partial(_text_batches, path, member, names, delimiter, None)
+    read = partial(_text_batches, path, names, delimiter, None)
     return Table(str(path), names, partial(checksum, path), read)
 
 
@@ -82,7 +81,7 @@ def open_text_with_header(path: Path, delimiters: str = ",\t;|") -> Table:
         pa.csv.ReadOptions(use_threads=False, block_size=len(header) + 2),
         pa.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
     ).column_names
-    read = partial(_text_batches, path, None, names, delimiter, mark + len(header))
+    read = partial(_text_batches, path, names, delimiter, mark + len(header))
     return Table(str(path), names, partial(checksum, path), read, first=2)
 
 
@@ -116,29 +115,29 @@ def _first_row(path: Path, text: bytes, delimiters: bytes) -> bytes:
 
 
 @contextmanager
-def _unpacked(
-    path: Path, member: str | None = None
-) -> Iterator[tuple[BufferedIOBase, BufferedIOBase]]:
-    """Open a plain file, a .gz, or one file of a .zip; gives its content, and the file as it is.
+def _unpacked(path: Path) -> Iterator[tuple[BufferedIOBase, BufferedIOBase]]:
+    """Open a plain file, a .gz, or the file of a .zip; gives its content, and the file as it is."""
+    with damage_told(path), path.open("rb") as packed:
+        if path.suffix == ".gz":
+            with gzip.open(packed) as file:
+                yield file, packed
+        elif path.suffix == ".zip":
+            with (
+                zipfile.ZipFile(packed) as archive,
+                # what `open` returns to who reads
+                cast(zipfile.ZipExtFile, archive.open(_only(archive, path))) as file,
+            ):
+                yield file, packed
+        else:
+            yield packed, packed
 
-    Raises:
-        ParameterError: a file that cannot be read, or a compressed one that is cut short or
-            damaged, here or while it is read.
-    """
+
+@contextmanager
+def damage_told(path: Path) -> Iterator[None]:
+    """Raise a `ParameterError` where a file cannot be read, or a compressed one is cut short or
+    damaged."""
     try:
-        with path.open("rb") as packed:
-            if path.suffix == ".gz":
-                with gzip.open(packed) as file:
-                    yield file, packed
-            elif path.suffix == ".zip":
-                with (
-                    zipfile.ZipFile(packed) as archive,
-                    # what `open` returns to who reads
-                    cast(zipfile.ZipExtFile, archive.open(member or _only(archive, path))) as file,
-                ):
-                    yield file, packed
-            else:
-                yield packed, packed
+        yield
     except DAMAGE as error:
         raise ParameterError(
             f"path is {str(path)!r}; the file is cut short or damaged ({error}): fetch it again"
@@ -159,7 +158,6 @@ def _only(archive: zipfile.ZipFile, path: Path) -> str:
 
 def _text_batches(
     path: Path,
-    member: str | None,
     names: Sequence[str],
     delimiter: str,
     header: int | None,
@@ -170,7 +168,7 @@ def _text_batches(
     size, title = path.stat().st_size, f"reading {path.name}"
     quoting = b"" if header is None else delimiter.encode()
     with (
-        _unpacked(path, member) as (file, packed),
+        _unpacked(path) as (file, packed),
         tqdm(
             total=size, desc=title, unit="B", unit_scale=True, disable=not progress, delay=3
         ) as bar,

@@ -1,22 +1,21 @@
 """A synthetic dataset: drawn once into the cache."""
 
 import threading
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from tqdm.auto import tqdm
 
 from embedding_collapse.files import reserve
 from embedding_collapse.lab.metrics import expected_auc
 
 from .cache import stored
 from .dataset import Dataset, Field
-from .parallel import available_cores, results
+from .parallel import available_cores, under_bar
 from .spec import DataSpec
 from .synthetic import LAWS, Law, draw_rows, make_tables, sigmoid
 from .vocabulary import cardinality, number_values
@@ -127,17 +126,13 @@ def _draw(
     def number(block: int, part: slice) -> None:
         ids[part] = numbering.take(ids[part] + starts)
 
-    def run(task: Callable[[int, slice], None], title: str) -> None:
-        with results(pool, task, range(len(parts)), parts) as done:
-            for _ in tqdm(done, title, len(parts), disable=not progress, delay=3, unit="block"):
-                pass
-
     with ThreadPoolExecutor(workers) as pool:
         tables = make_tables(law, seed, pool)
-        run(draw, f"drawing {total:,} rows")
+        bar = partial(under_bar, pool, progress=progress, unit="block")
+        bar(draw, range(len(parts)), parts, title=f"drawing {total:,} rows")
         numberings = [number_values(c, law.minimum_count) for c in np.split(counts, ends[:-1])]
         numbering = np.concatenate(numberings)
-        run(number, "numbering values")
+        bar(number, range(len(parts)), parts, title="numbering values")
     whole, linear = scored.reshape(2, 2, BINS)
     aucs = [_auc(*whole), _auc(*linear)]
     if test:

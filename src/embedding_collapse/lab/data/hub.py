@@ -1,7 +1,6 @@
 """Datasets on the Hugging Face Hub, through the `datasets` library and its cache."""
 
 import hashlib
-import os
 import re
 import threading
 import urllib.error
@@ -44,11 +43,6 @@ def open_dataset(name: str, text: Sequence[str] = ()) -> Table:
     """
     address, _, split = name.partition(":")
     online = Path(address).exists() or _answers()
-    if not online and not _cached(address):
-        raise ParameterError(
-            f"path is {name!r}; there is no such file, and the Hugging Face Hub, which may have "
-            f"such a dataset, does not answer"
-        )
     import datasets  # slow to import, and needed for nothing else
 
     features = datasets.Features({c: datasets.Value("string") for c in text}) if text else None
@@ -56,9 +50,10 @@ def open_dataset(name: str, text: Sequence[str] = ()) -> Table:
         with nullcontext() if online else _offline():
             loaded = datasets.load_dataset(address, split=split or None, features=features)
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+        said = "gave no such dataset" if online else "does not answer"
         raise ParameterError(
-            f"path is {name!r}; there is no such file, and the Hugging Face Hub gave no such "
-            f"dataset ({' '.join(str(error).split())})"
+            f"path is {name!r}; there is no such file, and the Hugging Face Hub {said} "
+            f"({' '.join(str(error).split())})"
         ) from None
     splits = list(loaded.values()) if isinstance(loaded, datasets.DatasetDict) else [loaded]
 
@@ -95,16 +90,6 @@ def _answers() -> bool:
     asking.start()
     asking.join(PATIENCE)
     return answered.is_set()
-
-
-def _cached(address: str) -> bool:
-    """Whether a dataset was fetched before."""
-    of_datasets = os.environ.get("HF_DATASETS_CACHE", Path(constants.HF_HOME) / "datasets")
-    places = (
-        Path(of_datasets) / address.replace("/", "___"),
-        Path(constants.HF_HUB_CACHE) / f"datasets--{address.replace('/', '--')}",
-    )
-    return any(place.exists() for place in places)
 
 
 @contextmanager

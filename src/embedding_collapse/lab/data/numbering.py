@@ -1,23 +1,20 @@
 """From the values of a table's batches to ids, the same in all batches."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from tqdm.auto import tqdm
 
 from embedding_collapse.files import reserve
 
 from .bins import equal_bins
 from .columns import Kind
-from .parallel import results
+from .parallel import under_bar
 from .vocabulary import RARE, number_values
-
-T = TypeVar("T")
 
 
 class Known(NamedTuple):
@@ -89,15 +86,8 @@ def number_fields(
         batch.reshape(-1, count)[:] = new.T  # from field by field to row by row
 
     try:
-        known = _run(pool, number, count, "numbering values", progress)
-        _run(pool, replace, len(codes), "writing ids", progress)
+        known = under_bar(pool, number, range(count), title="numbering values", progress=progress)
+        under_bar(pool, replace, range(len(codes)), title="writing ids", progress=progress)
     finally:
         scratch.unlink()
     return known
-
-
-def _run(
-    pool: ThreadPoolExecutor, task: Callable[[int], T], count: int, title: str, progress: bool
-) -> list[T]:
-    with results(pool, task, range(count)) as done:
-        return list(tqdm(done, title, count, disable=not progress, delay=3))

@@ -2,10 +2,12 @@
 
 import os
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import closing
 from typing import Any, TypeVar, cast
+
+from tqdm.auto import tqdm
 
 T = TypeVar("T")
 
@@ -16,12 +18,20 @@ def available_cores() -> int:
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
-def results(
-    pool: Executor, task: Callable[..., T], *arguments: Iterable[Any]
-) -> "closing[Generator[T, None, None]]":
-    """As `Executor.map`, for a `with`, whose end cancels what has not begun."""
+def under_bar(
+    pool: Executor,
+    task: Callable[..., T],
+    *arguments: Sequence[Any],
+    title: str,
+    progress: bool,
+    unit: str = "it",
+) -> list[T]:
+    """As `Executor.map`, with a bar where this takes more than a few seconds; an error cancels what
+    has not begun."""
     # `map` returns a generator, which the library's annotations do not say
-    return closing(cast(Generator[T, None, None], pool.map(task, *arguments)))
+    with closing(cast(Generator[T, None, None], pool.map(task, *arguments))) as done:
+        count = len(arguments[0])
+        return list(tqdm(done, title, count, disable=not progress, delay=3, unit=unit))
 
 
 def in_order(pool: Executor, tasks: Iterable[Callable[[], T]], ahead: int) -> Iterator[T]:

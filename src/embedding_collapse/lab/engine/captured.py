@@ -87,6 +87,8 @@ class Seen(NamedTuple):
 class Engine:
     """Takes the steps of an epoch with a model whose table it looks up itself.
 
+    A float32 table's steps are captured where `kernels_run_on` the device.
+
     Args:
         model: on the device.
         ids, labels: int32 `[rows, N]` and `[rows]`, the whole dataset on the device.
@@ -94,9 +96,6 @@ class Engine:
         precision: see `products`.
         block: steps from one flush to the next, and in a graph; by default `BLOCK`, on a CPU
             `LONGER`.
-        capture: whether to use CUDA graphs; by default for a float32 table where `kernels_run_on`
-            the device.
-        align: what dimensions are filled up to a multiple of; by default see `ALIGN`.
         compile: whether `torch.compile` fuses what stands between the products; by default where
             steps are captured and the dataset has `WORTH_COMPILING` rows. It draws other random
             numbers for dropout. Nothing is compiled, with a warning, where `taken_in_float32`.
@@ -112,8 +111,6 @@ class Engine:
         weight_decay: float,
         precision: str | None = None,
         block: int | None = None,
-        capture: bool | None = None,
-        align: int | None = None,
         compile: bool | None = None,
     ) -> None:
         self.model, self.ids, self.labels, self.precision = model, ids, labels, precision
@@ -121,8 +118,7 @@ class Engine:
         on_gpu = self.device.type == "cuda"
         # a look at the losses waits for a GPU
         self.steps_between_checks = 2048 if on_gpu else STEPS_BETWEEN_CHECKS
-        able = model.table.dtype == torch.float32 and kernels_run_on(self.device)
-        self.capture = able if capture is None else capture
+        self.capture = model.table.dtype == torch.float32 and kernels_run_on(self.device)
         self.optimizer = ExactBlockedAdam(
             model.parameters(),
             learning_rate,
@@ -133,7 +129,7 @@ class Engine:
         )
         self.dense = [p for p in model.parameters() if p is not model.table]
         for layer in model.layers():
-            layer.align = ALIGN[precision] if align is None else align
+            layer.align = ALIGN[precision]
         self._loss = loss_of  # not a method: a cycle would keep the GPU's memory from the next fit
         if compile is None:
             compile = self.capture and len(ids) >= WORTH_COMPILING

@@ -11,7 +11,7 @@ The part `decay` was added once the others had been seen.
 from dataclasses import replace
 from typing import Any
 
-from embedding_collapse.lab.experiment import Spec
+from embedding_collapse.lab.spec import Spec
 
 from .definition import Part, Study
 from .grid import BOTH, MINI, SMALL

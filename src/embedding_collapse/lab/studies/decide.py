@@ -62,7 +62,7 @@ from itertools import product
 from typing import Any
 
 from embedding_collapse.lab.data import DataSpec
-from embedding_collapse.lab.experiment import Design, Spec
+from embedding_collapse.lab.spec import Design, Spec
 
 from .definition import Part, Study
 

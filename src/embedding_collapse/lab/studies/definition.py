@@ -7,8 +7,8 @@ from pathlib import Path
 
 from embedding_collapse.files import DamagedError
 from embedding_collapse.lab import records
-from embedding_collapse.lab.experiment import Spec
 from embedding_collapse.lab.records import Record
+from embedding_collapse.lab.spec import Spec
 from embedding_collapse.parameters import ParameterError, check_choice
 
 

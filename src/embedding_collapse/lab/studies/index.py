@@ -6,8 +6,8 @@ from typing import Any
 
 from embedding_collapse.lab import records
 from embedding_collapse.lab.data import DataSpec
-from embedding_collapse.lab.experiment import Spec
 from embedding_collapse.lab.records import Record
+from embedding_collapse.lab.spec import Spec
 
 from . import STUDIES
 from .definition import Study

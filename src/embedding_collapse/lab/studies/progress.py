@@ -8,9 +8,9 @@ from typing import NamedTuple
 import numpy as np
 
 from embedding_collapse.lab.cost import step_cost
-from embedding_collapse.lab.experiment import Spec
 from embedding_collapse.lab.models import Size
 from embedding_collapse.lab.records import Record
+from embedding_collapse.lab.spec import Spec
 
 FIELDS = 10  # of a nominal data set; how models and sizes compare depends little on it
 ASIDE = 3e5  # multiplications that take as long as what else a row does, once and for each set

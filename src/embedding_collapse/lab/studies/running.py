@@ -20,8 +20,9 @@ from tqdm.auto import tqdm
 from embedding_collapse.errors import message
 from embedding_collapse.lab import records, store
 from embedding_collapse.lab.data import load_spec
-from embedding_collapse.lab.experiment import Spec, run
+from embedding_collapse.lab.experiment import run
 from embedding_collapse.lab.records import Record
+from embedding_collapse.lab.spec import Spec
 from embedding_collapse.parameters import ParameterError, check_number, check_whole, printable
 
 from .definition import title

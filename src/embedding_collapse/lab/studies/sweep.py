@@ -5,8 +5,8 @@ from itertools import product
 from typing import Any, get_args
 
 from embedding_collapse.lab.data import DataSpec
-from embedding_collapse.lab.experiment import Design, Spec
 from embedding_collapse.lab.models import MODELS, PAPER
+from embedding_collapse.lab.spec import Design, Spec
 from embedding_collapse.parameters import ParameterError, check_choice, check_whole
 
 BASE_SIZE = 10  # the paper's K, to which each model's own stands in a fixed proportion
@@ -29,7 +29,7 @@ def grid(
 
     Args:
         datasets: what to train on.
-        models, designs, scales, seeds: see `experiment.Spec`.
+        models, designs, scales, seeds: see `spec.Spec`.
         embedding_size: K of the base model; models that the paper gives another K than 10 (NFwFM:
             50) get theirs in proportion.
         parameters: the rest of the specs.

@@ -5,8 +5,8 @@ from typing import Any
 
 import pandas as pd
 
-from .cost import Cost
-from .models import MODELS
+from embedding_collapse.lab.cost import Cost
+from embedding_collapse.lab.models import MODELS
 
 CRITEO_ROWS = 45_840_617
 T4, H100 = (8.1e12, 3.2e11), (4.95e14, 3.35e12)  # data sheets: operations, bytes per second
