@@ -1,6 +1,6 @@
 """Chapter 7: what size gains, and what became of each claim."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from html import escape
 from itertools import product
 
@@ -247,9 +247,9 @@ def controls(setting: Setting) -> pd.DataFrame:
 
 
 def foretold(runs: Sequence[Record]) -> pd.DataFrame:
-    """Rank correlations over cells, with their 95% intervals by bootstrap, by form of collapse, over
-    all cells and within models: of the base model's collapse with what ME gains over SE, and of the
-    fall along SE's sizes with what SE gains."""
+    """Rank correlations over cells, with their 95% intervals by bootstrap, by form of collapse,
+    over all cells and within models: of the base model's collapse with what ME gains over SE, and
+    of the fall along SE's sizes with what SE gains."""
     rows = {}
     for form in cause.FORMS:
         cells = cause.cells(runs, form)
