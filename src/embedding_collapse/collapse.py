@@ -24,9 +24,7 @@ from .spectrum import (
 )
 from .untrained import untrained
 from .verdict import (
-    COLLAPSED,
     MANY_UNTRAINED,
-    PARTLY,
     UNMEASURED_IS,
     Collapse,
     band,
@@ -34,18 +32,6 @@ from .verdict import (
     random_of_shape,
     too_small,
 )
-
-__all__ = [
-    "COLLAPSED",
-    "MEASURES",
-    "PARTLY",
-    "Collapse",
-    "Sets",
-    "inspect_table",
-    "measure",
-    "measure_sets",
-    "measures_of",
-]
 
 MOST_SETS = 1000  # of one table: more are no embedding sets
 MEASURES = (
