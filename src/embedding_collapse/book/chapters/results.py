@@ -17,10 +17,10 @@ from embedding_collapse.book.analysis.settings import PAIRS, Answer, Setting
 from embedding_collapse.book.plots import (
     AUC,
     COLOURS,
+    one_of,
     points,
     published_points,
     size_axis,
-    with_menu,
 )
 from embedding_collapse.book.plots.scaling import with_band
 from embedding_collapse.lab.groups import by_cell
@@ -76,16 +76,12 @@ def gains(settings: Sequence[Setting]) -> go.Figure:
     theirs["panel"] = theirs["dataset"].str.capitalize()
     table = pd.concat([*ours, theirs])
     panels = list(dict.fromkeys(table["panel"]))
-    figure = make_subplots(
-        -(-len(panels) // 2),
-        2,
-        subplot_titles=panels,
-        vertical_spacing=0.16,
-        horizontal_spacing=0.13,
-    )
+    rows = -(-len(panels) // 2)
+    spacing = {"vertical_spacing": 0.16, "horizontal_spacing": 0.13}
     models = [*TELLING, *(model for model in PAPER if model not in TELLING)]
-    owner = []
+    figures = {}
     for model in (model for model in models if model in set(table["model"])):
+        figure = make_subplots(rows, 2, subplot_titles=panels, **spacing)
         legend: set[str] = set()
         for place, panel in enumerate(panels):
             here = table[table["panel"] == panel]
@@ -98,12 +94,12 @@ def gains(settings: Sequence[Setting]) -> go.Figure:
                 trace.showlegend = trace.mode == "lines+markers" and trace.name not in legend
                 legend |= {trace.name} if trace.showlegend else set()
                 figure.add_trace(trace, row=place // 2 + 1, col=place % 2 + 1)
-                owner.append(MODELS[model].name)
+        figures[MODELS[model].name] = figure
+    figure = one_of(figures, "Model").update_layout(legend_y=-0.14)
     figure.update_xaxes(size_axis(table["scale"].tolist()))
-    figure.update_xaxes(title="embedding size", row=-(-len(panels) // 2))
+    figure.update_xaxes(title="embedding size", row=rows)
     figure.update_yaxes(title="test AUC", col=1)
-    figure.update_yaxes(tickformat=".4f", nticks=5)
-    return with_menu(figure, owner, "Model").update_layout(legend_y=-0.14)
+    return figure.update_yaxes(tickformat=".4f", nticks=5)
 
 
 def _not_run(values: pd.Series) -> go.Scatter:

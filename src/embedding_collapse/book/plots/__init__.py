@@ -19,6 +19,6 @@ from .style import (
     faint,
     fields,
     log_axis,
+    one_of,
     size_axis,
-    with_menu,
 )

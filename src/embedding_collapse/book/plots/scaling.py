@@ -15,7 +15,7 @@ from embedding_collapse.lab.groups import by_cell
 from embedding_collapse.lab.records import Record
 
 from .seeds import band, reach, reach_of
-from .style import size_axis, with_menu
+from .style import one_of, size_axis
 
 
 class Line(NamedTuple):
@@ -139,9 +139,9 @@ def series_against_scale(
     titles = list(next(iter(views.values())))
     columns = min(columns, len(titles))
     rows = -(-len(titles) // columns)
-    figure = make_subplots(rows, columns, subplot_titles=titles, vertical_spacing=0.25)
-    owner: list[str] = []
+    figures = {}
     for view, panels in views.items():
+        figure = make_subplots(rows, columns, subplot_titles=titles, vertical_spacing=0.25)
         legend: set[str] = set()
         for place, table in enumerate(panels.values()):
             for line in series:
@@ -153,11 +153,11 @@ def series_against_scale(
                 legend.add(line.name)
                 for trace in traces:
                     figure.add_trace(trace, place // columns + 1, place % columns + 1)
-                    owner.append(view)
+        figures[view] = figure
+    figure = one_of(figures, "Dataset")
     every = [table["scale"] for panels in views.values() for table in panels.values()]
     figure.update_xaxes(size_axis(chain.from_iterable(every)))
-    figure.update_xaxes(title="embedding size", row=rows)
-    return with_menu(figure, owner, "Dataset")
+    return figure.update_xaxes(title="embedding size", row=rows)
 
 
 def _of_series(table: pd.DataFrame, series: Series) -> pd.DataFrame:
