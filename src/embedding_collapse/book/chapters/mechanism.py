@@ -178,10 +178,7 @@ def against_size(
     return plots.series_against_scale(
         {
             dataset: {
-                title: plots.points(
-                    runs_in(select(cells, models, dataset=dataset)),
-                    plots.both_designs(measure.value),
-                )
+                title: plots.points(runs_in(select(cells, models, dataset=dataset)), measure)
                 for title, measure in panels.items()
             }
             for dataset in datasets_of(select(cells, models))

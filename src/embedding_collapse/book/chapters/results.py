@@ -15,7 +15,6 @@ from embedding_collapse.book.analysis.claims import CONTROL, READERS
 from embedding_collapse.book.analysis.ledger import Finding
 from embedding_collapse.book.analysis.settings import PAIRS, Answer, Setting
 from embedding_collapse.book.plots import (
-    AUC,
     COLOURS,
     one_of,
     points,
@@ -71,7 +70,7 @@ def about(settings: Sequence[Setting]) -> pd.DataFrame:
 def gains(settings: Sequence[Setting]) -> go.Figure:
     """Test AUC of SE and ME against size, a panel per data set, ours above the paper's, with 95%
     bands over seeds; a menu of models, those of `TELLING` first."""
-    ours = [points(one.runs, AUC).assign(panel=one.name) for one in settings[:2]]
+    ours = [points(one.runs, measures.AUC).assign(panel=one.name) for one in settings[:2]]
     theirs = published_points()
     theirs["panel"] = theirs["dataset"].str.capitalize()
     table = pd.concat([*ours, theirs])
@@ -87,9 +86,9 @@ def gains(settings: Sequence[Setting]) -> go.Figure:
             here = table[table["panel"] == panel]
             of_model = here[here["model"] == model].sort_values("scale")
             traces = [] if len(of_model) else [_not_run(here["mean"])]
-            for line in AUC:
-                if len(of_line := of_model[of_model["line"] == line.name]):
-                    traces += with_band(of_line, line.name, COLOURS[line.name], line.dash)
+            for line in ("SE", "ME"):
+                if len(of_line := of_model[of_model["line"] == line]):
+                    traces += with_band(of_line, line, COLOURS[line], "solid")
             for trace in traces:
                 trace.showlegend = trace.mode == "lines+markers" and trace.name not in legend
                 legend |= {trace.name} if trace.showlegend else set()

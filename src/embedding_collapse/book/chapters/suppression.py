@@ -159,9 +159,8 @@ def abundance(cells: Cells, scale: int) -> go.Figure:
 
 def accuracy(cells: Cells) -> go.Figure:
     """Test AUC against size with 95% bands: a panel per data set, ours and then the paper's."""
-    lines = plots.both_designs(measures.AUC.value)
-    theirs = plots.published_points()
-    table = pd.concat([plots.points(runs_in(cells), lines), theirs[theirs["model"].isin(NAMES)]])
+    ours, theirs = plots.points(runs_in(cells), measures.AUC), plots.published_points()
+    table = pd.concat([ours, theirs[theirs["model"].isin(NAMES)]])
     panels = {str(name): rows for name, rows in table.groupby("dataset", sort=False)}
     figure = plots.series_against_scale({"": panels}, SERIES, columns=2)
     return figure.update_yaxes(title="test AUC", col=1)

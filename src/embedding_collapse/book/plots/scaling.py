@@ -1,6 +1,6 @@
 """Anything against embedding size: ours and the paper's."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from embedding_collapse.book import paper
-from embedding_collapse.book.analysis import measures
+from embedding_collapse.book.analysis.measures import Measure
 from embedding_collapse.lab.groups import by_cell
 from embedding_collapse.lab.records import Record
 
@@ -18,49 +18,25 @@ from .seeds import band, reach, reach_of
 from .style import one_of, size_axis
 
 
-class Line(NamedTuple):
-    """What is drawn of every model: a number per run, in a colour and a dash.
-
-    Attributes:
-        name: in the legend.
-        design: "se" or "me"; either begins at the base model where that has the number.
-        value: from a record to the number; NaN where it has none.
-        dash: of the line.
-    """
-
-    name: str
-    design: str
-    value: Callable[[Record], float]
-    dash: str = "solid"
-
-
-def both_designs(value: Callable[[Record], float]) -> list[Line]:
-    """Lines for `points`: a number per run, in SE and in ME."""
-    return [Line(design.upper(), design, value) for design in ("se", "me")]
-
-
-AUC = both_designs(measures.AUC.value)
-
-
-def points(records: Iterable[Record], lines: Sequence[Line]) -> pd.DataFrame:
-    """One row per dataset, model, line and scale: the mean over seeds and how far the 95%
-    confidence interval of the mean reaches (t over seeds; NaN with one seed)."""
+def points(records: Iterable[Record], measure: Measure) -> pd.DataFrame:
+    """One row per dataset, model, line ("SE", "ME") and scale: the mean over seeds and how far the
+    95% confidence interval of the mean reaches (t over seeds; NaN with one seed). Either line
+    begins at the base model where that has the number."""
     rows = []
     for cell, group in by_cell(records).items():
-        for line in lines:
-            if cell.scale == 1 or cell.design == line.design:
-                values = np.array([line.value(record) for record in group])
-                rows.append(
-                    {
-                        "dataset": cell.dataset,
-                        "model": cell.model,
-                        "line": line.name,
-                        "scale": cell.scale,
-                        "mean": values.mean(),
-                        "runs": len(values),
-                        "reach": reach_of(values),
-                    }
-                )
+        values = np.array([measure.value(record) for record in group])
+        for line in ("SE", "ME") if cell.scale == 1 else (cell.design.upper(),):
+            rows.append(
+                {
+                    "dataset": cell.dataset,
+                    "model": cell.model,
+                    "line": line,
+                    "scale": cell.scale,
+                    "mean": values.mean(),
+                    "runs": len(values),
+                    "reach": reach_of(values),
+                }
+            )
     return pd.DataFrame(rows).dropna(subset="mean")
 
 
