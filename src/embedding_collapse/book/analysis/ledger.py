@@ -62,27 +62,23 @@ def by_spec(records: Iterable[Record]) -> Runs:
 
 
 def effect_of(
-    comparisons: Sequence[Comparison],
-    runs: Runs,
-    measure: Measure,
-    *,
-    level: float = LEVEL,
-    against: float = 0.0,
+    comparisons: Sequence[Comparison], runs: Runs, measure: Measure, *, against: float = 0.0
 ) -> Effect:
     """The mean of the comparisons as one contrast.
+
+    The interval's level is `LEVEL`, or `SECOND_LOOK` where a cell has more than `FIRST_LOOK` seeds.
+    The base model's alone may: it is run for ensembles too.
 
     Args:
         comparisons: at least one, all of which have runs.
         runs: from `by_spec`.
         measure: what is compared.
-        level: of the interval; `SECOND_LOOK` takes its place where a cell has more than
-            `FIRST_LOOK` seeds. The base model's alone may: it is run for ensembles too.
         against: what the effect is held against; it is taken off.
     """
     pairs = [(runs[one.new], runs[one.old] if one.old else []) for one in comparisons]
     specs = [spec for one in comparisons for spec in (one.new, one.old) if spec]
     looked_twice = any(len(runs[spec]) > FIRST_LOOK for spec in specs if spec.scale > 1)
-    level = SECOND_LOOK if looked_twice else level
+    level = SECOND_LOOK if looked_twice else LEVEL
     effect = measure.mean_difference(pairs, level=level, against=against)
     return effect._replace(p=min(1.0, effect.p * LOOKS)) if looked_twice else effect
 
