@@ -21,7 +21,7 @@ from embedding_collapse.lab.studies.decide import BASES, ME4, SE4, TELLING
 from embedding_collapse.lab.studies.sweep import BASE_SIZE
 
 from . import measures
-from .claims import CLAIMS, Claim, Comparison, Expected, Runs, compared
+from .claims import CLAIMS, Comparison, Entry, Expected, Runs, compared
 from .measures import Measure
 
 Verdict = Literal["holds", "fails", "undecided", "not run"]
@@ -45,7 +45,7 @@ class Finding(NamedTuple):
         verdict: the answer.
     """
 
-    claim: Claim
+    claim: Entry
     effect: Effect | None
     parts: list[tuple[Comparison, Effect]]
     missing: list[Comparison]

@@ -13,7 +13,7 @@ from embedding_collapse.book import paper
 from embedding_collapse.book.analysis import cause, measures
 from embedding_collapse.book.analysis.claims import CONTROL, READERS
 from embedding_collapse.book.analysis.ledger import Finding
-from embedding_collapse.book.analysis.settings import PAIRS, Answer, Setting
+from embedding_collapse.book.analysis.settings import PAIRS, Gain, Setting
 from embedding_collapse.book.plots import (
     COLOURS,
     one_of,
@@ -193,7 +193,7 @@ def numbers(settings: Sequence[Setting]) -> pd.DataFrame:
 # --- the first question, wherever it was asked ----------------------------------------------------
 
 
-def forest(answers: Sequence[Answer]) -> go.Figure:
+def forest(answers: Sequence[Gain]) -> go.Figure:
     """The differences with their 95% intervals, a row per data set and model, a panel per pair."""
     pairs = list(PAIRS)
     figure = make_subplots(
