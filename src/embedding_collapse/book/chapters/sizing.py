@@ -104,7 +104,9 @@ def distortion(measured: pd.DataFrame, points: int) -> go.Figure:
     widths = np.array(list(groups.groups))
     figure = go.Figure()
     for column, ink in (("worst", WORST), ("typical", TYPICAL)):
-        low, mean, high = (groups[column].agg(how).round(5) for how in ("min", "mean", "max"))
+        low, mean, high = (
+            groups[column].agg(how).round(5).to_numpy() for how in ("min", "mean", "max")
+        )
         figure.add_trace(band(widths, low, high, ink, f"{column}, range over draws"))
         figure.add_scatter(
             x=widths,
@@ -114,7 +116,7 @@ def distortion(measured: pd.DataFrame, points: int) -> go.Figure:
             line={"color": ink},
             hovertemplate="K = %{x}: %{y:.3f}",
         )
-        _label(figure, f"{column} pair", np.log10(widths[0]), mean.iloc[0])
+        _label(figure, f"{column} pair", np.log10(widths[0]), mean[0])
     rule = np.asarray(sizing.bound_distortion(points, widths))
     figure.add_scatter(
         x=widths,
