@@ -236,6 +236,21 @@ def test_a_band_reaches_as_far_as_the_interval_to_either_side(by_size):
     assert band.y[-1] == pytest.approx(0.581 + reach, abs=1e-4)
 
 
+# --- a menu ---------------------------------------------------------------------------------------
+
+
+def test_of_several_figures_one_is_shown_and_the_menu_has_those_with_traces():
+    figures = {"a": go.Figure(go.Bar(y=[1])), "none": go.Figure(), "b": go.Figure(go.Bar(y=[2]))}
+    figures["a"].update_yaxes(title="height")
+    whole = plots.one_of(figures, "Which")
+    assert [trace.visible for trace in whole.data] == [True, False]
+    assert whole.layout.yaxis.title.text == "height"
+    (menu,) = whole.layout.updatemenus
+    assert [button.label for button in menu.buttons] == ["a", "b"]
+    assert not plots.one_of({"a": figures["a"]}, "Which").layout.updatemenus
+    assert not plots.one_of({}, "Which").data
+
+
 # --- colours --------------------------------------------------------------------------------------
 
 
