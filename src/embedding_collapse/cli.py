@@ -19,11 +19,10 @@ from .parameters import MissingError, check_installed, import_part, printable
 
 
 class Command(NamedTuple):
-    """A verb: the wing whose `command` has a function `add_VERB` of its options, the extra of this
-    package that the wing takes, and what its help begins with."""
+    """A verb: the wing whose `command` has a function `add_VERB` of its options, and what its help
+    begins with."""
 
     wing: str
-    extra: str
     help: str
     example: str
 
@@ -31,37 +30,31 @@ class Command(NamedTuple):
 COMMANDS = {
     "run": Command(
         "lab",
-        "lab",
         "train and test one model, and record it",
         "run --dataset us-flights --model dnn --design me --scale 4",
     ),
     "sweep": Command(
-        "lab",
         "lab",
         "run a grid of models, skip what is recorded, print the table",
         "sweep --dataset table --path X.parquet --label y --scales 1,4",
     ),
     "record": Command(
         "book",
-        "book",
         "run the paper's grid at full scale, as far as time allows, and record the chapters",
         "record --minutes 120 --dataset criteo",
     ),
     "study": Command(
-        "lab",
         "lab",
         "make what is missing of a study's runs, or tell how far it has come",
         "study decide --status",
     ),
     "data": Command(
         "lab",
-        "lab",
         "load a dataset into the cache, and print what is in it",
         "data table --path ratings.csv --label stars --threshold 4 --split-by ts",
     ),
     "inspect": Command(
         "inspection",
-        "",
         "tell which tables of a checkpoint have collapsed",
         "inspect my_model.pt --fail-if collapsed",
     ),
@@ -171,7 +164,7 @@ def parser(arguments: Sequence[str]) -> Parser:
     )
     commands = top.add_subparsers(required=True, metavar="COMMAND", dest="verb")
     complete = any(argument.startswith("--completion") for argument in arguments)
-    for verb, (wing, extra, about, example) in COMMANDS.items():
+    for verb, (wing, about, example) in COMMANDS.items():
         command = commands.add_parser(
             verb,
             help=about,
@@ -181,6 +174,7 @@ def parser(arguments: Sequence[str]) -> Parser:
         command.example = example
         top.commands[verb] = command
         if verb == _verb(arguments) or complete:
+            extra = "" if wing == "inspection" else wing  # of this package, which the wing takes
             try:
                 module = import_part(f"{verb!r}", f"{__package__}.{wing}.command", extra)
             except MissingError:

@@ -4,7 +4,6 @@ import contextlib
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -24,9 +23,7 @@ from .spectrum import (
 )
 from .untrained import untrained
 from .verdict import (
-    COLLAPSED,
     MANY_UNTRAINED,
-    PARTLY,
     UNMEASURED_IS,
     Collapse,
     band,
@@ -34,18 +31,6 @@ from .verdict import (
     random_of_shape,
     too_small,
 )
-
-__all__ = [
-    "COLLAPSED",
-    "MEASURES",
-    "PARTLY",
-    "Collapse",
-    "Sets",
-    "inspect_table",
-    "measure",
-    "measure_sets",
-    "measures_of",
-]
 
 MOST_SETS = 1000  # of one table: more are no embedding sets
 MEASURES = (
@@ -159,23 +144,16 @@ def inspect_table(table: Table, weights: Tensor | None = None) -> Collapse:
     )
 
 
-class Sets(NamedTuple):
-    """Spectra `[M, K]` of a table's sets, that of a random table `[K]`, and `measures_of` each."""
-
-    spectra: Tensor
-    random: Tensor
-    per_set: list[dict[str, float]]
-
-
-def measure_sets(values: Tensor) -> Sets:
-    """Measure every set of a table `[M, D, K]`.
+def measure_sets(values: Tensor) -> list[dict[str, float]]:
+    """`measures_of` every set of a table `[M, D, K]`.
 
     Raises:
         ValueError: as `spectrum.singular_values` does.
     """
     rows, width = values.shape[1:]
-    spectra, random = _padded(singular_values(values), width).cpu(), random_of_shape(rows, width)
-    return Sets(spectra, random, [measures_of(spectrum, random) for spectrum in spectra])
+    random = random_of_shape(rows, width)
+    spectra = _padded(singular_values(values), width).cpu()
+    return [measures_of(spectrum, random) for spectrum in spectra]
 
 
 def measures_of(spectrum: Tensor, random: Tensor) -> dict[str, float]:

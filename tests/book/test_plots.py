@@ -192,7 +192,7 @@ def test_training_curves_are_the_losses_along_the_way_and_the_auc_after_each_epo
 
 
 def test_points_hold_the_mean_over_seeds_and_the_reach_of_its_interval(by_size):
-    found = plots.points(by_size, plots.AUC).set_index(["dataset", "model", "line", "scale"])
+    found = plots.points(by_size, measures.AUC).set_index(["dataset", "model", "line", "scale"])
     point = found.loc["flights", "dnn", "ME", 4]
     assert point["mean"] == pytest.approx(0.841)
     assert point["reach"] == pytest.approx(4.302653 * 0.001 / 3**0.5)  # t of two degrees, 97.5%
@@ -203,12 +203,12 @@ def test_points_hold_the_mean_over_seeds_and_the_reach_of_its_interval(by_size):
 
 
 def test_points_of_one_seed_have_no_interval(by_size):
-    found = plots.points([by_size[0]], plots.AUC)
+    found = plots.points([by_size[0]], measures.AUC)
     assert found["reach"].isna().all() and found["mean"].notna().all()
 
 
 def test_points_leave_out_what_a_run_does_not_have(by_size):
-    found = plots.points(by_size, plots.both_designs(measures.DIVERSITY.value))
+    found = plots.points(by_size, measures.DIVERSITY)
     assert set(found["scale"]) == {4, 10}  # one set is not diverse
 
 
@@ -221,7 +221,7 @@ def test_the_papers_points_are_its_table_with_the_interval_of_three_runs():
 
 
 def test_a_band_reaches_as_far_as_the_interval_to_either_side(by_size):
-    found = plots.points(by_size, plots.both_designs(measures.ABUNDANCE.value))
+    found = plots.points(by_size, measures.ABUNDANCE)
     (shown,) = (
         of
         for key, of in found.groupby(["dataset", "model", "line"])
@@ -234,6 +234,21 @@ def test_a_band_reaches_as_far_as_the_interval_to_either_side(by_size):
     reach = line.customdata[0][0]
     assert band.y[0] == pytest.approx(0.581 - reach, abs=1e-4)
     assert band.y[-1] == pytest.approx(0.581 + reach, abs=1e-4)
+
+
+# --- a menu ---------------------------------------------------------------------------------------
+
+
+def test_of_several_figures_one_is_shown_and_the_menu_has_those_with_traces():
+    figures = {"a": go.Figure(go.Bar(y=[1])), "none": go.Figure(), "b": go.Figure(go.Bar(y=[2]))}
+    figures["a"].update_yaxes(title="height")
+    whole = plots.one_of(figures, "Which")
+    assert [trace.visible for trace in whole.data] == [True, False]
+    assert whole.layout.yaxis.title.text == "height"
+    (menu,) = whole.layout.updatemenus
+    assert [button.label for button in menu.buttons] == ["a", "b"]
+    assert not plots.one_of({"a": figures["a"]}, "Which").layout.updatemenus
+    assert not plots.one_of({}, "Which").data
 
 
 # --- colours --------------------------------------------------------------------------------------

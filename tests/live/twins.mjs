@@ -2,7 +2,7 @@
 import { drawClicks } from "../../src/embedding_collapse/book/live/clicks.js";
 import { contrast, holm, verdictOf } from "../../src/embedding_collapse/book/live/contrast.js";
 import { auc, grouped, placements } from "../../src/embedding_collapse/book/live/metrics.js";
-import * as optimizers from "../../src/embedding_collapse/book/live/optimizer.js";
+import { adam } from "../../src/embedding_collapse/book/live/optimizer.js";
 import { product } from "../../src/embedding_collapse/book/live/product.js";
 import { backward, build, forward } from "../../src/embedding_collapse/book/live/recommender.js";
 import { makeTrainer, measure, orderOf, stepsOf } from "../../src/embedding_collapse/book/live/sets_trainer.js";
@@ -19,12 +19,20 @@ function toy({ steps, row, ...setting }) {
   return { start, pulls, losses, end: { table: one, singular, ia: abundance(singular) } };
 }
 
+// Plain gradient descent, as PyTorch has it, in `adam`'s place.
+function descent(weights, gradients, rate, decay) {
+  return () => {
+    for (let i = 0; i < weights.length; i++)
+      weights[i] -= rate * (gradients[i] + decay * weights[i]);
+  };
+}
+
 function recommender({ name, size, seed, table, rows, batch, optimizer, rate, decay }) {
   const clicks = drawClicks(table, rows);
   const model = build(name, size, seed);
   const { all, ...parts } = model.weights;
   const start = structuredClone(parts);
-  const advance = optimizers[optimizer](all, model.gradients.all, rate, decay);
+  const advance = { adam, descent }[optimizer](all, model.gradients.all, rate, decay);
   const losses = [];
   for (let from = 0; from + batch <= rows; from += batch) {
     const some = Uint32Array.from({ length: batch }, (_, i) => from + i);

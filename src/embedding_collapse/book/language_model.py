@@ -192,15 +192,11 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def centred(table: Tensor) -> Tensor:
-    """The table without its mean row: a shift of all rows moves no distance between them."""
-    return table - table.mean(0)
-
-
 def measure(embedding: TokenEmbedding) -> TokenSpectrum:
-    """The spectra of a token embedding, with six significant digits."""
+    """The spectra of a token embedding, with six significant digits; the second without the mean
+    row: a shift of all rows moves no distance between them."""
     table = embedding.table
-    spectra = (singular_values(rows) for rows in (table, centred(table)))
+    spectra = (singular_values(rows) for rows in (table, table - table.mean(0)))
     return TokenSpectrum(
         embedding.name,
         embedding.source,

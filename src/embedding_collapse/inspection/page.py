@@ -85,17 +85,17 @@ def _rows(inspection: Inspection) -> list[dict[str, str]]:
 
 
 def _table(rows: Sequence[Mapping[str, str]]) -> str:
-    """Rows as a table that scrolls in its own box; verdicts get their colour."""
+    """Rows, named in their first column, as a table that scrolls in its own box; verdicts get
+    their colour."""
     head = "".join(f'<th scope="col"{_class(title)}>{escape(title)}</th>' for title in rows[0])
     body = "".join(
-        f'<tr><th scope="row">{_breakable(row["table"])}</th>'
+        f'<tr><th scope="row">{_breakable(name)}</th>'
         + "".join(
             f"<td{_class(title)}>{_verdict(value) if _class(title) else escape(value)}</td>"
-            for title, value in row.items()
-            if title != "table"
+            for title, value in cells
         )
         + "</tr>"
-        for row in rows
+        for (_, name), *cells in (row.items() for row in rows)
     )
     return (
         f'<div class="scroll" tabindex="0"><table><thead><tr>{head}</tr></thead>'
@@ -178,16 +178,11 @@ def _more(table: Collapse) -> str:
     if not lines:
         return ""
     keys = ("abundance", "relative_abundance", "against_random", "effective_rank")
-    head = "".join(f'<th scope="col">{escape(COLUMNS[key])}</th>' for key in keys)
-    rows = "".join(
-        f'<tr><th scope="row">{escape(name)}</th>'
-        + "".join(f"<td>{measures[key]:.3f}</td>" for key in keys)
-        + "</tr>"
-        for name, measures in lines.items()
-    )
-    return (
-        f'<div class="scroll" tabindex="0"><table><thead><tr><th></th>{head}</tr></thead>'
-        f"<tbody>{rows}</tbody></table></div>"
+    return _table(
+        [
+            {"": name} | {COLUMNS[key]: f"{measures[key]:.3f}" for key in keys}
+            for name, measures in lines.items()
+        ]
     )
 
 

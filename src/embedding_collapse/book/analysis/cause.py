@@ -134,7 +134,7 @@ def cells(records: Iterable[Record], form: str = "IA/K") -> list[Cell]:
 
 
 def correlation(
-    cells: Sequence[Cell], first: str, second: str, *, within_models: bool = False, seed: int = 0
+    cells: Sequence[Cell], first: str, second: str, *, within_models: bool = False
 ) -> Correlation:
     """The rank correlation of two attributes of `Cell` over cells.
 
@@ -143,7 +143,6 @@ def correlation(
         first, second: names of attributes.
         within_models: ranks are taken within each model, about their mean there: what is left when
             models differ in both.
-        seed: of the bootstrap.
     """
     x = np.array([getattr(cell, first) for cell in cells])
     y = np.array([getattr(cell, second) for cell in cells])
@@ -152,8 +151,7 @@ def correlation(
     (value,) = _correlations(x, y, models, once)
     if np.isnan(value):
         return Correlation(value, np.nan, np.nan, len(cells))
-    random = np.random.default_rng(seed)
-    draws = random.multinomial(len(cells), once[0] / len(cells), size=BOOTSTRAPS)
+    draws = np.random.default_rng(0).multinomial(len(cells), once[0] / len(cells), size=BOOTSTRAPS)
     low, high = np.nanquantile(_correlations(x, y, models, draws), [0.025, 0.975])
     return Correlation(value, float(low), float(high), len(cells))
 

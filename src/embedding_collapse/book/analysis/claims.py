@@ -74,8 +74,8 @@ class Comparison(NamedTuple):
         return f"{name}{new} - {self.old.label}{old}"
 
 
-class Claim(NamedTuple):
-    """What is claimed, and how it is answered.
+class Entry(NamedTuple):
+    """An entry of the ledger: what is claimed, and how it is answered.
 
     Attributes:
         text: the claim in our words.
@@ -184,62 +184,62 @@ PART = "<b>E</b><sub><i>i</i>→<i>j</i></sub>"  # the sub-embedding
 REGULARISED = "dcnv2-regularized"
 
 CLAIMS = [
-    Claim("Embeddings collapse as they grow: the wider the tables, the smaller the share of "
+    Entry("Embeddings collapse as they grow: the wider the tables, the smaller the share of "
           "directions that they use.", "section 1", measures.ABUNDANCE, "lower",
           _sizes(PAPER, *WIDE)),
-    Claim("The same, against random tables of the same shape.", READERS, measures.FAIR_ABUNDANCE,
+    Entry("The same, against random tables of the same shape.", READERS, measures.FAIR_ABUNDANCE,
           "lower", _sizes(PAPER, *WIDE)),
-    Claim("Making embeddings wider brings no gain.", "sections 1 and 5", measures.AUC, "no gain",
+    Entry("Making embeddings wider brings no gain.", "sections 1 and 5", measures.AUC, "no gain",
           _sizes(PAPER, (SE10, BASE))),
-    Claim("DNN, xDeepFM and FinalMLP even lose by it.", "table of results", measures.AUC, "lower",
+    Entry("DNN, xDeepFM and FinalMLP even lose by it.", "table of results", measures.AUC, "lower",
           _sizes(("dnn", "xdeepfm", "finalmlp"), (SE10, BASE))),
-    Claim("A sub-embedding's information abundance grows with that of the field it comes from.",
+    Entry("A sub-embedding's information abundance grows with that of the field it comes from.",
           "section 4, finding 1", measures.OWN_FIELD, "higher", _alone("dcnv2", BASE, SE4, SE10)),
-    Claim("It grows as well with that of the field it is made for: interacting with a collapsed "
+    Entry("It grows as well with that of the field it is made for: interacting with a collapsed "
           "field lowers information abundance.", "section 4, finding 1", measures.PARTNER,
           "higher", _alone("dcnv2", BASE, SE4, SE10)),
-    Claim("Regularised DCNv2, whose interaction keeps singular values, is less collapsed.",
+    Entry("Regularised DCNv2, whose interaction keeps singular values, is less collapsed.",
           "section 4, finding 2", measures.ABUNDANCE, "higher",
           _models(REGULARISED, "dcnv2", SE10)),
-    Claim("DNN, without explicit interaction, is less collapsed.", "section 4, finding 2",
+    Entry("DNN, without explicit interaction, is less collapsed.", "section 4, finding 2",
           measures.ABUNDANCE, "higher", _models("dnn", "dcnv2", SE10)),
-    Claim("Less collapsed, these two gain nothing from size.", "section 4, finding 2",
+    Entry("Less collapsed, these two gain nothing from size.", "section 4, finding 2",
           measures.AUC, "no gain", _sizes((REGULARISED, "dnn"), (SE10, BASE))),
-    Claim("The reason is overfitting, which grows with size.", "section 4, finding 2",
+    Entry("The reason is overfitting, which grows with size.", "section 4, finding 2",
           measures.DECLINE, "higher", _sizes((REGULARISED, "dnn"), (SE10, BASE))),
-    Claim("Multi-embedding gains from size.", "section 5", measures.AUC, "higher",
+    Entry("Multi-embedding gains from size.", "section 5", measures.AUC, "higher",
           _sizes(PAPER, (ME10, BASE))),
-    Claim("Multi-embedding beats single-embedding of the same size.", "section 5", measures.AUC,
+    Entry("Multi-embedding beats single-embedding of the same size.", "section 5", measures.AUC,
           "higher", _sizes(PAPER, *LIKE)),
-    Claim("Multi-embedding is less collapsed, set by set.", "section 5", measures.ABUNDANCE,
+    Entry("Multi-embedding is less collapsed, set by set.", "section 5", measures.ABUNDANCE,
           "higher", _sizes(PAPER, *LIKE)),
-    Claim("The same again, against random tables of the same shape.", READERS,
+    Entry("The same again, against random tables of the same shape.", READERS,
           measures.FAIR_ABUNDANCE, "higher", _sizes(PAPER, *LIKE)),
-    Claim("Multi-embedding is less collapsed, a field's sets side by side as one table.",
+    Entry("Multi-embedding is less collapsed, a field's sets side by side as one table.",
           "section 5", measures.JOINED_ABUNDANCE, "higher", _sizes(PAPER, *LIKE)),
-    Claim("In multi-embedding the sub-embeddings are less collapsed too.", "section 5",
+    Entry("In multi-embedding the sub-embeddings are less collapsed too.", "section 5",
           measures.PROJECTED_ABUNDANCE, "higher", _sizes(("dcnv2",), *LIKE)),
-    Claim("The embedding sets are diverse, more so than blocks of one wide table.", "section 5",
+    Entry("The embedding sets are diverse, more so than blocks of one wide table.", "section 5",
           measures.DIVERSITY, "higher", _sizes(("dcnv2",), *LIKE)),
-    Claim("Each set lets other pairs of fields interact.", "section 5", measures.COMMON_PATTERN,
+    Entry("Each set lets other pairs of fields interact.", "section 5", measures.COMMON_PATTERN,
           "lower", _alone("dcnv2", ME4, ME10), SAME_ORDER),
-    Claim("Held to equal patterns (aligned norms), multi-embedding loses.", "section 5",
+    Entry("Held to equal patterns (aligned norms), multi-embedding loses.", "section 5",
           measures.AUC, "lower", _models("dcnv2-aligned", "dcnv2", ME4)),
-    Claim("With one interaction shared by all sets, it loses.", "section 5", measures.AUC,
+    Entry("With one interaction shared by all sets, it loses.", "section 5", measures.AUC,
           "lower", _models("dcnv2-shared", "dcnv2", ME4)),
-    Claim("The interaction of a set needs a non-linearity.", "section 5", measures.AUC, "lower",
+    Entry("The interaction of a set needs a non-linearity.", "section 5", measures.AUC, "lower",
           _models("dcnv2-linear", "dcnv2", ME4)),
-    Claim("Multi-embedding is more than an ensemble of base models whose logits are averaged.",
+    Entry("Multi-embedding is more than an ensemble of base models whose logits are averaged.",
           CONTROL, measures.AUC, "higher", _ensembles("logits")),
-    Claim("It is more than an ensemble whose probabilities are averaged.", CONTROL, measures.AUC,
+    Entry("It is more than an ensemble whose probabilities are averaged.", CONTROL, measures.AUC,
           "higher", _ensembles("probabilities")),
-    Claim("Its gain is more than that of as many parameters in one set.", CONTROL, measures.AUC,
+    Entry("Its gain is more than that of as many parameters in one set.", CONTROL, measures.AUC,
           "higher", _controls("all", "head")),
-    Claim("It is more than that of as many parameters in the interaction of one set.", CONTROL,
+    Entry("It is more than that of as many parameters in the interaction of one set.", CONTROL,
           measures.AUC, "higher", _controls("interaction", "layers")),
-    Claim("Given as many parameters in the interaction as single-embedding has at 4x, it beats it.",
+    Entry("Given as many parameters in the interaction as single-embedding has at 4x, it beats it.",
           CONTROL, measures.AUC, "higher", _me_with_ses_interaction),
-    Claim("It is more than regularisation: DNN's multi-embedding beats single-embedding, each with "
+    Entry("It is more than regularisation: DNN's multi-embedding beats single-embedding, each with "
           "the dropout and weight decay that suit it best.", CONTROL, measures.AUC, "higher",
           _best_regularised),
 ]  # fmt: skip

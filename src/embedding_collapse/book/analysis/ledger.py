@@ -21,7 +21,7 @@ from embedding_collapse.lab.studies.decide import BASES, ME4, SE4, TELLING
 from embedding_collapse.lab.studies.sweep import BASE_SIZE
 
 from . import measures
-from .claims import CLAIMS, Claim, Comparison, Expected, Runs, compared
+from .claims import CLAIMS, Comparison, Entry, Expected, Runs, compared
 from .measures import Measure
 
 Verdict = Literal["holds", "fails", "undecided", "not run"]
@@ -45,7 +45,7 @@ class Finding(NamedTuple):
         verdict: the answer.
     """
 
-    claim: Claim
+    claim: Entry
     effect: Effect | None
     parts: list[tuple[Comparison, Effect]]
     missing: list[Comparison]
@@ -62,27 +62,23 @@ def by_spec(records: Iterable[Record]) -> Runs:
 
 
 def effect_of(
-    comparisons: Sequence[Comparison],
-    runs: Runs,
-    measure: Measure,
-    *,
-    level: float = LEVEL,
-    against: float = 0.0,
+    comparisons: Sequence[Comparison], runs: Runs, measure: Measure, *, against: float = 0.0
 ) -> Effect:
     """The mean of the comparisons as one contrast.
+
+    The interval's level is `LEVEL`, or `SECOND_LOOK` where a cell has more than `FIRST_LOOK` seeds.
+    The base model's alone may: it is run for ensembles too.
 
     Args:
         comparisons: at least one, all of which have runs.
         runs: from `by_spec`.
         measure: what is compared.
-        level: of the interval; `SECOND_LOOK` takes its place where a cell has more than
-            `FIRST_LOOK` seeds. The base model's alone may: it is run for ensembles too.
         against: what the effect is held against; it is taken off.
     """
     pairs = [(runs[one.new], runs[one.old] if one.old else []) for one in comparisons]
     specs = [spec for one in comparisons for spec in (one.new, one.old) if spec]
     looked_twice = any(len(runs[spec]) > FIRST_LOOK for spec in specs if spec.scale > 1)
-    level = SECOND_LOOK if looked_twice else level
+    level = SECOND_LOOK if looked_twice else LEVEL
     effect = measure.mean_difference(pairs, level=level, against=against)
     return effect._replace(p=min(1.0, effect.p * LOOKS)) if looked_twice else effect
 

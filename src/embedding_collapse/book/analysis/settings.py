@@ -53,7 +53,7 @@ def _of_study(base: Spec) -> bool:
     return replace(base, data=BASES[0].data) == BASES[0]
 
 
-class Answer(NamedTuple):
+class Gain(NamedTuple):
     """A difference between two sizes of a model on one data set."""
 
     where: str
@@ -63,7 +63,7 @@ class Answer(NamedTuple):
     verdict: Verdict
 
 
-def first_question(settings: Sequence[Setting]) -> list[Answer]:
+def first_question(settings: Sequence[Setting]) -> list[Gain]:
     """What four times the size gains, and ME beside SE, wherever there are two seeds; verdicts on
     "higher", corrected over all of them."""
     asked = []
@@ -77,4 +77,4 @@ def first_question(settings: Sequence[Setting]) -> list[Answer]:
                     effect = effect_of([comparison], runs, measures.AUC)
                     asked.append((setting.name, model, pair, effect))
     judged = judge([Judged(effect, "higher", measures.AUC) for *_, effect in asked])
-    return [Answer(*answer, verdict) for answer, verdict in zip(asked, judged, strict=True)]
+    return [Gain(*gain, verdict) for gain, verdict in zip(asked, judged, strict=True)]

@@ -73,14 +73,8 @@ def runs_of(folders: str, model: str, scale: int, dataset: str) -> dict[str, lis
 def collapse(runs: Mapping[str, Sequence[Record]]) -> go.Figure:
     """IA / K of every field against random tables, fields by number of features; a menu of data
     sets."""
-    figure = go.Figure()
-    owner: list[str] = []
-    for name, group in runs.items():
-        drawn = plots.abundance_by_field(group)
-        figure.update_layout(xaxis=drawn.layout.xaxis, yaxis=drawn.layout.yaxis)
-        figure.add_traces(drawn.data)
-        owner += [name] * len(drawn.data)
-    return plots.with_menu(figure, owner, "Data")
+    figures = {name: plots.abundance_by_field(group) for name, group in runs.items()}
+    return plots.one_of(figures, "Data")
 
 
 # --- is it fair across widths? --------------------------------------------------------------------
@@ -331,10 +325,10 @@ def token_spectra(
 def beside_language(spectra: Sequence[Spectrum], count: int) -> go.Figure:
     """Normalised spectra of fields and of language models: full, of the first `count` singular
     values, and of the first so many columns."""
-    figure = go.Figure()
-    owner = []
+    figures = {}
     views = ("full", f"first {count} singular values", f"first {count} columns")
     for position, view in enumerate(views):
+        figures[view] = figure = go.Figure()
         dashes = {of: cycle(plots.DASHES) for of in INKS}
         for spectrum in spectra:
             values = (spectrum.full, spectrum.full[:count], spectrum.columns)[position]
@@ -349,10 +343,9 @@ def beside_language(spectra: Sequence[Spectrum], count: int) -> go.Figure:
                 hovertemplate=f"%{{fullData.name}}, {len(values)} values<br>%{{y:.3f}}"
                 "<extra></extra>",
             )
-            owner.append(view)
+    figure = plots.one_of(figures, "Show")
     figure.update_xaxes(title="direction k, as a share", range=[0, 1.02])
-    figure.update_yaxes(title="σ<sub>k</sub> / σ<sub>1</sub>", range=[0, 1.02])
-    return plots.with_menu(figure, owner, "Show")
+    return figure.update_yaxes(title="σ<sub>k</sub> / σ<sub>1</sub>", range=[0, 1.02])
 
 
 def language_table(spectra: Sequence[Spectrum], count: int) -> pd.DataFrame:

@@ -218,8 +218,7 @@ def sub_embeddings(runs: Iterable[Record]) -> go.Figure:
     """IA(E_i^{->j}) as a heat-map, with its row sums beside it and its column sums above; means
     over sets and seeds, fields sorted by their own IA, the pair of a field with itself left out;
     a menu of datasets, models and designs."""
-    figure = go.Figure()
-    owner: list[str] = []
+    figures = {}
     for cell, group in by_cell(runs).items():
         held = [r.projected_abundance for r in group if r.projected_abundance is not None]
         if not held:
@@ -231,6 +230,7 @@ def sub_embeddings(runs: Iterable[Record]) -> go.Figure:
         pairs = pairs[np.ix_(order, order)].round(2)
         np.fill_diagonal(pairs, np.nan)
         names = [plots.as_text(group[0].dataset["fields"][i]) for i in order]
+        figure = go.Figure()
         figure.add_heatmap(
             z=[[None if np.isnan(value) else value for value in row] for row in pairs],
             x=names,
@@ -257,15 +257,14 @@ def sub_embeddings(runs: Iterable[Record]) -> go.Figure:
             **bars,
             hovertemplate=f"of %{{y}}: sum over j %{{x}}<br>{hover}",
         )
-        owner += [f"{cell.dataset}, {MODELS[cell.model].name} {cell.label}"] * 3
+        figures[f"{cell.dataset}, {MODELS[cell.model].name} {cell.label}"] = figure
     small = {"tickfont": {"size": 10}}
-    figure.update_layout(
+    return plots.one_of(figures, "Run").update_layout(
         xaxis=small | {"title": "for field j, by its IA", "tickangle": -60, "domain": [0, 0.8]},
         yaxis=small | {"title": "of field i, by its IA", "domain": [0, 0.82]},
         xaxis2=small | {"title": "Σ<sub>j</sub>", "domain": [0.83, 1], "nticks": 3, "tickangle": 0},
         yaxis2=small | {"title": "Σ<sub>i</sub>", "domain": [0.85, 1], "nticks": 3},
     )
-    return plots.with_menu(figure, owner, "Run")
 
 
 def influence(cells: Sequence[Influence]) -> go.Figure:

@@ -86,16 +86,15 @@ def claims_of_gain(cells: Cells) -> pd.DataFrame:
 def diversity_by_field(cells: Cells) -> go.Figure:
     """Diversity of every field, fields sorted by cardinality: mean and range over seeds, beside
     that of random tables; a menu of data sets and scales; one model."""
-    figure = go.Figure()
-    owner: list[str] = []
+    figures: dict[str, go.Figure] = {}
     what = {"se": "SE, blocks of its table", "me": "ME, its sets"}
     for cell, group in ((cell, group) for cell, group in cells.items() if cell.scale > 1):
         names, cardinalities, order = plots.fields(group[0])
         width = group[0].spec["embedding_size"]
-        view = f"{cell.dataset}, {cell.scale}x"
+        figure = figures.setdefault(f"{cell.dataset}, {cell.scale}x", go.Figure())
         values, ink = np.array([run.diversity for run in group])[:, order], plots.colour(cell.label)
         figure.add_trace(plots.by_field(names, values, cardinalities, what[cell.design], ink))
-        if view not in owner:
+        if len(figure.data) == 1:
             figure.add_scatter(
                 x=names,
                 y=[round(random_diversity(rows, width), 4) for rows in cardinalities],
@@ -103,10 +102,8 @@ def diversity_by_field(cells: Cells) -> go.Figure:
                 mode="lines",
                 line={"color": plots.COLOURS["random"], "dash": "dash"},
             )
-        owner += [view] * (len(figure.data) - len(owner))
-    figure.update_xaxes(plots.BY_FEATURES)
-    figure.update_yaxes(title="diversity", range=[-0.02, 1.02])
-    return plots.with_menu(figure, owner, "Run")
+    figure = plots.one_of(figures, "Run").update_xaxes(plots.BY_FEATURES)
+    return figure.update_yaxes(title="diversity", range=[-0.02, 1.02])
 
 
 def projection_norms(runs: Sequence[Record]) -> go.Figure:
@@ -115,18 +112,17 @@ def projection_norms(runs: Sequence[Record]) -> go.Figure:
     sets = runs[0].spec["scale"] if runs[0].spec["design"] == "me" else 1
     columns = min(2, sets)
     rows = -(-sets // columns)
-    figure = make_subplots(
-        rows,
-        columns,
-        subplot_titles=[f"set {m + 1}" for m in range(sets)],
-        vertical_spacing=0.45 / rows,
-        horizontal_spacing=0.25,
-    )
-    owner = []
+    figures = {}
     for run in runs:
+        figure = make_subplots(
+            rows,
+            columns,
+            subplot_titles=[f"set {m + 1}" for m in range(sets)],
+            vertical_spacing=0.45 / rows,
+            horizontal_spacing=0.25,
+        )
         names, _, order = plots.fields(run)
         norms = np.array(run.projection_norms)[:, order][:, :, order]
-        view = f"{run.spec['dataset']}, {MODELS[run.spec['model']].name}"
         for m, values in enumerate(norms):
             figure.add_heatmap(
                 z=values.round(3),
@@ -141,12 +137,12 @@ def projection_norms(runs: Sequence[Record]) -> go.Figure:
                 row=m // columns + 1,
                 col=m % columns + 1,
             )
-            owner.append(view)
+        figures[f"{run.spec['dataset']}, {MODELS[run.spec['model']].name}"] = figure
+    figure = plots.one_of(figures, "Run")
     figure.update_xaxes(dtick=1, tickangle=-90, tickfont={"size": 9})  # every field is named
     figure.update_yaxes(dtick=1, tickfont={"size": 9})
     figure.update_xaxes(title="for field j", row=rows, col=columns)  # stacked, the last panel's
-    figure.update_yaxes(title="of field i", col=1)
-    return plots.with_menu(figure, owner, "Run")
+    return figure.update_yaxes(title="of field i", col=1)
 
 
 def claims_of_sets(cells: Cells) -> pd.DataFrame:
@@ -182,10 +178,7 @@ def against_size(
     return plots.series_against_scale(
         {
             dataset: {
-                title: plots.points(
-                    runs_in(select(cells, models, dataset=dataset)),
-                    plots.both_designs(measure.value),
-                )
+                title: plots.points(runs_in(select(cells, models, dataset=dataset)), measure)
                 for title, measure in panels.items()
             }
             for dataset in datasets_of(select(cells, models))

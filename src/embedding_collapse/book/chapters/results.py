@@ -13,14 +13,13 @@ from embedding_collapse.book import paper
 from embedding_collapse.book.analysis import cause, measures
 from embedding_collapse.book.analysis.claims import CONTROL, READERS
 from embedding_collapse.book.analysis.ledger import Finding
-from embedding_collapse.book.analysis.settings import PAIRS, Answer, Setting
+from embedding_collapse.book.analysis.settings import PAIRS, Gain, Setting
 from embedding_collapse.book.plots import (
-    AUC,
     COLOURS,
+    one_of,
     points,
     published_points,
     size_axis,
-    with_menu,
 )
 from embedding_collapse.book.plots.scaling import with_band
 from embedding_collapse.lab.groups import by_cell
@@ -71,39 +70,35 @@ def about(settings: Sequence[Setting]) -> pd.DataFrame:
 def gains(settings: Sequence[Setting]) -> go.Figure:
     """Test AUC of SE and ME against size, a panel per data set, ours above the paper's, with 95%
     bands over seeds; a menu of models, those of `TELLING` first."""
-    ours = [points(one.runs, AUC).assign(panel=one.name) for one in settings[:2]]
+    ours = [points(one.runs, measures.AUC).assign(panel=one.name) for one in settings[:2]]
     theirs = published_points()
     theirs["panel"] = theirs["dataset"].str.capitalize()
     table = pd.concat([*ours, theirs])
     panels = list(dict.fromkeys(table["panel"]))
-    figure = make_subplots(
-        -(-len(panels) // 2),
-        2,
-        subplot_titles=panels,
-        vertical_spacing=0.16,
-        horizontal_spacing=0.13,
-    )
+    rows = -(-len(panels) // 2)
+    spacing = {"vertical_spacing": 0.16, "horizontal_spacing": 0.13}
     models = [*TELLING, *(model for model in PAPER if model not in TELLING)]
-    owner = []
+    figures = {}
     for model in (model for model in models if model in set(table["model"])):
+        figure = make_subplots(rows, 2, subplot_titles=panels, **spacing)
         legend: set[str] = set()
         for place, panel in enumerate(panels):
             here = table[table["panel"] == panel]
             of_model = here[here["model"] == model].sort_values("scale")
             traces = [] if len(of_model) else [_not_run(here["mean"])]
-            for line in AUC:
-                if len(of_line := of_model[of_model["line"] == line.name]):
-                    traces += with_band(of_line, line.name, COLOURS[line.name], line.dash)
+            for line in ("SE", "ME"):
+                if len(of_line := of_model[of_model["line"] == line]):
+                    traces += with_band(of_line, line, COLOURS[line], "solid")
             for trace in traces:
                 trace.showlegend = trace.mode == "lines+markers" and trace.name not in legend
                 legend |= {trace.name} if trace.showlegend else set()
                 figure.add_trace(trace, row=place // 2 + 1, col=place % 2 + 1)
-                owner.append(MODELS[model].name)
+        figures[MODELS[model].name] = figure
+    figure = one_of(figures, "Model").update_layout(legend_y=-0.14)
     figure.update_xaxes(size_axis(table["scale"].tolist()))
-    figure.update_xaxes(title="embedding size", row=-(-len(panels) // 2))
+    figure.update_xaxes(title="embedding size", row=rows)
     figure.update_yaxes(title="test AUC", col=1)
-    figure.update_yaxes(tickformat=".4f", nticks=5)
-    return with_menu(figure, owner, "Model").update_layout(legend_y=-0.14)
+    return figure.update_yaxes(tickformat=".4f", nticks=5)
 
 
 def _not_run(values: pd.Series) -> go.Scatter:
@@ -198,7 +193,7 @@ def numbers(settings: Sequence[Setting]) -> pd.DataFrame:
 # --- the first question, wherever it was asked ----------------------------------------------------
 
 
-def forest(answers: Sequence[Answer]) -> go.Figure:
+def forest(answers: Sequence[Gain]) -> go.Figure:
     """The differences with their 95% intervals, a row per data set and model, a panel per pair."""
     pairs = list(PAIRS)
     figure = make_subplots(

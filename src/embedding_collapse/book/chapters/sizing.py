@@ -7,7 +7,8 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from embedding_collapse.book.explorers.sizing import RECOMMENDERS, RULE
-from embedding_collapse.book.plots import COLOURS, DASHES, INKS, faint
+from embedding_collapse.book.plots import COLOURS, DASHES, INKS
+from embedding_collapse.book.plots.seeds import band
 from embedding_collapse.lab import sizing
 
 WORST, TYPICAL = INKS["information abundance"], INKS["effective rank"]  # two that are far apart
@@ -103,17 +104,10 @@ def distortion(measured: pd.DataFrame, points: int) -> go.Figure:
     widths = np.array(list(groups.groups))
     figure = go.Figure()
     for column, ink in (("worst", WORST), ("typical", TYPICAL)):
-        low, mean, high = (groups[column].agg(how).round(5) for how in ("min", "mean", "max"))
-        figure.add_scatter(
-            x=[*widths, *widths[::-1]],
-            y=[*low, *high[::-1]],
-            fill="toself",
-            mode="lines",
-            fillcolor=faint(ink),
-            line={"width": 0},
-            hoverinfo="skip",
-            name=f"{column}, range over draws",
+        low, mean, high = (
+            groups[column].agg(how).round(5).to_numpy() for how in ("min", "mean", "max")
         )
+        figure.add_trace(band(widths, low, high, ink, f"{column}, range over draws"))
         figure.add_scatter(
             x=widths,
             y=mean,
@@ -122,7 +116,7 @@ def distortion(measured: pd.DataFrame, points: int) -> go.Figure:
             line={"color": ink},
             hovertemplate="K = %{x}: %{y:.3f}",
         )
-        _label(figure, f"{column} pair", np.log10(widths[0]), mean.iloc[0])
+        _label(figure, f"{column} pair", np.log10(widths[0]), mean[0])
     rule = np.asarray(sizing.bound_distortion(points, widths))
     figure.add_scatter(
         x=widths,

@@ -127,9 +127,9 @@ def _by_epoch(cell: Cell, curves: Sequence[Sequence[float]], digits: int) -> go.
 def abundance(cells: Cells, scale: int) -> go.Figure:
     """IA / K of every field, fields sorted by cardinality: mean and range over seeds; a line per
     model at one scale, one for random tables of that width; a menu of data sets."""
-    figure = go.Figure()
-    owner: list[str] = []
+    figures = {}
     for dataset in datasets_of(cells):
+        figures[dataset] = figure = go.Figure()
         widths = {}
         for line in SERIES:
             group = cells.get(Cell(dataset, line.model, "se", scale))
@@ -150,10 +150,8 @@ def abundance(cells: Cells, scale: int) -> go.Figure:
                 mode="lines",
                 line={"color": plots.COLOURS["random"], "dash": "dash"},
             )
-        owner += [dataset] * (len(figure.data) - len(owner))
-    figure.update_xaxes(plots.BY_FEATURES)
-    figure.update_yaxes(title="IA / K", range=[0, 1.02])
-    return plots.with_menu(figure, owner, "Dataset")
+    figure = plots.one_of(figures, "Dataset").update_xaxes(plots.BY_FEATURES)
+    return figure.update_yaxes(title="IA / K", range=[0, 1.02])
 
 
 # --- do they gain by size? ------------------------------------------------------------------------
@@ -161,9 +159,8 @@ def abundance(cells: Cells, scale: int) -> go.Figure:
 
 def accuracy(cells: Cells) -> go.Figure:
     """Test AUC against size with 95% bands: a panel per data set, ours and then the paper's."""
-    lines = plots.both_designs(measures.AUC.value)
-    theirs = plots.published_points()
-    table = pd.concat([plots.points(runs_in(cells), lines), theirs[theirs["model"].isin(NAMES)]])
+    ours, theirs = plots.points(runs_in(cells), measures.AUC), plots.published_points()
+    table = pd.concat([ours, theirs[theirs["model"].isin(NAMES)]])
     panels = {str(name): rows for name, rows in table.groupby("dataset", sort=False)}
     figure = plots.series_against_scale({"": panels}, SERIES, columns=2)
     return figure.update_yaxes(title="test AUC", col=1)
@@ -265,8 +262,8 @@ def overfitting(records: Iterable[Record], models: Sequence[str]) -> go.Figure:
     cells = by_cell(records)
     models = [model for model in models if model in {cell.model for cell in cells}]
     names = [MODELS[model].name for model in models]
-    figure = make_subplots(2, len(models), subplot_titles=names * 2, vertical_spacing=0.15)
-    owner: list[str] = []
+    panels = {"rows": 2, "cols": len(models), "subplot_titles": names * 2, "vertical_spacing": 0.15}
+    figures = {dataset: make_subplots(**panels) for dataset in datasets_of(cells)}
     for cell, group in cells.items():
         if cell.design != "se" or cell.model not in models or cell.scale not in DASHES:
             continue
@@ -274,10 +271,8 @@ def overfitting(records: Iterable[Record], models: Sequence[str]) -> go.Figure:
         for row, metric in ((1, "train_loss"), (2, "valid_auc")):
             curves = [[epoch[metric] for epoch in record.epochs] for record in group]
             line = _by_epoch(cell, curves, digits=5).update(showlegend=row == column == 1)
-            figure.add_trace(line, row, column)
-            owner.append(cell.dataset)
-    figure.update_xaxes(dtick=1)
+            figures[cell.dataset].add_trace(line, row, column)
+    figure = plots.one_of(figures, "Dataset").update_xaxes(dtick=1)
     figure.update_xaxes(title="epoch", row=2)
     figure.update_yaxes(title="training loss (nats)", row=1, col=1)
-    figure.update_yaxes(title="validation AUC", row=2, col=1)
-    return plots.with_menu(figure, owner, "Dataset")
+    return figure.update_yaxes(title="validation AUC", row=2, col=1)

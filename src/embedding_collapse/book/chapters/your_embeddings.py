@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from embedding_collapse.book.plots import BELOW, COLOURS, DASHES, as_text, with_menu
+from embedding_collapse.book.plots import BELOW, COLOURS, DASHES, as_text, one_of
 from embedding_collapse.files import load_json
 from embedding_collapse.inspection import report
 from embedding_collapse.lab import calibration, contrast
@@ -212,11 +212,11 @@ def _text(name: str) -> str:
 
 def table_spectra(tables: Sequence[Collapse]) -> go.Figure:
     """Normalised spectra of one table, chosen from a menu, beside a random one of its shape."""
-    figure = go.Figure()
-    owners: list[str] = []
+    figures = {}
     for table in tables:
         if table.spectra is None:
             continue
+        figures[as_text(table.name)] = figure = go.Figure()
         width = table.width
         kept = np.unique(np.linspace(0, width - 1, min(width, MOST_POINTS)).round().astype(int))
         lines = [(spectrum, "ME" if table.sets > 1 else "SE") for spectrum in table.spectra]
@@ -230,10 +230,9 @@ def table_spectra(tables: Sequence[Collapse]) -> go.Figure:
                 line={"color": COLOURS[kind], "dash": DASHES[m % len(DASHES)]},
                 marker={"size": 4},
             )
-            owners.append(as_text(table.name))
+    figure = one_of(figures, "Table")
     figure.update_xaxes(title="direction k, as a share of K", range=[0, 1.02])
-    figure.update_yaxes(title="σ<sub>k</sub> / σ<sub>1</sub>", rangemode="tozero")
-    return with_menu(figure, owners, "Table")
+    return figure.update_yaxes(title="σ<sub>k</sub> / σ<sub>1</sub>", rangemode="tozero")
 
 
 def collapse_in_training(histories: Mapping[str, pd.DataFrame]) -> go.Figure:

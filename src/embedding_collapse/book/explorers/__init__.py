@@ -31,7 +31,6 @@ from . import (
     training,
 )
 from .explorer import Explorer
-from .training import Training
 
 
 @lru_cache
@@ -76,19 +75,3 @@ def train(name: str) -> None:
     """
     check_choice("figure", name, TRAINING)
     training.show(TRAINING[name])
-
-
-__all__ = [
-    "EXPLORERS",
-    "TRAINING",
-    "Explorer",
-    "Training",
-    "bend",
-    "scaling",
-    "show",
-    "sizing",
-    "spectrum",
-    "sub_embeddings",
-    "toy",
-    "train",
-]

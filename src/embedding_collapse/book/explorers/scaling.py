@@ -5,7 +5,8 @@ from typing import Any
 
 import pandas as pd
 
-from embedding_collapse.book.plots import AUC, BELOW, COLOURS, points, published_points
+from embedding_collapse.book.analysis.measures import AUC
+from embedding_collapse.book.plots import BELOW, COLOURS, points, published_points
 from embedding_collapse.book.plots.style import faint
 from embedding_collapse.lab.models import MODELS, PAPER
 from embedding_collapse.lab.records import Record

@@ -15,7 +15,7 @@ import plotly.graph_objects as go
 import torch
 from torch import Tensor
 
-from embedding_collapse.book.analysis.claims import CLAIMS, Claim
+from embedding_collapse.book.analysis.claims import CLAIMS, Entry
 from embedding_collapse.book.analysis.ledger import Judged, Verdict, judge
 from embedding_collapse.book.plots.style import COLOURS
 from embedding_collapse.files import load_json, store_json
@@ -57,7 +57,7 @@ class Asked(NamedTuple):
         more, less: numbers of the designs whose difference is the effect.
     """
 
-    claim: Claim
+    claim: Entry
     more: int
     less: int
 

@@ -1,5 +1,4 @@
-// Adam (Kingma & Ba 2015) and plain gradient descent, as PyTorch has them: weight decay is added to
-// the gradient.
+// Adam (Kingma & Ba 2015), as PyTorch has it: weight decay is added to the gradient.
 
 const [FIRST, SECOND, EPS] = [0.9, 0.999, 1e-8];
 
@@ -23,19 +22,5 @@ export function adam(weights, gradients, rate, decay) {
       squares[i] = SECOND * squares[i] + (1 - SECOND) * gradient * gradient;
       weights[i] -= (size * means[i]) / (Math.sqrt(squares[i]) / root + EPS);
     }
-  };
-}
-
-/**
- * The same without momentum or scale.
- * @param {Float32Array} weights
- * @param {Float32Array} gradients
- * @param {number} rate
- * @param {number} decay
- */
-export function descent(weights, gradients, rate, decay) {
-  return () => {
-    for (let i = 0; i < weights.length; i++)
-      weights[i] -= rate * (gradients[i] + decay * weights[i]);
   };
 }

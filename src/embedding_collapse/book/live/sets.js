@@ -6,6 +6,7 @@ import { connect } from "./connect.js";
 import * as draw from "./draw.js";
 import { PICTURE, element, makePlayer, makeTable, mountInView, open, place } from "./figure.js";
 import { makeTrainer, stepsOf } from "./sets_trainer.js";
+import { abundance } from "./spectrum.js";
 
 const BUDGET = 30; // milliseconds of training at most before the next picture
 const LOWEST = 0.45; // a little below the AUC of a coin
@@ -129,7 +130,7 @@ export async function mount(section) {
       return `${titles()[i]}: AUC ${number(auc)}, IA/K ${number(share, 2)}`;
     });
     panels.forEach(({ spectra }, i) => {
-      const values = runs[i].spectra.map((sets) => sets.map((one) => `IA ${number(sum(one) / (one[0] || 1), 1)} of ${one.length}`)); // prettier-ignore
+      const values = runs[i].spectra.map((sets) => sets.map((one) => `IA ${number(abundance(one), 1)} of ${one.length}`)); // prettier-ignore
       const fields = values.map((field, f) => `${SIZES[f]} features: ${field.join(", ")}`);
       spectra.ariaLabel = `Singular values, ${titles()[i]}; ${fields.join("; ")}`;
     });
@@ -140,8 +141,6 @@ export async function mount(section) {
     else if (over) notes.push(...claims.map(({ text }, i) => `${effects[i].verdict}: ${text}`));
     return notes.join(" ");
   }
-
-  const sum = (/** @type {Float64Array} */ values) => values.reduce((total, value) => total + value, 0); // prettier-ignore
 
   const boxes = element("div", { className: "ec-runs ec-three ec-stacked" }, ...panels.map(({ box }) => box));
   const lines = element("div", { className: "ec-runs ec-stacked" }, aucs, abundances);

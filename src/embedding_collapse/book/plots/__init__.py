@@ -1,7 +1,7 @@
 """What several chapters draw alike: colours, menus, spectra, curves against size; and `show`."""
 
 from .page import all_numbers, answered, note, provenance, rounded, show
-from .scaling import AUC, Line, Series, both_designs, points, published_points, series_against_scale
+from .scaling import Series, points, published_points, series_against_scale
 from .seeds import add_mean_and_range, with_intervals
 from .spectra import abundance_by_field, by_field, spectra_by_field
 from .style import (
@@ -19,43 +19,6 @@ from .style import (
     faint,
     fields,
     log_axis,
+    one_of,
     size_axis,
-    with_menu,
 )
-
-__all__ = [
-    "AMBER",
-    "AUC",
-    "BELOW",
-    "BY_FEATURES",
-    "COLOURS",
-    "DASHES",
-    "INKS",
-    "NEUTRAL",
-    "PINK",
-    "SKY",
-    "Line",
-    "Series",
-    "abundance_by_field",
-    "add_mean_and_range",
-    "all_numbers",
-    "answered",
-    "as_text",
-    "both_designs",
-    "by_field",
-    "colour",
-    "faint",
-    "fields",
-    "log_axis",
-    "note",
-    "points",
-    "provenance",
-    "published_points",
-    "rounded",
-    "series_against_scale",
-    "show",
-    "size_axis",
-    "spectra_by_field",
-    "with_intervals",
-    "with_menu",
-]

@@ -1,6 +1,6 @@
 """Anything against embedding size: ours and the paper's."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from typing import NamedTuple
 
@@ -10,57 +10,33 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from embedding_collapse.book import paper
-from embedding_collapse.book.analysis import measures
+from embedding_collapse.book.analysis.measures import Measure
 from embedding_collapse.lab.groups import by_cell
 from embedding_collapse.lab.records import Record
 
 from .seeds import band, reach, reach_of
-from .style import size_axis, with_menu
+from .style import one_of, size_axis
 
 
-class Line(NamedTuple):
-    """What is drawn of every model: a number per run, in a colour and a dash.
-
-    Attributes:
-        name: in the legend.
-        design: "se" or "me"; either begins at the base model where that has the number.
-        value: from a record to the number; NaN where it has none.
-        dash: of the line.
-    """
-
-    name: str
-    design: str
-    value: Callable[[Record], float]
-    dash: str = "solid"
-
-
-def both_designs(value: Callable[[Record], float]) -> list[Line]:
-    """Lines for `points`: a number per run, in SE and in ME."""
-    return [Line(design.upper(), design, value) for design in ("se", "me")]
-
-
-AUC = both_designs(measures.AUC.value)
-
-
-def points(records: Iterable[Record], lines: Sequence[Line]) -> pd.DataFrame:
-    """One row per dataset, model, line and scale: the mean over seeds and how far the 95%
-    confidence interval of the mean reaches (t over seeds; NaN with one seed)."""
+def points(records: Iterable[Record], measure: Measure) -> pd.DataFrame:
+    """One row per dataset, model, line ("SE", "ME") and scale: the mean over seeds and how far the
+    95% confidence interval of the mean reaches (t over seeds; NaN with one seed). Either line
+    begins at the base model where that has the number."""
     rows = []
     for cell, group in by_cell(records).items():
-        for line in lines:
-            if cell.scale == 1 or cell.design == line.design:
-                values = np.array([line.value(record) for record in group])
-                rows.append(
-                    {
-                        "dataset": cell.dataset,
-                        "model": cell.model,
-                        "line": line.name,
-                        "scale": cell.scale,
-                        "mean": values.mean(),
-                        "runs": len(values),
-                        "reach": reach_of(values),
-                    }
-                )
+        values = np.array([measure.value(record) for record in group])
+        for line in ("SE", "ME") if cell.scale == 1 else (cell.design.upper(),):
+            rows.append(
+                {
+                    "dataset": cell.dataset,
+                    "model": cell.model,
+                    "line": line,
+                    "scale": cell.scale,
+                    "mean": values.mean(),
+                    "runs": len(values),
+                    "reach": reach_of(values),
+                }
+            )
     return pd.DataFrame(rows).dropna(subset="mean")
 
 
@@ -139,9 +115,9 @@ def series_against_scale(
     titles = list(next(iter(views.values())))
     columns = min(columns, len(titles))
     rows = -(-len(titles) // columns)
-    figure = make_subplots(rows, columns, subplot_titles=titles, vertical_spacing=0.25)
-    owner: list[str] = []
+    figures = {}
     for view, panels in views.items():
+        figure = make_subplots(rows, columns, subplot_titles=titles, vertical_spacing=0.25)
         legend: set[str] = set()
         for place, table in enumerate(panels.values()):
             for line in series:
@@ -153,11 +129,11 @@ def series_against_scale(
                 legend.add(line.name)
                 for trace in traces:
                     figure.add_trace(trace, place // columns + 1, place % columns + 1)
-                    owner.append(view)
+        figures[view] = figure
+    figure = one_of(figures, "Dataset")
     every = [table["scale"] for panels in views.values() for table in panels.values()]
     figure.update_xaxes(size_axis(chain.from_iterable(every)))
-    figure.update_xaxes(title="embedding size", row=rows)
-    return with_menu(figure, owner, "Dataset")
+    return figure.update_xaxes(title="embedding size", row=rows)
 
 
 def _of_series(table: pd.DataFrame, series: Series) -> pd.DataFrame:

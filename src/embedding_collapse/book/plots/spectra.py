@@ -15,7 +15,7 @@ from embedding_collapse.spectrum import (
     random_spectrum,
 )
 
-from .style import BELOW, BY_FEATURES, COLOURS, DASHES, colour, fields, menu
+from .style import BELOW, BY_FEATURES, COLOURS, DASHES, colour, fields, one_of
 
 
 def abundance_by_field(records: Sequence[Record]) -> go.Figure:
@@ -95,27 +95,21 @@ def spectra_by_field(records: Sequence[Record]) -> go.Figure:
     dataset stands above."""
     names, cardinalities, order = fields(records[0])
     firsts = {label: group[0] for label, group in by_label(records).items()}
-    figure = go.Figure()
-    traces_per_field = 0
-    for position, field in enumerate(order):
+    figures = {}
+    for name, cardinality, field in zip(names, cardinalities, order, strict=True):
         traces = []
         for label, record in firsts.items():
             traces += _spectrum_lines(label, torch.tensor(record.spectra[field]))
         widths = sorted({len(record.joined_spectra[field]) for record in firsts.values()})
         for width, dash in zip(widths, DASHES[2:], strict=False):
-            random = random_spectrum(cardinalities[position], width)
+            random = random_spectrum(cardinality, width)
             traces.append(_spectrum_line(f"random, K={width}", random, COLOURS["random"], dash))
-        traces_per_field = len(traces)
-        for trace in traces:
-            trace.visible = position == len(order) - 1
-        figure.add_traces(traces)
-    entries = [f"{name} ({size:,})" for name, size in zip(names, cardinalities, strict=True)]
-    owner = np.repeat(np.arange(len(order)), traces_per_field)
-    views = {entry: (owner == position).tolist() for position, entry in enumerate(entries)}
-    choice = menu("Field", views, active=len(order) - 1, y=1.02)
+        figures[f"{name} ({cardinality:,})"] = go.Figure(traces)
+    figure = one_of(figures, "Field", active=len(figures) - 1, y=1.02)
+    figure.layout.legend = None  # beside the lines, which are many
     figure.update_xaxes(title="direction k, as a share of K", range=[0, 1.02])
     figure.update_yaxes(title="σ<sub>k</sub> / σ<sub>1</sub>", rangemode="tozero")
-    figure.add_annotation(
+    return figure.add_annotation(
         text=records[0].dataset["name"],
         x=1,
         xref="paper",
@@ -125,7 +119,6 @@ def spectra_by_field(records: Sequence[Record]) -> go.Figure:
         yanchor="bottom",
         showarrow=False,
     )
-    return figure.update_layout(updatemenus=[choice], hovermode="closest")
 
 
 def _spectrum_lines(label: str, spectra: torch.Tensor) -> list[go.Scatter]:

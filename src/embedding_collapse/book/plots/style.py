@@ -1,6 +1,6 @@
 """What the figures share: colours, dashes, axes, the order of fields, the menu."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from html import escape
 from typing import Any
 
@@ -46,47 +46,33 @@ def size_axis(scales: Iterable[int]) -> dict[str, Any]:
     return log_axis({scale: f"{scale}x" for scale in sorted(set(scales))})
 
 
-def menu(name: str, views: Mapping[str, Sequence[bool]], active: int, y: float) -> dict[str, Any]:
-    """A menu above the panels.
+def one_of(
+    figures: Mapping[str, go.Figure], name: str, active: int = 0, y: float = 1.05
+) -> go.Figure:
+    """Figures of which one is shown, chosen from a menu; no menu for a single one.
 
     Args:
-        name: for those who cannot see it.
-        views: the entries, and which traces each of them shows.
-        active: the entry that is chosen at first.
-        y: where its lower edge is, as a share of the panels' height.
+        figures: by what the menu calls them, all laid out as the first; those without traces are
+            left out of it.
+        name: of the menu, for those who cannot see it.
+        active: which of them is shown at first.
+        y: where the menu's lower edge is, as a share of the panels' height.
     """
-    buttons = [
-        {"label": label, "method": "restyle", "args": [{"visible": list(shown)}]}
-        for label, shown in views.items()
-    ]
-    return {
-        "name": name,
-        "buttons": buttons,
-        "active": active,
-        "direction": "down",
-        "x": 0,
-        "xanchor": "left",
-        "y": y,
-        "yanchor": "bottom",
-    }
-
-
-def with_menu(figure: go.Figure, owner: Sequence[str], name: str) -> go.Figure:
-    """Show the traces of one owner at a time, chosen from a menu, at first those of the first; no
-    menu for a single one.
-
-    Args:
-        figure: with a trace per entry of `owner`.
-        owner: whose each trace is.
-        name: of the menu.
-    """
-    figure.update_layout(legend=BELOW, hovermode="closest")
-    views = {view: [own == view for own in owner] for view in dict.fromkeys(owner)}
-    for trace, shown in zip(figure.data, next(iter(views.values()), []), strict=True):
+    first, *others = figures.values() or [go.Figure()]
+    whole = go.Figure(first).add_traces([trace for other in others for trace in other.data])
+    owner = [entry for entry, figure in figures.items() for _ in figure.data]
+    views = {entry: [own == entry for own in owner] for entry in dict.fromkeys(owner)}
+    for trace, shown in zip(whole.data, [*views.values()][active] if views else [], strict=True):
         trace.visible = shown
-    if len(views) < 2:
-        return figure
-    return figure.update_layout(updatemenus=[menu(name, views, active=0, y=1.05)])
+    if len(views) > 1:
+        buttons = [
+            {"label": entry, "method": "restyle", "args": [{"visible": shown}]}
+            for entry, shown in views.items()
+        ]
+        menu = {"name": name, "buttons": buttons, "active": active, "direction": "down"}
+        place = {"x": 0, "xanchor": "left", "y": y, "yanchor": "bottom"}
+        whole.update_layout(updatemenus=[menu | place])
+    return whole.update_layout(legend=BELOW, hovermode="closest")
 
 
 def as_text(name: str) -> str:

@@ -14,7 +14,7 @@ from .mapping import MappedFile, map_array, map_path, shape_alone
 from .shards import beside
 
 GRAPH, INITIALIZER = 7, 5  # fields of a model and of a graph
-DIMS, TYPE, FLOATS, NAME, RAW, EXTERNAL, LOCATION = 1, 2, 4, 8, 9, 13, 14  # of a tensor
+DIMS, TYPE, FLOATS, NAME, RAW, EXTERNAL = 1, 2, 4, 8, 9, 13  # of a tensor
 DTYPES = {
     1: "<f4",
     2: "u1",
@@ -43,12 +43,7 @@ class Field(NamedTuple):
 
 def is_onnx(head: bytes) -> bool:
     """Whether a file begins as a model does: with a version, and then another of its fields."""
-    return (
-        len(head) > 2
-        and head[0] == 8
-        and head[1] < 64
-        and head[2] in b"\x12\x1a\x22\x28\x32\x3a\x42"
-    )
+    return len(head) > 2 and head[0] == 8 and head[1] < 64 and head[2] in NEXT
 
 
 def read_onnx(path: Path) -> dict[str, Tensor]:
