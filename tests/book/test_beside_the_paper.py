@@ -36,6 +36,14 @@ def test_what_it_says_of_real_flights_is_in_the_ledger(sentence, claims, verdict
     assert {findings[number - 1].verdict for number in claims} == {verdict}
 
 
+def test_what_it_says_of_drawn_clicks_is_in_the_ledger(asked, page):
+    assert "On a million drawn clicks the part of a table of DCNv2 that meets a partner" in page
+    assert (asked[1].name, asked[1].findings[6 - 1].verdict) == (
+        "synthetic-mini, 1,000,000 rows",
+        "holds",
+    )
+
+
 def test_what_it_says_of_size_is_in_the_first_question(asked, page):
     assert "For DNN on real flights several sets beat one of the same size." in page
     assert "On real flights a single wide set gains from size, though it collapsed." in page
