@@ -248,12 +248,12 @@ def foretold(runs: Sequence[Record]) -> pd.DataFrame:
     rows = {}
     for form in cause.FORMS:
         cells = cause.cells(runs, form)
-        for over, within_models in (("all", False), ("each model", True)):
+        for over, within_models in (("over all", False), ("within models", True)):
             rows[form, over] = {
                 head: _in_words(cause.correlation(cells, *pair, within_models=within_models))
                 for head, pair in cause.QUESTIONS.items()
             } | {"cells": len(cells)}
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis(["", "within"])
+    return pd.DataFrame.from_dict(rows, orient="index")
 
 
 def _in_words(found: cause.Correlation) -> str:
