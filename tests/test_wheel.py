@@ -317,7 +317,7 @@ def test_a_command_says_which_extra_brings_what_it_needs(bare, tmp_path, verb, e
 
 
 def test_a_public_name_of_the_lab_says_which_extra_brings_what_it_needs(bare, tmp_path):
-    names = ["load_dataset", "Spec", "run", "load_records", "study"]
+    names = ["load_dataset", "Spec", "run", "study"]  # records can be read without
     done = run(bare, "-c", NAMES, *names, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     for name, line in zip(names, done.stdout.splitlines(keepends=True), strict=True):
