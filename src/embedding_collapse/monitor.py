@@ -3,9 +3,9 @@
 import importlib
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -15,8 +15,16 @@ from .inspection.tables import Table, find
 from .parameters import ParameterError, brought_by, check_number, check_whole
 
 Row = dict[str, Any]  # a step, a table's name, and numbers
+Log = Callable[..., Any]  # called as `log({name: number}, step=step)`
 LIGHTNING = ("lightning.pytorch", "pytorch_lightning")  # one project under two names
 LOGGED = ("relative_abundance", "against_random")
+
+
+@runtime_checkable
+class Writer(Protocol):
+    """What a TensorBoard `SummaryWriter`, or anything like it, has."""
+
+    def add_scalar(self, tag: str, scalar_value: float, global_step: int) -> None: ...
 
 
 class CollapseMonitor:
@@ -69,14 +77,14 @@ class CollapseMonitor:
         include: Sequence[str] = (),
         exclude: Sequence[str] = (),
         field_dims: Mapping[str, int] | None = None,
-        log: Any = None,
+        log: Log | Writer | None = None,
         state: Mapping[str, Any] | None = None,
     ) -> None:
         if every is not None:
             check_whole("every", every, least=1)
         check_number("budget", budget, 0, 1)
         self.every, self.budget = every, budget
-        self._log = partial(_write, log) if hasattr(log, "add_scalar") else log
+        self._log = partial(_write, log) if isinstance(log, Writer) else log
         self._source = model_or_tables
         if not isinstance(model_or_tables, nn.Module):
             include = include or ["*"]
@@ -146,7 +154,7 @@ class CollapseMonitor:
         return self._find({name: tensor.detach() for name, tensor in tensors.items()})[0]
 
 
-def _write(writer: Any, numbers: Mapping[str, float], step: int) -> None:
+def _write(writer: Writer, numbers: Mapping[str, float], step: int) -> None:
     for name, number in numbers.items():
         writer.add_scalar(name, number, step)
 
