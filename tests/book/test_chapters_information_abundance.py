@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from embedding_collapse.book.analysis.measures import in_blocks
 from embedding_collapse.book.chapters import information_abundance as chapter
 from embedding_collapse.book.language_model import TokenEmbedding, TokenSpectrum
 from embedding_collapse.book.plots import colour, rounded
@@ -185,13 +186,13 @@ def test_blocks_of_a_table_without_collapse_are_without(make_record):
     whole, line = (
         replace(run, dataset=run.dataset | {"cardinalities": rows}) for run in (whole, line)
     )
-    assert chapter.in_blocks(whole) == pytest.approx(1, abs=0.02)
-    assert chapter.in_blocks(line) == pytest.approx(1 / 4, abs=0.01)
+    assert in_blocks(whole) == pytest.approx(1, abs=0.02)
+    assert in_blocks(line) == pytest.approx(1 / 4, abs=0.01)
 
 
 def test_blocks_of_the_base_model_are_its_table(make_record):
     run = make_record("se", 1, abundance=[0.3, 0.4, 0.5])
-    assert chapter.in_blocks(run) == pytest.approx(run.abundance_against_random.mean().item())
+    assert in_blocks(run) == pytest.approx(run.abundance_against_random.mean().item())
 
 
 def test_blocks_are_those_of_a_table_with_that_spectrum(make_record):
@@ -207,7 +208,7 @@ def test_blocks_are_those_of_a_table_with_that_spectrum(make_record):
         rotation = torch.linalg.qr(torch.randn(16, 16, generator=generator).double()).Q
         blocks = (table @ rotation).unflatten(1, (4, -1)).transpose(0, 1)
         direct.append(normalised_abundance(torch.linalg.svdvals(blocks), 1000).mean().item())
-    assert chapter.in_blocks(run) == pytest.approx(np.mean(direct), abs=4 * np.std(direct))
+    assert in_blocks(run) == pytest.approx(np.mean(direct), abs=4 * np.std(direct))
 
 
 def test_the_repositorys_weightings_are_runs_of_the_grid():
@@ -219,6 +220,18 @@ def test_the_repositorys_weightings_are_runs_of_the_grid():
             of_grid = records.load(records.path_of(records.folder_of("results/grid"), run.key))
             # made by later code, which drops other units
             assert run.test["auc"] == pytest.approx(of_grid.test["auc"], abs=0.005)
+
+
+@pytest.mark.parametrize(
+    ("designs", "found"),
+    [([("se", 1), ("me", 4)], "base"), ([("se", 1), ("se", 4), ("se", 10)], "base, SE 4x, SE 10x")],
+)
+def test_weightings_are_of_base_and_one_size(make_record, tmp_path, designs, found):
+    for design in designs:
+        run = make_record(*design)
+        records.save(replace(run, weighted_spectra=run.spectra), tmp_path)
+    with pytest.raises(ParameterError, match=f"sizes of SE in .*: {found}; base and one other are"):
+        chapter.weightings(str(tmp_path))
 
 
 def test_records_from_before_spectra_were_weighted_are_refused(make_record, tmp_path):

@@ -214,17 +214,29 @@ def test_what_is_kept_comes_from_the_record_and_is_what_training_gives(monkeypat
 @pytest.mark.parametrize(
     "asked",
     [
-        ([7], [5], 2, 30, "logistic"),
-        ([2], [6], 2, 30, "logistic"),
-        ([2], [5], 6, 30, "logistic"),
-        ([2], [5], 2, 30, "squared"),
+        ([7], [5], 2, 5_000, "logistic"),
+        ([2], [6], 2, 5_000, "logistic"),
+        ([2], [5], 6, 5_000, "logistic"),
+        ([2], [5], 2, 30, "logistic"),
+        ([2], [5], 2, 5_000, "squared"),
     ],
+    ids=["third", "width", "seeds", "iterations", "loss"],
 )
-def test_what_the_record_does_not_hold_is_trained(asked):
-    ((width, shares),) = chapter.kept(*asked).items()
-    thirds, _, seeds, iterations, loss = asked
-    known = toy.run(thirds, width, range(seeds), iterations, every=iterations, loss=loss).abundance
-    np.testing.assert_array_equal(shares, known[..., -1] / known[..., 0])
+def test_what_the_record_does_not_hold_is_trained(asked, monkeypatch):
+    """Here in a few steps."""
+    thirds, (width,), seeds, iterations, loss = asked
+    known = toy.run(thirds, width, range(seeds), 5, every=5, loss=loss)
+    trained: list[tuple] = []
+
+    def train(*given, **settings):
+        trained.append((*given, settings))
+        return known
+
+    monkeypatch.setattr(chapter, "train", train)
+    found = chapter.kept(*asked)
+    settings = {"seeds": range(seeds), "iterations": iterations, "loss": loss, "every": iterations}
+    assert trained == [(thirds, width, settings)]
+    np.testing.assert_array_equal(found[width], known.abundance[..., -1] / known.abundance[..., 0])
 
 
 def test_where_the_table_lies_is_told_at_the_start_the_peak_and_the_end():

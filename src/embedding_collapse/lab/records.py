@@ -104,6 +104,17 @@ class Record:
         return torch.stack([normalised_abundance(field, rows).mean() for field, rows in pairs])
 
     @property
+    def weighted_abundance(self) -> Tensor:
+        """IA / K of every field with its rows weighted by how often they occur: `[N]`, the mean
+        over sets. Not of a record from before such spectra were kept."""
+        return normalised_abundance(torch.tensor(self.weighted_spectra)).mean(1)
+
+    @property
+    def weighted_against_random(self) -> Tensor:
+        """The same against random tables with such weights."""
+        return self.weighted_abundance / normalised_abundance(torch.tensor(self.weighted_random))
+
+    @property
     def joined_abundance(self) -> Tensor:
         """The same of a field's sets side by side as one table: `[N]`. Of one set, no other."""
         return normalised_abundance(torch.tensor(self.joined_spectra, dtype=torch.float64))

@@ -7,12 +7,14 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+import torch
 from scipy.stats import rankdata
 
 from embedding_collapse.lab.contrast import Effect, Group, contrast
 from embedding_collapse.lab.groups import Cell, spread
 from embedding_collapse.lab.models import MODELS
 from embedding_collapse.lab.records import Record
+from embedding_collapse.spectrum import normalised_abundance
 from embedding_collapse.subspace import random_diversity
 
 NOTABLE = 0.001  # in AUC: a smaller gain counts as none, as is usual for click models
@@ -146,6 +148,24 @@ def as_sets(runs: Sequence[Record]) -> list[Record]:
         replace(one, projection_norms=[first, second])
         for (one, first), (_, second) in combinations(norms, 2)
     ]
+
+
+def in_blocks(run: Record) -> float:
+    """IA against random of the columns of SE's tables, turned at random and cut into blocks as wide
+    as the base model's: wide and narrow tables at one width. The mean over fields and blocks.
+
+    The spectrum is enough: it is that of a table whose right singular vectors are the axes, and
+    turned at random it is as much as the trained table is.
+    """
+    generator = torch.Generator().manual_seed(0)
+    shares = []
+    for (spectrum,), rows in zip(run.spectra, run.dataset["cardinalities"], strict=True):
+        wide = len(spectrum)
+        rotation = torch.linalg.qr(torch.randn(wide, wide, generator=generator)).Q
+        turned = torch.tensor(spectrum)[:, None] * rotation
+        blocks = turned.unflatten(1, (run.spec["scale"], -1)).transpose(0, 1)
+        shares.append(normalised_abundance(torch.linalg.svdvals(blocks), rows).mean())
+    return torch.stack(shares).mean().item()
 
 
 def relative_diversity(record: Record) -> float:

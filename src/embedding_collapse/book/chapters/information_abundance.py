@@ -14,6 +14,7 @@ from torch import Tensor
 
 from embedding_collapse.book import plots
 from embedding_collapse.book.analysis.cause import FORMS
+from embedding_collapse.book.analysis.measures import in_blocks
 from embedding_collapse.book.explorers.bend import SHAPES
 from embedding_collapse.book.language_model import TokenEmbedding, TokenSpectrum, measure
 from embedding_collapse.lab.contrast import Effect, difference
@@ -71,8 +72,7 @@ def runs_of(folders: str, model: str, scale: int, dataset: str) -> dict[str, lis
 
 
 def collapse(runs: Mapping[str, Sequence[Record]]) -> go.Figure:
-    """IA / K of every field against random tables, fields by number of features; a menu of data
-    sets."""
+    """IA / K of every field against random tables, by number of features; a menu of data sets."""
     figures = {name: plots.abundance_by_field(group) for name, group in runs.items()}
     return plots.one_of(figures, "Data")
 
@@ -89,7 +89,7 @@ def across_widths(rows: Sequence[int] = (1000, 100)) -> go.Figure:
     widths = np.unique(np.geomspace(5, 100, 14).round().astype(int))
     strong = [[1.0] * STRONG + [0.1] * int(k - STRONG) for k in widths]
     titles = ["no collapse: measure / K", f"{STRONG} strong directions: measure"]
-    figure = make_subplots(1, 2, subplot_titles=titles)
+    figure = make_subplots(cols=2, subplot_titles=titles)
     drawn = {"x": widths, "mode": "lines", "row": 1}
     for name, formula in MEASURES.items():
         for count, dash in zip(rows, plots.DASHES, strict=False):
@@ -174,39 +174,25 @@ def without_first(runs: Mapping[str, Sequence[Record]]) -> pd.DataFrame:
 def _row(values: Mapping[str, Sequence[float] | np.ndarray]) -> dict[str, float | Effect]:
     """The means of base and SE, each of a number per seed, and SE minus base."""
     base, wide = values.values()
-    return {label: float(np.mean(numbers)) for label, numbers in values.items()} | {
-        "change": difference(wide, base)
-    }
+    means = {label: float(np.mean(numbers)) for label, numbers in values.items()}
+    return means | {"change": difference(wide, base)}
 
 
 def weightings(folder: str) -> dict[str, list[Record]]:
-    """The runs of a folder whose records hold spectra of rows weighted by frequency, by label.
+    """The base model's runs and those of SE at one size in a folder whose records hold spectra of
+    rows weighted by frequency, by label.
 
     Raises:
-        ParameterError: a record that is older than such spectra.
+        ParameterError: there are others of SE, or a record is older than such spectra.
     """
-    runs = load_named(folder)
+    runs = [run for run in load_named(folder) if cell_of(run).design == "se"]
     if old := [run.key for run in runs if run.weighted_spectra is None]:
         raise ParameterError(f"records without weighted spectra: {', '.join(old)}, in {folder}")
-    return by_label(runs)
-
-
-def in_blocks(run: Record) -> float:
-    """IA against random of the columns of SE's tables, turned at random and cut into blocks as wide
-    as the base model's: wide and narrow tables at one width. The mean over fields and blocks.
-
-    The spectrum is enough: it is that of a table whose right singular vectors are the axes, and
-    turned at random it is as much as the trained table is.
-    """
-    generator = torch.Generator().manual_seed(0)
-    shares = []
-    for (spectrum,), rows in zip(run.spectra, run.dataset["cardinalities"], strict=True):
-        wide = len(spectrum)
-        rotation = torch.linalg.qr(torch.randn(wide, wide, generator=generator)).Q
-        turned = torch.tensor(spectrum)[:, None] * rotation
-        blocks = turned.unflatten(1, (run.spec["scale"], -1)).transpose(0, 1)
-        shares.append(normalised_abundance(torch.linalg.svdvals(blocks), rows).mean())
-    return torch.stack(shares).mean().item()
+    groups = by_label(runs)
+    if len(groups) != 2 or "base" not in groups:
+        held = ", ".join(groups) or "none"
+        raise ParameterError(f"sizes of SE in {folder}: {held}; base and one other are needed")
+    return groups
 
 
 def blocks(trained: Mapping[str, Sequence[Record]]) -> pd.DataFrame:
@@ -215,33 +201,23 @@ def blocks(trained: Mapping[str, Sequence[Record]]) -> pd.DataFrame:
     return pd.DataFrame.from_dict({"IA / random, in blocks": _row(values)}, orient="index")
 
 
-def _by_frequency(run: Record) -> Tensor:
-    """IA / K of every field with its rows weighted by how often they occur: `[N]`."""
-    return normalised_abundance(torch.tensor(run.weighted_spectra)).mean(1)
-
-
-def _by_frequency_against_random(run: Record) -> Tensor:
-    """The same against random tables with such weights."""
-    return _by_frequency(run) / normalised_abundance(torch.tensor(run.weighted_random))
-
-
 def weighting(trained: Mapping[str, Sequence[Record]]) -> pd.DataFrame:
     """IA with all rows alike and with rows weighted by frequency, over K and against random: means
     over fields and seeds. The last row is what weighting adds to the same table."""
-    measures: dict[tuple[str, str], Callable[[Record], Tensor]] = {
+    rows: dict[tuple[str, str], Callable[[Record], Tensor]] = {
         ("IA / K", "rows alike"): lambda run: run.relative_abundance,
-        ("IA / K", "rows by frequency"): _by_frequency,
+        ("IA / K", "rows by frequency"): lambda run: run.weighted_abundance,
         ("IA / random", "rows alike"): lambda run: run.abundance_against_random,
-        ("IA / random", "rows by frequency"): _by_frequency_against_random,
-        ("IA / random", "what weighting adds"): (
-            lambda run: _by_frequency_against_random(run) - run.abundance_against_random
+        ("IA / random", "rows by frequency"): lambda run: run.weighted_against_random,
+        ("IA / random", "what weighting adds"): lambda run: (
+            run.weighted_against_random - run.abundance_against_random
         ),
     }
-    rows = {
-        row: _row({label: [of(run).mean().item() for run in g] for label, g in trained.items()})
-        for row, of in measures.items()
+    means = {
+        row: {label: [of(run).mean().item() for run in group] for label, group in trained.items()}
+        for row, of in rows.items()
     }
-    return pd.DataFrame.from_dict(rows, orient="index")
+    return pd.DataFrame.from_dict({row: _row(pair) for row, pair in means.items()}, orient="index")
 
 
 def weighted(trained: Mapping[str, Sequence[Record]]) -> go.Figure:
@@ -250,13 +226,13 @@ def weighted(trained: Mapping[str, Sequence[Record]]) -> go.Figure:
     figure = go.Figure()
     for label, group in trained.items():
         names, counts, order = plots.fields(group[0])
-        for against_random, words, dash in (
-            (lambda run: run.abundance_against_random, "rows alike", "solid"),
-            (_by_frequency_against_random, "rows by frequency", "dot"),
+        for name, words, dash in (
+            ("abundance_against_random", "rows alike", "solid"),
+            ("weighted_against_random", "rows by frequency", "dot"),
         ):
-            values = torch.stack([against_random(run)[order] for run in group]).numpy()
-            named = f"{label}, {words}"
-            line = plots.by_field(names, values, counts, named, plots.colour(label), dash)
+            values = torch.stack([getattr(run, name)[order] for run in group]).numpy()
+            look = f"{label}, {words}", plots.colour(label), dash
+            line = plots.by_field(names, values, counts, *look)
             line.hovertemplate = "%{x}, %{customdata:,} features: %{y:.3f}"
             figure.add_trace(line)
     figure.add_hline(
