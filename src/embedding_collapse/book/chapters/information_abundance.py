@@ -187,7 +187,8 @@ def weightings(folder: str) -> dict[str, list[Record]]:
     """
     runs = [run for run in load_named(folder) if cell_of(run).design == "se"]
     if old := [run.key for run in runs if run.weighted_spectra is None]:
-        raise ParameterError(f"records without weighted spectra: {', '.join(old)}, in {folder}")
+        counted = f"{len(old)} of {len(runs)} records of SE in {folder}"
+        raise ParameterError(f"{counted} are without weighted spectra, {old[0]} for one")
     groups = by_label(runs)
     if len(groups) != 2 or "base" not in groups:
         held = ", ".join(groups) or "none"
