@@ -45,7 +45,8 @@ class Kernel:
                 cell.outputs, cell.execution_count = [], None
         notebook = parameterize_notebook(source, parameters)
         begin = (
-            f"%reset -f\nimport os; os.chdir({str(folder)!r}); "
+            # the reset takes away what a process needs that is started from here
+            f"%reset -f\n__spec__ = None; import os; os.chdir({str(folder)!r}); "
             f"os.environ['EMBEDDING_COLLAPSE_CACHE'] = {str(folder / 'cache')!r}"
         )
         notebook.cells.insert(0, nbformat.v4.new_code_cell(begin))

@@ -152,11 +152,11 @@ def test_of_other_runs_the_sentences_are_not_checked_and_a_line_says_so(flights)
 
 def test_the_terminal_is_told_how_far_the_training_is(flights):
     lines = (flights / "stderr").read_text()
-    told = re.findall(r"^(\d) of 6 models after \d+ s: dnn (.*), seed (\d)", lines, re.M)
+    told = re.findall(r"^flights, dnn (.*), seed (\d): test AUC .* \((\d) of 6 runs; ", lines, re.M)
     labels = ("base", "SE 2x", "ME 2x")
     expected = [(label, str(seed)) for seed in (0, 1) for label in labels]
-    assert told == [(str(number), *one) for number, one in enumerate(expected, 1)]
-    assert len(re.findall(r"; about \d+ s left$", lines, re.M)) == 5
+    assert told == [(*one, str(number)) for number, one in enumerate(expected, 1)]
+    assert len(re.findall(r", about \d+ core-seconds left\)$", lines, re.M)) == 5
 
 
 def test_every_figure_is_drawn_for_jupyter_and_for_the_page(flights):

@@ -4,9 +4,10 @@ import inspect
 import os
 import sys
 import textwrap
-import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -21,15 +22,18 @@ from embedding_collapse.book.analysis.claims import Expected
 from embedding_collapse.book.analysis.measures import Measure
 from embedding_collapse.book.analysis.verdicts import Claim, answers
 from embedding_collapse.book.plots import BELOW, colour
-from embedding_collapse.lab import data, experiment, groups, records, studies
+from embedding_collapse.lab import data, groups, records, studies
+from embedding_collapse.lab.device import choose_device
 from embedding_collapse.lab.groups import by_label
 from embedding_collapse.lab.models import Recommender
 from embedding_collapse.lab.records import Record
 from embedding_collapse.lab.spec import Spec, comparison, parameter_counts
+from embedding_collapse.lab.training import WORTH_BLOCKING
 from embedding_collapse.parameters import ParameterError
 
 STORED = "results/05_multi_embedding"  # the runs that the page's text speaks of
 ROWS = dict.fromkeys(("us-flights", "us-flights-forecast"), 300_000)  # where fewer than all do
+WORTH_A_PROCESS = 100_000  # rows, from which on a run takes longer than its process to start
 FORWARD = (Recommender.forward, Recommender.embed, Recommender.arrange, Recommender.decide)
 
 # --- the idea -------------------------------------------------------------------------------------
@@ -74,25 +78,48 @@ def sizes(specs: Sequence[Spec], cardinalities: Sequence[int]) -> pd.DataFrame:
 
 
 def train(
-    specs: Sequence[Spec], clicks: data.Dataset, output: Path | None, device: str, weights: bool
+    specs: Sequence[Spec],
+    clicks: data.Dataset,
+    output: Path | None,
+    device: str,
+    weights: bool,
+    max_rejected: float,
 ) -> list[Record]:
     """Run the specs, and tell the terminal that papermill was started from how far they are.
 
     Args:
         specs: what to run.
         clicks: the data of all.
-        output, device, weights: of `experiment.run`.
+        output: folder of records; None keeps none.
+        device, weights: of `experiment.run`.
+        max_rejected: of `data.load_spec`.
+
+    Raises:
+        ChildProcessError: a run failed.
     """
-    started, runs = time.monotonic(), []
-    for spec in specs:
-        runs.append(experiment.run(spec, clicks, output=output, device=device, weights=weights))
-        left = (studies.progress(specs, runs).left or 0) / torch.get_num_threads()
-        _tell(
-            f"{len(runs)} of {len(specs)} models after {time.monotonic() - started:.0f} s: "
-            f"{spec.model} {spec.label}, seed {spec.seed}, test AUC {runs[-1].test['auc']:.4f}"
-            + (f"; about {left:.0f} s left" if left else "")
+    with nullcontext(output) if output else TemporaryDirectory() as folder:
+        done = studies.run_all(
+            specs,
+            Path(folder),
+            weights=specs if weights else (),
+            workers=_at_a_time(specs, clicks, choose_device(device)),
+            device=device,
+            max_rejected=max_rejected,
+            bars=True,
+            tell=_tell,
         )
-    return runs
+    if done.failures:
+        raise ChildProcessError("; ".join(map(str, done.failures)))
+    return done.records
+
+
+def _at_a_time(specs: Sequence[Spec], clicks: data.Dataset, device: torch.device) -> int | None:
+    """How many runs take place at a time, one per core; None is one after another in this process,
+    where they are over before another has started or where each needs all memory's speed."""
+    cores, table = torch.get_num_threads(), sum(clicks.cardinalities)
+    largest = table * max(spec.sets * spec.width for spec in specs)
+    apart = len(clicks) >= WORTH_A_PROCESS and largest < WORTH_BLOCKING
+    return cores if device.type == "cpu" and cores > 1 and apart else None
 
 
 def _tell(line: str) -> None:

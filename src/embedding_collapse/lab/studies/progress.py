@@ -93,7 +93,7 @@ class Forecast:
 
 
 def _core_time(seconds: float) -> str:
-    if seconds < 60:
+    if seconds < 120:
         return f"{seconds:.0f} core-seconds"
     return (
         f"{seconds / 60:.0f} core-minutes" if seconds < 3600 else f"{seconds / 3600:.1f} core-hours"
