@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .decomposition import ratio, singular_values
+from .decomposition import ratio, singular_values, spectra
 
 DRAWN = 16_384  # rows of a weighted random table
 
@@ -48,15 +48,12 @@ def field_spectra(
         )
     fields = table.split(list(cardinalities))
     shares = [None] * len(fields) if weights is None else weights.split(list(cardinalities))
-    spectra = []
+    padded = []
     for field, share in zip(fields, shares, strict=True):
-        if centred:
-            field = field.double()
-            even = field.new_ones(len(field)) if share is None else share.to(field)
-            field = field - torch.einsum("d,dmk->mk", even / even.sum(), field)
-        spectra.append(singular_values(field.transpose(0, 1), share))
-    width = table.shape[-1]
-    return torch.stack([F.pad(values, (0, width - values.shape[-1])) for values in spectra])
+        sets = field.transpose(0, 1)
+        values = spectra(sets, share).centred if centred else singular_values(sets, share)
+        padded.append(F.pad(values, (0, table.shape[-1] - values.shape[-1])))
+    return torch.stack(padded)
 
 
 def weighted_random_spectra(weights: Tensor, cardinalities: Sequence[int], width: int) -> Tensor:
@@ -74,12 +71,12 @@ def weighted_random_spectra(weights: Tensor, cardinalities: Sequence[int], width
         float64 `[N, K]`, descending; zeros where a field has fewer features than K.
     """
     generator = torch.Generator().manual_seed(0)
-    spectra = []
+    padded = []
     for share in weights.cpu().split(list(cardinalities)):  # drawn on the CPU: the same everywhere
         tables = torch.randn(4, len(share), width, generator=generator)
         values = singular_values(tables, share).mean(0)
-        spectra.append(F.pad(values, (0, width - len(values))))
-    return torch.stack(spectra)
+        padded.append(F.pad(values, (0, width - len(values))))
+    return torch.stack(padded)
 
 
 def weighted_random_abundances(weights: Tensor, width: int, draws: int) -> Tensor:
@@ -140,8 +137,8 @@ def partner_abundance(table: Tensor, cardinalities: Sequence[int]) -> Tensor:
     Returns:
         float64 `[M, N, N]`, by set, field and partner; 0 on the diagonal.
     """
-    spectra = field_spectra(table.flatten(1, 2), cardinalities)  # [N, M*(N-1), K]
-    abundance = information_abundance(spectra).unflatten(1, table.shape[1:3]).transpose(0, 1)
+    each = field_spectra(table.flatten(1, 2), cardinalities)  # [N, M*(N-1), K]
+    abundance = information_abundance(each).unflatten(1, table.shape[1:3]).transpose(0, 1)
     fields = len(cardinalities)
     others = ~torch.eye(fields, dtype=torch.bool, device=abundance.device)
     pairs = abundance.new_zeros(len(abundance), fields, fields)
