@@ -37,14 +37,7 @@ PLACES = {
     },
     "torch.distributed.checkpoint.filesystem": {"_StorageInfo", "_StoragePrefix"},
     "torch.serialization": {"_get_layout"},
-    "torch": {
-        "Size",
-        *(
-            str(d).removeprefix("torch.")
-            for d in vars(torch).values()
-            if isinstance(d, torch.dtype)
-        ),
-    },
+    "torch": {"Size", *(name for name, one in vars(torch).items() if isinstance(one, torch.dtype))},
     "collections": {"OrderedDict"},
     "pathlib": {"PosixPath", "PurePosixPath", "PureWindowsPath"},
 }
