@@ -20,7 +20,7 @@ import torch.distributed.checkpoint as dcp
 from safetensors.torch import save
 
 from embedding_collapse.inspection.page import html
-from embedding_collapse.inspection.report import inspect, text
+from embedding_collapse.inspection.report import inspect
 
 from .mutate import chance, mutate_bytes, mutate_json, pick
 from .reading import Reader, mutated
@@ -76,7 +76,7 @@ def _read(path: Path) -> int:
     found = inspect(path)
     measured = [table.name for table in found.tables if table.spectra is not None]
     assert not any(ELSEWHERE in name for name in measured), "another file was read"
-    return len(text(found)) + len(html(found)) + len(json.dumps(found.to_json()))
+    return len(str(found)) + len(html(found)) + len(json.dumps(found.to_json()))
 
 
 @lru_cache

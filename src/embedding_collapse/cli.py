@@ -70,11 +70,11 @@ EXIT_CODES = """exit codes:
 class Parser(argparse.ArgumentParser):
     """Help begins with an example and ends with the exit codes."""
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, example: str = "", **options: Any) -> None:
         raw = argparse.RawDescriptionHelpFormatter
         # an option cut short would be taken here, and be no --config to `parse`
         super().__init__(formatter_class=raw, epilog=EXIT_CODES, allow_abbrev=False, **options)
-        self.example = ""
+        self.example = example
         self.commands: dict[str, Parser] = {}
 
     def format_help(self) -> str:
@@ -148,12 +148,12 @@ class _Completion(argparse.Action):
 def parser(arguments: Sequence[str]) -> Parser:
     """The commands, with the options of the one that the arguments name."""
     top = Parser(
+        COMMANDS["inspect"].example,
         prog=PROGRAM,
         usage="%(prog)s COMMAND [OPTION ...]",
         description="Embedding collapse in recommendation models: measure it, and train models\n"
         "with one embedding set or several. COMMAND --help lists a command's options.",
     )
-    top.example = COMMANDS["inspect"].example
     release = f"%(prog)s {version('embedding-collapse')}"
     top.add_argument("--version", action="version", version=release)
     top.add_argument(
@@ -167,11 +167,11 @@ def parser(arguments: Sequence[str]) -> Parser:
     for verb, (wing, about, example) in COMMANDS.items():
         command = commands.add_parser(
             verb,
+            example=example,
             help=about,
             description=f"{about[0].upper()}{about[1:]}.",
             prog=f"{PROGRAM} {verb}",
         )
-        command.example = example
         top.commands[verb] = command
         if verb == _verb(arguments) or complete:
             extra = "" if wing == "inspection" else wing  # of this package, which the wing takes

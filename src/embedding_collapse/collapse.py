@@ -144,8 +144,8 @@ def inspect_table(table: Table, weights: Tensor | None = None) -> Collapse:
     )
 
 
-def measure_sets(values: Tensor) -> list[dict[str, float]]:
-    """`measures_of` every set of a table `[M, D, K]`.
+def measure_sets(values: Tensor) -> dict[str, float]:
+    """`measures_of` the sets of a table `[M, D, K]`: their mean.
 
     Raises:
         ValueError: as `spectrum.singular_values` does.
@@ -153,7 +153,7 @@ def measure_sets(values: Tensor) -> list[dict[str, float]]:
     rows, width = values.shape[1:]
     random = random_of_shape(rows, width)
     spectra = _padded(singular_values(values), width).cpu()
-    return [measures_of(spectrum, random) for spectrum in spectra]
+    return _mean([measures_of(spectrum, random) for spectrum in spectra])
 
 
 def measures_of(spectrum: Tensor, random: Tensor) -> dict[str, float]:

@@ -258,26 +258,16 @@ def load_folder(folder: Path, read: Callable[[Path], T]) -> list[T]:
 def checksum(path: Path, progress: bool = False) -> str:
     """Hash of a file's bytes, at several GB/s; against accidents, not against an adversary."""
     import xxhash
+    from tqdm.auto import tqdm
 
-    digest = xxhash.xxh3_128()
-    with naming(path), path.open("rb", buffering=0) as file, _bar(path, progress) as advance:
-        while part := file.read(BLOCK):
-            digest.update(part)
-            advance(len(part))
+    digest, title, hidden = xxhash.xxh3_128(), f"checking {path.name}", not progress
+    with naming(path), path.open("rb", buffering=0) as file:
+        size = path.stat().st_size
+        with tqdm(None, title, size, disable=hidden, unit="B", unit_scale=True, delay=3) as bar:
+            while part := file.read(BLOCK):
+                digest.update(part)
+                bar.update(len(part))
     return digest.hexdigest()
-
-
-@contextlib.contextmanager
-def _bar(path: Path, shown: bool) -> Iterator[Callable[[int], object]]:
-    """A bar for the bytes of a file that is checked, if it is to be shown."""
-    if not shown:
-        yield lambda _: None
-        return
-    from tqdm.auto import tqdm  # which comes with the lab
-
-    size, title = path.stat().st_size, f"checking {path.name}"
-    with tqdm(total=size, desc=title, unit="B", unit_scale=True, delay=3) as bar:
-        yield bar.update
 
 
 def damage(path: Path, expected: str) -> str | None:

@@ -140,8 +140,7 @@ class CollapseMonitor:
         rows = []
         for table in self._tables():
             try:
-                per_set = measure_sets(table.values)
-                means = {k: sum(one[k] for one in per_set) / len(per_set) for k in MEASURES}
+                means = measure_sets(table.values)
             except ValueError:  # not finite: training has a problem, which is not for us to end
                 means = dict.fromkeys(MEASURES, float("nan"))
             rows.append({"step": self.steps, "table": table.name} | means)

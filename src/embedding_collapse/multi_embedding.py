@@ -97,11 +97,9 @@ class MultiEmbedding(nn.Module):
         """What every set's interaction returns: `[M, ...]`."""
         if self.separate is not None:
             return _side_by_side([one(*inputs, **named) for one in self.separate])
-        if self.loop_reason is None and self._tried:
-            return self._vectorised(inputs, named)
         if self.loop_reason is not None:
             return self._looped(inputs, named)
-        return self._first(inputs, named)
+        return (self._vectorised if self._tried else self._first)(inputs, named)
 
     def _state(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         return dict(self.stacked.named_parameters()), dict(self.stacked.named_buffers())

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -99,14 +98,7 @@ def _arguments(name: str, action: argparse.Action, value: Any) -> list[str]:
 def print_result(parsed: argparse.Namespace, content: Mapping[str, Any], text: str) -> None:
     """The result of a command on standard output: with --json as one line of JSON, else in text."""
     if parsed.json:
-        text = json.dumps(_finite({"command": parsed.verb, **content}), allow_nan=False)
+        written = json.dumps({"command": parsed.verb, **content})
+        # numbers that JSON lacks, such as NaN, are null
+        text = json.dumps(json.loads(written, parse_constant=lambda _: None))
     print(text)
-
-
-def _finite(value: Any) -> Any:
-    """Without numbers that JSON lacks."""
-    if isinstance(value, Mapping):
-        return {key: _finite(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(one) for one in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

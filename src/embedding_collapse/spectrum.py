@@ -16,7 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .decomposition import ratio, singular_values
+from .decomposition import ratio, singular_values, spectra
+
+DRAWN = 16_384  # rows of a weighted random table
 
 
 def field_spectra(
@@ -46,21 +48,16 @@ def field_spectra(
         )
     fields = table.split(list(cardinalities))
     shares = [None] * len(fields) if weights is None else weights.split(list(cardinalities))
-    spectra = []
+    padded = []
     for field, share in zip(fields, shares, strict=True):
-        if centred:
-            field = field.double()
-            even = field.new_ones(len(field)) if share is None else share.to(field)
-            field = field - torch.einsum("d,dmk->mk", even / even.sum(), field)
-        spectra.append(singular_values(field.transpose(0, 1), share))
-    width = table.shape[-1]
-    return torch.stack([F.pad(values, (0, width - values.shape[-1])) for values in spectra])
+        sets = field.transpose(0, 1)
+        values = spectra(sets, share).centred if centred else singular_values(sets, share)
+        padded.append(F.pad(values, (0, table.shape[-1] - values.shape[-1])))
+    return torch.stack(padded)
 
 
-def weighted_random_spectra(
-    weights: Tensor, cardinalities: Sequence[int], width: int, draws: int = 4, seed: int = 0
-) -> Tensor:
-    """Mean spectra of tables with independent normal entries whose rows are weighted, per field.
+def weighted_random_spectra(weights: Tensor, cardinalities: Sequence[int], width: int) -> Tensor:
+    """Mean spectra of four random tables whose rows are weighted, per field.
 
     What frequency alone makes of a spectrum: where a few rows have most of the weight, even a
     random table looks narrow.
@@ -69,40 +66,35 @@ def weighted_random_spectra(
         weights: `[D]`, see `singular_values`.
         cardinalities: features per field, N numbers with sum D.
         width: K, of the tables.
-        draws: tables per field to average over.
-        seed: of the draws.
 
     Returns:
         float64 `[N, K]`, descending; zeros where a field has fewer features than K.
     """
-    generator = torch.Generator().manual_seed(seed)
-    spectra = []
+    generator = torch.Generator().manual_seed(0)
+    padded = []
     for share in weights.cpu().split(list(cardinalities)):  # drawn on the CPU: the same everywhere
-        tables = torch.randn(draws, len(share), width, generator=generator)
+        tables = torch.randn(4, len(share), width, generator=generator)
         values = singular_values(tables, share).mean(0)
-        spectra.append(F.pad(values, (0, width - len(values))))
-    return torch.stack(spectra)
+        padded.append(F.pad(values, (0, width - len(values))))
+    return torch.stack(padded)
 
 
-def weighted_random_abundances(
-    weights: Tensor, width: int, draws: int, seed: int = 0, exact: int = 16_384
-) -> Tensor:
+def weighted_random_abundances(weights: Tensor, width: int, draws: int) -> Tensor:
     """IA of so many random tables whose rows are weighted, each centred; float64 `[draws]`.
 
-    The rows of the largest weights are drawn one by one. So many others together come as close to
-    the same in all directions, their total weight, as the square root of their number tells.
+    The rows of the `DRAWN` largest weights are drawn one by one. So many others together come as
+    close to the same in all directions, their total weight, as the square root of their number
+    tells.
 
     Args:
         weights: `[D]`, see `singular_values`.
         width: K, of the tables.
         draws: tables.
-        seed: of the draws.
-        exact: how many rows are drawn.
     """
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(0)
     weights = weights.detach().cpu().double().sort(descending=True).values
     weights = weights / weights.sum()
-    head, tail = weights[:exact], weights[exact:].sum()
+    head, tail = weights[:DRAWN], weights[DRAWN:].sum()
     rest = tail * torch.eye(width, dtype=torch.float64)
     abundances = []
     for _ in range(draws):
@@ -145,8 +137,8 @@ def partner_abundance(table: Tensor, cardinalities: Sequence[int]) -> Tensor:
     Returns:
         float64 `[M, N, N]`, by set, field and partner; 0 on the diagonal.
     """
-    spectra = field_spectra(table.flatten(1, 2), cardinalities)  # [N, M*(N-1), K]
-    abundance = information_abundance(spectra).unflatten(1, table.shape[1:3]).transpose(0, 1)
+    each = field_spectra(table.flatten(1, 2), cardinalities)  # [N, M*(N-1), K]
+    abundance = information_abundance(each).unflatten(1, table.shape[1:3]).transpose(0, 1)
     fields = len(cardinalities)
     others = ~torch.eye(fields, dtype=torch.bool, device=abundance.device)
     pairs = abundance.new_zeros(len(abundance), fields, fields)
@@ -248,9 +240,9 @@ def random_spectrum(rows: int, width: int, draws: int = 16, seed: int = 0) -> Te
     return F.pad(values, (0, width - len(values)))
 
 
-def random_abundances(rows: int, width: int, draws: int, seed: int = 0) -> Tensor:
+def random_abundances(rows: int, width: int, draws: int) -> Tensor:
     """IA of so many random tables, each of its own, see `random_spectrum`; float64 `[draws]`."""
-    return information_abundance(_random_values(rows, width, draws, seed))
+    return information_abundance(_random_values(rows, width, draws, seed=0))
 
 
 def _random_values(rows: int, width: int, draws: int, seed: int) -> Tensor:

@@ -1,7 +1,5 @@
 """Rows of a table that lie as they were drawn: never looked up, or hardly ever."""
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor
 
@@ -13,19 +11,7 @@ FEWEST = 32  # rows: of fewer nothing can be told
 AROUND = 3.0  # standard deviations: rows this far from the middle in their length belong together
 
 
-class Untrained(NamedTuple):
-    """Which rows of a table lie as they were drawn.
-
-    Attributes:
-        share: of the rows, those of zeros included; 0 where none can be told.
-        others: float64 `[M, n, K]`, the other rows among those that were looked at.
-    """
-
-    share: float
-    others: Tensor
-
-
-def untrained(table: Tensor) -> Untrained:
+def untrained(table: Tensor) -> tuple[float, Tensor]:
     """Find the rows of a table that look like its initialisation.
 
     Initial rows have independent entries of one law, around zero. So they are of about one length
@@ -38,6 +24,10 @@ def untrained(table: Tensor) -> Untrained:
     Args:
         table: `[M, D, K]`, finite; of a large one `MOST_ENTRIES` are looked at. A row is that of
             all M sets.
+
+    Returns:
+        Their share of the rows, those of zeros included, 0 where none can be told; and the other
+        rows among those that were looked at, float64 `[M, n, K]`.
     """
     sample = _sample(table)
     rows = sample.transpose(0, 1).flatten(1)
@@ -49,7 +39,7 @@ def untrained(table: Tensor) -> Untrained:
         alike[alike.clone()] = _along_nothing(rows[moved][alike])
         if _as_drawn(rows[moved][alike]):
             initial[moved] = alike
-    return Untrained(initial.double().mean().item(), sample[:, ~initial])
+    return initial.double().mean().item(), sample[:, ~initial]
 
 
 def _sample(table: Tensor) -> Tensor:

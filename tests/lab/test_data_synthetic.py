@@ -7,9 +7,8 @@ import pytest
 import torch
 
 from embedding_collapse.files import checksum
-from embedding_collapse.lab.data import DATASETS, Dataset, DataSpec, drawn, load
+from embedding_collapse.lab.data import DATASETS, Dataset, drawn, load
 from embedding_collapse.lab.data import synthetic as law_of
-from embedding_collapse.lab.data.drawn import draw_dataset
 from embedding_collapse.lab.metrics import auc, expected_auc
 from embedding_collapse.parameters import ParameterError
 
@@ -106,12 +105,6 @@ def test_a_raw_row_depends_on_seed_and_row_number_only(tables, raw):
     start = 2 * MINI.block
     assert np.array_equal(ids, raw[0][start : start + 100])
     assert np.array_equal(labels, raw[1][start : start + 100])
-
-
-def test_another_seed_is_another_dataset(tmp_path):
-    first, second = (draw_dataset(DataSpec(rows=1000), seed=s, cache=tmp_path) for s in (0, 1))
-    assert first.fingerprint != second.fingerprint
-    assert digest(first) != digest(second)
 
 
 # --- the law --------------------------------------------------------------------------------------

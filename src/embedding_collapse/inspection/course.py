@@ -10,7 +10,7 @@ from embedding_collapse.parameters import ParameterError, listed, short
 from embedding_collapse.verdict import COLLAPSED, PARTLY
 
 from . import weights
-from .drawing import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH
+from .drawing import LEFT, framed, grid, level, place, under
 from .report import Inspection
 
 BARS = "▁▂▃▄▅▆▇█"
@@ -106,47 +106,30 @@ def as_json(inspections: Sequence[Inspection]) -> dict[str, object]:
 def cards(inspections: Sequence[Inspection]) -> str:
     """Every table's course as a drawing, with the thresholds of the verdicts."""
     names = [one.name for one in inspections]
-    drawn = "".join(
+    drawn = grid(
         f'<section class="card"><h3>{escape(short(table.name))}</h3>{_drawing(table, names)}'
         f"<p>{escape(table.verdict)}</p></section>"
         for table in course(inspections)
     )
     return (
         f"<p>IA/random of each table over {len(names)} checkpoints, as the verdicts go by: below "
-        f"{COLLAPSED:g} a table is called collapsed, below {PARTLY:g} partly.</p>"
-        f'<div class="cards">{drawn}</div>'
+        f"{COLLAPSED:g} a table is called collapsed, below {PARTLY:g} partly.</p>{drawn}"
     )
 
 
 def _drawing(table: Course, names: Sequence[str]) -> str:
-    top = max(1.0, *(value for value in table.values if value is not None), 0.0)
-
-    def place(number: int, value: float) -> tuple[float, float]:
-        return (
-            LEFT + (RIGHT - LEFT) * number / (len(names) - 1),
-            BOTTOM - (BOTTOM - TOP) * value / top,
-        )
-
-    parts = [f'<path class="axis" d="M{LEFT} {TOP}V{BOTTOM}H{RIGHT}"/>']
-    for level in (0, COLLAPSED, PARTLY, 1):
-        _, y = place(0, level)
-        kind = "grid" if level in (0, 1) else "random"
-        parts.append(f'<line class="{kind}" x1="{LEFT}" x2="{RIGHT}" y1="{y:g}" y2="{y:g}"/>')
-        parts.append(f'<text x="{LEFT - 6}" y="{y + 4:g}" text-anchor="end">{level:g}</text>')
-    for number, name, anchor in ((0, names[0], "start"), (len(names) - 1, names[-1], "end")):
-        x, _ = place(number, 0)
-        text = escape(short(name, 24))
-        parts.append(f'<text x="{x:g}" y="{BOTTOM + 15}" text-anchor="{anchor}">{text}</text>')
-    points = [place(n, value) for n, value in enumerate(table.values) if value is not None]
+    top = max([1.0, *(value for value in table.values if value is not None)])
+    last = len(names) - 1
+    levels = {0: "grid", COLLAPSED: "random", PARTLY: "random", 1: "grid"}
+    parts = [level(value, value / top, kind) for value, kind in levels.items()]
+    parts += [under(0, short(names[0], 24), "start"), under(1, short(names[-1], 24), "end")]
+    points = [place(n / last, v / top) for n, v in enumerate(table.values) if v is not None]
     line = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
     parts.append(f'<polyline class="measured a" points="{line}"/>')
     parts += [f'<circle class="measured a" cx="{x:.1f}" cy="{y:.1f}" r="2"/>' for x, y in points]
     parts.append(f'<text x="{LEFT}" y="14">IA/random</text>')
     numbers = ", ".join(_number(value) for value in table.values)
-    alt = escape(f"IA/random of {short(table.name)} over the checkpoints: {numbers}", quote=True)
-    return (
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{alt}">{"".join(parts)}</svg>'
-    )
+    return framed(parts, f"IA/random of {short(table.name)} over the checkpoints: {numbers}")
 
 
 def _number(value: float | None) -> str:

@@ -1,6 +1,6 @@
 """Normalised spectra as a small inline SVG."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from html import escape
 
 from torch import Tensor
@@ -37,27 +37,47 @@ def spectra(labelled: Sequence[tuple[str, Collapse]], name: str, most: int = 128
         f"{label + ' ' if label else ''}IA {table.measures['abundance']:.2f} of {table.width}"
         for label, table in labelled
     )
-    alt = escape(f"Normalised singular values of {name}: {means}", quote=True)
+    alt = f"Normalised singular values of {name}: {means}"
+    return framed([*_axes(), *lines, entries], alt)
+
+
+def grid(cards: Iterable[str]) -> str:
+    """Cards beside and below each other."""
+    return f'<div class="cards">{"".join(cards)}</div>'
+
+
+def framed(parts: Iterable[str], alt: str) -> str:
+    """A picture of these parts within its two axes, and what it tells those who cannot see it."""
     return (
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{alt}">{_axes()}'
-        f"{''.join(lines)}{entries}</svg>"
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(alt, quote=True)}">'
+        f'<path class="axis" d="M{LEFT} {TOP}V{BOTTOM}H{RIGHT}"/>{"".join(parts)}</svg>'
     )
 
 
-def _axes() -> str:
-    parts = [f'<path class="axis" d="M{LEFT} {TOP}V{BOTTOM}H{RIGHT}"/>']
-    for share in (0, 0.5, 1):
-        x, y = _place(share, share)
-        parts.append(f'<line class="grid" x1="{LEFT}" x2="{RIGHT}" y1="{y:g}" y2="{y:g}"/>')
-        parts.append(f'<text x="{LEFT - 6}" y="{y + 4:g}" text-anchor="end">{share:g}</text>')
-        parts.append(f'<text x="{x:g}" y="{BOTTOM + 15}" text-anchor="middle">{share:g}</text>')
+def level(value: float, share: float, kind: str) -> str:
+    """A line across at that share of the height, and beside it the value that it stands for."""
+    _, y = place(0, share)
+    return (
+        f'<line class="{kind}" x1="{LEFT}" x2="{RIGHT}" y1="{y:g}" y2="{y:g}"/>'
+        f'<text x="{LEFT - 6}" y="{y + 4:g}" text-anchor="end">{value:g}</text>'
+    )
+
+
+def under(x: float, text: str, anchor: str = "middle") -> str:
+    """A text below the axis, at that share of the width."""
+    at, _ = place(x, 0)
+    return f'<text x="{at:g}" y="{BOTTOM + 15}" text-anchor="{anchor}">{escape(text)}</text>'
+
+
+def _axes() -> list[str]:
+    parts = [level(share, share, "grid") + under(share, f"{share:g}") for share in (0, 0.5, 1)]
     middle = (LEFT + RIGHT) / 2
     parts.append(f'<text x="{middle}" y="{HEIGHT - 5}" text-anchor="middle">direction k / K</text>')
     down = (TOP + BOTTOM) / 2
     parts.append(
         f'<text transform="translate(10,{down}) rotate(-90)" text-anchor="middle">σₖ / σ₁</text>'
     )
-    return "".join(parts)
+    return parts
 
 
 def _line(spectrum: Tensor, kind: str, most: int) -> str:
@@ -67,11 +87,11 @@ def _line(spectrum: Tensor, kind: str, most: int) -> str:
     step = max(1, -(-width // most))
     kept = sorted({*range(0, width, step), width - 1})
     points = " ".join(
-        "{:.1f},{:.1f}".format(*_place((k + 1) / width, spectrum[k].item() / top)) for k in kept
+        "{:.1f},{:.1f}".format(*place((k + 1) / width, spectrum[k].item() / top)) for k in kept
     )
     return f'<polyline class="{kind}" points="{points}"/>'
 
 
-def _place(x: float, y: float) -> tuple[float, float]:
+def place(x: float, y: float) -> tuple[float, float]:
     """From shares of the axes to the picture's units."""
     return LEFT + x * (RIGHT - LEFT), BOTTOM - y * (BOTTOM - TOP)

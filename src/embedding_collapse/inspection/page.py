@@ -19,7 +19,7 @@ from embedding_collapse.verdict import (
 )
 
 from .course import cards
-from .drawing import spectra
+from .drawing import grid, spectra
 from .report import COLUMNS, Inspection, comparison, measured_with, table
 
 STYLE = Path(__file__).with_name("page.css")
@@ -43,11 +43,12 @@ def html(
         second: one more, to stand beside it.
         course: those of a run's checkpoints up to this one, to draw how it came there.
     """
-    both = [inspection] + ([second] if second else [])
-    names = " and ".join(escape(short(one.name)) for one in both)
+    both = {"A": inspection, "B": second} if second else {"": inspection}
+    names = " and ".join(escape(short(one.name)) for one in both.values())
+    headed = [(f"{label}: " if label else "", one) for label, one in both.items()]
     body = []
-    for label, one in zip("AB", both, strict=False):
-        body.append(f"<h1>{f'{label}: ' if second else ''}{escape(one.headline)}</h1>")
+    for label, one in headed:
+        body.append(f"<h1>{label}{escape(one.headline)}</h1>")
         body.append(f"<p>{escape(short(one.name))}. {escape(one.summary)}</p>")
     if course:
         body += ["<h2>The course of the run</h2>", cards(course)]
@@ -55,12 +56,10 @@ def html(
     body += ["<h2>The first to look at</h2>", first]
     if second:
         body += ["<h2>Side by side</h2>", _table(comparison(inspection, second))]
-    for label, one in zip("AB", both, strict=False):
-        body.append(f"<h2>{f'{label}: ' if second else ''}All tables</h2>" + _table(_rows(one)))
+    body += [f"<h2>{label}All tables</h2>{_table(_rows(one))}" for label, one in headed]
     if others:
         body.append(f"<details><summary>Table by table</summary>{others}</details>")
-    for label, one in zip("AB", both, strict=False):
-        body.append(f"<h2>{f'{label}: ' if second else ''}How it was measured</h2>" + _how(one))
+    body += [f"<h2>{label}How it was measured</h2>{_how(one)}" for label, one in headed]
     body.append(_reading())
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -118,29 +117,19 @@ def _verdict(verdict: str) -> str:
     return f'<span class="badge {CLASSES.get(verdict, "other")}">{escape(verdict)}</span>'
 
 
-def _cards(both: Sequence[Inspection]) -> tuple[str, str]:
+def _cards(both: Mapping[str, Inspection]) -> tuple[str, str]:
     """One card per table, the `MOST_FIRST` worst apart from the others.
 
     Tables of the same name in two checkpoints share a card. Where there are many the spectra are
     drawn with fewer points.
     """
-    by_name = [{one.name: one for one in inspection.tables} for inspection in both]
-    worst = [one.name for one in both[0].worst_first]
-    names = list(dict.fromkeys([*worst, *(name for tables in by_name for name in tables)]))
-    cards = []
-    for name in names:
-        labelled = [
-            (label if len(both) > 1 else "", tables[name])
-            for label, tables in zip("AB", by_name, strict=False)
-            if name in tables
-        ]
-        cards.append(_card(name, labelled, len(names)))
+    by_name: dict[str, list[tuple[str, Collapse]]] = {}
+    for label, inspection in both.items():
+        for one in inspection.worst_first if not by_name else inspection.tables:
+            by_name.setdefault(one.name, []).append((label, one))
+    cards = [_card(name, labelled, len(by_name)) for name, labelled in by_name.items()]
     first, others = cards[:MOST_FIRST], cards[MOST_FIRST:]
-    return _grid(first), _grid(others) if others else ""
-
-
-def _grid(cards: Sequence[str]) -> str:
-    return f'<div class="cards">{"".join(cards)}</div>'
+    return grid(first), grid(others) if others else ""
 
 
 def _card(name: str, labelled: Sequence[tuple[str, Collapse]], count: int) -> str:

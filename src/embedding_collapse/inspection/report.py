@@ -124,7 +124,15 @@ class Inspection:
         return [t for t in worst if t.verdict in FOUND] or [t for t in worst if t.measures]
 
     def __str__(self) -> str:
-        return text(self)
+        """What is printed: the table, the summary, each finding with what to try, and the notes."""
+        lines = [
+            f"{short(one.name)}: {one.verdict}. {one.rests_on}. {one.advice}"
+            for one in self.findings[:MOST_FINDINGS]
+        ]
+        if (more := len(self.findings) - MOST_FINDINGS) > 0:
+            lines.append(f"and {more:,} more, which the report has")
+        notes = [f"note: {note}" for note in self.notes]
+        return "\n".join([aligned(table(self)), "", self.summary, *lines, *notes])
 
     def to_json(self) -> dict[str, Any]:
         """Everything, as plain lists and numbers."""
@@ -289,19 +297,6 @@ def aligned(rows: Sequence[Mapping[str, str]]) -> str:
         ]
         lines.append("  ".join(cells).rstrip())
     return "\n".join(lines)
-
-
-def text(inspection: Inspection) -> str:
-    """What is printed: the table, the summary, each finding with what to try, and the notes."""
-    findings = inspection.findings
-    lines = [
-        f"{short(one.name)}: {one.verdict}. {one.rests_on}. {one.advice}"
-        for one in findings[:MOST_FINDINGS]
-    ]
-    if len(findings) > MOST_FINDINGS:
-        lines.append(f"and {len(findings) - MOST_FINDINGS:,} more, which the report has")
-    notes = [f"note: {note}" for note in inspection.notes]
-    return "\n".join([aligned(table(inspection)), "", inspection.summary, *lines, *notes])
 
 
 def advice(inspection: Inspection, most: int = 10) -> str:

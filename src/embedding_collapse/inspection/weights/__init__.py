@@ -18,7 +18,7 @@ from embedding_collapse.parameters import ParameterError, check_installed
 
 from .distributed_files import METADATA, read_distributed
 from .hdf5_files import IN_KERAS, read_hdf5, read_keras
-from .mapping import Mapped, shape_alone, view
+from .mapping import Mapped, view
 from .numpy_files import read_npy, read_npz
 from .onnx_files import is_onnx, read_onnx
 from .parquet_files import read_arrow, read_parquet
@@ -26,7 +26,7 @@ from .safetensors_files import read_safetensors
 from .shards import INDEX, read_shards
 from .torch_files import read_torch
 
-__all__ = ["Mapped", "check", "read", "shape_alone", "view"]
+__all__ = ["Mapped", "check", "read", "view"]
 
 ACCEPTED = (
     "safetensors, .npy, .npz, torch's .pt and .pth, HDF5 (Keras), ONNX, Parquet and Arrow are "

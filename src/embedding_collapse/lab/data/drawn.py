@@ -23,24 +23,19 @@ from .vocabulary import cardinality, number_values
 ROWS = {"synthetic": 45_840_617, "synthetic-mini": 200_000}  # unless the spec tells
 BINS, LOWEST, PER_UNIT = 1 << 16, -16.0, 2048.0  # of the logits, to measure AUC
 TRUTH = "truth.npy"
+SEED = 0  # of all that is drawn
 
 
 def draw_dataset(
-    spec: DataSpec,
-    *,
-    seed: int = 0,
-    cache: str | Path | None = None,
-    workers: int | None = None,
-    progress: bool = True,
+    spec: DataSpec, *, cache: str | Path | None, workers: int | None, progress: bool
 ) -> Dataset:
     """Draw a synthetic dataset, or map the one drawn before.
 
     Args:
-        spec: of "synthetic" (39 fields) or "synthetic-mini" (12 fields). A raw row depends on seed
-            and row number only; which values are rare depends on all rows that are drawn, those
-            held out included. The raw rows of test are the same whatever the other numbers are,
-            those of validation whatever `rows` is, and fewer training rows are the first of more.
-        seed: 0 to 2^64 - 1.
+        spec: of "synthetic" (39 fields) or "synthetic-mini" (12 fields). A raw row depends on
+            its number only; which values are rare depends on all rows that are drawn, those held
+            out included. The raw rows of test are the same whatever the other numbers are, those
+            of validation whatever `rows` is, and fewer training rows are the first of more.
         cache: folder that keeps the rows, 4 N + 1 bytes each; see `cache.stored`.
         workers: threads; by default one per available core. They do not change the rows.
         progress: show a bar where drawing takes more than a few seconds.
@@ -58,11 +53,11 @@ def draw_dataset(
         UserWarning: the cache holds a damaged copy; it is drawn anew.
     """
     law, rows, held_out = LAWS[spec.name](), spec.rows or ROWS[spec.name], spec.held_out
-    determined_by = [asdict(law), rows, seed, *([list(held_out)] if held_out else [])]
+    determined_by = [asdict(law), rows, SEED, *([list(held_out)] if held_out else [])]
 
     def build(folder: Path) -> dict[str, Any]:
         sizes = (rows, *(held_out or (0, 0)))
-        return _draw(folder, law, sizes, seed, workers or available_cores(), progress)
+        return _draw(folder, law, sizes, workers or available_cores(), progress)
 
     kept = stored(f"{spec.name}-{rows}", determined_by, build, cache, progress)
     fields = tuple(map(Field, law.names, kept.about["cardinalities"]))
@@ -93,7 +88,7 @@ def _parts(law: Law, sizes: tuple[int, int, int]) -> list[slice]:
 
 
 def _draw(
-    folder: Path, law: Law, sizes: tuple[int, int, int], seed: int, workers: int, progress: bool
+    folder: Path, law: Law, sizes: tuple[int, int, int], workers: int, progress: bool
 ) -> dict[str, Any]:
     """Draw raw rows block by block while counting their values, then number these in place."""
     parts = _parts(law, sizes)
@@ -112,7 +107,7 @@ def _draw(
     lock = threading.Lock()
 
     def draw(block: int, part: slice) -> None:
-        raw, label, logits = draw_rows(law, tables, seed, block, part.stop - part.start)
+        raw, label, logits = draw_rows(law, tables, SEED, block, part.stop - part.start)
         ids[part], labels[part] = raw, label
         if part.start >= first_test:
             test_logits[:, part.start - first_test : part.stop - first_test] = logits
@@ -127,8 +122,8 @@ def _draw(
         ids[part] = numbering.take(ids[part] + starts)
 
     with ThreadPoolExecutor(workers) as pool:
-        tables = make_tables(law, seed, pool)
-        bar = partial(under_bar, pool, progress=progress, unit="block")
+        tables = make_tables(law, SEED, pool)
+        bar = partial(under_bar, pool, progress=progress)
         bar(draw, range(len(parts)), parts, title=f"drawing {total:,} rows")
         numberings = [number_values(c, law.minimum_count) for c in np.split(counts, ends[:-1])]
         numbering = np.concatenate(numberings)

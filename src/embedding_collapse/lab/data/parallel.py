@@ -24,14 +24,13 @@ def under_bar(
     *arguments: Sequence[Any],
     title: str,
     progress: bool,
-    unit: str = "it",
 ) -> list[T]:
     """As `Executor.map`, with a bar where this takes more than a few seconds; an error cancels what
     has not begun."""
     # `map` returns a generator, which the library's annotations do not say
     with closing(cast(Generator[T, None, None], pool.map(task, *arguments))) as done:
         count = len(arguments[0])
-        return list(tqdm(done, title, count, disable=not progress, delay=3, unit=unit))
+        return list(tqdm(done, title, count, disable=not progress, delay=3))
 
 
 def in_order(pool: Executor, tasks: Iterable[Callable[[], T]], ahead: int) -> Iterator[T]:

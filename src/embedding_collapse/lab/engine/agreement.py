@@ -30,8 +30,8 @@ All that a comparison changed is put back, so that a run whose sides agree has t
 was not compared. Copies lie in the host's memory; the device holds no more than the loop takes.
 """
 
-import contextlib
 from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 
 import torch
 from torch import Tensor
@@ -113,7 +113,8 @@ def compare_steps(engine: Engine, loop: StepByStep, rows: Tensor, state: State) 
         Where they differ, in words; None where they agree, or the loop's loss is not finite.
     """
     seen: list[Seen] = []
-    with layers_changed(engine.model, dropout=0.0 if engine.compiled else None):
+    same_draws = layers_changed(engine.model, dropout=0.0) if engine.compiled else nullcontext()
+    with same_draws:
         engine.window(rows, seen)
         after = State(engine)
         state.restore(engine, len(rows))
@@ -322,17 +323,14 @@ def _compare_exactly(
     return None
 
 
-@contextlib.contextmanager
-def layers_changed(
-    model: Recommender, *, align: int | None = None, dropout: float | None = None
-) -> Iterator[None]:
-    """Another `align` or `dropout` of all layers, for a while; None leaves each as it is."""
-    before = [(layer, layer.align, layer.dropout) for layer in model.layers()]
-    for layer, own_align, own_dropout in before:
-        layer.align = own_align if align is None else align
-        layer.dropout = own_dropout if dropout is None else dropout
+@contextmanager
+def layers_changed(model: Recommender, **changed: float) -> Iterator[None]:
+    """Another `align` or `dropout` of all layers, for a while."""
+    before = [(layer, {name: getattr(layer, name) for name in changed}) for layer in model.layers()]
+    for layer, _ in before:
+        vars(layer).update(changed)
     try:
         yield
     finally:
-        for layer, own_align, own_dropout in before:
-            layer.align, layer.dropout = own_align, own_dropout
+        for layer, own in before:
+            vars(layer).update(own)

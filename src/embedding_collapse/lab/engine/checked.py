@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from embedding_collapse.lab.device import reset_peak_memory
 from embedding_collapse.lab.models import Recommender
 
 from .agreement import State, compare_replay, compare_steps
@@ -98,8 +99,7 @@ class CheckedEngine:
                 results = None if reason else engine.take(rows)
         except Exception as error:  # whatever it is, the loop can do without
             reason = first_line(error)
-        if engine.device.type == "cuda":  # what a run is said to take is what training takes
-            torch.cuda.reset_peak_memory_stats(engine.device)
+        reset_peak_memory(engine.device)  # what a run is said to take is what training takes
         if reason is None:
             return results
         renew_generator(engine.device)
