@@ -23,6 +23,10 @@ class ParameterError(ValueError):
         return [f"{type(self).__name__}: {self}"]
 
 
+class NotInstalledError(ParameterError):
+    """What is asked for needs what is not installed; the message names the extra."""
+
+
 def printable(text: str) -> str:
     """A text as one line: what would move a terminal's cursor or colour it is written out."""
     if text.isprintable():
@@ -43,8 +47,13 @@ def listed(names: Iterable[str], most: int = 30) -> str:
     return ", ".join(map(short, names[:most])) + more
 
 
+def count(number: int, noun: str, many: str = "") -> str:
+    """A number and its noun: "1 table", "2 tables"; `many` where an s does not make the plural."""
+    return f"{number:,} {noun if number == 1 else many or noun + 's'}"
+
+
 def check_installed(what: str, modules: Iterable[str], extra: str) -> None:
-    """Raise a `ParameterError` unless the modules that something needs can be imported.
+    """Raise a `NotInstalledError` unless the modules that something needs can be imported.
 
     Args:
         what: needs them.
@@ -53,7 +62,7 @@ def check_installed(what: str, modules: Iterable[str], extra: str) -> None:
     """
     missing = [name for name in modules if find_spec(name) is None]
     if missing:
-        raise ParameterError(
+        raise NotInstalledError(
             f"{what} needs {', '.join(missing)}, not installed here; {brought_by(extra)}"
         )
 

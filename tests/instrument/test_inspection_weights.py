@@ -186,17 +186,6 @@ def test_a_pickle_that_tries_to_run_code_is_refused(tmp_path, kind):
     assert not trace.exists()
 
 
-def test_a_whole_model_is_refused_with_what_to_save_instead(tmp_path):
-    torch.save(nn.Embedding(3, 2), tmp_path / "model.pt")
-    with pytest.raises(ParameterError, match=r"torch.nn.modules.sparse.Embedding") as caught:
-        read(tmp_path / "model.pt")
-    lines = str(caught.value).partition("save what is needed: ")[2].split(" and torch.")
-    content: dict = {"torch": torch}
-    exec(lines[0], content)
-    exec(f"torch.{lines[1]}", content)
-    assert list(read(tmp_path / "model-state.pt")) == ["weight"]
-
-
 @pytest.mark.parametrize("kind", ["safetensors", "npz", "pt", "legacy", "h5"])
 @pytest.mark.parametrize("share", [0.3, 0.9, 0.999])
 def test_a_truncated_file_is_told(tmp_path, kind, share):

@@ -147,6 +147,30 @@ def test_what_trainers_keep_beside_the_weights_is_let_by_and_looked_into(tmp_pat
     assert list(read(tmp_path / "model.pt")) == ["emb", "args.seen.0", "more.emb"]
 
 
+@pytest.mark.parametrize("archive", [True, False])
+def test_numpys_numbers_beside_tensors_are_let_by(tmp_path, archive):
+    content = {
+        "emb": TABLE,
+        "best_auc": np.float64(0.8),
+        "more": [np.int64(3), np.float16(1), np.bool_(True), np.str_("a"), np.dtype("f4")],
+        np.int64(7): TABLE,
+    }
+    torch.save(content, tmp_path / "model.pt", _use_new_zipfile_serialization=archive)
+    assert list(read(tmp_path / "model.pt")) == ["emb", "7"]
+    with pytest.raises(pickle.UnpicklingError):  # as before: nothing is allowed for good
+        torch.load(tmp_path / "model.pt", weights_only=True)
+
+
+def test_what_a_pickle_says_of_numpys_types_is_never_believed(tmp_path):
+    """Made by numpy, a scalar of such a type would take a gigabyte, or point anywhere."""
+    void = call("numpy", "dtype", text("V8"), b"\x89\x88")
+    state = b"(K\x03" + text("|") + b"NNNJ\xff\xff\xff\x7fK\x01K\x3ftb"
+    for kind in (void, void + state):
+        pickled = b"\x80\x02" + b"cnumpy.core.multiarray\nscalar\n(" + kind + b"tR."
+        (tmp_path / "model.pt").write_bytes(archive_of(pickled))
+        assert read(tmp_path / "model.pt") == {}
+
+
 def test_containers_in_themselves_and_in_each_other_are_walked_once(tmp_path):
     nested: list = [TABLE]
     for _ in range(60):

@@ -17,16 +17,18 @@ from torch import Tensor
 from embedding_collapse.parameters import ParameterError, check_installed
 
 from .distributed_files import METADATA, read_distributed
+from .given import as_tensor, tensors_in
 from .hdf5_files import IN_KERAS, read_hdf5, read_keras
 from .mapping import Mapped, view
 from .numpy_files import read_npy, read_npz
 from .onnx_files import is_onnx, read_onnx
 from .parquet_files import read_arrow, read_parquet
+from .refusal import refusal
 from .safetensors_files import read_safetensors
 from .shards import INDEX, read_shards
 from .torch_files import read_torch
 
-__all__ = ["Mapped", "check", "read", "view"]
+__all__ = ["Mapped", "as_tensor", "check", "read", "tensors_in", "view"]
 
 ACCEPTED = (
     "safetensors, .npy, .npz, torch's .pt and .pth, HDF5 (Keras), ONNX, Parquet and Arrow are "
@@ -75,12 +77,12 @@ def _telling(path: Path) -> Iterator[None]:
     except ParameterError:
         raise
     except pickle.UnpicklingError as error:
-        raise ParameterError(_refusal(path, str(error))) from None
+        raise ParameterError(refusal(path, str(error))) from None
     except Exception as error:  # readers raise all sorts where bytes are missing or wrong
         if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.filename):
             raise  # the system's word, not the content's
         if "pickle protocol" in str(error):  # no torch file; a pickle of something
-            raise ParameterError(_refusal(path, "")) from None
+            raise ParameterError(refusal(path, "")) from None
         reason = (str(error) or type(error).__name__).strip().splitlines()[0]
         raise ParameterError(f"{path} is damaged or cut short ({reason})") from None
 
@@ -155,18 +157,5 @@ def _folder_reader(path: Path) -> Callable[[Path], dict[str, Tensor]]:
         return lambda folder: read(single[0])
     raise ParameterError(
         f"{path} is a folder without an index of shards ({INDEX}) or {METADATA}; name the file in "
-        "it"
-    )
-
-
-def _refusal(path: Path, error: str) -> str:
-    asks = re.search(r"GLOBAL (\S+)", error)
-    holds = "is damaged or holds more than tensors"
-    if asks:
-        holds = f"holds more than tensors (it asks for {asks[1]})"
-    state = path.with_name(f"{path.stem}-state.pt")
-    return (
-        f"{path} is a pickle that {holds}; loading it could run any code, so it is not read. Where "
-        f"you trust it, two lines save what is needed: model = torch.load({str(path)!r}, "
-        f"weights_only=False) and torch.save(model.state_dict(), {str(state)!r})"
+        "it, or follow a run's checkpoints with inspect --follow FOLDER"
     )

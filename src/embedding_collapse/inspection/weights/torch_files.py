@@ -12,17 +12,17 @@ import re
 import types
 import warnings
 import zipfile
-from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path, PosixPath, PurePosixPath, PureWindowsPath
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from embedding_collapse.parameters import ParameterError
 
-from .mapping import map_path, shape_alone
+from .given import tensors_in
+from .mapping import map_path
 
 # `weights_only` lets these pass. They run nothing, but make as many bytes as they are asked for.
 BYTEARRAY = re.compile(rb"c(?:__builtin__|builtins)\nbytearray\n")
@@ -38,7 +38,35 @@ PLAIN: list[Any] = [
     PurePosixPath,
     PureWindowsPath,
 ]
+NUMBER = re.compile(r"[biufc](1|2|4|8|16)")  # a type of numpy's, in a pickle
 CODECS = {"hex", "base64", "uu", "quopri", "bz2", "zlib", "punycode", "idna"}  # that grow or drag
+
+
+class _NumberType:
+    """Stands for `numpy.dtype` in a pickle, which believes what that says of memory."""
+
+    code = ""
+
+    def __new__(cls, code: str = "", *_: Any) -> "_NumberType":
+        made = super().__new__(cls)
+        made.code = code
+        return made
+
+    def __setstate__(self, state: Any) -> None:
+        """Byte order and the like, of which nothing is needed."""
+
+
+def _scalar(kind: _NumberType, content: bytes = b"") -> Any:
+    """A scalar of numpy's in a pickle: of numbers the number, of all else the bytes."""
+    plain = NUMBER.fullmatch(kind.code) and len(content) == np.dtype(kind.code).itemsize
+    return np.frombuffer(content, kind.code).item() if plain else content
+
+
+PLAIN += [
+    (_NumberType, "numpy.dtype"),
+    (_scalar, "numpy.core.multiarray.scalar"),
+    (_scalar, "numpy._core.multiarray.scalar"),  # since numpy 2
+]
 
 
 def read_torch(path: Path) -> dict[str, Tensor]:
@@ -51,14 +79,7 @@ def read_torch(path: Path) -> dict[str, Tensor]:
     with warnings.catch_warnings(), torch.serialization.safe_globals(PLAIN):
         warnings.simplefilter("ignore")  # about the protocols and storages of other versions
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
-    tensors: dict[str, Tensor] = {}
-    names: Counter[str] = Counter()
-    for name, tensor in _tensors_in(content, path.stem, "", set()):
-        if tensor.is_nested:
-            raise ParameterError(f"{path} holds a nested tensor, {name}, which has no one shape")
-        names[name] += 1
-        tensors[name if names[name] == 1 else f"{name} ({names[name]})"] = _readable(tensor)
-    return tensors
+    return tensors_in(content, str(path), path.stem)
 
 
 def read_torch_bytes(content: bytes) -> Tensor:
@@ -114,29 +135,3 @@ def _texts(content: bytes) -> set[str]:
         while True:
             texts |= {text for _, text, _ in pickletools.genops(stream) if isinstance(text, str)}
     return texts
-
-
-def _tensors_in(
-    content: Any, name: str, prefix: str, seen: set[int]
-) -> Iterator[tuple[str, Tensor]]:
-    """The tensors in nested dictionaries, lists and namespaces, with dotted names.
-
-    A container that is met again, perhaps in itself, has had its turn.
-    """
-    if isinstance(content, argparse.Namespace | types.SimpleNamespace):
-        content = vars(content)
-    if isinstance(content, Tensor):
-        yield prefix.removesuffix(".") or name, content.detach()
-    elif isinstance(content, dict | list | tuple) and id(content) not in seen:
-        seen.add(id(content))
-        items = content.items() if isinstance(content, dict) else enumerate(content)
-        for key, value in items:
-            yield from _tensors_in(value, name, f"{prefix}{key}.", seen)
-
-
-def _readable(tensor: Tensor) -> Tensor:
-    """The tensor, or its shape alone where its entries do not lie in the file one by one."""
-    if tensor.layout is not torch.strided or tensor.is_meta:
-        return shape_alone(tensor.shape)
-    expanded = tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes()
-    return shape_alone(tensor.shape) if expanded else tensor

@@ -1,0 +1,55 @@
+"""What is said of a pickle that is not read: why, and how its owner saves what is in it."""
+
+import re
+import zipfile
+from pathlib import Path
+
+# the first pickle of a file that torch wrote before 1.6
+BEFORE_1_6 = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+OF_ARRAYS = "numpy.savez({}, **saved)", ", where it is a dict of arrays"
+RECIPES = {  # how to load what only its owner may, how to save it so that it is read, and when
+    "torch": (
+        "torch.load({}, weights_only=False)",
+        "torch.save(saved.state_dict() if hasattr(saved, 'state_dict') else saved['state_dict'], "
+        "{})",
+        ", or by the name that it has the weights under",
+    ),
+    "numpy": ("numpy.load({}, allow_pickle=True).item()", *OF_ARRAYS),
+    "npz": (
+        "numpy.load({}, allow_pickle=True)",
+        "numpy.savez({}, **{{name: saved[name] for name in saved if saved[name].dtype != object}})",
+        ", which leaves its objects out",
+    ),
+    "pickle": ("pickle.loads(pathlib.Path({}).read_bytes())", *OF_ARRAYS),
+}
+
+
+def refusal(path: Path, error: str) -> str:
+    """Why a pickle is not read, and lines that save what is in it in a form that is."""
+    asks = re.search(r"GLOBAL (\S+)", error)
+    holds = "is damaged or holds more than tensors"
+    if asks:
+        holds = f"holds more than tensors (it asks for {asks[1]})"
+    if path.is_dir():
+        whole = repr(str(path.with_name(f"{path.name}-state.pt")))
+        return (
+            f"{path} has metadata that {holds}, so it is not read. Where you trust it, a line of "
+            f"torch.distributed.checkpoint.format_utils makes one file of it: dcp_to_torch_save("
+            f"{str(path)!r}, {whole})"
+        )
+    with path.open("rb") as file:
+        head = file.read(len(BEFORE_1_6))
+    kind = "numpy" if head.startswith(b"\x93NUMPY") else "pickle"
+    if head.startswith(b"PK"):
+        with zipfile.ZipFile(path) as archive:
+            torch_made = any(name.endswith("/data.pkl") for name in archive.namelist())
+        kind = "torch" if torch_made else "npz"
+    elif head == BEFORE_1_6:
+        kind = "torch"
+    state = path.with_name(f"{path.stem}-state{'.pt' if kind == 'torch' else '.npz'}")
+    load, save, where = RECIPES[kind]
+    return (
+        f"{path} is a pickle that {holds}; loading it could run any code, so it is not read. Where "
+        f"you trust it, two lines save what is needed: saved = {load.format(repr(str(path)))} and "
+        f"{save.format(repr(str(state)))}{where}"
+    )
