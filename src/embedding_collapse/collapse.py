@@ -1,7 +1,5 @@
 """Has this table collapsed? Its measures; the verdict on them is `verdict`'s."""
 
-import contextlib
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -12,6 +10,7 @@ from torch import Tensor
 
 from .decomposition import spectra
 from .inspection.tables import Table, by_set
+from .inspection.weights import as_tensor
 from .parameters import ParameterError
 from .spectrum import (
     directions,
@@ -71,29 +70,15 @@ def measure(
         >>> collapse.verdict, round(collapse.measures["against_random"], 2)
         ('collapsed', 0.08)
     """
-    values = _tensor("table", table)
+    values = as_tensor("table", table)
     if values.ndim not in (2, 3):
         raise ParameterError(
             f"table has shape {tuple(values.shape)}; [D, K] and [D, M, K] are accepted"
         )
     sets_first = by_set(values) if values.ndim == 2 else values.transpose(0, 1)
     return inspect_table(
-        Table(name, sets_first), None if weights is None else _tensor("weights", weights)
+        Table(name, sets_first), None if weights is None else as_tensor("weights", weights)
     )
-
-
-def _tensor(name: str, array: Tensor | np.ndarray) -> Tensor:
-    """Without a gradient; of numpy's arrays a view where torch can have one."""
-    if isinstance(array, Tensor):
-        return array.detach()
-    kind = type(array).__name__
-    if isinstance(array, np.ndarray):
-        kind = f"an array of {array.dtype}"
-        native = array.astype(array.dtype.newbyteorder("="), order="C", copy=False)
-        with warnings.catch_warnings(), contextlib.suppress(TypeError):
-            warnings.simplefilter("ignore", UserWarning)  # that it may be read-only: it is read
-            return torch.from_numpy(native)
-    raise ParameterError(f"{name} is {kind}; a torch tensor or a numpy array of numbers is needed")
 
 
 def inspect_table(table: Table, weights: Tensor | None = None) -> Collapse:
@@ -145,15 +130,19 @@ def inspect_table(table: Table, weights: Tensor | None = None) -> Collapse:
 
 
 def measure_sets(values: Tensor) -> dict[str, float]:
-    """`measures_of` the sets of a table `[M, D, K]`: their mean.
+    """`measures_of` the sets of a table `[M, D, K]`, their mean, and what its verdict goes by.
+
+    That is `centred`, IA/random with the mean of the rows taken off.
 
     Raises:
-        ValueError: as `spectrum.singular_values` does.
+        ValueError: as `decomposition.spectra` does.
     """
     rows, width = values.shape[1:]
+    plain, centred = (_padded(part.cpu(), width) for part in spectra(values)[:2])
     random = random_of_shape(rows, width)
-    spectra = _padded(singular_values(values), width).cpu()
-    return _mean([measures_of(spectrum, random) for spectrum in spectra])
+    most = information_abundance(random_of_shape(max(1, rows - 1), width)).item()
+    share = _share(information_abundance(centred).mean().item(), most)
+    return _mean([measures_of(spectrum, random) for spectrum in plain]) | {"centred": share}
 
 
 def measures_of(spectrum: Tensor, random: Tensor) -> dict[str, float]:
@@ -169,7 +158,7 @@ def measures_of(spectrum: Tensor, random: Tensor) -> dict[str, float]:
     return {
         "abundance": abundance,
         "relative_abundance": abundance / len(spectrum),
-        "against_random": abundance / information_abundance(random).item(),
+        "against_random": _share(abundance, information_abundance(random).item()),
         "effective_rank": effective_rank(spectrum).item(),
         "stable_rank": stable_rank(spectrum).item(),
         "directions_90": float(directions(spectrum, 0.9)),
@@ -245,9 +234,14 @@ def _weighted(values: Tensor, weights: Tensor) -> dict[str, float]:
     per_set = []
     for spectrum in _padded(spectra(values, weights).centred, width):
         measures = measures_of(spectrum, spectrum)
-        measures["against_random"] = measures["abundance"] / random.mean().item()
+        measures["against_random"] = _share(measures["abundance"], random.mean().item())
         per_set.append(measures)
     return _mean(per_set) | {"rows": float(round(rows))}
+
+
+def _share(abundance: float, random: float) -> float:
+    """IA/random; 0 where no table has any, such as one of which a single row counts."""
+    return abundance / random if random else 0.0
 
 
 def _padded(spectra: Tensor, width: int) -> Tensor:

@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .parameters import count
+
 # Squaring a table squares its condition number: an eigenvalue of the Gram matrix carries an
 # absolute error near K * 1e-16 of the largest, so a singular value at 1e-4 of the largest
 # (1e-8 when squared) still has six right digits or more. Below that line we leave the Gram matrix.
@@ -93,10 +95,10 @@ def spectra(table: Tensor, weights: Tensor | None = None) -> Spectra:
     def marks(start: int) -> Tensor | float:
         return 1.0 if scales is None else scales[start : start + BLOCK_ROWS]
 
-    def blocks(mean: Tensor | float = 0.0) -> Iterator[Tensor]:
+    def blocks(mean: Tensor | None = None) -> Iterator[Tensor]:
         starts = range(0, rows, BLOCK_ROWS)
         for start, block in zip(starts, _blocks(table, scales, size=BLOCK_ROWS), strict=True):
-            yield block - marks(start) * mean
+            yield block if mean is None else block - marks(start) * mean
 
     if rows <= width:
         (whole,) = _blocks(table, scales, size=rows)
@@ -110,7 +112,7 @@ def spectra(table: Tensor, weights: Tensor | None = None) -> Spectra:
     sums = table.new_zeros(*table.shape[:-2], 1, width, dtype=torch.float64)
     for start, block in zip(range(0, rows, BLOCK_ROWS), blocks(), strict=True):
         gram += block.mT @ block
-        sums += (marks(start) * block).sum(-2, keepdim=True)
+        sums += (block if scales is None else marks(start) * block).sum(-2, keepdim=True)
     _check_finite(gram.isfinite().all(), table)
     mean = sums / rows  # the weights' mean is 1
     offset = ratio(rows * mean.square().sum((-2, -1)), gram.diagonal(dim1=-2, dim2=-1).sum(-1))
@@ -193,17 +195,18 @@ def _triangular_factor(blocks: Iterator[Tensor]) -> Tensor:
 def _check_finite(finite: Tensor, table: Tensor) -> None:
     if finite:
         return
-    count, firsts = 0, []
+    bad_entries, firsts = 0, []
     for number, block in enumerate(_blocks(table)):
         bad = ~block.isfinite()
         if bad.any():
-            count += int(bad.sum())
+            bad_entries += int(bad.sum())
             place = int(bad.flatten().byte().argmax())
             *batch, row, column = map(int, np.unravel_index(place, bad.shape))
             firsts.append((*batch, row + number * BLOCK_ROWS, column))
-    if count == 0:
+    if bad_entries == 0:
         raise ValueError("the table's entries are too large: their squares overflow float64")
+    first = min(firsts) if table.shape[:-2].numel() > 1 else min(firsts)[-2:]
+    are = count(bad_entries, "entry that is", "entries that are")
     raise ValueError(
-        f"the table holds {count} entries that are NaN or infinite, the first "
-        f"at {min(firsts)}; finite entries are needed"
+        f"the table holds {are} NaN or infinite, the first at {first}; finite entries are needed"
     )

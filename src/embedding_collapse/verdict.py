@@ -18,15 +18,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .parameters import count
 from .spectrum import information_abundance, random_abundances, random_spectrum, rounded
 
 COLLAPSED, PARTLY = 0.25, 0.5  # of a random table's IA: below the first, below the second
 MUCH_OFFSET = 0.05  # of the energy: below, it is a direction among others
+ONE_VECTOR = 1 - 1e-12  # of the energy: from here up rounding alone tells rows apart
 MANY_UNTRAINED = 0.05  # of the rows: from here up they may change the verdict
 COLLAPSED_IS, PARTLY_IS, HEALTHY_IS = "collapsed", "partly collapsed", "not collapsed"
 OFFSET_IS, UNTRAINED_IS = "offset", "rare rows untrained"
 FEW_IS, UNMEASURED_IS = "too small to tell", "not measured"
-VERDICTS = [COLLAPSED_IS, UNTRAINED_IS, PARTLY_IS, OFFSET_IS, HEALTHY_IS, FEW_IS, UNMEASURED_IS]
+VERDICTS = [COLLAPSED_IS, UNTRAINED_IS, PARTLY_IS, OFFSET_IS, UNMEASURED_IS, HEALTHY_IS, FEW_IS]
 
 
 @dataclass(frozen=True)
@@ -114,27 +116,39 @@ def least(rows: int, width: int) -> float:
 
 def judged(table: Collapse) -> Collapse:
     """A measured table with its verdict, what that rests on, and what to try."""
-    low, high = table.band
-    random = f"random tables of {table.rows:,} x {table.width} have {low:.2f} to {high:.2f}"
-    if too_small(table.rows, table.width):
-        lowest = least(table.rows, table.width)
-        rests_on = f"no table of {table.rows:,} x {table.width} has IA/random below {lowest:.2f}"
+    rows = int(table.weighted["rows"]) if table.weighted else table.rows
+    equal = f"rows weighted, as {count(rows, 'equal row')}" if table.weighted else ""
+    low, high = band(rows, table.width)
+    random = f"random tables of {rows:,} x {table.width} have {low:.2f} to {high:.2f}"
+    if too_small(rows, table.width):
+        lowest = least(rows, table.width)
+        rests_on = f"no table of {rows:,} x {table.width} has IA/random below {lowest:.2f}"
         if lowest < COLLAPSED:
             rests_on = f"chance decides: {random}"
+        rests_on = f"{equal}: {rests_on}" if equal else rests_on
         verdict = FEW_IS
+    elif table.offset > ONE_VECTOR:
+        verdict, rests_on = COLLAPSED_IS, "every row is the same vector"
+    elif _too_few_trained(table):
+        verdict = UNTRAINED_IS
+        trained = round(table.rows * (1 - table.untrained))
+        rests_on = (
+            f"all but about {count(trained, 'row')} of {table.rows:,} are zero or lie as they were "
+            "drawn, and so few tell nothing"
+        )
     elif table.weighted:
         verdict = judge(table.weighted["against_random"])
         rests_on = (
-            f"IA/random {table.weighted['against_random']:.2f} with rows weighted and their mean "
-            f"taken off; random tables weighted alike have 1"
+            f"IA/random {table.weighted['against_random']:.2f} with {equal}, and their mean taken "
+            "off; random tables weighted alike have 1"
         )
     elif _hidden(table):
         assert table.trained is not None
         verdict = UNTRAINED_IS
         rests_on = (
-            f"{table.untrained:.0%} of the rows lie as they were drawn; of all rows IA/random is "
-            f"{table.centred['against_random']:.2f}, of the others {table.trained:.2f}, "
-            f"{judge(table.trained)}"
+            f"{100 * table.untrained:.3g}% of the rows lie as they were drawn; of all rows "
+            f"IA/random is {table.centred['against_random']:.2f}, of the others "
+            f"{table.trained:.2f}, {judge(table.trained)}"
         )
     else:
         verdict = judge(centred := table.centred["against_random"])
@@ -154,15 +168,40 @@ def _hidden(table: Collapse) -> bool:
     return judge(table.trained) != judge(table.centred["against_random"])
 
 
+def _too_few_trained(table: Collapse) -> bool:
+    """Whether nearly all rows are zero, or as they were drawn, and the others too few to judge.
+
+    A table that has just been drawn is whole, and a table of zeros has none to judge.
+    """
+    few = table.trained is None and table.untrained > 1 - MANY_UNTRAINED
+    return few and 0 < table.centred["against_random"] < PARTLY
+
+
 def advise(table: Collapse) -> str:
     """What to try next with a table of that verdict, and what it costs."""
     size = table.rows * table.width * table.sets
-    held = (table.weighted or table.centred)["directions_90"]
-    energy = f"{held:.0f} of {table.width} directions hold 90% of its energy"
+    held = round((table.weighted or table.centred)["directions_90"])
+    holds = "holds" if held == 1 else "hold"
+    energy = f"{held} of {table.width} directions {holds} 90% of its energy"
     if table.measures.get("abundance") == 0:
         return "Every entry is zero: it was never trained, or something clears it."
+    if table.verdict == FEW_IS and table.weighted and not too_small(table.rows, table.width):
+        return (
+            "So few rows have nearly all the weight that they tell nothing of the table. Next: "
+            "inspect it without weights, or count look-ups over more data: no training."
+        )
     if table.verdict == FEW_IS:
         return "Leave it: at this shape there is nothing to gain or to lose."
+    if table.offset > ONE_VECTOR:
+        return (
+            "Every row is the same vector, so nothing tells its features apart. Next: look what "
+            "it was initialised with, and whether its gradients differ from row to row: seconds."
+        )
+    if table.verdict == UNTRAINED_IS and table.trained is None:
+        return (
+            "Nearly all of its rows were never trained. Next: look whether the ids of the training "
+            "data are those of its rows: one pass over the data, no training."
+        )
     if table.verdict == UNTRAINED_IS:
         return (
             "Next: count how often each row is looked up, and weigh rows by it (--rows-weight "
@@ -183,8 +222,8 @@ def advise(table: Collapse) -> str:
         return (
             f"{energy}. A wider table would leave more of it unused. Next, at the same {size:,} "
             "numbers: several embedding sets, each with its own interaction (MultiEmbedding), "
-            f"beside a table of {held:.0f} columns, which saves {1 - held / table.width:.0%}: two "
-            "training runs for each seed."
+            f"beside a table of {count(held, 'column')}, which saves "
+            f"{1 - held / table.width:.0%}: two training runs for each seed."
         )
     if table.verdict == PARTLY_IS:
         return (

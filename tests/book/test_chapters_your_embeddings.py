@@ -56,7 +56,7 @@ def test_advice_begins_with_the_table_furthest_below_a_random_one():
     low = along + 0.001 * table("", 1, 60, 10).values
     found = [inspect_table(table("fine", 1, 60, 10)), inspect_table(Table("low`", low))]
     lines = report.advice(report.Inspection("x", found, [])).splitlines()
-    assert lines[0].startswith("- `` low` ``, collapsed: 1 of 10 directions hold 90%")
+    assert lines[0].startswith("- `` low` ``, collapsed: 1 of 10 directions holds 90%")
     assert lines[1].startswith("- `fine`, not collapsed: ")
     assert len(report.advice(report.Inspection("x", found, []), most=1).splitlines()) == 1
 

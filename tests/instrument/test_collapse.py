@@ -84,6 +84,14 @@ def test_weights_count_rows_as_often_as_they_say():
     assert equal["rows"] == 40
 
 
+@pytest.mark.parametrize("table", [normal(2000, 32), torch.full((2000, 32), 0.1)])
+def test_a_single_row_that_counts_is_measured_and_tells_nothing(table):
+    """A random table weighted alike has no information abundance to compare with."""
+    found = inspected(table, torch.zeros(2000).index_fill(0, torch.tensor([5]), 1.0))
+    assert (found.weighted["against_random"], found.weighted["rows"]) == (0, 1)
+    assert found.verdict == FEW_IS
+
+
 @pytest.mark.parametrize(
     "weights", [torch.ones(39), -torch.ones(40), torch.zeros(40), torch.full((40,), torch.nan)]
 )
@@ -97,7 +105,10 @@ def test_weights_that_are_none_are_refused(weights):
     [
         (torch.empty(0, 8), r"the table is empty \(0 x 8\)"),
         (torch.full((5, 4), torch.nan), "20 entries that are NaN or infinite, the first at"),
-        (torch.tensor([[1.0, 2.0], [torch.inf, 4.0], [5.0, 6.0]]), r"1 entries .* at \(0, 1, 0\)"),
+        (
+            torch.tensor([[1.0, 2.0], [torch.inf, 4.0], [5.0, 6.0]]),
+            r"1 entry that is .* at \(1, 0\)",
+        ),
         (torch.ones(9, 4, dtype=torch.int8), "whole numbers .int8.*so it was not de-quantised"),
     ],
     ids=["empty", "nan", "inf", "int8"],
@@ -121,7 +132,7 @@ def test_one_row_half_and_bfloat16_are_measured():
 @pytest.mark.parametrize(
     ("values", "note"),
     [
-        (torch.full((3, 50, 8), torch.nan), r"holds 1200 entries .*, the first at \(0, 0, 0\)"),
+        (torch.full((3, 50, 8), torch.nan), r"holds 1,200 entries .*, the first at \(0, 0, 0\)"),
         (torch.ones(3, 50, 8, dtype=torch.int8), r"whole numbers \(int8\)"),
         (torch.ones(50, 8, dtype=torch.bool), "numbers of type bool; real numbers have"),
         (torch.ones(50, 8, dtype=torch.complex64), "numbers of type complex64; real numbers have"),
@@ -199,6 +210,10 @@ def test_a_table_that_is_not_finite_says_so_and_has_no_measures():
     [
         ([[1.0, 2.0]], "table is list; a torch tensor or a numpy array of numbers is needed"),
         (np.array([["a"]]), "table is an array of <U1; a torch tensor or a numpy array of numbers"),
+        (
+            torch.ones(5, 2).to_sparse(),
+            "table is a tensor of layout sparse_coo; dense ones are acc",
+        ),
         (torch.ones(5), r"table has shape \(5,\); \[D, K\] and \[D, M, K\] are accepted"),
         (torch.ones(1, 1, 1, 1), r"table has shape \(1, 1, 1, 1\); "),
     ],

@@ -104,11 +104,44 @@ def test_weights_alone_collapse_nothing():
     assert found.verdict == HEALTHY_IS and "rows weighted" in found.rests_on
 
 
+@pytest.mark.parametrize("rank", [1, 32])
+def test_weights_of_a_few_rows_are_too_small_to_tell_whatever_those_rows_are(rank):
+    few = torch.zeros(2000).index_fill(0, torch.arange(3), 1.0)
+    found = inspected(normal(2000, rank) @ normal(rank, 32), few)
+    assert found.verdict == FEW_IS
+    assert found.rests_on.startswith("rows weighted, as 3 equal rows: no table of 3 x 32 has")
+    assert "without weights" in found.advice
+    many = inspected(normal(2000, 32), torch.ones(2000))
+    assert "rows weighted, as 2,000 equal rows" in many.rests_on
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_table_of_one_vector_is_told_in_a_sentence_of_its_own(dtype):
+    for row in (torch.full((16,), 0.1, dtype=dtype), normal(16).to(dtype)):
+        for weights in (None, torch.ones(500)):
+            found = inspected(row.expand(500, 16).clone(), weights)
+            assert (found.verdict, found.rests_on) == (COLLAPSED_IS, "every row is the same vector")
+            assert found.advice.startswith("Every row is the same vector")
+
+
+@pytest.mark.parametrize("trained", [1, 2, 5])
+def test_a_table_of_zeros_but_for_a_few_rows_is_not_called_collapsed(trained):
+    table = torch.zeros(5000, 64)
+    table[:trained] = normal(trained, 64)
+    found = inspected(table)
+    assert found.verdict == UNTRAINED_IS
+    rows = "1 row" if trained == 1 else f"{trained} rows"
+    assert f"all but about {rows} of 5,000 are zero or lie as they were drawn" in found.rests_on
+    assert "Nearly all of its rows were never trained" in found.advice
+
+
 def test_advice_meets_the_case():
     assert "a width of 6 holds as much" in inspected(normal(6, 64)).advice
     assert "had just been drawn" in inspected(normal(1000, 16)).advice
     uneven = normal(1000, 16) * torch.linspace(0.5, 1.5, 1000)[:, None]
     assert "twice as many columns are worth a trial" in inspected(uneven).advice
+    one = inspected(normal(1000, 1) @ normal(1, 64)).advice
+    assert one.startswith("1 of 64 directions holds 90%") and "a table of 1 column," in one
     assert "Every entry is zero" in inspected(torch.zeros(50, 8)).advice
     sets = normal(2, 1000, 2) @ normal(2, 2, 64) + 0.01 * normal(2, 1000, 64)
     assert "Its sets have collapsed as well" in inspected(sets).advice
