@@ -7,17 +7,20 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from .collapse import MEASURES, measure_sets
+from .inspection.field_dims import FieldDims
 from .inspection.tables import Table, find
+from .inspection.weights import as_tensor
 from .parameters import ParameterError, brought_by, check_number, check_whole
 
 Row = dict[str, Any]  # a step, a table's name, and numbers
 Log = Callable[..., Any]  # called as `log({name: number}, step=step)`
 LIGHTNING = ("lightning.pytorch", "pytorch_lightning")  # one project under two names
-LOGGED = ("relative_abundance", "against_random")
+LOGGED = ("relative_abundance", "against_random", "centred")
 
 
 @runtime_checkable
@@ -32,28 +35,32 @@ class CollapseMonitor:
 
     Args:
         model_or_tables: a module, of which the embedding tables are found as in a checkpoint
-            (`tables.find`); or tables by name, `[D, K]`, or `[D, M, K]` for M sets.
+            (`tables.find`); or tables by name, tensors or arrays `[D, K]`, or `[D, M, K]` for M
+            sets.
         every: measure after that many steps. By default the monitor sees to it that measuring takes
             no more than `budget` of the time since it was made: a small table is measured often, a
             huge one rarely.
-        budget: that share, above 0.
+        budget: that share, below 1; at 0 it measures at the start and when `measure` is called.
         include, exclude: patterns of the module's parameters, see `tables.find`.
         field_dims: features per field, to cut joint tables with that many rows into fields.
         log: takes every measurement too: a function called as `log({name: number}, step=step)`,
             such as the `log` of a run of Weights & Biases, `mlflow.log_metrics` and the
             `log_metrics` of Lightning's loggers; or a TensorBoard `SummaryWriter`. The names are
-            `collapse/<table>/relative_abundance` and `collapse/<table>/against_random`.
+            `collapse/<table>/relative_abundance`, `collapse/<table>/against_random` and
+            `collapse/<table>/centred`.
         state: what `state_dict` gave when the run was interrupted, to go on from its step.
 
     Attributes:
         history: a row per measurement and table, which `pandas.DataFrame` takes as it is: `step`,
-            `table`, and the measures of `collapse.measures_of`, with several sets their mean over
-            them; NaN where a table was not finite.
+            `table`, the measures of `collapse.measures_of`, with several sets their mean over
+            them, and `centred`, IA/random with the mean of the rows taken off, which the verdicts
+            of a report go by; NaN where a table was not finite.
         steps: how many were counted.
         seconds: that measuring has taken since; the first measurement, at the start, left out.
 
     Raises:
-        ParameterError: no table found, or a parameter out of range.
+        ParameterError: no table found, or one that is not of floating point; or a parameter out of
+            range.
 
     Example:
         >>> import torch, embedding_collapse
@@ -70,13 +77,13 @@ class CollapseMonitor:
 
     def __init__(
         self,
-        model_or_tables: nn.Module | Mapping[str, Tensor],
+        model_or_tables: nn.Module | Mapping[str, Tensor | np.ndarray],
         every: int | None = None,
         *,
         budget: float = 0.005,
-        include: Sequence[str] = (),
-        exclude: Sequence[str] = (),
-        field_dims: Mapping[str, int] | None = None,
+        include: str | Sequence[str] = (),
+        exclude: str | Sequence[str] = (),
+        field_dims: FieldDims | None = None,
         log: Log | Writer | None = None,
         state: Mapping[str, Any] | None = None,
     ) -> None:
@@ -86,6 +93,11 @@ class CollapseMonitor:
         self.every, self.budget = every, budget
         self._log = partial(_write, log) if isinstance(log, Writer) else log
         self._source = model_or_tables
+        if not isinstance(model_or_tables, nn.Module | Mapping):
+            raise ParameterError(
+                f"model_or_tables is {type(model_or_tables).__name__}; a module or tables by name, "
+                'such as {"user": tensor}, are accepted'
+            )
         if not isinstance(model_or_tables, nn.Module):
             include = include or ["*"]
         self._find = partial(find, include=include, exclude=exclude, field_dims=field_dims)
@@ -142,15 +154,22 @@ class CollapseMonitor:
             try:
                 means = measure_sets(table.values)
             except ValueError:  # not finite: training has a problem, which is not for us to end
-                means = dict.fromkeys(MEASURES, float("nan"))
+                means = dict.fromkeys([*MEASURES, "centred"], float("nan"))
             rows.append({"step": self.steps, "table": table.name} | means)
         return rows
 
     def _tables(self) -> list[Table]:
         """Looked up anew each time, for a model may have moved to another device."""
         source = self._source
-        tensors = dict(source.named_parameters() if isinstance(source, nn.Module) else source)
-        return self._find({name: tensor.detach() for name, tensor in tensors.items()})[0]
+        given = dict(source.named_parameters() if isinstance(source, nn.Module) else source)
+        tables = self._find({name: as_tensor(name, table) for name, table in given.items()})[0]
+        for table in tables:
+            if not table.values.is_floating_point():
+                raise ParameterError(
+                    f"{table.name} is of {str(table.values.dtype).removeprefix('torch.')}; tables "
+                    "of floating point are measured, and exclude leaves others out"
+                )
+        return tables
 
 
 def _write(writer: Writer, numbers: Mapping[str, float], step: int) -> None:

@@ -1,14 +1,19 @@
 """The course over a run's checkpoints, in the order of the numbers in their names."""
 
 import json
+import shutil
+import sys
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from embedding_collapse.cli import main
 from embedding_collapse.inspection.course import bars, checkpoints_in
+from embedding_collapse.parameters import ParameterError
 
 
 def collapsing(share: float) -> Tensor:
@@ -66,6 +71,50 @@ def test_follow_draws_the_course_and_judges_the_last(run_folder, capsys):
     course = page.partition("The course of the run")[2].partition("<h2>")[0]
     assert course.count("<svg") == 2 and course.count("<circle") == 4 + 1
     assert "## The course of the run" in Path("report.md").read_text()
+
+
+def test_what_lies_beside_the_checkpoints_and_has_no_table_is_skipped_and_told(run_folder, capsys):
+    table = torch.nn.Parameter(torch.ones(300, 16))
+    for number, kind in ((200, torch.optim.Adam), (201, partial(torch.optim.SGD, momentum=0.9))):
+        optimizer = kind([table], lr=0.1)
+        table.sum().backward()
+        optimizer.step()
+        torch.save(optimizer.state_dict(), run_folder / f"optimizer_{number}.pt")
+    np.save(run_folder / "losses_3.npy", np.ones(50))
+    assert main(["inspect", f"--follow={run_folder}", "--output=r.html"]) == 0
+    printed = capsys.readouterr().out
+    assert printed.split()[:5] == ["table", "first,", "step_2.pt", "last,", "step_100.pt"]
+    assert "left out, losses_3.npy: nothing here looks like an embedding table; 1 tensor" in printed
+    for number in (200, 201):
+        assert f"left out, optimizer_{number}.pt: nothing here looks like an embedding" in printed
+
+
+def test_where_no_checkpoint_has_a_table_the_last_is_named(tmp_path, capsys):
+    for step in (1, 2):
+        np.save(tmp_path / f"losses_{step}.npy", np.ones(50))
+    assert main(["inspect", f"--follow={tmp_path}"]) == 1
+    assert capsys.readouterr().err.startswith("error: losses_2.npy: nothing here looks like an emb")
+    torch.save({"item.emb": collapsing(1)}, tmp_path / "step_3.pt")  # a course of one
+    assert main(["inspect", f"--follow={tmp_path}", f"--output={tmp_path / 'r.html'}"]) == 0
+
+
+def test_what_is_missing_to_read_checkpoints_is_told(tmp_path, monkeypatch):
+    keras = Path(__file__).parents[1] / "data" / "checkpoints" / "keras.weights.h5"
+    for step in (1, 2):
+        shutil.copy(keras, tmp_path / f"epoch_{step}.h5")
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    told = r"it has none; .*epoch_1.h5, which is HDF5, needs h5py, .*brings it; 1 more file like it"
+    with pytest.raises(ParameterError, match=told):
+        checkpoints_in(tmp_path)
+    for step in (3, 4):
+        torch.save({"item.emb": collapsing(1)}, tmp_path / f"step_{step}.pt")
+    paths, note = checkpoints_in(tmp_path)
+    assert len(paths) == 2 and "epoch_1.h5, which is HDF5, needs h5py" in note
+
+
+def test_a_folder_of_checkpoints_says_how_it_is_followed(run_folder, capsys):
+    assert main(["inspect", str(run_folder)]) == 1
+    assert "follow a run's checkpoints with inspect --follow FOLDER" in capsys.readouterr().err
 
 
 def test_bars_grow_from_0_to_1():

@@ -13,6 +13,7 @@ from test_inspection_report import Page, normal
 
 from embedding_collapse.cli import main
 from embedding_collapse.inspection import report
+from embedding_collapse.inspection.comparison import comparison
 from embedding_collapse.inspection.page import html
 
 MARKUP = ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "a&lt;b'`", "``x``](y)"]
@@ -88,7 +89,7 @@ def test_names_that_look_alike_have_a_row_each(odd_names):
     found = report.inspect(odd_names)
     assert len(found.tables) == 13
     assert len(report.table(found)) == 13
-    assert len(report.comparison(found, found)) == 13
+    assert len(comparison(found, found)) == 13
 
 
 def test_the_json_holds_every_name_as_it_is(odd_names):

@@ -159,6 +159,42 @@ def test_weights_by_name_and_weights_that_fit_no_table(plain):
         report.inspect("two.pt", row_weights="counts.npy")
 
 
+def test_a_pattern_alone_is_one_pattern(plain):
+    torch.save({"user": normal(300, 8), "item_a": normal(300, 8), "it": normal(300, 8)}, "three.pt")
+    for options in ({"include": "item*"}, {"exclude": "it"}):
+        names = [one.name for one in report.inspect("three.pt", **options).tables]
+        assert names == (["item_a"] if "include" in options else ["user", "item_a"])
+    assert report.inspect("three.pt", include="item*").asked == {"--tables": "item*"}
+
+
+def test_a_module_or_its_tensors_are_inspected_as_their_file_is():
+    model = nn.ModuleDict({"user_emb": nn.Embedding(300, 8), "fc": nn.Linear(20, 10)})
+    arrays = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
+    expected = report.inspect(model).tables[0].measures
+    for given in (model.state_dict(), {"epoch": 3, "state_dict": model.state_dict()}, arrays):
+        (one,) = report.inspect(given).tables
+        assert one.name.endswith("user_emb.weight") and one.measures == expected
+    sparse = report.inspect({"emb": normal(50, 8).to_sparse()}).tables[0]
+    assert sparse.note.startswith("its entries cannot be read: it is sparse")
+    for given, kind in ((normal(5, 2), "Tensor"), (7, "int")):
+        with pytest.raises(ParameterError, match=f"checkpoint is {kind}; a path, a module and"):
+            report.inspect(given)
+
+
+def test_field_dims_and_weights_may_be_numbers(plain):
+    expected = report.inspect("plain.pt", field_dims={"field 0": 150, "field 1": 50}).to_json()
+    for dims in ([150, 50], "150,50", np.array([150, 50])):
+        assert report.inspect("plain.pt", field_dims=dims).to_json() == expected
+    with pytest.raises(ParameterError, match="field dims are 200; numbers, by field or in a list"):
+        report.inspect("plain.pt", field_dims=200)
+    np.save("counts.npy", np.arange(200))
+    stored = report.inspect("plain.pt", row_weights="counts.npy").tables[0].weighted
+    for counts in (np.arange(200), torch.arange(200), {"weight": np.arange(200)}):
+        assert report.inspect("plain.pt", row_weights=counts).tables[0].weighted == stored
+    with pytest.raises(ParameterError, match="row_weights is list; a torch tensor or a numpy arr"):
+        report.inspect("plain.pt", row_weights=[1.0] * 200)
+
+
 def test_two_checkpoints_stand_side_by_side(plain, capsys):
     torch.save({"emb": normal(200, 16)}, "one.pt")
     torch.save({"emb": normal(200, 2) @ normal(2, 16), "new.emb": normal(50, 8)}, "other.pt")
@@ -194,7 +230,7 @@ def test_two_checkpoints_stand_side_by_side(plain, capsys):
     ("options", "message"),
     [
         (["nowhere.pt"], "there is no file 'nowhere.pt'"),
-        (["plain.pt", "--include=x"], "nothing here matches x; it holds weight [200, 16]"),
+        (["plain.pt", "--include=x"], "plain.pt: nothing here matches x; it holds weight"),
         (["plain.pt", "--field-dims=1,2"], "the field dims add up to 3 rows; weight has 200"),
         (["plain.pt", "--field-dims=0,200"], "field dims, field 0: is 0; whole numbers from 1 up"),
         (["plain.pt", "--sets=3"], "sets is 3; 16 columns cannot be cut into that many"),
@@ -232,12 +268,21 @@ def test_tables_that_cannot_be_measured_are_noted_rows(plain, capsys):
     save_file(tensors, "mixed.safetensors")
     assert main(["inspect", "mixed.safetensors", *BOTH]) == 0
     printed = capsys.readouterr().out
-    assert "3 not collapsed, 1 too small to tell, 3 not measured" in printed
+    assert "3 not measured, 3 not collapsed, 1 too small to tell. The first" in printed
     assert "note: nan.emb: the table holds 40 entries that are NaN or infinite" in printed
     assert "note: empty.emb: the table is empty (0 x 8)" in printed
     assert "note: int8.emb: whole numbers (int8)" in printed
     assert "note: half.emb: float16" in printed and "note: brain.emb: bfloat16" in printed
     json.loads(Path("found.json").read_text(), parse_constant=pytest.fail)
+
+
+def test_a_table_that_was_not_measured_is_in_the_headline_and_comes_before_healthy_ones(tmp_path):
+    tensors = {"good.emb": normal(50, 8), "nan.emb": torch.full((50, 8), torch.nan)}
+    save_file(tensors, tmp_path / "m.safetensors")
+    found = report.inspect(tmp_path / "m.safetensors")
+    assert found.headline == "2 tables, none of them collapsed, 1 not measured"
+    assert [one.name for one in found.worst_first] == ["nan.emb", "good.emb"]
+    assert [one.name for one in found.findings] == ["good.emb"]  # what is wrong, the note says
 
 
 def test_nothing_is_left_out_without_a_word(tmp_path, capsys):
@@ -247,6 +292,7 @@ def test_nothing_is_left_out_without_a_word(tmp_path, capsys):
     outputs = [f"--output={tmp_path / 'r.html'}", f"--output={tmp_path / 'r.json'}"]
     assert main(["inspect", str(tmp_path / "model.pt"), *outputs]) == 0
     printed = capsys.readouterr().out
+    assert "1 taken" in json.loads((tmp_path / "r.json").read_text())["notes"][0]
     for line in (
         "1 taken for tables by a guess; --exclude PATTERN leaves out",
         "not measured, a dense layer: its bias is beside it: fc.weight 10 x 20",

@@ -5,13 +5,14 @@ import struct
 import sys
 from collections.abc import Iterator
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
 from torch import nn
 
 from embedding_collapse import monitor as module
-from embedding_collapse.collapse import MEASURES
+from embedding_collapse.collapse import MEASURES, measure
 from embedding_collapse.monitor import (
     CollapseMonitor,
     lightning_callback,
@@ -109,6 +110,46 @@ def test_tables_are_given_by_name_or_found_with_fields_and_sets():
         CollapseMonitor(nn.Linear(3, 3))
 
 
+def test_it_measures_what_the_verdicts_go_by():
+    """So that the curve of a table that all rows shift does not fall."""
+    logged = {}
+    table = torch.randn(500, 8, generator=torch.Generator().manual_seed(0)) + 5
+    monitor = CollapseMonitor({"t": table}, log=lambda numbers, step: logged.update(numbers))
+    (row,) = monitor.history
+    found = measure(table)
+    assert row["against_random"] == pytest.approx(found.measures["against_random"]) and (
+        row["against_random"] < 0.3
+    )
+    assert row["centred"] == pytest.approx(found.judged_by) and row["centred"] > 0.9
+    assert logged["collapse/t/centred"] == row["centred"]
+
+
+def test_arrays_and_a_pattern_alone_are_taken():
+    assert tables_of(CollapseMonitor({"t": np.ones((9, 4), "f")})) == ["t"]
+    two = nn.ModuleDict({"user_emb": nn.Embedding(9, 4), "item_emb": nn.Embedding(9, 4)})
+    assert tables_of(CollapseMonitor(two, include="user*")) == ["user_emb.weight"]
+    joint = CollapseMonitor({"t": torch.ones(50, 4)}, field_dims=[20, 30])
+    assert tables_of(joint) == ["field 0", "field 1"]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (
+            torch.ones(9, 4),
+            r'model_or_tables is Tensor; a module or tables by name, such as {"user"',
+        ),
+        (np.ones((9, 4)), "model_or_tables is ndarray; a module or tables by name"),
+        ({"t": nn.Embedding(9, 4)}, "t is Embedding; a torch tensor or a numpy array of numbers"),
+        ({"t": torch.ones(9, 4).to_sparse()}, "t is a tensor of layout sparse_coo; dense ones are"),
+        ({"t": torch.ones(9, 4).long()}, "t is of int64; tables of floating point are measured"),
+    ],
+)
+def test_what_is_no_table_is_refused(given, message):
+    with pytest.raises(ParameterError, match=message):
+        CollapseMonitor(given)
+
+
 def test_measuring_changes_nothing_in_the_training():
     plain, watched = Model(), Model()
     nothing = CollapseMonitor({"other": torch.ones(5, 2)}, every=1000)
@@ -125,7 +166,8 @@ def test_a_table_that_is_no_longer_finite_does_not_end_the_training():
     assert monitor.step()
     before, after = monitor.history
     assert before.keys() == after.keys()
-    assert [name for name, value in after.items() if value != value] == list(MEASURES)  # NaN
+    nan = [name for name, value in after.items() if value != value]
+    assert nan == [*MEASURES, "centred"]
     assert not any(before[name] != before[name] for name in MEASURES)
 
 

@@ -20,11 +20,13 @@ from embedding_collapse.verdict import (
 )
 
 from . import weights
+from .comparison import comparison, unmatched
 from .course import as_json, checkpoints_in, course_table
 from .field_dims import read_field_dims
 from .markdown import markdown
 from .page import html
-from .report import Inspection, aligned, comparison, inspect
+from .report import Inspection, aligned, inspect
+from .tables import NoTableError
 
 FOUND = 3  # the exit code where a table has a verdict that --fail-if names
 FAIL_IF = {
@@ -131,10 +133,14 @@ def inspect_command(parsed: argparse.Namespace) -> int:
         "row_weights": parsed.rows_weight,
     }
     many = parsed.follow is not None
-    inspections = [
-        inspect(path, **options, progress=parsed.progress and not many)
-        for path in tqdm(paths, "inspecting", disable=not (many and parsed.progress), delay=3)
-    ]
+    inspections: list[Inspection] = []
+    for path in tqdm(paths, "inspecting", disable=not (many and parsed.progress), delay=3):
+        try:
+            inspections.append(inspect(path, **options, progress=parsed.progress and not many))
+        except NoTableError as error:  # what lies beside a run's checkpoints, such as an optimizer
+            if not many or (path == paths[-1] and not inspections):
+                raise
+            left_out = "; ".join(filter(None, [left_out, f"left out, {error}"]))
     if many:  # the last one, and how it came there
         content = inspections[-1].to_json() | {"course": as_json(inspections)}
     else:
@@ -175,6 +181,7 @@ def _text(
             f"{label}: {one.name}\n{one}" for label, one in zip("AB", inspections, strict=True)
         ]
         parts.append(aligned(comparison(*inspections)))
+        parts += [f"note: {note}"] if (note := unmatched(*inspections)) else []
     else:
         parts = [str(inspections[0])]
     if outputs:

@@ -6,7 +6,7 @@ from html import escape
 from pathlib import Path
 from typing import NamedTuple
 
-from embedding_collapse.parameters import ParameterError, listed, short
+from embedding_collapse.parameters import NotInstalledError, ParameterError, count, listed, short
 from embedding_collapse.verdict import COLLAPSED, PARTLY
 
 from . import weights
@@ -42,21 +42,28 @@ def checkpoints_in(folder: str | Path) -> tuple[list[Path], str]:
         raise ParameterError(f"follow is {str(folder)!r}; a folder of checkpoints is needed")
     numbered: list[Path] = []
     left_out: list[Path] = []
+    missing: list[str] = []
     for path in sorted(folder.iterdir()):
         try:
             weights.check(path)
+        except NotInstalledError as error:
+            missing.append(str(error))
         except ParameterError:  # logs, settings, what is no checkpoint
             continue
-        (numbered if re.search(r"\d", path.stem) else left_out).append(path)
+        else:
+            (numbered if re.search(r"\d", path.stem) else left_out).append(path)
     numbered.sort(key=lambda path: [int(digits) for digits in re.findall(r"\d+", path.stem)])
+    if len(missing) > 1:
+        missing[1:] = [f"{count(len(missing) - 1, 'more file')} like it"]
     if len(numbered) < 2:
         have = listed(path.name for path in numbered) or "none"
         raise ParameterError(
             f"follow is {str(folder)!r}; two checkpoints or more with a number in their names, "
-            f"such as step_100.pt, are needed, and it has {have}"
+            f"such as step_100.pt, are needed, and it has {'; '.join([have, *missing])}"
         )
     names = listed(path.name for path in left_out)
-    return numbered, f"left out, without a number: {names}" if names else ""
+    without = [f"left out, without a number: {names}"] if names else []
+    return numbered, "; ".join([*without, *missing])
 
 
 def course(inspections: Sequence[Inspection]) -> list[Course]:
@@ -119,7 +126,7 @@ def cards(inspections: Sequence[Inspection]) -> str:
 
 def _drawing(table: Course, names: Sequence[str]) -> str:
     top = max([1.0, *(value for value in table.values if value is not None)])
-    last = len(names) - 1
+    last = max(1, len(names) - 1)
     levels = {0: "grid", COLLAPSED: "random", PARTLY: "random", 1: "grid"}
     parts = [level(value, value / top, kind) for value, kind in levels.items()]
     parts += [under(0, short(names[0], 24), "start"), under(1, short(names[-1], 24), "end")]

@@ -4,9 +4,11 @@ weights does."""
 import json
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from embedding_collapse.files import DamagedError, damage, load_json
 from embedding_collapse.parameters import ParameterError, check_whole, short
@@ -14,17 +16,23 @@ from embedding_collapse.parameters import ParameterError, check_whole, short
 KEY = re.compile(r"[0-9a-f]{12}")  # of a run, which its files are named after
 
 
-def read_field_dims(text: str) -> dict[str, int]:
-    """Features per field, from `10,200,3` or from a JSON file.
+FieldDims = str | Path | Sequence[int] | Mapping[str, int]
+
+
+def read_field_dims(given: FieldDims) -> dict[str, int]:
+    """Features per field, from `10,200,3`, from a JSON file, or from numbers.
 
     Args:
-        text: numbers separated by commas; or a file's name: a list of numbers, an object from
-            fields to numbers, or the record of a run of this library.
+        given: numbers separated by commas; or a file's name: a list of numbers, an object from
+            fields to numbers, or the record of a run of this library; or such a list or mapping.
 
     Raises:
         ParameterError: neither, or a number below 1.
         DamagedError: a record that is not as it was written.
     """
+    if not isinstance(given, str | Path):
+        return _checked(given)
+    text = str(given)
     content: object
     try:
         if re.fullmatch(r"[\d\s,]+", text):
@@ -41,13 +49,22 @@ def read_field_dims(text: str) -> dict[str, int]:
         raise ParameterError(
             f"field dims {text!r} are neither numbers nor a JSON file of them ({error})"
         ) from None
-    if isinstance(content, list):
+    return _checked(content)
+
+
+def _checked(given: Any) -> dict[str, int]:
+    """A list or a mapping of numbers as features by field; numpy's numbers as Python's."""
+    content = given
+    if isinstance(content, Sequence | np.ndarray) and not isinstance(content, str):
         content = {f"field {index}": rows for index, rows in enumerate(content)}
-    if not isinstance(content, dict) or not content:
-        raise ParameterError(f"field dims {text!r} hold no list or object of numbers")
-    for field, rows in content.items():
-        check_whole(f"field dims, {short(field)}:", rows, least=1)
-    return content
+    if not isinstance(content, Mapping) or not content:
+        raise ParameterError(
+            f"field dims are {short(repr(given))}; numbers, by field or in a list, are accepted"
+        )
+    dims = {f: int(n) if isinstance(n, np.integer) else n for f, n in content.items()}
+    for field, rows in dims.items():
+        check_whole(f"field dims, {short(str(field))}:", rows, least=1)
+    return dims
 
 
 def fields_of(record: Mapping[str, Any]) -> dict[str, int] | None:

@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 
 from embedding_collapse.verdict import COLLAPSED, PARTLY
 
+from .comparison import comparison, unmatched
 from .course import course_table
-from .report import Inspection, code, comparison, measured_with, table
+from .report import Inspection, code, measured_with, table
 
 COLUMNS = (
     "table",
@@ -36,6 +37,7 @@ def markdown(
         parts += ["## The course of the run", _rows(course_table(course))]
     if second:
         parts += [_one(second), "## Side by side", _rows(comparison(inspection, second))]
+        parts += filter(None, [unmatched(inspection, second)])
     parts.append(
         f"IA/random is information abundance as a share of a random table's of the same shape; "
         f"with the mean of the rows taken off, below {COLLAPSED:g} a table is called collapsed, "

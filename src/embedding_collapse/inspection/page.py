@@ -18,9 +18,10 @@ from embedding_collapse.verdict import (
     Collapse,
 )
 
+from .comparison import comparison, names_alike, unmatched
 from .course import cards
 from .drawing import grid, spectra
-from .report import COLUMNS, Inspection, comparison, measured_with, table
+from .report import COLUMNS, Inspection, measured_with, table
 
 STYLE = Path(__file__).with_name("page.css")
 CLASSES = {
@@ -56,6 +57,7 @@ def html(
     body += ["<h2>The first to look at</h2>", first]
     if second:
         body += ["<h2>Side by side</h2>", _table(comparison(inspection, second))]
+        body += [f"<p>{note}.</p>"] if (note := unmatched(inspection, second)) else []
     body += [f"<h2>{label}All tables</h2>{_table(_rows(one))}" for label, one in headed]
     if others:
         body.append(f"<details><summary>Table by table</summary>{others}</details>")
@@ -123,10 +125,12 @@ def _cards(both: Mapping[str, Inspection]) -> tuple[str, str]:
     Tables of the same name in two checkpoints share a card. Where there are many the spectra are
     drawn with fewer points.
     """
+    shown = dict(zip(both, names_alike(*both.values()), strict=True)) if len(both) > 1 else {}
     by_name: dict[str, list[tuple[str, Collapse]]] = {}
     for label, inspection in both.items():
         for one in inspection.worst_first if not by_name else inspection.tables:
-            by_name.setdefault(one.name, []).append((label, one))
+            name = shown[label][one.name] if shown else one.name
+            by_name.setdefault(name, []).append((label, one))
     cards = [_card(name, labelled, len(by_name)) for name, labelled in by_name.items()]
     first, others = cards[:MOST_FIRST], cards[MOST_FIRST:]
     return grid(first), grid(others) if others else ""
@@ -192,9 +196,10 @@ in a hundred on either side.</dd>
 <dt>verdict</dt><dd>By IA/random with the mean of the rows taken off (and rows weighted, where
 counts are given): below {COLLAPSED:g} {COLLAPSED_IS}, below {PARTLY:g} {PARTLY_IS}, else
 {HEALTHY_IS}. Two cases are told apart: {OFFSET_IS}, where the table is below {PARTLY:g} only with
-the mean of its rows; and {UNTRAINED_IS}, where many rows lie as they were drawn and the others
-alone would get another verdict. {FEW_IS.capitalize()} is a shape of which no table, however bad,
-falls below {COLLAPSED:g}, or of which random tables fall below {PARTLY:g}. The thresholds are a
+the mean of its rows; and {UNTRAINED_IS}, where many rows are zero or lie as they were drawn and
+the others alone would get another verdict or are too few for one. {FEW_IS.capitalize()} is a shape
+of which no table, however bad, falls below {COLLAPSED:g}, or of which random tables fall below
+{PARTLY:g}; where rows are weighted, of as many rows as they amount to. The thresholds are a
 convention, the same for every table.</dd>
 </dl>
 <p>Where a table holds several embedding sets, the numbers above are means over the sets; each set

@@ -8,11 +8,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from embedding_collapse.collapse import inspect_table
-from embedding_collapse.parameters import ParameterError, listed, printable, short
+from embedding_collapse.parameters import ParameterError, count, listed, printable, short
 from embedding_collapse.verdict import (
     COLLAPSED,
     COLLAPSED_IS,
@@ -20,14 +20,16 @@ from embedding_collapse.verdict import (
     OFFSET_IS,
     PARTLY,
     PARTLY_IS,
+    UNMEASURED_IS,
     UNTRAINED_IS,
     VERDICTS,
     Collapse,
 )
 
 from . import tables, weights
-from .field_dims import fields_of, record_beside
+from .field_dims import FieldDims, fields_of, read_field_dims, record_beside
 from .recognition import GUESS
+from .row_weights import RowWeights, match, read_counts
 from .tables import LeftOut
 
 NUMBER = re.compile(r"(?<![^./_\[(])\d+(?![^./_\])])")  # of a layer, in a name
@@ -39,7 +41,7 @@ HEADLINES = {
     PARTLY_IS: "collapsed in part",
     OFFSET_IS: "an offset that all rows share, and none has collapsed",
 }
-FOUND = VERDICTS[: VERDICTS.index(HEALTHY_IS)]  # verdicts that ask for something
+FOUND = VERDICTS[: VERDICTS.index(UNMEASURED_IS)]  # verdicts that ask for something
 
 COLUMNS = {
     "abundance": "IA",
@@ -61,24 +63,28 @@ class Inspection:
         tables: in the file's order.
         left_out: every other tensor of two or three dimensions, and why it was not measured.
         asked: what the caller asked for, by the options' names.
+        remarks: notes of what was given.
     """
 
     name: str
     tables: list[Collapse]
     left_out: list[LeftOut]
     asked: dict[str, str] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
 
     @property
     def headline(self) -> str:
         """The worst verdict in one short sentence."""
         total, counts = len(self.tables), Counter(table.verdict for table in self.tables)
+        number = counts[UNMEASURED_IS]
+        unmeasured = f", {number:,} not measured" if number else ""
         for verdict, predicate in HEADLINES.items():
             if number := counts[verdict]:
                 has = "has" if number == 1 else "have"
-                return f"{number:,} of {count(total, 'table')} {has} {predicate}"
+                return f"{number:,} of {count(total, 'table')} {has} {predicate}{unmeasured}"
         if counts[HEALTHY_IS]:
-            return f"{count(total, 'table')}, none of them collapsed"
-        return f"{count(total, 'table')}, and no verdict"
+            return f"{count(total, 'table')}, none of them collapsed{unmeasured}"
+        return f"{count(total, 'table')}, and no verdict{unmeasured}"
 
     @property
     def summary(self) -> str:
@@ -86,7 +92,8 @@ class Inspection:
         counts = Counter(table.verdict for table in self.tables)
         verdicts = ", ".join(f"{counts[one]} {one}" for one in VERDICTS if counts[one])
         text = f"{count(len(self.tables), 'table')}: {verdicts}."
-        if len(self.tables) > 1 and (worst := self.worst_first[0]).measures:
+        if len(self.tables) > 1:
+            worst = self.worst_first[0]
             text += f" The first to look at: {short(worst.name)}, {worst.verdict}."
         return text
 
@@ -98,6 +105,7 @@ class Inspection:
         a number alone share an entry.
         """
         notes = [f"{short(t.name)}: {printable(t.note)}" for t in self.tables if t.note]
+        notes += self.remarks
         if guesses := sum(table.known_by.endswith(GUESS) for table in self.tables):
             notes.append(f"{guesses:,} taken for tables by a guess; --exclude PATTERN leaves out")
         reasons: dict[str, Counter[str]] = {}
@@ -142,6 +150,7 @@ class Inspection:
             "thresholds": {"collapsed below": COLLAPSED, "partly collapsed below": PARTLY},
             "summary": self.summary,
             "tables": [table.to_json() for table in self.tables],
+            "notes": self.notes,
             "not measured": [one._asdict() for one in self.left_out],
             "asked": self.asked,
             "versions": versions(),
@@ -149,23 +158,23 @@ class Inspection:
 
 
 def inspect(
-    path: str | Path,
+    checkpoint: str | Path | nn.Module | Mapping[str, Any],
     *,
-    include: Sequence[str] = (),
-    exclude: Sequence[str] = (),
-    field_dims: Mapping[str, int] | None = None,
+    include: str | Sequence[str] = (),
+    exclude: str | Sequence[str] = (),
+    field_dims: FieldDims | None = None,
     sets: int | None = None,
-    row_weights: str | Path | None = None,
+    row_weights: RowWeights | None = None,
     progress: bool = False,
 ) -> Inspection:
     """Measure every embedding table of a checkpoint.
 
     Args:
-        path: see `weights.read`.
+        checkpoint: a file or folder, see `weights.read`; or a module, or its tensors by name.
         include, exclude, field_dims, sets: see `tables.find`. Without `field_dims` they come from
             the record beside the checkpoint, where this library wrote one.
-        row_weights: a `.npy` file with one number per row, for the tables with that many rows; or a
-            `.npz` of such by the tables' names.
+        row_weights: a `.npy` file with one number per row, for the tables with that many rows; a
+            `.npz` of such by the tables' names; or such an array, or arrays by name.
         progress: show a bar where measuring takes more than three seconds.
 
     Raises:
@@ -186,24 +195,36 @@ def inspect(
         >>> inspection.tables[0].name, inspection.tables[0].rows, inspection.tables[0].width
         ('user_table', 500, 8)
     """
-    path = Path(path)
-    weights.check(path)
-    record = record_beside(path)
-    tensors = weights.read(path)
-    if field_dims is None and record is not None and "table" in tensors:
-        field_dims = fields_of(record)
-    embeddings, left_out = tables.find(
-        tensors, include=include, exclude=exclude, field_dims=field_dims, sets=sets
-    )
-    counts = {} if row_weights is None else weights.read(row_weights)
-    by_name = any(name in counts for table in embeddings for name in (table.name, table.source))
-    row_weights_of = [_row_weights(counts, table, by_name) for table in embeddings]
-    if counts and all(weight is None for weight in row_weights_of):
-        shapes = [f"{short(name)} {list(values.shape)}" for name, values in counts.items()]
+    record = None
+    if isinstance(checkpoint, str | Path):
+        weights.check(path := Path(checkpoint))
+        record = record_beside(path)
+        name, tensors = path.name, weights.read(path)
+    elif isinstance(checkpoint, nn.Module | Mapping):
+        name = type(checkpoint).__name__
+        tensors = weights.tensors_in(checkpoint, name, name)
+    else:
         raise ParameterError(
-            f"{row_weights} weighs no table ({listed(shapes)}); one real number per row is needed, "
-            f"{embeddings[0].source_rows:,} for {short(embeddings[0].source)}"
+            f"checkpoint is {type(checkpoint).__name__}; a path, a module and tensors by name are "
+            "accepted, and measure() takes a table alone"
         )
+    if field_dims is not None:
+        field_dims = read_field_dims(field_dims)
+    elif record is not None and "table" in tensors:
+        field_dims = fields_of(record)
+    include, exclude = tables.patterns(include), tables.patterns(exclude)
+    try:
+        embeddings, left_out = tables.find(
+            tensors, include=include, exclude=exclude, field_dims=field_dims, sets=sets
+        )
+    except tables.NoTableError as error:
+        raise tables.NoTableError(f"{name}: {error}") from None
+    row_weights_of: list[Tensor | None] = [None] * len(embeddings)
+    called, remark = "row_weights", ""
+    if row_weights is not None:
+        if isinstance(row_weights, str | Path):
+            called = Path(row_weights).name
+        row_weights_of, remark = match(read_counts(row_weights), embeddings, called)
     measured = []
     entries = sum(table.values.numel() for table in embeddings)
     with tqdm(
@@ -222,23 +243,10 @@ def inspect(
         "--exclude": ", ".join(exclude),
         "--field-dims": "" if field_dims is None else f"{len(field_dims):,} fields",
         "--sets": "" if sets is None else str(sets),
-        "--rows-weight": "" if row_weights is None else Path(row_weights).name,
+        "--rows-weight": "" if row_weights is None else called,
     }
-    return Inspection(path.name, measured, left_out, {k: v for k, v in asked.items() if v})
-
-
-def _row_weights(counts: Mapping[str, Tensor], table: tables.Table, by_name: bool) -> Tensor | None:
-    """The weights of a table's rows: by its name, or where no name fits by the number of rows."""
-    rows = table.values.shape[1]
-    for name, values in counts.items():
-        meant = not by_name or name in (table.name, table.source)
-        if values.is_meta or values.is_complex() or not meant:
-            continue
-        if values.shape == (table.source_rows,):
-            return values[table.start : table.start + rows].double()
-        if values.shape == (rows,):
-            return values.double()
-    return None
+    given = {option: value for option, value in asked.items() if value}
+    return Inspection(name, measured, left_out, given, [remark] if remark else [])
 
 
 def table(inspection: Inspection, *, worst_first: bool = False) -> list[dict[str, str]]:
@@ -252,39 +260,18 @@ def table(inspection: Inspection, *, worst_first: bool = False) -> list[dict[str
             "table": short(table.name),
             "rows": f"{table.rows:,}",
             "K": str(table.width) if table.sets == 1 else f"{table.sets} x {table.width}",
-            **{title: _number(table.measures, name) for name, title in COLUMNS.items()},
+            **{title: number(table.measures, name) for name, title in COLUMNS.items()},
             "random tables": "{:.2f} to {:.2f}".format(*table.band) if table.measures else "-",
-            "IA/random, centred": _number(table.centred, "against_random"),
+            "IA/random, centred": number(table.centred, "against_random"),
         }
         if weighted:
-            row["IA/random, weighted"] = _number(table.weighted, "against_random")
+            row["IA/random, weighted"] = number(table.weighted, "against_random")
         rows.append(row | {"verdict": table.verdict, "known by": table.known_by})
     return rows
 
 
-def comparison(first: Inspection, second: Inspection) -> list[dict[str, str]]:
-    """Two checkpoints side by side, tables matched by name; a dash where one lacks a table."""
-    ours, theirs = (
-        {table.name: table for table in inspection.tables} for inspection in (first, second)
-    )
-    rows = []
-    for name in dict.fromkeys([*ours, *theirs]):
-        pair = {"A": ours.get(name), "B": theirs.get(name)}
-        measures = {label: table.measures if table else {} for label, table in pair.items()}
-        row = {"table": short(name)}
-        for key in ("relative_abundance", "against_random"):
-            for label, of_table in measures.items():
-                row[f"{COLUMNS[key]} {label}"] = _number(of_table, key)
-        before, after = (of_table.get("against_random") for of_table in measures.values())
-        row["B - A"] = "-" if before is None or after is None else f"{after - before:+.3f}"
-        for label, table in pair.items():
-            row[f"verdict {label}"] = table.verdict if table else "-"
-        rows.append(row)
-    return rows
-
-
 def aligned(rows: Sequence[Mapping[str, str]]) -> str:
-    """Rows of `table` or `comparison` for a terminal; numbers stand to the right."""
+    """Rows of `table` or `comparison.comparison` for a terminal; numbers stand to the right."""
     titles = list(rows[0])
     widths = {title: max(len(title), *(len(row[title]) for row in rows)) for title in titles}
     lines = []
@@ -323,12 +310,7 @@ def measured_with(inspection: Inspection) -> str:
     return f"Measured with {made}; {f'asked for: {asked}' if asked else 'as guessed, no options'}."
 
 
-def count(number: int, noun: str) -> str:
-    """A number and its noun: "1 table", "2 tables"."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-def _number(measures: Mapping[str, float] | None, name: str) -> str:
+def number(measures: Mapping[str, float] | None, name: str) -> str:
     """A measure as text; a dash where there is none."""
     value = (measures or {}).get(name)
     if value is None:

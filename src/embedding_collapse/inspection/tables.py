@@ -9,13 +9,18 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from embedding_collapse.parameters import ParameterError, check_whole, short
+from embedding_collapse.parameters import ParameterError, check_whole, count, short
 
-from .recognition import GUESS, LAYER, Reading, recognise
+from .field_dims import FieldDims, read_field_dims
+from .recognition import GUESS, LAYER, OPTIMIZER, Reading, recognise
 from .weights import view
 
 SCALES = ("_scale", ".scale", "_scales", ".scales", ".SCB", ".weight_scale")  # of whole numbers
 ZEROS = ("_zero_point", ".zero_point", ".weight_zero_point")
+
+
+class NoTableError(ParameterError):
+    """No table among the tensors."""
 
 
 @dataclass(frozen=True)
@@ -77,23 +82,28 @@ def by_set(table: Tensor, sets: int | None = None, *, sets_first: bool = False) 
 def find(
     tensors: Mapping[str, Tensor],
     *,
-    include: Sequence[str] = (),
-    exclude: Sequence[str] = (),
-    field_dims: Mapping[str, int] | None = None,
+    include: str | Sequence[str] = (),
+    exclude: str | Sequence[str] = (),
+    field_dims: FieldDims | None = None,
     sets: int | None = None,
 ) -> tuple[list[Table], list[LeftOut]]:
     """The embedding tables among tensors, and every other that might have been one.
 
     Args:
         tensors: by name, as `weights.read` gives them.
-        include: patterns such as `*.user.*`; given any, they alone decide what is a table.
-        exclude: patterns of names to leave out.
-        field_dims: features per field, to cut every table with that many rows into its fields.
+        include: a pattern such as `*.user.*`, or several; they alone then decide what is a table.
+        exclude: a pattern of names to leave out, or several.
+        field_dims: features per field, to cut every table with that many rows into its fields; see
+            `field_dims.read_field_dims`.
         sets: M, for tables that hold M embedding sets side by side.
 
     Raises:
-        ParameterError: no table found, or none that the fields or sets fit.
+        NoTableError: no table found.
+        ParameterError: none that the fields or sets fit.
     """
+    include, exclude = patterns(include), patterns(exclude)
+    if field_dims is not None:
+        field_dims = read_field_dims(field_dims)
     if sets is not None:
         check_whole("sets", sets, least=1)
     readings = {
@@ -108,7 +118,7 @@ def find(
         if not reading.is_table
     ]
     if not chosen:
-        raise ParameterError(_nothing(tensors, left_out, include))
+        raise NoTableError(_nothing(tensors, left_out, include))
     tables: list[Table] = []
     seen: dict[tuple, str] = {}
     for name, known_by in chosen.items():
@@ -137,6 +147,11 @@ def find(
     return tables, left_out
 
 
+def patterns(given: str | Sequence[str]) -> list[str]:
+    """Patterns of names; a text is one of them."""
+    return [given] if isinstance(given, str) else list(given)
+
+
 def _reading(
     name: str, tensors: Mapping[str, Tensor], include: Sequence[str], exclude: Sequence[str]
 ) -> Reading:
@@ -147,7 +162,8 @@ def _reading(
         chosen = any(fnmatchcase(name, pattern) for pattern in include)
         return Reading(chosen, "you" if chosen else f"matches none of {', '.join(include)}")
     reading = recognise(name, tensors)
-    alone = len(tensors) == 1 and not LAYER.search(name) and tensors[name].shape[-1] > 1
+    other = LAYER.search(name) or OPTIMIZER.search(name)
+    alone = len(tensors) == 1 and not other and tensors[name].shape[-1] > 1
     if alone and not reading.is_table:
         return Reading(True, "file of one" + GUESS)
     return reading
@@ -160,7 +176,11 @@ def _nothing(
     names = [f"{short(one.name)} {list(one.shape)} ({one.why})" for one in left_out]
     if include:
         names = [f"{short(one.name)} {list(one.shape)}" for one in left_out]
-    there = f"; it holds {', '.join(names[:6])}" if names else f"; {len(tensors)} tensors in it"
+    there = (
+        f"; it holds {', '.join(names[:6])}"
+        if names
+        else f"; {count(len(tensors), 'tensor')} in it"
+    )
     more = f" and {len(names) - 6} more" if len(names) > 6 else ""
     sought = f"matches {', '.join(include)}" if include else "looks like an embedding table"
     return f"nothing here {sought}{there}{more}. --tables PATTERN names tables"

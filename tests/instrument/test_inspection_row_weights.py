@@ -1,0 +1,49 @@
+"""Weights of rows, matched with the tables."""
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from embedding_collapse.cli import main
+from embedding_collapse.inspection.report import inspect
+from embedding_collapse.parameters import ParameterError
+
+
+def normal(*shape: int) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture
+def two(tmp_path, monkeypatch) -> str:
+    monkeypatch.chdir(tmp_path)
+    torch.save({"a.emb": normal(30, 4), "b.emb": normal(40, 4)}, "two.pt")
+    return "two.pt"
+
+
+def test_an_entry_by_a_tables_name_of_another_length_is_refused_with_both_lengths(two, capsys):
+    np.savez("counts.npz", **{"a.emb": np.arange(30), "b.emb": np.arange(41)})
+    told = r"counts.npz has b.emb \[41\]; one real number per row is needed, 40 for b.emb"
+    with pytest.raises(ParameterError, match=told):
+        inspect(two, row_weights="counts.npz")
+    assert main(["inspect", two, "--rows-weight=counts.npz", "--output=r.html"]) == 1
+    assert "counts.npz has b.emb [41]" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("names", [("a.emb", "c.emb", "d"), ("x", "y", "z")])
+def test_entries_that_fit_no_table_are_noted(two, names):
+    """Where names fit tables, and where lengths alone do."""
+    counts = dict(zip(names, (np.arange(30), np.arange(5), np.ones((40, 1))), strict=True))
+    np.savez("counts.npz", **counts)
+    found = inspect(two, row_weights="counts.npz")
+    assert [one.weighted is None for one in found.tables] == [False, True]
+    note = f"weights that fit no table: {names[1]} [5], {names[2]} [40, 1]"
+    assert note in found.notes and note in str(found) and note in found.to_json()["notes"]
+
+
+def test_one_row_of_all_weight_is_told_in_the_report(two, capsys):
+    np.save("counts.npy", np.eye(40)[5])
+    outputs = ["--output=r.md", "--output=r.html", "--output=r.json"]
+    command = ["inspect", two, "--tables=b*", "--rows-weight=counts.npy", *outputs]
+    assert main(command) == 0
+    assert "b.emb: too small to tell. rows weighted, as 1 equal row" in capsys.readouterr().out
