@@ -1,5 +1,6 @@
 """A checkpoint's tables, measured one by one; and what is printed of them."""
 
+import os
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -196,7 +197,7 @@ def inspect(
         ('user_table', 500, 8)
     """
     record = None
-    if isinstance(checkpoint, str | Path):
+    if isinstance(checkpoint, str | os.PathLike):
         weights.check(path := Path(checkpoint))
         record = record_beside(path)
         name, tensors = path.name, weights.read(path)
@@ -222,7 +223,7 @@ def inspect(
     row_weights_of: list[Tensor | None] = [None] * len(embeddings)
     called, remark = "row_weights", ""
     if row_weights is not None:
-        if isinstance(row_weights, str | Path):
+        if isinstance(row_weights, str | os.PathLike):
             called = Path(row_weights).name
         row_weights_of, remark = match(read_counts(row_weights), embeddings, called)
     measured = []

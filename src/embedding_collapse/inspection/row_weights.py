@@ -1,5 +1,6 @@
 """How often the rows of tables are looked up: a file or arrays of it, matched with the tables."""
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,8 @@ RowWeights = str | Path | Tensor | np.ndarray | Mapping[str, Tensor | np.ndarray
 
 def read_counts(given: RowWeights) -> dict[str, Tensor]:
     """The weights by name: of a file, of a mapping, or of an array, which has none."""
-    if isinstance(given, str | Path):
-        return weights.read(given)
+    if isinstance(given, str | os.PathLike):
+        return weights.read(Path(given))
     if not isinstance(given, Mapping):
         given = {"row_weights": given}
     return {str(name): weights.as_tensor(str(name), values) for name, values in given.items()}
