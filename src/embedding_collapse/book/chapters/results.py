@@ -204,7 +204,7 @@ def forest(answers: Sequence[Gain]) -> go.Figure:
         design = pair[:2]
         figure.add_scatter(
             x=[round(one.effect.value, 5) for one in of_pair],
-            y=[f"{MODELS[one.model].name}, {one.where}" for one in of_pair],
+            y=[_in_lines(f"{MODELS[one.model].name}, {one.where}") for one in of_pair],
             error_x={"array": [round(one.effect.half_width, 5) for one in of_pair]},
             mode="markers",
             marker={"color": COLOURS[design], "size": 9},
@@ -218,6 +218,11 @@ def forest(answers: Sequence[Gain]) -> go.Figure:
     figure.update_xaxes(tickformat="+.2f", dtick=0.02, tickangle=0)  # on a phone no more have room
     figure.update_xaxes(title="test AUC", col=2)
     return figure.update_yaxes(autorange="reversed", automargin=True)
+
+
+def _in_lines(label: str) -> str:
+    """In two lines where one would be too long for a phone."""
+    return label.replace(", split", "<br>split")
 
 
 # --- the controls ---------------------------------------------------------------------------------
