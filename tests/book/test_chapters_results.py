@@ -111,6 +111,7 @@ def test_the_first_question_is_answered_for_each_model_wherever_two_seeds_are(ru
     assert one.effect.value == pytest.approx(0.02) and one.verdict == "holds"
     figure = results.forest(answers)
     assert [len(trace.x) for trace in figure.data] == [4, 4, 4]
+    assert figure.data[0].y[0] == "DNN, us-flights, 320,000"
 
 
 def test_correlations_that_few_cells_allow_are_said_to_be_missing(runs):

@@ -204,7 +204,7 @@ def forest(answers: Sequence[Gain]) -> go.Figure:
         design = pair[:2]
         figure.add_scatter(
             x=[round(one.effect.value, 5) for one in of_pair],
-            y=[_in_lines(f"{MODELS[one.model].name}, {one.where}") for one in of_pair],
+            y=[_short_name(one) for one in of_pair],
             error_x={"array": [round(one.effect.half_width, 5) for one in of_pair]},
             mode="markers",
             marker={"color": COLOURS[design], "size": 9},
@@ -220,9 +220,10 @@ def forest(answers: Sequence[Gain]) -> go.Figure:
     return figure.update_yaxes(autorange="reversed", automargin=True)
 
 
-def _in_lines(label: str) -> str:
-    """In two lines where one would be too long for a phone."""
-    return label.replace(", split", "<br>split")
+def _short_name(one: Gain) -> str:
+    """Model and runs, as a phone has room for."""
+    where = one.where.replace(" rows", "").replace("split by", "by")
+    return f"{MODELS[one.model].name}, {where}"
 
 
 # --- the controls ---------------------------------------------------------------------------------
