@@ -61,22 +61,35 @@ def read_distributed(folder: Path) -> dict[str, Tensor]:
         for name, (shape, facts) in whole.items()
     }
     check_room(sum(sizes.values()))
+    with tempfile.TemporaryFile() as room:
+        room.truncate(64 + sum(-(-size // 64) * 64 for size in sizes.values()))
+        start = 64
+        places = {}
+        for name, size in sizes.items():
+            places[name], start = start, start + -(-size // 64) * 64
+        for name, (shape, facts) in whole.items():
+            _gather(folder, name, shape, facts, metadata.storage_data, room, places[name])
+        file = map_file(room)
     for name, (shape, facts) in whole.items():
-        with tempfile.TemporaryFile() as room:
-            room.truncate(sizes[name])
-            _gather(folder, name, shape, facts, metadata.storage_data, room)
-            file = map_file(room)
-        flat = torch.frombuffer(file.content, dtype=facts.properties.dtype)
+        flat = torch.frombuffer(
+            file.content, dtype=facts.properties.dtype, count=math.prod(shape), offset=places[name]
+        )
         tensors[name] = lying_in(file, flat.view(shape))
     return tensors
 
 
 def _gather(
-    folder: Path, name: str, shape: tuple[int, ...], facts: Any, stored: Mapping, room: Any
+    folder: Path,
+    name: str,
+    shape: tuple[int, ...],
+    facts: Any,
+    stored: Mapping,
+    room: Any,
+    start: int,
 ) -> None:
     """Write the chunks of a tensor to their places in a file."""
     dtype = facts.properties.dtype
-    bits = np.memmap(room, f"V{dtype.itemsize}", "r+", shape=shape)
+    bits = np.memmap(room, f"V{dtype.itemsize}", "r+", start, shape)
     chunks = {tuple(chunk.offsets): tuple(chunk.sizes) for chunk in facts.chunks}
     filled = 0
     for index, info in stored.items():

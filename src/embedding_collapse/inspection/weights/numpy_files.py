@@ -25,29 +25,34 @@ def read_npy(path: Path) -> dict[str, Tensor]:
 
 def read_npz(path: Path) -> dict[str, Tensor]:
     """The arrays of a file, mapped; those that are packed are unpacked to the disk first."""
-    whole = map_path(path)
-    tensors: dict[str, Tensor | None] = {}
-    with zipfile.ZipFile(path) as archive:
+    file = map_path(path)
+    places: dict[str, tuple[bool, int, np.dtype, tuple[int, ...], Order]] = {}
+    with zipfile.ZipFile(path) as archive, tempfile.TemporaryFile() as room:
         members = [one for one in archive.infolist() if one.filename.endswith(".npy")]
         check_room(sum(one.file_size for one in members if one.compress_type))
+        room.write(bytes(64))  # an empty file cannot be mapped
         for member in members:
-            name = member.filename.removesuffix(".npy")
-            if name in tensors:
+            if member.filename in places:
                 raise ValueError(f"two of its members are named {member.filename!r}")
-            with archive.open(member) as array, tempfile.TemporaryFile() as room:
+            with archive.open(member) as array:
                 facts = _header(array, member.file_size)
-                file, offset = whole, array.tell()
                 if member.compress_type:
-                    array.seek(0)
+                    offset = room.tell()
                     shutil.copyfileobj(array, room, 1 << 20)
-                    room.flush()
-                    file = map_file(room)
                 else:  # its bytes lie in the file as they are
-                    names = struct.unpack_from("<HH", whole.content, member.header_offset + 26)
-                    offset += member.header_offset + 30 + sum(names)
+                    names = struct.unpack_from("<HH", file.content, member.header_offset + 26)
+                    offset = member.header_offset + 30 + sum(names) + array.tell()
                     while array.read(1 << 20):  # to the end, where zipfile compares the checksum
                         pass
-            tensors[name] = map_array(file, offset, *facts)
+            places[member.filename] = (bool(member.compress_type), offset, *facts)
+        room.flush()
+        unpacked = map_file(room)
+    tensors = {
+        name.removesuffix(".npy"): map_array(
+            unpacked if packed else file, offset, dtype, shape, order
+        )
+        for name, (packed, offset, dtype, shape, order) in places.items()
+    }
     return {name: tensor for name, tensor in tensors.items() if tensor is not None}
 
 
