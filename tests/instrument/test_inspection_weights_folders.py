@@ -2,8 +2,10 @@
 
 import json
 import pickle
+import resource
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torch.distributed.checkpoint as dcp
@@ -157,3 +159,24 @@ def test_of_tensorflows_own_format_it_is_said_how_to_convert_it(tmp_path, asked)
             (tmp_path / f"{start}.{end}").write_bytes(b"\x00" * 50)
     with pytest.raises(ParameterError, match=r"TensorFlow's own .* numpy\.savez\('"):
         read(tmp_path / asked)
+
+
+@pytest.mark.parametrize("kind", ["npz", "distributed"])
+def test_more_tables_than_a_process_may_hold_files_open_are_read(tmp_path, kind):
+    """What is unpacked goes to the disk, and a file that is mapped stays open."""
+    few = len(list(Path("/proc/self/fd").iterdir())) + 40
+    state = {f"emb_{number}.weight": torch.full((40, 4), number) for number in range(100)}
+    path = tmp_path / "a.npz" if kind == "npz" else tmp_path / "dcp"
+    if kind == "npz":
+        np.savez_compressed(path, **{name: table.numpy() for name, table in state.items()})
+    else:
+        dcp.save(state, checkpoint_id=path, no_dist=True)
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (few, before[1]))
+    try:
+        tables = read(path)
+        assert {name: int(table[39, 3]) for name, table in tables.items()} == {
+            f"emb_{number}.weight": number for number in range(100)
+        }
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
