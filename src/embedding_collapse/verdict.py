@@ -194,8 +194,8 @@ def advise(table: Collapse) -> str:
         return "Leave it: at this shape there is nothing to gain or to lose."
     if table.offset > ONE_VECTOR:
         return (
-            "Every row is the same vector, so nothing tells its features apart. Next: look what "
-            "it was initialised with, and whether its gradients differ from row to row: seconds."
+            "Nothing tells its features apart. Next: look what it was initialised with, and "
+            "whether its gradients differ from row to row: seconds."
         )
     if table.verdict == UNTRAINED_IS and table.trained is None:
         return (

@@ -121,7 +121,7 @@ def test_a_table_of_one_vector_is_told_in_a_sentence_of_its_own(dtype):
         for weights in (None, torch.ones(500)):
             found = inspected(row.expand(500, 16).clone(), weights)
             assert (found.verdict, found.rests_on) == (COLLAPSED_IS, "every row is the same vector")
-            assert found.advice.startswith("Every row is the same vector")
+            assert found.advice.startswith("Nothing tells its features apart")
 
 
 @pytest.mark.parametrize("trained", [1, 2, 5])

@@ -5,6 +5,7 @@ import json
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import replace
 from itertools import count
@@ -113,6 +114,15 @@ def test_no_run_begins_after_the_time_is_up(tmp_path):
     assert done.trained == len(records.load_all(tmp_path)) == 2
 
 
+def test_without_a_folder_the_records_come_back_and_nothing_is_kept(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    specs = tiny(2)
+    done = run_all(specs, None, weights=specs, device="cpu", tell=lambda line: None)
+    assert [record.key for record in done.records] == [spec.key for spec in specs]
+    assert done.trained == len(specs) and list(tmp_path.iterdir()) == []
+
+
 def test_a_run_that_fails_is_told_and_leaves_the_others_alone(tmp_path):
     bad, good = tiny(1)
     lines = []
@@ -141,6 +151,7 @@ def test_what_a_run_may_take_is_foreseen_from_runs_of_its_kind(make_record):
 
 LONG = """
 import sys
+import tempfile
 from pathlib import Path
 from dataclasses import replace
 from embedding_collapse.lab.data import DataSpec

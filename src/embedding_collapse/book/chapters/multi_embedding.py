@@ -5,9 +5,7 @@ import os
 import sys
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -97,17 +95,16 @@ def train(
     Raises:
         ChildProcessError: a run failed.
     """
-    with nullcontext(output) if output else TemporaryDirectory() as folder:
-        done = studies.run_all(
-            specs,
-            Path(folder),
-            weights=specs if weights else (),
-            workers=_at_a_time(specs, clicks, choose_device(device)),
-            device=device,
-            max_rejected=max_rejected,
-            bars=True,
-            tell=_tell,
-        )
+    done = studies.run_all(
+        specs,
+        output,
+        weights=specs if weights else (),
+        workers=_at_a_time(specs, clicks, choose_device(device)),
+        device=device,
+        max_rejected=max_rejected,
+        bars=True,
+        tell=_tell,
+    )
     if done.failures:
         raise ChildProcessError("; ".join(map(str, done.failures)))
     return done.records

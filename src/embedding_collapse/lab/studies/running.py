@@ -59,7 +59,7 @@ class Outcome(NamedTuple):
 
 def run_all(
     specs: Sequence[Spec],
-    folder: Path,
+    folder: Path | None,
     *,
     weights: Collection[Spec] = (),
     minutes: float | None = None,
@@ -79,7 +79,7 @@ def run_all(
 
     Args:
         specs: the runs.
-        folder: of records; on a cluster one that all machines should see.
+        folder: of records; on a cluster one that all machines should see. None keeps nothing.
         weights: those of the runs whose weights are kept too.
         minutes: after which no run is begun; those at work are finished first. None is no end.
         workers: runs at a time on this machine, each in a process of its own with one thread; with
@@ -103,7 +103,7 @@ def run_all(
     if not 0 <= gpu_share <= 1:
         raise ParameterError(f"gpu_share is {gpu_share!r}; numbers from 0 to 1 are accepted")
     kept = set(weights)
-    by_key, waiting = _recorded(specs, folder, kept)
+    by_key, waiting = _recorded(specs, folder, kept) if folder else ({}, list(specs))
     trained, failures = 0, []
     busy: list[Spec] = []
     until = float("inf") if minutes is None else clock() + 60 * minutes
@@ -117,7 +117,7 @@ def run_all(
         for waits, runs in ((False, waiting), (True, busy)):
             call = partial(
                 _run_one,
-                output=folder.absolute(),
+                output=folder and folder.absolute(),
                 device=device,
                 wait=waits,
                 max_rejected=max_rejected,
@@ -132,7 +132,8 @@ def run_all(
                     failures.append(Failure(spec, outcome))
                     tell(str(failures[-1]))
                 else:
-                    records.save(outcome, folder)  # it is there, unless on another machine's disk
+                    if folder:  # it is there, unless on another machine's disk
+                        records.save(outcome, folder)
                     by_key[spec.key], trained = outcome, trained + 1
                     tell(
                         f"{title(spec)}: test AUC {outcome.test['auc']:.5f}, "
