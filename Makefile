@@ -22,14 +22,15 @@ FILE := $(PATH)
 override PATH := $(shell command -p getconf PATH):/usr/local/bin:/usr/local/cuda/bin
 endif
 
-.PHONY: help book test types page test-rounding serve refresh study record links address clean \
-	browser node
+.PHONY: help book test types page test-slow test-rounding serve refresh study record links address \
+	clean browser node
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make book      run every chapter and build the book into _build/html"
 	@echo "make serve     read the built book at http://localhost:$(PORT) (PORT=... for another)"
-	@echo "make test      lint, unit tests, the wheel, scripts, notebooks against their outputs, the book in a browser"
+	@echo "make test      lint, unit tests, scripts, notebooks against their outputs, the book in a browser"
+	@echo "make test-slow  the wheel, whole chapters, killed runs, Ray, damaged files, compiled code"
 	@echo "make test-rounding  the tests that rounding could fail, as on two other processors"
 	@echo "make refresh   run every chapter and store its outputs and records in the repository"
 	@echo "make study     NAME=grid makes what is missing of a study's records; alone it lists the studies"
@@ -65,15 +66,15 @@ serve: $(READY)
 	@test -d _build/html || { echo "there is no book yet: run make book"; exit 1; }
 	$(BIN)/python -m http.server $(PORT) --bind localhost --directory _build/html
 
-# workers have a core each, so one thread is enough; test-rounding has them take two;
-# chapter 5, which trains for minutes, is held to its outputs by tests/book/test_chapters_executed.py
+# workers have a core each, so one thread is enough; test-rounding has them take two; chapter 5,
+# which trains for minutes, is held to its outputs by test-slow (tests/book/test_chapters_executed.py)
 test: export OMP_NUM_THREADS := 1
 test: $(READY) browser node
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(MAKE) -j 2 types page
 	$(BIN)/pytest $(WORKERS) --dist loadfile --no-loadscope-reorder --nbval tests notebooks \
-		--ignore=tests/browser --ignore=notebooks/05_multi_embedding.ipynb
+		-m "not slow" --ignore=tests/browser --ignore=notebooks/05_multi_embedding.ipynb
 	$(BIN)/pytest tests/browser -n 2 --dist loadgroup
 
 # what takes one core, two at a time
@@ -85,6 +86,12 @@ page: $(READY) node
 	node --test tests/live/*.test.mjs
 	npx --yes --package typescript@$(TYPESCRIPT) tsc --project tests/live
 	$(BIN)/python book/build.py --stored
+
+# the tests marked `slow`: each takes ten seconds or more, or its whole file minutes
+test-slow: export OMP_NUM_THREADS := 1
+test-slow: SLOW = $(shell grep -rl mark.slow tests --include 'test_*.py')
+test-slow: $(READY)
+	$(BIN)/pytest $(WORKERS) --dist loadfile --no-loadscope-reorder -m slow $(SLOW)
 
 # the tests that compare two orders of operations, under orders that other processors take; threads
 # that wait for work sleep where workers share cores: spinning ones would starve the others

@@ -22,6 +22,7 @@ PARTS = [
 ]
 
 
+@pytest.mark.slow
 def test_every_part_runs_whatever_became_of_the_others_and_leaves_its_results(tmp_path):
     python = tmp_path / "python"  # which fails in the first part
     python.write_text(

@@ -34,7 +34,10 @@ PARTS = [
     "trainings",
 ]
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the harness asks Linux's /proc")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform != "linux", reason="the harness asks Linux's /proc"),
+]
 
 
 @pytest.fixture(scope="module")

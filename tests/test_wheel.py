@@ -27,6 +27,8 @@ from safetensors.torch import save_file
 
 from embedding_collapse.files import checksum, store_json
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src" / "embedding_collapse"
 BUILT_OF = ("pyproject.toml", "README.md", "LICENSE", "src")

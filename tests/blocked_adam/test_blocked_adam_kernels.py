@@ -25,6 +25,7 @@ def run(name: str, **environment: str) -> None:
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
 
 
+@pytest.mark.slow
 @pytest.mark.rounding
 def test_interpreted_the_kernels_are_the_reference():
     run("kernels_by_triton.py", TRITON_INTERPRET="1", CUDA_VISIBLE_DEVICES="")
@@ -35,5 +36,6 @@ def test_on_a_gpu_the_kernels_are_the_reference():
     run("kernels_by_triton.py")
 
 
+@pytest.mark.slow
 def test_for_gpus_the_kernels_compile_to_the_references_arithmetic(tmp_path):
     run("kernels_compiled.py", TRITON_CACHE_DIR=str(tmp_path))

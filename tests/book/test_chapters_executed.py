@@ -27,6 +27,8 @@ from embedding_collapse.book.plots import rounded
 from embedding_collapse.book.sentences import asserted
 from embedding_collapse.lab import groups, records, sizing
 
+pytestmark = pytest.mark.slow
+
 PLOTLY = "application/vnd.plotly.v1+json"
 OTHER_RUNS = "The text speaks of the stored study"
 SMALL = {"rows": 3000, "epochs": 1, "seeds": 2, "scale": 2, "embedding_size": 4, "output": "kept"}

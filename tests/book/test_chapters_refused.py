@@ -43,6 +43,7 @@ def test_a_parameter_that_cannot_be_stops_the_chapter(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_papermill_fails_and_says_so_in_one_line(tmp_path):
     done = chapters.papermill(tmp_path, "05_multi_embedding", scale="abc")
     assert done.returncode != 0

@@ -37,6 +37,7 @@ def test_a_misspelt_parameter_ends_a_chapter_whether_it_imports_the_book_before_
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_papermill_ends_with_the_parameters_there_are(tmp_path):
     done = chapters.papermill(tmp_path, "05_multi_embedding", epohcs=1)
     assert done.returncode != 0

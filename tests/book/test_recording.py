@@ -1,6 +1,7 @@
 """Recording at full scale: the most telling runs first, within a budget, and on from there."""
 
 import nbformat
+import pytest
 
 from embedding_collapse.book.recording import (
     cells,
@@ -54,6 +55,7 @@ def test_the_command_records_and_says_what_waits(tmp_path, capsys):
     assert "minutes is -1" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_chapters_are_executed_on_the_records_and_say_how_these_were_made(tmp_path):
     data = DataSpec("flights", 500)
     specs = cells(data, **(TINY | {"hidden": 400}))[:10]

@@ -143,6 +143,7 @@ def test_loss_and_gradients_are_one_graph_for_the_compiler(name):
         assert_same_sums(other, eager, TERMS)
 
 
+@pytest.mark.slow
 @rounding
 @pytest.mark.skipif(not shutil.which("g++"), reason="the compiler for a CPU needs g++")
 @pytest.mark.filterwarnings("ignore:.torch.jit.script:DeprecationWarning")  # torch's own

@@ -26,6 +26,8 @@ from embedding_collapse.lab.engine.loop import StepByStep
 from embedding_collapse.lab.engine.products import PRODUCTS, taken_in_float32
 from embedding_collapse.lab.models import MODELS, PAPER, Recommender, Size, build
 
+pytestmark = pytest.mark.slow
+
 PRECISIONS = (None, "tf32", "bf16")
 BATCH = 200
 

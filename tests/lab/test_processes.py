@@ -14,6 +14,8 @@ from embedding_collapse.cli import main
 from embedding_collapse.lab import processes, records
 from embedding_collapse.parameters import ParameterError
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = Path(__file__).parents[1] / "data" / "run_together.py"
 RUN = [
     *("-m", "embedding_collapse", "run", "--dataset=flights", "--rows=1500", "--model=dnn"),

@@ -156,6 +156,7 @@ def test_a_report_of_weights_that_are_not_the_records_is_refused(train, harm):
 # --- kills ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_run_killed_at_any_place_and_begun_again_leaves_the_same_and_nothing_else(tmp_path):
     done = subprocess.run(
         [sys.executable, KILLED_EVERYWHERE, tmp_path],

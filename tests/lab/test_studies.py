@@ -60,6 +60,7 @@ def test_every_run_of_a_study_is_named_once_and_members_come_before_their_ensemb
     ]
 
 
+@pytest.mark.slow
 def test_a_study_makes_what_is_missing_and_says_what_it_cost(small, tmp_path, capsys):
     command = ["study", "small", f"--output={tmp_path}", "--device=cpu"]
     assert main([*command, "--parts=main", "--only=seed 0"]) == 0
@@ -163,6 +164,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_workers_end_with_a_driver_that_is_killed(tmp_path):
     script, folder = tmp_path / "long.py", tmp_path / "runs"
     script.write_text(LONG)

@@ -309,6 +309,7 @@ def test_on_a_busy_machine_ray_is_started_again_a_few_times(monkeypatch, lost):
             assert len(begun) == 3 and len(ended) == 2 and begun[0] == begun[2]
 
 
+@pytest.mark.slow
 def test_on_ray_killed_workers_and_drivers_cost_no_epoch_and_leave_no_process(tmp_path):
     """One of two runs loses its worker, and then both their driver."""
     folder, said = tmp_path / "ray", tmp_path / "said.txt"
@@ -340,6 +341,7 @@ def test_on_ray_killed_workers_and_drivers_cost_no_epoch_and_leave_no_process(tm
         assert losses(resumed[record.key]) == losses(record)
 
 
+@pytest.mark.slow
 def test_a_cluster_that_loses_a_machine_makes_every_run_all_the_same(tmp_path):
     """Two machines of a core each are two raylets here; one is killed with a run that it has."""
     from ray.cluster_utils import Cluster

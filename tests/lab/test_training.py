@@ -117,6 +117,7 @@ def test_a_run_cut_short_and_resumed_equals_one_that_was_not(tmp_path):
     assert len(list(tmp_path.glob("*.safetensors"))) == 1  # older epochs are cleared away
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_from_its_last_epoch_and_ends_with_the_same_bits(tmp_path):
     """SIGKILL once the first checkpoint is there, start again, compare with a run left alone."""
 
