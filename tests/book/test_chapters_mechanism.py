@@ -1,6 +1,5 @@
 """Chapter 6's tables and figures, on records whose numbers are known."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,13 +7,14 @@ import pytest
 
 from embedding_collapse.book import plots
 from embedding_collapse.book.analysis import measures
+from embedding_collapse.book.analysis.ledger import base_of
 from embedding_collapse.book.chapters import mechanism as chapter
-from embedding_collapse.lab.groups import Cell, by_cell, runs_in, select
+from embedding_collapse.lab.groups import by_cell
+from embedding_collapse.lab.spec import Spec
 
 NAMES = ["device", "site", "user"]  # the fields of `make_record`, by features: 3, 20, 50
 ORDER = [1, 2, 0]
 RESULTS = Path(__file__).parents[2] / "results"
-NONE = {"parameters": [], "depth": [], "rows": []}
 
 
 def shown(figure, label: str) -> list:
@@ -84,30 +84,20 @@ def test_norms_have_a_heat_map_per_set_on_one_scale_with_fields_by_features(make
     assert figure.layout.xaxis.dtick == figure.layout.yaxis.dtick == 1  # every field is named
 
 
-def test_claims_are_answered_as_the_records_say(cells):
-    gain = chapter.claims_of_gain(cells)["synthetic-mini"]
-    assert [answer.verdict for answer in gain] == ["holds", "holds", "not run"]  # of six models
-    assert gain.iloc[0].effect.value == pytest.approx(0.02)
-    parts = chapter.claims_of_parts(cells)["synthetic-mini"]
-    assert parts["No non-linearity loses AUC"].verdict == "holds"
-    assert parts["Shared interaction loses AUC"].verdict == "fails"  # all within the band
-    assert parts["Aligned norms loses AUC"].verdict == "not run"
-    other = chapter.claims_of_size(cells, NONE)["synthetic-mini"]
-    assert {answer.verdict for answer in other} == {"not run"}
-
-
-def test_sets_with_one_pattern_are_not_less_alike_than_models_trained_apart(cells):
-    one = np.random.default_rng(0).random((6, 6)).tolist()
-    alike = {
-        cell: [replace(run, projection_norms=[one] * cell.scale) for run in runs]
-        if cell.design == "me"
-        else runs
-        for cell, runs in cells.items()
-    }
-    answer = chapter.claims_of_sets(alike)["synthetic-mini"].iloc[1]
-    apart = measures.as_sets(cells[Cell("synthetic-mini", "dcnv2", "se", 1)])
-    assert answer.effect.value == pytest.approx(1 - measures.COMMON_PATTERN.mean(apart))
-    assert answer.verdict == "fails"
+def test_remedies_are_asked_of_the_data_sets_that_have_runs_of_any(cells, make_record):
+    flat = [
+        make_record("se", 10, seed, model="dcnv2-flat", auc=0.705 + seed * 1e-5)
+        for seed in range(3)
+    ]
+    elsewhere = [make_record("se", 10, seed, dataset="flights") for seed in range(3)]
+    table = chapter.claims_of_remedies(cells | by_cell(flat) | by_cell(elsewhere))
+    assert list(table) == ["synthetic-mini"]
+    assert [answer.verdict for answer in table["synthetic-mini"]] == [
+        "not run",
+        "undecided",
+        "fails",
+        "not run",
+    ]
 
 
 def test_a_figure_has_a_panel_per_measure_and_variants_begin_at_the_base_they_share(cells):
@@ -149,40 +139,27 @@ def test_auc_stands_over_the_number_of_all_parameters_family_by_family(make_reco
     assert deep.line.color not in plots.COLOURS.values()
 
 
-def test_rows_have_a_line_per_design_in_either_panel(make_record):
-    groups = {
-        rows: {
-            label: [make_record(design, scale, seed, auc=rows / 1000) for seed in range(2)]
-            for label, design, scale in (("base", "se", 1), ("ME 4x", "me", 4))
-        }
-        for rows in (100, 400)
-    }
-    figure = chapter.against_rows(groups)
-    assert [(t.name, t.showlegend) for t in figure.data] == [
-        ("base", True),
-        ("base", False),
-        ("ME 4x", True),
-        ("ME 4x", False),
-    ]
-    auc, abundance = figure.data[2:]
-    assert list(auc.x) == [100, 400] and list(auc.y) == pytest.approx([0.1, 0.4])
-    expected = measures.FAIR_ABUNDANCE.mean(groups[100]["ME 4x"])
-    assert list(abundance.y) == pytest.approx([expected] * 2, abs=1e-5)
-
-
-def test_the_repositorys_runs_of_as_many_parameters_rows_and_layers_are_found():
-    cells, parts = chapter.runs_of(str(RESULTS / "grid"), str(RESULTS / "beyond"))
-    families = chapter.families(cells, parts, "synthetic-mini")
-    for width, scale in chapter.EQUAL.items():
-        se, me = (
-            families["SE, wider"][f"SE, K = {width}"],
-            families["ME, more sets"][f"ME {scale}x"],
-        )
-        assert measures.total_parameters(se) == pytest.approx(
+def test_the_repositorys_runs_of_as_many_parameters_are_found():
+    runs, asked, cells, remedies = chapter.runs_of(str(RESULTS / "decide"), str(RESULTS / "grid"))
+    assert [one.base.data.name for one in asked] == ["us-flights", "synthetic-mini"]
+    assert list(dict.fromkeys(cell.dataset for cell in cells)) == ["us-flights", "synthetic-mini"]
+    assert {"dcnv2-flat", "dcnv2-sfg"} < {cell.model for cell in remedies}
+    families = chapter.families(runs, asked[0].base)
+    assert list(families) == list(chapter.WAYS)
+    me = families["ME, more sets"]["ME 4x"]
+    for way, label in (
+        ("SE, wider", "one set, K = 28"),
+        ("more hidden units", "730 hidden units"),
+    ):
+        assert measures.total_parameters(families[way][label]) == pytest.approx(
             measures.total_parameters(me), rel=0.05
         )
-    assert {"2 layers", "8 layers", "16 layers"} < set(families["more cross layers"])
-    by_rows = chapter.by_rows(cells, parts, "synthetic-mini")
-    assert list(by_rows) == [50_000, 200_000, 800_000]
-    assert {tuple(of) for of in by_rows.values()} == {("base", "SE 10x", "ME 10x")}
-    assert len(runs_in(select(cells, ["dcnv2"], dataset="flights"))) == 15
+    assert all(families[way] for way in families)
+
+
+def test_runs_of_other_data_are_made_larger_by_size_alone(make_record):
+    made = [make_record(*size, dataset="flights") for size in (("se", 1), ("se", 4), ("me", 4))]
+    base = base_of(Spec.read(made[0].spec))
+    families = chapter.families(made, base)
+    assert [bool(runs) for runs in families["SE, wider"].values()] == [True, True, False]
+    assert families["more hidden units"].keys() == {"base"}

@@ -23,7 +23,7 @@ SCALE = "scale is 'abc'; whole numbers from 2 up are accepted"
         ("05_multi_embedding", "model", "foo", "model 'foo' is unknown; known: dnn, ipnn, nfwfm, "),
         ("05_multi_embedding", "dataset", "foo", "dataset 'foo' is unknown; known: synthetic, "),
         ("05_multi_embedding", "device", "abacus", "device 'abacus' cannot be used here"),
-        ("06_how_it_works", "beyond", "nowhere", "there is no folder 'nowhere'"),
+        ("06_how_it_works", "older", "nowhere", "there is no folder 'nowhere'"),
         ("07_results", "folders", "nowhere", "there is no folder 'nowhere'"),
         ("08_your_embeddings", "checkpoint", "nowhere.pt", "there is no file 'nowhere.pt'"),
         ("08_your_embeddings", "rows", 10, "rows is 10; whole numbers from 1000 up"),

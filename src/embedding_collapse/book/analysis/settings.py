@@ -1,8 +1,10 @@
 """What the claims are asked of, data set by data set, and the first question of them all."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import replace
 from typing import NamedTuple
+
+import pandas as pd
 
 from embedding_collapse.lab.contrast import Effect
 from embedding_collapse.lab.records import Record
@@ -12,6 +14,7 @@ from embedding_collapse.lab.studies.decide import BASE, BASES, ME4, SE4, TELLING
 from . import measures
 from .claims import Comparison, compared
 from .ledger import Finding, Judged, Verdict, bases, by_spec, effect_of, judge, ledger, sharing
+from .verdicts import Answer
 
 PAIRS = {"SE 4x - base": (SE4, BASE), "ME 4x - base": (ME4, BASE), "ME 4x - SE 4x": (ME4, SE4)}
 
@@ -47,6 +50,21 @@ def settings(runs: Sequence[Record]) -> list[Setting]:
 def elsewhere(settings: Sequence[Setting]) -> list[Setting]:
     """Those that are no part of the study."""
     return [one for one in settings if not _of_study(one.base)]
+
+
+def lines(settings: Sequence[Setting], numbers: Container[int]) -> pd.DataFrame:
+    """Some lines of the ledger: a row per claim, a column of `Answer`s per data set."""
+    return pd.DataFrame(
+        {
+            one.name: {
+                f"{number}. {finding.claim.text}": Answer(finding.verdict, finding.effect)
+                for number, finding in enumerate(one.findings, 1)
+                if number in numbers
+            }
+            for one in settings
+        },
+        dtype=object,
+    )
 
 
 def _of_study(base: Spec) -> bool:

@@ -9,75 +9,50 @@ from plotly.subplots import make_subplots
 
 from embedding_collapse.book import plots
 from embedding_collapse.book.analysis import measures, verdicts
-from embedding_collapse.book.analysis.growth import Parts, by_rows, families
+from embedding_collapse.book.analysis.claims import compared
+from embedding_collapse.book.analysis.ledger import by_spec
 from embedding_collapse.book.analysis.measures import Measure, total_parameters
+from embedding_collapse.book.analysis.settings import Setting, settings
 from embedding_collapse.book.analysis.verdicts import Cells, Claim, Runs
 from embedding_collapse.lab.groups import Cell, by_cell, datasets_of, runs_in, select
-from embedding_collapse.lab.models import MODELS, PAPER
-from embedding_collapse.lab.records import Record, folder_of, load_all
-from embedding_collapse.lab.studies import study
+from embedding_collapse.lab.models import MODELS
+from embedding_collapse.lab.records import Record, design_label, folder_of, load_all
+from embedding_collapse.lab.spec import Spec
+from embedding_collapse.lab.studies.decide import BASE, EQUAL, ME4, ME10, SE4, SE10, Size
 from embedding_collapse.subspace import random_diversity
 
-SCALES = (4, 10)
-MOST_LAYERS = (8, 16)
-EQUAL = {14: 4, 24: 10}  # SE's embedding size, and the scale of ME that has as many parameters
-
+MODEL = "dcnv2"  # whose sets are looked into
 ME_VARIANTS = [
     plots.Series("ME", "dcnv2", "ME", plots.COLOURS["ME"], "solid"),
     plots.Series("shared interaction", "dcnv2-shared", "ME", plots.PINK, "dash", base="dcnv2"),
     plots.Series("no non-linearity", "dcnv2-linear", "ME", plots.AMBER, "dot"),
     plots.Series("aligned norms", "dcnv2-aligned", "ME", plots.SKY, "dashdot", base="dcnv2"),
 ]
+WAYS = {
+    "SE, wider": plots.COLOURS["SE"],
+    "ME, more sets": plots.COLOURS["ME"],
+    "ME, wider sets": plots.SKY,
+    "more cross layers": plots.PINK,
+    "more hidden units": plots.AMBER,
+}
 OTHER_REMEDIES = ("dcnv2-flat", "dcnv2-sfg", "dcnv2-distinct")
 
 # --- the runs -------------------------------------------------------------------------------------
 
 
-def runs_of(folder: str, beyond: str) -> tuple[Cells, Parts]:
-    """Recorded runs by cell, and those of the study `beyond` by its parts.
+def runs_of(folder: str, older: str) -> tuple[list[Record], list[Setting], Cells, Cells]:
+    """Recorded runs: all; the two data sets with the most of them, with the claims put to these;
+    their runs by cell; and of an older folder those of DCNv2 and of what else might fill its
+    tables, by cell.
 
     Raises:
         ParameterError: a folder that is not there.
     """
-    further = folder_of(beyond)
-    parts = {
-        name: study("beyond").part(name).records(further, missing_ok=True)
-        for name in ("parameters", "depth", "rows")
-    }
-    return by_cell(load_all(folder_of(folder))), parts
-
-
-# --- is there a gain to explain? ------------------------------------------------------------------
-
-
-def _like(cells: Cells, dataset: str, model: str = "dcnv2") -> list[tuple[Runs, Runs]]:
-    """ME and SE of the same sizes."""
-    pairs = [
-        (Cell(dataset, model, "me", scale), Cell(dataset, model, "se", scale)) for scale in SCALES
-    ]
-    return [(cells.get(me, []), cells.get(se, [])) for me, se in pairs]
-
-
-def claims_of_gain(cells: Cells) -> pd.DataFrame:
-    """Does ME of DCNv2 beat base and SE, and does it overfit less? A row per claim, a column of
-    answers per data set; 4x and 10x together."""
-
-    def claims(dataset: str) -> list[Claim]:
-        like = _like(cells, dataset)
-        base = cells.get(Cell(dataset, "dcnv2", "se", 1), [])
-        six = [pair for model in PAPER for pair in _like(cells, dataset, model)]
-        return [
-            Claim("ME beats base (AUC)", measures.AUC, "higher", [(me, base) for me, _ in like]),
-            Claim("ME beats SE of the same size (AUC)", measures.AUC, "higher", like),
-            Claim(
-                "ME overfits less than SE (six models, fall of validation AUC)",
-                measures.DECLINE,
-                "lower",
-                six,
-            ),
-        ]
-
-    return verdicts.table({dataset: claims(dataset) for dataset in datasets_of(cells)})
+    runs = load_all(folder_of(folder))
+    remedies = select(by_cell(load_all(folder_of(older))), {MODEL, *OTHER_REMEDIES}, scale=10)
+    asked = settings(runs)[:2]
+    cells = {cell: group for one in asked for cell, group in by_cell(one.runs).items()}
+    return runs, asked, cells, remedies
 
 
 # --- the sets: what they span, and which fields meet in them --------------------------------------
@@ -145,28 +120,6 @@ def projection_norms(runs: Sequence[Record]) -> go.Figure:
     return figure.update_yaxes(title="of field i", col=1)
 
 
-def claims_of_sets(cells: Cells) -> pd.DataFrame:
-    """What the paper claims of ME's sets, and whether they differ by more than chance: a row each,
-    a column of answers per data set; 4x and 10x together."""
-
-    def claims(dataset: str) -> list[Claim]:
-        like = _like(cells, dataset)
-        apart = measures.as_sets(cells.get(Cell(dataset, "dcnv2", "se", 1), []))
-        projected = measures.PROJECTED_ABUNDANCE
-        return [
-            Claim("Sets are more diverse than blocks of SE", measures.DIVERSITY, "higher", like),
-            Claim(
-                "Sets are less alike than models trained apart (norms of W)",
-                measures.COMMON_PATTERN,
-                "lower",
-                [(me, apart) for me, _ in like],
-            ),
-            Claim("Sub-embeddings are less collapsed (IA/K)", projected, "higher", like),
-        ]
-
-    return verdicts.table({dataset: claims(dataset) for dataset in datasets_of(cells)})
-
-
 # --- what ME owes to its parts --------------------------------------------------------------------
 
 
@@ -187,27 +140,40 @@ def against_size(
     )
 
 
-def claims_of_parts(cells: Cells) -> pd.DataFrame:
-    """What ME 10x loses without one of its parts: test AUC, diversity and IA."""
-    losses = {
-        "loses AUC": measures.AUC,
-        "makes sets less diverse": measures.DIVERSITY,
-        "makes them more collapsed (IA / random)": measures.FAIR_ABUNDANCE,
-    }
-
-    def claims(dataset: str) -> list[Claim]:
-        whole, *lacking = (cells.get(Cell(dataset, one.model, "me", 10), []) for one in ME_VARIANTS)
-        names = [f"{one.name[0].upper()}{one.name[1:]}" for one in ME_VARIANTS[1:]]
-        return [
-            Claim(f"{name} {words}", measure, "lower", [(runs, whole)])
-            for name, runs in zip(names, lacking, strict=True)
-            for words, measure in losses.items()
-        ]
-
-    return verdicts.table({dataset: claims(dataset) for dataset in datasets_of(cells)})
-
-
 # --- what else it could be ------------------------------------------------------------------------
+
+
+def families(runs: Sequence[Record], base: Spec) -> dict[str, dict[str, Runs]]:
+    """DCNv2 made larger in several ways, by what its sizes are called.
+
+    Args:
+        runs: of any settings.
+        base: whose data and settings they should share.
+    """
+    groups, equal = by_spec(runs), EQUAL.get(base.data.name, {})
+
+    def at(*sizes: Size) -> dict[str, Runs]:
+        return {design_label(*size): groups.get(compared(base, MODEL, size), []) for size in sizes}
+
+    def with_option(words: str, size: Size, name: str, *values: int) -> dict[str, Runs]:
+        options = {words.format(value): {name: value} for value in values}
+        return {
+            label: groups.get(compared(base, MODEL, size, **option), [])
+            for label, option in options.items()
+        }
+
+    def known(*names: str) -> list[int]:
+        return [equal[name] for name in names if name in equal]
+
+    groups_of = [
+        at(BASE, SE4, SE10)
+        | with_option("one set, K = {}", BASE, "embedding_size", *known("interaction", "all")),
+        at(BASE, ME4, ME10),
+        at(ME4) | with_option("ME 4x, K = {}", ME4, "embedding_size", *known("me")),
+        at(BASE) | with_option("{} layers", BASE, "cross_layers", 16),
+        at(BASE) | with_option("{} hidden units", BASE, "hidden", *known("hidden")),
+    ]
+    return dict(zip(WAYS, groups_of, strict=True))
 
 
 def against_parameters(families: Mapping[str, Mapping[str, Runs]]) -> go.Figure:
@@ -226,7 +192,7 @@ def against_parameters(families: Mapping[str, Mapping[str, Runs]]) -> go.Figure:
             name=name,
             mode="lines+markers",
             hovertext=[label for _, label in sizes],
-            line={"color": plots.COLOURS.get(name.split(",")[0], plots.PINK), "dash": dash},
+            line={"color": WAYS[name], "dash": dash},
             hovertemplate="%{hovertext}, %{x:,} parameters: %{y:.4f}<extra></extra>",
         )
     ticks = [digit * 10**power for power in range(3, 10) for digit in (1, 2, 5)]
@@ -241,66 +207,25 @@ def against_parameters(families: Mapping[str, Mapping[str, Runs]]) -> go.Figure:
     return figure.update_layout(legend=plots.BELOW, hovermode="closest")
 
 
-def against_rows(groups: Mapping[int, Mapping[str, Runs]]) -> go.Figure:
-    """Test AUC, and IA against random tables, by the number of rows: means and 95% intervals over
-    seeds; a line each for base, SE and ME.
-
-    Args:
-        groups: from `by_rows`.
-    """
-    panels = {"test AUC": measures.AUC, "IA, random tables = 1": measures.FAIR_ABUNDANCE}
-    figure = make_subplots(cols=2, subplot_titles=list(panels))
-    for label in next(iter(groups.values())):
-        runs = {rows: group[label] for rows, group in groups.items()}
-        for column, measure in enumerate(panels.values(), 1):
-            values = [[measure.value(run) for run in group] for group in runs.values()]
-            figure.add_scatter(
-                x=list(runs),
-                **plots.with_intervals(values),
-                name=label,
-                legendgroup=label,
-                showlegend=column == 1,
-                mode="lines+markers",
-                line={"color": plots.colour(label)},
-                row=1,
-                col=column,
-                hovertemplate=f"{label}, %{{x:,}} rows: %{{y:.4f}}<extra></extra>",
-            )
-    figure.update_xaxes(plots.log_axis({rows: f"{rows:,}" for rows in groups}), title="rows")
-    return figure.update_layout(legend=plots.BELOW, hovermode="closest")
-
-
-def claims_of_size(cells: Cells, parts: Parts) -> pd.DataFrame:
-    """Is ME's gain that of its parameters, and do depth, rows or other remedies do as much? A row
-    per claim, a column of answers per data set."""
+def claims_of_remedies(remedies: Cells) -> pd.DataFrame:
+    """Do other remedies do as much? A row per claim, a column of answers per data set that has runs
+    of any."""
+    auc, fair = measures.AUC, measures.FAIR_ABUNDANCE
 
     def claims(dataset: str) -> list[Claim]:
-        def at(model: str, design: str, scale: int = 10) -> Runs:
-            return cells.get(Cell(dataset, model, design, scale), [])
+        def at(model: str, design: str) -> Runs:
+            return remedies.get(Cell(dataset, model, design, 10), [])
 
-        wide, _, deep = families(cells, parts, dataset).values()
-        se, me, flat = at("dcnv2", "se"), at("dcnv2", "me"), at("dcnv2-flat", "se")
-        equal = [
-            (at("dcnv2", "me", scale), wide.get(f"SE, K = {width}", []))
-            for width, scale in EQUAL.items()
-        ]
-        deeper = [(deep.get(f"{layers} layers", []), deep["base"]) for layers in MOST_LAYERS]
-        rows = by_rows(cells, parts, dataset)
-        most = rows[max(rows)] if len(rows) > 1 else {}
-        on_most = [(most.get("ME 10x", []), most.get("SE 10x", []))]
-        auc, fair = measures.AUC, measures.FAIR_ABUNDANCE
+        se, me, flat = at(MODEL, "se"), at(MODEL, "me"), at("dcnv2-flat", "se")
         return [
-            Claim("ME beats SE with as many parameters", auc, "higher", equal),
-            Claim("More cross layers beat base", auc, "higher", deeper),
-            Claim("More cross layers collapse tables (IA / random)", fair, "lower", deeper),
-            Claim("On the most rows ME beats SE", auc, "higher", on_most),
+            Claim("Distinct sets beat ME", auc, "higher", [(at("dcnv2-distinct", "me"), me)]),
             Claim("Flat spectra fill SE's tables (IA / random)", fair, "higher", [(flat, se)]),
             Claim("Flat spectra beat SE", auc, "higher", [(flat, se)]),
             Claim("SFG's encoder beats SE", auc, "higher", [(at("dcnv2-sfg", "se"), se)]),
-            Claim("Distinct sets beat ME", auc, "higher", [(at("dcnv2-distinct", "me"), me)]),
         ]
 
-    return verdicts.table({dataset: claims(dataset) for dataset in datasets_of(cells)})
+    names = datasets_of(select(remedies, OTHER_REMEDIES))
+    return verdicts.table({name: claims(name) for name in names})
 
 
 # --- all numbers ----------------------------------------------------------------------------------
@@ -316,8 +241,5 @@ def numbers(cells: Cells) -> dict[str, pd.DataFrame]:
         "Sets": measures.overview(
             select(cells, variants, design="me"),
             [measures.DIVERSITY, measures.RELATIVE_DIVERSITY, measures.COMMON_PATTERN],
-        ),
-        "Six models": measures.overview(
-            select(cells, PAPER), [measures.AUC, measures.BEST_EPOCH, measures.DECLINE]
         ),
     }

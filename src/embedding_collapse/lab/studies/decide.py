@@ -173,7 +173,7 @@ STUDY = Study(
         "Does a single embedding set stop gaining from size, do several go on gaining, and is "
         "collapse the reason?"
     ),
-    readers=("07_results",),
+    readers=("06_how_it_works", "07_results"),
     parts=(
         Part(
             "second look",
