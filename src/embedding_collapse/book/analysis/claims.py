@@ -242,4 +242,7 @@ CLAIMS = [
     Entry("It is more than regularisation: DNN's multi-embedding beats single-embedding, each with "
           "the dropout and weight decay that suit it best.", CONTROL, measures.AUC, "higher",
           _best_regularised),
+    Entry("What DCNv2's wide table gains is the table's: with ten columns, projected to as many, "
+          "it is lost.", CONTROL, measures.AUC, "lower",
+          _models("dcnv2-lifted", "dcnv2", SE4, SE10)),
 ]  # fmt: skip

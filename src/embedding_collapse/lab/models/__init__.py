@@ -17,6 +17,7 @@ from .finalmlp import FinalMLP, Fusion
 from .interaction import Interaction, Size
 from .ipnn import IPNN
 from .layers import Head, LinearProjection
+from .lifted import Lifted
 from .nfwfm import NFwFM
 from .penalties import norm_variance, orthogonality, set_overlap, spectral_spread
 from .recommender import Penalty, Recommender
@@ -113,6 +114,12 @@ MODELS = {
         "blocks of W held to orthogonal matrices",
         DCNv2,
         penalty=partial(orthogonality, weight=1e-4),
+    ),
+    # a wide interaction without a wide table
+    "dcnv2-lifted": Model(
+        "DCNv2, lifted",
+        "tables of ten columns, projected field by field to the interaction's width",
+        partial(Lifted, DCNv2),
     ),
     # other ways out of collapse
     "dcnv2-flat": Model(
