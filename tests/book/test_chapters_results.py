@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from embedding_collapse.book.analysis.settings import first_question
+from embedding_collapse.book.analysis.settings import first_question, lines
 from embedding_collapse.book.analysis.settings import settings as settings_of
 from embedding_collapse.book.chapters import results
 from embedding_collapse.lab.studies.decide import (
@@ -46,6 +46,18 @@ def test_settings_are_the_studys_two_data_sets_first(runs):
     )
     assert len(flights.runs) == len(drawn.runs) == 30  # the one with another dropout left out
     assert results.about([flights])["runs, controls apart"].item() == 30
+
+
+def test_lines_of_the_ledger_are_its_findings_word_for_word(runs):
+    asked = settings_of(runs)
+    table = lines(asked, (12, 1))
+    assert list(table) == [one.name for one in asked]
+    assert [row.partition(".")[0] for row in table.index] == ["1", "12"]
+    for one in asked:
+        for number, answer in zip((1, 12), table[one.name], strict=True):
+            finding = one.findings[number - 1]
+            assert answer == (finding.verdict, finding.effect)
+            assert finding.claim.text in " ".join(table.index)
 
 
 def test_gains_have_a_line_with_its_band_for_each_design_and_panel(runs):

@@ -34,6 +34,7 @@ WAYS = {
     "ME, wider sets": plots.SKY,
     "more cross layers": plots.PINK,
     "more hidden units": plots.AMBER,
+    "ten columns, wider interaction": plots.COLOURS["base"],
 }
 OTHER_REMEDIES = ("dcnv2-flat", "dcnv2-sfg", "dcnv2-distinct")
 
@@ -152,8 +153,8 @@ def families(runs: Sequence[Record], base: Spec) -> dict[str, dict[str, Runs]]:
     """
     groups, equal = by_spec(runs), EQUAL.get(base.data.name, {})
 
-    def at(*sizes: Size) -> dict[str, Runs]:
-        return {design_label(*size): groups.get(compared(base, MODEL, size), []) for size in sizes}
+    def at(*sizes: Size, model: str = MODEL) -> dict[str, Runs]:
+        return {design_label(*size): groups.get(compared(base, model, size), []) for size in sizes}
 
     def with_option(words: str, size: Size, name: str, *values: int) -> dict[str, Runs]:
         options = {words.format(value): {name: value} for value in values}
@@ -172,6 +173,7 @@ def families(runs: Sequence[Record], base: Spec) -> dict[str, dict[str, Runs]]:
         at(ME4) | with_option("ME 4x, K = {}", ME4, "embedding_size", *known("me")),
         at(BASE) | with_option("{} layers", BASE, "cross_layers", 16),
         at(BASE) | with_option("{} hidden units", BASE, "hidden", *known("hidden")),
+        at(BASE) | at(SE4, SE10, model="dcnv2-lifted"),
     ]
     return dict(zip(WAYS, groups_of, strict=True))
 
