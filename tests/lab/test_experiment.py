@@ -174,6 +174,13 @@ def test_a_model_that_projects_no_fields_has_no_projections_on_record(flights):
         assert record.projected_abundance is None
 
 
+def test_a_table_that_is_narrower_than_its_spec_has_no_blocks_to_be_diverse(flights):
+    spec = Spec(**TINY, model="dcnv2-lifted", design="se", scale=4)
+    record = run(spec, flights, device="cpu", progress=False)
+    assert record.diversity is None
+    assert {len(spectrum) for (spectrum,) in record.spectra} <= set(range(1, 11))
+
+
 def test_diversity_is_none_of_a_base_model_and_a_number_per_field_of_se_and_me(flights, tmp_path):
     found, tables = {}, {}
     for spec in comparison(**TINY, scale=2, seeds=1):

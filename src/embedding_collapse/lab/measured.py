@@ -27,8 +27,11 @@ def measured(spec: Spec, model: Recommender, dataset: Dataset) -> dict[str, Any]
     spectra = joined = field_spectra(table, cardinalities)
     if spec.sets > 1:
         joined = field_spectra(table.flatten(1).unsqueeze(1), cardinalities)
-    # the sets of ME, or SE's table in blocks as wide as the base model's
-    blocks = table.reshape(len(table), spec.scale, -1)
+    diverse = None
+    if spec.scale > 1 and table.shape[-1] % spec.width == 0:  # as wide as its spec says
+        # the sets of ME, or SE's table in blocks as wide as the base model's
+        blocks = table.reshape(len(table), spec.scale, -1)
+        diverse = rounded(diversity(blocks, cardinalities), 4)
     content = {
         "spectra": rounded(spectra),
         "joined_spectra": rounded(joined.squeeze(1)),
@@ -37,7 +40,7 @@ def measured(spec: Spec, model: Recommender, dataset: Dataset) -> dict[str, Any]
         "weighted_random": rounded(
             weighted_random_spectra(counts, cardinalities, table.shape[-1]), 4
         ),
-        "diversity": rounded(diversity(blocks, cardinalities), 4) if spec.scale > 1 else None,
+        "diversity": diverse,
         "projected_abundance": None,
         "projection_norms": None,
     }
