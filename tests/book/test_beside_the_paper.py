@@ -74,7 +74,7 @@ def test_what_it_says_of_size_is_in_the_first_question(asked, page):
     assert all(theirs.loc["SE 4x"] < theirs.loc["base"])
 
 
-def test_what_it_says_of_the_older_flights_is_in_their_ledger(asked, page):
-    assert "gain nothing from size is contradicted on the older flights." in page
+def test_what_it_says_of_chapter_4s_flights_is_in_their_ledger(asked, page):
+    assert "gain nothing from size is contradicted on the flights of chapter 4." in page
     (older,) = [one for one in asked if one.base.data.name == "flights"]
     assert older.findings[9 - 1].verdict == "fails"
