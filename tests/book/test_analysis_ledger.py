@@ -113,6 +113,17 @@ def test_without_runs_a_claim_is_not_run(run):
     assert len(by_text[BEATS].missing) == 12
 
 
+def test_one_seed_of_a_size_does_not_leave_the_others_without_an_interval(run):
+    several = runs_of(run, {BASE: 0.80, SE4: 0.81, ME4: 0.83, SE10: 0.815}, models=["dnn"])
+    first = runs_of(run, {ME10: 0.84}, models=["dnn"], seeds=1)
+    found = finding([*several, *first], BEATS)
+    assert [one.label for one, _ in found.parts] == ["DNN ME 4x - SE 4x"]
+    assert found.verdict == "holds" and len(found.missing) == 11
+    ones = runs_of(run, {SE10: 0.815, ME10: 0.84}, models=["dnn"], seeds=1)
+    found = finding(ones, BEATS)  # where there is no more, it is told, without an interval
+    assert found.effect.value == pytest.approx(0.025) and found.verdict == "undecided"
+
+
 def test_what_several_comparisons_share_is_counted_once(run):
     """The mean of two differences from one base is as sure as that base is, once."""
     records = runs_of(run, {BASE: 0.80, SE4: 0.81, SE10: 0.82}, models=["dnn"], spread=0.001)

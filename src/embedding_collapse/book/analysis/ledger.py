@@ -39,9 +39,10 @@ class Finding(NamedTuple):
 
     Attributes:
         claim: what was asked.
-        effect: the mean of its comparisons that have runs; None where none has.
+        effect: the mean of its comparisons that have runs, of several seeds if any has; None where
+            none has.
         parts: each of those comparisons and its own effect.
-        missing: comparisons without runs.
+        missing: comparisons without runs, or of one where others have several.
         verdict: the answer.
     """
 
@@ -164,7 +165,7 @@ def ledger(records: Iterable[Record], base: Spec) -> list[Finding]:
     drafts, judged = [], []
     for claim in CLAIMS:
         every = list(claim.compare(base, runs))
-        have = [one for one in every if one.new in runs and (one.old is None or one.old in runs)]
+        have = _answerable(every, runs)
         missing = [one for one in every if one not in have]
         parts = [(one, effect_of([one], runs, claim.measure)) for one in have]
         effect = effect_of(have, runs, claim.measure) if have else None
@@ -175,6 +176,17 @@ def ledger(records: Iterable[Record], base: Spec) -> list[Finding]:
         drafts.append((claim, effect, parts, missing))
         judged.append(Judged(held, claim.expected, claim.measure))
     return [Finding(*draft, verdict) for draft, verdict in zip(drafts, judge(judged), strict=True)]
+
+
+def _answerable(comparisons: Sequence[Comparison], runs: Runs) -> list[Comparison]:
+    """Those that have runs; where some have several seeds, those alone, for one run has no interval
+    and would leave their mean without one."""
+    fewest = {
+        one: min(len(runs.get(spec, [])) for spec in (one.new, one.old) if spec)
+        for one in comparisons
+    }
+    several = [one for one in comparisons if fewest[one] > 1]
+    return several or [one for one in comparisons if fewest[one]]
 
 
 def wanting_seeds(records: Iterable[Record]) -> list[tuple[Comparison, Effect]]:

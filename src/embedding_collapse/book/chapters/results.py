@@ -230,11 +230,11 @@ def _short_name(one: Gain) -> str:
 
 
 def controls(setting: Setting) -> pd.DataFrame:
-    """ME 4x against what could explain its gain: a row per comparison that has runs, by the number
+    """What could explain a gain otherwise: a row per comparison that has runs, by the number
     of its claim in the ledger."""
     rows = {
         (f"{number}.", one.label): {
-            "ME 4x - control": effect,
+            "difference in AUC": effect,
             "smallest to be seen": effect.smallest,
         }
         for number, finding in enumerate(setting.findings, 1)
