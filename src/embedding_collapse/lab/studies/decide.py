@@ -179,7 +179,7 @@ STUDY = Study(
         "Does a single embedding set stop gaining from size, do several go on gaining, and is "
         "collapse the reason?"
     ),
-    readers=("06_how_it_works", "07_results"),
+    readers=("03_interaction_collapse", "06_how_it_works", "07_results", "opening"),
     parts=(
         Part(
             "second look",

@@ -5,7 +5,7 @@ machine?
 
 Command: `python -m embedding_collapse study grid`. Records: `results/grid`.
 Cost: 3.0 core-hours, the records' own seconds times their threads. Read by chapters 2,
-3, 4, 6 and 7, the pages on cost and explorers, and the opening.
+3, 4 and 6, the pages on cost and explorers, and the opening.
 """
 
 from typing import Any
@@ -30,7 +30,6 @@ STUDY = Study(
         "03_interaction_collapse",
         "04_suppressing_interaction",
         "06_how_it_works",
-        "07_results",
         "cost",
         "opening",
     ),
