@@ -89,9 +89,10 @@ page: $(READY) node
 
 # the tests marked `slow`: each takes ten seconds or more, or its whole file minutes
 test-slow: export OMP_NUM_THREADS := 1
-test-slow: SLOW = $(shell grep -rl mark.slow tests --include 'test_*.py')
+test-slow: SLOW = $(shell grep -rl mark.slow tests --include 'test_*.py') notebooks
 test-slow: $(READY)
-	$(BIN)/pytest $(WORKERS) --dist loadfile --no-loadscope-reorder -m slow $(SLOW)
+	$(BIN)/pytest $(WORKERS) --dist loadfile --no-loadscope-reorder --nbval -m slow $(SLOW) \
+		--ignore=notebooks/05_multi_embedding.ipynb
 
 # the tests that compare two orders of operations, under orders that other processors take; threads
 # that wait for work sleep where workers share cores: spinning ones would starve the others

@@ -37,6 +37,8 @@ LONGEST = (
     "08_your_embeddings.ipynb",
 )
 
+SLOW = ("03_interaction_collapse.ipynb", "08_your_embeddings.ipynb")  # of the notebooks
+
 FIELDS = {"user": 50, "device": 3, "site": 20}  # features per field; the order is not by size
 
 
@@ -48,6 +50,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.suffix == ".ipynb":  # the warnings of its libraries are not ours to mend
             item.add_marker(pytest.mark.filterwarnings("default"))
+            if item.path.name in SLOW:
+                item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture

@@ -52,6 +52,7 @@ def test_what_is_simulated_are_placements():
     np.testing.assert_allclose(above.mean(0), known.negative, atol=1e-15)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("seeds", "seed", "rows", "both"),
     [
@@ -74,6 +75,7 @@ def test_the_interval_of_a_difference_has_the_coverage_that_it_claims(seeds, see
     assert 0.93 <= held / tries <= 0.97, held / tries
 
 
+@pytest.mark.slow
 def test_a_contrast_of_several_cells_has_its_coverage_too():
     generator = np.random.default_rng(5)
     tries = 1500
@@ -84,6 +86,7 @@ def test_a_contrast_of_several_cells_has_its_coverage_too():
     assert 0.93 <= held / tries <= 0.97, held / tries
 
 
+@pytest.mark.slow
 def test_an_effect_of_the_smallest_size_is_seen_four_times_in_five():
     generator = np.random.default_rng(2)
     noise = (0.1, 0.2, 0.2)

@@ -15,6 +15,8 @@ from harm import READ_ONLY, SMALL, each_harm, largest_file, on_a_disk
 from embedding_collapse.lab.data import Dataset, encoding, load
 from embedding_collapse.lab.data.cache import stored
 
+pytestmark = pytest.mark.slow
+
 CRITEO = Path(__file__).parents[1] / "data" / "criteo_format.txt.gz"
 PARTS = ["ids.npy", "labels.npy", "vocabulary.arrow", "about.json", "checksums.json"]
 

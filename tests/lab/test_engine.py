@@ -129,7 +129,8 @@ def test_loss_and_gradients_are_one_graph_for_the_compiler(name):
     size = Size(len(dataset.fields), 2, 3, hidden=8, dropout=0.0, cross_layers=2)
     model = build(name, dataset.cardinalities, size).double()
     engine = engine_of(model, dataset)
-    rows = torch.randn(64, 2, 6, dtype=torch.float64, requires_grad=True)
+    columns = model.table[0].numel()
+    rows = torch.randn(64, 2, columns, dtype=torch.float64, requires_grad=True)
     torch.compiler.reset()
     with torch._dynamo.config.patch(error_on_recompile=True):
         compiled = torch.compile(loss_of, fullgraph=True, dynamic=False, backend="aot_eager")

@@ -25,6 +25,8 @@ from embedding_collapse.lab.data.columns import Source, accept
 from embedding_collapse.lab.data.sources import AVAZU_FIELDS, avazu, criteo, own_table
 from embedding_collapse.parameters import ParameterError
 
+pytestmark = pytest.mark.slow
+
 COUNT = 120  # of each kind
 
 
