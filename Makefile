@@ -87,7 +87,7 @@ page: $(READY) node
 	npx --yes --package typescript@$(TYPESCRIPT) tsc --project tests/live
 	$(BIN)/python book/build.py --stored
 
-# the tests marked `slow`: each takes ten seconds or more, or its whole file minutes
+# the tests marked `slow`: each takes ten seconds or more, itself or with the rest of its file
 test-slow: export OMP_NUM_THREADS := 1
 test-slow: SLOW = $(shell grep -rl mark.slow tests --include 'test_*.py') notebooks
 test-slow: $(READY)

@@ -37,7 +37,12 @@ LONGEST = (
     "08_your_embeddings.ipynb",
 )
 
-SLOW = ("03_interaction_collapse.ipynb", "08_your_embeddings.ipynb")  # of the notebooks
+SLOW = (  # of the notebooks
+    "01_jl_sizing.ipynb",
+    "03_interaction_collapse.ipynb",
+    "07_results.ipynb",
+    "08_your_embeddings.ipynb",
+)
 
 FIELDS = {"user": 50, "device": 3, "site": 20}  # features per field; the order is not by size
 

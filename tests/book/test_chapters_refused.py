@@ -4,6 +4,8 @@ import chapters
 import nbformat
 import pytest
 
+pytestmark = pytest.mark.slow
+
 SCALE = "scale is 'abc'; whole numbers from 2 up are accepted"
 
 
@@ -43,7 +45,6 @@ def test_a_parameter_that_cannot_be_stops_the_chapter(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.slow
 def test_papermill_fails_and_says_so_in_one_line(tmp_path):
     done = chapters.papermill(tmp_path, "05_multi_embedding", scale="abc")
     assert done.returncode != 0

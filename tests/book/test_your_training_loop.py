@@ -11,6 +11,8 @@ import torch
 
 from embedding_collapse.monitor import LIGHTNING
 
+pytestmark = pytest.mark.slow
+
 PAGE = (Path(__file__).parents[2] / "book" / "your_training_loop.md").read_text(encoding="utf-8")
 START, *SECTIONS = re.split(r"^##+ ", PAGE, flags=re.MULTILINE)
 WITH_CODE = [section for section in SECTIONS if "```" in section]
