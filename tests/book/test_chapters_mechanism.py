@@ -11,6 +11,7 @@ from embedding_collapse.book.analysis.ledger import base_of
 from embedding_collapse.book.chapters import mechanism as chapter
 from embedding_collapse.lab.groups import by_cell
 from embedding_collapse.lab.spec import Spec
+from embedding_collapse.parameters import ParameterError
 
 NAMES = ["device", "site", "user"]  # the fields of `make_record`, by features: 3, 20, 50
 ORDER = [1, 2, 0]
@@ -163,3 +164,8 @@ def test_runs_of_other_data_are_made_larger_by_size_alone(make_record):
     families = chapter.families(made, base)
     assert [bool(runs) for runs in families["SE, wider"].values()] == [True, True, False]
     assert families["more hidden units"].keys() == {"base"}
+
+
+def test_a_folder_without_sets_to_look_into_is_refused():
+    with pytest.raises(ParameterError, match="no run of dcnv2 ME 4x; its sets are looked into"):
+        chapter.runs_of(str(RESULTS / "05_multi_embedding"), str(RESULTS / "grid"))

@@ -19,6 +19,7 @@ from embedding_collapse.lab.models import MODELS
 from embedding_collapse.lab.records import Record, design_label, folder_of, load_all
 from embedding_collapse.lab.spec import Spec
 from embedding_collapse.lab.studies.decide import BASE, EQUAL, ME4, ME10, SE4, SE10, Size
+from embedding_collapse.parameters import ParameterError
 from embedding_collapse.subspace import random_diversity
 
 MODEL = "dcnv2"  # whose sets are looked into
@@ -47,12 +48,16 @@ def runs_of(folder: str, older: str) -> tuple[list[Record], list[Setting], Cells
     tables, by cell.
 
     Raises:
-        ParameterError: a folder that is not there.
+        ParameterError: a folder that is not there, or without runs of DCNv2, ME 4x.
     """
     runs = load_all(folder_of(folder))
     remedies = select(by_cell(load_all(folder_of(older))), {MODEL, *OTHER_REMEDIES}, scale=10)
     asked = settings(runs)[:2]
     cells = {cell: group for one in asked for cell, group in by_cell(one.runs).items()}
+    if not select(cells, {MODEL}, design="me", scale=4):
+        raise ParameterError(
+            f"folder is {folder!r}, which has no run of {MODEL} ME 4x; its sets are looked into here"
+        )
     return runs, asked, cells, remedies
 
 
