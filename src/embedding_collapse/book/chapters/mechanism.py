@@ -56,7 +56,7 @@ def runs_of(folder: str, older: str) -> tuple[list[Record], list[Setting], Cells
     cells = {cell: group for one in asked for cell, group in by_cell(one.runs).items()}
     if not select(cells, {MODEL}, design="me", scale=4):
         raise ParameterError(
-            f"folder is {folder!r}, which has no run of {MODEL} ME 4x; its sets are looked into here"
+            f"folder is {folder!r}, which has no run of {MODEL} ME 4x; its sets are looked into"
         )
     return runs, asked, cells, remedies
 
