@@ -33,7 +33,7 @@ help:
 	@echo "make test-slow  the wheel, whole chapters, killed runs, Ray, damaged files, compiled code"
 	@echo "make test-rounding  the tests that rounding could fail, as on two other processors"
 	@echo "make refresh   run every chapter and store its outputs and records in the repository"
-	@echo "make study     NAME=grid makes what is missing of a study's records; alone it lists the studies"
+	@echo "make study     NAME=decide makes what is missing of a study's records; alone it lists the studies"
 	@echo "make record    full-scale runs for MINUTES=60, most telling first, and chapters made of them"
 	@echo "make links     ask every address outside the book whether it is still there"
 	@echo "make address   REPOSITORY=https://... writes the book's public address where it is needed"

@@ -61,7 +61,7 @@ ours() { # NAME MOST_SECONDS ARGUMENTS...: of the command line
 if [ "$tiny" ]; then
     tests="tests/lab/test_engine_checked.py -k agree_at_the_start_and_later[None-dnn]"
     speed="--quick --models dnn" kernels="--columns 2 --block 2 --rounds 1" cost=--quick
-    run="--dataset flights --rows 1500 --hidden 8 --embedding-size 2 --batch-size 400 --epochs 1"
+    run="--dataset synthetic-mini --rows 1500 --hidden 8 --embedding-size 2 --batch-size 400 --epochs 1"
     compiled=$run record="$run --minutes 0.01 --recorded=" precisions=bf16
 else
     tests="tests/lab/test_engine.py tests/lab/test_engine_checked.py tests/blocked_adam/test_blocked_adam_kernels.py"

@@ -17,7 +17,7 @@ from embedding_collapse.lab.spec import Spec
 from embedding_collapse.lab.studies import Outcome
 
 TINY = [
-    "--dataset=flights",
+    "--dataset=synthetic-mini",
     "--rows=1500",
     "--embedding-size=2",
     "--hidden=8",
@@ -57,7 +57,7 @@ def test_run_is_a_command_that_does_one_run_and_prints_its_table_and_record(tmp_
     assert said.err == ""
     (record,) = records.load_all(tmp_path)
     assert Spec.read(record.spec) == Spec(
-        DataSpec("flights", 1500),
+        DataSpec("synthetic-mini", 1500),
         model="dnn",
         design="me",
         scale=2,
@@ -116,7 +116,10 @@ def test_what_is_damaged_is_told_in_one_line_and_made_again(tmp_path):
         (["sweep", "--models=dnn,foo"], f"model 'foo' is unknown; known: {', '.join(MODELS)}"),
         (["run", "--dropout=1"], "dropout is 1.0; numbers from 0 to below 1 are accepted"),
         (["run", "--dataset=foo"], "dataset 'foo' is unknown; known: synthetic, synthetic-mini"),
-        (["sweep", "--datasets=flights,foo"], "dataset 'foo' is unknown; known: synthetic, "),
+        (
+            ["sweep", "--datasets=synthetic-mini,foo"],
+            "dataset 'foo' is unknown; known: synthetic, ",
+        ),
         (["sweep", "--rows=3"], "rows is 3; whole numbers from 10 to 1099511627776 are accepted"),
         (["sweep", "--scales=0"], "scale is 0; whole numbers from 1 to 2147483647 are"),
         (["sweep", "--preset=paper", "--models=dnn"], "--preset paper sets models itself; give"),
@@ -314,7 +317,7 @@ def test_a_sweep_with_a_failure_tells_of_it_after_the_table_and_exits_with_1(
     ]
     assert main(command) == 1
     said = capsys.readouterr()
-    assert said.err == "failed: flights, dnn base, seed 1: RuntimeError: no luck\n"
+    assert said.err == "failed: synthetic-mini, dnn base, seed 1: RuntimeError: no luck\n"
     assert said.out.splitlines()[-1] == (f"3 runs: 0 were there, 2 trained; records in {tmp_path}/")
     assert len(records.load_all(tmp_path)) == 2
 
@@ -353,11 +356,11 @@ def test_a_sweep_without_lists_is_the_papers_grid(asked, preset):
 
 
 def test_the_papers_grid_is_made_for_other_data_and_sizes_too(asked):
-    sizes = ["--datasets=flights,synthetic", "--embedding-size=5", "--epochs=4"]
+    sizes = ["--datasets=synthetic-mini,synthetic", "--embedding-size=5", "--epochs=4"]
     assert main(["sweep", "--preset=paper", *sizes]) == 0
     ((specs, _),) = asked
     assert len(specs) == 2 * 162
-    assert {spec.data.name for spec in specs} == {"flights", "synthetic"}
+    assert {spec.data.name for spec in specs} == {"synthetic-mini", "synthetic"}
     assert {(spec.model == "nfwfm", spec.embedding_size) for spec in specs} == {
         (True, 25),
         (False, 5),

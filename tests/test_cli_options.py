@@ -80,7 +80,7 @@ def help_of(capsys, *command: str) -> str:
 def test_an_option_cut_short_is_none(cut, capsys):
     config({"seed": 5})
     with pytest.raises(SystemExit) as ended:
-        main(["run", "--dataset=flights", cut])
+        main(["run", "--dataset=synthetic-mini", cut])
     assert ended.value.code == 2
     assert f"unrecognized arguments: {cut}" in capsys.readouterr().err
 
@@ -179,7 +179,7 @@ def test_a_study_tells_how_far_it_is_in_json(capsys):
 
 def test_record_tells_what_waits_in_json(capsys, monkeypatch):
     monkeypatch.setattr(book_command, "run_all", lambda *_, **__: Outcome([], 0, []))
-    content = printed(capsys, "record", "--recorded=", "--dataset=flights")
+    content = printed(capsys, "record", "--recorded=", "--dataset=synthetic-mini")
     assert content["waiting"] > 100 and content["executed"] == content["runs"] == []
 
 

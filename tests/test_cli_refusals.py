@@ -18,7 +18,7 @@ from embedding_collapse.inspection import report as inspection
 from embedding_collapse.lab import arguments, experiment, records, spec
 
 TINY = [
-    "--dataset=flights",
+    "--dataset=synthetic-mini",
     "--rows=1500",
     "--embedding-size=2",
     "--hidden=8",
@@ -192,7 +192,7 @@ def test_what_is_no_file_or_no_folder_is_told_by_name(capsys, command, message):
 def test_what_executes_chapters_is_asked_for_before_the_first_run(capsys, monkeypatch, missing):
     never(monkeypatch, book_command, "run_all")
     monkeypatch.setitem(sys.modules, missing, None)
-    assert refused(capsys, "record", "--dataset=flights") == (
+    assert refused(capsys, "record", "--dataset=synthetic-mini") == (
         f"executing chapters needs {missing}, not installed here; "
         'pip install "embedding-collapse[book]" brings it; '
         "--recorded '' records without chapters"
@@ -201,7 +201,7 @@ def test_what_executes_chapters_is_asked_for_before_the_first_run(capsys, monkey
 
 def test_without_chapters_recording_needs_nothing_more(capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "papermill", None)
-    command = ["record", "--dataset=flights", "--minutes=0", "--recorded=", "--device=cpu"]
+    command = ["record", "--dataset=synthetic-mini", "--minutes=0", "--recorded=", "--device=cpu"]
     assert main(command) == 0
     assert "0 of 162 runs are recorded" in capsys.readouterr().out
 
@@ -209,12 +209,12 @@ def test_without_chapters_recording_needs_nothing_more(capsys, monkeypatch):
 def test_chapters_that_are_not_here_are_asked_for_before_the_first_run(capsys, monkeypatch):
     never(monkeypatch, book_command, "run_all")
     monkeypatch.setattr(records, "repository", lambda: None)  # as of a package that is installed
-    told = refused(capsys, "record", "--dataset=flights")
+    told = refused(capsys, "record", "--dataset=synthetic-mini")
     assert told.startswith("there is no folder 'notebooks' here, and this package is installed in")
 
 
 def test_a_zero_is_refused_and_not_taken_for_the_default(capsys):
-    told = refused(capsys, "record", "--dataset=flights", "--minutes=0", "--epochs=0")
+    told = refused(capsys, "record", "--dataset=synthetic-mini", "--minutes=0", "--epochs=0")
     assert told == "epochs is 0; whole numbers from 1 up are accepted"
 
 
@@ -286,10 +286,13 @@ def test_in_a_sweep_too_while_the_other_runs_go_on(monkeypatch, capsys, caplog):
     command = ["sweep", *TINY, "--models=dnn", "--scales=1", "--seeds=0,1,2"]
     assert main(command) == 1
     assert capsys.readouterr().err == (
-        "failed: flights, dnn base, seed 1: ValueError: operands could not be broadcast\n"
+        "failed: synthetic-mini, dnn base, seed 1: ValueError: operands could not be broadcast\n"
     )
     (logged,) = caplog.records
-    assert (logged.levelno, logged.getMessage()) == (logging.ERROR, "flights, dnn base, seed 1")
+    assert (logged.levelno, logged.getMessage()) == (
+        logging.ERROR,
+        "synthetic-mini, dnn base, seed 1",
+    )
     assert "in fail_at_seed_1" in caplog.text
     assert len(records.load_all(Path("runs"))) == 2
 

@@ -39,7 +39,7 @@ OPTIONAL = {  # and what takes them
 }
 WINGS = {"": ("lab", "book"), "lab": ("book",), "book": ()}  # by extra, those that it leaves out
 TINY = [
-    "--dataset=flights",
+    "--dataset=synthetic-mini",
     "--rows=1500",
     "--embedding-size=2",
     "--hidden=8",
@@ -80,7 +80,7 @@ from embedding_collapse.book import paper
 from embedding_collapse.lab import data, sizing
 for table in (paper.published(), sizing.criteo_fields(), sizing.language_models()):
     assert len(table)
-assert data.load("us-flights", 1000).fields and data.load("flights", 1000).fields
+assert data.load("us-flights", 1000).fields
 """
 COMMANDS = """
 import json, sys
@@ -93,7 +93,7 @@ from embedding_collapse.book import explorers, recording
 from embedding_collapse.book.chapters import your_embeddings
 from embedding_collapse.lab import records
 for call in (
-    lambda: records.folder_of("results/grid"),
+    lambda: records.folder_of("results/decide"),
     lambda: recording.check_chapters(),
     lambda: your_embeddings.source("deepfm"),
     lambda: explorers.EXPLORERS["toy"](),
@@ -384,6 +384,6 @@ def test_what_lies_in_the_repository_alone_is_told_to_be_missing(book, tmp_path)
     done = run(book, "-c", OF_THE_REPOSITORY, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
-    folders = ["results/grid", "notebooks", "examples", "results/toy", "results"]
+    folders = ["results/decide", "notebooks", "examples", "results/toy", "results"]
     for line, folder in zip(lines, folders, strict=True):
         assert line.startswith(f"there is no folder {folder!r} here, and this package is installed")

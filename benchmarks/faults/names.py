@@ -339,7 +339,7 @@ def _figures(name: str, folder: Path) -> Made:
 
 def _record(name: str, folder: Path) -> Made | None:
     """Someone else's record, whose key is such a name."""
-    source = next((Path(__file__).parents[2] / "results" / "grid").glob("*.json"))
+    source = next((Path(__file__).parents[2] / "results" / "decide").glob("*.json"))
     content = json.loads(source.read_text()) | {"key": name}
     (folder / "made.json").write_text(json.dumps(content))
     return {"html": plots.provenance(records.load_all(folder))}

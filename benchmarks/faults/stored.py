@@ -102,7 +102,7 @@ KINDS = {
     "checkpoint": Kind(interrupted, "output/*.checkpoint/[!l]*", "output/*.checkpoint", trained),
     "record": Kind(trained, "output/*.json", "", trained),
     "weights": Kind(trained, "output/*.safetensors", "", inspected),
-    "study folder": Kind(partial(copied, "grid"), *STUDY, studied, left_out=True),
+    "study folder": Kind(partial(copied, "decide"), *STUDY, studied, left_out=True),
     "language models": Kind(partial(copied, "language_models"), *STUDY, spoken, left_out=True),
 }
 

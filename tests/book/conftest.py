@@ -29,7 +29,7 @@ def by_size(make_record: Callable[..., Record]) -> list[Record]:
             auc=0.7 + scale / 100 + seed / 1000 + (design == "me") / 10,
             abundance=0.6 - scale / 50 + seed / 1000,
         )
-        for dataset in ("flights", "synthetic-mini")
+        for dataset in ("synthetic", "synthetic-mini")
         for model in ("dnn", "dcnv2")
         for design, scale in (("se", 1), ("se", 4), ("se", 10), ("me", 4), ("me", 10))
         for seed in range(3)

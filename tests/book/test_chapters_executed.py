@@ -56,12 +56,13 @@ def test_chapter_1_runs_at_another_size(kernel, tmp_path):
 
 
 def test_chapter_2_says_what_the_records_of_another_model_say(kernel, tmp_path):
-    page = kernel.run(tmp_path, "02_information_abundance", model="dnn", scale=4, dataset="flights")
+    other = {"model": "dnn", "scale": 4, "dataset": "synthetic-mini"}
+    page = kernel.run(tmp_path, "02_information_abundance", **other)
     assert error(page) == ""
-    runs = information_abundance.runs_of("results/grid", "dnn", 4, "flights")
+    runs = information_abundance.runs_of("results/decide", **other)
     table = information_abundance.nine_readings(runs)
     (cell,) = (c for c in page.cells if c.source == "plots.rounded(table, 2)")
-    for effect in table["flights", "change"]:
+    for effect in table["synthetic-mini", "change"]:
         assert f"{effect:+.2f}" in html_of(cell.outputs[0])
     assert OTHER_RUNS in shown(page, "speaks_of(")
     assert len(asserted(page)) == 2  # of the figure that trains, which no parameter changes
@@ -80,7 +81,7 @@ def test_chapter_3_runs_small_from_anywhere_and_reads_the_repositorys_records(ke
         rows=1000,
     )
     assert error(page) == ""
-    crossed, aware = interaction_collapse.runs_of("results/grid,results/interaction")
+    _, crossed, aware = interaction_collapse.runs_of("results/decide")
     table = rounded(interaction_collapse.correlations(influences(crossed + aware)), 2)
     (cell,) = (c for c in page.cells if c.source == "plots.rounded(chapter.correlations(found), 2)")
     for text in table.to_numpy().ravel():
@@ -123,19 +124,19 @@ def put_out(cell: nbformat.NotebookNode) -> list[object]:
 
 
 @pytest.fixture(scope="module")
-def flights(tmp_path_factory) -> Path:
+def small(tmp_path_factory) -> Path:
     """Where a reader's papermill has left a small run on the real dataset, its records in `kept`,
     a folder named relative to the reader's."""
     folder = tmp_path_factory.mktemp("elsewhere")
-    done = papermill(folder, "05_multi_embedding", dataset="flights", **SMALL)
+    done = papermill(folder, "05_multi_embedding", dataset="synthetic-mini", **SMALL)
     assert done.returncode == 0, done.stderr[-2000:]
     (folder / "stderr").write_text(done.stderr)
     return folder
 
 
-def test_the_page_shows_what_the_records_hold(flights):
-    page = nbformat.read(flights / "out.ipynb", as_version=4)
-    kept = records.load_all(flights / "kept")
+def test_the_page_shows_what_the_records_hold(small):
+    page = nbformat.read(small / "out.ipynb", as_version=4)
+    kept = records.load_all(small / "kept")
     assert sorted(r.label for r in kept) == ["ME 2x"] * 2 + ["SE 2x"] * 2 + ["base"] * 2
     summary = shown(page, "print(groups.summary")
     for auc in groups.summary(kept)["test AUC"]:
@@ -146,23 +147,25 @@ def test_the_page_shows_what_the_records_hold(flights):
         assert text in html_of(cell.outputs[0])
 
 
-def test_of_other_runs_the_sentences_are_not_checked_and_a_line_says_so(flights):
-    page = nbformat.read(flights / "out.ipynb", as_version=4)
+def test_of_other_runs_the_sentences_are_not_checked_and_a_line_says_so(small):
+    page = nbformat.read(small / "out.ipynb", as_version=4)
     assert OTHER_RUNS in shown(page, "speaks_of(")
     assert asserted(page) == []
 
 
-def test_the_terminal_is_told_how_far_the_training_is(flights):
-    lines = (flights / "stderr").read_text()
-    told = re.findall(r"^flights, dnn (.*), seed (\d): test AUC .* \((\d) of 6 runs; ", lines, re.M)
+def test_the_terminal_is_told_how_far_the_training_is(small):
+    lines = (small / "stderr").read_text()
+    told = re.findall(
+        r"^synthetic-mini, dnn (.*), seed (\d): test AUC .* \((\d) of 6 runs; ", lines, re.M
+    )
     labels = ("base", "SE 2x", "ME 2x")
     expected = [(label, str(seed)) for seed in (0, 1) for label in labels]
     assert told == [(*one, str(number)) for number, one in enumerate(expected, 1)]
     assert len(re.findall(r", about \d+ core-seconds left\)$", lines, re.M)) == 5
 
 
-def test_every_figure_is_drawn_for_jupyter_and_for_the_page(flights):
-    text = (flights / "out.ipynb").read_text(encoding="utf-8")
+def test_every_figure_is_drawn_for_jupyter_and_for_the_page(small):
+    text = (small / "out.ipynb").read_text(encoding="utf-8")
     figures = [
         output["data"]
         for cell in json.loads(with_data(text))["cells"]
@@ -176,11 +179,11 @@ def test_every_figure_is_drawn_for_jupyter_and_for_the_page(flights):
         assert inside == data[PLOTLY] and inside["data"]
 
 
-def test_a_second_run_into_the_same_folder_trains_nothing(kernel, flights):
-    before = {path: path.stat().st_mtime_ns for path in (flights / "kept").iterdir()}
-    page = kernel.run(flights, "05_multi_embedding", dataset="flights", **SMALL)
+def test_a_second_run_into_the_same_folder_trains_nothing(kernel, small):
+    before = {path: path.stat().st_mtime_ns for path in (small / "kept").iterdir()}
+    page = kernel.run(small, "05_multi_embedding", dataset="synthetic-mini", **SMALL)
     assert error(page) == ""
-    assert {path: path.stat().st_mtime_ns for path in (flights / "kept").iterdir()} == before
+    assert {path: path.stat().st_mtime_ns for path in (small / "kept").iterdir()} == before
 
 
 def test_a_table_of_ones_own_runs(kernel, tmp_path):
@@ -221,11 +224,11 @@ def test_papermill_tells_type_and_meaning_of_every_parameter():
     assert "Unknown type" not in done.stdout
 
 
-def test_chapter_7_answers_every_claim_from_the_records_of_a_folder(kernel, flights):
+def test_chapter_7_answers_every_claim_from_the_records_of_a_folder(kernel, small):
     """Those of chapter 5's run: one model at one size, so most claims are only partly run."""
-    page = kernel.run(flights, "07_results", folders="kept")
+    page = kernel.run(small, "07_results", folders="kept")
     assert error(page) == ""
-    kept = records.load_all(flights / "kept")
+    kept = records.load_all(small / "kept")
     (ledger,) = (html for html in map(html_of, outputs(page)) if "ec-ledger" in html)
     assert ledger.count("<tr>") == len(CLAIMS) + 1  # the heads
     se, me = ([r for r in kept if r.label == f"{design} 2x"] for design in ("SE", "ME"))

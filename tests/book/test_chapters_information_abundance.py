@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 import torch
 
+from embedding_collapse.book.analysis.ledger import sharing
 from embedding_collapse.book.analysis.measures import in_blocks
 from embedding_collapse.book.chapters import information_abundance as chapter
 from embedding_collapse.book.language_model import TokenEmbedding, TokenSpectrum
 from embedding_collapse.book.plots import colour, rounded
 from embedding_collapse.lab import records
+from embedding_collapse.lab.studies import study
+from embedding_collapse.lab.studies.decide import BASES
 from embedding_collapse.parameters import ParameterError
 from embedding_collapse.spectrum import (
     information_abundance,
@@ -49,10 +52,18 @@ def trained(make_record):
             plain, dataset=data, weighted_spectra=weighted.spectra, weighted_random=whole
         )
 
-    return {
-        "base": [run(1, seed, 0.5 + seed / 10) for seed in range(3)],
-        "SE 4x": [run(4, seed, 0.3 + seed / 10) for seed in range(3)],
-    }
+    return [
+        run(scale, seed, share + seed / 10)
+        for scale, share in ((1, 0.5), (4, 0.3))
+        for seed in range(3)
+    ]
+
+
+def kept(folder, runs) -> str:
+    """Their folder, with records as they are made now."""
+    for run in runs:
+        records.save(replace(run, weighted_spectra=run.spectra), folder)
+    return str(folder)
 
 
 def test_runs_are_chosen_by_model_and_scale_and_others_are_refused(make_record, runs, tmp_path):
@@ -60,23 +71,66 @@ def test_runs_are_chosen_by_model_and_scale_and_others_are_refused(make_record, 
         make_record("me", 4),
         make_record("se", 10),
         make_record(model="dnn"),
-        make_record(dataset="flights"),
-        make_record("se", 4, dataset="flights"),
+        make_record(dataset="synthetic"),
+        make_record("se", 4, dataset="synthetic"),
+        make_record(dataset="us-flights"),
     ]
-    for run in [*runs, *others]:
-        records.save(run, tmp_path)
-    found = chapter.runs_of(str(tmp_path), "dcnv2", 4, "synthetic-mini")
-    assert list(found) == ["synthetic-mini", "flights"]
-    assert next(iter(chapter.runs_of(str(tmp_path), "dcnv2", 4, "flights"))) == "flights"
-    assert {run.label for run in found["synthetic-mini"]} == {"base", "SE 4x"}
+    folder = kept(tmp_path, [*runs, *others])
+    found = chapter.runs_of(folder, "dcnv2", 4, "synthetic-mini")
+    assert list(found) == ["synthetic-mini", "synthetic"]  # us-flights has no SE
+    assert next(iter(chapter.runs_of(folder, "dcnv2", 4, "synthetic"))) == "synthetic"
+    assert list(chapter.runs_of(folder, "dcnv2", 10, "synthetic-mini")) == ["synthetic-mini"]
+    labels = [(run.label, run.spec["seed"]) for run in found["synthetic-mini"]]
+    assert labels == [(label, seed) for label in ("base", "SE 4x") for seed in range(3)]
     assert {run.spec["model"] for group in found.values() for run in group} == {"dcnv2"}
     for asked, message in (
-        (("ipnn", 4, "flights"), "model 'ipnn' is unknown; known: dcnv2, dnn"),
-        (("dcnv2", 3, "flights"), "scale 3 is unknown; known: 4, 10"),
-        (("dcnv2", 4, "criteo"), "dataset 'criteo' is unknown; known: flights, synthetic-mini"),
+        (("ipnn", 4, "synthetic"), "model 'ipnn' is unknown; known: dcnv2, dnn"),
+        (("dcnv2", 3, "synthetic"), "scale 3 is unknown; known: 4, 10"),
+        (("dcnv2", 4, "criteo"), "dataset 'criteo' is unknown; known: synthetic-mini, synthetic"),
     ):
         with pytest.raises(ParameterError, match=message):
-            chapter.runs_of(str(tmp_path), *asked)
+            chapter.runs_of(folder, *asked)
+
+
+def changed(run, **spec):
+    spec = run.spec | spec
+    return replace(run, spec=spec, key=records.key_of(spec))
+
+
+def test_runs_of_another_setting_are_no_part_of_a_data_set(make_record, runs, tmp_path):
+    """Here another dropout, and more rows."""
+    others = [
+        changed(run, **other)
+        for run in runs[:4]
+        for other in ({"dropout": 0.5}, {"rows": 123_456, "seed": 9})
+    ]
+    found = chapter.runs_of(kept(tmp_path, [*runs, *others]), "dcnv2", 4, "synthetic-mini")
+    assert {run.key for run in found["synthetic-mini"]} == {run.key for run in runs}
+
+
+def test_runs_that_share_no_setting_are_refused(make_record, tmp_path):
+    base, wide = make_record(), changed(make_record("se", 4), dropout=0.5)
+    message = "holds no runs of dcnv2, base and SE 4x, that share their settings"
+    with pytest.raises(ParameterError, match=message):
+        chapter.runs_of(kept(tmp_path, [base, wide]), "dcnv2", 4, "synthetic-mini")
+
+
+def test_records_from_before_spectra_were_weighted_are_refused(runs, tmp_path):
+    kept(tmp_path, runs[1:])
+    records.save(runs[0], tmp_path)
+    with pytest.raises(ParameterError, match=f"1 of 6 records of .*, {runs[0].key} for one"):
+        chapter.runs_of(str(tmp_path), "dcnv2", 4, "synthetic-mini")
+
+
+def test_the_repositorys_runs_are_those_of_the_studys_two_data_sets():
+    every = study("decide").records(missing_ok=True)
+    main = {run.key for base in BASES for run in sharing(base, every)}
+    for scale in (4, 10):
+        found = chapter.runs_of("results/decide", "dcnv2", scale, "synthetic-mini")
+        assert list(found) == ["synthetic-mini", "us-flights"]
+        for group in found.values():
+            assert {run.label for run in group} == {"base", f"SE {scale}x"}
+            assert {run.key for run in group} < main
 
 
 def test_collapse_has_a_menu_of_datasets_and_shows_the_first(make_record):
@@ -87,11 +141,11 @@ def test_collapse_has_a_menu_of_datasets_and_shows_the_first(make_record):
                 for scale in (1, 4)
                 for seed in range(2)
             ]
-            for name, share in (("synthetic-mini", 0.7), ("flights", 0.5))
+            for name, share in (("synthetic-mini", 0.7), ("synthetic", 0.5))
         }
     )
     (menu,) = figure.layout.updatemenus
-    assert [button.label for button in menu.buttons] == ["synthetic-mini", "flights"]
+    assert [button.label for button in menu.buttons] == ["synthetic-mini", "synthetic"]
     shown = [trace for trace in figure.data if trace.visible]
     assert {trace.name for trace in shown} == {"base", "SE 4x", "random, K=4", "random, K=16"}
     assert next(t for t in shown if t.name == "base").y == pytest.approx([0.7] * 3)
@@ -150,7 +204,7 @@ def test_without_the_first_singular_value_a_flat_rest_is_whole(make_record):
 
 
 def test_weighting_has_the_means_over_seeds_and_what_it_adds_in_pairs(trained):
-    table = chapter.weighting(trained)
+    table = chapter.weighting({"mini": trained})["mini"]
     base, wide, change = table.loc[("IA / K", "rows by frequency")]
     assert (base, wide, change.value) == pytest.approx((0.6 + 0.4 / 3, 0.4 + 0.4 / 3, -0.2))
     against = table.loc["IA / random"]
@@ -162,7 +216,7 @@ def test_weighting_has_the_means_over_seeds_and_what_it_adds_in_pairs(trained):
 
 def test_what_weighting_adds_is_compared_in_pairs(trained):
     """The seeds differ, what weighting adds to base doesn't."""
-    changes = chapter.weighting(trained)["change"]
+    changes = chapter.weighting({"mini": trained})["mini", "change"]
     added, plain = (
         changes["IA / random", row] for row in ("what weighting adds", "rows by frequency")
     )
@@ -170,13 +224,16 @@ def test_what_weighting_adds_is_compared_in_pairs(trained):
 
 
 def test_weighted_abundance_is_the_mean_over_seeds_with_its_range(trained):
-    figure = chapter.weighted(trained)
+    figure = chapter.weighted({"mini": trained})
     (line,) = figure.select_traces({"name": "base, rows by frequency"})
     assert list(line.x) == ["user", "site", "device"]
     assert line.y == pytest.approx([0.7, 0.7, 0.8])
     assert line.error_y.array == pytest.approx([0.1, 0.1, 0.1])
     assert line.line.color == colour("base")
     assert len(figure.data) == 4
+    both = chapter.weighted({"mini": trained, "other": trained})
+    assert [button.label for button in both.layout.updatemenus[0].buttons] == ["mini", "other"]
+    assert len(both.data) == 8
 
 
 def test_blocks_of_a_table_without_collapse_are_without(make_record):
@@ -195,6 +252,14 @@ def test_blocks_of_the_base_model_are_its_table(make_record):
     assert in_blocks(run) == pytest.approx(run.abundance_against_random.mean().item())
 
 
+def test_blocks_stand_below_whole_tables(runs):
+    table = chapter.blocks({"mini": runs})["mini"]
+    assert list(table.index) == ["whole table", "in blocks"]
+    assert table.loc["in blocks", "base"] == pytest.approx(table.loc["whole table", "base"])
+    wide = [run for run in runs if run.label == "SE 4x"]
+    assert table.loc["in blocks", "SE 4x"] == pytest.approx(np.mean([*map(in_blocks, wide)]))
+
+
 def test_blocks_are_those_of_a_table_with_that_spectrum(make_record):
     """However its columns are turned."""
     table = torch.randn(1000, 16, generator=torch.Generator().manual_seed(1)).double()
@@ -209,36 +274,6 @@ def test_blocks_are_those_of_a_table_with_that_spectrum(make_record):
         blocks = (table @ rotation).unflatten(1, (4, -1)).transpose(0, 1)
         direct.append(normalised_abundance(torch.linalg.svdvals(blocks), 1000).mean().item())
     assert in_blocks(run) == pytest.approx(np.mean(direct), abs=4 * np.std(direct))
-
-
-def test_the_repositorys_weightings_are_runs_of_the_grid():
-    kept = chapter.weightings("results/frequency")
-    assert list(kept) == ["base", "SE 10x"]
-    for group in kept.values():
-        assert [run.spec["seed"] for run in group] == [0, 1, 2, 3, 4]
-        for run in group[:3]:  # of as many seeds
-            of_grid = records.load(records.path_of(records.folder_of("results/grid"), run.key))
-            # made by later code, which drops other units
-            assert run.test["auc"] == pytest.approx(of_grid.test["auc"], abs=0.005)
-
-
-@pytest.mark.parametrize(
-    ("designs", "found"),
-    [([("se", 1), ("me", 4)], "base"), ([("se", 1), ("se", 4), ("se", 10)], "base, SE 4x, SE 10x")],
-)
-def test_weightings_are_of_base_and_one_size(make_record, tmp_path, designs, found):
-    for design in designs:
-        run = make_record(*design)
-        records.save(replace(run, weighted_spectra=run.spectra), tmp_path)
-    with pytest.raises(ParameterError, match=f"sizes of SE in .*: {found}; base and one other are"):
-        chapter.weightings(str(tmp_path))
-
-
-def test_records_from_before_spectra_were_weighted_are_refused(make_record, tmp_path):
-    old = make_record("se", 4)
-    records.save(old, tmp_path)
-    with pytest.raises(ParameterError, match=f"1 of 1 records of SE in .*, {old.key} for one"):
-        chapter.weightings(str(tmp_path))
 
 
 def test_the_fields_are_the_largest_first(make_record):

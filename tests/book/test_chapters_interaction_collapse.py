@@ -1,5 +1,7 @@
 """Chapter 3's tables and figures: their numbers are those of the records and of the runs."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -14,9 +16,11 @@ from embedding_collapse.lab.data import DataSpec, load
 from embedding_collapse.lab.experiment import run
 from embedding_collapse.lab.gradient import pulls
 from embedding_collapse.lab.groups import Cell
-from embedding_collapse.lab.records import save
+from embedding_collapse.lab.records import key_of, save
 from embedding_collapse.lab.spec import Spec, build_model
+from embedding_collapse.lab.studies.decide import BASES
 from embedding_collapse.lab.toy import Curves
+from embedding_collapse.parameters import ParameterError
 from embedding_collapse.spectrum import information_abundance, singular_values
 
 OWN = [0.9, 0.3, 0.5]  # IA / K of the fields of `make_record`
@@ -63,11 +67,13 @@ def test_a_menu_shows_one_run_at_a_time(records):
 
 def test_influence_has_a_dot_per_seed_and_crosses_where_there_are_random_projections():
     found = [
-        Influence(Cell("flights", "dcnv2", "se", 4), [0.5, 0.6], [0.1, 0.2], [0.4, 0.3], [0, 0.0]),
-        Influence(Cell("flights", "ffm", "se", 1), [0.7, 0.8], [0.6, 0.65], [], []),
+        Influence(
+            Cell("synthetic", "dcnv2", "se", 4), [0.5, 0.6], [0.1, 0.2], [0.4, 0.3], [0, 0.0]
+        ),
+        Influence(Cell("synthetic", "ffm", "se", 1), [0.7, 0.8], [0.6, 0.65], [], []),
     ]
     chance, own, _, partner = chapter.influence(found).data
-    names = ["flights, DCNv2 SE 4x"] * 2 + ["flights, FFM base"] * 2
+    names = ["synthetic, DCNv2 SE 4x"] * 2 + ["synthetic, FFM base"] * 2
     assert list(own.x) == [0.5, 0.6, 0.7, 0.8]
     assert list(own.y) == list(partner.y) == names
     assert list(partner.x) == [0.1, 0.2, 0.6, 0.65]
@@ -156,7 +162,9 @@ def test_the_parts_add_up_to_what_automatic_differentiation_gives():
     assert [len(pull.sigma) for pull in parts.values()] == [3, 6, 6]
 
 
-def test_runs_are_those_of_base_and_se_by_model(make_record, tmp_path):
+def test_runs_are_those_of_base_and_se_by_model_in_one_setting_of_each_data_set(
+    make_record, tmp_path
+):
     for model, design, scale in (
         ("dcnv2", "se", 1),
         ("dcnv2", "me", 4),
@@ -165,9 +173,36 @@ def test_runs_are_those_of_base_and_se_by_model(make_record, tmp_path):
         ("dnn", "se", 1),
     ):
         save(make_record(design, scale, model=model), tmp_path)
-    crossed, aware = chapter.runs_of(str(tmp_path))
-    assert sorted(run.label for run in crossed) == ["SE 4x", "base"]
-    assert [run.spec["model"] for run in aware] == ["ffm"]
+        save(make_record(design, scale, model=model, dataset="synthetic"), tmp_path)
+    for model in ("dcnv2", "ffm"):
+        run = make_record(model=model)
+        spec = run.spec | {"dropout": 0.5}
+        save(replace(run, spec=spec, key=key_of(spec)), tmp_path)
+    asked, crossed, aware = chapter.runs_of(str(tmp_path))
+    assert sorted(one.base.data.name for one in asked) == ["synthetic", "synthetic-mini"]
+    assert sorted(run.label for run in crossed) == ["SE 4x"] * 2 + ["base"] * 2
+    assert [run.spec["model"] for run in aware] == ["ffm"] * 2
+    assert {run.spec["dropout"] for run in crossed + aware} == {0.2}
+
+
+def test_runs_of_one_data_set_and_without_ffm_will_do_but_not_without_dcnv2(make_record, tmp_path):
+    save(make_record(model="dnn"), tmp_path)
+    save(make_record("me", 4), tmp_path)
+    with pytest.raises(ParameterError, match="has no run of dcnv2, base or SE"):
+        chapter.runs_of(str(tmp_path))
+    save(make_record("se", 4), tmp_path)
+    (asked,), (run,), aware = chapter.runs_of(str(tmp_path))
+    assert (asked.base.data.name, run.label, aware) == ("synthetic-mini", "SE 4x", [])
+
+
+def test_without_its_smallest_field_a_run_has_neither_its_sub_embeddings_nor_those_made_for_it(
+    records,
+):
+    (run, *_) = records
+    left = chapter.without_smallest(run)  # device has 3 features
+    assert left.projected_abundance == [[[9.0, 1.2], [2.8, 9.0]]]
+    assert left.spectra == [run.spectra[0], run.spectra[2]]
+    assert len(run.spectra) == 3
 
 
 def made(ends: list[list[float]]) -> Curves:
@@ -249,14 +284,25 @@ def test_where_the_table_lies_is_told_at_the_start_the_peak_and_the_end():
 
 def test_correlations_are_held_against_zero_and_against_random_projections():
     found = [
-        Influence(Cell("flights", "dcnv2", "se", 4), [0.5, 0.6], [0.1, 0.2], [0.4, 0.3], [0, 0.0]),
-        Influence(Cell("flights", "ffm", "se", 1), [0.7, 0.8], [0.6, 0.65], [], []),
+        Influence(
+            Cell("synthetic", "dcnv2", "se", 4), [0.5, 0.6], [0.1, 0.2], [0.4, 0.3], [0, 0.0]
+        ),
+        Influence(Cell("synthetic", "ffm", "se", 1), [0.7, 0.8], [0.6, 0.65], [], []),
     ]
     table = chapter.correlations(found)
-    own, above, partner = table.loc["flights, DCNv2 SE 4x"]
+    own, above, partner = table.loc["synthetic, DCNv2 SE 4x"]
     assert (own.value, above.value, partner.value) == pytest.approx((0.55, 0.2, 0.15))
     assert above.low < 0.2 < above.high
-    assert rounded(table, 2).loc["flights, FFM base", "above random projections"] == ""
+    assert rounded(table, 2).loc["synthetic, FFM base", "above random projections"] == ""
+
+
+def test_what_is_trained_here_is_the_studys_base_model_for_less_long():
+    one, other = chapter.specs_of("us-flights", 5_000, 2)
+    assert (one.seed, other.seed, one.epochs) == (0, 1, 2)
+    base = BASES[0]
+    assert replace(one, data=base.data, epochs=base.epochs, precision=base.precision) == base
+    assert one.data == DataSpec("us-flights", 5_000, held_out=(10_000, 10_000))
+    assert chapter.specs_of("synthetic", 0, 1)[0].data == DataSpec("synthetic")
 
 
 def test_what_was_learned_is_told_with_how_far_it_moved(make_record):

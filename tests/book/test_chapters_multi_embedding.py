@@ -42,16 +42,18 @@ def test_the_forward_pass_is_the_librarys_own():
 
 def test_of_us_flights_fewer_than_all_rows_are_the_default_and_any_number_can_be_asked():
     parameters = {"scale": 4, "seeds": 1, "model": "dnn"}
-    asked = (("us-flights", 0), ("us-flights", 2_400_000), ("flights", 0))
+    asked = (("us-flights", 0), ("us-flights", 2_400_000), ("synthetic-mini", 0))
     rows = [chapter.specs_of(*one, {}, **parameters)[0].data.rows for one in asked]
     assert rows == [300_000, 2_400_000, None]
 
 
 def test_a_run_that_fails_stops_the_chapter_which_says_why(tmp_path):
-    specs = chapter.specs_of("flights", 1000, {}, scale=2, seeds=1, model="dnn", epochs=1)
+    specs = chapter.specs_of("synthetic-mini", 1000, {}, scale=2, seeds=1, model="dnn", epochs=1)
     broken = [replace(spec, learning_rate=1e38) for spec in specs[:1]]
     clicks = data.load_spec(specs[0].data, progress=False)
-    with pytest.raises(ChildProcessError, match="failed: flights, dnn base, seed 0: DivergedError"):
+    with pytest.raises(
+        ChildProcessError, match="failed: synthetic-mini, dnn base, seed 0: DivergedError"
+    ):
         chapter.train(broken, clicks, tmp_path, "cpu", False, 0.01)
 
 
@@ -68,7 +70,7 @@ def test_runs_take_place_side_by_side_where_that_is_faster(
     monkeypatch, rows, features, threads, expected
 ):
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
-    specs = chapter.specs_of("flights", 1000, {}, scale=4, seeds=1, model="dnn")
+    specs = chapter.specs_of("synthetic-mini", 1000, {}, scale=4, seeds=1, model="dnn")
     clicks = type("Clicks", (), {"cardinalities": [features], "__len__": lambda self: rows})()
     assert chapter._at_a_time(specs, clicks, torch.device("cpu")) == expected
 

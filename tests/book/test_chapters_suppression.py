@@ -7,22 +7,23 @@ import pytest
 import torch
 
 from embedding_collapse.book import plots
+from embedding_collapse.book.analysis import measures
 from embedding_collapse.book.chapters import suppression as chapter
-from embedding_collapse.lab.groups import by_cell
+from embedding_collapse.lab.groups import Cell, by_cell
 from embedding_collapse.lab.models import build
 from embedding_collapse.lab.models.penalties import orthogonality
 from embedding_collapse.lab.models.recommender import Size
 from embedding_collapse.parameters import ParameterError
 from embedding_collapse.spectrum import random_abundance
 
+RESULTS = Path(__file__).parents[2] / "results"
 CARDINALITIES = [50, 3, 20]  # of `make_record`, whose base model has K = 4
 NAMES = ["device", "site", "user"]  # its fields, by features
 
 
 @pytest.fixture
 def cells(make_record):
-    """Base and SE 10x of the three models on two data sets: DNN is fuller and gains nothing."""
-    shares = {"dcnv2": 0.3, "dcnv2-regularized": 0.3, "dnn": 0.5}
+    """Base and SE 10x of the three models on two data sets."""
     return by_cell(
         make_record(
             "se",
@@ -30,11 +31,11 @@ def cells(make_record):
             seed,
             model=model,
             dataset=dataset,
-            abundance=(0.8 if scale == 1 else share) + seed * 1e-4,
+            abundance=(0.8 if scale == 1 else 0.3) + seed * 1e-4,
             auc=0.7 + seed * 1e-5,
         )
-        for dataset in ("flights", "synthetic-mini")
-        for model, share in shares.items()
+        for dataset in ("synthetic", "synthetic-mini")
+        for model in chapter.NAMES
         for scale in (1, 10)
         for seed in range(3)
     )
@@ -88,13 +89,13 @@ def test_deviations_have_a_panel_per_regularised_model_and_data_set(make_record)
             dataset=dataset,
             epochs=[{"penalty": (seed + scale) * 1e-4}, {"penalty": seed * 1e-4}],
         )
-        for dataset in ("flights", "synthetic-mini")
+        for dataset in ("synthetic", "synthetic-mini")
         for scale in (1, 10)
         for seed in range(2)
     ]
     figure = chapter.block_deviations(by_cell([*runs, make_record()]))
     assert [note.text for note in figure.layout.annotations] == [
-        "regularised, flights",
+        "regularised, synthetic",
         "regularised, synthetic-mini",
     ]
     first = [run for run in runs if run.spec["scale"] == 10][:2]
@@ -103,14 +104,14 @@ def test_deviations_have_a_panel_per_regularised_model_and_data_set(make_record)
     assert list(line.y) == pytest.approx(expected.tolist(), abs=1e-4)
 
 
-def test_abundance_is_that_of_the_records_at_one_scale_beside_random_tables(make_record):
+def test_abundance_is_that_of_the_records_at_the_largest_size_beside_random_tables(make_record):
     runs = [
         make_record("se", scale, seed, model=model, abundance=[share, share + 0.1, share + 0.2])
         for scale in (4, 10)
         for model, share in (("dcnv2", 0.3), ("dnn", 0.5))
         for seed in range(2)
     ]
-    figure = chapter.abundance(by_cell(runs), 10)
+    figure = chapter.abundance(by_cell(runs))
     assert [trace.name for trace in figure.data] == ["DCNv2", "DNN", "random, K=40"]
     for trace, share in zip(figure.data, (0.3, 0.5), strict=False):
         assert list(trace.x) == NAMES
@@ -122,7 +123,7 @@ def test_abundance_is_that_of_the_records_at_one_scale_beside_random_tables(make
 def test_accuracy_has_a_panel_per_data_set_ours_and_then_the_papers(cells):
     figure = chapter.accuracy(cells)
     assert [note.text for note in figure.layout.annotations] == [
-        "flights",
+        "synthetic",
         "synthetic-mini",
         "criteo, the paper",
         "avazu, the paper",
@@ -134,52 +135,35 @@ def test_accuracy_has_a_panel_per_data_set_ours_and_then_the_papers(cells):
     assert sorted(shown) == ["DCNv2", "DNN", "regularised"]
 
 
-def test_claims_are_answered_as_the_records_say(cells):
-    said = chapter.claims(cells, 10).map(lambda answer: answer.verdict)
-    for name in ("flights", "synthetic-mini"):
-        assert said[name].tolist() == [
-            "holds",
-            "undecided",
-            "holds",
-            "undecided",
-            "holds",
-            "holds",
-            "undecided",
-        ]
-
-
-def test_a_model_without_runs_is_not_run(cells):
-    lacking = {cell: runs for cell, runs in cells.items() if cell.model != "dnn"}
-    answers = chapter.claims(lacking, 10)["flights"]
-    assert [a.verdict for a in answers] == [
-        "holds",
-        "undecided",
-        "not run",
-        "undecided",
-        "not run",
-        "not run",
-        "not run",
-    ]
-
-
-def test_what_weight_decay_empties_is_told_of_all_three_models(cells, make_record):
+def test_what_decay_does_is_told_of_each_model_that_ran_without_it(cells, make_record):
     free = by_cell(
         make_record(
             "se",
             scale,
             seed,
             model=model,
-            abundance=0.9 + seed * 1e-4,
+            abundance=(0.9 if scale == 1 else 0.5) + seed * 1e-4,
+            auc=0.71 + seed * 1e-5,
             key=f"free {model} {scale} {seed}",
         )
-        for model in ("dcnv2", *chapter.SUPPRESSED)
+        for model in ("dcnv2", "dnn")
         for scale in (1, 10)
         for seed in range(3)
     )
-    said = chapter.decay_claims(cells, free, 10)
-    assert list(said) == ["synthetic-mini"]
-    fuller, _, beside = (answer.verdict for answer in said["synthetic-mini"])
-    assert (fuller, beside) == ("holds", "undecided")
+    table = chapter.without_decay(cells, free)
+    assert [words for _, words in table.index] == [
+        "DNN SE 10x: without decay minus with it",
+        "DNN without decay: SE 10x minus base",
+        "DCNv2 SE 10x: without decay minus with it",
+        "DCNv2 without decay: SE 10x minus base",
+    ]
+    wide = Cell("synthetic-mini", "dnn", "se", 10)
+    fuller, emptied = (
+        measures.FAIR_ABUNDANCE.difference(free[wide], old)
+        for old in (cells[wide], free[wide._replace(scale=1)])
+    )
+    assert table["IA against random"].tolist()[:2] == [fuller, emptied]
+    assert [round(effect.value, 4) for effect in table["test AUC"]] == [0.01, 0.0] * 2
 
 
 def test_decay_shrinks_a_row_that_was_never_seen_and_spares_one_that_was():
@@ -190,18 +174,29 @@ def test_decay_shrinks_a_row_that_was_never_seen_and_spares_one_that_was():
     assert 0.99 * free < seen < free
 
 
-def test_runs_of_the_repository_are_read_and_an_unknown_scale_is_refused():
-    root = Path(__file__).parents[2] / "results"
-    cells, undecayed = chapter.runs_of(str(root / "grid"), str(root / "beyond"), 10)
+def test_the_repositorys_runs_are_read_each_with_the_settings_of_its_cell():
+    asked, cells, undecayed = chapter.runs_of(str(RESULTS / "decide"))
+    assert [one.base.data.name for one in asked] == ["us-flights", "synthetic-mini"]
     assert {cell.design for cell in cells} == {"se"}
     assert {cell.model for cell in cells} == set(chapter.NAMES)
-    assert {run.spec["weight_decay"] for runs in undecayed.values() for run in runs} == {0.0}
-    with pytest.raises(ParameterError, match="scale 3 is unknown; known: 4, 10"):
-        chapter.runs_of(str(root / "grid"), str(root / "beyond"), 3)
+    for group, decay in ((cells, 1e-6), (undecayed, 0.0)):
+        specs = [run.spec for runs in group.values() for run in runs]
+        assert {(spec["weight_decay"], spec["dropout"]) for spec in specs} == {(decay, 0.2)}
 
 
-def test_overfitting_is_the_mean_over_seeds_by_epoch(by_size):
-    figure = chapter.overfitting(by_size, ["dcnv2", "dnn"])
+def test_a_folder_without_wide_tables_is_refused(tmp_path):
+    with (
+        pytest.warns(UserWarning, match="no records"),
+        pytest.raises(ParameterError, match="has no run of SE of dcnv2, dcnv2-regularized, dnn"),
+    ):
+        chapter.runs_of(str(tmp_path))
+
+
+def test_overfitting_is_the_mean_over_seeds_by_epoch_where_all_models_ran(by_size):
+    cells = {cell: runs for cell, runs in by_cell(by_size).items() if cell.design == "se"}
+    fewer = {cell: runs for cell, runs in cells.items() if cell[:2] != ("synthetic", "dnn")}
+    figure = chapter.overfitting(cells)
+    assert len(chapter.overfitting(fewer).data) == len(figure.data) / 2
     shown = [t for t in figure.data if t.visible]
     assert len(shown) == 2 * 2 * 3  # models, loss and AUC, sizes of SE
     (loss, auc) = (t for t in shown if t.name == "SE 4x" and t.xaxis in ("x", "x3"))

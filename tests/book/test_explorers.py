@@ -33,7 +33,7 @@ def runs(make_record: Callable[..., Record]) -> list[Record]:
     """Two seeds of DCNv2 on two datasets, SE and ME at 1x and 4x."""
     return [
         make_record(design, scale, seed, dataset=dataset, abundance=[0.3, 0.5 + seed / 10, 0.4])
-        for dataset in ("flights", "synthetic-mini")
+        for dataset in ("synthetic", "synthetic-mini")
         for design, scale in (("se", 1), ("se", 4), ("me", 4))
         for seed in range(2)
     ]
@@ -183,8 +183,9 @@ def test_the_same_explorer_is_the_same_output_and_nothing_in_it_ends_its_element
 # --- states ---------------------------------------------------------------------------------------
 
 
-def test_a_control_follows_the_one_that_its_options_depend_on(made):
-    explorer = made["sub_embeddings"]
+def test_a_control_follows_the_one_that_its_options_depend_on(make_record):
+    sizes = (("se", 1), ("me", 4), ("me", 10))
+    explorer = explorers.sub_embeddings.explorer([make_record(*size) for size in sizes])
     state = explorer.changed(explorer.start, "run", "ME 10x")
     state = explorer.changed(state, "set", 10)
     state = explorer.changed(state, "run", "ME 4x")
@@ -337,7 +338,7 @@ def test_the_record_of_the_toy_is_what_its_command_makes(monkeypatch, tmp_path):
 def test_scaling_is_the_mean_over_seeds_and_the_papers_table(runs):
     explorer = explorers.scaling.explorer(runs)
     view = explorer.view(explorer.data, explorer.start)
-    assert cell(view, "flights, SE", 1).startswith("0.70000 ± ")
+    assert cell(view, "synthetic, SE", 1).startswith("0.70000 ± ")
     assert cell(view, "criteo, the paper, ME", 2) == "10x: 0.81385 ± 0.00012"
     rise = float(re.sub(" .*", "", cell(view, "criteo, the paper, ME", 2)[5:])) - float(
         cell(view, "criteo, the paper, ME", 1).split()[0]
@@ -345,10 +346,21 @@ def test_scaling_is_the_mean_over_seeds_and_the_papers_table(runs):
     assert cell(view, "criteo, the paper, ME", 3) == f"{rise:+.5f}"
 
 
-def test_runs_that_do_not_fill_the_grid_are_refused(runs):
-    with pytest.raises(ParameterError, match="no model has runs of all of"):
-        explorers.spectrum.explorer(
-            [run for run in runs if run.spec["dataset"] == "flights"][:-2] + runs[6:]
-        )
+def test_spectra_are_of_the_sizes_that_every_model_has_on_every_dataset(runs, make_record):
+    dnn = [make_record(model="dnn", dataset=name) for name in ("synthetic", "synthetic-mini")]
+    for some, models, sizes in (
+        (runs[:4] + runs[6:], ["dcnv2"], ["base", "SE 4x"]),
+        ([*runs, *dnn, make_record("me", 4, model="dnn")], ["dnn", "dcnv2"], ["base"]),
+    ):
+        explorer = explorers.spectrum.explorer(some)
+        offered = {control.name: control.options for control in explorer.controls}
+        assert [model for model, _ in offered["model"]] == models
+        assert [size for size, _ in offered["run"]] == sizes
+        assert len(explorer.sources) == 2 * len(models) * len(sizes)
+    with pytest.raises(ParameterError, match="have no design and scale in common on each of"):
+        explorers.spectrum.explorer([*runs, dnn[0]])
+
+
+def test_a_model_without_sub_embeddings_is_refused(runs):
     with pytest.raises(ParameterError, match="hold no sub-embeddings of 'dnn'"):
         explorers.sub_embeddings.explorer(runs, model="dnn")

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 
 from embedding_collapse.book import explorers
@@ -117,8 +118,13 @@ def test_over_runs_of_ones_own_there_are_no_steps(make_record):
     assert Live(explorer).guide.value == "<b>Does size help?</b>"
 
 
-def test_options_follow_the_control_that_they_depend_on():
-    live = Live(explorers.EXPLORERS["sub_embeddings"]())
+def test_options_follow_the_control_that_they_depend_on(make_record):
+    pairs = np.full((3, 3), 0.5)
+    runs = [
+        make_record("me", sets, projected_abundance=np.tile(pairs, (sets, 1, 1)).tolist())
+        for sets in (4, 10)
+    ]
+    live = Live(explorers.sub_embeddings.explorer(runs))
     live.controls["run"].value = "ME 10x"
     live.controls["set"].value = 10
     live.controls["run"].value = "ME 4x"

@@ -193,12 +193,12 @@ def test_training_curves_are_the_losses_along_the_way_and_the_auc_after_each_epo
 
 def test_points_hold_the_mean_over_seeds_and_the_reach_of_its_interval(by_size):
     found = plots.points(by_size, measures.AUC).set_index(["dataset", "model", "line", "scale"])
-    point = found.loc["flights", "dnn", "ME", 4]
+    point = found.loc["synthetic", "dnn", "ME", 4]
     assert point["mean"] == pytest.approx(0.841)
     assert point["reach"] == pytest.approx(4.302653 * 0.001 / 3**0.5)  # t of two degrees, 97.5%
     assert point["runs"] == 3
     for line in ("SE", "ME"):  # both begin at the base model
-        assert found.loc["flights", "dnn", line, 1]["mean"] == pytest.approx(0.711)
+        assert found.loc["synthetic", "dnn", line, 1]["mean"] == pytest.approx(0.711)
     assert len(found) == 2 * 2 * 2 * 3
 
 
@@ -225,7 +225,7 @@ def test_a_band_reaches_as_far_as_the_interval_to_either_side(by_size):
     (shown,) = (
         of
         for key, of in found.groupby(["dataset", "model", "line"])
-        if key == ("flights", "dcnv2", "SE")
+        if key == ("synthetic", "dcnv2", "SE")
     )
     band, line = scaling.with_band(shown, "SE", plots.COLOURS["SE"], "solid")
     assert list(line.x) == [1, 4, 10]

@@ -43,21 +43,27 @@ def test_the_cells_are_the_papers_but_for_what_is_said():
 
 
 def test_the_command_records_and_says_what_waits(tmp_path, capsys):
-    folder = tmp_path / "flights-full"
+    folder = tmp_path / "clicks-full"
     options = [f"--{name.replace('_', '-')}={value}" for name, value in TINY.items()]
-    command = ["record", "--dataset=flights", "--rows=500", "--device=cpu", f"--output={folder}"]
+    command = [
+        "record",
+        "--dataset=synthetic-mini",
+        "--rows=500",
+        "--device=cpu",
+        f"--output={folder}",
+    ]
     assert main([*command, "--recorded", "", "--minutes", "0", *options]) == 0
     told = capsys.readouterr().out
-    count = len(cells(DataSpec("flights")))
+    count = len(cells(DataSpec("synthetic-mini")))
     assert f"0 of {count} runs are recorded" in told
-    assert "wait, first flights, dcnv2 base, seed 0; the same command goes on" in told
+    assert "wait, first synthetic-mini, dcnv2 base, seed 0; the same command goes on" in told
     assert main([*command, "--minutes", "-1", *options]) == 1
     assert "minutes is -1" in capsys.readouterr().err
 
 
 @pytest.mark.slow
 def test_the_chapters_are_executed_on_the_records_and_say_how_these_were_made(tmp_path):
-    data = DataSpec("flights", 500)
+    data = DataSpec("synthetic-mini", 500)
     specs = cells(data, **(TINY | {"hidden": 400}))[:10]
     done = run_all(specs, tmp_path / "records", device="cpu").records
     before = {path: path.read_bytes() for path in (tmp_path / "records").iterdir()}
@@ -66,8 +72,8 @@ def test_the_chapters_are_executed_on_the_records_and_say_how_these_were_made(tm
     )
     assert {path: path.read_bytes() for path in (tmp_path / "records").iterdir()} == before
     assert [path.name for path in paths] == [
-        "05_multi_embedding-flights.ipynb",
-        "07_results-flights.ipynb",
+        "05_multi_embedding-synthetic-mini.ipynb",
+        "07_results-synthetic-mini.ipynb",
     ]
     for path in paths:
         executed = nbformat.read(path, as_version=4)

@@ -23,7 +23,7 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     folder = tmp_path_factory.mktemp("reports")
     run = [
         "run",
-        "--dataset=flights",
+        "--dataset=synthetic-mini",
         "--rows=3000",
         "--epochs=1",
         "--design=me",

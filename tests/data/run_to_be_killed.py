@@ -11,7 +11,7 @@ from embedding_collapse.lab.models import Size, build
 from embedding_collapse.lab.training import Training, fit
 
 folder = Path(sys.argv[1])
-dataset = load("flights", 3000)
+dataset = load("synthetic-mini", 3000)
 model = build("dcnv2", dataset.cardinalities, Size(len(dataset.fields), 2, 4, hidden=32))
 training = Training(epochs=6, batch_size=64)
 run = fit(model, dataset, training, device="cpu", checkpoints=folder / "checkpoints")

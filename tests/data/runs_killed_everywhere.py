@@ -21,7 +21,7 @@ from embedding_collapse.lab.experiment import run
 from embedding_collapse.lab.spec import Spec
 
 CHANGES = ("os.mkdir", "os.rename", "os.link", "os.remove", "os.rmdir", "half a file")
-SPEC = Spec(DataSpec("flights", 500), embedding_size=2, hidden=4, cross_layers=1, epochs=1)
+SPEC = Spec(DataSpec("synthetic-mini", 500), embedding_size=2, hidden=4, cross_layers=1, epochs=1)
 DATASET = load_spec(SPEC.data)
 run(SPEC, DATASET, device="cpu", progress=False)  # what is set up when first used is so once
 

@@ -84,7 +84,7 @@ def test_inspect_is_a_command_that_prints_the_table_and_writes_report_and_json(p
 
 def test_a_run_of_this_library_is_cut_into_its_fields_and_sets(tmp_path, capsys):
     spec = Spec(
-        DataSpec("flights", 1500),
+        DataSpec("synthetic-mini", 1500),
         design="me",
         scale=2,
         embedding_size=4,

@@ -353,8 +353,8 @@ def test_a_table_needs_path_and_label(tmp_path):
 def test_what_is_for_other_datasets_is_refused(tmp_path):
     with pytest.raises(ParameterError, match="label is 'y'; it is for table, not 'criteo'"):
         load("criteo", path=tmp_path, label="y")
-    with pytest.raises(ParameterError, match="movielens, table, not 'flights'"):
-        load("flights", path=tmp_path)
+    with pytest.raises(ParameterError, match="movielens, table, not 'synthetic-mini'"):
+        load("synthetic-mini", path=tmp_path)
     with pytest.raises(ParameterError, match="vocabulary 'some' is unknown; known: all, train"):
         load("criteo", path=tmp_path, vocabulary="some")
 

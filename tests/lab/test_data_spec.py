@@ -36,7 +36,7 @@ def test_every_stored_record_is_named_by_its_spec():
 
 def test_a_spec_that_was_written_reads_as_the_same(tmp_path):
     table = of(write(tmp_path / "a.csv"), rows=300, numeric="hour", categorical=["shop", "day"])
-    for data in (DataSpec("flights", 1500), DataSpec(held_out=(10, 20)), table):
+    for data in (DataSpec("synthetic-mini", 1500), DataSpec(held_out=(10, 20)), table):
         spec = Spec(data, model="dnn")
         written = json.loads(json.dumps(spec.written()))
         assert Spec.read(written) == spec
@@ -44,7 +44,7 @@ def test_a_spec_that_was_written_reads_as_the_same(tmp_path):
 
 
 def test_what_is_at_its_default_is_not_written():
-    assert DataSpec("flights").written() == {"dataset": "flights", "rows": None}
+    assert DataSpec("synthetic-mini").written() == {"dataset": "synthetic-mini", "rows": None}
 
 
 def test_whatever_changes_the_rows_changes_the_key(tmp_path):
@@ -69,7 +69,6 @@ def test_whatever_changes_the_rows_changes_the_key(tmp_path):
         DataSpec(rows=1000),
         DataSpec(rows=1000, held_out=(10, 20)),
         DataSpec("synthetic"),
-        DataSpec("flights"),
         DataSpec("us-flights"),
         DataSpec("us-flights", split="time"),
         DataSpec("us-flights-forecast"),
@@ -109,7 +108,7 @@ def test_a_dataset_says_by_what_it_was_loaded(tmp_path):
     path = write(tmp_path / "a.csv")
     data = load("table", path=path, label="bought", cache=tmp_path)
     assert data.spec == of(path) and data.spec.path == str(path)
-    assert load("flights", 1500).spec == DataSpec("flights", 1500)
+    assert load("synthetic-mini", 1500).spec == DataSpec("synthetic-mini", 1500)
     assert load("synthetic-mini", 1000, cache=tmp_path).spec == DataSpec(rows=1000)
 
 
@@ -193,7 +192,7 @@ TABLE = {"name": "table", "label": "y", "content": "a hash"}
         ({"held_out": (5,)}, r"held_out is \(5,\); two numbers of rows"),
         ({"held_out": (0, 5)}, "validation rows is 0; whole numbers from 1 "),
         (
-            {"name": "flights", "held_out": (5, 5)},
+            {"name": "movielens", "content": "a hash", "held_out": (5, 5)},
             "it is for synthetic, synthetic-mini, us-fl",
         ),
         ({"split": "time"}, "split is 'time'; it is for us-flights, us-flights-forecast, not 'sy"),
@@ -209,7 +208,7 @@ def test_what_cannot_be_is_named_with_what_is_accepted(changed, message):
     ("written", "message"),
     [
         ({}, "dataset None is unknown"),
-        ({"dataset": "flights", "colour": 1}, "not the parameters of a run: .*'colour'"),
+        ({"dataset": "synthetic-mini", "colour": 1}, "not the parameters of a run: .*'colour'"),
     ],
 )
 def test_what_is_no_spec_is_not_read_as_one(written, message):

@@ -35,7 +35,7 @@ def test_a_torch_that_cannot_tell_gives_float32(monkeypatch):
 
 def test_what_auto_took_is_said_and_stands_in_the_record(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(torch.cpu, BF16[0], lambda: True, raising=False)
-    small = ["--dataset=flights", "--rows=500", "--epochs=1", "--hidden=8", "--device=cpu"]
+    small = ["--dataset=synthetic-mini", "--rows=500", "--epochs=1", "--hidden=8", "--device=cpu"]
     assert main(["run", *small, "--precision=auto", "--json", f"--output={tmp_path}"]) == 0
     told = capsys.readouterr()
     assert "precision: bf16, the fastest here" in told.err
@@ -43,7 +43,7 @@ def test_what_auto_took_is_said_and_stands_in_the_record(monkeypatch, tmp_path, 
 
 
 def test_a_name_that_is_no_precision_is_told_with_all_there_are(tmp_path, capsys):
-    command = ["run", "--dataset=flights", "--precision=bf15", f"--output={tmp_path}"]
+    command = ["run", "--dataset=synthetic-mini", "--precision=bf15", f"--output={tmp_path}"]
     assert main(command) == 1
     known = "precision 'bf15' is unknown; known: auto, float32, tf32, bf16"
     assert known in capsys.readouterr().err

@@ -22,12 +22,12 @@ from embedding_collapse.subspace import diversity
 
 
 @pytest.fixture(scope="module")
-def flights():
-    return load("flights", 1500)
+def clicks():
+    return load("synthetic-mini", 1500)
 
 
 TINY = {
-    "data": DataSpec("flights", 1500),
+    "data": DataSpec("synthetic-mini", 1500),
     "embedding_size": 3,
     "hidden": 8,
     "cross_layers": 2,
@@ -45,7 +45,7 @@ def test_se_scales_the_width_and_me_the_number_of_sets():
 def test_a_key_follows_from_the_parameters_alone():
     assert Spec().key == Spec().key != Spec(seed=1).key
     # Stored records are found by their keys, so a key must never change unnoticed.
-    assert Spec(DataSpec("flights"), scale=10, design="me").key == "04f7c2c9d9cb"
+    assert Spec(DataSpec("us-flights"), scale=10, design="me").key == "7bdd85d3f01f"
 
 
 def test_the_embedding_size_is_the_papers_unless_given():
@@ -82,7 +82,7 @@ def test_a_key_leaves_out_what_is_none():
         ({"scale": True}, "scale is True; whole numbers from 2 up"),
         ({"seeds": 0}, "seeds is 0; whole numbers from 1 up"),
         ({"model": "foo"}, "model 'foo' is unknown; known: dnn, ipnn, nfwfm"),
-        ({"data": "flights"}, "data is 'flights'; a DataSpec is accepted"),
+        ({"data": "synthetic-mini"}, "data is 'synthetic-mini'; a DataSpec is accepted"),
         ({"seeds": 1, "batch_size": 1}, "batch_size is 1; whole numbers from 2 up"),
         ({"epochs": 1.5}, "epochs is 1.5; whole numbers from 1 up"),
         ({"dropout": 1.0}, "dropout is 1.0; numbers from 0 to below 1"),
@@ -94,16 +94,16 @@ def test_a_parameter_that_cannot_be_is_named_with_what_is_accepted(changed, mess
         comparison(**({"scale": 4, "seeds": 1} | changed))
 
 
-def test_a_record_holds_what_the_run_was_and_what_came_of_it(flights, tmp_path):
+def test_a_record_holds_what_the_run_was_and_what_came_of_it(clicks, tmp_path):
     spec = Spec(**TINY, design="me", scale=2)
-    record = run(spec, flights, output=tmp_path, device="cpu", progress=False)
+    record = run(spec, clicks, output=tmp_path, device="cpu", progress=False)
     assert Spec.read(record.spec) == spec
-    assert record.dataset["fingerprint"] == flights.fingerprint
+    assert record.dataset["fingerprint"] == clicks.fingerprint
     assert 0 < record.test["auc"] < 1 and record.speed > 0
     assert record.environment["versions"]["torch"] == torch.__version__
     assert len(record.epochs) == 2
     table = load_file(tmp_path / f"{spec.key}.safetensors")["table"]
-    field = table[: flights.cardinalities[0], 1]
+    field = table[: clicks.cardinalities[0], 1]
     torch.testing.assert_close(
         torch.tensor(record.spectra[0][1], dtype=torch.float64),
         singular_values(field),
@@ -113,32 +113,32 @@ def test_a_record_holds_what_the_run_was_and_what_came_of_it(flights, tmp_path):
     assert len(record.joined_spectra[0]) == 6
 
 
-def test_a_stored_record_is_read_not_trained_again(flights, tmp_path, monkeypatch):
+def test_a_stored_record_is_read_not_trained_again(clicks, tmp_path, monkeypatch):
     spec = Spec(**TINY)
-    first = run(spec, flights, output=tmp_path, device="cpu", progress=False)
+    first = run(spec, clicks, output=tmp_path, device="cpu", progress=False)
     monkeypatch.setattr(experiment, "fit", lambda *_, **__: pytest.fail("trained again"))
-    assert run(spec, flights, output=tmp_path, device="cpu", progress=False) == first
+    assert run(spec, clicks, output=tmp_path, device="cpu", progress=False) == first
     assert [path.suffix for path in sorted(tmp_path.iterdir())] == [".json", ".safetensors"]
 
 
 @pytest.mark.parametrize("cut", [0, 100])
-def test_a_damaged_record_is_set_aside_and_the_run_trained_again(flights, tmp_path, cut):
+def test_a_damaged_record_is_set_aside_and_the_run_trained_again(clicks, tmp_path, cut):
     spec = Spec(**TINY)
-    whole = run(spec, flights, output=tmp_path, device="cpu", progress=False)
+    whole = run(spec, clicks, output=tmp_path, device="cpu", progress=False)
     path = records.path_of(tmp_path, spec.key)
     damaged = path.read_bytes()[:cut]
     path.write_bytes(damaged)
     with pytest.warns(UserWarning, match=rf"set aside as {spec.key}\.json\.damaged"):
-        again = run(spec, flights, output=tmp_path, device="cpu", progress=False)
+        again = run(spec, clicks, output=tmp_path, device="cpu", progress=False)
     assert again.test == whole.test
     assert again.epochs != whole.epochs  # their seconds: it was trained once more
     assert records.load_all(tmp_path) == [again]
     assert path.with_name(f"{path.name}.damaged").read_bytes() == damaged
 
 
-def test_without_weights_a_record_is_all_that_is_left(flights, tmp_path):
+def test_without_weights_a_record_is_all_that_is_left(clicks, tmp_path):
     spec = Spec(**TINY)
-    run(spec, flights, output=tmp_path, device="cpu", progress=False, weights=False)
+    run(spec, clicks, output=tmp_path, device="cpu", progress=False, weights=False)
     assert [path.name for path in tmp_path.iterdir()] == [f"{spec.key}.json"]
 
 
@@ -148,11 +148,11 @@ def shape(values: list) -> list[int]:
 
 @pytest.mark.parametrize(("design", "scale", "sets"), [("se", 1, 1), ("se", 2, 1), ("me", 2, 2)])
 def test_a_dcnv2s_record_has_projections_by_set_and_pair_of_fields(
-    flights, tmp_path, design, scale, sets
+    clicks, tmp_path, design, scale, sets
 ):
     spec = Spec(**TINY, design=design, scale=scale)
-    record = run(spec, flights, output=tmp_path, device="cpu", progress=False)
-    fields = len(flights.fields)
+    record = run(spec, clicks, output=tmp_path, device="cpu", progress=False)
+    fields = len(clicks.fields)
     assert shape(record.projection_norms) == [sets, fields, fields]
     assert shape(record.projected_abundance) == [sets, fields, fields]
     tensors = load_file(tmp_path / f"{spec.key}.safetensors")
@@ -161,46 +161,47 @@ def test_a_dcnv2s_record_has_projections_by_set_and_pair_of_fields(
     for i, j in ((0, 0), (0, 3), (3, 0)):
         block = weight[j * width : (j + 1) * width, i * width : (i + 1) * width].double()
         assert record.projection_norms[-1][i][j] == pytest.approx(block.norm().item(), rel=1e-3)
-        field = table.split(flights.cardinalities)[i].double()
+        field = table.split(clicks.cardinalities)[i].double()
         values = torch.linalg.svdvals(field @ block.T)
         expected = (values.sum() / values[0]).item()
         assert record.projected_abundance[-1][i][j] == pytest.approx(expected, rel=1e-3)
 
 
-def test_a_model_that_projects_no_fields_has_no_projections_on_record(flights):
+def test_a_model_that_projects_no_fields_has_no_projections_on_record(clicks):
     for model in ("dnn", "dcnv2-sfg"):  # one has none; one projects what is no embedding any more
-        record = run(Spec(**TINY, model=model), flights, device="cpu", progress=False)
+        record = run(Spec(**TINY, model=model), clicks, device="cpu", progress=False)
         assert record.projection_norms is None
         assert record.projected_abundance is None
 
 
-def test_a_table_that_is_narrower_than_its_spec_has_no_blocks_to_be_diverse(flights):
+def test_a_table_that_is_narrower_than_its_spec_has_no_blocks_to_be_diverse(clicks):
     spec = Spec(**TINY, model="dcnv2-lifted", design="se", scale=4)
-    record = run(spec, flights, device="cpu", progress=False)
+    record = run(spec, clicks, device="cpu", progress=False)
     assert record.diversity is None
     assert {len(spectrum) for (spectrum,) in record.spectra} <= set(range(1, 11))
 
 
-def test_diversity_is_none_of_a_base_model_and_a_number_per_field_of_se_and_me(flights, tmp_path):
+def test_diversity_is_none_of_a_base_model_and_a_number_per_field_of_se_and_me(clicks, tmp_path):
     found, tables = {}, {}
-    for spec in comparison(**TINY, scale=2, seeds=1):
-        record = run(spec, flights, output=tmp_path, device="cpu", progress=False)
+    tiny = TINY | {"embedding_size": min(clicks.cardinalities)}
+    for spec in comparison(**tiny, scale=2, seeds=1):
+        record = run(spec, clicks, output=tmp_path, device="cpu", progress=False)
         found[spec.label] = record.diversity
         tables[spec.label] = load_file(tmp_path / f"{spec.key}.safetensors")["table"]
     assert found["base"] is None
-    few = [rows <= TINY["embedding_size"] for rows in flights.cardinalities]
+    few = [rows <= tiny["embedding_size"] for rows in clicks.cardinalities]
     assert 0 < sum(few) < len(few)
     # SE's one table in two blocks as wide as the base model's
     tables["SE 2x"] = torch.stack(tables["SE 2x"][:, 0].chunk(2, dim=1), dim=1)
     for label in ("SE 2x", "ME 2x"):
-        expected = diversity(tables[label], flights.cardinalities).tolist()
+        expected = diversity(tables[label], clicks.cardinalities).tolist()
         assert found[label] == pytest.approx(expected, rel=1e-3, abs=1e-12)
         assert [value == pytest.approx(0, abs=1e-12) for value in found[label]] == few
 
 
-def test_an_interrupted_run_goes_on_from_its_last_epoch(flights, tmp_path, monkeypatch):
+def test_an_interrupted_run_goes_on_from_its_last_epoch(clicks, tmp_path, monkeypatch):
     spec = Spec(**TINY)
-    whole = run(spec, flights, device="cpu", progress=False)
+    whole = run(spec, clicks, device="cpu", progress=False)
 
     class PowerCut(Exception):
         pass
@@ -211,9 +212,9 @@ def test_an_interrupted_run_goes_on_from_its_last_epoch(flights, tmp_path, monke
     with monkeypatch.context() as patch:  # both epochs are trained, then the record is lost
         patch.setattr(experiment, "measured", cut)
         with pytest.raises(PowerCut):
-            run(spec, flights, output=tmp_path, device="cpu", progress=False)
+            run(spec, clicks, output=tmp_path, device="cpu", progress=False)
     state = json.loads(next(tmp_path.glob("*.checkpoint/checkpoint.json")).read_text())
-    resumed = run(spec, flights, output=tmp_path, device="cpu", progress=False)
+    resumed = run(spec, clicks, output=tmp_path, device="cpu", progress=False)
     assert resumed.epochs == state["epochs"]  # to the second: none was trained again
     assert resumed.test == whole.test and resumed.spectra == whole.spectra
     assert records.load_all(tmp_path) == [resumed]
@@ -224,7 +225,7 @@ import dataclasses, json, pathlib, sys
 from embedding_collapse.lab.data import DataSpec, load
 from embedding_collapse.lab.experiment import run
 from embedding_collapse.lab.spec import Spec
-dataset = load("flights", 1500)
+dataset = load("synthetic-mini", 1500)
 print("ready", flush=True)
 sys.stdin.readline()
 spec = Spec.read(json.loads(sys.argv[1]))
@@ -233,7 +234,7 @@ print(json.dumps(dataclasses.asdict(record)))
 """
 
 
-def test_two_processes_at_the_same_run_train_once_and_return_the_same_record(flights, tmp_path):
+def test_two_processes_at_the_same_run_train_once_and_return_the_same_record(clicks, tmp_path):
     spec = Spec(**TINY | {"epochs": 20, "patience": 20})
     with subprocess.Popen(
         [sys.executable, "-c", RUN, json.dumps(spec.written()), str(tmp_path)],
@@ -244,25 +245,25 @@ def test_two_processes_at_the_same_run_train_once_and_return_the_same_record(fli
         assert other.stdout.readline() == "ready\n"
         other.stdin.write("go\n")
         other.stdin.flush()
-        ours = run(spec, flights, output=tmp_path, device="cpu", progress=False)
+        ours = run(spec, clicks, output=tmp_path, device="cpu", progress=False)
         theirs = json.loads(other.stdout.read())
     assert dataclasses.asdict(ours) == theirs  # to the second: only one of them trained
     assert records.load_all(tmp_path) == [ours]
     assert sorted(path.suffix for path in tmp_path.iterdir()) == [".json", ".safetensors"]
 
 
-def test_who_does_not_wait_is_told_at_once_that_another_is_at_it(flights, tmp_path):
+def test_who_does_not_wait_is_told_at_once_that_another_is_at_it(clicks, tmp_path):
     spec = Spec(**TINY)
-    folder = tmp_path / f"{spec.key}-{flights.fingerprint[:12]}.checkpoint"
+    folder = tmp_path / f"{spec.key}-{clicks.fingerprint[:12]}.checkpoint"
     folder.mkdir()
     with filelock.FileLock(folder / "lock"), pytest.raises(filelock.Timeout):
-        run(spec, flights, output=tmp_path, device="cpu", progress=False, wait=False)
-    assert run(spec, flights, output=tmp_path, device="cpu", progress=False, wait=False)
+        run(spec, clicks, output=tmp_path, device="cpu", progress=False, wait=False)
+    assert run(spec, clicks, output=tmp_path, device="cpu", progress=False, wait=False)
 
 
-def test_without_an_output_folder_nothing_is_left_behind(flights, tmp_path, monkeypatch):
+def test_without_an_output_folder_nothing_is_left_behind(clicks, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    run(Spec(**TINY), flights, device="cpu", progress=False)
+    run(Spec(**TINY), clicks, device="cpu", progress=False)
     assert not list(tmp_path.iterdir())
 
 
@@ -271,23 +272,25 @@ def test_a_spec_cannot_be_changed():
         Spec().scale = 2
 
 
-def test_a_dataset_that_is_not_the_specs_is_refused(flights):
-    for other in (DataSpec("flights", 1600), DataSpec("synthetic-mini", 1500)):
-        with pytest.raises(ValueError, match=r"the dataset is DataSpec\(name='flights', rows=1500"):
-            run(Spec(**TINY | {"data": other}), flights, progress=False)
+def test_a_dataset_that_is_not_the_specs_is_refused(clicks):
+    for other in (DataSpec("synthetic-mini", 1600), DataSpec("us-flights", 1500)):
+        with pytest.raises(
+            ValueError, match=r"the dataset is DataSpec\(name='synthetic-mini', rows=1500"
+        ):
+            run(Spec(**TINY | {"data": other}), clicks, progress=False)
 
 
-def test_a_record_of_other_data_under_the_same_name_is_not_taken(flights, tmp_path):
+def test_a_record_of_other_data_under_the_same_name_is_not_taken(clicks, tmp_path):
     spec = Spec(**TINY)
-    run(spec, flights, output=tmp_path, device="cpu", progress=False)
-    changed = dataclasses.replace(flights, fingerprint="another")
+    run(spec, clicks, output=tmp_path, device="cpu", progress=False)
+    changed = dataclasses.replace(clicks, fingerprint="another")
     with pytest.raises(ValueError, match=r"was made on other data .* now another"):
         run(spec, changed, output=tmp_path, device="cpu", progress=False)
 
 
-def test_parameters_are_counted_without_making_them(flights):
+def test_parameters_are_counted_without_making_them(clicks):
     spec = Spec(**TINY, scale=3, design="me")
-    sizes = flights.cardinalities
+    sizes = clicks.cardinalities
     assert parameter_counts(spec, sizes) == build_model(spec, sizes).parameter_counts()
 
 
@@ -306,22 +309,22 @@ def test_an_output_folder_is_made_and_an_empty_name_is_none(tmp_path):
 # --- ensembles ------------------------------------------------------------------------------------
 
 
-def test_an_ensemble_averages_the_predictions_of_runs_of_its_own(flights, tmp_path):
+def test_an_ensemble_averages_the_predictions_of_runs_of_its_own(clicks, tmp_path):
     options = {"device": "cpu", "progress": False}
     ensemble = Spec(**TINY, members=2, average="logits", seed=1)
     assert [one.seed for one in ensemble.runs] == [2, 3]
-    alone = [run(Spec(**TINY, seed=seed), flights, output=tmp_path, **options) for seed in (2, 3)]
-    record = run(ensemble, flights, output=tmp_path, **options)
+    alone = [run(Spec(**TINY, seed=seed), clicks, output=tmp_path, **options) for seed in (2, 3)]
+    record = run(ensemble, clicks, output=tmp_path, **options)
     assert record.label == "2 of base, logits" and record.key == ensemble.key
     assert Spec.read(record.spec) == ensemble
-    test, logits = flights.split[2], []
+    test, logits = clicks.split[2], []
     for member in alone:
-        model = build_model(Spec.read(member.spec), flights.cardinalities)
+        model = build_model(Spec.read(member.spec), clicks.cardinalities)
         model.load_state_dict(load_file(tmp_path / f"{member.key}.safetensors"))
-        logits.append(model.eval()(torch.from_numpy(flights.ids)[test]).detach().double())
-    labels = torch.from_numpy(flights.labels)[test]
+        logits.append(model.eval()(torch.from_numpy(clicks.ids)[test]).detach().double())
+    labels = torch.from_numpy(clicks.labels)[test]
     assert record.test["auc"] == auc((logits[0] + logits[1]) / 2, labels)
-    other = run(replace(ensemble, average="probabilities"), flights, output=tmp_path, **options)
+    other = run(replace(ensemble, average="probabilities"), clicks, output=tmp_path, **options)
     mean = (logits[0].sigmoid() + logits[1].sigmoid()) / 2
     assert other.test["log_loss"] == pytest.approx(log_loss(mean.logit(), labels), rel=1e-12)
     assert shape(record.spectra)[1] == 2 and record.spectra[0][1] == alone[1].spectra[0][0]

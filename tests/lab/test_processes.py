@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 
 SCRIPT = Path(__file__).parents[1] / "data" / "run_together.py"
 RUN = [
-    *("-m", "embedding_collapse", "run", "--dataset=flights", "--rows=1500", "--model=dnn"),
+    *("-m", "embedding_collapse", "run", "--dataset=synthetic-mini", "--rows=1500", "--model=dnn"),
     *("--design=me", "--scale=2", "--embedding-size=2", "--hidden=8", "--epochs=2", "--quiet"),
     *("--batch-size=400", "--members=2", "--average=logits", "--device=cpu"),
 ]

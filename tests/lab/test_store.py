@@ -22,25 +22,30 @@ from embedding_collapse.lab.spec import Spec
 from embedding_collapse.parameters import ParameterError
 
 SPEC = Spec(
-    DataSpec("flights", 1500), embedding_size=3, hidden=8, cross_layers=2, epochs=2, batch_size=200
+    DataSpec("synthetic-mini", 1500),
+    embedding_size=3,
+    hidden=8,
+    cross_layers=2,
+    epochs=2,
+    batch_size=200,
 )
 RECORD, WEIGHTS = f"{SPEC.key}.json", f"{SPEC.key}.safetensors"
 KILLED_EVERYWHERE = Path(__file__).parents[1] / "data" / "runs_killed_everywhere.py"
 
 
 @pytest.fixture(scope="module")
-def flights():
+def clicks():
     return load_spec(SPEC.data)
 
 
 @pytest.fixture
-def train(flights, tmp_path):
+def train(clicks, tmp_path):
     """Trains the run, or finds it recorded, in an output folder."""
     output = tmp_path / "output"
     output.mkdir()
 
     def train(**options) -> Record:
-        return run(SPEC, flights, output=output, device="cpu", progress=False, **options)
+        return run(SPEC, clicks, output=output, device="cpu", progress=False, **options)
 
     train.output = output
     return train
@@ -122,17 +127,17 @@ def test_a_run_that_ends_otherwise_the_second_time_keeps_both_records(train):
     assert load_json(path.with_name(f"{path.name}.damaged"))["test"] == other.test
 
 
-def test_weights_of_other_data_are_not_trained_over(train, flights):
+def test_weights_of_other_data_are_not_trained_over(train, clicks):
     train(weights=False)
     before = {name: (train.output / name).read_bytes() for name in names(train.output)}
-    changed = replace(flights, fingerprint="another")
+    changed = replace(clicks, fingerprint="another")
     with pytest.raises(ParameterError, match="was made on other data"):
         run(SPEC, changed, output=train.output, device="cpu", progress=False)
     assert before[RECORD] == (train.output / RECORD).read_bytes()
 
 
-def test_a_file_in_the_place_of_a_runs_folder_is_set_aside(train, flights):
-    folder = train.output / f"{SPEC.key}-{flights.fingerprint[:12]}.checkpoint"
+def test_a_file_in_the_place_of_a_runs_folder_is_set_aside(train, clicks):
+    folder = train.output / f"{SPEC.key}-{clicks.fingerprint[:12]}.checkpoint"
     folder.write_text("a file")
     with pytest.warns(UserWarning, match=f"{folder} is no folder; set aside as .*damaged"):
         train()
@@ -213,8 +218,8 @@ from embedding_collapse.lab.data import DataSpec
 from embedding_collapse.lab.experiment import run
 from embedding_collapse.lab.spec import Spec
 
-spec = Spec(DataSpec("flights", 1500), embedding_size=3, hidden=int(sys.argv[2]), cross_layers=2,
-            epochs=2, batch_size=200)
+spec = Spec(DataSpec("synthetic-mini", 1500), embedding_size=3, hidden=int(sys.argv[2]),
+            cross_layers=2, epochs=2, batch_size=200)
 for weights in (False, True):
     try:
         record = run(spec, output=pathlib.Path(sys.argv[1]), device="cpu", progress=False,

@@ -31,7 +31,7 @@ from embedding_collapse.lab.studies import (
 from embedding_collapse.lab.studies.decide import BOTH, EQUAL, TRAINING, cells, equal_parameters
 from embedding_collapse.parameters import ParameterError
 
-SMALL = DataSpec("flights", 1500)
+SMALL = DataSpec("synthetic-mini", 1500)
 TINY = {"embedding_size": 2, "hidden": 8, "epochs": 1, "batch_size": 400, "precision": None}
 
 
@@ -72,7 +72,7 @@ def test_a_study_makes_what_is_missing_and_says_what_it_cost(small, tmp_path, ca
     assert main([*command, "--workers=2"]) == 0
     said = capsys.readouterr()
     assert said.out.startswith("Is it?\n") and "all of these    6 of 6 runs" in said.out
-    assert "flights, dnn 3 of base, logits, seed 0: test AUC 0." in said.err
+    assert "synthetic-mini, dnn 3 of base, logits, seed 0: test AUC 0." in said.err
     assert "| 0/4 [" in said.err and "| 4/4 [" in said.err  # the runs that were missing
     made = small.records(tmp_path)
     assert [record.key for record in made] == [spec.key for spec in with_members(small.parts)]
@@ -131,7 +131,7 @@ def test_a_run_that_fails_is_told_and_leaves_the_others_alone(tmp_path):
         [replace(bad, learning_rate=1e38), good], tmp_path, device="cpu", tell=lines.append
     )
     assert done.trained == 1 and "DivergedError" in done.failures[0].reason
-    assert lines[0].startswith("failed: flights, dnn base, seed 0: DivergedError")
+    assert lines[0].startswith("failed: synthetic-mini, dnn base, seed 0: DivergedError")
 
 
 def test_what_a_run_may_take_is_foreseen_from_runs_of_its_kind(make_record):
@@ -159,7 +159,8 @@ from embedding_collapse.lab.data import DataSpec
 from embedding_collapse.lab.spec import Spec
 from embedding_collapse.lab.studies import run_all
 if __name__ == "__main__":
-    specs = [Spec(DataSpec("flights", 20_000), epochs=500, patience=500, seed=s) for s in (0, 1)]
+    data = DataSpec("synthetic-mini", 20_000)
+    specs = [Spec(data, epochs=500, patience=500, seed=seed) for seed in (0, 1)]
     run_all(specs, Path(sys.argv[1]), workers=2, device="cpu")
 """
 
@@ -203,8 +204,8 @@ def test_records_are_asked_of_a_study_and_what_is_missing_is_named_with_its_comm
     with pytest.raises(ParameterError) as missing:
         small.records(tmp_path)
     assert str(missing.value) == (
-        f"6 of 6 runs of the study small have no whole record in {tmp_path}, first flights, dnn "
-        f"base, seed 0 ({first.key}); `python -m embedding_collapse study small` makes them"
+        f"6 of 6 runs of the study small have no whole record in {tmp_path}, first synthetic-mini, "
+        f"dnn base, seed 0 ({first.key}); `python -m embedding_collapse study small` makes them"
     )
     records.save(make_record(key=second.key, spec=second.written()), tmp_path)
     assert [record.key for record in small.records(tmp_path, missing_ok=True)] == [second.key]
@@ -264,26 +265,27 @@ def test_a_studys_module_says_its_question_command_and_cost_and_its_readers_are_
 
 
 def test_an_unknown_study_is_told_with_those_there_are():
-    with pytest.raises(ParameterError, match="study 'foo' is unknown; known: decide, grid, "):
+    with pytest.raises(ParameterError, match="study 'foo' is unknown; known: decide"):
         study("foo")
 
 
 def test_the_index_of_records_is_up_to_date():
-    results = study("grid").folder.parent
+    results = study("decide").folder.parent
     assert index.page(results) == (results / index.NAME).read_text(encoding="utf-8"), (
         "python -m embedding_collapse.lab.studies writes it anew"
     )
 
 
 def test_the_index_has_a_row_for_every_record(tmp_path):
-    results = study("grid").folder.parent
-    for name in ("interaction", "toy"):
-        shutil.copytree(results / name, tmp_path / name)
-    (tmp_path / "flights-full").mkdir()
-    (run,) = study("grid").part("models").records()[:1]
-    records.save(run, tmp_path / "flights-full")
+    results = study("decide").folder.parent
+    shutil.copytree(results / "toy", tmp_path / "toy")
+    run, *some = study("decide").part("regularisation").records()[:5]
+    for folder, runs in (("decide", some), ("flights-full", [run])):
+        (tmp_path / folder).mkdir()
+        for record in runs:
+            records.save(record, tmp_path / folder)
     page = index.page(tmp_path)
-    listed = [("interaction", record) for record in study("interaction").records()]
+    listed = [("decide", record) for record in some]
     for where, record in [*listed, ("flights-full", run)]:
         (row,) = [line for line in page.splitlines() if f"[{record.key}]" in line]
         assert row.split(" | ")[-5:-3] == [

@@ -18,7 +18,7 @@ from filelock import FileLock
 
 from embedding_collapse.errors import message
 from embedding_collapse.lab import experiment, records
-from embedding_collapse.lab.data import DataSpec, load
+from embedding_collapse.lab.data import DataSpec, describe, load
 from embedding_collapse.lab.models import PAPER
 from embedding_collapse.lab.records import Record
 from embedding_collapse.lab.spec import Spec
@@ -27,9 +27,9 @@ from embedding_collapse.lab.studies.progress import cost
 from embedding_collapse.lab.studies.sweep import grid
 from embedding_collapse.parameters import ParameterError
 
-FLIGHTS, MINI = DataSpec("flights"), DataSpec("synthetic-mini")
+FLIGHTS, MINI = DataSpec("us-flights"), DataSpec("synthetic-mini")
 TINY = {
-    "datasets": [DataSpec("flights", 1500)],
+    "datasets": [DataSpec("synthetic-mini", 1500)],
     "models": ["dnn"],
     "scales": [1, 2],
     "seeds": [0],
@@ -70,7 +70,7 @@ def test_a_grid_names_each_run_once():
 def test_a_grid_does_all_of_a_seed_then_keeps_to_a_dataset_and_starts_with_small_models():
     specs = grid(datasets=[FLIGHTS, MINI], models=["dnn", "ipnn"], scales=[1, 4], seeds=[0, 1])
     assert [spec.seed for spec in specs] == [0] * 12 + [1] * 12
-    assert [spec.data.name for spec in specs[:12]] == ["flights"] * 6 + ["synthetic-mini"] * 6
+    assert [spec.data.name for spec in specs[:12]] == ["us-flights"] * 6 + ["synthetic-mini"] * 6
     assert [(spec.model, spec.label) for spec in specs[:6]] == [
         (model, label) for model in ("dnn", "ipnn") for label in ("base", "SE 4x", "ME 4x")
     ]
@@ -83,7 +83,7 @@ def test_a_grids_embedding_size_is_in_the_papers_proportion(asked, dnn, nfwfm):
 
 
 def test_a_grid_hands_the_other_parameters_to_every_run():
-    specs = grid(datasets=[DataSpec("flights", 1500)], epochs=7, dropout=0.5)
+    specs = grid(datasets=[DataSpec("synthetic-mini", 1500)], epochs=7, dropout=0.5)
     assert {(spec.data.rows, spec.epochs, spec.dropout) for spec in specs} == {(1500, 7, 0.5)}
 
 
@@ -117,7 +117,7 @@ def test_a_run_that_is_larger_in_any_way_costs_more():
 
 def test_a_run_is_described_by_what_sets_it_apart():
     spec = Spec(FLIGHTS, model="ipnn", design="me", scale=4, seed=7)
-    assert title(spec) == "flights, ipnn ME 4x, seed 7"
+    assert title(spec) == "us-flights, ipnn ME 4x, seed 7"
 
 
 # --- one after another ----------------------------------------------------------------------------
@@ -163,9 +163,11 @@ def test_a_run_that_fails_is_told_of_and_the_others_go_on(tmp_path):
 
 
 def test_a_dataset_that_does_not_load_is_a_failure_of_its_runs(tmp_path):
-    specs = grid(**TINY | {"datasets": [DataSpec("flights", 10**9)], "scales": [1]}) + grid(
-        **TINY | {"scales": [1]}
-    )
+    path = tmp_path / "rows.csv"
+    path.write_text("colour,bought\nred,1\nblue,0\n")
+    gone = describe("table", path=path, label="bought")
+    path.unlink()
+    specs = grid(**TINY | {"datasets": [gone], "scales": [1]}) + grid(**TINY | {"scales": [1]})
     done = sweep_here(specs, tmp_path)
     assert [failure.spec for failure in done.failures] == specs[:1]
     assert [record.key for record in done.records] == [specs[1].key]
@@ -187,7 +189,7 @@ def test_a_damaged_record_is_set_aside_and_its_run_made_again(tmp_path, damaged)
 
 def test_a_run_that_another_is_at_comes_last(tmp_path, monkeypatch):
     specs = grid(**TINY | {"scales": [1], "seeds": [0, 1, 2]})
-    folder = tmp_path / f"{specs[0].key}-{load('flights', 1500).fingerprint[:12]}.checkpoint"
+    folder = tmp_path / f"{specs[0].key}-{load('synthetic-mini', 1500).fingerprint[:12]}.checkpoint"
     folder.mkdir()
     lock, fit, trained = FileLock(folder / "lock"), experiment.fit, []
 
@@ -248,7 +250,7 @@ def test_without_ray_the_message_says_how_to_install_it(tmp_path, monkeypatch):
 
 SIZE = {"embedding_size": 4, "hidden": 32, "epochs": 6, "batch_size": 64}
 ON_RAY = grid(
-    datasets=[DataSpec("flights", 10_000)], models=["dcnv2"], scales=[2], seeds=[0], **SIZE
+    datasets=[DataSpec("synthetic-mini", 10_000)], models=["dcnv2"], scales=[2], seeds=[0], **SIZE
 )
 
 
@@ -262,7 +264,7 @@ def sweep_on_ray(folder: Path, said: Path) -> Iterator[subprocess.Popen]:
         "-m",
         "embedding_collapse",
         "sweep",
-        "--dataset=flights",
+        "--dataset=synthetic-mini",
         "--rows=10000",
         "--models=dcnv2",
         "--scales=2",
@@ -390,7 +392,9 @@ def test_what_a_run_elsewhere_warns_of_comes_back_with_it(tmp_path):
         (record,) = sweep_here([spec], tmp_path, workers=1).records
     assert record.key == spec.key
     (text,) = [str(one.message) for one in said if one.category is UserWarning]
-    assert text.startswith(f"flights, dnn base, seed 0: set aside as {spec.key}.json.damaged: ")
+    assert text.startswith(
+        f"synthetic-mini, dnn base, seed 0: set aside as {spec.key}.json.damaged: "
+    )
 
 
 def worker_with_a_checkpoint(

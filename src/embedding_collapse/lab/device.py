@@ -38,7 +38,7 @@ def choose_device(name: str = "auto") -> torch.device:
 def precision_of(name: str | None, device: torch.device) -> str | None:
     """The precision of matrix products that a name asks for; None is float32.
 
-    "auto" is what a device multiplies fastest in, of what `results/precision` shows no loss of AUC
+    "auto" is what a device multiplies fastest in, of what the study `decide` shows no loss of AUC
     from: "bf16" on a processor with instructions for it (AVX512-BF16 or AMX), "tf32" on a GPU that
     has it, float32 elsewhere.
     """

@@ -34,7 +34,7 @@ class Influence(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Dataset, model and size: "flights, DCNv2 SE 4x"."""
+        """Dataset, model and size: "us-flights, DCNv2 SE 4x"."""
         return f"{self.cell.dataset}, {MODELS[self.cell.model].name} {self.cell.label}"
 
 

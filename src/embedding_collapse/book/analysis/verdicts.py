@@ -1,9 +1,7 @@
-"""Claims of groups of runs, each answered by one contrast, all of a table corrected together."""
+"""Claims of groups of runs, each answered by one contrast, all corrected together."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
-
-import pandas as pd
 
 from embedding_collapse.lab.contrast import Effect
 from embedding_collapse.lab.groups import Cell
@@ -56,10 +54,3 @@ def answers(claims: Sequence[Claim]) -> list[Answer]:
         judged.append(Judged(claim.effect(band), claim.expected, claim.measure))
     verdicts = zip(claims, judge(judged), strict=True)
     return [Answer(verdict, claim.effect()) for claim, verdict in verdicts]
-
-
-def table(claims: Mapping[str, Sequence[Claim]]) -> pd.DataFrame:
-    """A row per claim, a column of `Answer`s per data set; all of them are corrected together."""
-    flat = iter(answers([claim for group in claims.values() for claim in group]))
-    columns = {name: {claim.text: next(flat) for claim in group} for name, group in claims.items()}
-    return pd.DataFrame(columns, dtype=object)

@@ -1,6 +1,7 @@
 """Appendix: what a step holds, moves and takes, the optimizer of large tables, many machines."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,10 @@ import torch
 from plotly.subplots import make_subplots
 
 from embedding_collapse.book.analysis import measures
+from embedding_collapse.book.analysis.ledger import by_spec
 from embedding_collapse.book.plots import (
     AMBER,
     BELOW,
-    COLOURS,
     DASHES,
     NEUTRAL,
     PINK,
@@ -22,11 +23,9 @@ from embedding_collapse.book.plots import (
 )
 from embedding_collapse.lab.cost import Cost, expected_touched, step_cost, table_traffic
 from embedding_collapse.lab.data.synthetic import LAWS, zipf_shares
-from embedding_collapse.lab.groups import by_cell
 from embedding_collapse.lab.models import MODELS, PAPER, Size
 from embedding_collapse.lab.optimizers import Trial
 from embedding_collapse.lab.records import Record
-from embedding_collapse.lab.spec import Spec
 
 DENSE, BLOCKED, OTHER = AMBER, SKY, NEUTRAL  # of the optimizers
 PARTS = {
@@ -121,42 +120,6 @@ def counts(
     return pd.DataFrame.from_dict(table, orient="index")
 
 
-def measured(runs: Iterable[Record]) -> pd.DataFrame:
-    """A row per cell of recorded runs: `cell`, `design` ("base", "SE" or "ME"), `gflop` of a step,
-    and `ms`, the fastest run's time per step."""
-    rows = []
-    for group in by_cell(runs).values():
-        spec, cardinalities = Spec.read(group[0].spec), group[0].dataset["cardinalities"]
-        size = Size(len(cardinalities), spec.sets, spec.width, spec.hidden)
-        rows.append(
-            {
-                "cell": f"{MODELS[spec.model].name} {spec.label}",
-                "design": spec.label.split()[0],
-                "gflop": step_cost(spec.model, cardinalities, size, spec.batch_size).flops / 1e9,
-                "ms": 1e3 * spec.batch_size / max(run.speed for run in group),
-            }
-        )
-    return pd.DataFrame(rows)
-
-
-def against_products(cells: pd.DataFrame) -> go.Figure:
-    """Time per step against the products of a step, a marker per row of `measured`."""
-    figure = go.Figure()
-    for design, group in cells.groupby("design", sort=False):
-        figure.add_scatter(
-            x=group["gflop"].round(3),
-            y=group["ms"].round(2),
-            mode="markers",
-            name=str(design),
-            marker={"color": COLOURS[str(design)], "size": 9},
-            hovertext=group["cell"],
-            hovertemplate="%{hovertext}<br>%{x} GFLOP, %{y} ms<extra></extra>",
-        )
-    figure.update_xaxes(title="products of a step (GFLOP)", **LOG)
-    figure.update_yaxes(title="measured (ms per step)", **LOG)
-    return figure.update_layout(legend=BELOW)
-
-
 def growth(points: pd.DataFrame) -> go.Figure:
     """The processor's time per step and thread along each axis, beside the floor.
 
@@ -243,16 +206,24 @@ def _cross_share(run: Mapping[str, Any], axis: str, point: pd.Series) -> float:
 # --- products in fewer bits -----------------------------------------------------------------------
 
 
-def fewer_bits(low: Iterable[Record], full: Iterable[Record]) -> pd.DataFrame:
-    """Runs with products in bf16 beside those in float32: a row per cell, of two measures the
-    `Effect`, bf16 minus float32."""
-    whole, rows = by_cell(full), {}
-    for cell, group in by_cell(low).items():
-        rows[f"{MODELS[cell.model].name} {cell.label}"] = {
-            measure.name: measure.difference(group, whole[cell])
+def fewer_bits(runs: Iterable[Record]) -> pd.DataFrame:
+    """Runs with products in bf16 beside those that are alike but for float32: a row per cell and
+    one for their mean, of two measures the `Effect`, bf16 minus float32."""
+    groups = by_spec(runs)
+    pairs = {
+        f"{MODELS[spec.model].name} {spec.label}": (low, full)
+        for spec, full in groups.items()
+        if spec.precision is None and (low := groups.get(replace(spec, precision="bf16")))
+    }
+    return pd.DataFrame(
+        {
+            measure.name: {
+                **{name: measure.difference(*pair) for name, pair in pairs.items()},
+                "their mean": measure.mean_difference(list(pairs.values())),
+            }
             for measure in (measures.AUC, measures.FAIR_ABUNDANCE)
         }
-    return pd.DataFrame.from_dict(rows, orient="index")
+    )
 
 
 # --- the optimizer --------------------------------------------------------------------------------

@@ -14,12 +14,14 @@ from torch import Tensor
 
 from embedding_collapse.book import plots
 from embedding_collapse.book.analysis.cause import FORMS
-from embedding_collapse.book.analysis.measures import in_blocks
+from embedding_collapse.book.analysis.ledger import bases, sharing
+from embedding_collapse.book.analysis.measures import FAIR_ABUNDANCE, in_blocks
 from embedding_collapse.book.explorers.bend import SHAPES
 from embedding_collapse.book.language_model import TokenEmbedding, TokenSpectrum, measure
-from embedding_collapse.lab.contrast import Effect, difference
+from embedding_collapse.lab.contrast import difference
 from embedding_collapse.lab.groups import by_label, cell_of
-from embedding_collapse.lab.records import Record, load_named
+from embedding_collapse.lab.records import Record, design_label, load_named
+from embedding_collapse.lab.studies.decide import BASES
 from embedding_collapse.parameters import ParameterError, check_choice
 from embedding_collapse.spectrum import (
     effective_rank,
@@ -51,7 +53,11 @@ def of_shape(name: str) -> dict[str, float]:
 
 
 def runs_of(folders: str, model: str, scale: int, dataset: str) -> dict[str, list[Record]]:
-    """Recorded runs of a base model and of SE at one scale, by data set.
+    """Recorded runs of a base model and of SE at one scale, of the data set asked for and of one
+    more; those of a data set differ in size and seed alone.
+
+    Of a data set's settings those of the study "decide" come first, then those with the most runs;
+    so do data sets.
 
     Args:
         folders: of records, separated by commas.
@@ -59,16 +65,29 @@ def runs_of(folders: str, model: str, scale: int, dataset: str) -> dict[str, lis
         dataset: which comes first.
 
     Raises:
-        ParameterError: a folder that is not there; a model, a scale or a data set without runs.
+        ParameterError: a folder that is not there; a model, a scale or a data set without runs; or
+            a record from before spectra were weighted.
     """
     runs = [run for run in load_named(folders) if cell_of(run).design == "se"]
     check_choice("model", model, sorted({run.spec["model"] for run in runs}))
     runs = [run for run in runs if run.spec["model"] == model]
     check_choice("scale", scale, sorted({run.spec["scale"] for run in runs} - {1}))
     runs = [run for run in runs if run.spec["scale"] in (1, scale)]
-    names = sorted({run.spec["dataset"] for run in runs}, key=lambda name: (name != dataset, name))
-    check_choice("dataset", dataset, names)
-    return {name: [run for run in runs if run.spec["dataset"] == name] for name in names}
+    found: dict[str, list[Record]] = {}
+    for base in sorted(bases(runs), key=lambda base: base not in BASES):
+        groups = by_label(sharing(base, runs))
+        if len(groups) == 2:
+            found.setdefault(base.data.name, [run for group in groups.values() for run in group])
+    if not found:
+        pair = f"{model}, base and {design_label('se', scale)}"
+        raise ParameterError(f"{folders} holds no runs of {pair}, that share their settings")
+    check_choice("dataset", dataset, found)
+    shown = {name: found[name] for name in sorted(found, key=lambda name: name != dataset)[:2]}
+    every = [run for group in shown.values() for run in group]
+    if old := [run.key for run in every if run.weighted_spectra is None]:
+        counted = f"{len(old)} of {len(every)} records of {model} in {folders}"
+        raise ParameterError(f"{counted} are without weighted spectra, {old[0]} for one")
+    return shown
 
 
 def collapse(runs: Mapping[str, Sequence[Record]]) -> go.Figure:
@@ -137,18 +156,26 @@ def readings(run: Record) -> pd.Series:
     return pd.Series(numbers).rename_axis(["measure", "reading"])
 
 
-def nine_readings(runs: Mapping[str, Sequence[Record]]) -> pd.DataFrame:
-    """A row per measure and reading: of each data set the means of base and SE, and how much SE
-    changes it: an `Effect`, whose interval is over seeds."""
+def beside(
+    runs: Mapping[str, Sequence[Record]], numbers: Callable[[Record], pd.Series]
+) -> pd.DataFrame:
+    """A row per number of a run: of each data set the means of base and SE, and SE minus base, an
+    `Effect`, whose interval is over seeds."""
     columns = {}
     for name, group in runs.items():
-        old, new = (pd.DataFrame(map(readings, records)) for records in by_label(group).values())
-        for label, values in zip(by_label(group), (old, new), strict=True):
-            columns[name, label] = values.mean()
+        tables = {label: pd.DataFrame(map(numbers, of)) for label, of in by_label(group).items()}
+        for label, table in tables.items():
+            columns[name, label] = table.mean()
+        old, new = tables.values()
         columns[name, "change"] = pd.Series(
             {key: difference(new[key].to_numpy(), old[key].to_numpy()) for key in old}
         )
     return pd.DataFrame(columns)
+
+
+def nine_readings(runs: Mapping[str, Sequence[Record]]) -> pd.DataFrame:
+    """Every measure in every reading, base beside SE."""
+    return beside(runs, readings)
 
 
 def without_first(runs: Mapping[str, Sequence[Record]]) -> pd.DataFrame:
@@ -171,61 +198,49 @@ def without_first(runs: Mapping[str, Sequence[Record]]) -> pd.DataFrame:
 # --- at one width, and rows that count by how often they occur ------------------------------------
 
 
-def _row(values: Mapping[str, Sequence[float] | np.ndarray]) -> dict[str, float | Effect]:
-    """The means of base and SE, each of a number per seed, and SE minus base."""
-    base, wide = values.values()
-    means = {label: float(np.mean(numbers)) for label, numbers in values.items()}
-    return means | {"change": difference(wide, base)}
+def blocks(runs: Mapping[str, Sequence[Record]]) -> pd.DataFrame:
+    """IA against random of whole tables, and of their columns in blocks as wide as the base
+    model's table."""
+    rows = {"whole table": FAIR_ABUNDANCE.value, "in blocks": in_blocks}
+    return beside(runs, lambda run: pd.Series({name: of(run) for name, of in rows.items()}))
 
 
-def weightings(folder: str) -> dict[str, list[Record]]:
-    """The base model's runs and those of SE at one size in a folder whose records hold spectra of
-    rows weighted by frequency, by label.
-
-    Raises:
-        ParameterError: there are others of SE, or a record is older than such spectra.
-    """
-    runs = [run for run in load_named(folder) if cell_of(run).design == "se"]
-    if old := [run.key for run in runs if run.weighted_spectra is None]:
-        counted = f"{len(old)} of {len(runs)} records of SE in {folder}"
-        raise ParameterError(f"{counted} are without weighted spectra, {old[0]} for one")
-    groups = by_label(runs)
-    if len(groups) != 2 or "base" not in groups:
-        held = ", ".join(groups) or "none"
-        raise ParameterError(f"sizes of SE in {folder}: {held}; base and one other are needed")
-    return groups
+def weightings(run: Record) -> pd.Series:
+    """IA with all rows alike and with rows weighted by frequency, and what that adds, over K and
+    against random: means over fields."""
+    values = {}
+    for share, alike, often in (
+        ("IA / K", run.relative_abundance, run.weighted_abundance),
+        ("IA / random", run.abundance_against_random, run.weighted_against_random),
+    ):
+        values[share, "rows alike"] = alike
+        values[share, "rows by frequency"] = often
+        values[share, "what weighting adds"] = often - alike
+    return pd.Series({row: value.mean().item() for row, value in values.items()})
 
 
-def blocks(trained: Mapping[str, Sequence[Record]]) -> pd.DataFrame:
-    """IA against random of columns in blocks as wide as the base model's table."""
-    values = {label: list(map(in_blocks, group)) for label, group in trained.items()}
-    return pd.DataFrame.from_dict({"IA / random, in blocks": _row(values)}, orient="index")
+def weighting(runs: Mapping[str, Sequence[Record]]) -> pd.DataFrame:
+    """What weighting changes, base beside SE."""
+    return beside(runs, weightings)
 
 
-def weighting(trained: Mapping[str, Sequence[Record]]) -> pd.DataFrame:
-    """IA with all rows alike and with rows weighted by frequency, over K and against random: means
-    over fields and seeds. The last row is what weighting adds to the same table."""
-    rows: dict[tuple[str, str], Callable[[Record], Tensor]] = {
-        ("IA / K", "rows alike"): lambda run: run.relative_abundance,
-        ("IA / K", "rows by frequency"): lambda run: run.weighted_abundance,
-        ("IA / random", "rows alike"): lambda run: run.abundance_against_random,
-        ("IA / random", "rows by frequency"): lambda run: run.weighted_against_random,
-        ("IA / random", "what weighting adds"): lambda run: (
-            run.weighted_against_random - run.abundance_against_random
-        ),
-    }
-    means = {
-        row: {label: [of(run).mean().item() for run in group] for label, group in trained.items()}
-        for row, of in rows.items()
-    }
-    return pd.DataFrame.from_dict({row: _row(pair) for row, pair in means.items()}, orient="index")
-
-
-def weighted(trained: Mapping[str, Sequence[Record]]) -> go.Figure:
+def weighted(runs: Mapping[str, Sequence[Record]]) -> go.Figure:
     """IA against random, all rows alike (solid) and by frequency (dotted), fields by number of
-    features; means and ranges over seeds."""
+    features; means and ranges over seeds; a menu of data sets."""
+    figures = {name: _weighted(by_label(group)) for name, group in runs.items()}
+    figure = plots.one_of(figures, "Data")
+    figure.add_hline(
+        y=1,
+        line={"color": plots.COLOURS["random"], "dash": "dash"},
+        annotation={"text": "random table", "xanchor": "right"},
+    )
+    figure.update_xaxes(plots.BY_FEATURES)
+    return figure.update_yaxes(title="IA / IA of a random table", rangemode="tozero")
+
+
+def _weighted(groups: Mapping[str, Sequence[Record]]) -> go.Figure:
     figure = go.Figure()
-    for label, group in trained.items():
+    for label, group in groups.items():
         names, counts, order = plots.fields(group[0])
         for name, words, dash in (
             ("abundance_against_random", "rows alike", "solid"),
@@ -236,14 +251,7 @@ def weighted(trained: Mapping[str, Sequence[Record]]) -> go.Figure:
             line = plots.by_field(names, values, counts, *look)
             line.hovertemplate = "%{x}, %{customdata:,} features: %{y:.3f}"
             figure.add_trace(line)
-    figure.add_hline(
-        y=1,
-        line={"color": plots.COLOURS["random"], "dash": "dash"},
-        annotation={"text": "random table", "xanchor": "right"},
-    )
-    figure.update_xaxes(plots.BY_FEATURES)
-    figure.update_yaxes(title="IA / IA of a random table", rangemode="tozero")
-    return figure.update_layout(legend=plots.BELOW, hovermode="closest")
+    return figure
 
 
 # --- beside a language model ----------------------------------------------------------------------

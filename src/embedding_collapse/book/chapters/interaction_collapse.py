@@ -16,22 +16,26 @@ from safetensors.torch import load_file
 
 from embedding_collapse.book import plots
 from embedding_collapse.book.analysis.influence import Influence, correlations, influences
+from embedding_collapse.book.analysis.settings import Setting, settings
 from embedding_collapse.book.explorers import toy
 from embedding_collapse.book.explorers.toy import FEW, MANY
-from embedding_collapse.lab import gradient, records
+from embedding_collapse.lab import gradient
 from embedding_collapse.lab.contrast import Effect, mean_of
 from embedding_collapse.lab.data import Dataset, DataSpec
+from embedding_collapse.lab.data.spec import US_FLIGHTS
 from embedding_collapse.lab.experiment import run
 from embedding_collapse.lab.gradient import Pull
 from embedding_collapse.lab.groups import by_cell, cell_of
 from embedding_collapse.lab.models import MODELS
-from embedding_collapse.lab.records import Record
+from embedding_collapse.lab.records import Record, folder_of, load_all
 from embedding_collapse.lab.spec import Spec, build_model
+from embedding_collapse.lab.studies.decide import BASES
 from embedding_collapse.lab.toy import Curves
 from embedding_collapse.lab.toy import run as train
 from embedding_collapse.parameters import ParameterError
 from embedding_collapse.spectrum import projected_abundance
 
+MODELS_SEEN = ("dcnv2", "ffm")  # whose sub-embeddings are made, and those whose are parameters
 FIELDS = {"trained": 100, "3 features": 3, "100 features": 100, "100, collapsed": 100}
 INKS = [FEW, MANY, plots.AMBER, plots.NEUTRAL]
 
@@ -203,15 +207,30 @@ def toy_span(runs: Mapping[str, Curves], random: float) -> go.Figure:
 # --- trained models -------------------------------------------------------------------------------
 
 
-def runs_of(folders: str) -> tuple[list[Record], list[Record]]:
-    """Recorded runs of base and SE in folders, separated by commas: of DCNv2, and of FFM.
+def runs_of(folder: str) -> tuple[list[Setting], list[Record], list[Record]]:
+    """Recorded runs: the two data sets with the most of them, with the claims put to these; and of
+    their runs base and SE of DCNv2, and of FFM, of which there may be none.
 
     Raises:
-        ParameterError: a folder that is not there.
+        ParameterError: a folder that is not there, or without runs of DCNv2, base or SE.
     """
-    runs = [run for run in records.load_named(folders) if cell_of(run).design == "se"]
-    crossed, aware = ([r for r in runs if r.spec["model"] == name] for name in ("dcnv2", "ffm"))
-    return crossed, aware
+    asked = settings(load_all(folder_of(folder)))[:2]
+    runs = [run for one in asked for run in one.runs if cell_of(run).design == "se"]
+    crossed, aware = ([run for run in runs if run.spec["model"] == name] for name in MODELS_SEEN)
+    if not crossed:
+        raise ParameterError(
+            f"folder is {folder!r}, which has no run of {MODELS_SEEN[0]}, base or SE; its "
+            "sub-embeddings are looked into"
+        )
+    return asked, crossed, aware
+
+
+def without_smallest(run: Record) -> Record:
+    """The run's spectra and sub-embeddings without those of the field with the fewest features, and
+    without those made for it."""
+    kept = np.delete(np.arange(len(run.spectra)), np.argmin(run.dataset["cardinalities"]))
+    pairs = np.array(run.projected_abundance)[:, kept][:, :, kept]
+    return replace(run, spectra=[run.spectra[i] for i in kept], projected_abundance=pairs.tolist())
 
 
 def sub_embeddings(runs: Iterable[Record]) -> go.Figure:
@@ -315,9 +334,12 @@ class Learned(NamedTuple):
 
 
 def specs_of(dataset: str, rows: int, seeds: int) -> list[Spec]:
-    """DCNv2 as in the study "grid", a spec per seed; of all rows where `rows` is 0."""
-    data = DataSpec(dataset, rows or None)
-    base = Spec(data, embedding_size=5, hidden=100, batch_size=512, epochs=4)
+    """DCNv2's base model as in the study "decide", but trained for two epochs, which a page can
+    wait for; a spec per seed. Of all rows where `rows` is 0; of US flights few are held out, since
+    they would take longer than training."""
+    held_out = (10_000, 10_000) if dataset in US_FLIGHTS else None
+    data = DataSpec(dataset, rows or None, held_out=held_out)
+    base = replace(BASES[0], data=data, epochs=2, precision=None)
     return [replace(base, seed=seed) for seed in range(seeds)]
 
 

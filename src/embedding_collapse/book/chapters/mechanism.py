@@ -8,13 +8,13 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from embedding_collapse.book import plots
-from embedding_collapse.book.analysis import measures, verdicts
+from embedding_collapse.book.analysis import measures
 from embedding_collapse.book.analysis.claims import compared
 from embedding_collapse.book.analysis.ledger import by_spec
 from embedding_collapse.book.analysis.measures import Measure, total_parameters
 from embedding_collapse.book.analysis.settings import Setting, settings
-from embedding_collapse.book.analysis.verdicts import Cells, Claim, Runs
-from embedding_collapse.lab.groups import Cell, by_cell, datasets_of, runs_in, select
+from embedding_collapse.book.analysis.verdicts import Cells, Runs
+from embedding_collapse.lab.groups import by_cell, datasets_of, runs_in, select
 from embedding_collapse.lab.models import MODELS
 from embedding_collapse.lab.records import Record, design_label, folder_of, load_all
 from embedding_collapse.lab.spec import Spec
@@ -37,28 +37,30 @@ WAYS = {
     "more hidden units": plots.AMBER,
     "ten columns, wider interaction": plots.COLOURS["base"],
 }
-OTHER_REMEDIES = ("dcnv2-flat", "dcnv2-sfg", "dcnv2-distinct")
+OTHER_REMEDIES = {
+    "dcnv2-flat": "flat spectra",
+    "dcnv2-sfg": "SFG",
+    "dcnv2-distinct": "distinct sets",
+}
 
 # --- the runs -------------------------------------------------------------------------------------
 
 
-def runs_of(folder: str, older: str) -> tuple[list[Record], list[Setting], Cells, Cells]:
+def runs_of(folder: str) -> tuple[list[Record], list[Setting], Cells]:
     """Recorded runs: all; the two data sets with the most of them, with the claims put to these;
-    their runs by cell; and of an older folder those of DCNv2 and of what else might fill its
-    tables, by cell.
+    and their runs by cell.
 
     Raises:
         ParameterError: a folder that is not there, or without runs of DCNv2, ME 4x.
     """
     runs = load_all(folder_of(folder))
-    remedies = select(by_cell(load_all(folder_of(older))), {MODEL, *OTHER_REMEDIES}, scale=10)
     asked = settings(runs)[:2]
     cells = {cell: group for one in asked for cell, group in by_cell(one.runs).items()}
     if not select(cells, {MODEL}, design="me", scale=4):
         raise ParameterError(
             f"folder is {folder!r}, which has no run of {MODEL} ME 4x; its sets are looked into"
         )
-    return runs, asked, cells, remedies
+    return runs, asked, cells
 
 
 # --- the sets: what they span, and which fields meet in them --------------------------------------
@@ -214,25 +216,19 @@ def against_parameters(families: Mapping[str, Mapping[str, Runs]]) -> go.Figure:
     return figure.update_layout(legend=plots.BELOW, hovermode="closest")
 
 
-def claims_of_remedies(remedies: Cells) -> pd.DataFrame:
-    """Do other remedies do as much? A row per claim, a column of answers per data set that has runs
-    of any."""
-    auc, fair = measures.AUC, measures.FAIR_ABUNDANCE
-
-    def claims(dataset: str) -> list[Claim]:
-        def at(model: str, design: str) -> Runs:
-            return remedies.get(Cell(dataset, model, design, 10), [])
-
-        se, me, flat = at(MODEL, "se"), at(MODEL, "me"), at("dcnv2-flat", "se")
-        return [
-            Claim("Distinct sets beat ME", auc, "higher", [(at("dcnv2-distinct", "me"), me)]),
-            Claim("Flat spectra fill SE's tables (IA / random)", fair, "higher", [(flat, se)]),
-            Claim("Flat spectra beat SE", auc, "higher", [(flat, se)]),
-            Claim("SFG's encoder beats SE", auc, "higher", [(at("dcnv2-sfg", "se"), se)]),
-        ]
-
-    names = datasets_of(select(remedies, OTHER_REMEDIES))
-    return verdicts.table({name: claims(name) for name in names})
+def other_remedies(cells: Cells) -> pd.DataFrame:
+    """What other remedies do to AUC, and to how full tables are: a row per data set and remedy, the
+    `Effect`s beside plain SE or ME of the same size."""
+    rows = {}
+    for cell, group in select(cells, OTHER_REMEDIES).items():
+        plain = cells.get(cell._replace(model=MODEL))
+        if plain:
+            words = f"{OTHER_REMEDIES[cell.model]}, {cell.label}"
+            rows[cell.dataset, words] = {
+                "test AUC": measures.AUC.difference(group, plain),
+                "IA against random": measures.FAIR_ABUNDANCE.difference(group, plain),
+            }
+    return pd.DataFrame.from_dict(rows, orient="index")
 
 
 # --- all numbers ----------------------------------------------------------------------------------
@@ -240,7 +236,7 @@ def claims_of_remedies(remedies: Cells) -> pd.DataFrame:
 
 def numbers(cells: Cells) -> dict[str, pd.DataFrame]:
     """Every cell's means over seeds, by what the table is called."""
-    variants = {one.model for one in ME_VARIANTS} | set(OTHER_REMEDIES)
+    variants = {one.model for one in ME_VARIANTS}.union(OTHER_REMEDIES)
     return {
         "DCNv2, its variants and other remedies": measures.overview(
             select(cells, variants), [measures.AUC, measures.ABUNDANCE, measures.FAIR_ABUNDANCE]

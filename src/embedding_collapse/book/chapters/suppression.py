@@ -1,6 +1,7 @@
 """Chapter 4: models whose interaction is suppressed: less collapse, gains, overfitting?"""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -10,54 +11,58 @@ import torch
 from plotly.subplots import make_subplots
 
 from embedding_collapse.book import plots
-from embedding_collapse.book.analysis import measures, verdicts
+from embedding_collapse.book.analysis import measures
+from embedding_collapse.book.analysis.ledger import sharing
 from embedding_collapse.book.analysis.measures import Measure
-from embedding_collapse.book.analysis.verdicts import Cells, Claim, Runs
-from embedding_collapse.lab.groups import Cell, by_cell, datasets_of, runs_in
+from embedding_collapse.book.analysis.settings import Setting, settings
+from embedding_collapse.book.analysis.verdicts import Cells, Runs
+from embedding_collapse.lab.groups import Cell, by_cell, datasets_of, runs_in, select
 from embedding_collapse.lab.models import MODELS
 from embedding_collapse.lab.models.penalties import orthogonality
 from embedding_collapse.lab.records import Record, folder_of, load_all
-from embedding_collapse.lab.studies import study
-from embedding_collapse.parameters import check_choice
+from embedding_collapse.parameters import ParameterError
 from embedding_collapse.spectrum import random_abundance
 
 SERIES = [
     plots.Series("DCNv2", "dcnv2", "SE", plots.COLOURS["SE"], "solid"),
     plots.Series("regularised", "dcnv2-regularized", "SE", plots.PINK, "dash"),
-    plots.Series("regularised, fixed scale", "dcnv2-regularized-fixed", "SE", plots.SKY, "dot"),
     plots.Series("DNN", "dnn", "SE", plots.AMBER, "dashdot"),
 ]
 NAMES = {series.model: series.name for series in SERIES}
-SUPPRESSED = ("dcnv2-regularized", "dnn")
 DASHES = {1: "solid", 4: "dash", 10: "dot"}  # by scale
 LEARNING_RATE, WEIGHT_DECAY = 1e-3, 1e-6  # of all runs
 
 # --- the runs -------------------------------------------------------------------------------------
 
 
-def runs_of(folder: str, beyond: str, scale: int) -> tuple[Cells, Cells]:
-    """Recorded runs of DCNv2 and of models whose interaction is suppressed, base and SE, by cell;
-    and those without weight decay.
-
-    Args:
-        folder: of the records.
-        beyond: of those of the study `beyond`, whose parts `fixed` and `decay` are read.
-        scale: at which models are compared.
+def runs_of(folder: str) -> tuple[list[Setting], Cells, Cells]:
+    """Recorded runs: the two data sets with the most of them, with the claims put to these; their
+    runs of DCNv2 and of models whose interaction is suppressed, base and SE, by cell; and the same
+    models' without weight decay.
 
     Raises:
-        ParameterError: a folder that is not there; a scale without runs.
+        ParameterError: a folder that is not there, or without such runs.
     """
-    further = folder_of(beyond)
-    fixed, undecayed = (
-        study("beyond").part(name).records(further, missing_ok=True) for name in ("fixed", "decay")
-    )
-    runs = [
-        run
-        for run in (*load_all(folder_of(folder)), *fixed)
-        if run.spec["model"] in NAMES and (run.spec["design"] == "se" or run.spec["scale"] == 1)
-    ]
-    check_choice("scale", scale, sorted({run.spec["scale"] for run in runs} - {1}))
-    return by_cell(runs), by_cell(undecayed)
+    runs = load_all(folder_of(folder))
+    asked = settings(runs)[:2]
+
+    def single(runs: Iterable[Record]) -> dict[Cell, Runs]:
+        return {
+            cell: group
+            for cell, group in by_cell(runs).items()
+            if cell.model in NAMES and cell.design == "se"
+        }
+
+    cells, undecayed = {}, {}
+    for one in asked:
+        cells |= single(one.runs)
+        undecayed |= single(sharing(replace(one.base, weight_decay=0.0), runs))
+    if not any(cell.scale > 1 for cell in cells):
+        raise ParameterError(
+            f"folder is {folder!r}, which has no run of SE of {', '.join(NAMES)}; their tables are "
+            "looked into"
+        )
+    return asked, cells, undecayed
 
 
 # --- did the penalty take hold? -------------------------------------------------------------------
@@ -92,8 +97,7 @@ def block_deviations(cells: Cells) -> go.Figure:
     regularised model and data set, a line per size."""
     regularised = {cell: runs for cell, runs in cells.items() if "regularized" in cell.model}
     panels = list(dict.fromkeys(cell[:2] for cell in regularised))
-    # the last part of a name, since panels are narrow
-    titles = [f"{NAMES[model].split(', ')[-1]}, {dataset}" for dataset, model in panels]
+    titles = [f"{NAMES[model]}, {dataset}" for dataset, model in panels]
     figure = make_subplots(cols=len(panels), subplot_titles=titles, shared_yaxes=True)
     for cell, runs in regularised.items():
         column = panels.index(cell[:2]) + 1
@@ -124,12 +128,13 @@ def _by_epoch(cell: Cell, curves: Sequence[Sequence[float]], digits: int) -> go.
 # --- is there less collapse? ----------------------------------------------------------------------
 
 
-def abundance(cells: Cells, scale: int) -> go.Figure:
+def abundance(cells: Cells) -> go.Figure:
     """IA / K of every field, fields sorted by cardinality: mean and range over seeds; a line per
-    model at one scale, one for random tables of that width; a menu of data sets."""
+    model at the largest size, one for random tables of that width; a menu of data sets."""
     figures = {}
     for dataset in datasets_of(cells):
         figures[dataset] = figure = go.Figure()
+        scale = max(cell.scale for cell in select(cells, dataset=dataset))
         widths = {}
         for line in SERIES:
             group = cells.get(Cell(dataset, line.model, "se", scale))
@@ -159,38 +164,15 @@ def abundance(cells: Cells, scale: int) -> go.Figure:
 
 def accuracy(cells: Cells) -> go.Figure:
     """Test AUC against size with 95% bands: a panel per data set, ours and then the paper's."""
-    ours, theirs = plots.points(runs_in(cells), measures.AUC), plots.published_points()
-    table = pd.concat([ours, theirs[theirs["model"].isin(NAMES)]])
+    ours = [
+        plots.points(runs_in(select(cells, dataset=name)), measures.AUC)
+        for name in datasets_of(cells)
+    ]
+    theirs = plots.published_points()
+    table = pd.concat([*ours, theirs[theirs["model"].isin(NAMES)]])
     panels = {str(name): rows for name, rows in table.groupby("dataset", sort=False)}
     figure = plots.series_against_scale({"": panels}, SERIES, columns=2)
     return figure.update_yaxes(title="test AUC", col=1)
-
-
-# --- what became of the finding -------------------------------------------------------------------
-
-
-def claims(cells: Cells, scale: int) -> pd.DataFrame:
-    """The claims of the paper's second finding, and the two on which readers' yardstick may differ:
-    a row each, a column of answers per data set."""
-    return verdicts.table({name: _claims(cells, name, scale) for name in datasets_of(cells)})
-
-
-def _claims(cells: Cells, dataset: str, scale: int) -> list[Claim]:
-    def runs(model: str, scale: int) -> Runs:
-        return cells.get(Cell(dataset, model, "se", scale), [])
-
-    whole, *both = ((runs(model, scale), runs(model, 1)) for model in ("dcnv2", *SUPPRESSED))
-    regularised, dnn = ([(runs(model, scale), runs("dcnv2", scale))] for model in SUPPRESSED)
-    share, fair, decline = measures.ABUNDANCE, measures.FAIR_ABUNDANCE, measures.DECLINE
-    return [
-        Claim("Size empties DCNv2's tables", share, "lower", [whole]),
-        Claim("Regularised, DCNv2 is less collapsed", share, "higher", regularised),
-        Claim("DNN is less collapsed than DCNv2", share, "higher", dnn),
-        Claim("Regularised, by the other yardstick (IA / random)", fair, "higher", regularised),
-        Claim("DNN, by the other yardstick (IA / random)", fair, "higher", dnn),
-        Claim("The two gain nothing from size (AUC)", measures.AUC, "no gain", both),
-        Claim("The two overfit more when larger (fall of validation AUC)", decline, "higher", both),
-    ]
 
 
 # --- is it weight decay? --------------------------------------------------------------------------
@@ -215,26 +197,24 @@ def decayed(
     return number.item()
 
 
-def decay_claims(cells: Cells, undecayed: Cells, scale: int) -> pd.DataFrame:
-    """What should be so if weight decay empties the tables: a row per claim, a column of answers
-    per data set that has runs without it. Each is of three models at once."""
-    models = ("dcnv2", *SUPPRESSED)
-    columns = {}
-    for dataset in datasets_of(undecayed):
-        wide = {model: Cell(dataset, model, "se", scale) for model in models}
-        free = {model: undecayed.get(cell, []) for model, cell in wide.items()}
-        with_it = [(free[model], cells.get(cell, [])) for model, cell in wide.items()]
-        grown = [
-            (free[model], undecayed.get(cell._replace(scale=1), [])) for model, cell in wide.items()
-        ]
-        beside = [(free[model], free["dcnv2"]) for model in SUPPRESSED]
-        fair = measures.FAIR_ABUNDANCE
-        columns[dataset] = [
-            Claim("Without weight decay the wide tables are fuller", fair, "higher", with_it),
-            Claim("Without it they still empty with size", fair, "lower", grown),
-            Claim("Without it suppressed interaction leaves them fuller", fair, "higher", beside),
-        ]
-    return verdicts.table(columns)
+def without_decay(cells: Cells, undecayed: Cells) -> pd.DataFrame:
+    """What weight decay and width do to tables and AUC: a row per data set, model and difference,
+    of the widest SE that has runs without decay; effects of IA against random and of AUC."""
+    rows = {}
+    for dataset, model in dict.fromkeys((cell.dataset, cell.model) for cell in undecayed):
+        sizes = select(undecayed, [model], dataset=dataset)
+        narrow, *_, wide = sorted(sizes, key=lambda cell: cell.scale)
+        name = NAMES[model]
+        pairs = {
+            f"{name} {wide.label}: without decay minus with it": (undecayed[wide], cells[wide]),
+            f"{name} without decay: {wide.label} minus base": (undecayed[wide], undecayed[narrow]),
+        }
+        for words, (new, old) in pairs.items():
+            rows[dataset, words] = {
+                "IA against random": measures.FAIR_ABUNDANCE.difference(new, old),
+                "test AUC": measures.AUC.difference(new, old),
+            }
+    return pd.DataFrame.from_dict(rows, orient="index")
 
 
 # --- all numbers ----------------------------------------------------------------------------------
@@ -257,21 +237,24 @@ def numbers(cells: Cells, undecayed: Cells) -> dict[str, pd.DataFrame]:
     }
 
 
-def overfitting(records: Iterable[Record], models: Sequence[str]) -> go.Figure:
-    """Training loss and validation AUC epoch by epoch for SE of growing size: means over seeds."""
-    cells = by_cell(records)
-    models = [model for model in models if model in {cell.model for cell in cells}]
-    names = [MODELS[model].name for model in models]
-    panels = {"rows": 2, "cols": len(models), "subplot_titles": names * 2, "vertical_spacing": 0.15}
-    figures = {dataset: make_subplots(**panels) for dataset in datasets_of(cells)}
-    for cell, group in cells.items():
-        if cell.design != "se" or cell.model not in models or cell.scale not in DASHES:
+def overfitting(cells: Cells) -> go.Figure:
+    """Training loss and validation AUC epoch by epoch for SE of growing size: means over seeds; a
+    menu of the data sets that have each of the models which any has."""
+    models = [model for model in NAMES if select(cells, [model])]
+    titles = [NAMES[model] for model in models] * 2
+    panels = {"rows": 2, "cols": len(models), "subplot_titles": titles, "vertical_spacing": 0.15}
+    figures = {}
+    for dataset in datasets_of(cells):
+        shown = select(cells, dataset=dataset)
+        if {cell.model for cell in shown} < set(models):
             continue
-        column = models.index(cell.model) + 1
-        for row, metric in ((1, "train_loss"), (2, "valid_auc")):
-            curves = [[epoch[metric] for epoch in record.epochs] for record in group]
-            line = _by_epoch(cell, curves, digits=5).update(showlegend=row == column == 1)
-            figures[cell.dataset].add_trace(line, row, column)
+        figures[dataset] = make_subplots(**panels)
+        for cell, group in shown.items():
+            column = models.index(cell.model) + 1
+            for row, metric in ((1, "train_loss"), (2, "valid_auc")):
+                curves = [[epoch[metric] for epoch in record.epochs] for record in group]
+                line = _by_epoch(cell, curves, digits=5).update(showlegend=row == column == 1)
+                figures[dataset].add_trace(line, row, column)
     figure = plots.one_of(figures, "Dataset").update_xaxes(dtick=1)
     figure.update_xaxes(title="epoch", row=2)
     figure.update_yaxes(title="training loss (nats)", row=1, col=1)

@@ -13,8 +13,11 @@ explorer of its name: `explorer` makes it, and `view` is what it shows.
 from collections.abc import Callable
 from functools import lru_cache
 
+from embedding_collapse.book.analysis.ledger import sharing
+from embedding_collapse.lab.groups import by_cell, cell_of
 from embedding_collapse.lab.records import Record
 from embedding_collapse.lab.studies import study
+from embedding_collapse.lab.studies.decide import BASES, TELLING
 from embedding_collapse.parameters import check_choice
 
 from . import (
@@ -34,21 +37,33 @@ from .explorer import Explorer
 
 
 @lru_cache
-def _grid() -> list[Record]:
-    """The runs that an explorer shows where none are given."""
-    return study("grid").records()
+def _decided() -> list[Record]:
+    """The runs that an explorer shows where none are given: the study's two main data sets."""
+    runs = study("decide").records(missing_ok=True)
+    return [run for base in BASES for run in sharing(base, runs)]
+
+
+def _in_both() -> list[Record]:
+    """Those of a model and size that both data sets have, so that every choice leads somewhere."""
+    cells = set(by_cell(_decided()))
+    names = {cell.dataset for cell in cells}
+    return [
+        run
+        for run in _decided()
+        if all(cell_of(run)._replace(dataset=name) in cells for name in names)
+    ]
 
 
 EXPLORERS: dict[str, Callable[[], Explorer]] = {
     "sizing": sizing.explorer,
     # more models would be more than a page may weigh
     "spectrum": lambda: spectrum.explorer(
-        [run for run in _grid() if run.spec["model"] in ("dnn", "dcnv2")], spectrum.STEPS
+        [run for run in _decided() if run.spec["model"] in TELLING], spectrum.STEPS
     ),
     "bend": bend.explorer,
-    "sub_embeddings": lambda: sub_embeddings.explorer(_grid(), steps=sub_embeddings.STEPS),
+    "sub_embeddings": lambda: sub_embeddings.explorer(_in_both(), steps=sub_embeddings.STEPS),
     "toy": toy.explorer,
-    "scaling": lambda: scaling.explorer(_grid(), scaling.STEPS),
+    "scaling": lambda: scaling.explorer(_decided(), scaling.STEPS),
 }
 
 

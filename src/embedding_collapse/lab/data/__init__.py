@@ -11,7 +11,6 @@ from .columns import Source
 from .dataset import Dataset, Field
 from .drawn import draw_dataset
 from .encoding import encode
-from .flights import load_flights
 from .movielens import movielens
 from .sources import avazu, criteo, own_table
 from .spec import DATASETS, READ, US_FLIGHTS, DataSpec
@@ -172,8 +171,6 @@ def _load(
         )
     if spec.name in US_FLIGHTS:
         return load_us_flights(spec)
-    if spec.name == "flights":
-        return load_flights(spec)
     return draw_dataset(spec, cache=cache, workers=workers, progress=progress)
 
 

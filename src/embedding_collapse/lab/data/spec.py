@@ -11,7 +11,6 @@ DATASETS: dict[str, str] = {
     "synthetic-mini": "12 fields from the same law, sized for two cores; 200,000 rows",
     "us-flights": "9 fields of US flights of 2001, late or not (real); 2,400,000 rows to train on",
     "us-flights-forecast": "the same without the minute: 7 fields, nearer to a forecast",
-    "flights": "26 fields of New York flights of 2013, late or not (real, CC0); 327,346 rows",
     "criteo": "Kaggle's train.txt at `path`, else the Hub's reczoo/Criteo_x4; 45,840,617 rows",
     "avazu": "Kaggle's train.csv at `path`, else the Hub's reczoo/Avazu_x4; 40.4 million rows",
     "movielens": "GroupLens' ml-100k or ml-1m at `path`, rated 4 or better or not",
@@ -68,8 +67,8 @@ class DataSpec:
             the message says what is accepted.
 
     Example:
-        >>> DataSpec("flights", rows=60_000).written()
-        {'dataset': 'flights', 'rows': 60000}
+        >>> DataSpec("us-flights", rows=60_000).written()
+        {'dataset': 'us-flights', 'rows': 60000}
     """
 
     name: str = "synthetic-mini"

@@ -2,18 +2,16 @@
 
 from embedding_collapse.parameters import check_choice
 
-from . import beyond, decide, frequency, grid, interaction, precision
+from . import decide
 from .definition import Part, Study, title, with_members
 from .progress import Progress, progress
 from .running import Failure, Outcome, run_all
 
-STUDIES = {
-    one.STUDY.name: one.STUDY for one in (decide, grid, beyond, interaction, precision, frequency)
-}
+STUDIES = {one.STUDY.name: one.STUDY for one in (decide,)}
 
 
 def study(name: str) -> Study:
-    """The study of that name; `study("grid").records()` gives its runs' records.
+    """The study of that name; `study("decide").records()` gives its runs' records.
 
     Raises:
         ParameterError: there is none; the message lists those there are.

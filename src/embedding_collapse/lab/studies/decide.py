@@ -187,7 +187,15 @@ STUDY = Study(
         "Does a single embedding set stop gaining from size, do several go on gaining, and is "
         "collapse the reason?"
     ),
-    readers=("03_interaction_collapse", "06_how_it_works", "07_results", "opening"),
+    readers=(
+        "02_information_abundance",
+        "03_interaction_collapse",
+        "04_suppressing_interaction",
+        "06_how_it_works",
+        "07_results",
+        "cost",
+        "opening",
+    ),
     parts=(
         Part(
             "second look",
