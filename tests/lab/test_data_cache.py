@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from harm import READ_ONLY, SMALL, each_harm, largest_file, on_a_disk
 
-from embedding_collapse.lab.data import Dataset, encoding, load
+from embedding_collapse.lab.data import Dataset, cache, encoding, load
 from embedding_collapse.lab.data.cache import stored
 
 pytestmark = pytest.mark.slow
@@ -133,7 +133,8 @@ def test_a_dataset_may_lie_elsewhere_behind_a_link(tmp_path, criteo, monkeypatch
     assert np.array_equal(data.ids, load_criteo(tmp_path).ids)
 
 
-def test_of_two_processes_one_builds_and_the_other_waits(tmp_path, caplog):
+def test_of_two_processes_one_builds_and_the_other_waits(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(cache, "SOON", 0)
     first = start_builder(tmp_path, 1)
     wait_for(tmp_path / "built")
     found = stored("mine", "truth", lambda folder: pytest.fail("built twice"), tmp_path)

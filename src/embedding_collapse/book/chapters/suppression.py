@@ -53,7 +53,8 @@ def runs_of(folder: str) -> tuple[list[Setting], Cells, Cells]:
             if cell.model in NAMES and cell.design == "se"
         }
 
-    cells, undecayed = {}, {}
+    cells: dict[Cell, Runs] = {}
+    undecayed: dict[Cell, Runs] = {}
     for one in asked:
         cells |= single(one.runs)
         undecayed |= single(sharing(replace(one.base, weight_decay=0.0), runs))

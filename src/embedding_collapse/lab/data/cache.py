@@ -18,6 +18,7 @@ from embedding_collapse.files import NO_ROOM, checksum, naming
 
 LOG = logging.getLogger(__name__)
 SUMS = "checksums.json"
+SOON = 2.0  # seconds of waiting for another process before a word is said
 
 
 class Stored(NamedTuple):
@@ -122,7 +123,7 @@ def _locked(folder: Path) -> AbstractContextManager:
     """The folder to oneself; the system takes back what a killed process held."""
     try:
         (folder.parent / "locks").mkdir(parents=True, exist_ok=True)
-        return _lock(folder).acquire(timeout=0)
+        return _lock(folder).acquire(timeout=SOON)
     except Timeout:
         LOG.warning("another process is at work on %s; waiting for it", folder)
         return _lock(folder).acquire()
