@@ -34,6 +34,7 @@ def page() -> str:
         ),
         ("the pairs of fields rank alike from set to set", [18], "fails"),
         ("the emptier its partner is, is undecided on real flights.", [6], "undecided"),
+        ("where its interaction is regularised is undecided there, too.", [7], "undecided"),
     ],
 )
 def test_what_it_says_of_real_flights_is_in_the_ledger(sentence, claims, verdict, asked, page):
