@@ -111,7 +111,7 @@
           (abundance / width).toFixed(3),
           (abundance / informationAbundance(chance)).toFixed(3),
           over(effectiveRank).toFixed(2),
-          ...[0.9, 0.99].map((share) => over((each) => directions(each, share)).toFixed(1)),
+          ...[0.9, 0.99].map((share) => over((each) => directions(each, share)).toFixed(2)),
         ]);
       }
       return { marks, readout: head.map((_, row) => columns.map((column) => column[row])) };

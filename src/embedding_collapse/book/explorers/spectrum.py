@@ -215,7 +215,7 @@ def view(data: dict[str, Any], state: State) -> View:
                 f"{abundance / (random.sum() / random.max()):.3f}",
                 f"{effective_rank(values).mean().item():.2f}",
                 *(
-                    f"{directions(values, share).double().mean().item():.1f}"
+                    f"{directions(values, share).double().mean().item():.2f}"
                     for share in (0.9, 0.99)
                 ),
             ]
