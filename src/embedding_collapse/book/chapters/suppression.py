@@ -96,7 +96,7 @@ DEVIATION = Measure(
 def block_deviations(cells: Cells) -> go.Figure:
     """How far the blocks of W are from orthogonal, epoch by epoch: means over seeds; a panel per
     regularised model and data set, a line per size."""
-    regularised = {cell: runs for cell, runs in cells.items() if "regularized" in cell.model}
+    regularised = select(cells, ["dcnv2-regularized"])
     panels = list(dict.fromkeys(cell[:2] for cell in regularised))
     titles = [f"{NAMES[model]}, {dataset}" for dataset, model in panels]
     figure = make_subplots(cols=len(panels), subplot_titles=titles, shared_yaxes=True)
@@ -230,7 +230,7 @@ def numbers(cells: Cells, undecayed: Cells) -> dict[str, pd.DataFrame]:
         measures.BEST_EPOCH,
         measures.DECLINE,
     ]
-    regularised = {cell: runs for cell, runs in cells.items() if "regularized" in cell.model}
+    regularised = select(cells, ["dcnv2-regularized"])
     return {
         "All runs": measures.overview(cells, columns),
         "Regularised": measures.overview(regularised, [DEVIATION]),

@@ -9,7 +9,6 @@ import base64
 import html
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -113,20 +112,6 @@ def all_numbers(tables: Mapping[str, pd.DataFrame], name: str) -> HTML:
         )
     return HTML(
         f'<details class="ec-numbers"><summary>All numbers</summary>{"".join(parts)}</details>'
-    )
-
-
-def note(figure: go.Figure, text: str, x: Any, y: float, **place: Any) -> go.Figure:
-    """Say in the figure what it shows, with an arrow to the place.
-
-    Args:
-        figure: to write on.
-        text: two to six words.
-        x, y: where the arrow points, in the axes' numbers; log axes take powers of ten.
-        place: of the words from there, `ax` and `ay` in pixels; `row` and `col` of the panel.
-    """
-    return figure.add_annotation(
-        text=text, x=x, y=y, **{"showarrow": True, "arrowhead": 2, "ax": 0, "ay": -40} | place
     )
 
 
