@@ -184,12 +184,9 @@ def test_the_repositorys_runs_are_read_each_with_the_settings_of_its_cell():
         assert {(spec["weight_decay"], spec["dropout"]) for spec in specs} == {(decay, 0.2)}
 
 
-def test_a_folder_without_wide_tables_is_refused(tmp_path):
-    with (
-        pytest.warns(UserWarning, match="no records"),
-        pytest.raises(ParameterError, match="has no run of SE of dcnv2, dcnv2-regularized, dnn"),
-    ):
-        chapter.runs_of(str(tmp_path))
+def test_a_folder_without_the_regularised_model_is_refused():
+    with pytest.raises(ParameterError, match="has no run of dcnv2-regularized; its blocks are"):
+        chapter.runs_of(str(RESULTS / "05_multi_embedding"))
 
 
 def test_overfitting_is_the_mean_over_seeds_by_epoch_where_all_models_ran(by_size):

@@ -41,7 +41,7 @@ def runs_of(folder: str) -> tuple[list[Setting], Cells, Cells]:
     models' without weight decay.
 
     Raises:
-        ParameterError: a folder that is not there, or without such runs.
+        ParameterError: a folder that is not there, or without runs of the regularised model.
     """
     runs = load_all(folder_of(folder))
     asked = settings(runs)[:2]
@@ -58,10 +58,9 @@ def runs_of(folder: str) -> tuple[list[Setting], Cells, Cells]:
     for one in asked:
         cells |= single(one.runs)
         undecayed |= single(sharing(replace(one.base, weight_decay=0.0), runs))
-    if not any(cell.scale > 1 for cell in cells):
+    if not select(cells, ["dcnv2-regularized"]):
         raise ParameterError(
-            f"folder is {folder!r}, which has no run of SE of {', '.join(NAMES)}; their tables are "
-            "looked into"
+            f"folder is {folder!r}, which has no run of dcnv2-regularized; its blocks are looked into"
         )
     return asked, cells, undecayed
 
