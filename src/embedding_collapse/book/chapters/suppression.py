@@ -60,7 +60,8 @@ def runs_of(folder: str) -> tuple[list[Setting], Cells, Cells]:
         undecayed |= single(sharing(replace(one.base, weight_decay=0.0), runs))
     if not select(cells, ["dcnv2-regularized"]):
         raise ParameterError(
-            f"folder is {folder!r}, which has no run of dcnv2-regularized; its blocks are looked into"
+            f"folder is {folder!r}, which has no run of dcnv2-regularized; its blocks are looked "
+            "into"
         )
     return asked, cells, undecayed
 
