@@ -174,11 +174,14 @@ def test_seeds_are_wanted_where_the_first_look_was_too_wide(run):
     assert wanting_seeds(runs_of(run, sizes, models=["dnn"], seeds=4, spread=0.005)) == []
 
 
-def test_with_seeds_added_the_interval_honours_that_it_is_a_second_look(run):
+@pytest.mark.parametrize(
+    ("model", "sizes", "seeds"), [("dnn", (ME4, SE4), 10), ("dcnv2-regularized", (SE10, BASE), 5)]
+)
+def test_with_seeds_added_the_interval_honours_that_it_is_a_second_look(run, model, sizes, seeds):
     """It is wider than Student's 95%, and the p-value grows as the level shrinks."""
-    sizes, one = {ME4: 0.81, SE4: 0.80}, (ME4, SE4)
-    comparison = Comparison(*(cells([FLIGHTS], ["dnn"], [size], [0])[0] for size in one))
-    runs = by_spec(runs_of(run, sizes, models=["dnn"], seeds=10))
+    comparison = Comparison(*(cells([FLIGHTS], [model], [size], [0])[0] for size in sizes))
+    aucs = dict(zip(sizes, (0.81, 0.80), strict=True))
+    runs = by_spec(runs_of(run, aucs, models=[model], seeds=seeds))
     first = contrast(
         [AUC.group(sign, runs[spec]) for spec, sign in zip(comparison, (1, -1), strict=True)]
     )

@@ -5,6 +5,7 @@ which several comparisons share are counted once. The verdicts of a data set's c
 for being several (Holm 1979).
 """
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -17,7 +18,7 @@ from embedding_collapse.lab.contrast import Effect, holm
 from embedding_collapse.lab.models import MODELS
 from embedding_collapse.lab.records import Record
 from embedding_collapse.lab.spec import Spec
-from embedding_collapse.lab.studies.decide import BASES, ME4, SE4, TELLING
+from embedding_collapse.lab.studies.decide import BASES, ME4, SE4, STUDY, TELLING
 from embedding_collapse.lab.studies.sweep import BASE_SIZE
 
 from . import measures
@@ -29,7 +30,14 @@ MODEL = "dcnv2"  # of the base run whose settings tell runs apart
 LEVEL = 0.95
 SECOND_LOOK = 0.9706  # Pocock's, where seeds were added after a first look (see `studies.decide`)
 LOOKS = (1 - LEVEL) / (1 - SECOND_LOOK)  # by which p-values grow where there were two
-FIRST_LOOK = 5  # seeds, at the first look
+FIRST_LOOK = 5  # seeds, at the first look of the study's part `main`
+# by spec with seed 0, how many seeds there were before more were added to it
+ONCE = {
+    replace(spec, seed=0): min(one.seed for one in part.specs)
+    for part in (STUDY.part("second look"), STUDY.part("closer look"))
+    for spec in part.specs
+    if spec.scale > 1  # the base model has more seeds for ensembles too
+}
 CLOSE = 0.002  # half-width of ME minus SE that suffices, in AUC; or...
 CLOSE_SHARE = 0.2  # ...this share of the effect
 
@@ -67,8 +75,7 @@ def effect_of(
 ) -> Effect:
     """The mean of the comparisons as one contrast.
 
-    The interval's level is `LEVEL`, or `SECOND_LOOK` where a cell has more than `FIRST_LOOK` seeds.
-    The base model's alone may: it is run for ensembles too.
+    The interval's level is `LEVEL`, `SECOND_LOOK` where a cell got more seeds after a first look.
 
     Args:
         comparisons: at least one, all of which have runs.
@@ -78,7 +85,7 @@ def effect_of(
     """
     pairs = [(runs[one.new], runs[one.old] if one.old else []) for one in comparisons]
     specs = [spec for one in comparisons for spec in (one.new, one.old) if spec]
-    looked_twice = any(len(runs[spec]) > FIRST_LOOK for spec in specs if spec.scale > 1)
+    looked_twice = any(len(runs[spec]) > ONCE.get(spec, math.inf) for spec in specs)
     level = SECOND_LOOK if looked_twice else LEVEL
     effect = measure.mean_difference(pairs, level=level, against=against)
     return effect._replace(p=min(1.0, effect.p * LOOKS)) if looked_twice else effect
