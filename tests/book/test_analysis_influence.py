@@ -51,3 +51,13 @@ def test_random_projections_pass_on_the_own_spectrum_and_know_no_partner(make_re
     assert np.shape(found[0].projected_abundance) == (1, 3, 3)
     again = influence.at_random(make_record(scale=4, seed=0, abundance=shares))
     assert again == found[0]
+
+
+def test_without_its_smallest_field_a_run_has_neither_its_sub_embeddings_nor_those_made_for_it(
+    make_record,
+):
+    run = make_record(projected_abundance=[[[9.0, 0.8, 1.2], [1.6, 9.0, 2.4], [2.8, 3.2, 9.0]]])
+    left = influence.without_smallest(run)  # device, the second, has 3 features
+    assert left.projected_abundance == [[[9.0, 1.2], [2.8, 9.0]]]
+    assert left.spectra == [run.spectra[0], run.spectra[2]]
+    assert len(run.spectra) == 3

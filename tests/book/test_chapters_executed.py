@@ -60,7 +60,7 @@ def test_chapter_2_says_what_the_records_of_another_model_say(kernel, tmp_path):
     page = kernel.run(tmp_path, "02_information_abundance", **other)
     assert error(page) == ""
     runs = information_abundance.runs_of("results/decide", **other)
-    table = information_abundance.nine_readings(runs)
+    table = information_abundance.beside(runs, information_abundance.readings)
     (cell,) = (c for c in page.cells if c.source == "plots.rounded(table, 2)")
     for effect in table["synthetic-mini", "change"]:
         assert f"{effect:+.2f}" in html_of(cell.outputs[0])

@@ -183,7 +183,7 @@ def test_the_sets_of_me_are_averaged(make_record):
 
 
 def test_the_nine_readings_stand_beside_each_other_with_the_change(runs):
-    table = chapter.nine_readings({"mini": runs})
+    table = chapter.beside({"mini": runs}, chapter.readings)
     assert list(table.index) == [(m, r) for m in chapter.MEASURES for r in chapter.READINGS]
     base, wide, change = table.loc[("information abundance", "over K")]
     assert (base, wide, change.value) == pytest.approx((0.81, 0.41, -0.4))
@@ -193,7 +193,7 @@ def test_the_nine_readings_stand_beside_each_other_with_the_change(runs):
 
 
 def test_one_seed_has_a_change_without_an_interval(runs):
-    table = rounded(chapter.nine_readings({"mini": runs[:2]}), 2)
+    table = rounded(chapter.beside({"mini": runs[:2]}, chapter.readings), 2)
     assert table.loc[("information abundance", "over K"), ("mini", "change")] == "-0.40"
 
 
@@ -204,7 +204,7 @@ def test_without_the_first_singular_value_a_flat_rest_is_whole(make_record):
 
 
 def test_weighting_has_the_means_over_seeds_and_what_it_adds_in_pairs(trained):
-    table = chapter.weighting({"mini": trained})["mini"]
+    table = chapter.beside({"mini": trained}, chapter.weightings)["mini"]
     base, wide, change = table.loc[("IA / K", "rows by frequency")]
     assert (base, wide, change.value) == pytest.approx((0.6 + 0.4 / 3, 0.4 + 0.4 / 3, -0.2))
     against = table.loc["IA / random"]
@@ -216,7 +216,7 @@ def test_weighting_has_the_means_over_seeds_and_what_it_adds_in_pairs(trained):
 
 def test_what_weighting_adds_is_compared_in_pairs(trained):
     """The seeds differ, what weighting adds to base doesn't."""
-    changes = chapter.weighting({"mini": trained})["mini", "change"]
+    changes = chapter.beside({"mini": trained}, chapter.weightings)["mini", "change"]
     added, plain = (
         changes["IA / random", row] for row in ("what weighting adds", "rows by frequency")
     )

@@ -195,16 +195,6 @@ def test_runs_of_one_data_set_and_without_ffm_will_do_but_not_without_dcnv2(make
     assert (asked.base.data.name, run.label, aware) == ("synthetic-mini", "SE 4x", [])
 
 
-def test_without_its_smallest_field_a_run_has_neither_its_sub_embeddings_nor_those_made_for_it(
-    records,
-):
-    (run, *_) = records
-    left = chapter.without_smallest(run)  # device has 3 features
-    assert left.projected_abundance == [[[9.0, 1.2], [2.8, 9.0]]]
-    assert left.spectra == [run.spectra[0], run.spectra[2]]
-    assert len(run.spectra) == 3
-
-
 def made(ends: list[list[float]]) -> Curves:
     """IA falls from 4 to these values, one row per D_3 and one number per seed."""
 

@@ -47,11 +47,6 @@ def settings(runs: Sequence[Record]) -> list[Setting]:
     return [Setting(base, sharing(base, runs), ledger(runs, base)) for base in ordered]
 
 
-def elsewhere(settings: Sequence[Setting]) -> list[Setting]:
-    """Those that are no part of the study."""
-    return [one for one in settings if not _of_study(one.base)]
-
-
 def lines(settings: Sequence[Setting], numbers: Container[int]) -> pd.DataFrame:
     """Some lines of the ledger: a row per claim, a column of `Answer`s per data set."""
     return pd.DataFrame(

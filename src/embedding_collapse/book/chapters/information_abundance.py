@@ -173,11 +173,6 @@ def beside(
     return pd.DataFrame(columns)
 
 
-def nine_readings(runs: Mapping[str, Sequence[Record]]) -> pd.DataFrame:
-    """Every measure in every reading, base beside SE."""
-    return beside(runs, readings)
-
-
 def without_first(runs: Mapping[str, Sequence[Record]]) -> pd.DataFrame:
     """IA/K of base and SE, and the same without the first singular value: means over fields and
     runs, a row per data set."""
@@ -217,11 +212,6 @@ def weightings(run: Record) -> pd.Series:
         values[share, "rows by frequency"] = often
         values[share, "what weighting adds"] = often - alike
     return pd.Series({row: value.mean().item() for row, value in values.items()})
-
-
-def weighting(runs: Mapping[str, Sequence[Record]]) -> pd.DataFrame:
-    """What weighting changes, base beside SE."""
-    return beside(runs, weightings)
 
 
 def weighted(runs: Mapping[str, Sequence[Record]]) -> go.Figure:

@@ -225,65 +225,24 @@ def runs_of(folder: str) -> tuple[list[Setting], list[Record], list[Record]]:
     return asked, crossed, aware
 
 
-def without_smallest(run: Record) -> Record:
-    """The run's spectra and sub-embeddings without those of the field with the fewest features, and
-    without those made for it."""
-    kept = np.delete(np.arange(len(run.spectra)), np.argmin(run.dataset["cardinalities"]))
-    pairs = np.array(run.projected_abundance)[:, kept][:, :, kept]
-    return replace(run, spectra=[run.spectra[i] for i in kept], projected_abundance=pairs.tolist())
-
-
 def sub_embeddings(runs: Iterable[Record]) -> go.Figure:
-    """IA(E_i^{->j}) as a heat-map, with its row sums beside it and its column sums above; means
-    over sets and seeds, fields sorted by their own IA, the pair of a field with itself left out;
-    a menu of datasets, models and designs."""
+    """IA(E_i^{->j}) as a heat-map with its sums, means over sets and seeds, fields sorted by their
+    own IA, the pair of a field with itself left out; a menu of datasets, models and designs."""
     figures = {}
     for cell, group in by_cell(runs).items():
         held = [r.projected_abundance for r in group if r.projected_abundance is not None]
         if not held:
             continue
         pairs = np.mean(held, axis=(0, 1))
+        np.fill_diagonal(pairs, np.nan)
         spectra = np.array([record.spectra for record in group])  # [seeds, N, M, K]
         own = (spectra.sum(-1) / spectra.max(-1)).mean((0, 2))
         order = np.argsort(own)
-        pairs = pairs[np.ix_(order, order)].round(2)
-        np.fill_diagonal(pairs, np.nan)
         names = [plots.as_text(group[0].dataset["fields"][i]) for i in order]
-        figure = go.Figure()
-        figure.add_heatmap(
-            z=[[None if np.isnan(value) else value for value in row] for row in pairs],
-            x=names,
-            y=names,
-            colorscale="Viridis",
-            hoverongaps=False,
-            colorbar={"title": "IA", "x": 1.02, "y": 0, "yanchor": "bottom", "len": 0.82},
-            hovertemplate="of %{y}<br>for %{x}<br>IA %{z:.2f}<extra></extra>",
+        figures[f"{cell.dataset}, {MODELS[cell.model].name} {cell.label}"] = plots.pairs_of_fields(
+            names, pairs[np.ix_(order, order)], own[order]
         )
-        hover, own = "own IA %{customdata}<extra></extra>", own[order].round(2)
-        bars = {"marker": {"color": plots.SKY}, "showlegend": False, "customdata": own}
-        figure.add_bar(
-            x=names,
-            y=np.nansum(pairs, 0).round(1),
-            yaxis="y2",
-            **bars,
-            hovertemplate=f"for %{{x}}: sum over i %{{y}}<br>{hover}",
-        )
-        figure.add_bar(
-            y=names,
-            x=np.nansum(pairs, 1).round(1),
-            xaxis="x2",
-            orientation="h",
-            **bars,
-            hovertemplate=f"of %{{y}}: sum over j %{{x}}<br>{hover}",
-        )
-        figures[f"{cell.dataset}, {MODELS[cell.model].name} {cell.label}"] = figure
-    small = {"tickfont": {"size": 10}}
-    return plots.one_of(figures, "Run").update_layout(
-        xaxis=small | {"title": "for field j, by its IA", "tickangle": -60, "domain": [0, 0.8]},
-        yaxis=small | {"title": "of field i, by its IA", "domain": [0, 0.82]},
-        xaxis2=small | {"title": "Σ<sub>j</sub>", "domain": [0.83, 1], "nticks": 3, "tickangle": 0},
-        yaxis2=small | {"title": "Σ<sub>i</sub>", "domain": [0.85, 1], "nticks": 3},
-    )
+    return plots.one_of(figures, "Run").update_layout(plots.BESIDE_PAIRS)
 
 
 def influence(cells: Sequence[Influence]) -> go.Figure:
