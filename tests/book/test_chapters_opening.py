@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from embedding_collapse.book import plots
 from embedding_collapse.book.chapters import opening
 from embedding_collapse.spectrum import information_abundance, random_spectrum
 
@@ -41,8 +42,8 @@ def test_the_slider_shows_one_size_at_a_time(records):
     assert [trace.visible for trace in figure.data] == shown[slider.active]
 
 
-def test_the_papers_gains_are_of_its_table():
-    figure = opening.gains_in_the_paper()
+def test_gains_are_counted_from_each_models_base():
+    figure = opening.gains(plots.published_points(), "dataset")
     assert len(figure.data) == 2 * 2 * 6  # data sets, designs, models
     (wide,) = [
         line
@@ -52,3 +53,14 @@ def test_the_papers_gains_are_of_its_table():
     assert list(wide.x) == [1, 2, 3, 4, 10]
     assert wide.y[0] == 0 and wide.y[-1] == pytest.approx(0.81142 - 0.81228)
     assert sum(bool(line.showlegend) for line in figure.data) == 2
+
+
+def test_with_a_panel_per_model_data_sets_are_told_by_dashes():
+    figure = opening.gains(plots.published_points(), "model")
+    titles = [note.text for note in figure.layout.annotations]
+    assert titles == ["DNN", "IPNN", "NFwFM", "xDeepFM", "DCNv2", "FinalMLP"]
+    of_dnn = [line for line in figure.data if line.hovertemplate.startswith("DNN")]
+    looks = {(line.name, line.line.dash) for line in of_dnn}
+    assert len(looks) == len({dash for _, dash in looks}) * 2 == 4
+    assert {line.xaxis for line in of_dnn} == {"x"}
+    assert sum(bool(line.showlegend) for line in figure.data) == 4

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 import plotly.graph_objects as go
 import torch
 from plotly.subplots import make_subplots
 
-from embedding_collapse.book import paper
-from embedding_collapse.book.plots import BELOW, COLOURS, colour, size_axis
+from embedding_collapse.book.plots import BELOW, COLOURS, DASHES, colour, size_axis
 from embedding_collapse.lab.groups import by_label
 from embedding_collapse.lab.models import MODELS
 from embedding_collapse.lab.records import Record
@@ -73,38 +73,51 @@ def directions_in_use(records: Sequence[Record]) -> go.Figure:
     )
 
 
-def gains_in_the_paper() -> go.Figure:
-    """The paper's table as change of test AUC from the base model: a line per model, SE and ME,
-    with each model's name at the end of its line; one panel per data set."""
-    table = paper.published()
-    names = list(dict.fromkeys(table["dataset"]))
+def gains(points: pd.DataFrame, panel: str) -> go.Figure:
+    """Test AUC minus the base model's against size: a line per data set, model and design.
+
+    Args:
+        points: see `plots.points`.
+        panel: what has a panel of its own, "dataset" or "model"; what has none is told by dashes.
+    """
+    of_dataset, names = panel == "dataset", list(dict.fromkeys(points[panel]))
+    dashes = dict(zip(dict.fromkeys(points["dataset"]), DASHES, strict=False))
+    titles = [
+        name.partition(",")[0].capitalize() if of_dataset else MODELS[name].name for name in names
+    ]
+    columns = min(3, len(names))
     figure = make_subplots(
-        cols=len(names),
-        subplot_titles=[name.capitalize() for name in names],
+        rows=-(-len(names) // columns),
+        cols=columns,
+        subplot_titles=titles,
         shared_yaxes=True,
         horizontal_spacing=0.06,
     )
-    base = table[table["scale"] == 1].set_index(["dataset", "model"])["test_auc"]
-    wider = table[table["scale"] > 1].groupby(["dataset", "model", "design"], sort=False)
-    for key, rows in wider:
-        dataset, model, design = map(str, key)
-        rows = rows.sort_values("scale")
-        gains = rows["test_auc"] - base[dataset, model]
-        name = design.upper()
+    base = points[points["scale"] == 1].set_index(["dataset", "model", "line"])["mean"]
+    legend: set[str] = set()
+    for key, rows in points.groupby(["dataset", "model", "line"], sort=False):
+        dataset, model, line = map(str, key)
+        rows, place = rows.sort_values("scale"), names.index(dataset if of_dataset else model)
+        name = WORDS[line] if of_dataset else f"{line}, {dataset}"
         figure.add_scatter(
-            x=[1, *rows["scale"]],
-            y=[0, *gains.round(5)],
-            mode="lines",
-            name=WORDS[name],
-            line={"color": COLOURS[name], "width": 2},
-            opacity=0.75,
+            x=rows["scale"],
+            y=(rows["mean"] - base[dataset, model, line]).round(5),
+            mode="lines" if of_dataset else "lines+markers",
+            name=name,
+            line={
+                "color": COLOURS[line],
+                "width": 2,
+                "dash": "solid" if of_dataset else dashes[dataset],
+            },
+            opacity=0.75 if of_dataset else 1,
             legendgroup=name,
-            showlegend=(dataset, model) == base.index[0],
-            hovertemplate=f"{MODELS[model].name}, {name} %{{x}}x: %{{y:+.4f}}<extra></extra>",
-            row=1,
-            col=names.index(dataset) + 1,
+            showlegend=name not in legend,
+            hovertemplate=f"{MODELS[model].name}, {line} %{{x}}x: %{{y:+.4f}}<extra></extra>",
+            row=place // columns + 1,
+            col=place % columns + 1,
         )
-    figure.update_xaxes(size_axis(table["scale"].tolist()), title="embedding size")
+        legend.add(name)
+    figure.update_xaxes(size_axis(points["scale"].tolist()), title="embedding size")
     figure.update_yaxes(tickformat="+.3f")
     figure.update_yaxes(title="test AUC minus the base model's", col=1)
     return figure.update_layout(legend=BELOW, hovermode="closest")
