@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from embedding_collapse.book.analysis import measures
+from embedding_collapse.lab.contrast import difference
 from embedding_collapse.lab.groups import by_cell
 
 
@@ -42,3 +43,24 @@ def test_an_overview_has_means_with_their_spread_and_leaves_blank_what_a_run_lac
     assert table.loc[row, "test AUC"] == "0.7100 ± 0.0100"
     assert table.loc[row, "rank correlation of two sets' weights"] == ""
     assert table.loc[row, "parameters"] == f"{measures.total_parameters(runs):,}"
+
+
+def test_a_mean_of_differences_counts_runs_that_pairs_share_once(make_record):
+    """Base, in both pairs, has the weight -1: its spread is not taken for that of six runs."""
+
+    def group(share, *cell, noise=(-1e-4, 0.0, 1e-4)):
+        return [
+            make_record(*cell, seed, abundance=share + change) for seed, change in enumerate(noise)
+        ]
+
+    base = group(0.5, "se", 1, noise=(-0.1, 0.0, 0.1))
+    small, large = group(0.4, "se", 4), group(0.2, "se", 10)
+    shared = measures.ABUNDANCE.mean_difference([(small, base), (large, base)])
+    assert shared.value == pytest.approx(-0.2, abs=1e-6)
+    alone = difference([0.3, 0.3, 0.3], [0.4, 0.5, 0.6])
+    assert shared.half_width == pytest.approx(alone.half_width, rel=0.01)
+    through = measures.ABUNDANCE.mean_difference([(small, base), (base, large)])
+    direct = measures.ABUNDANCE.difference(small, large)  # what both pairs hold cancels
+    assert (through.value, through.half_width) == pytest.approx(
+        (direct.value / 2, direct.half_width / 2)
+    )

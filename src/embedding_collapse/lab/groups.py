@@ -27,6 +27,9 @@ class Cell(NamedTuple):
         return design_label(self.design, self.scale)
 
 
+Cells = Mapping[Cell, list[Record]]  # as `by_cell` makes them
+
+
 def cell_of(record: Record) -> Cell:
     """The record's cell; at scale 1, where SE and ME are one, the design is "se"."""
     spec = record.spec
@@ -66,7 +69,7 @@ def by_cell(records: Iterable[Record]) -> dict[Cell, list[Record]]:
 
 
 def select(
-    cells: Mapping[Cell, list[Record]], models: Iterable[str] | None = None, **values: object
+    cells: Cells, models: Iterable[str] | None = None, **values: object
 ) -> dict[Cell, list[Record]]:
     """The cells of some models (None: of all) that have these values."""
     kept = None if models is None else set(models)
@@ -78,7 +81,7 @@ def select(
     }
 
 
-def runs_in(cells: Mapping[Cell, list[Record]]) -> list[Record]:
+def runs_in(cells: Cells) -> list[Record]:
     """The runs of all cells."""
     return [record for group in cells.values() for record in group]
 

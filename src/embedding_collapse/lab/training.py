@@ -274,10 +274,8 @@ def make_trainer(model: Recommender, data: _Data, training: Training) -> Trainer
     return CheckedEngine(engine, loop) if engine.capture else engine
 
 
-def _by_default(model: nn.Module) -> bool:
+def _by_default(model: Recommender) -> bool:
     """Whether the engine is to train a model where nothing else is said."""
-    if not isinstance(model, Recommender):
-        return False
     if model.table.device.type == "cpu":
         return model.table.numel() >= WORTH_BLOCKING and numba_runs()
     return kernels_run_on(model.table.device)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from embedding_collapse.lab.records import Record
 from embedding_collapse.lab.spec import Spec
-from embedding_collapse.spectrum import information_abundance
+from embedding_collapse.spectrum import normalised_abundance
 
 from .ledger import by_spec
 from .measures import ABUNDANCE, AUC, FAIR_ABUNDANCE
@@ -78,10 +78,6 @@ def _of_spectra(kind: str, share: Callable[[Tensor], Tensor]) -> Callable[[Recor
     return mean
 
 
-def _share(spectra: Tensor) -> Tensor:
-    return information_abundance(spectra) / spectra.shape[-1]
-
-
 def _share_in_use(spectra: Tensor) -> Tensor:
     return (spectra >= RANK * spectra.amax(-1, keepdim=True)).double().mean(-1)
 
@@ -89,9 +85,11 @@ def _share_in_use(spectra: Tensor) -> Tensor:
 FORMS: dict[str, Callable[[Record], float]] = {
     "IA/K": ABUNDANCE.value,
     "IA against random": FAIR_ABUNDANCE.value,
-    "IA/K, mean row taken off": _of_spectra("centred_spectra", _share),
-    "IA/K without the first singular value": _of_spectra("spectra", lambda s: _share(s[..., 1:])),
-    "IA/K, rows weighted by frequency": _of_spectra("weighted_spectra", _share),
+    "IA/K, mean row taken off": _of_spectra("centred_spectra", normalised_abundance),
+    "IA/K without the first singular value": _of_spectra(
+        "spectra", lambda spectra: normalised_abundance(spectra[..., 1:])
+    ),
+    "IA/K, rows weighted by frequency": _of_spectra("weighted_spectra", normalised_abundance),
     "share of directions above 1%": _of_spectra("spectra", _share_in_use),
 }
 

@@ -80,10 +80,6 @@ def _test_auc(record: Record) -> float:
     return record.test.get("expected_auc", record.test["auc"])
 
 
-def _abundance(record: Record) -> float:
-    return record.relative_abundance.mean().item()
-
-
 def _projected_abundance(record: Record) -> float:
     """The mean over sets and pairs of different fields."""
     abundance = np.array(record.projected_abundance)
@@ -182,7 +178,7 @@ def relative_diversity(record: Record) -> float:
 
 
 AUC = Measure("test AUC", _test_auc, tested=True, band=NOTABLE)
-ABUNDANCE = Measure("mean IA/K", _abundance)
+ABUNDANCE = Measure("mean IA/K", lambda record: record.relative_abundance.mean().item())
 FAIR_ABUNDANCE = Measure(
     "mean IA against random", lambda record: record.abundance_against_random.mean().item()
 )

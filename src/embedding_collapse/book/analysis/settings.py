@@ -14,7 +14,6 @@ from embedding_collapse.lab.studies.decide import BASE, BASES, ME4, SE4, TELLING
 from . import measures
 from .claims import Comparison, compared
 from .ledger import Finding, Judged, Verdict, bases, by_spec, effect_of, judge, ledger, sharing
-from .verdicts import Answer
 
 PAIRS = {"SE 4x - base": (SE4, BASE), "ME 4x - base": (ME4, BASE), "ME 4x - SE 4x": (ME4, SE4)}
 
@@ -48,11 +47,11 @@ def settings(runs: Sequence[Record]) -> list[Setting]:
 
 
 def lines(settings: Sequence[Setting], numbers: Container[int]) -> pd.DataFrame:
-    """Some lines of the ledger: a row per claim, a column of `Answer`s per data set."""
+    """Some lines of the ledger: a row per claim, a column of findings per data set."""
     return pd.DataFrame(
         {
             one.name: {
-                f"{number}. {finding.claim.text}": Answer(finding.verdict, finding.effect)
+                f"{number}. {finding.claim.text}": finding
                 for number, finding in enumerate(one.findings, 1)
                 if number in numbers
             }

@@ -13,8 +13,7 @@ from embedding_collapse.book.analysis.claims import compared
 from embedding_collapse.book.analysis.ledger import by_spec
 from embedding_collapse.book.analysis.measures import Measure, total_parameters
 from embedding_collapse.book.analysis.settings import Setting, settings
-from embedding_collapse.book.analysis.verdicts import Cells, Runs
-from embedding_collapse.lab.groups import by_cell, datasets_of, runs_in, select
+from embedding_collapse.lab.groups import Cells, by_cell, datasets_of, runs_in, select
 from embedding_collapse.lab.models import MODELS
 from embedding_collapse.lab.records import Record, design_label, folder_of, load_all
 from embedding_collapse.lab.spec import Spec
@@ -151,7 +150,7 @@ def against_size(
 # --- what else it could be ------------------------------------------------------------------------
 
 
-def families(runs: Sequence[Record], base: Spec) -> dict[str, dict[str, Runs]]:
+def families(runs: Sequence[Record], base: Spec) -> dict[str, dict[str, list[Record]]]:
     """DCNv2 made larger in several ways, by what its sizes are called.
 
     Args:
@@ -160,10 +159,10 @@ def families(runs: Sequence[Record], base: Spec) -> dict[str, dict[str, Runs]]:
     """
     groups, equal = by_spec(runs), EQUAL.get(base.data.name, {})
 
-    def at(*sizes: Size, model: str = MODEL) -> dict[str, Runs]:
+    def at(*sizes: Size, model: str = MODEL) -> dict[str, list[Record]]:
         return {design_label(*size): groups.get(compared(base, model, size), []) for size in sizes}
 
-    def with_option(words: str, size: Size, name: str, *values: int) -> dict[str, Runs]:
+    def with_option(words: str, size: Size, name: str, *values: int) -> dict[str, list[Record]]:
         options = {words.format(value): {name: value} for value in values}
         return {
             label: groups.get(compared(base, MODEL, size, **option), [])
@@ -185,7 +184,7 @@ def families(runs: Sequence[Record], base: Spec) -> dict[str, dict[str, Runs]]:
     return dict(zip(WAYS, groups_of, strict=True))
 
 
-def against_parameters(families: Mapping[str, Mapping[str, Runs]]) -> go.Figure:
+def against_parameters(families: Mapping[str, Mapping[str, list[Record]]]) -> go.Figure:
     """Test AUC against the number of all parameters: means and 95% intervals over seeds.
 
     Args:

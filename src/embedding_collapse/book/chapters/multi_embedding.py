@@ -17,8 +17,8 @@ from plotly.subplots import make_subplots
 from embedding_collapse.book import paper
 from embedding_collapse.book.analysis import measures
 from embedding_collapse.book.analysis.claims import Expected
+from embedding_collapse.book.analysis.ledger import Judged, judge
 from embedding_collapse.book.analysis.measures import Measure
-from embedding_collapse.book.analysis.verdicts import Claim, answers
 from embedding_collapse.book.plots import BELOW, colour
 from embedding_collapse.lab import data, groups, records, studies
 from embedding_collapse.lab.device import choose_device
@@ -170,20 +170,16 @@ def verdicts(runs: Sequence[Record]) -> pd.DataFrame:
     """A row per claim: the `Effect` (new minus old), the smallest effect that could have been seen,
     and the verdict, corrected for there being several claims (Holm)."""
     models = {label.split()[0]: group for label, group in by_label(runs).items()}
-    claims = [
-        Claim(text, measure, expected, [(models[new], models[old])])
-        for text, measure, expected, new, old in CLAIMS
-    ]
-    rows = {
-        claim.text: {
-            "verdict": answer.verdict,
-            "new - old": answer.effect,
-            "smallest to be seen": answer.effect.smallest,
-        }
-        for claim, answer in zip(claims, answers(claims), strict=True)
-        if answer.effect
-    }
-    return pd.DataFrame.from_dict(rows, orient="index")
+    rows, judged = {}, []
+    for text, measure, expected, new, old in CLAIMS:
+        pair = models[new], models[old]
+        effect = measure.difference(*pair)
+        rows[text] = {"new - old": effect, "smallest to be seen": effect.smallest}
+        band = measure.band if expected == "no gain" else 0.0
+        judged.append(Judged(measure.difference(*pair, band), expected, measure))
+    table = pd.DataFrame.from_dict(rows, orient="index")
+    table.insert(0, "verdict", judge(judged))
+    return table
 
 
 def accuracy(runs: Sequence[Record]) -> go.Figure:

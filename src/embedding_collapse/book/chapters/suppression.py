@@ -15,8 +15,7 @@ from embedding_collapse.book.analysis import measures
 from embedding_collapse.book.analysis.ledger import sharing
 from embedding_collapse.book.analysis.measures import Measure
 from embedding_collapse.book.analysis.settings import Setting, settings
-from embedding_collapse.book.analysis.verdicts import Cells, Runs
-from embedding_collapse.lab.groups import Cell, by_cell, datasets_of, runs_in, select
+from embedding_collapse.lab.groups import Cell, Cells, by_cell, datasets_of, runs_in, select
 from embedding_collapse.lab.models import MODELS
 from embedding_collapse.lab.models.penalties import orthogonality
 from embedding_collapse.lab.records import Record, folder_of, load_all
@@ -46,15 +45,15 @@ def runs_of(folder: str) -> tuple[list[Setting], Cells, Cells]:
     runs = load_all(folder_of(folder))
     asked = settings(runs)[:2]
 
-    def single(runs: Iterable[Record]) -> dict[Cell, Runs]:
+    def single(runs: Iterable[Record]) -> dict[Cell, list[Record]]:
         return {
             cell: group
             for cell, group in by_cell(runs).items()
             if cell.model in NAMES and cell.design == "se"
         }
 
-    cells: dict[Cell, Runs] = {}
-    undecayed: dict[Cell, Runs] = {}
+    cells: dict[Cell, list[Record]] = {}
+    undecayed: dict[Cell, list[Record]] = {}
     for one in asked:
         cells |= single(one.runs)
         undecayed |= single(sharing(replace(one.base, weight_decay=0.0), runs))

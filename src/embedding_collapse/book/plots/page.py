@@ -16,7 +16,7 @@ import plotly.graph_objects as go
 import plotly.io
 from IPython.display import HTML
 
-from embedding_collapse.book.analysis.verdicts import Answer
+from embedding_collapse.book.analysis.ledger import Finding
 from embedding_collapse.lab.contrast import Effect
 from embedding_collapse.lab.groups import Cell, cell_of
 from embedding_collapse.lab.models import MODELS
@@ -79,10 +79,10 @@ def rounded(table: pd.DataFrame, digits: int) -> pd.DataFrame:
 
 
 def answered(table: pd.DataFrame, digits: int = 4) -> HTML:
-    """A table of answers to claims (see `analysis.verdicts`): in each cell the verdict, and below
+    """A table of answers to claims, see `analysis.settings.lines`: in each cell the verdict, below
     it new minus old with its interval."""
 
-    def text(answer: Answer) -> str:
+    def text(answer: Finding) -> str:
         if answer.effect is None:
             return answer.verdict
         return f"<strong>{answer.verdict}</strong><br>{_typeset(f'{answer.effect:+.{digits}f}')}"

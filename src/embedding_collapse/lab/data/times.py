@@ -48,12 +48,7 @@ def ranks(texts: pa.StringArray) -> tuple[np.ndarray, set[str]]:
     return keys, {kind for kind, some in (("numbers", numbers), ("times", times)) if some.any()}
 
 
-def _hours(seconds: np.ndarray) -> np.ndarray:
-    return (seconds % 86_400 // 3_600).astype(np.int64).astype(str)
-
-
-def _weekdays(seconds: np.ndarray) -> np.ndarray:
-    return pd.to_datetime(seconds, unit="s").day_name().to_numpy()
-
-
-PARTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {"hour": _hours, "weekday": _weekdays}
+PARTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {  # of seconds
+    "hour": lambda seconds: (seconds % 86_400 // 3_600).astype(np.int64).astype(str),
+    "weekday": lambda seconds: pd.to_datetime(seconds, unit="s").day_name().to_numpy(),
+}
