@@ -3,7 +3,7 @@
     python benchmarks/criteo.py [--rows 5000000] [--folder FOLDER] [--output results/speed]
 
 Makes the file (258 bytes a row), encodes it into an empty cache and trains the base models for an
-epoch, each in a process of its own. `criteo_plan.py` makes of it a plan for all 45.8 million rows.
+epoch, each in a process of its own. The page on cost makes of it a plan for all 45.8 million rows.
 """
 
 import argparse

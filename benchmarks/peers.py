@@ -324,9 +324,8 @@ def fuxictr_from_file(file: Path, folder: Path) -> float:
     train, valid, _ = build_dataset(
         processor, f"{file}.train.csv", f"{file}.valid.csv", sep="\t", min_categr_count=10
     )
-    features = FeatureMap("criteo", str(folder))
-    features.load(str(folder / "feature_map.json"), {})
-    (folder / "criteo").mkdir()
+    features = FeatureMap("criteo", processor.data_dir)
+    features.load(processor.json_file, {})
     model = fuxictr_model(features, "dnn", 10, str(folder))
     batches, held_out = RankDataLoader(
         features, "train", train, valid, batch_size=BATCH, shuffle=True, data_format="parquet"

@@ -125,3 +125,25 @@ def test_traffic_is_that_of_the_cost_model_as_a_share_of_dense():
     assert np.all(np.diff(few.y) < 0)  # fewer flushes, fewer bytes
     assert few.y[-1] < 0.1 and every_row.y[-1] > 1  # more rows, more bytes
     assert dense.y == (1, 1)
+
+
+def test_a_plan_takes_the_measured_models_distance_from_its_floor_everywhere():
+    """What was measured had fewer features, and dense Adam."""
+
+    def floor(cost, block):
+        return (cost.flops + sum(cost.traffic(50, block).values())) / 1e9
+
+    costs = chapter.count(39, 390_000, 10, 2048, 2)
+    trained = chapter.count(39, 3900, 0, 2048, 2)
+    measured = {
+        model: {"training_rows": 4096, "training_seconds": 3 * floor(trained[name], None)}
+        for model, name in (("dnn", "DNN base"), ("dcnv2", "DCNv2 base"))
+    }
+    record = {"rows": 10, "bytes": {"file": 2580}, "encode": {"features": 3900}} | measured
+    rates = {"1": (1e9, 1e9), "2": (2e9, 2e9)}
+    table = chapter.criteo_plan(record, rates, costs, 50, 32)
+    assert list(table.index) == [name for name in costs if name.startswith(("DNN", "DCNv2"))]
+    expected = 0.8 * chapter.CRITEO_ROWS / 2048 * 3 * floor(costs["DNN SE 2x"], 32) / 2 / 60
+    assert table.loc["DNN SE 2x", "minutes, two cores"] == pytest.approx(expected)
+    assert (table["minutes, H100"] < table["minutes, T4"]).all()
+    assert chapter.criteo_disk(record)["file"] == pytest.approx(11.83, abs=0.01)

@@ -36,6 +36,8 @@ PARTS = {
     "activations": "#009E73",
 }
 CRITEO = (1_327_180, 10)  # rows and columns of a table
+CRITEO_ROWS = 45_840_617  # of its file
+T4, H100 = (8.1e12, 3.2e11), (4.95e14, 3.35e12)  # data sheets: operations, bytes per second
 TICKS = [digit * 10.0**power for power in range(-3, 6) for digit in (1, 2, 5)]
 LOG = log_axis({tick: f"{tick:,g}" for tick in TICKS})
 
@@ -224,6 +226,56 @@ def fewer_bits(runs: Iterable[Record]) -> pd.DataFrame:
             for measure in (measures.AUC, measures.FAIR_ABUNDANCE)
         }
     )
+
+
+# --- all of Criteo --------------------------------------------------------------------------------
+
+
+def criteo_plan(
+    criteo: Mapping[str, Any],
+    rates: Mapping[str, Sequence[float]],
+    costs: Mapping[str, Cost],
+    rows: float,
+    block: int,
+) -> pd.DataFrame:
+    """Memory in GB and minutes of an epoch of all of Criteo's rows, its validation included: a row
+    per model and size, a column per machine.
+
+    Args:
+        criteo: the record of `benchmarks/criteo.py`; how many times its floor a base model took
+            there, with fewer features and so dense Adam, is taken for all sizes and machines.
+        rates: operations and bytes per second by the number of threads, from `benchmarks/cost.py`.
+        costs: by name, with batches of 2048.
+        rows: different ones of the table in a batch.
+        block: as in `Cost.memory`.
+    """
+    machines = {"two cores": rates["2"], "T4": T4, "H100": H100}
+    steps, table = 0.8 * CRITEO_ROWS / 2048, {}
+    fewer = count(39, criteo["encode"]["features"], 0, 2048, 1)
+    for model in ("dnn", "dcnv2"):
+        base, record = fewer[f"{MODELS[model].name} base"], criteo[model]
+        took = record["training_seconds"] / record["training_rows"] * 2048
+        over = took / _floor(base, rates["2"], rows, None)
+        for name, cost in costs.items():
+            if name.startswith(f"{MODELS[model].name} "):
+                table[name] = {"GB": sum(cost.memory(block).values()) / 1e9} | {
+                    f"minutes, {machine}": over * steps / 60 * _floor(cost, fast, rows, block)
+                    for machine, fast in machines.items()
+                }
+    return pd.DataFrame.from_dict(table, orient="index")
+
+
+def _floor(cost: Cost, rates: Sequence[float], rows: float, block: int | None) -> float:
+    """Seconds of a step: its products, then its bytes."""
+    products, copies = rates
+    return cost.flops / products + sum(cost.traffic(rows, block).values()) / copies
+
+
+def criteo_disk(criteo: Mapping[str, Any]) -> dict[str, float]:
+    """GB of Criteo's whole file and of what it is encoded to, at the record's bytes a row."""
+    return {
+        name: size / criteo["rows"] * CRITEO_ROWS / 1e9 for name, size in criteo["bytes"].items()
+    }
 
 
 # --- the optimizer --------------------------------------------------------------------------------
