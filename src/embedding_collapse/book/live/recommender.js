@@ -3,9 +3,8 @@
 //
 // The gradients are written out, for the layers are few. TensorFlow.js 4.22 would find them, but its
 // WebAssembly backend has none for a look-up; by products with one-hot rows it takes seven times as
-// long (benchmarks/README.md). With its core it weighs 260 kB compressed, this whole figure 34, and it
-// would have to be kept up to date. Weights are float32, as in PyTorch; sums are not rounded in
-// between.
+// long (benchmarks/README.md), and with its core it weighs 260 kB compressed, this whole figure 34.
+// Weights are float32, as in PyTorch; sums are not rounded in between.
 
 import { FIELDS, SIZES } from "./clicks.js";
 import { Generator } from "./random.js";
