@@ -87,7 +87,9 @@ def main() -> None:
             "file": file.stat().st_size,
             "cache": sum(path.stat().st_size for path in cache.rglob("*") if path.is_file()),
         }
+    where = [parts[name].pop("environment") for name in MODELS][-1]
     content = {"rows": options.rows, "bytes": sizes, "load": os.getloadavg()[1]} | parts
+    content["environment"] = where
     store_json(options.output / "criteo-cpu.json", content)
 
 
