@@ -191,6 +191,15 @@ def test_with_seeds_added_the_interval_honours_that_it_is_a_second_look(run, mod
     assert second.p == pytest.approx(first.p * 0.05 / 0.0294)
 
 
+@pytest.mark.parametrize(("model", "seeds"), [("dnn", 5), ("dcnv2-regularized", 3), ("ipnn", 2)])
+def test_the_seeds_of_a_first_look_are_taken_at_its_level(run, model, seeds):
+    sizes = {SE10: 0.81, BASE: 0.80}
+    runs = by_spec(runs_of(run, sizes, models=[model], seeds=seeds))
+    comparison = Comparison(*(cells([FLIGHTS], [model], [size], [0])[0] for size in sizes))
+    groups = [AUC.group(sign, runs[spec]) for spec, sign in zip(comparison, (1, -1), strict=True)]
+    assert effect_of([comparison], runs, AUC) == contrast(groups)
+
+
 def test_seeds_of_the_base_model_that_ensembles_are_made_of_are_no_second_look(run):
     sizes = {SE4: 0.81, BASE: 0.80}
     few = runs_of(run, sizes, models=["dnn"], seeds=5)
