@@ -85,13 +85,15 @@ def gains(points: pd.DataFrame, panel: str) -> go.Figure:
     titles = [
         name.partition(",")[0].capitalize() if of_dataset else MODELS[name].name for name in names
     ]
-    columns = min(3, len(names))
+    count = -(-len(names) // 3)  # of rows of panels
+    columns = -(-len(names) // count)
     figure = make_subplots(
-        rows=-(-len(names) // columns),
+        rows=count,
         cols=columns,
         subplot_titles=titles,
-        shared_yaxes=True,
+        shared_yaxes="all",
         horizontal_spacing=0.06,
+        vertical_spacing=0.16,
     )
     base = points[points["scale"] == 1].set_index(["dataset", "model", "line"])["mean"]
     legend: set[str] = set()
@@ -117,7 +119,8 @@ def gains(points: pd.DataFrame, panel: str) -> go.Figure:
             col=place % columns + 1,
         )
         legend.add(name)
-    figure.update_xaxes(size_axis(points["scale"].tolist()), title="embedding size")
+    figure.update_xaxes(size_axis(points["scale"].tolist()))
+    figure.update_xaxes(title="embedding size", row=count)
     figure.update_yaxes(tickformat="+.3f")
     figure.update_yaxes(title="test AUC minus the base model's", col=1)
     return figure.update_layout(legend=BELOW, hovermode="closest")
