@@ -56,7 +56,7 @@ def test_lines_of_the_ledger_are_its_findings_word_for_word(runs):
     for one in asked:
         for number, answer in zip((1, 12), table[one.name], strict=True):
             finding = one.findings[number - 1]
-            assert answer == (finding.verdict, finding.effect)
+            assert answer == finding
             assert finding.claim.text in " ".join(table.index)
 
 
