@@ -130,10 +130,12 @@ def test_traffic_is_that_of_the_cost_model_as_a_share_of_dense():
 def test_a_plan_takes_the_measured_models_distance_from_its_floor_everywhere():
     """What was measured had fewer features, and dense Adam."""
 
-    def floor(cost, block):
-        return (cost.flops + sum(cost.traffic(50, block).values())) / 1e9
+    rows = chapter.touched(2048)
 
-    costs = chapter.count(39, 390_000, 10, 2048, 2)
+    def floor(cost, block):
+        return (cost.flops + sum(cost.traffic(rows, block).values())) / 1e9
+
+    costs = chapter.count(39, chapter.CRITEO[0], 0, 2048, 2)
     trained = chapter.count(39, 3900, 0, 2048, 2)
     measured = {
         model: {"training_rows": 4096, "training_seconds": 3 * floor(trained[name], None)}
@@ -141,7 +143,7 @@ def test_a_plan_takes_the_measured_models_distance_from_its_floor_everywhere():
     }
     record = {"rows": 10, "bytes": {"file": 2580}, "encode": {"features": 3900}} | measured
     rates = {"1": (1e9, 1e9), "2": (2e9, 2e9)}
-    table = chapter.criteo_plan(record, rates, costs, 50, 32)
+    table = chapter.criteo_plan(record, rates, 2, 32)
     assert list(table.index) == [name for name in costs if name.startswith(("DNN", "DCNv2"))]
     expected = 0.8 * chapter.CRITEO_ROWS / 2048 * 3 * floor(costs["DNN SE 2x"], 32) / 2 / 60
     assert table.loc["DNN SE 2x", "minutes, two cores"] == pytest.approx(expected)

@@ -31,11 +31,13 @@ LEVEL = 0.95
 SECOND_LOOK = 0.9706  # Pocock's, where seeds were added after a first look (see `studies.decide`)
 LOOKS = (1 - LEVEL) / (1 - SECOND_LOOK)  # by which p-values grow where there were two
 FIRST_LOOK = 5  # seeds, at the first look of the study's part `main`
-ONCE: dict[Spec, int] = {}  # by spec with seed 0: its seeds before more were added to it
-for _spec in (*STUDY.part("second look").specs, *STUDY.part("closer look").specs):
-    if _spec.scale > 1:  # the base model has more seeds for ensembles too
-        _first = replace(_spec, seed=0)
-        ONCE[_first] = min(_spec.seed, ONCE.get(_first, _spec.seed))
+# by spec with seed 0, how many seeds it had before more were added to it
+MORE = (*STUDY.part("second look").specs, *STUDY.part("closer look").specs)
+ONCE = {
+    replace(spec, seed=0): spec.seed
+    for spec in sorted(MORE, key=lambda spec: -spec.seed)  # the first of its seeds is what stays
+    if spec.scale > 1  # the base model has more seeds for ensembles too
+}
 CLOSE = 0.002  # half-width of ME minus SE that suffices, in AUC; or...
 CLOSE_SHARE = 0.2  # ...this share of the effect
 

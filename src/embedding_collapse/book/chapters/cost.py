@@ -232,11 +232,7 @@ def fewer_bits(runs: Iterable[Record]) -> pd.DataFrame:
 
 
 def criteo_plan(
-    criteo: Mapping[str, Any],
-    rates: Mapping[str, Sequence[float]],
-    costs: Mapping[str, Cost],
-    rows: float,
-    block: int,
+    criteo: Mapping[str, Any], rates: Mapping[str, Sequence[float]], scale: int, block: int
 ) -> pd.DataFrame:
     """Memory in GB and minutes of an epoch of all of Criteo's rows, its validation included: a row
     per model and size, a column per machine.
@@ -245,16 +241,17 @@ def criteo_plan(
         criteo: the record of `benchmarks/criteo.py`; how many times its floor a base model took
             there, with fewer features and so dense Adam, is taken for all sizes and machines.
         rates: operations and bytes per second by the number of threads, from `benchmarks/cost.py`.
-        costs: by name, with batches of 2048.
-        rows: different ones of the table in a batch.
+        scale: of SE and ME.
         block: as in `Cost.memory`.
     """
     machines = {"two cores": rates["2"], "T4": T4, "H100": H100}
-    steps, table = 0.8 * CRITEO_ROWS / 2048, {}
-    fewer = count(39, criteo["encode"]["features"], 0, 2048, 1)
+    fields, batch = 39, 2048  # Criteo's, and the paper's, whatever the page is asked about
+    steps, rows, table = 0.8 * CRITEO_ROWS / batch, touched(batch), {}
+    costs = count(fields, CRITEO[0], 0, batch, scale)
+    fewer = count(fields, criteo["encode"]["features"], 0, batch, scale)
     for model in ("dnn", "dcnv2"):
         base, record = fewer[f"{MODELS[model].name} base"], criteo[model]
-        took = record["training_seconds"] / record["training_rows"] * 2048
+        took = record["training_seconds"] / record["training_rows"] * batch
         over = took / _floor(base, rates["2"], rows, None)
         for name, cost in costs.items():
             if name.startswith(f"{MODELS[model].name} "):

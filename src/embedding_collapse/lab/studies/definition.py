@@ -61,7 +61,7 @@ class Study:
     @property
     def command(self) -> str:
         """What makes the runs that are missing."""
-        return f"python -m embedding_collapse study {self.name}"
+        return _command(self.name)
 
     @property
     def folder(self) -> Path:
@@ -70,7 +70,7 @@ class Study:
         Raises:
             ParameterError: the package runs without the repository.
         """
-        return records.in_repository("results") / self.name
+        return _folder(self.name)
 
     def part(self, name: str) -> Part:
         """The part of that name.
@@ -121,10 +121,14 @@ def title(spec: Spec) -> str:
     return f"{spec.data.name}, {spec.model} {spec.label}, seed {spec.seed}"
 
 
+def _folder(study: str) -> Path:
+    return records.in_repository("results") / study
+
+
 def _records(
     specs: Sequence[Spec], study: str, folder: Path | None, missing_ok: bool
 ) -> list[Record]:
-    folder = folder or records.in_repository("results") / study
+    folder = folder or _folder(study)
     loaded, missing = [], []
     for spec in specs:
         try:
@@ -138,6 +142,10 @@ def _records(
     if missing and not missing_ok:
         raise ParameterError(
             f"{len(missing)} of {len(specs)} runs of the study {study} have no whole record in "
-            f"{folder}, first {missing[0]}; `python -m embedding_collapse study {study}` makes them"
+            f"{folder}, first {missing[0]}; `{_command(study)}` makes them"
         )
     return loaded
+
+
+def _command(study: str) -> str:
+    return f"python -m embedding_collapse study {study}"
