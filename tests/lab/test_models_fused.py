@@ -9,6 +9,7 @@ from torch import Tensor
 
 from embedding_collapse.lab.engine.products import products
 from embedding_collapse.lab.models import MODELS, PAPER, Size, build, fused, layers
+from embedding_collapse.lab.models.dcnv2 import crossed
 from embedding_collapse.lab.models.interaction import Part
 from embedding_collapse.lab.models.layers import SetNorm
 from embedding_collapse.lab.models.nfwfm import weighted
@@ -94,6 +95,36 @@ def test_fused_it_has_the_same_bits_on_any_number_of_threads(monkeypatch):
             torch.set_num_threads(before)
     for other in found[1:]:
         assert all(torch.equal(*pair) for pair in zip(found[0], other, strict=True))
+
+
+def test_fused_bf16_is_read_where_it_lies_and_its_gradient_rounded_as_torch_does(monkeypatch):
+    monkeypatch.setattr(fused, "WORTH_FUSING", 0)
+    given = torch.randn(1, 5, ROWS, generator=torch.Generator().manual_seed(0))
+    given[0, 0, 0], given[0, 1] = torch.nan, 1e38  # not a number, and a gradient that overflows
+    found = []
+    for lies_in_bf16 in (True, False):
+        draw = torch.Generator().manual_seed(1)
+        x = (10 * torch.randn(3, 5, ROWS, generator=draw)).bfloat16().requires_grad_()
+        norm = SetNorm(3, 5)
+        torch.manual_seed(2)
+        y = norm(x * 1 if lies_in_bf16 else x.float(), **HOW[1])
+        found.append([y, *torch.autograd.grad((y * given).sum(), [x, *norm.parameters()])])
+        assert found[-1][1].dtype == torch.bfloat16
+    for one, other in zip(*found, strict=True):
+        assert torch.equal(one.nan_to_num(7), other.nan_to_num(7))
+    assert found[0][1].isnan().any() and found[0][1].isfinite().any()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_a_cross_layer_has_the_bits_of_torchs_own(dtype):
+    draw = torch.Generator().manual_seed(0)
+    x, x0, given = (torch.randn(3, ROWS, 5, generator=draw) for _ in range(3))
+    projected = torch.randn(3, ROWS, 5, generator=draw).to(dtype)
+    inputs = [each.requires_grad_() for each in (x, x0, projected)]
+    ours, torchs = crossed(*inputs), torch.addcmul(*inputs)
+    assert type(ours.grad_fn).__name__ == "_CrossedBackward" and torch.equal(ours, torchs)
+    gradients = [torch.autograd.grad((y * given).sum(), inputs) for y in (ours, torchs)]
+    assert all(map(torch.equal, *gradients))
 
 
 def step(model, fuse: bool, monkeypatch) -> list[Tensor]:

@@ -26,7 +26,10 @@ from embedding_collapse.lab.models import Recommender
 from .loop import STEPS_BETWEEN_CHECKS
 from .products import products, taken_in_float32
 
-ALIGN = {None: 1, "tf32": 4, "bf16": 8}  # numbers: 16 bytes for tensor cores, 1 is as it comes
+ALIGN = {  # numbers: on a GPU 16 bytes for tensor cores, on a CPU as measured; 1 is as it comes
+    "cuda": {None: 1, "tf32": 4, "bf16": 8},
+    "cpu": {None: 4, "tf32": 4, "bf16": 1},
+}
 BLOCK = 32  # steps from one flush to the next in a graph
 LONGER = 128  # and on a CPU, where a flush reads and writes the tables from memory
 TOGETHER = 8  # steps whose look-ups are grouped at once where they make no graph: it takes memory
@@ -129,7 +132,7 @@ class Engine:
         )
         self.dense = [p for p in model.parameters() if p is not model.table]
         for layer in model.layers():
-            layer.align = ALIGN[precision]
+            layer.align = ALIGN[self.device.type][precision]
         self._loss = loss_of  # not a method: a cycle would keep the GPU's memory from the next fit
         if compile is None:
             compile = self.capture and len(ids) >= WORTH_COMPILING

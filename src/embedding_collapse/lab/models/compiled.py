@@ -8,7 +8,8 @@ fused.
 from typing import Any
 
 import numpy as np
-from numba import njit
+from numba import njit, types
+from numba.extending import overload
 
 # by numpy's error model a number over 0 is inf
 _compiled: Any = njit(nogil=True, cache=True, error_model="numpy")
@@ -44,6 +45,44 @@ def _sums(gradient, x, mean):
     return total, along
 
 
+def _widened(row, wide):
+    """A row's numbers: of bf16 they are put into `wide`, others stay where they are."""
+
+
+def _rounded(wide, row):
+    """Put a row's numbers back, to the nearest of bf16 and of two to the even one, as torch does;
+    where `_widened` left them in the row there is nothing to do."""
+
+
+@overload(_widened)
+def _(row, wide):
+    if row.dtype != types.uint16:
+        return lambda row, wide: row
+
+    def put(row, wide):
+        bits = wide.view(np.uint32)
+        for i in range(len(row)):
+            bits[i] = np.uint32(row[i]) << np.uint32(16)
+        return wide
+
+    return put
+
+
+@overload(_rounded)
+def _(wide, row):
+    if row.dtype != types.uint16:
+        return lambda wide, row: None
+
+    def put(wide, row):
+        bits = wide.view(np.uint32)
+        for i in range(len(row)):
+            bit = bits[i]
+            near = (bit + np.uint32(0x7FFF) + ((bit >> np.uint32(16)) & np.uint32(1))) >> 16
+            row[i] = near if (bit & np.uint32(0x7FFFFFFF)) <= 0x7F800000 else 0x7FC0  # not a number
+
+    return put
+
+
 @_compiled
 def _draw(seed, first, drawn):
     for i in range(len(drawn)):
@@ -58,6 +97,7 @@ def forward(x, weight, bias, eps, drop, relu, y, mean, variance, known, part, th
     """Norm, ReLU, dropout of x `[M, H, B]` into y `[M, H, B]`, or the sum over sets `[1, H, B]`.
 
     Args:
+        x: of y's dtype, or the bits of bf16.
         weight, bias, mean, variance: `[M, H]`, the latter two of each row, filled in if not known.
         drop: the seed, the lowest of 16 bits that is kept, and what is kept is multiplied with.
     """
@@ -65,10 +105,11 @@ def forward(x, weight, bias, eps, drop, relu, y, mean, variance, known, part, th
     seed, lowest, factor = drop
     words = (rows + 3) // 4
     drawn = np.zeros(words, np.uint64)
-    bits, zero, one = drawn.view(np.int16), x.dtype.type(0), x.dtype.type(1)
+    wide = np.empty(rows, y.dtype)
+    bits, zero, one = drawn.view(np.int16), y.dtype.type(0), y.dtype.type(1)
     for h in range(part, features, threads):
         for m in range(sets):
-            row = x[m, h]
+            row = _widened(x[m, h], wide)
             if not known:
                 mean[m, h] = _mean(row)
                 variance[m, h] = _variance(row, mean[m, h])
@@ -97,12 +138,13 @@ def backward(x, weight, bias, eps, drop, relu, mean, variance, gradient, of_weig
     sets, features, rows = x.shape
     seed, lowest, factor = drop
     words = (rows + 3) // 4
-    drawn, kept = np.zeros(words, np.uint64), np.empty(rows, x.dtype)
-    bits, zero, one = drawn.view(np.int16), x.dtype.type(0), x.dtype.type(1)
-    count = x.dtype.type(rows)
+    drawn, kept = np.zeros(words, np.uint64), np.empty(rows, mean.dtype)
+    wide = np.empty(rows, mean.dtype)
+    bits, zero, one = drawn.view(np.int16), mean.dtype.type(0), mean.dtype.type(1)
+    count = mean.dtype.type(rows)
     for h in range(part, features, threads):
         for m in range(sets):
-            row, center = x[m, h], mean[m, h]
+            row, center = _widened(x[m, h], wide), mean[m, h]
             inverse = one / np.sqrt(variance[m, h] + eps)
             scale = weight[m, h] * inverse
             shift = bias[m, h] - center * scale
@@ -119,3 +161,4 @@ def backward(x, weight, bias, eps, drop, relu, mean, variance, gradient, of_weig
             for b in range(rows):
                 row[b] = scale * (kept[b] - level - (row[b] - center) * slope)
             of_offset[m, h] = _mean(row) * count
+            _rounded(row, x[m, h])

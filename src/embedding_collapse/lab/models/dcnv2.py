@@ -4,11 +4,13 @@ Wang et al., "DCN V2", WWW 2021.
 """
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from . import fused
 from .interaction import Interaction, Size
 from .layers import Projection, aligned
 
@@ -66,7 +68,7 @@ class DCNv2(Interaction):
         if encoder is not None:
             x = F.relu(torch.bmm(x0, encoder.mT))
         for weight, bias in zip(weights, biases, strict=True):
-            x = torch.addcmul(x, x0, torch.bmm(x, weight.mT).add_(bias))
+            x = crossed(x, x0, torch.bmm(x, weight.mT).add_(bias))
         return self.project(x, mean)
 
     @property
@@ -85,3 +87,25 @@ class DCNv2(Interaction):
     def projections(self) -> Tensor | None:
         """Those of the first cross layer; None where what it projects is no embedding any more."""
         return None if self.encoder is not None else self.blocks(self.scaled_weight[0])
+
+
+def crossed(x: Tensor, x0: Tensor, projected: Tensor) -> Tensor:
+    """`x + x0 * projected`, of `[M, B, N*K]` each."""
+    return (_Crossed.apply if fused.applies(x) else torch.addcmul)(x, x0, projected)
+
+
+class _Crossed(torch.autograd.Function):
+    """With torch's bits; its own backward pass multiplies everything with 1 first, and takes twice
+    as long where what is projected is in bf16, which is a tenth of a step of DCNv2, ME 10x."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, x0: Tensor, projected: Tensor) -> Tensor:
+        ctx.save_for_backward(x0, projected)
+        return torch.addcmul(x, x0, projected)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        x0, projected = ctx.saved_tensors
+        of_projected = (gradient * x0).to(projected.dtype)
+        return gradient, gradient * projected.to(gradient.dtype), of_projected

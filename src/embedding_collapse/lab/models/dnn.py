@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from .interaction import Interaction, Size
-from .layers import Projection
+from .layers import Projection, side_by_side
 
 
 class DNN(Interaction):
@@ -14,4 +14,4 @@ class DNN(Interaction):
         self.project = projection(size.sets, size.inputs, size.hidden, size.dropout)
 
     def forward(self, embeddings: Tensor, mean: bool = False) -> Tensor:
-        return self.project(embeddings.flatten(2), mean)
+        return self.project(side_by_side(embeddings), mean)

@@ -27,7 +27,7 @@ def applies(x: Tensor) -> bool:
         and type(x) is Tensor
         and not is_functorch_wrapped_tensor(x)
         and x.device.type == "cpu"
-        and x.dtype in (torch.float32, torch.float64)
+        and x.dtype in (torch.bfloat16, torch.float32, torch.float64)
     )
 
 
@@ -48,13 +48,14 @@ def norm_relu_dropout(
     """The norm of `x + offset`, ReLU, dropout; in training the running statistics move on.
 
     Args:
-        x: `[M, H, B]`, overwritten in the backward pass: the caller has no more use for it.
+        x: `[M, H, B]`, of the norm's dtype or in bf16, as products leave it; overwritten in the
+            backward pass: the caller has no more use for it.
         norm: in training, or where no gradient is asked for.
         offset: `[M, H, 1]`. It moves the running mean and nothing else.
         drop: a seed, the lowest of 16 bits drawn that is kept, what is kept is multiplied with.
         mean: whether to return the mean over sets, `[1, H, B]`.
     """
-    x, offset = x.contiguous(), x.new_zeros(()) if offset is None else offset
+    x, offset = x.contiguous(), norm.weight.new_zeros(()) if offset is None else offset
     settings = norm.eps, relu, drop, mean
     running_mean, running_var = norm.get_buffer("running_mean"), norm.get_buffer("running_var")
     if not norm.training:
@@ -100,9 +101,10 @@ def _forward(x: Tensor, weight: Tensor, bias: Tensor, means: Tensor, variances: 
     from .compiled import forward
 
     sets, features, rows = x.shape
-    y = x.new_empty(1 if mean else sets, features, rows)
+    y = weight.new_empty(1 if mean else sets, features, rows)
     read = [_of(tensor) for tensor in (x, weight.view_as(means), bias.view_as(means))]
-    rest = *_numbers(x, eps, drop, sets // len(y)), relu, *map(_of, (y, means, variances)), known
+    numbers, written = _numbers(weight, eps, drop, sets // len(y)), map(_of, (y, means, variances))
+    rest = *numbers, relu, *written, known
     on_all_threads(lambda *share: forward(*read, *rest, *share))
     return y
 
@@ -111,9 +113,9 @@ class _Fused(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, offset: Tensor, weight: Tensor, bias: Tensor,
                 eps: float, relu: bool, drop: tuple, mean: bool) -> Any:  # fmt: skip
-        means, variances = x.new_empty(2, *x.shape[:2]).unbind()
+        means, variances = weight.new_empty(2, *x.shape[:2]).unbind()
         y = _forward(x, weight, bias, means, variances, False, eps, relu, drop, mean)
-        ctx.settings = *_numbers(x, eps, drop, len(x) // len(y)), relu
+        ctx.settings = *_numbers(weight, eps, drop, len(x) // len(y)), relu
         ctx.save_for_backward(x, offset, weight, bias, means, variances)
         ctx.mark_non_differentiable(means, variances)
         return y, means, variances
@@ -122,7 +124,7 @@ class _Fused(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor, *_: None) -> Any:
         x, offset, weight, bias, means, variances = ctx.saved_tensors
-        gradients = x.new_empty(3, *means.shape)
+        gradients = means.new_empty(3, *means.shape)
         if gradient.stride(0) == 0:  # of a sum or mean over sets: the same for all
             gradient = gradient[:1]
         from .compiled import backward
@@ -141,12 +143,14 @@ class _Fused(torch.autograd.Function):
         )
 
 
-def _numbers(x: Tensor, eps: float, drop: tuple[int, int, float], sets: int) -> tuple:
-    """As compiled code takes them, in x's own precision."""
-    exact = _of(x).dtype.type
+def _numbers(weight: Tensor, eps: float, drop: tuple[int, int, float], sets: int) -> tuple:
+    """As compiled code takes them, in the weight's own precision."""
+    exact = _of(weight).dtype.type
     seed, lowest, factor = drop
     return exact(eps), (np.uint64(seed % 2**64), np.int16(lowest), exact(factor / sets))
 
 
 def _of(tensor: Tensor) -> np.ndarray:
-    return tensor.detach().numpy()
+    """For compiled code, which knows bf16 as 16 bits."""
+    bits = tensor.dtype == torch.bfloat16
+    return (tensor.detach().view(torch.uint16) if bits else tensor.detach()).numpy()

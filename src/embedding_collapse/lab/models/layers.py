@@ -30,6 +30,19 @@ def aligned(x: Tensor, multiple: int) -> Tensor:
     return F.pad(x, (0, missing)) if missing else x
 
 
+def as_multiplied(x: Tensor) -> Tensor:
+    """In what a CPU's products are taken in."""
+    if x.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
+        return x.to(torch.get_autocast_dtype("cpu"))
+    return x
+
+
+def side_by_side(embeddings: Tensor) -> Tensor:
+    """Embeddings `[M, B, N, K]` that nothing but products will read, as `[M, B, N*K]`; where those
+    are in bf16 they are made so before they are moved, which then takes a fifth of the time."""
+    return as_multiplied(embeddings).flatten(2)
+
+
 class SetLinear(Layer):
     """M linear layers side by side, initialised like `torch.nn.Linear`: `[M, B, I] -> [M, O, B]`.
 
@@ -56,10 +69,7 @@ class SetLinear(Layer):
             weight = weight[..., : x.shape[-1]]
         if not fused.applies(x):
             return torch.bmm(weight, x.mT)
-        if torch.is_autocast_enabled("cpu"):
-            dtype = torch.get_autocast_dtype("cpu")
-            weight, x = weight.to(dtype), x.to(dtype)
-        return _Product.apply(weight, x)
+        return _Product.apply(as_multiplied(weight), as_multiplied(x))
 
 
 class _Product(torch.autograd.Function):
@@ -109,12 +119,12 @@ class SetNorm(nn.BatchNorm1d, Layer):
             rate: of dropout in training.
         """
         rate = rate if self.training else 0.0
-        if x.device.type == "cpu" and x.dtype == torch.bfloat16:
-            x = x.float()  # the sums' precision, and what is compiled
         forms = self.training or not torch.is_grad_enabled()  # that are compiled
         if forms and self.part is None and fused.pays(x):
             drop = int(seed()) if rate else 0, lowest_kept(rate), 1 / (1 - rate)
             return fused.norm_relu_dropout(x, self, offset=offset, relu=relu, drop=drop, mean=mean)
+        if x.device.type == "cpu" and x.dtype == torch.bfloat16:
+            x = x.float()  # the sums' precision
         if offset is not None:
             x = x.add_(offset)
         x = dropout(self._normed(x), rate, self.part, relu=relu)

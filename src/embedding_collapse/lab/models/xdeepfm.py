@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from . import fused
 from .interaction import Interaction, Size
-from .layers import Head, Projection, SetLinear
+from .layers import Head, Projection, SetLinear, side_by_side
 
 PART = 2**11  # numbers of each row that are at hand: with 12 fields 144 such rows, 1.2 MB
 
@@ -36,7 +36,7 @@ class XDeepFM(Interaction):
             sums.append(x.unflatten(-1, (rows, width)).sum(-1))
         if mean:
             sums = [total.mean(0, keepdim=True) for total in sums]
-        return torch.cat([*sums, self.project(embeddings.flatten(2), mean).mT], 1).mT
+        return torch.cat([*sums, self.project(side_by_side(embeddings), mean).mT], 1).mT
 
 
 class XDeepFMHead(nn.Module):
