@@ -146,7 +146,7 @@ def measure(name: str, design: str, scale: int, variant: str, options: argparse.
         epochs=2,
         batch_size=BATCH,
         precision=options.precision,
-        engine=False if variant == "dense" else None,
+        engine=None if variant == "ours" else False,
         compile=device.type == "cuda",
     )
     run = fit(make(name, cardinalities, size), dataset, training, device=device)
@@ -174,7 +174,8 @@ def size_of(name: str, design: str, scale: int, fields: int) -> Size:
 
 
 def touched(dataset: Dataset, batches: int = 5) -> float:
-    """Different rows of the table in a batch, the mean."""
+    """Different rows of the table in a batch, the mean over so many batches or all there are."""
+    batches = min(batches, len(dataset.ids) // BATCH)
     ids = dataset.ids[: batches * BATCH].reshape(-1, BATCH, len(dataset.fields))
     return float(np.mean([sum(len(np.unique(field)) for field in batch.T) for batch in ids]))
 
@@ -268,12 +269,15 @@ def main() -> None:
                 tqdm.write(f"{' '.join(map(str, job))} failed: {one}")
             else:
                 found[job].append(one)
+    failed = sum(len(measured) < options.rounds for measured in found.values())
     best = rates(device, options.precision)
     print(
         f"best product {best[0] / 1e12:.3g} TFLOP/s, best copy {best[1] / 1e9:.3g} GB/s, "
         f"products in {options.precision or 'float32'}"
     )
     print_table(found, law.sizes, best, BLOCK if device.type == "cuda" else LONGER)
+    if failed:
+        sys.exit(f"{failed} of {len(jobs)} were not measured in all rounds; why is told above")
 
 
 def print_table(
