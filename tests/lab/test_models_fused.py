@@ -115,6 +115,14 @@ def test_fused_bf16_is_read_where_it_lies_and_its_gradient_rounded_as_torch_does
     assert found[0][1].isnan().any() and found[0][1].isfinite().any()
 
 
+@pytest.mark.parametrize("of_norm", [torch.float64, torch.bfloat16])
+def test_bf16_beside_other_numbers_than_float32_is_no_fused_pass(of_norm, monkeypatch):
+    """Its bits would be taken for numbers."""
+    monkeypatch.setattr(fused, "WORTH_FUSING", 0)
+    x, norm = torch.randn(3, 5, ROWS).bfloat16(), SetNorm(3, 5)
+    assert fused.pays(x, norm.weight) and not fused.pays(x, norm.to(of_norm).weight)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
 def test_a_cross_layer_has_the_bits_of_torchs_own(dtype):
     draw = torch.Generator().manual_seed(0)

@@ -31,9 +31,11 @@ def applies(x: Tensor) -> bool:
     )
 
 
-def pays(x: Tensor) -> bool:
-    """Whether `norm_relu_dropout` takes x, and is the faster way."""
-    return x.numel() >= WORTH_FUSING and x.shape[-1] > 1 and applies(x) and numba_runs()
+def pays(x: Tensor, weight: Tensor) -> bool:
+    """Whether `norm_relu_dropout` takes x beside a norm's weight, and is the faster way."""
+    numbers = torch.float32 if x.dtype == torch.bfloat16 else x.dtype
+    fit = weight.dtype == numbers
+    return x.numel() >= WORTH_FUSING and x.shape[-1] > 1 and fit and applies(x) and numba_runs()
 
 
 def norm_relu_dropout(

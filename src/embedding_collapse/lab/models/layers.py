@@ -120,7 +120,7 @@ class SetNorm(nn.BatchNorm1d, Layer):
         """
         rate = rate if self.training else 0.0
         forms = self.training or not torch.is_grad_enabled()  # that are compiled
-        if forms and self.part is None and fused.pays(x):
+        if forms and self.part is None and fused.pays(x, self.weight):
             drop = int(seed()) if rate else 0, lowest_kept(rate), 1 / (1 - rate)
             return fused.norm_relu_dropout(x, self, offset=offset, relu=relu, drop=drop, mean=mean)
         if x.device.type == "cpu" and x.dtype == torch.bfloat16:
