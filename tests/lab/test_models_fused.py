@@ -9,7 +9,6 @@ from torch import Tensor
 
 from embedding_collapse.lab.engine.products import products
 from embedding_collapse.lab.models import MODELS, PAPER, Size, build, fused, layers
-from embedding_collapse.lab.models.dcnv2 import crossed
 from embedding_collapse.lab.models.interaction import Part
 from embedding_collapse.lab.models.layers import SetNorm
 from embedding_collapse.lab.models.nfwfm import weighted
@@ -123,16 +122,78 @@ def test_bf16_beside_other_numbers_than_float32_is_no_fused_pass(of_norm, monkey
     assert fused.pays(x, norm.weight) and not fused.pays(x, norm.to(of_norm).weight)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
-def test_a_cross_layer_has_the_bits_of_torchs_own(dtype):
-    draw = torch.Generator().manual_seed(0)
-    x, x0, given = (torch.randn(3, ROWS, 5, generator=draw) for _ in range(3))
-    projected = torch.randn(3, ROWS, 5, generator=draw).to(dtype)
-    inputs = [each.requires_grad_() for each in (x, x0, projected)]
-    ours, torchs = crossed(*inputs), torch.addcmul(*inputs)
-    assert type(ours.grad_fn).__name__ == "_CrossedBackward" and torch.equal(ours, torchs)
-    gradients = [torch.autograd.grad((y * given).sum(), inputs) for y in (ours, torchs)]
-    assert all(map(torch.equal, *gradients))
+def crossed(fuse: bool, precision: str | None, dtype: torch.dtype, align: int, monkeypatch):
+    """What DCNv2 puts out, and the gradients of its embeddings and weights."""
+    monkeypatch.setattr(fused, "WORTH_FUSING", 0 if fuse else 2**62)
+    torch.manual_seed(0)
+    model = MODELS["dcnv2-linear"].interaction(Size(4, 3, 5, hidden=8)).to(dtype)
+    embeddings = torch.randn(3, ROWS, 4, 5, dtype=dtype).requires_grad_()
+    with torch.no_grad():
+        model.bias.normal_()
+        for layer in model.modules():
+            layer.align = align
+    with products(precision, torch.device("cpu")):
+        y = model(embeddings)
+        given = torch.randn(y.shape, generator=torch.Generator().manual_seed(1)).to(y.dtype)
+        found = torch.autograd.grad((y * given).sum(), [embeddings, *model.parameters()])
+        with torch.no_grad():
+            assert torch.equal(model(embeddings), y)
+    return [y.detach(), *found]
+
+
+@pytest.mark.rounding
+@pytest.mark.parametrize("align", [1, 8])
+@pytest.mark.parametrize("precision", [None, "bf16"])
+def test_fused_cross_layers_are_as_exact_as_torchs_own(precision, align, monkeypatch):
+    """Those have the same bits where torch multiplies and adds at once, which it leaves be in the
+    kernels for any processor."""
+    ours, plain = (
+        crossed(fuse, precision, torch.float32, align, monkeypatch) for fuse in (True, False)
+    )
+    exact = crossed(False, None, torch.float64, align, monkeypatch)
+    assert_rounding_alone(ours, plain, exact)
+    assert all(one.dtype == other.dtype for one, other in zip(ours, plain, strict=True))
+
+
+@pytest.mark.rounding
+@pytest.mark.parametrize("precision", [None, "bf16"])
+def test_fused_cross_layers_are_torchs_own_in_float64(precision, monkeypatch):
+    """Which products in bf16 leave alone."""
+    ours, plain = (
+        crossed(fuse, precision, torch.float64, 1, monkeypatch) for fuse in (True, False)
+    )
+    assert_same_sums(ours, plain, TERMS)
+
+
+def test_fused_cross_layers_have_the_same_bits_on_any_number_of_threads(monkeypatch):
+    before, found = torch.get_num_threads(), []
+    for threads in (1, 2, 3):
+        torch.set_num_threads(threads)
+        try:
+            found.append(crossed(True, "bf16", torch.float32, 1, monkeypatch))
+        finally:
+            torch.set_num_threads(before)
+    for other in found[1:]:
+        assert all(torch.equal(*pair) for pair in zip(found[0], other, strict=True))
+
+
+def test_what_fused_cross_layers_keep_can_be_used_once(monkeypatch):
+    """Their backward pass writes over it: a second one is an error and no wrong gradient."""
+    monkeypatch.setattr(fused, "WORTH_FUSING", 0)
+    model = MODELS["dcnv2"].interaction(Size(4, 3, 5, hidden=8))
+    y = model(torch.randn(3, ROWS, 4, 5)).sum()
+    y.backward(retain_graph=True)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        y.backward()
+
+
+def test_embeddings_in_bf16_beside_weights_in_float32_are_crossed_by_torch(monkeypatch):
+    """As a lifted table's are, with products in bf16; their bits would be taken for numbers."""
+    monkeypatch.setattr(fused, "WORTH_FUSING", 0)
+    model = MODELS["dcnv2"].interaction(Size(4, 3, 5, hidden=8))
+    embeddings = torch.randn(3, ROWS, 4, 5).bfloat16()
+    with products("bf16", torch.device("cpu")):
+        assert model(embeddings).isfinite().all()
 
 
 def step(model, fuse: bool, monkeypatch) -> list[Tensor]:

@@ -13,6 +13,9 @@ from numba.extending import overload
 
 # by numpy's error model a number over 0 is inf
 _compiled: Any = njit(nogil=True, cache=True, error_model="numpy")
+_multiplied_and_added_at_once: Any = njit(
+    nogil=True, cache=True, error_model="numpy", fastmath={"contract"}
+)
 _in_any_order: Any = njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "nsz"})
 
 # SplitMix64 (Steele, Lea & Flood 2014), of which `layers.draws` is the same in plain PyTorch
@@ -162,3 +165,60 @@ def backward(x, weight, bias, eps, drop, relu, mean, variance, gradient, of_weig
                 row[b] = scale * (kept[b] - level - (row[b] - center) * slope)
             of_offset[m, h] = _mean(row) * count
             _rounded(row, x[m, h])
+
+
+@_multiplied_and_added_at_once  # as torch.addcmul does where a processor can
+def cross(x, x0, projected, bias, to, multiplied, part, threads):
+    """The bias is added to what is projected, then `to` is x + x0 * projected; of `[M, B, I]`.
+
+    Args:
+        projected: of x's dtype, or the bits of bf16; overwritten.
+        bias: `[M, I]`.
+        to: as x, which it may be.
+        multiplied: of the dtype of what is projected, as which it gets what `to` gets; or `to`.
+    """
+    sets, rows, width = x.shape
+    wide, out = np.empty(width, x.dtype), np.empty(width, x.dtype)
+    for line in range(sets * rows * part // threads, sets * rows * (part + 1) // threads):
+        m, b = line // rows, line % rows
+        row, added = _widened(projected[m, b], wide), bias[m]
+        for i in range(width):
+            row[i] += added[i]
+        _rounded(row, projected[m, b])
+        row = _widened(projected[m, b], wide)
+        one, other, written = x[m, b], x0[m, b], to[m, b]
+        for i in range(width):  # x's memory may be what is written to: no order of its own, then
+            out[i] = one[i] + other[i] * row[i]
+        for i in range(width):
+            written[i] = out[i]
+        _rounded(out, multiplied[m, b])
+
+
+@_compiled
+def cross_back(gradient, of_x, x0, projected, of_x0, first, last, part, threads):
+    """The gradients of x, x0 and, where it lay, of what is projected.
+
+    Args:
+        gradient: `[M, B, I]`, of the product that took what came out; of the dtype of what is
+            projected.
+        of_x: of what came out otherwise, none of it at first; becomes that of x.
+        of_x0: from the layers behind, none of it at first; this one's is added, and at last, where
+            x is x0, that of x.
+    """
+    sets, rows, width = x0.shape
+    zero, wide, other = x0.dtype.type(0), np.empty(width, x0.dtype), np.empty(width, x0.dtype)
+    for line in range(sets * rows * part // threads, sets * rows * (part + 1) // threads):
+        m, b = line // rows, line % rows
+        given, row = _widened(gradient[m, b], wide), _widened(projected[m, b], other)
+        g, total, factor = of_x[m, b], of_x0[m, b], x0[m, b]
+        if first:
+            g[:], total[:] = zero, zero
+        for i in range(width):
+            g[i] += given[i]
+        if last:
+            for i in range(width):
+                total[i] += g[i]
+        for i in range(width):
+            total[i] += g[i] * row[i]
+            row[i] = g[i] * factor[i]
+        _rounded(row, projected[m, b])

@@ -104,8 +104,11 @@ def _forward(x: Tensor, weight: Tensor, bias: Tensor, means: Tensor, variances: 
 
     sets, features, rows = x.shape
     y = weight.new_empty(1 if mean else sets, features, rows)
-    read = [_of(tensor) for tensor in (x, weight.view_as(means), bias.view_as(means))]
-    numbers, written = _numbers(weight, eps, drop, sets // len(y)), map(_of, (y, means, variances))
+    read = [as_array(tensor) for tensor in (x, weight.view_as(means), bias.view_as(means))]
+    numbers, written = (
+        _numbers(weight, eps, drop, sets // len(y)),
+        map(as_array, (y, means, variances)),
+    )
     rest = *numbers, relu, *written, known
     on_all_threads(lambda *share: forward(*read, *rest, *share))
     return y
@@ -131,8 +134,10 @@ class _Fused(torch.autograd.Function):
             gradient = gradient[:1]
         from .compiled import backward
 
-        read = [_of(tensor) for tensor in (x, weight.view_as(means), bias.view_as(means))]
-        rest = [_of(tensor) for tensor in (means, variances, gradient.contiguous(), *gradients)]
+        read = [as_array(tensor) for tensor in (x, weight.view_as(means), bias.view_as(means))]
+        rest = [
+            as_array(tensor) for tensor in (means, variances, gradient.contiguous(), *gradients)
+        ]
         on_all_threads(lambda *share: backward(*read, *ctx.settings, *rest, *share))
         torch.autograd.graph.increment_version(x)  # a second pass is an error, no wrong gradient
         of_weight, of_bias, of_offset = gradients
@@ -147,12 +152,12 @@ class _Fused(torch.autograd.Function):
 
 def _numbers(weight: Tensor, eps: float, drop: tuple[int, int, float], sets: int) -> tuple:
     """As compiled code takes them, in the weight's own precision."""
-    exact = _of(weight).dtype.type
+    exact = as_array(weight).dtype.type
     seed, lowest, factor = drop
     return exact(eps), (np.uint64(seed % 2**64), np.int16(lowest), exact(factor / sets))
 
 
-def _of(tensor: Tensor) -> np.ndarray:
+def as_array(tensor: Tensor) -> np.ndarray:
     """For compiled code, which knows bf16 as 16 bits."""
     bits = tensor.dtype == torch.bfloat16
     return (tensor.detach().view(torch.uint16) if bits else tensor.detach()).numpy()

@@ -31,8 +31,9 @@ def aligned(x: Tensor, multiple: int) -> Tensor:
 
 
 def as_multiplied(x: Tensor) -> Tensor:
-    """In what a CPU's products are taken in."""
-    if x.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
+    """In what a CPU's products are taken in; as torch does, float64 is left alone."""
+    single = x.device.type == "cpu" and x.dtype == torch.float32
+    if single and torch.is_autocast_enabled("cpu"):
         return x.to(torch.get_autocast_dtype("cpu"))
     return x
 
