@@ -86,6 +86,22 @@ def _(wide, row):
     return put
 
 
+def _put(wide, row):
+    """`_rounded`, or a copy."""
+
+
+@overload(_put)
+def _(wide, row):
+    if row.dtype == types.uint16:
+        return lambda wide, row: _rounded(wide, row)
+
+    def put(wide, row):
+        for i in range(len(row)):
+            row[i] = wide[i]
+
+    return put
+
+
 @_compiled
 def _draw(seed, first, drawn):
     for i in range(len(drawn)):
@@ -165,6 +181,42 @@ def backward(x, weight, bias, eps, drop, relu, mean, variance, gradient, of_weig
                 row[b] = scale * (kept[b] - level - (row[b] - center) * slope)
             of_offset[m, h] = _mean(row) * count
             _rounded(row, x[m, h])
+
+
+@_compiled
+def lay(embeddings, to, again, part, threads):
+    """Embeddings `[B, N, M, K]` side by side in `to`, `[M, B, I]`, with zeros behind N*K numbers;
+    bf16 as bits. The same in `again`, which may be None."""
+    rows, fields, sets, width = embeddings.shape
+    line = np.zeros(to.shape[2], embeddings.dtype)
+    for b in range(rows * part // threads, rows * (part + 1) // threads):
+        for m in range(sets):
+            for n in range(fields):
+                row, at = embeddings[b, n, m], n * width
+                for k in range(width):
+                    line[at + k] = row[k]
+            _put(line, to[m, b])
+            if again is not None:
+                _put(line, again[m, b])
+
+
+@_compiled
+def lay_back(gradient, more, to, part, threads):
+    """A gradient of what `lay` writes in `to`, as embeddings are; `more`, if not None, is added."""
+    rows, fields, sets, width = to.shape
+    wide, other = np.empty(gradient.shape[2], to.dtype), np.empty(gradient.shape[2], to.dtype)
+    for b in range(rows * part // threads, rows * (part + 1) // threads):
+        for m in range(sets):
+            line = _widened(gradient[m, b], wide)
+            if more is not None:
+                added = _widened(more[m, b], other)
+                for i in range(fields * width):
+                    wide[i] = line[i] + added[i]
+                line = wide
+            for n in range(fields):
+                row, at = to[b, n, m], n * width
+                for k in range(width):
+                    row[k] = line[at + k]
 
 
 @_multiplied_and_added_at_once  # as torch.addcmul does where a processor can

@@ -14,4 +14,4 @@ class DNN(Interaction):
         self.project = projection(size.sets, size.inputs, size.hidden, size.dropout)
 
     def forward(self, embeddings: Tensor, mean: bool = False) -> Tensor:
-        return self.project(side_by_side(embeddings), mean)
+        return self.project(side_by_side(embeddings, self.align), mean)

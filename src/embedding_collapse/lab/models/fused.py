@@ -1,12 +1,14 @@
-"""Batch norm, ReLU, dropout and the mean over sets in one pass over memory, on a CPU.
+"""What plain PyTorch does in many passes over memory, in one, on a CPU: batch norm, ReLU, dropout
+and the mean over sets; embeddings side by side.
 
-One by one they read and write the hidden units a dozen times, forward and backward, which took more
-than half of a step of DNN, ME 10x. Here the forward pass reads them once, keeps them, and writes
-what comes out, a mean over sets alone where that is what is asked for; the backward pass draws the
-same units to drop again, and writes the gradient where the units were.
+One by one the former read and write the hidden units a dozen times, forward and backward, which
+took more than half of a step of DNN, ME 10x. Here the forward pass reads them once, keeps them, and
+writes what comes out, a mean over sets alone where that is what is asked for; the backward pass
+draws the same units to drop again, and writes the gradient where the units were.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -72,6 +74,31 @@ def norm_relu_dropout(
         running_mean.lerp_((means + offset.squeeze(-1)).flatten(), norm.momentum)
         running_var.lerp_(variances.flatten() * (rows / (rows - 1)), norm.momentum)
     return y
+
+
+def side_by_side(embeddings: Tensor, multiple: int, *dtypes: torch.dtype) -> list[Tensor]:
+    """`[M, B, N, K]` as `[M, B, I]` of one dtype or two, I being N*K or, with zeros in the end, the
+    next multiple of so many; without autograd."""
+    from .compiled import lay
+
+    sets, rows, fields, width = embeddings.shape
+    size = sets, rows, -(-fields * width // multiple) * multiple
+    laid = [embeddings.new_empty(size, dtype=dtype) for dtype in dtypes]
+    as_looked_up = embeddings.permute(1, 2, 0, 3).contiguous()
+    arrays = [as_array(x) for x in (as_looked_up, *laid)]
+    on_all_threads(partial(lay, *arrays, *(2 - len(laid)) * [None]))
+    return laid
+
+
+def laid_back(gradients: Sequence[Tensor], embeddings: torch.Size, dtype: torch.dtype) -> Tensor:
+    """From one or two gradients of what `side_by_side` gives, their sum as that of embeddings."""
+    from .compiled import lay_back
+
+    sets, rows, fields, width = embeddings
+    to = torch.empty(rows, fields, sets, width, dtype=dtype)
+    arrays = [as_array(x.contiguous()) for x in gradients]
+    on_all_threads(partial(lay_back, *arrays, *(2 - len(arrays)) * [None], as_array(to)))
+    return to.permute(2, 0, 1, 3)
 
 
 def parts(x: Tensor, size: int) -> list[slice]:

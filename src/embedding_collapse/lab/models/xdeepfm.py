@@ -36,7 +36,8 @@ class XDeepFM(Interaction):
             sums.append(x.unflatten(-1, (rows, width)).sum(-1))
         if mean:
             sums = [total.mean(0, keepdim=True) for total in sums]
-        return torch.cat([*sums, self.project(side_by_side(embeddings), mean).mT], 1).mT
+        projected = self.project(side_by_side(embeddings, self.align), mean)
+        return torch.cat([*sums, projected.mT], 1).mT
 
 
 class XDeepFMHead(nn.Module):
