@@ -2,6 +2,7 @@
 
 import ast
 import doctest
+import os
 import subprocess
 import sys
 from importlib.metadata import version
@@ -39,6 +40,20 @@ with suppress(SystemExit):
     main({arguments})
 """
     assert not imported_by(code) & HEAVY
+
+
+@pytest.mark.parametrize(
+    ("given", "spins"),
+    [({}, "20000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "active"}, "None")],
+)
+def test_how_long_torchs_threads_wait_is_said_where_the_user_has_not(given, spins, monkeypatch):
+    for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
+        monkeypatch.delenv(name, raising=False)
+    code = "import os, embedding_collapse; print(os.environ.get('GOMP_SPINCOUNT'))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | given, capture_output=True, text=True
+    )
+    assert done.stdout.split() == [spins], done.stderr
 
 
 def test_the_instruments_names_import_nothing_of_the_lab():

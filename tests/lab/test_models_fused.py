@@ -122,6 +122,27 @@ def test_bf16_beside_other_numbers_than_float32_is_no_fused_pass(of_norm, monkey
     assert fused.pays(x, norm.weight) and not fused.pays(x, norm.to(of_norm).weight)
 
 
+@pytest.mark.parametrize("precision", [None, "bf16"])
+@pytest.mark.parametrize(("sets", "align"), [(1, 1), (3, 8)])
+@pytest.mark.parametrize("looked_up", [True, False])
+def test_embeddings_are_laid_side_by_side_as_torch_lays_them(
+    precision, sets, align, looked_up, monkeypatch
+):
+    """In memory they are `[B, N, M, K]` where they were looked up, and anything elsewhere."""
+    draw = torch.Generator().manual_seed(0)
+    rows = torch.randn(ROWS, 4, sets, 5, generator=draw).permute(2, 0, 1, 3)
+    embeddings, found = (rows if looked_up else rows.contiguous()).requires_grad_(), []
+    for worth in (0, 2**62):
+        monkeypatch.setattr(fused, "WORTH_FUSING", worth)
+        with products(precision, torch.device("cpu")):
+            y = layers.side_by_side(embeddings, align)
+        assert (type(y.grad_fn).__name__ == "_SideBySideBackward") == (worth == 0)
+        given = torch.randn(y.shape, generator=torch.Generator().manual_seed(1)).to(y.dtype)
+        found.append([y, *torch.autograd.grad((y * given).sum(), [embeddings])])
+    for one, other in zip(*found, strict=True):
+        assert one.dtype == other.dtype and torch.equal(one, other)
+
+
 def crossed(fuse: bool, precision: str | None, dtype: torch.dtype, align: int, monkeypatch):
     """What DCNv2 puts out, and the gradients of its embeddings and weights."""
     monkeypatch.setattr(fused, "WORTH_FUSING", 0 if fuse else 2**62)
