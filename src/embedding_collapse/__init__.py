@@ -17,11 +17,6 @@ With the extra `lab`:
 import os
 from typing import TYPE_CHECKING
 
-# After an operation torch's threads wait for the next at full load, for milliseconds, on the cores
-# that passes compiled by Numba want: a tenth of a step of DCNv2, ME 10x. Read as torch is loaded.
-if "OMP_WAIT_POLICY" not in os.environ:
-    os.environ.setdefault("GOMP_SPINCOUNT", "20000")  # some 0.3 ms
-
 if TYPE_CHECKING:
     from .collapse import measure
     from .inspection.report import inspect
@@ -34,6 +29,11 @@ if TYPE_CHECKING:
     from .multi_embedding import MultiEmbedding
 
     __version__: str
+
+# After an operation torch's threads wait for the next at full load, for milliseconds, on the cores
+# that passes compiled by Numba want: a tenth of a step of DCNv2, ME 10x. Read as torch is loaded.
+if "OMP_WAIT_POLICY" not in os.environ:
+    os.environ.setdefault("GOMP_SPINCOUNT", "20000")  # some 0.3 ms
 
 __all__ = [
     "CollapseMonitor",
