@@ -31,9 +31,10 @@ if TYPE_CHECKING:
     __version__: str
 
 # After an operation torch's threads wait for the next at full load, for milliseconds, on the cores
-# that passes compiled by Numba want: a tenth of a step of DCNv2, ME 10x. Read as torch is loaded.
+# that passes compiled by Numba want: a tenth of a step of DCNv2, ME 10x. Torch reads this as it is
+# loaded; where it has been before, nothing changes.
 if "OMP_WAIT_POLICY" not in os.environ:
-    os.environ.setdefault("GOMP_SPINCOUNT", "20000")  # some 0.3 ms
+    os.environ.setdefault("GOMP_SPINCOUNT", "20000")  # under a millisecond
 
 __all__ = [
     "CollapseMonitor",

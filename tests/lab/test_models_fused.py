@@ -6,6 +6,7 @@ import pytest
 import torch
 from rounding import assert_rounding_alone, assert_same_sums
 from torch import Tensor
+from torch.fx.experimental.proxy_tensor import make_fx
 
 from embedding_collapse.lab.engine.products import products
 from embedding_collapse.lab.models import MODELS, PAPER, Size, build, fused, layers
@@ -153,8 +154,11 @@ def crossed(fuse: bool, precision: str | None, dtype: torch.dtype, align: int, m
         model.bias.normal_()
         for layer in model.modules():
             layer.align = align
+    seen: list[Tensor] = []
+    model.project.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     with products(precision, torch.device("cpu")):
         y = model(embeddings)
+        assert (type(seen[0].grad_fn).__name__ == "_CrossLayersBackward") == fuse
         given = torch.randn(y.shape, generator=torch.Generator().manual_seed(1)).to(y.dtype)
         found = torch.autograd.grad((y * given).sum(), [embeddings, *model.parameters()])
         with torch.no_grad():
@@ -198,23 +202,74 @@ def test_fused_cross_layers_have_the_same_bits_on_any_number_of_threads(monkeypa
         assert all(torch.equal(*pair) for pair in zip(found[0], other, strict=True))
 
 
-def test_what_fused_cross_layers_keep_can_be_used_once(monkeypatch):
-    """Their backward pass writes over it: a second one is an error and no wrong gradient."""
+def test_the_gradient_through_fused_cross_layers_can_be_taken_twice(monkeypatch):
+    """What their forward pass keeps is left alone; also where hooks keep it, as checkpoints do."""
     monkeypatch.setattr(fused, "WORTH_FUSING", 0)
-    model = MODELS["dcnv2"].interaction(Size(4, 3, 5, hidden=8))
-    y = model(torch.randn(3, ROWS, 4, 5)).sum()
-    y.backward(retain_graph=True)
-    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
-        y.backward()
+    model = MODELS["dcnv2-linear"].interaction(Size(4, 3, 5, hidden=8))
+    embeddings = torch.randn(3, ROWS, 4, 5).requires_grad_()
+    with torch.autograd.graph.saved_tensors_hooks(lambda x: x, lambda x: x):
+        y = model(embeddings).square().sum()
+    (first,), (again,) = (torch.autograd.grad(y, embeddings, retain_graph=True) for _ in range(2))
+    assert torch.equal(first, again)
 
 
-def test_embeddings_in_bf16_beside_weights_in_float32_are_crossed_by_torch(monkeypatch):
+@pytest.mark.parametrize("name", ["dnn", "dcnv2-linear", "nfwfm", "xdeepfm"])
+def test_a_second_derivative_through_compiled_passes_is_refused(name, monkeypatch):
+    monkeypatch.setattr(fused, "WORTH_FUSING", 0)
+    model = MODELS[name].interaction(Size(4, 3, 5, hidden=8))
+    embeddings = torch.randn(3, ROWS, 4, 5).requires_grad_()
+    with pytest.raises(RuntimeError, match="no second derivative"):
+        torch.autograd.grad(model(embeddings).sum(), embeddings, create_graph=True)
+
+
+def test_a_product_has_a_second_derivative():
+    x = torch.randn(3, ROWS, 5, dtype=torch.float64).requires_grad_()
+    linear = layers.SetLinear(3, 5, 2).double()
+    assert torch.autograd.gradgradcheck(lambda x: linear.product(x).square(), x)
+
+
+@pytest.mark.parametrize("lie_in", [torch.bfloat16, torch.float16])
+def test_embeddings_of_another_dtype_than_weights_are_crossed_by_torch(lie_in, monkeypatch):
     """As a lifted table's are, with products in bf16; their bits would be taken for numbers."""
+    model = MODELS["dcnv2-linear"].interaction(Size(4, 3, 5, hidden=8))
+    embeddings, found = torch.randn(3, ROWS, 4, 5).to(lie_in), []
+    for worth in (0, 2**62):
+        monkeypatch.setattr(fused, "WORTH_FUSING", worth)
+        with products("bf16", torch.device("cpu")):
+            found.append(model(embeddings))
+    assert torch.equal(*found)
+
+
+@pytest.mark.parametrize("name", ["dnn-linear", "dcnv2-linear"])
+def test_what_compiled_code_does_not_know_is_left_to_torch(name, monkeypatch):
+    """Products in float16; weights under a transform of torch.func; what is traced."""
     monkeypatch.setattr(fused, "WORTH_FUSING", 0)
-    model = MODELS["dcnv2"].interaction(Size(4, 3, 5, hidden=8))
-    embeddings = torch.randn(3, ROWS, 4, 5).bfloat16()
-    with products("bf16", torch.device("cpu")):
-        assert model(embeddings).isfinite().all()
+    model = MODELS[name].interaction(Size(4, 3, 5, hidden=8)).eval()
+    embeddings = torch.randn(3, ROWS, 4, 5)
+    parameters = {key: value.detach() for key, value in model.named_parameters()}
+    with torch.autocast("cpu", torch.float16):
+        assert model(embeddings).dtype == torch.float16
+
+    def loss(parameters):
+        return torch.func.functional_call(model, parameters, (embeddings,)).square().sum()
+
+    gradients = torch.func.grad(loss)(parameters)
+    model(embeddings).square().sum().backward()
+    for key, value in model.named_parameters():
+        torch.testing.assert_close(gradients[key], value.grad, rtol=1e-4, atol=1e-4)
+    with torch.no_grad():
+        traced = make_fx(model)(embeddings)
+        other = torch.randn(3, ROWS, 4, 5)
+        torch.testing.assert_close(traced(other), model(other))
+
+
+def test_cross_layers_that_do_not_fit_are_torchs_error_and_read_nothing_else(monkeypatch):
+    monkeypatch.setattr(fused, "WORTH_FUSING", 0)
+    model = MODELS["dcnv2-linear"].interaction(Size(4, 3, 5, hidden=8))
+    with pytest.raises(RuntimeError, match="size"):
+        model(torch.randn(3, ROWS, 3, 5))
+    model.bias = torch.nn.Parameter(torch.zeros(4, 1, 1, 20))  # for all sets
+    assert model(torch.randn(3, ROWS, 4, 5)).isfinite().all()
 
 
 def step(model, fuse: bool, monkeypatch) -> list[Tensor]:

@@ -26,7 +26,7 @@ from .metrics import Placements
 
 # Of the code that decides what training makes of a run (training, engine, blocked_adam, models,
 # metrics) and of what is kept below: raise it with any change to either.
-VERSION = 4
+VERSION = 5
 STATE = "checkpoint.json"
 
 

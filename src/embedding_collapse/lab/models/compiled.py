@@ -239,7 +239,7 @@ def cross(x, x0, projected, bias, to, multiplied, part, threads):
         _rounded(row, projected[m, b])
         row = _widened(projected[m, b], wide)
         one, other, written = x[m, b], x0[m, b], to[m, b]
-        for i in range(width):  # x's memory may be what is written to: no order of its own, then
+        for i in range(width):  # x may be what is written to: first a whole row
             out[i] = one[i] + other[i] * row[i]
         for i in range(width):
             written[i] = out[i]
@@ -247,8 +247,8 @@ def cross(x, x0, projected, bias, to, multiplied, part, threads):
 
 
 @_compiled
-def cross_back(gradient, of_x, x0, projected, of_x0, first, last, part, threads):
-    """The gradients of x, x0 and, where it lay, of what is projected.
+def cross_back(gradient, of_x, x0, projected, of_x0, of_projected, first, last, part, threads):
+    """The gradients of x, x0 and what is projected.
 
     Args:
         gradient: `[M, B, I]`, of the product that took what came out; of the dtype of what is
@@ -256,9 +256,11 @@ def cross_back(gradient, of_x, x0, projected, of_x0, first, last, part, threads)
         of_x: of what came out otherwise, none of it at first; becomes that of x.
         of_x0: from the layers behind, none of it at first; this one's is added, and at last, where
             x is x0, that of x.
+        of_projected: filled in.
     """
     sets, rows, width = x0.shape
-    zero, wide, other = x0.dtype.type(0), np.empty(width, x0.dtype), np.empty(width, x0.dtype)
+    zero, out = x0.dtype.type(0), np.empty(width, x0.dtype)
+    wide, other = np.empty(width, x0.dtype), np.empty(width, x0.dtype)
     for line in range(sets * rows * part // threads, sets * rows * (part + 1) // threads):
         m, b = line // rows, line % rows
         given, row = _widened(gradient[m, b], wide), _widened(projected[m, b], other)
@@ -272,5 +274,5 @@ def cross_back(gradient, of_x, x0, projected, of_x0, first, last, part, threads)
                 total[i] += g[i]
         for i in range(width):
             total[i] += g[i] * row[i]
-            row[i] = g[i] * factor[i]
-        _rounded(row, projected[m, b])
+            out[i] = g[i] * factor[i]
+        _put(out, of_projected[m, b])

@@ -16,7 +16,7 @@ from blocked_adam import on_all_threads
 from . import fused
 from .fused import as_array
 from .interaction import Interaction, Size
-from .layers import Projection, aligned, as_multiplied
+from .layers import Projection, aligned, as_multiplied, laid_compiled
 
 
 class DCNv2(Interaction):
@@ -64,14 +64,19 @@ class DCNv2(Interaction):
         more = -self.size.inputs % self.align
         weights = F.pad(self.scaled_weight, (0, more, 0, more)) if more else self.scaled_weight
         biases = F.pad(self.bias, (0, more)) if more else self.bias
-        alike = embeddings.dtype == weights.dtype == biases.dtype
-        if alike and self.encoder is None and fused.pays(embeddings, weights):
-            return self.project(
-                _CrossLayers.apply(embeddings, as_multiplied(weights), biases), mean
-            )
+        fits = (  # compiled code checks no bounds
+            embeddings.shape[2:] == (self.size.fields, self.size.width)
+            and biases.shape == (*weights.shape[:2], 1, weights.shape[-1])
+            and len(weights) > 0
+        )
+        if fits and self.encoder is None and laid_compiled(embeddings, weights, biases):
+            multiplied = as_multiplied(weights)
+            x = _CrossLayers.apply(embeddings, multiplied, biases, torch.is_grad_enabled())
+            return self.project(x, mean)
         x = x0 = aligned(embeddings.flatten(2), self.align)  # [M, B, N*K], and zeros
         if self.encoder is not None:
-            x = F.relu(torch.bmm(x0, F.pad(self.encoder, (0, more, 0, more)).mT))
+            encoder = F.pad(self.encoder, (0, more, 0, more)) if more else self.encoder
+            x = F.relu(torch.bmm(x0, encoder.mT))
         for weight, bias in zip(weights, biases, strict=True):
             x = torch.addcmul(x, x0, torch.bmm(x, weight.mT).add_(bias))
         return self.project(x, mean)
@@ -95,19 +100,26 @@ class DCNv2(Interaction):
 
 
 class _CrossLayers(torch.autograd.Function):
-    """All of them, compiled, from `[M, B, N, K]` to `[M, B, I]` in what products are taken in, with
-    torch's bits. One by one torch's operations between two products took a quarter of a step of
-    DCNv2, ME 10x, in bf16."""
+    """All of them, compiled, from `[M, B, N, K]` to `[M, B, I]` in what products are taken in.
+
+    One by one torch's operations between two products took a quarter of a step of DCNv2, ME 10x, in
+    bf16. The bits are torch's where it multiplies and adds at once, as all its kernels do but those
+    for any processor.
+    """
 
     @staticmethod
-    def forward(ctx: Any, embeddings: Tensor, weights: Tensor, biases: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, embeddings: Tensor, weights: Tensor, biases: Tensor, differentiate: bool
+    ) -> Tensor:
         from .compiled import cross
 
         dtypes = dict.fromkeys((embeddings.dtype, weights.dtype))
-        x, *rest = fused.side_by_side(embeddings, weights.shape[-1], *dtypes)
-        x0, inputs, products = x, [*rest, x][:1], []
+        x0, *rest = fused.laid(embeddings, weights.shape[-1], *dtypes)
+        x, multiplied, saved = x0, [x0, *rest][-1], []
         for weight, bias in zip(weights, biases, strict=True):
-            projected = torch.bmm(inputs[-1], weight.mT)
+            projected = torch.bmm(multiplied, weight.mT)
+            if differentiate:
+                saved += [multiplied, projected]
             multiplied = torch.empty_like(projected)
             if x.dtype == multiplied.dtype:
                 to = multiplied
@@ -116,29 +128,26 @@ class _CrossLayers(torch.autograd.Function):
             arrays = [as_array(each) for each in (x, x0, projected, bias[:, 0], to, multiplied)]
             on_all_threads(partial(cross, *arrays))
             x = to
-            inputs.append(multiplied)
-            products.append(projected)
-        ctx.of = embeddings.shape, embeddings.dtype
-        ctx.save_for_backward(x0, weights, *inputs[:-1], *products)
-        return inputs[-1]
+        if differentiate:
+            ctx.of = embeddings.shape, embeddings.dtype
+            ctx.save_for_backward(x0, weights, biases, *saved)
+        return multiplied
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    @fused.differentiated_once
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         from .compiled import cross_back
 
-        x0, weights, *saved = ctx.saved_tensors
-        layers = len(weights)
-        inputs, products = saved[:layers], saved[layers:]
+        x0, weights, biases, *saved = ctx.saved_tensors
         of_x, of_x0 = torch.empty_like(x0), torch.empty_like(x0)
-        of_weights, of_biases = [], []
-        for layer in reversed(range(layers)):
-            projected = products[layer]
-            arrays = [as_array(x) for x in (gradient.contiguous(), of_x, x0, projected, of_x0)]
-            on_all_threads(partial(cross_back, *arrays, layer == layers - 1, layer == 0))
-            torch.autograd.graph.increment_version(projected)  # it is its own gradient now
-            of_weights.append(torch.bmm(inputs[layer].mT, projected).mT)
-            of_biases.append(projected.sum(1, keepdim=True).to(x0.dtype))
-            gradient = torch.bmm(projected, weights[layer])
-        of_embeddings = fused.laid_back([of_x0, gradient], *ctx.of)
-        return of_embeddings, torch.stack(of_weights[::-1]), torch.stack(of_biases[::-1])
+        of_weights, of_biases = torch.empty_like(weights), torch.empty_like(biases)
+        of_projected = torch.empty_like(saved[1])
+        for layer in reversed(range(len(weights))):
+            multiplied, projected = saved[2 * layer : 2 * layer + 2]
+            tensors = (gradient.contiguous(), of_x, x0, projected, of_x0, of_projected)
+            ends = layer == len(weights) - 1, layer == 0
+            on_all_threads(partial(cross_back, *map(as_array, tensors), *ends))
+            of_weights[layer] = torch.bmm(multiplied.mT, of_projected).mT
+            of_biases[layer] = of_projected.sum(1, keepdim=True)
+            gradient = torch.bmm(of_projected, weights[layer])
+        return fused.laid_back([of_x0, gradient], *ctx.of), of_weights, of_biases, None

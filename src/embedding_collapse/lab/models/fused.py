@@ -8,33 +8,36 @@ draws the same units to drop again, and writes the gradient where the units were
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+from functools import partial, wraps
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch._C._functorch import is_functorch_wrapped_tensor
+from torch._C._functorch import peek_interpreter_stack
 
 from blocked_adam import numba_runs, on_all_threads
 
+DTYPES = (torch.bfloat16, torch.float32, torch.float64)  # that compiled code knows
 WORTH_FUSING = 2**17  # numbers; below, plain PyTorch does, which needs no Numba to be loaded
 
 
 def applies(x: Tensor) -> bool:
-    """Whether x is numbers on a CPU, and not what a compiler, a tracer or one of torch.func's
-    transforms has in their place."""
+    """Whether x is numbers on a CPU, and no compiler, tracer or transform of torch.func is at work,
+    which have others in their place."""
     return (
         not torch.compiler.is_compiling()  # first: the compiler can't follow the rest
+        and not torch.jit.is_tracing()
+        and torch._C._get_dispatch_mode(torch._C._TorchDispatchModeKey.PROXY) is None
         and type(x) is Tensor
-        and not is_functorch_wrapped_tensor(x)
+        and peek_interpreter_stack() is None
         and x.device.type == "cpu"
-        and x.dtype in (torch.bfloat16, torch.float32, torch.float64)
+        and x.dtype in DTYPES
     )
 
 
 def pays(x: Tensor, weight: Tensor) -> bool:
-    """Whether `norm_relu_dropout` takes x beside a norm's weight, and is the faster way."""
+    """Whether compiled code takes x beside a weight of a norm or of cross layers, and is faster."""
     numbers = torch.float32 if x.dtype == torch.bfloat16 else x.dtype
     fit = weight.dtype == numbers
     return x.numel() >= WORTH_FUSING and x.shape[-1] > 1 and fit and applies(x) and numba_runs()
@@ -76,22 +79,22 @@ def norm_relu_dropout(
     return y
 
 
-def side_by_side(embeddings: Tensor, multiple: int, *dtypes: torch.dtype) -> list[Tensor]:
+def laid(embeddings: Tensor, multiple: int, *dtypes: torch.dtype) -> list[Tensor]:
     """`[M, B, N, K]` as `[M, B, I]` of one dtype or two, I being N*K or, with zeros in the end, the
     next multiple of so many; without autograd."""
     from .compiled import lay
 
     sets, rows, fields, width = embeddings.shape
     size = sets, rows, -(-fields * width // multiple) * multiple
-    laid = [embeddings.new_empty(size, dtype=dtype) for dtype in dtypes]
+    to = [embeddings.new_empty(size, dtype=dtype) for dtype in dtypes]
     as_looked_up = embeddings.permute(1, 2, 0, 3).contiguous()
-    arrays = [as_array(x) for x in (as_looked_up, *laid)]
-    on_all_threads(partial(lay, *arrays, *(2 - len(laid)) * [None]))
-    return laid
+    arrays = [as_array(x) for x in (as_looked_up, *to)]
+    on_all_threads(partial(lay, *arrays, *(2 - len(to)) * [None]))
+    return to
 
 
 def laid_back(gradients: Sequence[Tensor], embeddings: torch.Size, dtype: torch.dtype) -> Tensor:
-    """From one or two gradients of what `side_by_side` gives, their sum as that of embeddings."""
+    """From one or two gradients of what `laid` gives, their sum as that of embeddings."""
     from .compiled import lay_back
 
     sets, rows, fields, width = embeddings
@@ -99,6 +102,20 @@ def laid_back(gradients: Sequence[Tensor], embeddings: torch.Size, dtype: torch.
     arrays = [as_array(x.contiguous()) for x in gradients]
     on_all_threads(partial(lay_back, *arrays, *(2 - len(arrays)) * [None], as_array(to)))
     return to.permute(2, 0, 1, 3)
+
+
+def differentiated_once(backward: Callable) -> Callable:
+    """The backward pass of an `autograd.Function` that has none itself. `once_differentiable` alone
+    takes a gradient for a constant where the one before it needs no gradient."""
+    alone = torch.autograd.function.once_differentiable(backward)
+
+    @wraps(backward)
+    def checked(ctx: Any, *gradients: Tensor) -> Any:
+        if torch.is_grad_enabled():
+            raise RuntimeError("compiled passes on a CPU have no second derivative: create_graph")
+        return alone(ctx, *gradients)
+
+    return checked
 
 
 def parts(x: Tensor, size: int) -> list[slice]:
@@ -153,7 +170,7 @@ class _Fused(torch.autograd.Function):
         return y, means, variances
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
+    @differentiated_once
     def backward(ctx: Any, gradient: Tensor, *_: None) -> Any:
         x, offset, weight, bias, means, variances = ctx.saved_tensors
         gradients = means.new_empty(3, *means.shape)

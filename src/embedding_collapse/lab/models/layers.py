@@ -43,9 +43,16 @@ def as_multiplied(x: Tensor) -> Tensor:
     return x.to(multiplied_in(x))
 
 
+def laid_compiled(embeddings: Tensor, *parameters: Tensor) -> bool:
+    """Whether compiled code puts embeddings side by side, and multiplies them with parameters."""
+    alike = all(x.dtype == embeddings.dtype for x in parameters)
+    known = multiplied_in(embeddings) in fused.DTYPES
+    return alike and known and fused.pays(embeddings, embeddings)
+
+
 def side_by_side(embeddings: Tensor, align: int) -> Tensor:
     """`[M, B, N, K]` as `[M, B, N*K]`, `aligned`, which nothing but products will read."""
-    if fused.pays(embeddings, embeddings):
+    if laid_compiled(embeddings):
         return _SideBySide.apply(embeddings, align)
     return aligned(as_multiplied(embeddings).flatten(2), align)
 
@@ -57,11 +64,11 @@ class _SideBySide(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, embeddings: Tensor, align: int) -> Tensor:
         ctx.of = embeddings.shape, embeddings.dtype
-        (laid,) = fused.side_by_side(embeddings, align, multiplied_in(embeddings))
+        (laid,) = fused.laid(embeddings, align, multiplied_in(embeddings))
         return laid
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
+    @fused.differentiated_once
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         return fused.laid_back([gradient], *ctx.of), None
 
@@ -105,7 +112,6 @@ class _Product(torch.autograd.Function):
         return torch.bmm(weight, x.mT)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
         weight, x = ctx.saved_tensors
         if x.stride(-1) == 1:

@@ -62,7 +62,7 @@ class _Weighted(torch.autograd.Function):
         return result
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
+    @fused.differentiated_once
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
         e, weight = ctx.saved_tensors
         both, of_e, parts = weight + weight.mT, torch.empty_like(e), fused.parts(e, PART)

@@ -77,7 +77,7 @@ class _Compressed(torch.autograd.Function):
         return result
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
+    @fused.differentiated_once
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         x, y, weight = ctx.saved_tensors
         of_x, of_y, parts = torch.empty_like(x), torch.empty_like(y), fused.parts(x, PART)
