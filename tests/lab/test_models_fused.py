@@ -1,6 +1,7 @@
 """One pass over the hidden units is batch norm, ReLU, dropout and the mean over sets."""
 
 import copy
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -85,16 +86,20 @@ def test_fused_in_float32_it_is_as_exact_as_the_modules(monkeypatch):
     assert_rounding_alone(ours, plain, exact)
 
 
-def test_fused_it_has_the_same_bits_on_any_number_of_threads(monkeypatch):
+def assert_threads_change_no_bit(compute: Callable[[], list[Tensor]]) -> None:
     before, found = torch.get_num_threads(), []
     for threads in (1, 2, 3):
         torch.set_num_threads(threads)
         try:
-            found.append(normed(True, torch.float32, monkeypatch, **HOW[1]))
+            found.append(compute())
         finally:
             torch.set_num_threads(before)
     for other in found[1:]:
         assert all(torch.equal(*pair) for pair in zip(found[0], other, strict=True))
+
+
+def test_fused_it_has_the_same_bits_on_any_number_of_threads(monkeypatch):
+    assert_threads_change_no_bit(lambda: normed(True, torch.float32, monkeypatch, **HOW[1]))
 
 
 def test_fused_bf16_is_read_where_it_lies_and_its_gradient_rounded_as_torch_does(monkeypatch):
@@ -191,15 +196,7 @@ def test_fused_cross_layers_are_torchs_own_in_float64(precision, monkeypatch):
 
 
 def test_fused_cross_layers_have_the_same_bits_on_any_number_of_threads(monkeypatch):
-    before, found = torch.get_num_threads(), []
-    for threads in (1, 2, 3):
-        torch.set_num_threads(threads)
-        try:
-            found.append(crossed(True, "bf16", torch.float32, 1, monkeypatch))
-        finally:
-            torch.set_num_threads(before)
-    for other in found[1:]:
-        assert all(torch.equal(*pair) for pair in zip(found[0], other, strict=True))
+    assert_threads_change_no_bit(lambda: crossed(True, "bf16", torch.float32, 1, monkeypatch))
 
 
 def test_the_gradient_through_fused_cross_layers_can_be_taken_twice(monkeypatch):

@@ -149,10 +149,8 @@ def _forward(x: Tensor, weight: Tensor, bias: Tensor, means: Tensor, variances: 
     sets, features, rows = x.shape
     y = weight.new_empty(1 if mean else sets, features, rows)
     read = [as_array(tensor) for tensor in (x, weight.view_as(means), bias.view_as(means))]
-    numbers, written = (
-        _numbers(weight, eps, drop, sets // len(y)),
-        map(as_array, (y, means, variances)),
-    )
+    numbers = _numbers(weight, eps, drop, sets // len(y))
+    written = map(as_array, (y, means, variances))
     rest = *numbers, relu, *written, known
     on_all_threads(lambda *share: forward(*read, *rest, *share))
     return y

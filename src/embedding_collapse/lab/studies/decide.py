@@ -76,8 +76,7 @@ without it. All of these models get a third seed; IPNN's, on the flights, is a s
 
 FinalMLP's three base models on the flights lay .0193 apart in AUC, and with them it was undecided
 whether size harms DNN, xDeepFM and FinalMLP, which had failed of DNN alone. It gets seeds 3 and 4
-of every size there, once, taken at the second look's level. xDeepFM's three seeds, as first
-planned, come after these.
+of every size there, once, taken at the second look's level. xDeepFM's three seeds come after these.
 
 Where ensembles are made of it, the base model has more seeds than 0 to 4, and all count in its
 cell; that a comparison was looked at twice is told by the wider models' seeds. Ensembles and these
