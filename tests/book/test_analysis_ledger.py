@@ -2,12 +2,20 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from statistics import NormalDist
 
 import numpy as np
 import pytest
 
 from embedding_collapse.book.analysis.claims import CLAIMS, CONTROL, READERS, Comparison
-from embedding_collapse.book.analysis.ledger import bases, by_spec, effect_of, ledger, wanting_seeds
+from embedding_collapse.book.analysis.ledger import (
+    LEVELS,
+    bases,
+    by_spec,
+    effect_of,
+    ledger,
+    wanting_seeds,
+)
 from embedding_collapse.book.analysis.measures import ABUNDANCE, AUC
 from embedding_collapse.lab.contrast import contrast
 from embedding_collapse.lab.records import Record
@@ -175,20 +183,39 @@ def test_seeds_are_wanted_where_the_first_look_was_too_wide(run):
 
 
 @pytest.mark.parametrize(
-    ("model", "sizes", "seeds"), [("dnn", (ME4, SE4), 10), ("dcnv2-regularized", (SE10, BASE), 5)]
+    ("model", "sizes", "seeds", "looks"),
+    [
+        ("dnn", (ME4, SE4), 10, 2),
+        ("dcnv2-regularized", (SE10, BASE), 5, 2),
+        ("ipnn", (ME4, SE4), 3, 2),
+        ("finalmlp", (ME4, SE4), 5, 2),
+        ("nfwfm", (ME10, SE10), 8, 2),
+        ("ipnn", (ME4, SE4), 5, 3),
+        ("finalmlp", (ME10, BASE), 8, 3),
+    ],
 )
-def test_with_seeds_added_the_interval_honours_that_it_is_a_second_look(run, model, sizes, seeds):
+def test_with_seeds_added_the_interval_honours_how_often_was_looked(
+    run, model, sizes, seeds, looks
+):
     """It is wider than Student's 95%, and the p-value grows as the level shrinks."""
     comparison = Comparison(*(cells([FLIGHTS], [model], [size], [0])[0] for size in sizes))
     aucs = dict(zip(sizes, (0.81, 0.80), strict=True))
     runs = by_spec(runs_of(run, aucs, models=[model], seeds=seeds))
-    first = contrast(
-        [AUC.group(sign, runs[spec]) for spec, sign in zip(comparison, (1, -1), strict=True)]
-    )
-    second = effect_of([comparison], runs, AUC)
-    assert second.value == first.value
-    assert second.half_width > 1.05 * first.half_width
-    assert second.p == pytest.approx(first.p * 0.05 / 0.0294)
+    groups = [AUC.group(sign, runs[spec]) for spec, sign in zip(comparison, (1, -1), strict=True)]
+    once, found = contrast(groups), effect_of([comparison], runs, AUC)
+    assert found._replace(p=0) == contrast(groups, level=LEVELS[looks])._replace(p=0)
+    assert found.half_width > 1.05 * once.half_width
+    assert found.p == pytest.approx(once.p * {2: 0.05 / 0.0294, 3: 0.05 / 0.0221}[looks])
+
+
+@pytest.mark.parametrize("looks", [1, 2, 3])
+def test_who_looks_several_times_is_wrong_as_often_as_who_looks_once(looks):
+    """Simulated: as many new runs before each look, and no effect."""
+    rng = np.random.default_rng(0)
+    seen = rng.normal(size=(200_000, looks)).cumsum(1) / np.sqrt(np.arange(1, looks + 1))
+    bound = NormalDist().inv_cdf((1 + LEVELS[looks]) / 2)
+    wrong = (np.abs(seen) > bound).any(1).mean()
+    assert wrong == pytest.approx(0.05, abs=4 * np.sqrt(0.05 * 0.95 / len(seen)))
 
 
 @pytest.mark.parametrize(("model", "seeds"), [("dnn", 5), ("dcnv2-regularized", 3), ("ipnn", 2)])

@@ -5,10 +5,10 @@ which several comparisons share are counted once. The verdicts of a data set's c
 for being several (Holm 1979).
 """
 
-import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import cache
 from itertools import product
 from typing import Literal, NamedTuple
 
@@ -28,16 +28,11 @@ from .measures import Measure
 Verdict = Literal["holds", "fails", "undecided", "not run"]
 MODEL = "dcnv2"  # of the base run whose settings tell runs apart
 LEVEL = 0.95
-SECOND_LOOK = 0.9706  # Pocock's, where seeds were added after a first look (see `studies.decide`)
-LOOKS = (1 - LEVEL) / (1 - SECOND_LOOK)  # by which p-values grow where there were two
+# by how many looks there were at cells that got more seeds after the first (see `studies.decide`):
+# Pocock's levels, at which all looks together are wrong as often as one is at `LEVEL`
+LEVELS = {1: LEVEL, 2: 0.9706, 3: 0.9779}
 FIRST_LOOK = 5  # seeds, at the first look of the study's part `main`
-# by spec with seed 0, how many seeds it had before more were added to it
-MORE = (*STUDY.part("second look").specs, *STUDY.part("closer look").specs)
-ONCE = {
-    replace(spec, seed=0): spec.seed
-    for spec in sorted(MORE, key=lambda spec: -spec.seed)  # the first of its seeds is what stays
-    if spec.scale > 1  # the base model has more seeds for ensembles too
-}
+MORE = [STUDY.part(name).specs for name in ("second look", "closer look", "last look")]
 CLOSE = 0.002  # half-width of ME minus SE that suffices, in AUC; or...
 CLOSE_SHARE = 0.2  # ...this share of the effect
 
@@ -75,7 +70,7 @@ def effect_of(
 ) -> Effect:
     """The mean of the comparisons as one contrast.
 
-    The interval's level is `LEVEL`, `SECOND_LOOK` where a cell got more seeds after a first look.
+    The interval's level is that of the cell with the most looks, of `LEVELS`; so is p corrected.
 
     Args:
         comparisons: at least one, all of which have runs.
@@ -85,10 +80,24 @@ def effect_of(
     """
     pairs = [(runs[one.new], runs[one.old] if one.old else []) for one in comparisons]
     specs = [spec for one in comparisons for spec in (one.new, one.old) if spec]
-    looked_twice = any(len(runs[spec]) > ONCE.get(spec, math.inf) for spec in specs)
-    level = SECOND_LOOK if looked_twice else LEVEL
+    level = LEVELS[max(looks(spec, len(runs[spec])) for spec in specs)]
     effect = measure.mean_difference(pairs, level=level, against=against)
-    return effect._replace(p=min(1.0, effect.p * LOOKS)) if looked_twice else effect
+    return effect._replace(p=min(1.0, effect.p * (1 - LEVEL) / (1 - level)))
+
+
+@cache
+def looks(spec: Spec, seeds: int) -> int:
+    """How often a cell with so many seeds was looked at: once, and again after each part of `MORE`
+    that has added to it.
+
+    Args:
+        spec: with seed 0. A base model is always looked at once: it has more seeds for ensembles.
+        seeds: how many of its runs there are.
+    """
+    if spec.scale == 1:
+        return 1
+    firsts = [[more.seed for more in part if replace(more, seed=0) == spec] for part in MORE]
+    return 1 + sum(seeds > min(first) for first in firsts if first)
 
 
 def verdict_of(effect: Effect, expected: Expected, measure: Measure, p: float) -> Verdict:
