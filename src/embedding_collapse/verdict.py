@@ -220,10 +220,11 @@ def advise(table: Collapse) -> str:
         )
     if table.verdict == COLLAPSED_IS:
         return (
-            f"{energy}. A wider table would leave more of it unused. Next, at the same {size:,} "
-            "numbers: several embedding sets, each with its own interaction (MultiEmbedding), "
-            f"beside a table of {count(held, 'column')}, which saves "
-            f"{1 - held / table.width:.0%}: two training runs for each seed."
+            f"{energy}; a wide table may predict the better all the same. Next, at the same "
+            f"{size:,} numbers: several embedding sets, each with its own interaction "
+            "(MultiEmbedding), and as many narrow models averaged, beside a table of "
+            f"{count(held, 'column')}, which saves {1 - held / table.width:.0%}: a training run of "
+            "each model for each seed."
         )
     if table.verdict == PARTLY_IS:
         return (

@@ -203,7 +203,7 @@ CLAIMS = [
           _models(REGULARISED, "dcnv2", SE10)),
     Entry("DNN, without explicit interaction, is less collapsed.", "section 4, finding 2",
           measures.ABUNDANCE, "higher", _models("dnn", "dcnv2", SE10)),
-    Entry("Less collapsed, these two gain nothing from size.", "section 4, finding 2",
+    Entry("Regularised DCNv2 and DNN gain nothing from size.", "section 4, finding 2",
           measures.AUC, "no gain", _sizes((REGULARISED, "dnn"), (SE10, BASE))),
     Entry("The reason is overfitting, which grows with size.", "section 4, finding 2",
           measures.DECLINE, "higher", _sizes((REGULARISED, "dnn"), (SE10, BASE))),
@@ -221,8 +221,8 @@ CLAIMS = [
           measures.PROJECTED_ABUNDANCE, "higher", _sizes(("dcnv2",), *LIKE)),
     Entry("The embedding sets are diverse, more so than blocks of one wide table.", "section 5",
           measures.DIVERSITY, "higher", _sizes(("dcnv2",), *LIKE)),
-    Entry("Each set lets other pairs of fields interact.", "section 5", measures.COMMON_PATTERN,
-          "lower", _alone("dcnv2", ME4, ME10), SAME_ORDER),
+    Entry("Each set lets other pairs of fields interact than the rest do.", "section 5",
+          measures.COMMON_PATTERN, "lower", _alone("dcnv2", ME4, ME10), SAME_ORDER),
     Entry("Held to equal patterns (aligned norms), multi-embedding loses.", "section 5",
           measures.AUC, "lower", _models("dcnv2-aligned", "dcnv2", ME4)),
     Entry("With one interaction shared by all sets, it loses.", "section 5", measures.AUC,
@@ -237,12 +237,12 @@ CLAIMS = [
           "higher", _controls("all", "head")),
     Entry("It is more than that of as many parameters in the interaction of one set.", CONTROL,
           measures.AUC, "higher", _controls("interaction", "layers")),
-    Entry("Given as many parameters in the interaction as single-embedding has at 4x, it beats it.",
+    Entry("With as many parameters in its interaction as single-embedding's at 4x, it beats that.",
           CONTROL, measures.AUC, "higher", _me_with_ses_interaction),
     Entry("It is more than regularisation: DNN's multi-embedding beats single-embedding, each with "
           "the dropout and weight decay that suit it best.", CONTROL, measures.AUC, "higher",
           _best_regularised),
-    Entry("What DCNv2's wide table gains is the table's: with ten columns, projected to as many, "
-          "it is lost.", CONTROL, measures.AUC, "lower",
+    Entry("What DCNv2 gains from a wide table is the table's: ten columns, projected to the same "
+          "width, do not have it.", CONTROL, measures.AUC, "lower",
           _models("dcnv2-lifted", "dcnv2", SE4, SE10)),
 ]  # fmt: skip

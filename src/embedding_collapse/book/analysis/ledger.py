@@ -5,6 +5,7 @@ which several comparisons share are counted once. The verdicts of a data set's c
 for being several (Holm 1979).
 """
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -46,6 +47,7 @@ class Finding(NamedTuple):
             none has.
         parts: each of those comparisons and its own effect.
         missing: comparisons without runs, or of one where others have several.
+        p: of what the verdict is spoken on, corrected for the other claims; NaN without runs.
         verdict: the answer.
     """
 
@@ -53,6 +55,7 @@ class Finding(NamedTuple):
     effect: Effect | None
     parts: list[tuple[Comparison, Effect]]
     missing: list[Comparison]
+    p: float
     verdict: Verdict
 
 
@@ -127,13 +130,16 @@ class Judged(NamedTuple):
 
 def judge(claims: Sequence[Judged]) -> list[Verdict]:
     """The verdicts on claims that are made together, corrected for being several (Holm)."""
-    corrected = iter(holm([claim.effect.p for claim in claims if claim.effect]))
     return [
-        verdict_of(claim.effect, claim.expected, claim.measure, float(next(corrected)))
-        if claim.effect
-        else "not run"
-        for claim in claims
+        verdict_of(claim.effect, claim.expected, claim.measure, p) if claim.effect else "not run"
+        for claim, p in zip(claims, corrected(claims), strict=True)
     ]
+
+
+def corrected(claims: Sequence[Judged]) -> list[float]:
+    """Their p-values, corrected for being several (Holm); NaN where there are no runs."""
+    ps = iter(holm([claim.effect.p for claim in claims if claim.effect]))
+    return [float(next(ps)) if claim.effect else math.nan for claim in claims]
 
 
 def bases(records: Iterable[Record]) -> list[Spec]:
@@ -191,7 +197,10 @@ def ledger(records: Iterable[Record], base: Spec) -> list[Finding]:
             held = effect_of(have, runs, claim.measure, against=against)
         drafts.append((claim, effect, parts, missing))
         judged.append(Judged(held, claim.expected, claim.measure))
-    return [Finding(*draft, verdict) for draft, verdict in zip(drafts, judge(judged), strict=True)]
+    return [
+        Finding(*draft, p, verdict)
+        for draft, p, verdict in zip(drafts, corrected(judged), judge(judged), strict=True)
+    ]
 
 
 def _answerable(comparisons: Sequence[Comparison], runs: Runs) -> list[Comparison]:

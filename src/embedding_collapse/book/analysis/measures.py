@@ -17,7 +17,7 @@ from embedding_collapse.lab.records import Record
 from embedding_collapse.spectrum import normalised_abundance
 from embedding_collapse.subspace import random_diversity
 
-NOTABLE = 0.001  # in AUC: a smaller gain counts as none, as is usual for click models
+NOTABLE = 0.001  # in AUC: a smaller gain counts as none; papers on clicks speak of one from here on
 
 
 class Measure(NamedTuple):

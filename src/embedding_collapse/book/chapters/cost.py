@@ -1,5 +1,6 @@
 """Appendix: what a step holds, moves and takes, the optimizer of large tables, many machines."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -37,7 +38,7 @@ PARTS = {
 }
 CRITEO = (1_327_180, 10)  # rows and columns of a table
 CRITEO_ROWS = 45_840_617  # of its file
-T4, H100 = (8.1e12, 3.2e11), (4.95e14, 3.35e12)  # data sheets: operations, bytes per second
+T4 = (8.1e12, 3.2e11)  # its data sheet: operations, bytes per second
 TICKS = [digit * 10.0**power for power in range(-3, 6) for digit in (1, 2, 5)]
 LOG = log_axis({tick: f"{tick:,g}" for tick in TICKS})
 
@@ -232,7 +233,11 @@ def fewer_bits(runs: Iterable[Record]) -> pd.DataFrame:
 
 
 def criteo_plan(
-    criteo: Mapping[str, Any], rates: Mapping[str, Sequence[float]], scale: int, block: int
+    criteo: Mapping[str, Any],
+    rates: Mapping[str, Sequence[float]],
+    timed: Mapping[str, float],
+    scale: int,
+    block: int,
 ) -> pd.DataFrame:
     """Memory in GB and minutes of an epoch of all of Criteo's rows, its validation included: a row
     per model and size, a column per machine.
@@ -241,10 +246,11 @@ def criteo_plan(
         criteo: the record of `benchmarks/criteo.py`; how many times its floor a base model took
             there, with fewer features and so dense Adam, is taken for all sizes and machines.
         rates: operations and bytes per second by the number of threads, from `benchmarks/cost.py`.
+        timed: training rows per second on an H100 by cell; of others its column is NaN.
         scale: of SE and ME.
         block: as in `Cost.memory`.
     """
-    machines = {"two cores": rates["2"], "T4": T4, "H100": H100}
+    machines = {"two cores": rates["2"], "T4": T4}
     fields, batch = 39, 2048  # Criteo's, and the paper's, whatever the page is asked about
     steps, rows, table = 0.8 * CRITEO_ROWS / batch, touched(batch), {}
     costs = count(fields, CRITEO[0], 0, batch, scale)
@@ -259,6 +265,8 @@ def criteo_plan(
                     f"minutes, {machine}": over * steps / 60 * _floor(cost, fast, rows, block)
                     for machine, fast in machines.items()
                 }
+                speed = timed.get(name, math.nan)
+                table[name]["minutes, H100"] = 0.8 * CRITEO_ROWS / speed / 60
     return pd.DataFrame.from_dict(table, orient="index")
 
 

@@ -145,6 +145,10 @@ def _answer(finding: Finding) -> str:
         return value
     ends = f"[{_short(effect.low)},\u00a0{_short(effect.high)}]"
     value = f"{value} <span class='ec-effect'>{ends}</span>"
+    if finding.missing:
+        made = len(finding.parts)
+        part = f"{made} of {made + len(finding.missing)} comparisons"
+        value = f"{value} <span class='ec-effect'>{part}</span>"
     return f"{value} <span class='ec-effect'>{OPPOSED}</span>" if opposed(finding) else value
 
 
@@ -162,8 +166,8 @@ def _short(end: float) -> str:
 
 def numbers(settings: Sequence[Setting]) -> pd.DataFrame:
     """Every claim that was run, with what is compared, effect, interval, smallest effect that could
-    have been seen, comparisons made and missing, and verdict: a row per claim and data set; of one
-    run a cell there is no interval."""
+    have been seen, comparisons made and missing, corrected p, and verdict: a row per claim and data
+    set; of one run a cell there is no interval."""
     made = [
         (number, one.name, finding, effect)
         for one in settings
@@ -182,6 +186,7 @@ def numbers(settings: Sequence[Setting]) -> pd.DataFrame:
                 "smallest to be seen": effect.smallest,
                 "comparisons": len(finding.parts),
                 "missing": len(finding.missing),
+                "p, corrected": finding.p,
                 "verdict": finding.verdict,
             }
             for *_, finding, effect in made
