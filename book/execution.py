@@ -8,6 +8,7 @@ import nbformat
 import torch
 
 from embedding_collapse.files import load_json, store_json
+from embedding_collapse.lab import records
 from embedding_collapse.lab.environment import environment
 from embedding_collapse.lab.studies import STUDIES
 from embedding_collapse.lab.studies.index import OTHERS
@@ -80,8 +81,8 @@ def _when_and_where(told: list[dict[str, Any]], places: list[str]) -> list[str]:
     numbers = set()
     for each in told:
         versions = ", ".join(f"{name} {version}" for name, version in each["versions"].items())
-        device, threads = each["device"].upper(), each["threads"]
-        place = f"{device}: {each['hardware']}, {threads} thread{'s'[: threads != 1]}; {versions}"
+        threads = records.threads_of(each)
+        place = f"{each['device'].upper()}: {each['hardware']}, {threads}; {versions}"
         if place not in places:
             places.append(place)
         numbers.add(places.index(place) + 1)

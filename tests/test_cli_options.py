@@ -177,6 +177,15 @@ def test_a_study_tells_how_far_it_is_in_json(capsys):
     assert content["parts"]["all of these"]["done"] == 0
 
 
+def test_it_tells_when_it_will_end_by_how_many_are_at_work(capsys):
+    status = ["study", "decide", "--status", "--only=dnn"]
+    for machines, told in (("--workers=3", "with 3 at work"), ("--ray=8", "with 8 at work")):
+        assert main([*status, machines]) == 0
+        assert told in capsys.readouterr().out
+    assert main([*status, "--ray-address=ray://head:10001"]) == 0  # who knows how many
+    assert "at work" not in capsys.readouterr().out
+
+
 def test_record_tells_what_waits_in_json(capsys, monkeypatch):
     monkeypatch.setattr(book_command, "run_all", lambda *_, **__: Outcome([], 0, []))
     content = printed(capsys, "record", "--recorded=", "--dataset=synthetic-mini")

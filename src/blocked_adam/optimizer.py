@@ -20,6 +20,8 @@ from .choice import PASSES, fastest, passes
 from .look_ups import LookUps, group_look_ups
 from .reference import Decay, Table
 
+OTHERS = ("amsgrad", "maximize", "decoupled_weight_decay")  # Adam's options that tables lack
+
 
 class ExactBlockedAdam(Adam):
     """`torch.optim.Adam` whose sparse gradients cost what they touch, and change nothing else.
@@ -98,14 +100,30 @@ class ExactBlockedAdam(Adam):
             ids: the rows looked up, `[n]` in all, or grouped already.
             gradients: of each look-up, `[n]` times the shape of a row; those of a row that was
                 looked up several times are summed, always in the same order.
+
+        Raises:
+            ValueError: another number of gradients than of look-ups, a second gradient before a
+                step, or a table that is no parameter of this optimizer.
         """
         look_ups, width = _grouped(ids, table), table.numel() // len(table)
-        self._given[table] = look_ups, gradients.detach().reshape(-1, width)
+        n = look_ups.order.shape[-1]
+        if gradients.numel() != n * width:
+            raise ValueError(
+                f"gradients of shape {tuple(gradients.shape)} for {n:,} look-ups of {width} numbers"
+            )
+        if table in self._given:
+            raise ValueError("a table was given a gradient twice; step, or zero_grad, in between")
+        if not any(table is p for group in self.param_groups for p in group["params"]):
+            raise ValueError(f"a table of shape {tuple(table.shape)} is not this optimizer's")
+        self._given[table] = look_ups, gradients.detach().reshape(n, width)
 
     def attach(self, embedding: nn.Embedding) -> None:
         """Catch up whenever an embedding is called, flush before its state is saved or loaded."""
         embedding.register_forward_pre_hook(
-            lambda module, inputs: self.catch_up(module.weight, inputs[0])
+            lambda module, args, named: self.catch_up(
+                module.weight, args[0] if args else named["input"]
+            ),
+            with_kwargs=True,
         )
         embedding.register_state_dict_pre_hook(lambda *_: self.flush())
         embedding.register_load_state_dict_pre_hook(lambda *_: self.flush())
@@ -124,14 +142,19 @@ class ExactBlockedAdam(Adam):
                 if p.grad is not None and p.grad.layout == torch.sparse_coo:
                     self.give(p, p.grad._indices()[0], p.grad._values())
                     p.grad = None  # so that what follows takes the parameter for untouched
-                if p in self._given:
-                    self._step_table(p, group, *self._given.pop(p))
-                elif p.grad is not None and p in self._windows:
+                if p.grad is not None and (p in self._given or p in self._windows):
                     raise ValueError(
                         "a table's gradient is dense, after sparse ones; give one kind of them"
                     )
+                if p in self._given:
+                    self._step_table(p, group, *self._given.pop(p))
         dense_step(self)  # bare, or step hooks would run twice
         return loss
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """As any optimizer's; what was given and not stepped with is forgotten too."""
+        self._given.clear()
+        super().zero_grad(set_to_none)
 
     @torch.no_grad()
     def flush(self) -> None:
@@ -189,6 +212,8 @@ class ExactBlockedAdam(Adam):
         """The state of a table: dense Adam's, and where the window stands."""
         if not p.is_contiguous():
             raise ValueError(f"a table of shape {tuple(p.shape)} is not contiguous in memory")
+        if others := [name for name in OTHERS if group.get(name)]:
+            raise ValueError(f"{', '.join(others)}: not an option of tables")
         state = self.state[p]
         if not state:
             on_device = group["capturable"] or group["fused"]
@@ -257,7 +282,15 @@ class _Window:
 
 
 def _grouped(ids: Tensor | LookUps, table: Tensor) -> LookUps:
-    return ids if isinstance(ids, LookUps) else group_look_ups(ids.detach().reshape(-1), len(table))
+    if isinstance(ids, LookUps):
+        return ids
+    ids = ids.detach().reshape(-1)
+    if ids.device.type == "cpu" and len(ids):  # compiled code checks no bounds; a GPU would wait
+        low, high = ids.aminmax()
+        if low < 0 or high >= len(table):
+            wrong = int(low if low < 0 else high)
+            raise IndexError(f"id {wrong:,} of a table of {len(table):,} rows")
+    return group_look_ups(ids, len(table))
 
 
 def _decay(group: dict) -> Decay:

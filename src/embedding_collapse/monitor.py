@@ -114,14 +114,15 @@ class CollapseMonitor:
         """The share of the time since the start that measuring took."""
         return self.seconds / (time.perf_counter() - self._start)
 
-    def step(self) -> bool:
-        """Count a training step, and measure if it is time; whether it was.
+    def step(self, steps: int = 1) -> bool:
+        """Count a training step, or so many, and measure if it is time; whether it was.
 
         Call it after `optimizer.step()`.
         """
-        self.steps += 1
+        before = self.steps
+        self.steps += steps
         if self.every is not None:
-            due = self.steps % self.every == 0
+            due = self.steps // self.every > before // self.every
         else:
             elapsed = time.perf_counter() - self._start
             due = self.seconds + self._cost <= self.budget * elapsed
@@ -248,6 +249,8 @@ class _Lightning(_Callback):
 
         if trainer.is_global_zero:
             state = self.state or {"steps": trainer.global_step, "history": []}
+            if self.monitor is not None and self.monitor.steps <= trainer.global_step:
+                state = self.monitor.state_dict()  # of a trainer that goes on
             self.monitor = CollapseMonitor(
                 pl_module, self.every, log=log, state=state, **self.options
             )
@@ -255,7 +258,7 @@ class _Lightning(_Callback):
     def on_train_batch_end(self, trainer: Any, *_: Any, **__: Any) -> None:
         # a batch may leave its gradients to the next one's step
         if self.monitor is not None and trainer.global_step > self.monitor.steps:
-            self.monitor.step()
+            self.monitor.step(trainer.global_step - self.monitor.steps)
 
     def state_dict(self) -> dict[str, Any]:
         return {} if self.monitor is None else self.monitor.state_dict()

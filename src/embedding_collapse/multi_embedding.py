@@ -17,7 +17,7 @@ from torch.func import functional_call, vmap
 from torch.nn.parameter import UninitializedParameter
 from torch.utils._pytree import tree_map
 
-from .parameters import ParameterError, check_whole
+from .parameters import ParameterError, check_whole, first_line
 
 Factory = Callable[[], tuple[nn.Module, nn.Module]]
 SLOW = "There is a performance drop"  # how torch warns that it would loop by itself
@@ -131,7 +131,7 @@ class MultiEmbedding(nn.Module):
                 warnings.filterwarnings("error", message=SLOW)
                 outputs = self._vectorised(inputs, named)
         except Exception as error:
-            reason = str(error).strip().splitlines()[0]
+            reason = first_line(error)
         else:
             self._tried = True
             return outputs

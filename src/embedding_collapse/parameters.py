@@ -47,6 +47,11 @@ def listed(names: Iterable[str], most: int = 30) -> str:
     return ", ".join(map(short, names[:most])) + more
 
 
+def first_line(error: BaseException) -> str:
+    """Of what an error says; its type where it says nothing."""
+    return next(iter(str(error).strip().splitlines()), "") or type(error).__name__
+
+
 def count(number: int, noun: str, many: str = "") -> str:
     """A number and its noun: "1 table", "2 tables"; `many` where an s does not make the plural."""
     return f"{number:,} {noun if number == 1 else many or noun + 's'}"

@@ -332,6 +332,61 @@ def test_what_it_cannot_do_is_an_error():
         optimizer.step()
 
 
+@pytest.mark.parametrize("passes", ["compiled", "reference"])
+def test_what_is_no_row_is_told_before_memory_is_touched(passes):
+    """Compiled code checks no bounds."""
+    embedding = torch.nn.Embedding(10, 4, sparse=True)
+    optimizer = ExactBlockedAdam(embedding.parameters(), passes=passes)
+    optimizer.attach(embedding)
+    embedding(torch.tensor([1, 2])).sum().backward()
+    optimizer.step()
+    with pytest.raises(IndexError, match="id 5,000,000 of a table of 10 rows"):
+        embedding(torch.tensor([3, 5_000_000]))
+    with pytest.raises(IndexError, match="id -1 of a table of 10 rows"):
+        optimizer.catch_up(embedding.weight, torch.tensor([-1, 3]))
+    with pytest.raises(IndexError, match="id 10 of a table of 10 rows"):
+        optimizer.give(embedding.weight, torch.tensor([10]), torch.ones(1, 4))
+    with pytest.raises(ValueError, match=r"shape \(2, 4\) for 3 look-ups of 4 numbers"):
+        optimizer.give(embedding.weight, torch.tensor([0, 1, 2]), torch.ones(2, 4))
+
+
+def test_no_gradient_is_lost_or_taken_twice_in_silence():
+    p = table()
+    optimizer = ExactBlockedAdam([p])
+    one = torch.tensor([0]), torch.ones(1, p.shape[1])
+    optimizer.give(p, *one)
+    with pytest.raises(ValueError, match="was given a gradient twice"):
+        optimizer.give(p, *one)
+    optimizer.zero_grad()
+    optimizer.give(p, *one)  # what went before is forgotten, as a gradient is
+    p.grad = torch.zeros_like(p)
+    with pytest.raises(ValueError, match="gradient is dense, after sparse ones"):
+        optimizer.step()
+    with pytest.raises(ValueError, match="is not this optimizer's"):
+        optimizer.give(table(), *one)
+
+
+def test_options_of_adam_that_tables_lack_are_refused_wherever_they_come_from():
+    p = table()
+    optimizer = ExactBlockedAdam([{"params": [p], "maximize": True}])
+    optimizer.give(p, torch.tensor([0]), torch.ones(1, p.shape[1]))
+    with pytest.raises(ValueError, match="maximize: not an option of tables"):
+        optimizer.step()
+
+
+def test_an_attached_module_may_be_called_by_name():
+    embedding = torch.nn.Embedding(10, 4, sparse=True)
+    optimizer = ExactBlockedAdam(embedding.parameters(), weight_decay=0.1)
+    optimizer.attach(embedding)
+    for ids in torch.tensor([[1, 2], [3, 4]]):
+        embedding(input=ids).sum().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    read = embedding(input=torch.tensor([1]))
+    optimizer.flush()
+    assert torch.equal(read, embedding.weight[1:2])
+
+
 # --- plans ----------------------------------------------------------------------------------------
 
 

@@ -6,6 +6,7 @@ import pytest
 from embedding_collapse.book.recording import (
     cells,
     execute_chapters,
+    parameters_of,
 )
 from embedding_collapse.cli import main
 from embedding_collapse.lab.data import DataSpec
@@ -59,6 +60,22 @@ def test_the_command_records_and_says_what_waits(tmp_path, capsys):
     assert "wait, first synthetic-mini, dcnv2 base, seed 0; the same command goes on" in told
     assert main([*command, "--minutes", "-1", *options]) == 1
     assert "minutes is -1" in capsys.readouterr().err
+
+
+def test_the_chapter_that_trains_is_left_out_where_it_would_train_anew(tmp_path):
+    """It has no parameter for hidden units, a split by time, or rows held out."""
+    data = DataSpec("synthetic-mini", 500)
+    done = {
+        hidden: run_all(cells(data, **TINY | {"hidden": hidden})[:10], tmp_path, device="cpu")
+        for hidden in (8, 400)
+    }
+    of_small, of_all = (
+        list(parameters_of(done[hidden].records, tmp_path, data, "cpu", 0.01))
+        for hidden in (8, 400)
+    )
+    assert of_small == ["07_results"] and of_all == ["05_multi_embedding", "07_results"]
+    held = DataSpec("synthetic-mini", 500, held_out=(100, 100))
+    assert list(parameters_of(done[400].records, tmp_path, held, "cpu", 0.01)) == ["07_results"]
 
 
 @pytest.mark.slow

@@ -317,6 +317,41 @@ def test_a_lightning_callback_measures_and_logs_and_goes_on_from_a_checkpoint(tm
 
 
 @pytest.mark.filterwarnings("ignore")
+def test_a_lightning_callback_counts_the_steps_of_all_optimizers_and_goes_on_with_its_trainer():
+    import pytorch_lightning as lightning
+
+    class Module(lightning.LightningModule):
+        automatic_optimization = False
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = Model()
+
+        def training_step(self, batch: list, _: int) -> None:
+            self.model(batch[0]).square().mean().backward()
+            for optimizer in self.optimizers():
+                optimizer.step()
+                optimizer.zero_grad()
+
+        def configure_optimizers(self) -> list[torch.optim.Optimizer]:
+            return [torch.optim.SGD([p], 0.5) for p in list(self.parameters())[:2]]
+
+    callback = lightning_callback(every=5)
+    quiet = dict.fromkeys(
+        ("logger", "enable_progress_bar", "enable_model_summary", "enable_checkpointing"), False
+    )
+    trainer = lightning.Trainer(max_epochs=1, accelerator="cpu", callbacks=[callback], **quiet)
+    ids = torch.utils.data.TensorDataset(torch.randint(0, 60, (160, 2)))
+    batches, module = torch.utils.data.DataLoader(ids, batch_size=32), Module()
+    trainer.fit(module, batches)
+    assert trainer.global_step == callback.monitor.steps == 10
+    assert [row["step"] for row in callback.monitor.history] == [0, 6, 10]  # as soon as it is time
+    trainer.fit_loop.max_epochs = 2
+    trainer.fit(module, batches)
+    assert [row["step"] for row in callback.monitor.history] == [0, 6, 10, 16, 20]
+
+
+@pytest.mark.filterwarnings("ignore")
 def test_a_transformers_callback_measures_and_goes_on_from_a_checkpoint(tmp_path):
     """Through the trainer's own log, which goes where its `report_to` says."""
     transformers = pytest.importorskip("transformers")

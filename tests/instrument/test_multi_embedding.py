@@ -240,6 +240,18 @@ def test_what_cannot_be_vectorised_runs_in_a_loop_and_says_why(factory, reason):
             assert torch.equal(value, expected)
 
 
+def test_what_raises_without_a_word_is_told_by_its_type():
+    class Silent(nn.Module):
+        def forward(self, e: Tensor) -> Tensor:
+            if torch._C._functorch.is_batchedtensor(e):
+                raise NotImplementedError
+            return e.sum(1)
+
+    model = MultiEmbedding(lambda: (nn.Embedding(30, WIDTH), Silent()), 3, seed=8)
+    with pytest.warns(UserWarning, match="torch.func.vmap can't: NotImplementedError"):
+        assert model(ids()).shape[-1] == WIDTH
+
+
 @pytest.mark.parametrize(
     ("kind", "sparse", "reason"),
     [

@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from embedding_collapse.lab.data import Dataset, Field
+from embedding_collapse.parameters import ParameterError
 
 FIELDS = (Field("site", 3), Field("device", 2))
 
@@ -128,3 +129,8 @@ def test_training_counts_are_those_of_the_training_rows_field_after_field():
     rows = data.split[0].numpy()
     assert sites.tolist() == [(data.ids[rows, 0] == site).sum() for site in range(3)]
     assert devices.sum() == len(rows)
+
+
+def test_ids_of_one_field_are_rows_by_fields_all_the_same():
+    with pytest.raises(ParameterError, match=r"ids of shape \(10,\); rows by fields are needed"):
+        Dataset("one", np.zeros(10, np.int32), np.zeros(10, np.uint8), (Field("a", 1),), "none")

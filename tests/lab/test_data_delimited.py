@@ -173,6 +173,13 @@ def test_a_share_that_cannot_be_is_named(criteo, share):
         criteo(criteo_lines(), max_rejected=share)
 
 
+def test_it_is_named_before_a_file_is_read(tmp_path):
+    with pytest.raises(ParameterError, match="max_rejected is 7"):
+        load("criteo", path=tmp_path / "none.txt", max_rejected=7)
+    with pytest.raises(ParameterError, match="workers is 0"):
+        load("criteo", path=tmp_path / "none.txt", workers=0)
+
+
 def test_a_column_that_is_blank_in_every_row_is_told(criteo):
     lines = ["\t".join([*line.split("\t")[:-1], ""]) for line in criteo_lines()]
     data = criteo(lines)

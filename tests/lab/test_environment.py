@@ -52,6 +52,15 @@ def test_without_a_folder_given_it_is_inside_torchs_own(monkeypatch):
     assert environment.keep_kernels_apart().parent == Path(default_cache_dir())
 
 
+def test_who_has_a_number_and_no_name_has_one_too(monkeypatch):
+    def nameless() -> str:
+        raise KeyError("getpwuid(): uid not found: 54321")
+
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "")
+    monkeypatch.setattr(environment.getpass, "getuser", nameless)
+    assert environment.keep_kernels_apart().parent.name == f"torchinductor_uid_{os.getuid()}"
+
+
 def test_a_process_under_another_setting_of_torch_takes_another_folder(tmp_path):
     kept = {k: v for k, v in os.environ.items() if k != "ATEN_CPU_CAPABILITY"}
     kept["TORCHINDUCTOR_CACHE_DIR"] = str(tmp_path)

@@ -96,6 +96,9 @@ def record_command(parsed: argparse.Namespace) -> int:
         ):
             teller(parsed)(f"executed {path}")
             executed.append(path)
+        for chapter in recording.CHAPTERS:
+            if not any(path.name.startswith(chapter) for path in executed):
+                teller(parsed)(f"{chapter} is not executed: its runs are not all among these")
     lines = [f"{len(done.records)} of {len(specs)} runs are recorded in {folder}/"]
     ended = {record.key for record in done.records} | {fail.spec.key for fail in done.failures}
     if waiting := [spec for spec in specs if spec.key not in ended]:

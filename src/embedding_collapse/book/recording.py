@@ -91,7 +91,7 @@ def execute_chapters(
     import papermill
 
     written = []
-    for chapter, parameters in _parameters(done, folder, data, device, max_rejected).items():
+    for chapter, parameters in parameters_of(done, folder, data, device, max_rejected).items():
         path = target / f"{chapter}-{done[0].spec['dataset']}.ipynb"
         path.parent.mkdir(parents=True, exist_ok=True)
         papermill.execute_notebook(
@@ -117,7 +117,7 @@ def _as_parameter(value: Any) -> Any:
     return ",".join(value) if isinstance(value, tuple) else "" if value is None else value
 
 
-def _parameters(
+def parameters_of(
     done: Sequence[Record], folder: Path, data: DataSpec, device: str, max_rejected: float
 ) -> dict[str, dict[str, Any]]:
     """Of each chapter that can be executed, its parameters."""
@@ -127,7 +127,9 @@ def _parameters(
     parameters: dict[str, dict[str, Any]] = {}
     trio = {scale: _trio(done, "dcnv2", scale) for scale in (10, 4)}
     scale = next((scale for scale, runs in trio.items() if runs), None)
-    if scale is not None:
+    plain = Spec()  # for what the chapter has no parameters
+    named = (data.split, data.held_out, spec.get("hidden", plain.hidden))
+    if scale is not None and named == (plain.data.split, plain.data.held_out, plain.hidden):
         parameters[CHAPTERS[0]] = {
             "dataset": spec["dataset"],
             "model": "dcnv2",
@@ -137,13 +139,14 @@ def _parameters(
             "device": device,
             "output": output,
             "weights": False,  # the records were made without
-        } | {name: spec[name] for name in ("epochs", "batch_size")}
-        parameters[CHAPTERS[0]] |= {
+            "epochs": spec["epochs"],
+            "batch_size": spec["batch_size"],
             "precision": spec.get("precision") or "",
             "embedding_size": trio[scale][0].spec["embedding_size"],
             "max_rejected": max_rejected,
-        } | {name: _as_parameter(getattr(data, name)) for name in OF_DATA}
-        parameters[CHAPTERS[0]]["min_count"] = data.min_count or 0
+            **{name: _as_parameter(getattr(data, name)) for name in OF_DATA - {"min_count"}},
+            "min_count": data.min_count or 0,
+        }
     parameters[CHAPTERS[1]] = {"folders": output}
     return parameters
 

@@ -1,4 +1,4 @@
-"""Normalised spectra as a small inline SVG."""
+"""Normalised spectra, and courses over checkpoints, as a small inline SVG."""
 
 from collections.abc import Iterable, Sequence
 from html import escape

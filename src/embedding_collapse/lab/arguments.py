@@ -12,7 +12,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 from tqdm.auto import tqdm
 
 from embedding_collapse.options import list_of
-from embedding_collapse.parameters import ParameterError, check_choice
+from embedding_collapse.parameters import ParameterError, check_choice, check_number
 
 from .data import DATASETS, DataSpec, describe
 from .device import choose_device, precision_of
@@ -120,6 +120,7 @@ def add_options_of_data(command: argparse.ArgumentParser) -> None:
 
 def data_of(parsed: argparse.Namespace, name: str | None = None) -> DataSpec:
     """What those options describe; a file is read for its hash."""
+    check_number("max_rejected", parsed.max_rejected, 0, 1)
     options = given(parsed, DataSpec)
     content = options.pop("content", None)
     spec = describe(name or parsed.dataset, progress=getattr(parsed, "progress", True), **options)

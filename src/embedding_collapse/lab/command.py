@@ -193,9 +193,9 @@ def study_command(parsed: argparse.Namespace) -> int:
     progresses = {part.name: progress(part.specs, recorded) for part in parts}
     progresses["all of these"] = whole = progress(specs, recorded)
     lines = [chosen.question, *(f"{name:16}{come}" for name, come in progresses.items())]
-    if whole.left and parsed.workers:
-        end = datetime.now() + timedelta(seconds=whole.left / parsed.workers)
-        lines.append(f"with {parsed.workers} at work all the time it ends about {end:%A %H:%M}")
+    if whole.left and (workers := machines(parsed)["workers"]):
+        end = datetime.now() + timedelta(seconds=whole.left / workers)
+        lines.append(f"with {workers} at work all the time it ends about {end:%A %H:%M}")
     content = {
         "study": chosen.name,
         "question": chosen.question,

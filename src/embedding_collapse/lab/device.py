@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from embedding_collapse.parameters import ParameterError
+from embedding_collapse.parameters import ParameterError, first_line
 
 from .environment import multiplies_bf16
 
@@ -28,10 +28,9 @@ def choose_device(name: str = "auto") -> torch.device:
         value.item()  # which the device "meta", without numbers, does not have
         return value.device
     except (RuntimeError, AssertionError, TypeError) as error:
-        reason = str(error).splitlines()[0]
         raise ParameterError(
-            f"device {name!r} cannot be used here ({reason}); 'auto', 'cpu' and, with a GPU, "
-            "'cuda' are accepted"
+            f"device {name!r} cannot be used here ({first_line(error)}); 'auto', 'cpu' and, with "
+            "a GPU, 'cuda' are accepted"
         ) from None
 
 

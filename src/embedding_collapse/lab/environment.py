@@ -65,7 +65,11 @@ def keep_kernels_apart() -> Path:
     a process, and a kernel in it that was compiled for other instructions ends the next one.
     """
     given = os.environ.get("TORCHINDUCTOR_CACHE_DIR")
-    folder = Path(given or f"{tempfile.gettempdir()}/torchinductor_{getpass.getuser()}")
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # in a container a number may have no name
+        user = f"uid_{os.getuid()}"
+    folder = Path(given or f"{tempfile.gettempdir()}/torchinductor_{user}")
     if folder.name != instruction_set():
         folder /= instruction_set()
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(folder)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from embedding_collapse.files import DamagedError, load_folder, load_json, store_json
-from embedding_collapse.parameters import ParameterError
+from embedding_collapse.parameters import ParameterError, count
 from embedding_collapse.spectrum import normalised_abundance
 
 from .environment import repository
@@ -246,7 +246,7 @@ def find(folder: Path, key: str) -> Record | None:
 def threads_of(environment: Mapping[str, Any]) -> str:
     """How many there were, of how many processes if of several: "2 processes of 1 thread"."""
     threads, processes = environment["threads"], environment.get("processes", 1)
-    text = f"{threads} thread{'s'[: threads != 1]}"
+    text = count(threads, "thread")
     return text if processes == 1 else f"{processes} processes of {text}"
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from embedding_collapse.parameters import ParameterError, check_installed
+from embedding_collapse.parameters import ParameterError, check_installed, first_line
 
 from .distributed_files import METADATA, read_distributed
 from .given import as_tensor, tensors_in
@@ -83,8 +83,7 @@ def _telling(path: Path) -> Iterator[None]:
             raise  # the system's word, not the content's
         if "pickle protocol" in str(error):  # no torch file; a pickle of something
             raise ParameterError(refusal(path, "")) from None
-        reason = (str(error) or type(error).__name__).strip().splitlines()[0]
-        raise ParameterError(f"{path} is damaged or cut short ({reason})") from None
+        raise ParameterError(f"{path} is damaged or cut short ({first_line(error)})") from None
 
 
 def _reader(path: Path) -> Callable[[Path], dict[str, Tensor]]:

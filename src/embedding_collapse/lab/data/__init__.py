@@ -77,6 +77,7 @@ def load(
         >>> clicks.ids.shape, len(clicks.fields), clicks.labels.shape
         ((2000, 12), 12, (2000,))
     """
+    _check(max_rejected, workers)
     spec, source = _identify(name, progress, frame, rows=rows, **options)
     return _load(spec, source, max_rejected, cache, workers, progress)
 
@@ -113,6 +114,7 @@ def load_spec(
     """
     options = {field.name: getattr(spec, field.name) for field in dataclasses.fields(spec)}
     del options["content"]
+    _check(max_rejected, workers)
     here, source = _identify(progress=progress, frame=frame, **options)
     if here != spec:
         what = f"path is {spec.path!r}" if frame is None else "a frame is given"
@@ -154,6 +156,13 @@ def _identify(
     return dataclasses.replace(spec, content=source.table.content(progress)), source
 
 
+def _check(max_rejected: float, workers: int | None) -> None:
+    """Before a file is read."""
+    check_number("max_rejected", max_rejected, 0, 1)
+    if workers is not None:
+        check_whole("workers", workers, least=1)
+
+
 def _load(
     spec: DataSpec,
     source: Source | None,
@@ -162,9 +171,6 @@ def _load(
     workers: int | None,
     progress: bool,
 ) -> Dataset:
-    check_number("max_rejected", max_rejected, 0, 1)
-    if workers is not None:
-        check_whole("workers", workers, least=1)
     if source is not None:
         return encode(
             source, spec, max_rejected=max_rejected, cache=cache, workers=workers, progress=progress

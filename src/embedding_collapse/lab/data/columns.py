@@ -95,10 +95,10 @@ class Accepted(NamedTuple):
         labels: uint8 `[rows]`.
         numbers: int64 `[rows]`, of the rows in the batch, from 0 up.
         rejected: int64, ascending, numbers of the other rows in the batch.
+        why: what is wrong with the first `SHOWN` of these.
         label_values: all that the label's column holds.
         order: float64 `[rows]`, what the rows are split by, if they are.
         order_kinds: whether these are "numbers" or "times".
-        why: what is wrong with the first `SHOWN` of these.
     """
 
     codes: np.ndarray

@@ -96,6 +96,10 @@ class Dataset:
     truth: np.ndarray | None = None
 
     def __post_init__(self) -> None:
+        if self.ids.ndim != 2:
+            raise ParameterError(
+                f"{self.name}: ids of shape {self.ids.shape}; rows by fields are needed"
+            )
         rows, columns = self.ids.shape
         if self.ids.dtype != np.int32 or self.labels.dtype != np.uint8:
             raise ParameterError(

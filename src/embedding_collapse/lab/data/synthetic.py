@@ -58,7 +58,7 @@ class Law:
     shift: float = 1.0  # of the Zipf-Mandelbrot law: P(rank r) ~ 1 / (r + shift)
     minimum_count: int = MINIMUM_COUNT
     block: int = 16384  # rows that share a Philox counter
-    version: int = 1  # of the code below and of drawing.py: raise it if anything kept changes
+    version: int = 1  # of the code below and of drawn.py: raise it if anything kept changes
 
 
 def _criteo() -> list[tuple[str, int]]:
