@@ -52,6 +52,4 @@ def group_look_ups(ids: Tensor, length: int) -> LookUps:
     starts = torch.searchsorted(number, (places + 1).expand(*before, -1).contiguous())
     rows = ordered.gather(-1, starts[..., :-1].clamp(max=n - 1)).long()
     count = number[..., -1]
-    return LookUps(
-        order.contiguous(), rows.where(places[:-1] < count[..., None], length), starts, count
-    )
+    return LookUps(order, rows.where(places[:-1] < count[..., None], length), starts, count)

@@ -22,7 +22,8 @@ def add_common(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--config",
         metavar="FILE",
-        help="YAML or JSON with a key per option, or a record; what is given here comes first",
+        help="YAML or JSON with a key per option, or a record; what is given here comes first, and "
+        "lists add up",
     )
 
 

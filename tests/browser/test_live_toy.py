@@ -37,17 +37,17 @@ class Page:
 
     def __init__(self, setting: dict[str, Any], made: dict[str, Any]) -> None:
         self.setting, self.made = setting, made
-        self.drawn = toy._draw(100, 100, setting["third"], setting["width"], setting["seed"], 1.0)
+        self.drawn = toy.draw(100, 100, setting["third"], setting["width"], setting["seed"], 1.0)
 
     def start(self, name: str) -> torch.Tensor:
         return torch.tensor(self.made["start"][name], dtype=torch.float64)
 
     @property
-    def started(self) -> toy._Draw:
+    def started(self) -> toy.Draw:
         """The page's own draw, which holds float32 numbers, in float64."""
         shapes = {name: getattr(self.drawn, field).shape for name, field in NAMES.items()}
         tables = {field: self.start(name).view(shapes[name]) for name, field in NAMES.items()}
-        return toy._Draw(**tables | {"context": tables["context"].long()})
+        return toy.Draw(**tables | {"context": tables["context"].long()})
 
 
 @pytest.fixture(scope="module", params=SETTINGS, ids=str)
@@ -60,7 +60,7 @@ def trained(page: Page) -> torch.Tensor:
     """E_1 before each step and after the last, by the library in float64: `[T, D_1, K]`."""
     steps = list(range(STEPS + 1))
     rate, slope = page.setting["rate"], toy.LOSSES["logistic"]
-    return toy._descend(toy._stack([page.started]), steps, rate, slope)[0]
+    return toy.descend(toy.stack([page.started]), steps, rate, slope)[0]
 
 
 def test_a_seed_draws_the_same_labels_and_tables(page: Page) -> None:

@@ -24,7 +24,7 @@ def assert_descended_alike(found: torch.Tensor, expected: torch.Tensor, terms: i
 @pytest.mark.rounding
 @pytest.mark.parametrize("loss", toy.LOSSES)
 def test_training_equals_gradient_descent_by_automatic_differentiation(loss):
-    draw = toy._draw(6, 5, 3, 4, seed=1, spread=0.5)
+    draw = toy.draw(6, 5, 3, 4, seed=1, spread=0.5)
     one = draw.first.clone().requires_grad_()
     measure = {"logistic": F.binary_cross_entropy_with_logits, "squared": F.mse_loss}[loss]
     for _ in range(20):
@@ -55,12 +55,12 @@ def test_a_setting_has_the_same_curve_alone_and_among_others():
 
 def test_float32_is_enough(monkeypatch):
     single = toy.run(3, seeds=[0], iterations=300).abundance
-    draw = toy._draw
+    draw = toy.draw
 
     def in_double(*sizes):
-        return toy._Draw(*(x.double() if x.is_floating_point() else x for x in draw(*sizes)))
+        return toy.Draw(*(x.double() if x.is_floating_point() else x for x in draw(*sizes)))
 
-    monkeypatch.setattr(toy, "_draw", in_double)
+    monkeypatch.setattr(toy, "draw", in_double)
     double = toy.run(3, seeds=[0], iterations=300).abundance
     assert torch.allclose(single, double, rtol=1e-5)
 

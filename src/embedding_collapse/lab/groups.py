@@ -156,8 +156,8 @@ def _auc_change(new: Sequence[Record], old: Sequence[Record]) -> tuple[str, str]
             for weight, runs in ((1, new), (-1, old))
         ]
     )
-    known = np.isfinite(change.half_width)
-    return f"{change.value:+z.4f}", f"[{change.low:+z.4f}, {change.high:+z.4f}]" if known else ""
+    value, _, interval = format(change, "+.4f").partition(" ")
+    return value, interval
 
 
 def table(records: Iterable[Record]) -> pd.DataFrame:

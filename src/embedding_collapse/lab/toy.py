@@ -49,7 +49,7 @@ class Curves(NamedTuple):
         return information_abundance(self.spectra)
 
 
-class _Draw(NamedTuple):
+class Draw(NamedTuple):
     """What one experiment is made of; with a leading dimension, what several are made of."""
 
     first: Tensor  # E_1 where training starts, [D_1, K]
@@ -108,12 +108,12 @@ def run(
     check_number("spread", spread, 0)
     check_choice("loss", loss, LOSSES)
 
-    draws = [_draw(first, second, size, width, seed, spread) for size in thirds for seed in seeds]
+    draws = [draw(first, second, size, width, seed, spread) for size in thirds for seed in seeds]
     steps = sorted({*range(0, iterations, every), iterations})
     spectra, inside = [], []
     for start in range(0, len(draws), TOGETHER):
-        group = _stack(draws[start : start + TOGETHER])
-        tables = _descend(group, steps, learning_rate, LOSSES[loss]).double()
+        group = stack(draws[start : start + TOGETHER])
+        tables = descend(group, steps, learning_rate, LOSSES[loss]).double()
         spectra.append(singular_values(tables))
         span = group.third.double()
         projector = (torch.linalg.pinv(span) @ span).unsqueeze(1)  # onto the rows of E_3
@@ -126,7 +126,8 @@ def run(
     )
 
 
-def _draw(first: int, second: int, third: int, width: int, seed: int, spread: float) -> _Draw:
+def draw(first: int, second: int, third: int, width: int, seed: int, spread: float) -> Draw:
+    """One experiment's start: E_1 `[D_1, K]` times `spread`, E_2, E_3, contexts and labels."""
     generator = torch.Generator().manual_seed(seed)
     e1 = torch.randn(first, width, generator=generator) * spread
     e2 = torch.randn(second, width, generator=generator)
@@ -134,20 +135,20 @@ def _draw(first: int, second: int, third: int, width: int, seed: int, spread: fl
     # in float64, so that the product stays below `third`
     uniform = torch.rand(first, second, generator=generator, dtype=torch.float64)
     e3 = torch.randn(third, width, generator=generator)  # last: the rest is alike for every D_3
-    return _Draw(e1, e2, e3, (uniform * third).long(), labels)
+    return Draw(e1, e2, e3, (uniform * third).long(), labels)
 
 
-def _stack(draws: Sequence[_Draw]) -> _Draw:
+def stack(draws: Sequence[Draw]) -> Draw:
     """Several draws as one; the smaller E_3 get rows of zeros, which no pair refers to."""
     most = max(len(draw.third) for draw in draws)
     padded = [
         draw._replace(third=torch.nn.functional.pad(draw.third, (0, 0, 0, most - len(draw.third))))
         for draw in draws
     ]
-    return _Draw(*map(torch.stack, zip(*padded, strict=True)))
+    return Draw(*map(torch.stack, zip(*padded, strict=True)))
 
 
-def _descend(draws: _Draw, steps: Sequence[int], learning_rate: float, slope: Slope) -> Tensor:
+def descend(draws: Draw, steps: Sequence[int], learning_rate: float, slope: Slope) -> Tensor:
     """E_1 of G experiments at each of the steps, the first being 0: `[G, T, D_1, K]`.
 
     In closed form: with the slopes `dl/dh` of all pairs as a D_1 x D_2 matrix S, and with their

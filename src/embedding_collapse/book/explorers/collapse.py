@@ -44,11 +44,10 @@ def trained() -> tuple[Tensor, Tensor]:
     """E_1 of both runs at each of `STEPS`, float64 `[2, T, D_1, K]`, and its three leading
     directions at the start, `[3, K]`."""
     draws = [
-        toy._draw(100, 100, START[run["slider"]], START["width"], START["seed"], 1.0)
-        for run in RUNS
+        toy.draw(100, 100, START[run["slider"]], START["width"], START["seed"], 1.0) for run in RUNS
     ]
     axes = torch.linalg.svd(draws[0].first.double(), full_matrices=False).Vh[:3]
-    tables = toy._descend(toy._stack(draws), STEPS, START["rate"], toy.LOSSES["logistic"])
+    tables = toy.descend(toy.stack(draws), STEPS, START["rate"], toy.LOSSES["logistic"])
     return tables.double(), axes
 
 

@@ -70,13 +70,19 @@ def norm_relu_dropout(
         variances = running_var.view(x.shape[:2])
         return _forward(x, norm.weight, norm.bias, means, variances, True, *settings)
     y, means, variances = _Fused.apply(x, offset, norm.weight, norm.bias, *settings)
-    rows = x.shape[-1]
     with torch.no_grad():
-        assert norm.momentum is not None
-        norm.get_buffer("num_batches_tracked").add_(1)
-        running_mean.lerp_((means + offset.squeeze(-1)).flatten(), norm.momentum)
-        running_var.lerp_(variances.flatten() * (rows / (rows - 1)), norm.momentum)
+        means = (means + offset.squeeze(-1)).flatten()
+    move_statistics(norm, means, variances.flatten(), x.shape[-1])
     return y
+
+
+@torch.no_grad()
+def move_statistics(norm: nn.BatchNorm1d, means: Tensor, variances: Tensor, rows: int) -> None:
+    """Move a norm's running statistics towards those of a batch of so many rows."""
+    assert norm.momentum is not None
+    norm.get_buffer("num_batches_tracked").add_(1)
+    norm.get_buffer("running_mean").lerp_(means, norm.momentum)
+    norm.get_buffer("running_var").lerp_(variances * (rows / (rows - 1)), norm.momentum)
 
 
 def laid(embeddings: Tensor, multiple: int, *dtypes: torch.dtype) -> list[Tensor]:

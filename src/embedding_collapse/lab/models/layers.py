@@ -170,11 +170,7 @@ class SetNorm(nn.BatchNorm1d, Layer):
         mean = add_up(x.sum(1)) / rows
         x = x - mean[:, None]
         var = add_up(x.square().sum(1)) / rows
-        assert self.momentum is not None
-        with torch.no_grad():
-            self.get_buffer("num_batches_tracked").add_(1)
-            self.get_buffer("running_mean").lerp_(mean, self.momentum)
-            self.get_buffer("running_var").lerp_(var * (rows / (rows - 1)), self.momentum)
+        fused.move_statistics(self, mean, var, rows)
         return x * (self.weight * (var + self.eps).rsqrt())[:, None] + self.bias[:, None]
 
 
