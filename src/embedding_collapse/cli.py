@@ -118,7 +118,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     """The options that the arguments name, and those of the file that --config names."""
     top = parser(arguments)
     config = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    config.add_argument("--config")
+    config.add_argument("--config", nargs="?")  # without a name, the command says so
     path, verb = config.parse_known_args(arguments)[0].config, _verb(arguments)
     given = arguments
     if path is not None and verb in COMMANDS:

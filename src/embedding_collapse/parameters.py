@@ -114,6 +114,12 @@ def check_writable(name: str, folder: Path) -> None:
         ) from None
 
 
+def check_flag(name: str, value: Any) -> None:
+    """Raise a `ParameterError` unless the value is true or false; a text is neither."""
+    if not isinstance(value, bool):
+        raise ParameterError(f"{name} is {value!r}; true or false is accepted")
+
+
 def check_choice(name: str, value: Any, known: Iterable[Any]) -> None:
     """Raise a `ParameterError` unless the value is one of the known ones."""
     known = list(known)

@@ -120,15 +120,17 @@ def judged(table: Collapse) -> Collapse:
     equal = f"rows weighted, as {count(rows, 'equal row')}" if table.weighted else ""
     low, high = band(rows, table.width)
     random = f"random tables of {rows:,} x {table.width} have {low:.2f} to {high:.2f}"
-    if too_small(rows, table.width):
+    if rows > 1 and table.measures.get("abundance") == 0:
+        verdict, rests_on = COLLAPSED_IS, "every entry is zero"
+    elif rows > 1 and table.offset > ONE_VECTOR:
+        verdict, rests_on = COLLAPSED_IS, "every row is the same vector"
+    elif too_small(rows, table.width):
         lowest = least(rows, table.width)
         rests_on = f"no table of {rows:,} x {table.width} has IA/random below {lowest:.2f}"
         if lowest < COLLAPSED:
             rests_on = f"chance decides: {random}"
         rests_on = f"{equal}: {rests_on}" if equal else rests_on
         verdict = FEW_IS
-    elif table.offset > ONE_VECTOR:
-        verdict, rests_on = COLLAPSED_IS, "every row is the same vector"
     elif _too_few_trained(table):
         verdict = UNTRAINED_IS
         trained = round(table.rows * (1 - table.untrained))

@@ -152,7 +152,11 @@ def test_a_link_stays_a_link_and_a_pipe_a_pipe(plain):
     [
         (["--rows-weight=counts.npy", "--output=counts.npy"], "counts.npy is read as well; the"),
         (["--field-dims=dims.json", "--output=dims.json"], "dims.json is read as well; the report"),
-        (["--output=same", "--output=./same"], "./same is the report; the report needs another"),
+        (
+            ["--output=same.md", "--output=./same.md"],
+            "./same.md is the report; the report needs",
+        ),
+        (["--output=precious.csv"], "precious.csv is no name of a report; .html, .htm, .md, .json"),
         (["--output=plain.link"], "plain.link is the checkpoint; the report needs another name"),
         (["--rows-weight=pipe"], "pipe is a device or a pipe; a file is needed"),
         (["--field-dims=pipe"], "field dims 'pipe' are neither numbers nor a JSON file"),

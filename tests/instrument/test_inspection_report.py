@@ -16,7 +16,7 @@ from torch import nn
 
 from embedding_collapse.cli import main
 from embedding_collapse.decomposition import spectra
-from embedding_collapse.inspection import report
+from embedding_collapse.inspection import command, report
 from embedding_collapse.inspection.markdown import markdown
 from embedding_collapse.inspection.page import html
 from embedding_collapse.lab import experiment, records
@@ -61,6 +61,28 @@ def plain(tmp_path, monkeypatch) -> Path:
 
 
 # --- the command ----------------------------------------------------------------------------------
+
+
+def test_a_report_that_nobody_asked_for_takes_no_files_place(plain, capsys, monkeypatch):
+    Path("report.html").write_text("mine")
+    assert main(["inspect", "plain.pt"]) == 0
+    said = capsys.readouterr().out
+    assert "not collapsed" in said
+    assert "note: no report: report.html is there already, and another's; --output" in said
+    assert Path("report.html").read_text() == "mine"
+    Path("report.html").unlink()
+    for _ in range(2):  # its own it writes anew
+        assert main(["inspect", "plain.pt"]) == 0
+        assert capsys.readouterr().out.endswith("report: report.html\n")
+
+    def refuse(name: str, folder: Path) -> None:
+        raise ParameterError(f"{name} is '{folder}'; a folder that can be written to is needed")
+
+    monkeypatch.setattr(command, "check_writable", refuse)
+    assert main(["inspect", "plain.pt"]) == 0
+    assert "a folder that can be written to is needed; --output names another place" in (
+        capsys.readouterr().out
+    )
 
 
 def test_inspect_is_a_command_that_prints_the_table_and_writes_report_and_json(plain, capsys):

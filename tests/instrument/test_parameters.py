@@ -6,8 +6,10 @@ import pytest
 from embedding_collapse.parameters import (
     ParameterError,
     check_choice,
+    check_flag,
     check_number,
     check_whole,
+    first_line,
     numbers_between,
     whole_numbers,
 )
@@ -98,3 +100,16 @@ def test_a_text_of_other_numbers_is_told(text):
     assert message(numbers_between, "eps", text, 0, 1) == (
         f"eps is {text!r}; numbers above 0 and below 1, separated by commas, are accepted"
     )
+
+
+@pytest.mark.parametrize("value", ["no", "False", 0, 1, None])
+def test_a_flag_is_true_or_false_and_no_text(value):
+    check_flag("weights", False)
+    assert message(check_flag, "weights", value) == (
+        f"weights is {value!r}; true or false is accepted"
+    )
+
+
+def test_an_error_without_a_word_is_told_by_its_type():
+    assert first_line(ValueError("  one\ntwo")) == "one"
+    assert first_line(AssertionError()) == "AssertionError"

@@ -124,6 +124,15 @@ def test_a_table_of_one_vector_is_told_in_a_sentence_of_its_own(dtype):
             assert found.advice.startswith("Nothing tells its features apart")
 
 
+@pytest.mark.parametrize("rows", [2, 50, 500])
+def test_a_table_that_holds_one_vector_has_collapsed_however_narrow_it_is(rows):
+    assert inspected(torch.zeros(rows, 4)).rests_on == "every entry is zero"
+    assert inspected(torch.ones(rows, 4)).rests_on == "every row is the same vector"
+    for table in (torch.zeros(rows, 4), torch.ones(rows, 4)):
+        assert inspected(table).verdict == COLLAPSED_IS
+        assert inspected(table[:1]).verdict == FEW_IS  # one row can be nothing else
+
+
 @pytest.mark.parametrize("trained", [1, 2, 5])
 def test_a_table_of_zeros_but_for_a_few_rows_is_not_called_collapsed(trained):
     table = torch.zeros(5000, 64)

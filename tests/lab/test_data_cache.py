@@ -115,6 +115,13 @@ def test_what_is_gone_is_built_anew(tmp_path, criteo, part):
         assert np.array_equal(data.ids, load_criteo(tmp_path).ids)
 
 
+def test_sums_that_leave_out_what_is_read_are_damage(tmp_path, criteo):
+    data, folder = criteo
+    (shutil.copytree(folder, tmp_path / folder.name) / "checksums.json").write_text("{}")
+    with pytest.warns(UserWarning, match=r"lacks about.json, ids.npy, labels.npy\); building it"):
+        assert np.array_equal(data.ids, load_criteo(tmp_path).ids)
+
+
 IN_ITS_PLACE = [Path.touch, Path.mkdir, lambda path: path.symlink_to("nowhere")]
 
 

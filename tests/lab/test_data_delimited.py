@@ -303,9 +303,36 @@ def test_a_column_with_two_roles_is_told(table):
 
 
 def test_a_numeric_column_that_holds_text_is_told(table):
-    text = "y,a\n" + "0,1.5\n1,2\n" * 200 + "1,none\n"
+    text = "y,a\n" + "0,1.5\n1,2\n" * 200 + "1,few\n"
     data = table(text, numeric="a")
-    assert data.notes == ("1 row rejected: line 402: a is 'none', not a number",)
+    assert data.notes == ("1 row rejected: line 402: a is 'few', not a number",)
+
+
+@pytest.mark.parametrize("missing", ["NaN", "nan", "NA", "null", "None", "\\N"])
+def test_what_tools_write_for_a_missing_number_is_a_blank(table, missing):
+    rows = "0,1.5\n1,2.25\n1,3.125\n" * 100
+    blank, named = (table(f"y,a\n{rows}1,{text}\n0,{text}\n") for text in ("", missing))
+    assert named.notes == blank.notes == ("guessed numeric: a",)
+    assert named.fields == blank.fields and (named.ids == blank.ids).all()
+
+
+def test_a_column_of_numbers_is_told_where_a_text_makes_it_categorical(table):
+    rows = "0,1.5\n1,2.25\n1,3.125\n" * 100
+    data = table(f"y,a\n{rows}1,inf\n")
+    assert data.notes[:2] == (
+        "guessed categorical: a",
+        "a: taken for categorical, as 'inf' is no number; most of the others are",
+    )
+
+
+def test_a_missing_label_is_none_whatever_is_positive(table):
+    rows = "0,a\n1,b\n" * 200 + "NaN,a\n"
+    data = table(f"y,a\n{rows}", positive="1")
+    assert len(data) == 400
+    assert data.notes[1:] == (
+        "y is 1 for 1, 0 for 0",
+        "1 row rejected: line 402: y is 'NaN', not a value",
+    )
 
 
 def test_quotes_that_do_not_pair_up_are_told(table):

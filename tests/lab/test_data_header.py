@@ -27,7 +27,7 @@ def written(path: Path, names: list[str], delimiter: str = ",") -> Path:
     """A table of that header, with label y: every row but one can be used."""
     header = ['"' + name.replace('"', '""') + '"' for name in ["y", *names]]
     rows = [[str(row % 2), *[str(row % 3)] * len(names)] for row in range(200)]
-    rows.append(["0", *["none"] * len(names)])
+    rows.append(["0", *["few"] * len(names)])
     lines = [delimiter.join(row) for row in [header, *rows]]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8", newline="")
     return path
@@ -44,12 +44,12 @@ def test_names_may_hold_line_ends_quotes_markup_and_ten_thousand_characters(tmp_
     assert {one.name for one in tmp_path.iterdir()} == {"own.csv", "cache"}  # a name is no path
     numeric = loaded(path, numeric=NASTY[:-1])
     assert numeric.notes == (
-        "1 row rejected: line 202: <b onclick=\"x()\">& is 'none', not a number",
+        "1 row rejected: line 202: <b onclick=\"x()\">& is 'few', not a number",
     )
     first = loaded(path, numeric=NASTY[1:2])
-    assert first.notes == ("1 row rejected: line 202: two\\nlines is 'none', not a number",)
+    assert first.notes == ("1 row rejected: line 202: two\\nlines is 'few', not a number",)
     braces = loaded(path, numeric=NASTY[4:5])
-    assert braces.notes == ("1 row rejected: line 202: {0} {x} is 'none', not a number",)
+    assert braces.notes == ("1 row rejected: line 202: {0} {x} is 'few', not a number",)
 
 
 def test_messages_name_columns_in_one_line_of_a_length_that_can_be_read(tmp_path):

@@ -342,7 +342,7 @@ def test_ensembles_of_other_seeds_share_no_run():
     ("changed", "message"),
     [
         ({"members": 1, "average": "logits"}, "members is 1; whole numbers from 2 up"),
-        ({"members": 2}, "average None is unknown; known: logits, probabilities"),
+        ({"members": 2}, "average is None beside members; logits or probabilities is needed"),
         ({"average": "logits"}, "average is 'logits'; it is for ensembles, with members"),
         ({"members": 2, "average": "logits", "seed": 2**31}, "seed is 2147483648; whole numbers"),
     ],

@@ -24,10 +24,11 @@ from .comparison import comparison, unmatched
 from .course import as_json, checkpoints_in, course_table
 from .field_dims import read_field_dims
 from .markdown import markdown
-from .page import html
+from .page import MARK, html
 from .report import Inspection, aligned, inspect
 from .tables import NoTableError
 
+SUFFIXES = (".html", ".htm", ".md", ".json")
 FOUND = 3  # the exit code where a table has a verdict that --fail-if names
 FAIL_IF = {
     "collapsed": COLLAPSED_IS,
@@ -111,7 +112,10 @@ def inspect_command(parsed: argparse.Namespace) -> int:
             f"{len(paths)} checkpoints are given{' beside --follow' * (parsed.follow is not None)};"
             " one, two to compare, or --follow FOLDER alone is accepted"
         )
-    outputs = parsed.output or ([] if parsed.json else ["report.html"])
+    unwritten = ""
+    if parsed.output is None and not parsed.json:
+        unwritten = _in_the_way(Path("report.html"))
+    outputs = parsed.output or ([] if parsed.json or unwritten else ["report.html"])
     taken = {os.path.realpath(path): "the checkpoint" for path in paths}
     for path in filter(None, (parsed.rows_weight, parsed.field_dims)):
         taken.setdefault(os.path.realpath(path), "read as well")
@@ -122,6 +126,10 @@ def inspect_command(parsed: argparse.Namespace) -> int:
             raise ParameterError(f"{written} is a folder; the report needs the name of a file")
         if Path(written).is_file() or not Path(written).exists():  # else a device or a pipe
             taken[os.path.realpath(written)] = "the report"
+            if Path(written).suffix not in SUFFIXES:
+                raise ParameterError(
+                    f"{written} is no name of a report; {', '.join(SUFFIXES)} are accepted endings"
+                )
             check_writable("the report's folder", Path(os.path.realpath(written)).parent)
     for path in [*paths, *filter(None, [parsed.rows_weight])]:
         weights.check(path)
@@ -152,9 +160,20 @@ def inspect_command(parsed: argparse.Namespace) -> int:
             _write(Path(written), inspections, content, many)
     except OSError as error:
         raise ParameterError(f"the report cannot be written ({error})") from None
-    print_result(parsed, content, _text(inspections, outputs, many, left_out))
+    print_result(parsed, content, _text(inspections, outputs, many, left_out, unwritten))
     verdicts = {table.verdict for table in inspections[-1].tables}
     return FOUND if any(FAIL_IF[name] in verdicts for name in parsed.fail_if) else 0
+
+
+def _in_the_way(report: Path) -> str:
+    """Why a report that nobody asked for is not written, if it is not."""
+    try:
+        check_writable("the folder", report.absolute().parent)
+        if report.exists() and MARK not in report.read_text("utf-8", "replace")[:1000]:
+            return f"no report: {report} is there already, and another's; --output names another"
+    except (OSError, ParameterError) as error:
+        return f"no report: {error}; --output names another place"
+    return ""
 
 
 def _write(
@@ -170,7 +189,11 @@ def _write(
 
 
 def _text(
-    inspections: Sequence[Inspection], outputs: Sequence[str], many: bool, left_out: str
+    inspections: Sequence[Inspection],
+    outputs: Sequence[str],
+    many: bool,
+    left_out: str,
+    unwritten: str,
 ) -> str:
     """What is printed."""
     if many:
@@ -186,4 +209,5 @@ def _text(
         parts = [str(inspections[0])]
     if outputs:
         parts.append("\n".join(f"report: {written}" for written in outputs))
+    parts += [f"note: {unwritten}"] if unwritten else []
     return "\n\n".join(parts)

@@ -31,6 +31,7 @@ CLASSES = {
     OFFSET_IS: "partly",
     HEALTHY_IS: "healthy",
 }
+MARK = "<title>Embedding collapse"  # by which a page is known as one of these
 MOST_FIRST, MANY = 3, 40  # cards that stand first; tables from which on drawings are small
 
 
@@ -67,7 +68,7 @@ def html(
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta name="color-scheme" content="light dark">\n<link rel="icon" href="data:,">\n'
-        f"<title>Embedding collapse: {names}</title>\n"
+        f"{MARK}: {names}</title>\n"
         f"<style>\n{STYLE.read_text(encoding='utf-8')}</style>\n</head>\n<body>\n<main>\n"
         + "\n".join(body)
         + "\n</main>\n</body>\n</html>\n"

@@ -203,9 +203,15 @@ def load_named(folders: str) -> list[Record]:
     """All records of folders whose names commas separate; see `folder_of` and `load_all`.
 
     Raises:
-        ParameterError: a folder that is not there.
+        ParameterError: a folder that is not there, or no record in any.
     """
-    return load_all(*(folder_of(name.strip()) for name in folders.split(",")))
+    names = [name.strip() for name in folders.split(",")]
+    records = load_all(*(folder_of(name) for name in names if name))
+    if not records:
+        raise ParameterError(
+            f"folders is {folders!r}, with no record; folders of runs are accepted"
+        )
+    return records
 
 
 def folder_of(name: str) -> Path:

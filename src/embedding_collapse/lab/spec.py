@@ -84,7 +84,10 @@ class Spec:
         if self.members is not None:
             check_whole("members", self.members, least=2)
             check_whole("seed", self.seed, least=0, most=(2**32 - self.members) // self.members)
-            check_choice("average", self.average, AVERAGES)
+            if self.average not in AVERAGES:
+                raise ParameterError(
+                    f"average is {self.average!r} beside members; {' or '.join(AVERAGES)} is needed"
+                )
         elif self.average is not None:
             raise ParameterError(f"average is {self.average!r}; it is for ensembles, with members")
         check_number("dropout", self.dropout, 0, 1)

@@ -106,6 +106,8 @@ def _damage(folder: Path, progress: bool) -> str | None:
     """What is wrong with a finished folder."""
     try:
         sums = json.loads((folder / SUMS).read_text())
+        if lacking := {"about.json", "ids.npy", "labels.npy"} - {*sums}:
+            return f"{SUMS} lacks {', '.join(sorted(lacking))}"
         changed = [name for name in sums if checksum(folder / name, progress) != sums[name]]
     except (OSError, ValueError, TypeError) as error:
         return str(error)

@@ -17,6 +17,7 @@ from .times import ACCEPTED, NUMBER, PARTS, moments, ranks
 from .vocabulary import MINIMUM_COUNT
 
 WHOLE = r"^-?[0-9]{1,18}(\.0*)?$"
+MISSING = ("nan", "na", "n/a", "<na>", "null", "none", "\\n")  # in small letters: a blank, in text
 LONGEST = 40  # characters that a message shows of a value
 
 Kind = Literal["categorical", "whole", "numeric", "hour", "weekday"]
@@ -71,7 +72,8 @@ class Source(NamedTuple):
     def label_of(self, value: str) -> int | None:
         """0 or 1; None for what is no label."""
         if self.positive:
-            return int(value in self.positive) if value else None
+            blank = not value or value.lower() in MISSING
+            return 1 if value in self.positive else None if blank else 0
         if self.threshold is not None:
             return int(float(value) >= self.threshold) if re.match(NUMBER, value) else None
         return self.labels.get(value)
@@ -185,8 +187,8 @@ def _show(value: bytes) -> str:
 def meaning(values: pa.BinaryArray, kind: Kind) -> tuple[pa.StringArray, np.ndarray]:
     """What the values of a column stand for, and which of them (bool) are what they should be.
 
-    A blank is a value of every kind, and stands for those that cannot be used as well. Whole
-    numbers become the names of their bins.
+    A blank is a value of every kind, and stands for those that cannot be used as well; among
+    numbers what `MISSING` lists is one too. Whole numbers become the names of their bins.
     """
     try:
         texts, usable = values.cast(pa.string()), np.ones(len(values), bool)
@@ -202,6 +204,9 @@ def meaning(values: pa.BinaryArray, kind: Kind) -> tuple[pa.StringArray, np.ndar
         parts[fits] = PARTS[kind](seconds[fits])
         blank = pc.equal(texts, "").to_numpy(zero_copy_only=False)
         return pa.array(parts, pa.string()), usable & (fits | blank)
+    if kind == "numeric":
+        missing = pc.is_in(pc.utf8_lower(texts), pa.array(MISSING))
+        texts = pc.if_else(missing, "", texts)
     fits = pc.match_substring_regex(texts, WHOLE if kind == "whole" else NUMBER)
     usable &= pc.or_(fits, pc.equal(texts, "")).to_numpy(zero_copy_only=False)
     if kind == "numeric":

@@ -28,7 +28,7 @@ from .reading import SHOWN
 from .spec import DataSpec
 
 LOG = logging.getLogger(__name__)
-VERSION = 1  # of what reading and encoding make of a table: raise it with any change to that
+VERSION = 2  # of what reading and encoding make of a table: raise it with any change to that
 DERIVED = ("columns", "positive", "split_by")  # of a source, part of what is cached where given
 SHOWN_LABELS = 20
 ORDER = "order.npy"
@@ -300,7 +300,7 @@ def _number(
         "rare": [name for name, field in named if len(field.values) == 0],
     }
     if source.positive:
-        others = [value or "blank" for value in read.label_values if value not in source.positive]
+        others = [value for value in read.label_values if source.label_of(value) == 0]
         about["choices"] = [
             f"{short(source.label)} is 1 for {listed(source.positive)}, "
             f"0 for {listed(others, SHOWN_LABELS)}"

@@ -117,13 +117,18 @@ def own_table(spec: DataSpec, frame: Any = None) -> Source:
             raise ParameterError(
                 f"path is {table.path!r}; it has no column beside the label {label!r}"
             )
-        named, dated = _guess(table, names)
+        named, dated, doubtful = _guess(table, names)
         kinds = {
             kind: [n for n in names if named[n] == kind] for kind in ("categorical", "numeric")
         }
         guesses = [f"{kind}: {listed(own, 200)}" for kind, own in kinds.items() if own]
         guesses += [f"index, left out: {short(n) or 'the column without a name'}" for n in index]
         notes = (f"guessed {'; '.join(guesses)}",) if guesses else ()
+        notes += tuple(
+            f"{short(name)}: taken for categorical, as {short(text)!r} is no number; most of the "
+            "others are"
+            for name, text in doubtful.items()
+        )
         if dated:
             notes += (
                 f"timestamps: {listed(dated)}; as times they give the hour and the weekday, and "
@@ -162,27 +167,34 @@ def _open(path: str) -> Table:
     return open_parquet(file) if parquet else open_text_with_header(file)
 
 
-def _guess(table: Table, names: list[str]) -> tuple[dict[str, Kind], list[str]]:
-    """The kind of each column, from the first batch: those with fractions are numeric. And which of
-    the others hold timestamps."""
+def _guess(table: Table, names: list[str]) -> tuple[dict[str, Kind], list[str], dict[str, str]]:
+    """The kind of each column, from the first batch: those with fractions are numeric. Of the
+    others, which hold timestamps; and which would be numeric but for a text that is no number."""
     kinds: dict[str, Kind] = dict.fromkeys(names, "categorical")
-    dated = []
+    dated, doubtful = [], {}
     for batch in table.read(names, False) if names else ():
         columns = batch().columns
         for name in names:
-            kinds[name] = _kind(columns[name].dictionary)
+            kinds[name], text = _kind(columns[name].dictionary)
+            if text is not None:
+                doubtful[name] = text
             texts = meaning(columns[name].dictionary, "categorical")[0]
             texts = texts.filter(pc.not_equal(texts, ""))
             if kinds[name] == "categorical" and len(texts) and not np.isnan(moments(texts)).any():
                 dated.append(name)
         break
-    return kinds, dated
+    return kinds, dated, doubtful
 
 
-def _kind(values: pa.BinaryArray) -> Kind:
+def _kind(values: pa.BinaryArray) -> tuple[Kind, str | None]:
+    """Of a column with these values; and the first that is no number, where most are fractions."""
     texts, numbers = meaning(values, "numeric")
-    whole = pc.match_substring_regex(texts, r"^(-?[0-9]+(\.0*)?)?$")
-    return "numeric" if numbers.all() and not pc.all(whole).as_py() else "categorical"
+    whole = pc.match_substring_regex(texts, r"^(-?[0-9]+(\.0*)?)?$").to_numpy(zero_copy_only=False)
+    if numbers.all():
+        return "categorical" if whole.all() else "numeric", None
+    if 2 * (~whole).sum() <= len(texts):
+        return "categorical", None
+    return "categorical", values[int(numbers.argmin())].as_py().decode(errors="backslashreplace")
 
 
 def check_columns(table: Table, needed: Sequence[str]) -> None:
