@@ -39,6 +39,14 @@ PARTS = {
 CRITEO = (1_327_180, 10)  # rows and columns of a table
 CRITEO_ROWS = 45_840_617  # of its file
 T4 = (8.1e12, 3.2e11)  # its data sheet: operations, bytes per second
+H100 = {  # training rows per second by cell, as measured once: the table in benchmarks/README.md
+    "DNN base": 771_447,
+    "DNN SE 10x": 628_557,
+    "DNN ME 10x": 526_812,
+    "DCNv2 base": 363_787,
+    "DCNv2 SE 10x": 96_687,
+    "DCNv2 ME 10x": 285_575,
+}
 TICKS = [digit * 10.0**power for power in range(-3, 6) for digit in (1, 2, 5)]
 LOG = log_axis({tick: f"{tick:,g}" for tick in TICKS})
 
@@ -233,20 +241,15 @@ def fewer_bits(runs: Iterable[Record]) -> pd.DataFrame:
 
 
 def criteo_plan(
-    criteo: Mapping[str, Any],
-    rates: Mapping[str, Sequence[float]],
-    timed: Mapping[str, float],
-    scale: int,
-    block: int,
+    criteo: Mapping[str, Any], rates: Mapping[str, Sequence[float]], scale: int, block: int
 ) -> pd.DataFrame:
     """Memory in GB and minutes of an epoch of all of Criteo's rows, its validation included: a row
-    per model and size, a column per machine.
+    per model and size, a column per machine; that of an H100 is NaN for what was not timed there.
 
     Args:
         criteo: the record of `benchmarks/criteo.py`; how many times its floor a base model took
             there, with fewer features and so dense Adam, is taken for all sizes and machines.
         rates: operations and bytes per second by the number of threads, from `benchmarks/cost.py`.
-        timed: training rows per second on an H100 by cell; of others its column is NaN.
         scale: of SE and ME.
         block: as in `Cost.memory`.
     """
@@ -265,7 +268,7 @@ def criteo_plan(
                     f"minutes, {machine}": over * steps / 60 * _floor(cost, fast, rows, block)
                     for machine, fast in machines.items()
                 }
-                speed = timed.get(name, math.nan)
+                speed = H100.get(name, math.nan)
                 table[name]["minutes, H100"] = 0.8 * CRITEO_ROWS / speed / 60
     return pd.DataFrame.from_dict(table, orient="index")
 
