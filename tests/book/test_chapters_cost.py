@@ -1,6 +1,8 @@
 """The page on cost: what it draws and tells is what was counted or measured."""
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -152,3 +154,12 @@ def test_a_plan_takes_the_measured_models_distance_from_its_floor_everywhere():
     assert timed.to_dict() == pytest.approx(expected)
     assert set(timed.index) == {"DNN base", "DCNv2 base"}
     assert chapter.criteo_disk(record)["file"] == pytest.approx(11.83, abs=0.01)
+
+
+def test_an_h100s_speeds_are_those_of_the_table_that_they_are_from():
+    text = (Path(__file__).parents[2] / "benchmarks" / "README.md").read_text()
+    table = text.partition("**NVIDIA H100**")[2].partition("What to make of them")[0]
+    rows = dict(re.findall(r"^\| (\w+ [^|]+) \| ([\d,]+) \(", table, re.MULTILINE))
+    rows = {name.lower(): int(speed.replace(",", "")) for name, speed in rows.items()}
+    for name, speed in chapter.H100.items():
+        assert rows[name.lower()] == speed

@@ -1,6 +1,7 @@
 """The report: what is printed, the JSON, the page, and what is refused."""
 
 import json
+import os
 import re
 from html.parser import HTMLParser
 from importlib.metadata import version
@@ -70,6 +71,10 @@ def test_a_report_that_nobody_asked_for_takes_no_files_place(plain, capsys, monk
     assert "not collapsed" in said
     assert "note: no report: report.html is there already, and another's; --output" in said
     assert Path("report.html").read_text() == "mine"
+    Path("report.html").unlink()
+    os.mkfifo("report.html")
+    assert main(["inspect", "plain.pt"]) == 0
+    assert "report.html is there already" in capsys.readouterr().out
     Path("report.html").unlink()
     for _ in range(2):  # its own it writes anew
         assert main(["inspect", "plain.pt"]) == 0

@@ -169,7 +169,8 @@ def _in_the_way(report: Path) -> str:
     """Why a report that nobody asked for is not written, if it is not."""
     try:
         check_writable("the folder", report.absolute().parent)
-        if report.exists() and MARK not in report.read_text("utf-8", "replace")[:1000]:
+        ours = report.is_file() and MARK in report.read_text("utf-8", "replace")[:1000]
+        if report.exists() and not ours:  # a pipe is not waited for
             return f"no report: {report} is there already, and another's; --output names another"
     except (OSError, ParameterError) as error:
         return f"no report: {error}; --output names another place"
