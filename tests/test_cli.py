@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import embedding_collapse.inspection.command
 from embedding_collapse.cli import main
 from embedding_collapse.lab import command, experiment, records
 from embedding_collapse.lab.data import DataSpec
@@ -176,14 +177,22 @@ def test_a_run_that_diverges_is_told_in_one_line(tmp_path, capsys):
     assert said.count("\n") == 1
 
 
-def test_who_interrupts_is_told_that_nothing_is_lost(tmp_path, monkeypatch, capsys):
-    def interrupted(*_, **__):
-        raise KeyboardInterrupt
+def interrupted(*_, **__):
+    raise KeyboardInterrupt
 
+
+def test_who_interrupts_is_told_that_nothing_is_lost(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(experiment, "fit", interrupted)
     for verb in ("run", "sweep"):
         assert main([verb, *TINY, "--model=dnn", f"--output={tmp_path}"]) == 1
         assert capsys.readouterr().err == "interrupted; the same command goes on from here\n"
+
+
+def test_where_nothing_is_kept_who_interrupts_is_not_told_that_it_goes_on(monkeypatch, capsys):
+    monkeypatch.setattr(embedding_collapse.inspection.command, "inspect", interrupted)
+    monkeypatch.setattr(embedding_collapse.inspection.weights, "check", lambda path: None)
+    assert main(["inspect", "model.pt", "--json"]) == 1
+    assert capsys.readouterr().err == "interrupted\n"
 
 
 # --- help -----------------------------------------------------------------------------------------

@@ -19,12 +19,13 @@ from .parameters import MissingError, check_installed, import_part, printable
 
 
 class Command(NamedTuple):
-    """A verb: the wing whose `command` has a function `add_VERB` of its options, and what its help
-    begins with."""
+    """A verb: the wing whose `command` has a function `add_VERB` of its options, what its help
+    begins with, and whether it goes on where it was interrupted."""
 
     wing: str
     help: str
     example: str
+    resumes: bool = True
 
 
 COMMANDS = {
@@ -52,11 +53,13 @@ COMMANDS = {
         "lab",
         "load a dataset into the cache, and print what is in it",
         "data table --path ratings.csv --label stars --threshold 4 --split-by ts",
+        resumes=False,
     ),
     "inspect": Command(
         "inspection",
         "tell which tables of a checkpoint have collapsed",
         "inspect my_model.pt --fail-if collapsed",
+        resumes=False,
     ),
 }
 PROGRAM = "embedding-collapse"
@@ -91,7 +94,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             parsed = parse(given)
             return parsed.command(parsed)
     except KeyboardInterrupt:
-        print("interrupted; the same command goes on from here", file=sys.stderr)
+        command = COMMANDS.get(_verb(given) or "")
+        goes_on = "; the same command goes on from here" if command and command.resumes else ""
+        print(f"interrupted{goes_on}", file=sys.stderr)
     except BrokenPipeError:  # whoever reads us, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing left to flush to
     except Exception as error:
@@ -164,7 +169,7 @@ def parser(arguments: Sequence[str]) -> Parser:
     )
     commands = top.add_subparsers(required=True, metavar="COMMAND", dest="verb")
     complete = any(argument.startswith("--completion") for argument in arguments)
-    for verb, (wing, about, example) in COMMANDS.items():
+    for verb, (wing, about, example, _) in COMMANDS.items():
         command = commands.add_parser(
             verb,
             example=example,
