@@ -225,13 +225,18 @@ def test_a_record_that_is_not_its_specs_is_refused_and_never_merged(small, tmp_p
 
 
 def test_weights_are_kept_of_runs_that_an_ensemble_is_still_to_average(small, tmp_path):
-    base = [spec for spec in small.specs if spec.label == "base"]
-    assert small.unmade_members(tmp_path) == set(base)
-    made = [*small.specs[:1], small.specs[-1]]
-    run_all(
-        made, tmp_path, weights=small.unmade_members(tmp_path), device="cpu", tell=lambda line: None
-    )
-    assert small.unmade_members(tmp_path) == set()
+    base, ensemble = {spec for spec in small.specs if spec.label == "base"}, small.specs[-1]
+    assert small.unmade_members(tmp_path, base) == base
+    assert small.unmade_members(tmp_path, {ensemble}) == base
+    first, *others = base
+    run_all([first], tmp_path, device="cpu", tell=lambda line: None)
+    assert small.unmade_members(tmp_path, base) == set(others)  # `first` is not trained again
+    assert small.unmade_members(tmp_path, {ensemble}) == base
+    for path in tmp_path.glob("*"):
+        path.unlink()
+    made = [*small.specs[:1], ensemble]
+    run_all(made, tmp_path, weights=base, device="cpu", tell=lambda line: None)
+    assert small.unmade_members(tmp_path, set(made)) == set()
     for path in tmp_path.glob("*.safetensors"):
         path.unlink()
     assert run_all(made, tmp_path, tell=lambda line: None).trained == 0  # they serve no more

@@ -179,7 +179,7 @@ def study_command(parsed: argparse.Namespace) -> int:
     folder = Path(parsed.output) if parsed.output else chosen.folder
     done = Outcome([], 0, [])
     if not parsed.status:
-        weights = chosen.unmade_members(folder_of(str(folder)))
+        weights = chosen.unmade_members(folder_of(str(folder)), set(specs))
         done = run_all(
             specs,
             folder,

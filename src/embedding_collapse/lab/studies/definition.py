@@ -1,7 +1,7 @@
 """A study is a named list of runs and the question that they answer."""
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -99,11 +99,18 @@ class Study:
         """
         return _records(self.specs, self.name, folder, missing_ok)
 
-    def unmade_members(self, folder: Path) -> set[Spec]:
-        """The runs that ensembles average which have no record yet: their weights are needed."""
+    def unmade_members(self, folder: Path, asked: Collection[Spec]) -> set[Spec]:
+        """The runs whose weights an ensemble without a record needs; of those that have a record
+        themselves, which would be trained again, only where that ensemble is asked for."""
         ensembles = [spec for spec in self.specs if spec.members is not None]
-        unmade = [spec for spec in ensembles if records.find(folder, spec.key) is None]
-        return {run for spec in unmade for run in spec.runs}
+        recorded = {spec for spec in self.specs if records.find(folder, spec.key) is not None}
+        return {
+            run
+            for spec in ensembles
+            if spec not in recorded
+            for run in spec.runs
+            if spec in asked or run not in recorded
+        }
 
 
 def with_members(parts: Iterable[Part]) -> list[Spec]:
