@@ -1,7 +1,7 @@
 // Draws the book's figures. Each <div class="ec-figure"> holds a Plotly figure as JSON and nothing
 // else, so that a stored notebook stays small; colours, size and controls are the page's business:
 //  - a Plotly template gives the theme's colours, so a colour set in the figure stays as it is;
-//  - buttons, menus and sliders become HTML controls, which a keyboard and a thumb can use;
+//  - menus and sliders become HTML controls, which a keyboard and a thumb can use;
 //  - on a narrow screen panels stand one under another and the legend goes below.
 // What it draws with is there for explorers.js too, as `embeddingFigures`.
 (() => {
@@ -96,10 +96,9 @@
 
   // The panels of a figure, in reading order; none where two panels share an axis object.
   function panels({ data, layout }) {
-    const root = (id) => layout[axisKey(id)]?.overlaying ?? id;
     const found = new Map();
     for (const trace of data) {
-      const ids = [root(trace.xaxis ?? "x"), root(trace.yaxis ?? "y")];
+      const ids = [trace.xaxis ?? "x", trace.yaxis ?? "y"];
       const [x, y] = ids.map((id) => layout[axisKey(id)]?.domain ?? [0, 1]);
       found.set(ids.join(), { ids, x, y });
     }
@@ -176,53 +175,21 @@
     return made;
   }
 
-  // What a menu's button or a slider's step does, in Plotly's own terms.
-  async function apply(plot, { method = "restyle", args = [] }) {
-    if (method === "skip") return;
-    try {
-      await Plotly[method](plot, ...structuredClone(args));
-    } catch (error) {
-      if (error) throw error; // Plotly rejects with nothing where one animation ends another
-    }
-  }
-
-  function menu(plot, { buttons, active = 0, type = "dropdown", name = "" }) {
-    if (type === "buttons") {
-      const made = buttons.map((button) => element("button", { type: "button" }, button.label));
-      const press = (chosen) =>
-        made.forEach((button, i) => {
-          if (buttons[i].method !== "animate") button.ariaPressed = String(i === chosen);
-        });
-      made.forEach((button, i) => {
-        button.onclick = () => (press(i), apply(plot, buttons[i]));
-      });
-      press(active);
-      const group = element("span", { role: "group", ariaLabel: name || "Choices" }, ...made);
-      return element("div", {}, name, group);
-    }
+  function menu(plot, { buttons, active, name }) {
     const options = buttons.map((button) => element("option", {}, button.label));
-    const select = element("select", { ariaLabel: name || "Choices" }, ...options);
+    const select = element("select", {}, ...options);
     select.selectedIndex = active;
-    select.onchange = () => apply(plot, buttons[select.selectedIndex]);
+    select.onchange = () => Plotly.restyle(plot, ...buttons[select.selectedIndex].args);
     return element("label", {}, name, select);
   }
 
-  function slider(plot, { steps, active = 0, name, currentvalue = {} }) {
-    const label = name ?? (currentvalue.prefix ?? "").replace(/[\s:=]+$/, "");
+  function slider(plot, { steps, active, name }) {
     const range = element("input", { type: "range", min: 0, max: steps.length - 1, value: active });
     const value = element("output");
-    const show = () => {
-      const step = steps[range.value];
-      value.textContent = range.ariaValueText = step.label ?? step.value ?? range.value;
-    };
-    range.ariaLabel = label || "Step";
-    range.oninput = () => (show(), apply(plot, steps[range.value]));
-    plot.on("plotly_animatingframe", ({ name: frame }) => {
-      const step = steps.findIndex(({ args }) => [args?.[0]].flat()[0] === frame);
-      if (step >= 0) (range.value = step), show();
-    });
+    const show = () => (value.textContent = range.ariaValueText = steps[range.value].label);
+    range.oninput = () => (show(), Plotly.restyle(plot, ...steps[range.value].args));
     show();
-    return element("label", {}, label, range, value);
+    return element("label", {}, name, range, value);
   }
 
   // --- Drawing --------------------------------------------------------------------------------
@@ -232,14 +199,12 @@
     const { updatemenus = [], sliders = [] } = layout;
     delete layout.updatemenus;
     delete layout.sliders;
-    delete layout.width;
     let height = layout.height ?? minHeight;
     layout.margin = { l: 56, r: 16, b: 48, ...layout.margin, t: headroom(layout) };
     if (layout.legend?.orientation === "h") Object.assign(layout.legend, BELOW);
     if (width < NARROW) height = narrow(figure, width, height);
     Object.assign(layout, { height, autosize: true, template: template(theme()) });
-    const config = { ...figure.config, ...CONFIG };
-    await Plotly[again ? "react" : "newPlot"](plot, { ...figure, config });
+    await Plotly[again ? "react" : "newPlot"](plot, { ...figure, config: CONFIG });
     if (width < NARROW) await pullIn(plot);
     if (again) return;
     controls.replaceChildren(
