@@ -127,6 +127,11 @@ def _make_record(
             "commit": "0123456789ab",
             "finished": "2024-07-01T12:00:00+00:00",
         },
+        centred_spectra=spectra,
+        weighted_spectra=spectra,
+        weighted_random=[[1.0] * spec.width] * len(FIELDS),
+        weights=None,
+        engine="loop",
     )
     return replace(record, **changes)
 
@@ -150,5 +155,6 @@ def _epoch(loss: float, seed: int) -> dict[str, Any]:
         "valid_auc": 1.3 - loss - seed / 100,
         "valid_log_loss": loss,
         "seconds": 2.0,
+        "cpu_seconds": 4.0,
         "losses": [loss + 0.02, loss - 0.02],
     }

@@ -45,12 +45,8 @@ def trained(make_record):
     def run(scale: int, seed: int, share: float):
         plain = make_record("se", scale, seed, abundance=share)
         weighted = make_record("se", scale, seed, abundance=[share + 0.1, share + 0.2, share + 0.1])
-        width = len(plain.spectra[0][0])
-        whole = [[1.0] * width] * len(plain.spectra)
         data = plain.dataset | {"cardinalities": [1000, 100_000, 10_000]}
-        return replace(
-            plain, dataset=data, weighted_spectra=weighted.spectra, weighted_random=whole
-        )
+        return replace(plain, dataset=data, weighted_spectra=weighted.spectra)
 
     return [
         run(scale, seed, share + seed / 10)
@@ -60,9 +56,9 @@ def trained(make_record):
 
 
 def kept(folder, runs) -> str:
-    """Their folder, with records as they are made now."""
+    """Their folder."""
     for run in runs:
-        records.save(replace(run, weighted_spectra=run.spectra), folder)
+        records.save(run, folder)
     return str(folder)
 
 
@@ -113,13 +109,6 @@ def test_runs_that_share_no_setting_are_refused(make_record, tmp_path):
     message = "holds no runs of dcnv2, base and SE 4x, that share their settings"
     with pytest.raises(ParameterError, match=message):
         chapter.runs_of(kept(tmp_path, [base, wide]), "dcnv2", 4, "synthetic-mini")
-
-
-def test_records_from_before_spectra_were_weighted_are_refused(runs, tmp_path):
-    kept(tmp_path, runs[1:])
-    records.save(runs[0], tmp_path)
-    with pytest.raises(ParameterError, match=f"1 of 6 records of .*, {runs[0].key} for one"):
-        chapter.runs_of(str(tmp_path), "dcnv2", 4, "synthetic-mini")
 
 
 def test_the_repositorys_runs_are_those_of_the_studys_two_data_sets():

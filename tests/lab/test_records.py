@@ -233,7 +233,7 @@ def test_provenance_names_runs_hardware_versions_commit_time_and_keys(make_recor
 
 
 def test_provenance_says_how_a_gpu_took_the_steps_and_why_another_way(make_record):
-    how = (None, "loop", "captured", "loop (fallback: table is off by 1)")
+    how = ("loop", "captured", "loop (fallback: table is off by 1)")
     line = provenance([make_record(seed=seed, engine=engine) for seed, engine in enumerate(how)])
     assert "0123456789ab; steps captured; steps loop (fallback: table is off by 1); the" in line
     assert "steps" not in provenance([make_record(), make_record(seed=1, engine="loop")])

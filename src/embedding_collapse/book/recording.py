@@ -128,7 +128,7 @@ def parameters_of(
     trio = {scale: _trio(done, "dcnv2", scale) for scale in (10, 4)}
     scale = next((scale for scale, runs in trio.items() if runs), None)
     plain = Spec()  # for what the chapter has no parameters
-    named = (data.split, data.held_out, spec.get("hidden", plain.hidden))
+    named = (data.split, data.held_out, spec["hidden"])
     if scale is not None and named == (plain.data.split, plain.data.held_out, plain.hidden):
         parameters[CHAPTERS[0]] = {
             "dataset": spec["dataset"],
@@ -141,7 +141,7 @@ def parameters_of(
             "weights": False,  # the records were made without
             "epochs": spec["epochs"],
             "batch_size": spec["batch_size"],
-            "precision": spec.get("precision") or "",
+            "precision": spec["precision"] or "",
             "embedding_size": trio[scale][0].spec["embedding_size"],
             "max_rejected": max_rejected,
             **{name: _as_parameter(getattr(data, name)) for name in OF_DATA - {"min_count"}},

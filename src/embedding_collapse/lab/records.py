@@ -49,10 +49,9 @@ class Record:
             time.
         centred_spectra: `[N][M][K]`, as `spectra`, the mean of a table's rows taken off each.
         weighted_spectra: `[N][M][K]`, rows weighted by how often they occur in training.
-        weighted_random: `[N][K]`, that of random tables with such weights. All three are None in
-            older records.
+        weighted_random: `[N][K]`, that of random tables with such weights.
         weights: checksum of the file of weights beside the record; None where none was kept.
-        engine: as in `checkpoint.Fit`; None in a record from before this was written down.
+        engine: as in `checkpoint.Fit`.
     """
 
     key: str
@@ -71,16 +70,16 @@ class Record:
     speed: float
     peak_memory: int | None
     environment: dict[str, Any]
-    centred_spectra: list[list[list[float]]] | None = None
-    weighted_spectra: list[list[list[float]]] | None = None
-    weighted_random: list[list[float]] | None = None
-    weights: str | None = None
-    engine: str | None = None
+    centred_spectra: list[list[list[float]]]
+    weighted_spectra: list[list[list[float]]]
+    weighted_random: list[list[float]]
+    weights: str | None
+    engine: str
 
     @property
     def label(self) -> str:
         """What the run is called beside others of its model: "base", "SE 4x", "ME 10x"."""
-        ensemble = self.spec.get("members"), self.spec.get("average")
+        ensemble = self.spec["members"], self.spec["average"]
         return design_label(self.spec["design"], self.spec["scale"], *ensemble)
 
     @property
@@ -106,7 +105,7 @@ class Record:
     @property
     def weighted_abundance(self) -> Tensor:
         """IA / K of every field with its rows weighted by how often they occur: `[N]`, the mean
-        over sets. Not of a record from before such spectra were kept."""
+        over sets."""
         return normalised_abundance(torch.tensor(self.weighted_spectra)).mean(1)
 
     @property
@@ -270,7 +269,7 @@ def provenance(records: Sequence[Record], keys: bool = True) -> str:
         places.append(f"{device}: {environment['hardware']}, {threads_of(environment)}")
         versions.append(", ".join(f"{n} {v}" for n, v in environment["versions"].items()))
         commits.append(f"source at commit {environment['commit'] or 'unknown'}")
-        if record.engine not in (None, "loop"):
+        if record.engine != "loop":
             engines.append(f"steps {record.engine}")
     parts = filter(None, (places, versions, commits, engines))
     sources = "; ".join("; ".join(sorted(set(part))) for part in parts)

@@ -39,7 +39,7 @@ def recorded(key: str, output: Path, weights: bool) -> Record | None:
 def weights_lack(record: Record, output: Path) -> str | None:
     """Why the weights of a recorded run cannot be used; None where they can, or where there are
     none to be: an ensemble's are its members'."""
-    if record.spec.get("members"):
+    if record.spec["members"]:
         return None
     if record.weights is None:
         return f"{records.path_of(output, record.key)} was made without weights"

@@ -69,13 +69,9 @@ class Correlation(NamedTuple):
 
 
 def _of_spectra(kind: str, share: Callable[[Tensor], Tensor]) -> Callable[[Record], float]:
-    def mean(record: Record) -> float:
-        spectra = getattr(record, kind)
-        if spectra is None:  # of a record that is older than they are
-            return np.nan
-        return share(torch.tensor(spectra, dtype=torch.float64)).mean().item()
-
-    return mean
+    return lambda record: (
+        share(torch.tensor(getattr(record, kind), dtype=torch.float64)).mean().item()
+    )
 
 
 def _share_in_use(spectra: Tensor) -> Tensor:
@@ -95,7 +91,7 @@ FORMS: dict[str, Callable[[Record], float]] = {
 
 
 def cells(records: Iterable[Record], form: str = "IA/K") -> list[Cell]:
-    """Every cell for which base, SE and ME were run and have that form of collapse.
+    """Every cell for which base, SE and ME were run.
 
     Args:
         records: of a study; runs that differ from the others' settings make cells of their own.
@@ -113,17 +109,14 @@ def cells(records: Iterable[Record], form: str = "IA/K") -> list[Cell]:
             continue
         se, base = (replace(me, design="se", scale=scale) for scale in (me.scale, 1))
         if se in runs and base in runs:
-            start, fall = mean(base, collapse), mean(base, collapse) - mean(se, collapse)
-            if np.isnan(fall):
-                continue
-            ends = mean(se, auc)
+            start, ends = mean(base, collapse), mean(se, auc)
             complete.append(
                 Cell(
                     me.data.name,
                     me.model,
                     me.scale,
                     start,
-                    fall,
+                    start - mean(se, collapse),
                     ends - mean(base, auc),
                     mean(me, auc) - ends,
                 )

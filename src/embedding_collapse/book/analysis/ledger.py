@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import cache
 from itertools import product
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, cast
 
 import numpy as np
 
@@ -20,7 +20,6 @@ from embedding_collapse.lab.models import MODELS
 from embedding_collapse.lab.records import Record
 from embedding_collapse.lab.spec import Spec
 from embedding_collapse.lab.studies.decide import BASES, ME4, SE4, STUDY, TELLING
-from embedding_collapse.lab.studies.sweep import BASE_SIZE
 
 from . import measures
 from .claims import CLAIMS, Comparison, Entry, Expected, Runs, compared
@@ -157,7 +156,7 @@ def bases(records: Iterable[Record]) -> list[Spec]:
 
 def base_of(spec: Spec) -> Spec:
     """The base run of `MODEL` with the data and settings of a run."""
-    size = spec.embedding_size or BASE_SIZE
+    size = cast(int, spec.embedding_size)  # `Spec` has written it out
     return replace(
         spec,
         model=MODEL,
@@ -224,7 +223,7 @@ def wanting_seeds(records: Iterable[Record]) -> list[tuple[Comparison, Effect]]:
     for base, model in product(BASES, TELLING):
         new, old = compared(base, model, ME4), compared(base, model, SE4)
         first = {
-            spec: [run for run in runs.get(spec, []) if run.spec.get("seed", 0) < FIRST_LOOK]
+            spec: [run for run in runs.get(spec, []) if run.spec["seed"] < FIRST_LOOK]
             for spec in (new, old)
         }
         one = Comparison(new, old)

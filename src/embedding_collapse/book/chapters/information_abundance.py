@@ -65,8 +65,7 @@ def runs_of(folders: str, model: str, scale: int, dataset: str) -> dict[str, lis
         dataset: which comes first.
 
     Raises:
-        ParameterError: a folder that is not there; a model, a scale or a data set without runs; or
-            a record from before spectra were weighted.
+        ParameterError: a folder that is not there; a model, a scale or a data set without runs.
     """
     runs = [run for run in load_named(folders) if cell_of(run).design == "se"]
     check_choice("model", model, sorted({run.spec["model"] for run in runs}))
@@ -82,12 +81,7 @@ def runs_of(folders: str, model: str, scale: int, dataset: str) -> dict[str, lis
         pair = f"{model}, base and {design_label('se', scale)}"
         raise ParameterError(f"{folders} holds no runs of {pair}, that share their settings")
     check_choice("dataset", dataset, found)
-    shown = {name: found[name] for name in sorted(found, key=lambda name: name != dataset)[:2]}
-    every = [run for group in shown.values() for run in group]
-    if old := [run.key for run in every if run.weighted_spectra is None]:
-        counted = f"{len(old)} of {len(every)} records of {model} in {folders}"
-        raise ParameterError(f"{counted} are without weighted spectra, {old[0]} for one")
-    return shown
+    return {name: found[name] for name in sorted(found, key=lambda name: name != dataset)[:2]}
 
 
 def collapse(runs: Mapping[str, Sequence[Record]]) -> go.Figure:

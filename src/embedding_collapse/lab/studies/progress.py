@@ -50,10 +50,8 @@ def progress(specs: Sequence[Spec], records: Sequence[Record]) -> Progress:
 
 
 def core_seconds(record: Record) -> float:
-    """Seconds of all threads that training and validation took; in a record that is older than
-    this was measured, those of the clock in training for each thread."""
-    threads = record.environment["threads"]
-    return sum(epoch.get("cpu_seconds", threads * epoch["seconds"]) for epoch in record.epochs)
+    """Seconds of all threads that training and validation took."""
+    return sum(epoch["cpu_seconds"] for epoch in record.epochs)
 
 
 def cost(spec: Spec) -> float:
