@@ -2,8 +2,9 @@
 
 import warnings
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from embedding_collapse.files import DamagedError
 from embedding_collapse.lab import records
@@ -12,25 +13,18 @@ from embedding_collapse.lab.spec import Spec
 from embedding_collapse.parameters import ParameterError, check_choice
 
 
-@dataclass(frozen=True)
-class Part:
+class Part(NamedTuple):
     """Some runs of a study, and the question that they answer.
 
     Attributes:
         name: of the part.
         question: what these runs are to decide.
         specs: the runs, in their order.
-        study: name of the study that it belongs to, which fills it in.
     """
 
     name: str
     question: str
     specs: Sequence[Spec]
-    study: str = ""
-
-    def records(self, folder: Path | None = None, *, missing_ok: bool = False) -> list[Record]:
-        """The records of the runs, in their order; see `Study.records`."""
-        return _records(self.specs, self.study, folder, missing_ok)
 
 
 @dataclass(frozen=True)
@@ -49,10 +43,6 @@ class Study:
     readers: tuple[str, ...]
     parts: tuple[Part, ...]
 
-    def __post_init__(self) -> None:
-        own = tuple(replace(part, study=self.name) for part in self.parts)
-        object.__setattr__(self, "parts", own)
-
     @property
     def specs(self) -> list[Spec]:
         """Every run once; an ensemble's members come before it."""
@@ -61,7 +51,7 @@ class Study:
     @property
     def command(self) -> str:
         """What makes the runs that are missing."""
-        return _command(self.name)
+        return f"python -m embedding_collapse study {self.name}"
 
     @property
     def folder(self) -> Path:
@@ -70,7 +60,7 @@ class Study:
         Raises:
             ParameterError: the package runs without the repository.
         """
-        return _folder(self.name)
+        return records.in_repository("results") / self.name
 
     def part(self, name: str) -> Part:
         """The part of that name.
@@ -97,7 +87,23 @@ class Study:
         Warns:
             UserWarning: a damaged record, which is left out.
         """
-        return _records(self.specs, self.name, folder, missing_ok)
+        folder = folder or self.folder
+        loaded, missing = [], []
+        for spec in self.specs:
+            try:
+                loaded.append(records.load(records.path_of(folder, spec.key)))
+            except FileNotFoundError:
+                missing.append(f"{title(spec)} ({spec.key})")
+            except DamagedError as error:
+                missing.append(str(error))
+                if missing_ok:
+                    warnings.warn(f"left out: {error}", stacklevel=2)
+        if missing and not missing_ok:
+            raise ParameterError(
+                f"{len(missing)} of {len(self.specs)} runs of the study {self.name} have no whole "
+                f"record in {folder}, first {missing[0]}; `{self.command}` makes them"
+            )
+        return loaded
 
     def unmade_members(self, folder: Path, asked: Collection[Spec]) -> set[Spec]:
         """The runs whose weights an ensemble without a record needs; of those that have a record
@@ -126,33 +132,3 @@ def with_members(parts: Iterable[Part]) -> list[Spec]:
 def title(spec: Spec) -> str:
     """A run in a few words."""
     return f"{spec.data.name}, {spec.model} {spec.label}, seed {spec.seed}"
-
-
-def _folder(study: str) -> Path:
-    return records.in_repository("results") / study
-
-
-def _records(
-    specs: Sequence[Spec], study: str, folder: Path | None, missing_ok: bool
-) -> list[Record]:
-    folder = folder or _folder(study)
-    loaded, missing = [], []
-    for spec in specs:
-        try:
-            loaded.append(records.load(records.path_of(folder, spec.key)))
-        except FileNotFoundError:
-            missing.append(f"{title(spec)} ({spec.key})")
-        except DamagedError as error:
-            missing.append(str(error))
-            if missing_ok:
-                warnings.warn(f"left out: {error}", stacklevel=3)
-    if missing and not missing_ok:
-        raise ParameterError(
-            f"{len(missing)} of {len(specs)} runs of the study {study} have no whole record in "
-            f"{folder}, first {missing[0]}; `{_command(study)}` makes them"
-        )
-    return loaded
-
-
-def _command(study: str) -> str:
-    return f"python -m embedding_collapse study {study}"
