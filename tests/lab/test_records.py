@@ -6,7 +6,7 @@ from harm import each_harm
 
 from embedding_collapse.files import DamagedError, load_json, store_json
 from embedding_collapse.lab import records
-from embedding_collapse.lab.groups import by_label, summary, table
+from embedding_collapse.lab.groups import by_label, summary
 from embedding_collapse.lab.records import find, load, load_all, path_of, provenance, save
 from embedding_collapse.lab.studies import index
 from embedding_collapse.spectrum import random_spectrum
@@ -160,28 +160,6 @@ def test_records_are_grouped_by_label_base_first_and_se_before_me(make_record):
 
 
 # --- tables ---------------------------------------------------------------------------------------
-
-
-def test_the_table_has_a_row_per_record_with_its_numbers(make_record):
-    records = [make_record(seed=3, auc=0.75, log_loss=0.25, abundance=[0.4, 0.6, 0.8])]
-    records.append(make_record("me", 4, auc=0.8))
-    rows = table(records)
-    assert len(rows) == 2
-    first = rows.iloc[0].to_dict()
-    assert first.pop("mean_relative_abundance") == pytest.approx(0.6)
-    assert first == asdict(records[0])["spec"] | {
-        "label": "base",
-        "test_auc": 0.75,
-        "test_log_loss": 0.25,
-        "parameters": 292 + 900 + 300,
-        "embedding_parameters": 292,
-        "seconds": 4.0,
-        "samples_per_second": 400.0,
-        "epochs_run": 2,
-        "key": records[0].key,
-    }
-    assert rows["label"].tolist() == ["base", "ME 4x"]
-    assert rows["test_auc"].tolist() == [0.75, 0.8]
 
 
 def test_the_summary_gives_mean_and_sample_deviation_over_seeds(make_record):

@@ -1,6 +1,7 @@
 """Records in groups: runs that differ in the seed alone, compared and in tables."""
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
+from statistics import median
 from typing import NamedTuple
 
 import numpy as np
@@ -114,23 +115,20 @@ def summary(records: Iterable[Record]) -> pd.DataFrame:
     groups = by_cell(records)
     rows = {}
     for cell, group in groups.items():
-        runs = table(group)
-        row = {
-            name: spread(runs[column].tolist())
-            for name, column in (
-                ("test AUC", "test_auc"),
-                ("test log-loss", "test_log_loss"),
-                ("mean IA/K", "mean_relative_abundance"),
-            )
-        }
-        se = groups.get(cell._replace(design="se")) if cell.design == "me" else None
-        row["ME - SE, AUC"], row["its 95% interval"] = _auc_change(group, se) if se else ("", "")
-        rows[cell.dataset, cell.model, cell.label] = row | {
-            "seeds": len(runs),
-            "parameters": f"{runs['parameters'].iloc[0]:,}",
-            "of these embedding": f"{runs['embedding_parameters'].iloc[0]:,}",
-            "seconds": f"{runs['seconds'].median():.1f}",
-            "samples/s": f"{runs['samples_per_second'].median():,.0f}",
+        first, se = group[0], groups.get(cell._replace(design="se"))
+        change, interval = _auc_change(group, se) if se and cell.design == "me" else ("", "")
+        seconds = [sum(epoch["seconds"] for epoch in run.epochs) for run in group]
+        rows[cell.dataset, cell.model, cell.label] = {
+            "test AUC": spread([run.test["auc"] for run in group]),
+            "test log-loss": spread([run.test["log_loss"] for run in group]),
+            "mean IA/K": spread([run.relative_abundance.mean().item() for run in group]),
+            "ME - SE, AUC": change,
+            "its 95% interval": interval,
+            "seeds": len(group),
+            "parameters": f"{sum(first.parameters.values()):,}",
+            "of these embedding": f"{first.parameters['embedding']:,}",
+            "seconds": f"{median(seconds):.1f}",
+            "samples/s": f"{median(run.speed for run in group):,.0f}",
         }
     frame = pd.DataFrame(rows.values(), index=pd.MultiIndex.from_tuples(rows))
     if not frame["ME - SE, AUC"].any():  # nothing to compare
@@ -158,25 +156,3 @@ def _auc_change(new: Sequence[Record], old: Sequence[Record]) -> tuple[str, str]
     )
     value, _, interval = format(change, "+.4f").partition(" ")
     return value, interval
-
-
-def table(records: Iterable[Record]) -> pd.DataFrame:
-    """One row per record: spec, test metrics, mean IA/K over fields, parameters and speed."""
-    return pd.DataFrame(
-        [
-            record.spec
-            | {
-                "label": record.label,
-                "test_auc": record.test["auc"],
-                "test_log_loss": record.test["log_loss"],
-                "mean_relative_abundance": record.relative_abundance.mean().item(),
-                "parameters": sum(record.parameters.values()),
-                "embedding_parameters": record.parameters["embedding"],
-                "seconds": sum(epoch["seconds"] for epoch in record.epochs),
-                "samples_per_second": record.speed,
-                "epochs_run": len(record.epochs),
-                "key": record.key,
-            }
-            for record in records
-        ]
-    )
