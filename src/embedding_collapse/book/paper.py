@@ -1,7 +1,7 @@
 """The paper's own numbers, alone and beside ours."""
 
 from collections.abc import Iterable
-from importlib.resources import files
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -16,9 +16,7 @@ RUNS = 3  # behind every number of the paper's table
 def published() -> pd.DataFrame:
     """The paper's table: dataset, model, design, scale, test_auc and its standard deviation over
     `RUNS` runs (std; NaN where the paper prints none)."""
-    text = files(__package__).joinpath("paper_table.csv")
-    with text.open(encoding="utf-8") as file:
-        return pd.read_csv(file, comment="#")
+    return pd.read_csv(Path(__file__).with_name("paper_table.csv"), comment="#")
 
 
 def aucs(records: Iterable[Record], model: str) -> pd.DataFrame:

@@ -7,7 +7,7 @@ only with `ln D` (Johnson & Lindenstrauss 1984). The paper's talk sizes embeddin
 """
 
 from collections.abc import Sequence
-from importlib.resources import files
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 Numbers = float | np.ndarray
+DATA = Path(__file__).with_name("data")
 BLOCK_BYTES = 64 << 20  # of pairwise distances held at a time
 PRACTICE = (10, 100)  # dimensions of an embedding in recommendation, as the talk has them
 VOCABULARY = (1e5, 1e9)  # features of a recommender, as the talk has them
@@ -212,14 +213,9 @@ def violations(
 
 def criteo_fields() -> pd.DataFrame:
     """Criteo's 39 fields as the paper's talk shows them: field, embedding_dim and num_features."""
-    return _table("criteo_fields.csv")
+    return pd.read_csv(DATA / "criteo_fields.csv", comment="#")
 
 
 def language_models() -> pd.DataFrame:
     """Language models by their published shape: model, tokens, width and source."""
-    return _table("language_models.csv")
-
-
-def _table(name: str) -> pd.DataFrame:
-    with files(__package__).joinpath("data", name).open(encoding="utf-8") as file:
-        return pd.read_csv(file, comment="#")
+    return pd.read_csv(DATA / "language_models.csv", comment="#")

@@ -1,11 +1,10 @@
 """Chapter 8's model of one's own: a training loop as a reader may have one, and what it shows."""
 
 import difflib
-import importlib.util
+import runpy
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -31,20 +30,15 @@ EVERY = 20  # steps between measurements: these runs take seconds, and a curve n
 
 
 @lru_cache
-def example(name: str) -> ModuleType:
-    """A model of the repository's `examples/`, as a module."""
-    where = in_repository("examples") / f"{name}.py"
-    spec = importlib.util.spec_from_file_location(name, where)
-    assert spec and spec.loader, f"{where} can be no module"
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def example(name: str) -> Callable[..., nn.Module]:
+    """The model of a file in the repository's `examples/`."""
+    return runpy.run_path(str(in_repository("examples") / f"{name}.py"))["DeepFM"]
 
 
 DESIGNS: dict[str, Callable[[Sequence[int]], nn.Module]] = {
-    "base": lambda fields: example("deepfm").DeepFM(fields, WIDTH, HIDDEN),
-    f"SE {SCALE}x": lambda fields: example("deepfm").DeepFM(fields, SCALE * WIDTH, HIDDEN),
-    f"ME {SCALE}x": lambda fields: example("deepfm_me").DeepFM(fields, WIDTH, SCALE, HIDDEN),
+    "base": lambda fields: example("deepfm")(fields, WIDTH, HIDDEN),
+    f"SE {SCALE}x": lambda fields: example("deepfm")(fields, SCALE * WIDTH, HIDDEN),
+    f"ME {SCALE}x": lambda fields: example("deepfm_me")(fields, WIDTH, SCALE, HIDDEN),
 }
 
 
