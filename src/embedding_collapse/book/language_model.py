@@ -17,10 +17,11 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
+from embedding_collapse.decomposition import spectra
 from embedding_collapse.files import load_folder, load_json, store_json
 from embedding_collapse.lab.environment import environment
 from embedding_collapse.parameters import ParameterError
-from embedding_collapse.spectrum import rounded, singular_values
+from embedding_collapse.spectrum import rounded
 
 DEFAULT = "wordllama"
 # What a token embedding is called in the checkpoints of T5, BERT, Llama and GPT-2.
@@ -195,14 +196,13 @@ def _sha256(path: Path) -> str:
 def measure(embedding: TokenEmbedding) -> TokenSpectrum:
     """The spectra of a token embedding, with six significant digits; the second without the mean
     row: a shift of all rows moves no distance between them."""
-    table = embedding.table
-    spectra = (singular_values(rows) for rows in (table, table - table.mean(0)))
+    plain, centred, _ = spectra(embedding.table)
     return TokenSpectrum(
         embedding.name,
         embedding.source,
         embedding.sha256,
-        *table.shape,
-        *map(rounded, spectra),
+        *embedding.table.shape,
+        *map(rounded, (plain, centred)),
     )
 
 
