@@ -1,6 +1,7 @@
 """Chapter 1: how many dimensions a rule from geometry asks for, and how many there are."""
 
 from collections.abc import Sequence
+from itertools import cycle
 
 import numpy as np
 import pandas as pd
@@ -34,7 +35,7 @@ def fields_and_rule(fields: pd.DataFrame, distortions: Sequence[float]) -> go.Fi
     logs = np.log(fields["num_features"])
     counts = np.geomspace(fields["num_features"].min(), fields["num_features"].max(), 40)
     figure = go.Figure()
-    for eps, dash in zip(distortions, DASHES, strict=False):
+    for eps, dash in zip(distortions, cycle(DASHES), strict=False):
         asked = np.asarray(sizing.least(counts, eps))
         figure.add_scatter(
             x=np.log(counts).round(4),

@@ -29,6 +29,8 @@ TEMPLATE = go.layout.Template(
         "colorscale": {"sequential": "Viridis", "sequentialminus": "Viridis"},
     }
 )
+IN_NAME = (*Cell._fields, "seed", "members", "average")  # of a spec, see `_name`
+NONE = {"rows": "all", "precision": "float32"}  # what it stands for, of those left
 
 
 def show(
@@ -142,8 +144,8 @@ def provenance(records: Sequence[Record]) -> str:
 def _name(record: Record, among: Sequence[Record]) -> str:
     """Dataset, model, design and scale, and all else in which the runs differ."""
     cell = cell_of(record)
-    parts = [f"{cell.dataset}, {MODELS[cell.model].name} {cell.label}"]
+    parts = [f"{cell.dataset}, {MODELS[cell.model].name} {record.label}"]
     for name, value in record.spec.items():
-        if name not in (*Cell._fields, "seed") and any(r.spec.get(name) != value for r in among):
-            parts.append(f"{name.replace('_', ' ')} {'all' if value is None else value}")
+        if name not in IN_NAME and any(r.spec.get(name) != value for r in among):
+            parts.append(f"{name.replace('_', ' ')} {NONE[name] if value is None else value}")
     return ", ".join(parts)
