@@ -361,6 +361,6 @@ def test_spectra_are_of_the_sizes_that_every_model_has_on_every_dataset(runs, ma
         explorers.spectrum.explorer([*runs, dnn[0]])
 
 
-def test_a_model_without_sub_embeddings_is_refused(runs):
-    with pytest.raises(ParameterError, match="hold no sub-embeddings of 'dnn'"):
-        explorers.sub_embeddings.explorer(runs, model="dnn")
+def test_records_without_sub_embeddings_are_refused(runs):
+    with pytest.raises(ParameterError, match="hold no sub-embeddings of 'dcnv2'"):
+        explorers.sub_embeddings.explorer([run for run in runs if run.spec["model"] == "dnn"])

@@ -13,7 +13,6 @@ from itertools import count
 import psutil
 import pytest
 
-from embedding_collapse.book.explorers import toy
 from embedding_collapse.cli import main
 from embedding_collapse.lab import records
 from embedding_collapse.lab.data import DataSpec, load_spec
@@ -295,7 +294,7 @@ def test_the_index_has_a_row_for_every_record(tmp_path):
             f"[{record.key}]({where}/{record.key}.json)",
             f"{record.test['auc']:.4f}",
         ]
-    assert f"Made by `{toy.COMMAND}`" in page and "Made by `make record`" in page
+    assert f"Made by `{index.OTHERS['toy'][0]}`" in page and "Made by `make record`" in page
 
 
 # --- decide ---------------------------------------------------------------------------------------

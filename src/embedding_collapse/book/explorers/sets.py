@@ -25,13 +25,13 @@ from embedding_collapse.lab.environment import environment
 from embedding_collapse.lab.metrics import Placements, auc, grouped, placements
 from embedding_collapse.lab.models import Recommender, Size, build
 from embedding_collapse.lab.records import folder_of
+from embedding_collapse.lab.studies.index import OTHERS
 from embedding_collapse.lab.training import predict
 from embedding_collapse.spectrum import field_spectra, normalised_abundance
 
 from .training import Training
 
 FOLDER, NAME = "results/live", "sets.json"
-COMMAND = "python -c 'from embedding_collapse.book.explorers import sets; sets.record()'"
 SIZES = (3, 10, 30, 100, 100, 300)  # features per field
 LATENT = 6  # numbers per feature in each of its pairs
 SPREAD, MIDDLE = 2.5, -0.8  # of the logits
@@ -227,11 +227,11 @@ def trained(name: str, scale: int, seeds: int, table: int, rate: float) -> list[
     ]
 
 
-def record(folder: str = FOLDER) -> Path:
+def record() -> Path:
     """Train from `START` and keep what the page shows of it without a script; a minute."""
     runs = trained(*START.values())
     content = {  # spectra: of the largest field, [set][direction]
-        "command": COMMAND,
+        "command": OTHERS["live"][0],
         "setting": SETTING | START,
         "steps": [step for step, _ in runs[0][0].points],
         "runs": [
@@ -248,7 +248,7 @@ def record(folder: str = FOLDER) -> Path:
         "effects": [effect._asdict() | {"verdict": verdict} for effect, verdict in effects(runs)],
         "environment": environment(torch.device("cpu")),
     }
-    path = Path(folder) / NAME
+    path = Path(FOLDER) / NAME
     store_json(path, content)
     return path
 

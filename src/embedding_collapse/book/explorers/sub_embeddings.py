@@ -26,6 +26,7 @@ from .explorer import (
     unpacked,
 )
 
+MODEL = "dcnv2"  # whose sub-embeddings are as wide as its tables
 WEEKDAY, TIME_OF_DAY = 4, 7  # fields of us-flights
 FEWEST, FULLEST = 0, 5  # of synthetic-mini: with the fewest features, with the highest IA
 STEPS = [  # over the runs of the study "decide"
@@ -61,14 +62,11 @@ STEPS = [  # over the runs of the study "decide"
 ]
 
 
-def explorer(
-    records: Sequence[Record], model: str = "dcnv2", steps: Sequence[Step] = ()
-) -> Explorer:
-    """IA of every sub-embedding as a heat-map; first seed.
+def explorer(records: Sequence[Record], steps: Sequence[Step] = ()) -> Explorer:
+    """IA of every sub-embedding of DCNv2 as a heat-map; first seed.
 
     Args:
         records: of runs.
-        model: the one whose sub-embeddings to show.
         steps: what to see in them; it opens on the first.
 
     Raises:
@@ -79,7 +77,7 @@ def explorer(
     labels, sources, sets_of, most = [], [], {}, 0.0
     for cell, group in by_cell(records).items():
         record = group[0]
-        if cell.model != model or record.projected_abundance is None:
+        if cell.model != MODEL or record.projected_abundance is None:
             continue
         datasets[cell.dataset] = {key: record.dataset[key] for key in ("fields", "cardinalities")}
         spectra = torch.tensor(record.spectra, dtype=torch.float64)
@@ -97,7 +95,7 @@ def explorer(
         }
     fields = {name: by_cardinality(about) for name, about in datasets.items()}
     if not datasets:
-        raise ParameterError(f"the records hold no sub-embeddings of {model!r}")
+        raise ParameterError(f"the records hold no sub-embeddings of {MODEL!r}")
     first = min(datasets, key=lambda name: len(datasets[name]["fields"]))  # easiest to read
     labels = by_design(labels)
     return Explorer(
@@ -122,7 +120,7 @@ def explorer(
         }
         | (dict(steps[0].change) if steps else {}),
         steps=steps,
-        data={"datasets": datasets, "runs": runs, "model": MODELS[model].name},
+        data={"datasets": datasets, "runs": runs, "model": MODELS[MODEL].name},
         styles={
             "pairs": {
                 "type": "heatmap",

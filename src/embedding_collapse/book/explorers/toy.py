@@ -10,12 +10,12 @@ from embedding_collapse.book.plots.style import BELOW, PINK, SKY
 from embedding_collapse.files import load_json, store_json
 from embedding_collapse.lab.environment import environment
 from embedding_collapse.lab.records import folder_of
+from embedding_collapse.lab.studies.index import OTHERS
 
 from .explorer import Control, Explorer, State, Step, View, packed, unpacked
 
 FEW, MANY = PINK, SKY  # features of the third field, wherever the toy experiment is drawn
 FOLDER, NAME = "results/toy", "abundance.json"
-COMMAND = "python -c 'from embedding_collapse.book.explorers import toy; toy.record()'"
 GRID: dict[str, Any] = {
     "third": [1, 2, 3, 5, 10, 20, 50, 100],
     "widths": [5, 10, 20, 40],
@@ -61,7 +61,7 @@ def record(folder: str = FOLDER) -> Path:
     curves = [run(width=width, **fixed) for width in GRID["widths"]]
     abundance = torch.stack([curve.abundance for curve in curves], 1)
     content = {  # abundance: [D_3, K, seed, step]
-        "command": COMMAND,
+        "command": OTHERS["toy"][0],
         "grid": GRID,
         "steps": curves[0].steps.tolist(),
         "abundance": np.round(abundance.double().numpy(), 3).tolist(),

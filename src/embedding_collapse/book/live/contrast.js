@@ -65,7 +65,7 @@ function ofRows(groups) {
  * @param {number} t
  * @param {number} freedom
  */
-export function tails(t, freedom) {
+function tails(t, freedom) {
   return incompleteBeta(freedom / (freedom + t * t), freedom / 2, 0.5);
 }
 

@@ -47,7 +47,7 @@ export function along(rows, at, axes) {
  * @param {number} angle radians
  * @returns {(place: Place) => Place}
  */
-export function camera({ width, height }, reach, angle) {
+function camera({ width, height }, reach, angle) {
   const unit = (0.46 * Math.min(width, height)) / reach;
   const [sin, cos, dip, level] = [Math.sin(angle), Math.cos(angle), Math.sin(TILT), Math.cos(TILT)];
   return ([x, y, z]) => {

@@ -106,7 +106,7 @@ const ofSet = (part, m, sets) =>
  * @param {number} columns
  * @param {number} inner
  */
-export function multiply(product, a, b, rows, columns, inner) {
+function multiply(product, a, b, rows, columns, inner) {
   const [evenRows, evenColumns] = [rows - (rows % 2), columns - (columns % 4)];
   for (let r = 0; r < evenRows; r += 2)
     for (let c = 0; c < evenColumns; c += 4) {

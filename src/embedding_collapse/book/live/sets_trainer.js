@@ -205,7 +205,7 @@ function show({ setting, seed, step, position, over, diverged, runs, ends }) {
  * @param {Claim[]} claims
  * @param {End[][]} ends
  */
-export function effectsOf(claims, ends) {
+function effectsOf(claims, ends) {
   if (!ends.length) return [];
   const effects = claims.map(({ measure, more, less }) =>
     contrast(

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from embedding_collapse.lab.device import reset_peak_memory
 from embedding_collapse.lab.models import Recommender
+from embedding_collapse.parameters import first_line
 
 from .agreement import State, compare_replay, compare_steps
 from .captured import Engine, windows
@@ -98,7 +99,7 @@ class CheckedEngine:
                 reason = compare_steps(engine, self.loop, rows[:STEPS], state)
                 results = None if reason else engine.take(rows)
         except Exception as error:  # whatever it is, the loop can do without
-            reason = first_line(error)
+            reason = cause_of(error)
         reset_peak_memory(engine.device)  # what a run is said to take is what training takes
         if reason is None:
             return results
@@ -119,8 +120,8 @@ def renew_generator(device: torch.device) -> None:
         generator.graphsafe_set_state(generator.clone_state())
 
 
-def first_line(error: BaseException) -> str:
-    """The first line of an error; where it came while another was handled, of the first one."""
+def cause_of(error: BaseException) -> str:
+    """An error in a line; where it came while another was handled, the first one."""
     while error.__context__ is not None:
         error = error.__context__
-    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+    return f"{type(error).__name__}: {first_line(error)}"
