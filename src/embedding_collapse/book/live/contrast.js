@@ -1,5 +1,5 @@
 // How sure one may be of a difference between groups of runs, and what it says of a claim, as
-// `embedding_collapse.book.analysis` has it in `contrast` and `ledger`.
+// `embedding_collapse.lab.contrast` and `embedding_collapse.book.analysis.ledger` have it.
 
 import { meanOf, varianceOf } from "./metrics.js";
 

@@ -34,19 +34,29 @@ export function placements(scores, labels) {
 export const auc = ({ positive }) => meanOf(positive);
 
 /**
- * The means of so many equal parts of either class, the first ones larger by a row where they can't
- * be equal.
+ * The means of so many parts of either class.
  * @param {Placements} rows
  * @returns {Placements}
  */
 export function grouped({ positive, negative }, groups = GROUPS) {
   const means = (/** @type {Float64Array} */ all) => {
     const parts = Math.min(groups, all.length);
-    const [size, larger] = [Math.floor(all.length / parts), all.length % parts];
-    const start = (/** @type {number} */ part) => part * size + Math.min(part, larger);
-    return Float64Array.from({ length: parts }, (_, i) => meanOf(all.slice(start(i), start(i + 1)))); // prettier-ignore
+    return Float64Array.from({ length: parts }, (_, i) => meanOf(part(all, i, parts)));
   };
   return { positive: means(positive), negative: means(negative) };
+}
+
+/**
+ * One of so many parts of an array, the first ones larger by one where they can't be equal.
+ * @template {Float64Array | Uint32Array} Numbers
+ * @param {Numbers} all
+ * @param {number} i
+ * @param {number} parts
+ */
+export function part(all, i, parts) {
+  const [size, larger] = [Math.floor(all.length / parts), all.length % parts];
+  const start = (/** @type {number} */ at) => at * size + Math.min(at, larger);
+  return /** @type {Numbers} */ (all.slice(start(i), start(i + 1)));
 }
 
 /** @param {ArrayLike<number>} values */

@@ -3,7 +3,7 @@
 
 import { drawClicks, SIZES } from "./clicks.js";
 import { contrast, holm, verdictOf } from "./contrast.js";
-import { auc, grouped, meanOf, placements } from "./metrics.js";
+import { auc, grouped, meanOf, part, placements } from "./metrics.js";
 import { adam } from "./optimizer.js";
 import { Generator } from "./random.js";
 import { backward, build, forward, MOST } from "./recommender.js";
@@ -123,18 +123,6 @@ function stop(race) {
  */
 export function orderOf(seed, epoch, rows) {
   return new Generator(seed * EPOCH_SEEDS + epoch).permutation(rows);
-}
-
-/**
- * One of so many parts of an order, the first ones larger by a row where they can't be equal.
- * @param {Uint32Array} order
- * @param {number} i
- * @param {number} parts
- */
-export function part(order, i, parts) {
-  const [size, larger] = [Math.floor(order.length / parts), order.length % parts];
-  const start = (/** @type {number} */ at) => at * size + Math.min(at, larger);
-  return order.subarray(start(i), start(i + 1));
 }
 
 /**
