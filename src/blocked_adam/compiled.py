@@ -71,8 +71,7 @@ def group(ids: Tensor, length: int) -> LookUps:
 
 def _factors(table: Table, decay: Decay) -> tuple[np.floating, ...]:
     """Numbers of the table's own precision, as the reference takes them."""
-    numbers = 1 - decay.beta1, decay.beta2, 1 - decay.beta2, decay.eps, decay.weight_decay
-    return tuple(map(table.w.numpy().dtype.type, numbers))
+    return tuple(map(table.w.numpy().dtype.type, decay.factors))
 
 
 # --- compiled: rows in hand -----------------------------------------------------------------------

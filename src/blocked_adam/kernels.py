@@ -40,7 +40,7 @@ def apply(table: Table, look_ups: LookUps, gradients: Tensor, now: int, decay: D
             *look_ups,
             gradients.contiguous(),
             now,
-            *_factors(decay),
+            *decay.factors,
             WIDTH=width,
             COLUMNS=columns,
             TALL=TALL,
@@ -61,16 +61,12 @@ def _launch_replay(
             count,
             length,
             now,
-            *_factors(decay),
+            *decay.factors,
             EVERY=every,
             WIDTH=width,
             TILE=TILE,
             enable_fp_fusion=False,
         )
-
-
-def _factors(decay: Decay) -> tuple[float, ...]:
-    return 1 - decay.beta1, decay.beta2, 1 - decay.beta2, decay.eps, decay.weight_decay
 
 
 @triton.jit

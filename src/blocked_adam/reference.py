@@ -24,6 +24,11 @@ class Decay(NamedTuple):
     eps: float
     weight_decay: float
 
+    @property
+    def factors(self) -> tuple[float, ...]:
+        """What a compiled step multiplies with: 1 - beta1, beta2, 1 - beta2, eps, weight decay."""
+        return 1 - self.beta1, self.beta2, 1 - self.beta2, self.eps, self.weight_decay
+
 
 class Table(NamedTuple):
     """A table of D rows and W columns under Adam.
