@@ -4,7 +4,7 @@ import argparse
 import shlex
 from pathlib import Path
 
-from embedding_collapse.lab.arguments import add_data_of_runs, data_of, folder_of, teller
+from embedding_collapse.lab.arguments import add_data_of_runs, data_of, output_of, teller
 from embedding_collapse.lab.command import exit_code, outcome_as_json
 from embedding_collapse.lab.data import DataSpec
 from embedding_collapse.lab.device import choose_device, precision_of
@@ -71,7 +71,7 @@ def record_command(parsed: argparse.Namespace) -> int:
         except ParameterError as error:
             raise ParameterError(f"{error}; --recorded '' records without chapters") from None
         check_writable("recorded", Path(parsed.recorded))
-    folder = folder_of(parsed.output or f"results/{parsed.dataset}{recording.SUFFIX}")
+    folder = output_of(parsed.output or f"results/{parsed.dataset}{recording.SUFFIX}")
     specs = recording.cells(data := data_of(parsed), **parameters)
     done = run_all(
         specs,

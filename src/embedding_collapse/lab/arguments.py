@@ -210,7 +210,7 @@ def given(
     return {name: value for name, value in values.items() if value is not None}
 
 
-def folder_of(name: str) -> Path:
+def output_of(name: str) -> Path:
     """The output folder; a command needs one."""
     folder = output_folder(name)
     if folder is None:

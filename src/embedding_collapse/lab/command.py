@@ -21,9 +21,9 @@ from .arguments import (
     add_output,
     add_parameters,
     data_of,
-    folder_of,
     given,
     machines,
+    output_of,
     settle_precision,
     teller,
 )
@@ -68,7 +68,7 @@ def run_command(parsed: argparse.Namespace) -> int:
 
 def _run(parsed: argparse.Namespace) -> int:
     parsed.progress &= processes.rank() == 0
-    folder = folder_of(parsed.output)
+    folder = output_of(parsed.output)
     settle_precision(parsed)
     choose_device(parsed.device)  # as all that cannot be, refused before data are read
     Spec(**given(parsed))
@@ -119,7 +119,7 @@ def sweep_command(parsed: argparse.Namespace) -> int:
         raise ParameterError(
             f"--preset {parsed.preset} sets {', '.join(lists)} itself; give either"
         )
-    folder = folder_of(parsed.output)
+    folder = output_of(parsed.output)
     grid(datasets=[DataSpec()], **lists, **parameters)  # refused before data are read
     datasets = [data_of(parsed, name.strip()) for name in parsed.dataset.split(",")]
     specs = grid(datasets=datasets, **lists, **parameters)
@@ -179,7 +179,7 @@ def study_command(parsed: argparse.Namespace) -> int:
     folder = Path(parsed.output) if parsed.output else chosen.folder
     done = Outcome([], 0, [])
     if not parsed.status:
-        weights = chosen.unmade_members(folder_of(str(folder)), set(specs))
+        weights = chosen.unmade_members(output_of(str(folder)), set(specs))
         done = run_all(
             specs,
             folder,
