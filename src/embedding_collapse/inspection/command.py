@@ -22,6 +22,7 @@ from embedding_collapse.verdict import (
 from . import weights
 from .comparison import comparison, unmatched
 from .course import as_json, checkpoints_in, course_table
+from .field_dims import read_field_dims
 from .markdown import markdown
 from .page import MARK, html
 from .report import Inspection, aligned, inspect
@@ -135,7 +136,7 @@ def inspect_command(parsed: argparse.Namespace) -> int:
     options = {
         "include": parsed.include,
         "exclude": parsed.exclude,
-        "field_dims": parsed.field_dims,
+        "field_dims": None if parsed.field_dims is None else read_field_dims(parsed.field_dims),
         "sets": parsed.sets,
         "row_weights": parsed.rows_weight,
     }

@@ -147,5 +147,6 @@ def _name(record: Record, among: Sequence[Record]) -> str:
     parts = [f"{cell.dataset}, {MODELS[cell.model].name} {record.label}"]
     for name, value in record.spec.items():
         if name not in IN_NAME and any(r.spec.get(name) != value for r in among):
-            parts.append(f"{name.replace('_', ' ')} {NONE[name] if value is None else value}")
+            said = NONE.get(name, "none") if value is None else value
+            parts.append(f"{name.replace('_', ' ')} {said}")
     return ", ".join(parts)
