@@ -1,6 +1,7 @@
 """Sphinx extension: the reference of the library."""
 
 import ast
+import re
 from importlib.util import find_spec
 from pathlib import Path
 from typing import ClassVar
@@ -53,8 +54,18 @@ def _skip(app: Sphinx, what: str, name: str, obj: object, skip: bool, options: o
     return skip or str(getattr(obj, "__doc__", "")).startswith("Alias for field number")
 
 
+def _keep_names_together(
+    app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]
+) -> None:
+    """Of `:param width, depth:` Sphinx would take all words but the last for a type."""
+    for number, line in enumerate(lines):
+        if field := re.match(r":(?:param|ivar) \*?\w+(?:, \w+)+:", line):
+            lines[number] = field[0].replace(", ", ",\u200b") + line[field.end() :]
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register the extension."""
     app.add_directive("modules", Modules)
     app.connect("autodoc-skip-member", _skip)
+    app.connect("autodoc-process-docstring", _keep_names_together, priority=600)  # after napoleon
     return {"parallel_read_safe": True, "parallel_write_safe": True}

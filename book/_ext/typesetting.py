@@ -8,7 +8,7 @@ import re
 
 from sphinx.application import Sphinx
 
-CELL = re.compile(r"(<t[dh]\b[^>]*>)([^<]+)(?=</t[dh]>)")
+TEXT = re.compile(r"(?<=>)[^<]+")
 MINUS = re.compile(r"(?<![^\s\[(])-(?=[\d ])")  # a number's, or between two words
 GLUE = re.compile(
     r"(?<=\d) (?:±|→|of|to|x) (?=[\d+−])"  # 0.7 ± 0.1, 2.0 of 4
@@ -21,11 +21,10 @@ GLUE = re.compile(
 def set_in_type(table: str) -> str:
     """The HTML of a table with minus signs, and with spaces that do not break inside numbers."""
 
-    def cell(found: re.Match) -> str:
-        text = MINUS.sub("−", found[2])
-        return found[1] + GLUE.sub(lambda part: part[0].replace(" ", "\u00a0"), text)
+    def text(found: re.Match) -> str:
+        return GLUE.sub(lambda part: part[0].replace(" ", "\u00a0"), MINUS.sub("−", found[0]))
 
-    return CELL.sub(cell, table)
+    return TEXT.sub(text, table)
 
 
 def _set_tables(

@@ -1,5 +1,6 @@
 """Tables on pages: they may wrap, but not within a number and its interval."""
 
+import api
 import pytest
 from typesetting import set_in_type
 
@@ -22,12 +23,19 @@ def cell(text: str) -> str:
         ("ME - SE, ours", "ME − SE, ours"),
         ("synthetic-mini", "synthetic-mini"),
         ("one of those who know", "one of those who know"),
+        ("<span class='ec-effect'>-0.3</span>", "<span class='ec-effect'>−0.3</span>"),
     ],
 )
 def test_a_number_stays_in_one_piece_and_a_minus_is_a_minus(text, there):
     assert cell(text) == there
 
 
-def test_heads_are_set_too_and_all_else_is_left_alone():
-    table = '<table class="dataframe"><tr><th scope="row">ME - SE</th><td><a href="-1">-1</a></td>'
-    assert set_in_type(table) == table.replace("ME - SE", "ME − SE")
+def test_heads_are_set_too_and_all_but_text_is_left_alone():
+    table = '<table class="dataframe"><tr><th scope="row">ME - SE</th><td><a href="-1">-2</a></td>'
+    assert set_in_type(table) == table.replace("ME - SE", "ME − SE").replace("-2", "−2")
+
+
+def test_parameters_that_share_a_line_stay_together():
+    lines = [":param width, depth: of layers", ":ivar one: of a, b: c", "a, b: c"]
+    api._keep_names_together(None, "", "", None, None, lines)
+    assert lines == [":param width,\u200bdepth: of layers", ":ivar one: of a, b: c", "a, b: c"]

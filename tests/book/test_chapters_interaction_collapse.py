@@ -269,7 +269,7 @@ def test_where_the_table_lies_is_told_at_the_start_the_peak_and_the_end():
     row = chapter.where_it_lies({"start at 1": found}).loc["start at 1"]
     assert row["inside the span"].tolist() == ["30%", "30%", "10%"]
     assert row["IA(E₁)"].tolist() == ["4.0", "4.0", "2.0"]
-    assert row["iteration", "of the highest"] == "0"
+    assert row["iteration", "of the peak"] == "0"
 
 
 def test_correlations_are_held_against_zero_and_against_random_projections():

@@ -83,7 +83,8 @@ def test_where_a_model_has_no_run_the_panel_says_so_and_its_lines_keep_their_leg
         ]
         unmade = [trace for trace in shown if trace.mode == "text"]
         assert len(unmade) == {"DNN": 0, "DCNv2": 1}.get(button.label, 2)
-        assert {trace.text for trace in unmade} <= {("not run yet",)}
+        assert all(trace.text == ("", "not run yet", "") for trace in unmade)
+        assert all((trace.x[0], trace.x[-1]) == (1, 10) for trace in unmade)  # as far as the others
         assert [trace.name for trace in shown if trace.showlegend] == ["SE", "ME"]
 
 

@@ -262,19 +262,19 @@ def provenance(records: Sequence[Record], keys: bool = True) -> str:
         records: at least one.
         keys: whether to name each run's key.
     """
-    places, versions, commits, engines = [], [], [], []
+    places, versions, commits, engines = set(), set(), set(), set()
     for record in records:
         environment = record.environment
         device = environment["device"].upper()
-        places.append(f"{device}: {environment['hardware']}, {threads_of(environment)}")
-        versions.append(", ".join(f"{n} {v}" for n, v in environment["versions"].items()))
-        commits.append(f"source at commit {environment['commit'] or 'unknown'}")
+        places.add(f"{device}: {environment['hardware']}, {threads_of(environment)}")
+        versions.add(", ".join(f"{n} {v}" for n, v in environment["versions"].items()))
+        commits.add(environment["commit"] or "unknown")
         if record.engine != "loop":
-            engines.append(f"steps {record.engine}")
-    parts = filter(None, (places, versions, commits, engines))
-    sources = "; ".join("; ".join(sorted(set(part))) for part in parts)
+            engines.add(f"steps {record.engine}")
+    source = f"source at commit{'s' if len(commits) > 1 else ''} {', '.join(sorted(commits))}"
+    sources = "; ".join([*sorted(places), *sorted(versions), source, *sorted(engines)])
     last = max(record.environment["finished"] for record in records)
-    text = f"{len(records)} runs on {sources}; the last finished {last}."
+    text = f"{len(records)} runs on {sources}; the last finished {last[:10]}."
     if keys:
         text += " Keys of the runs: " + ", ".join(f"`{record.key}`" for record in records)
     return text

@@ -178,7 +178,7 @@ def _panels(points: pd.DataFrame, least: str, unit: str) -> go.Figure:
             for v in sorted(set(of_axis["value"]))
         }
         figure.update_xaxes(log_axis(ticks), **at)
-    figure.update_yaxes(LOG).update_yaxes(title=unit, col=1)
+    figure.update_yaxes(LOG, matches="y").update_yaxes(title=unit, col=1)
     return figure.update_layout(legend={"orientation": "h", "y": -0.08})
 
 

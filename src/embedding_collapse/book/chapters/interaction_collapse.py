@@ -156,16 +156,16 @@ def toy_sweep(swept: Mapping[int, np.ndarray], thirds: Sequence[int]) -> go.Figu
 
 def where_it_lies(runs: Mapping[str, Curves]) -> pd.DataFrame:
     """A row per run of one third field: the share of `||E_1||_F^2` inside the span of E_3's rows at
-    the start, at its highest and at the end, with IA(E_1); means over seeds."""
+    the start, at its peak and at the end, with IA(E_1) then; means over seeds."""
     rows = {}
     for name, curves in runs.items():
         inside, abundance = curves.inside[0].mean(0), curves.abundance[0].mean(0)
         peak = int(inside.argmax())
-        places = {"at the start": 0, "at its highest": peak, "at the end": -1}
+        places = {"at the start": 0, "at the share's peak": peak, "at the end": -1}
         rows[name] = {
             ("inside the span", when): f"{inside[place]:.0%}" for when, place in places.items()
         } | {("IA(E₁)", when): f"{abundance[place]:.1f}" for when, place in places.items()}
-        rows[name]["iteration", "of the highest"] = str(int(curves.steps[peak]))
+        rows[name]["iteration", "of the peak"] = str(int(curves.steps[peak]))
     return pd.DataFrame.from_dict(rows, orient="index")
 
 

@@ -85,7 +85,7 @@ def gains(settings: Sequence[Setting]) -> go.Figure:
         for place, panel in enumerate(panels):
             here = table[table["panel"] == panel]
             of_model = here[here["model"] == model].sort_values("scale")
-            traces = [] if len(of_model) else [_not_run(here["mean"])]
+            traces = [] if len(of_model) else [_not_run(here)]
             for line in ("SE", "ME"):
                 if len(of_line := of_model[of_model["line"] == line]):
                     traces += with_band(of_line, line, COLOURS[line], "solid")
@@ -101,10 +101,17 @@ def gains(settings: Sequence[Setting]) -> go.Figure:
     return figure.update_yaxes(tickformat=".4f", nticks=5)
 
 
-def _not_run(values: pd.Series) -> go.Scatter:
-    """What stands in a panel, amid other models' values, where a model has no run."""
-    middle = (values.min() + values.max()) / 2
-    return go.Scatter(x=[2], y=[middle], mode="text", text=["not run yet"], hoverinfo="skip")
+def _not_run(here: pd.DataFrame) -> go.Scatter:
+    """What stands in a panel where a model has no run; other models' sizes and values reach as far
+    as its axes do."""
+    (low, high), sizes = (f(here["mean"]) for f in (min, max)), here["scale"]
+    return go.Scatter(
+        x=[sizes.min(), np.sqrt(sizes.min() * sizes.max()), sizes.max()],
+        y=[low, (low + high) / 2, high],
+        mode="text",
+        text=["", "not run yet", ""],
+        hoverinfo="skip",
+    )
 
 
 # --- the ledger -----------------------------------------------------------------------------------
@@ -143,7 +150,7 @@ def _answer(finding: Finding) -> str:
     value = f"{said} <span class='ec-effect'>{effect.value:+z.4f}</span>"
     if not np.isfinite(effect.low):
         return value
-    ends = f"[{_short(effect.low)},\u00a0{_short(effect.high)}]"
+    ends = f"[{effect.low:+z.4f},\u00a0{effect.high:+z.4f}]"
     value = f"{value} <span class='ec-effect'>{ends}</span>"
     if finding.missing:
         made = len(finding.parts)
@@ -157,11 +164,6 @@ def opposed(finding: Finding) -> bool:
     and another below it."""
     effects = [effect for _, effect in finding.parts]
     return any(effect.low > 0 for effect in effects) and any(effect.high < 0 for effect in effects)
-
-
-def _short(end: float) -> str:
-    """With three digits, or four where three would hide on which side of zero it lies."""
-    return f"{end:+z.3f}" if round(end, 3) else f"{end:+z.4f}"
 
 
 def numbers(settings: Sequence[Setting]) -> pd.DataFrame:
