@@ -51,6 +51,17 @@ def test_histories_are_drawn_with_their_mean_and_the_thresholds():
     assert {shape.y0 for shape in figure.layout.shapes} == {COLLAPSED, PARTLY}
 
 
+def test_what_all_names_begin_with_is_said_once():
+    def names(*tables: str) -> tuple[str, list[str]]:
+        found = [inspect_table(table(name, 1, 60, 10)) for name in tables]
+        index = your_embeddings.report_table(report.Inspection("x", found, [])).index
+        return index.name, index.to_list()
+
+    assert names("m.emb.10.w", "m.emb.1.w") == ("m.emb.", ["10.w", "1.w"])
+    assert names("item", "items") == ("table", ["item", "items"])
+    assert names("m.emb") == ("table", ["m.emb"])
+
+
 def test_advice_begins_with_the_table_furthest_below_a_random_one():
     along = table("", 1, 60, 1).values * torch.linspace(1, 2, 10)
     low = along + 0.001 * table("", 1, 60, 10).values

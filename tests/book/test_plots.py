@@ -4,6 +4,7 @@ from html.parser import HTMLParser
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import plotly.graph_objects as go
 import plotly.io
 import pytest
@@ -24,6 +25,14 @@ ALL = [
     multi_embedding.training_curves,
 ]
 BY_SIZE = {"device": 3, "site": 20, "user": 50}  # the fields of `make_record`, by features
+
+
+def test_whole_numbers_in_tables_have_commas():
+    table = pd.DataFrame({"rows": [30_522, 7], "share": [0.125, np.nan], "yes": [True, False]})
+    assert plots.rounded(table, 2).to_numpy().tolist() == [
+        ["30,522", "0.12", True],
+        ["7", "", False],
+    ]
 
 
 @pytest.fixture

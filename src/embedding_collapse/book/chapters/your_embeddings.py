@@ -5,6 +5,7 @@ import runpy
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from os.path import commonprefix
 from typing import Any
 
 import numpy as np
@@ -157,8 +158,13 @@ def outcome(runs: list[Run]) -> str:
 
 
 def report_table(inspection: report.Inspection) -> pd.DataFrame:
-    """The report's rows as a notebook shows them; the verdict first, or it would be off screen."""
+    """The report's rows as a notebook shows them; the verdict first, or it would be off screen, and
+    what all tables' names begin with, up to a dot, said once."""
     rows = pd.DataFrame(report.table(inspection)).set_index("table")
+    same = commonprefix(rows.index.to_list()).rpartition(".")  # noqa: RUF071, no paths
+    if len(rows) > 1 and same[0]:
+        rows.index = rows.index.str.removeprefix("".join(same[:2]))
+        rows.index.name = f"{same[0]}."
     return rows[["verdict", *rows.columns.drop("verdict")]]
 
 

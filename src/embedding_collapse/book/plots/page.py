@@ -9,6 +9,7 @@ import base64
 import html
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from numbers import Integral
 
 import numpy as np
 import pandas as pd
@@ -67,7 +68,7 @@ def show(
 def rounded(table: pd.DataFrame, digits: int) -> pd.DataFrame:
     """A table of numbers and effects as text, with that many decimals; what isn't known is blank.
 
-    Whole numbers and text stay as they are.
+    Whole numbers have commas between thousands; text stays as it is.
     """
 
     def text(value: object) -> object:
@@ -75,7 +76,8 @@ def rounded(table: pd.DataFrame, digits: int) -> pd.DataFrame:
             return f"{value:+.{digits}f}"
         if isinstance(value, float):
             return "" if np.isnan(value) else f"{value:.{digits}f}"
-        return value
+        whole = isinstance(value, Integral) and not isinstance(value, bool)
+        return f"{value:,}" if whole else value
 
     return table.map(text)
 
