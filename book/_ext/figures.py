@@ -27,7 +27,7 @@ SCRIPTS = {
 DATA = "application/vnd.plotly.v1+json"
 STATIC = Path(__file__).parent.parent / "_static"
 DRAWING = re.compile(r'<img (?=[^>]*src="[^"]*_images/(\w+)\.svg")')
-# Shows the code of all cells (`_static/code.js`); written here, or the page would move when it comes.
+# Shows the code of all cells (`_static/code.js`); made there, it would move the page as it comes.
 SWITCH = '<button type="button" class="ec-code-switch" aria-pressed="false">Show the code</button>'
 TRAINING = re.compile(r'class="ec-training" data-figure="(\w+)"')
 

@@ -8,7 +8,7 @@
 (() => {
   "use strict";
 
-  const { element, mount } = window.embeddingFigures;
+  const { element, mount, room } = window.embeddingFigures;
 
   // --- Numbers --------------------------------------------------------------------------------
 
@@ -252,6 +252,7 @@
     slider({ name, label, options }, turn) {
       const input = element("input", { type: "range", name, min: 0, max: options.length - 1 });
       const value = element("span", { className: "ec-value", ariaHidden: "true" });
+      value.style.minWidth = room(options.map(([, text]) => text));
       input.oninput = () => turn(options[input.value][0]);
       const settle = (state) => {
         input.value = options.findIndex(([option]) => option === state[name]);
@@ -269,9 +270,12 @@
     },
 
     pin({ name, label }, turn) {
-      const button = element("button", { type: "button", name }, label);
-      button.onclick = () => turn(button.ariaPressed !== "true");
-      const settle = (state) => (button.ariaPressed = String(state[name] !== null));
+      let pinned;
+      const button = element("button", { type: "button", name, onclick: () => turn(!pinned) });
+      const settle = (state) => {
+        pinned = state[name] !== null;
+        button.textContent = pinned ? "Unpin" : label;
+      };
       return [element("div", {}, button), settle];
     },
   };

@@ -215,6 +215,9 @@
 
   // Each gives its element and a function that brings the plot in line with it.
 
+  // Room for the longest of the texts, or what stands beside it would move.
+  const room = (texts) => `${Math.max(...texts.map((text) => text.length))}ch`;
+
   function menu(plot, { buttons, active, name }) {
     const options = buttons.map((button) => element("option", {}, button.label));
     const select = element("select", {}, ...options);
@@ -226,6 +229,7 @@
   function slider(plot, { steps, active, name }) {
     const range = element("input", { type: "range", min: 0, max: steps.length - 1, value: active });
     const value = element("output");
+    value.style.minWidth = room(steps.map((step) => step.label));
     const apply = () => Plotly.restyle(plot, ...steps[range.value].args);
     const show = () => (value.textContent = range.ariaValueText = steps[range.value].label);
     range.oninput = () => (show(), apply());
@@ -303,5 +307,5 @@
   });
   darkScreen.addEventListener("change", recolour);
 
-  window.embeddingFigures = { element, mount };
+  window.embeddingFigures = { element, mount, room };
 })();

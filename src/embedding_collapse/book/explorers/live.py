@@ -98,6 +98,7 @@ class Live:
             widget, value = self.controls[control.name], self.state.get(control.name)
             if control.kind == "pin":
                 widget.value = value is not None
+                widget.description = "Unpin" if widget.value else control.label
             elif control.kind != "presets":
                 options = tuple((text, option) for option, text in control.choices(self.state))
                 if widget.options != options:
