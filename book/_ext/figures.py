@@ -29,6 +29,13 @@ STATIC = Path(__file__).parent.parent / "_static"
 DRAWING = re.compile(r'<img (?=[^>]*src="[^"]*_images/(\w+)\.svg")')
 # Shows the code of all cells (`_static/code.js`); made there, it would move the page as it comes.
 SWITCH = '<button type="button" class="ec-code-switch" aria-pressed="false">Show the code</button>'
+# A first visit has chosen no theme, which the theme's own script takes for a mistake. Its setting,
+# `default_mode`, would leave a page without colours where no script runs.
+THEME = """{
+  const { dataset } = document.documentElement;
+  dataset.mode ||= "auto";
+  dataset.theme ||= matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
+}"""
 TRAINING = re.compile(r'class="ec-training" data-figure="(\w+)"')
 
 # What Sphinx's other extensions write and a screen reader trips over: a label that says other than
@@ -126,6 +133,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     """Register the extension."""
     for script in ("scrolling.js", "code.js"):
         app.add_js_file(script, defer="defer")
+    app.add_js_file(None, body=THEME)
     app.add_css_file("live/live.css")
     app.connect("config-inited", _silence_thebe)
     app.connect("source-read", _put_data)

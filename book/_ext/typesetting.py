@@ -8,6 +8,7 @@ import re
 
 from sphinx.application import Sphinx
 
+LONG = 11  # letters, as many as 5rem hold (book.css)
 CELL = re.compile(r"(<t[dh]\b[^>]*>)([^<]+)(?=</t[dh]>)")
 MINUS = re.compile(r"(?<![^\s\[(])-(?=[\d ])")  # a number's, or between two words
 GLUE = re.compile(
@@ -19,11 +20,13 @@ GLUE = re.compile(
 
 
 def set_in_type(table: str) -> str:
-    """The HTML of a table with minus signs, and with spaces that do not break inside numbers."""
+    """The HTML of a table with minus signs, with spaces that do not break inside numbers, and with
+    long names of rows marked."""
 
     def cell(found: re.Match) -> str:
         text = MINUS.sub("−", found[2])
-        return found[1] + GLUE.sub(lambda part: part[0].replace(" ", "\u00a0"), text)
+        opening = '<th class="ec-long">' if found[1] == "<th>" and len(text) > LONG else found[1]
+        return opening + GLUE.sub(lambda part: part[0].replace(" ", "\u00a0"), text)
 
     return CELL.sub(cell, table)
 

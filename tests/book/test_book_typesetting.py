@@ -31,3 +31,9 @@ def test_a_number_stays_in_one_piece_and_a_minus_is_a_minus(text, there):
 def test_heads_are_set_too_and_all_else_is_left_alone():
     table = '<table class="dataframe"><tr><th scope="row">ME - SE</th><td><a href="-1">-1</a></td>'
     assert set_in_type(table) == table.replace("ME - SE", "ME − SE")
+
+
+def test_a_long_name_of_a_row_is_marked():
+    table = "<tr><th>base</th><th>a table that has collapsed</th><td>1</td></tr>"
+    marked = table.replace("<th>a", '<th class="ec-long">a')
+    assert set_in_type(table) == marked
