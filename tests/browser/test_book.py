@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import nbformat
 import pytest
-from playwright.sync_api import BrowserContext, TimeoutError
+from playwright.sync_api import Browser, BrowserContext, TimeoutError
 from reading import View, new_view
 from sphinx_external_toc.parsing import parse_toc_yaml
 
@@ -286,6 +286,15 @@ def test_a_page_keeps_every_claim(
         with subtests.test(f"{claim.__name__.replace('_', ' ')}, {view.theme}"):
             claim(view)
     view.page.close()
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_a_first_visit_is_in_the_systems_theme(browser: Browser, book: str, theme: str) -> None:
+    with browser.new_context(color_scheme=theme) as context:
+        view = View(context.new_page(), theme, book)
+        view.open(f"{PAGES[0]}.html")
+        theme_is_the_readers(view)
+        assert view.faults == []
 
 
 def test_front_door_leads_to_the_first_page(window: BrowserContext, book: str) -> None:
