@@ -119,7 +119,7 @@
     for (const panel of all) {
       const row = all.filter(({ y }) => y[1] === panel.y[1]);
       const column = all.filter(({ x }) => x[0] === panel.x[0]).reverse();
-      [[...column, ...row], row].forEach((others, isY) => {
+      [[...column, ...all], row].forEach((others, isY) => {
         const axis = axisOf(panel, isY);
         const gives = ({ title, type, tickformat }) =>
           title?.text && type === axis.type && tickformat === axis.tickformat;
@@ -176,7 +176,8 @@
     const rows = new Set(all.map((panel) => panel.y[1])).size;
     if (all.length > rows) {
       const each = Math.min(280, Math.max(220, height / rows - 80));
-      height = stack(figure, all, each, 90) + 110;
+      const named = data.some(({ x }) => typeof x?.[0] === "string"); // names stand upright
+      height = stack(figure, all, each, named ? 125 : 90) + 110;
     }
     if (layout.title?.text) {
       const text = wrap(layout.title.text, width - 8, TITLE);
