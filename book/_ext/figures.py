@@ -25,6 +25,17 @@ SCRIPTS = {
     "ec-explorer": ("vendor/plotly/plotly-cartesian.min.js", "figures.js", "explorers.js"),
 }
 DATA = "application/vnd.plotly.v1+json"
+STATIC = Path(__file__).parent.parent / "_static"
+DRAWING = re.compile(r'<img (?=[^>]*src="[^"]*_images/(\w+)\.svg")')
+# Shows the code of all cells (`_static/code.js`); made there, it would move the page as it comes.
+SWITCH = '<button type="button" class="ec-code-switch" aria-pressed="false">Show the code</button>'
+# A first visit has chosen no theme, which the theme's own script takes for a mistake. Its setting,
+# `default_mode`, would leave a page without colours where no script runs.
+THEME = """{
+  const { dataset } = document.documentElement;
+  dataset.mode ||= "auto";
+  dataset.theme ||= matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
+}"""
 TRAINING = re.compile(r'class="ec-training" data-figure="(\w+)"')
 
 # What Sphinx's other extensions write and a screen reader trips over: a label that says other than
@@ -97,16 +108,32 @@ def _spare_icons(app: Sphinx, error: Exception | None) -> None:
     (Path(app.outdir) / "_static" / "scripts" / "fontawesome.js").write_text("")
 
 
+def with_room(body: str) -> str:
+    """The body of a page with the switch for its code, if any, and room for its drawings."""
+
+    def sized(found: re.Match) -> str:
+        drawing = (STATIC / f"{found[1]}.svg").read_text(encoding="utf-8")
+        width, height = re.search(r'viewBox="0 0 (\d+) (\d+)"', drawing).groups()
+        return f'<img width="{width}" height="{height}" '
+
+    if "above-input" in body:
+        body = body.replace("</h1>", f"</h1>\n{SWITCH}", 1)
+    return DRAWING.sub(sized, body)
+
+
 def _mend(app: Sphinx, pagename: str, templatename: str, context: dict, doctree: object) -> None:
-    """Put right what hinders those who listen to a page."""
+    """Put right what hinders those who listen to a page, and what moves while it loads."""
+    body = context.get("body", "")
     for wrong, right in MENDED.items():
-        context["body"] = context.get("body", "").replace(wrong, right)
+        body = body.replace(wrong, right)
+    context["body"] = with_room(body)
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register the extension."""
     for script in ("scrolling.js", "code.js"):
         app.add_js_file(script, defer="defer")
+    app.add_js_file(None, body=THEME)
     app.add_css_file("live/live.css")
     app.connect("config-inited", _silence_thebe)
     app.connect("source-read", _put_data)

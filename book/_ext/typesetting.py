@@ -9,6 +9,8 @@ import re
 from sphinx.application import Sphinx
 
 TEXT = re.compile(r"(?<=>)[^<]+")
+LONG = 11  # letters, as many as 5rem hold (book.css)
+ROW = re.compile(r"<th>(?=([^<]+)</th>)")
 MINUS = re.compile(r"(?<![^\s\[(])-(?=[\d ])")  # a number's, or between two words
 GLUE = re.compile(
     r"(?<=\d) (?:±|→|of|to|x) (?=[\d+−])"  # 0.7 ± 0.1, 2.0 of 4
@@ -19,12 +21,16 @@ GLUE = re.compile(
 
 
 def set_in_type(table: str) -> str:
-    """The HTML of a table with minus signs, and with spaces that do not break inside numbers."""
+    """The HTML of a table with minus signs, with spaces that do not break inside numbers, and with
+    long names of rows marked."""
 
     def text(found: re.Match) -> str:
         return GLUE.sub(lambda part: part[0].replace(" ", "\u00a0"), MINUS.sub("−", found[0]))
 
-    return TEXT.sub(text, table)
+    def name(found: re.Match) -> str:
+        return '<th class="ec-long">' if len(found[1]) > LONG else found[0]
+
+    return ROW.sub(name, TEXT.sub(text, table))
 
 
 def _set_tables(

@@ -8,7 +8,7 @@
 (() => {
   "use strict";
 
-  const { element, mount } = window.embeddingFigures;
+  const { element, mount, room } = window.embeddingFigures;
 
   // --- Numbers --------------------------------------------------------------------------------
 
@@ -252,6 +252,7 @@
     slider({ name, label, options }, turn) {
       const input = element("input", { type: "range", name, min: 0, max: options.length - 1 });
       const value = element("span", { className: "ec-value", ariaHidden: "true" });
+      value.style.minWidth = room(options.map(([, text]) => text));
       input.oninput = () => turn(options[input.value][0]);
       const settle = (state) => {
         input.value = options.findIndex(([option]) => option === state[name]);
@@ -269,9 +270,12 @@
     },
 
     pin({ name, label }, turn) {
-      const button = element("button", { type: "button", name }, label);
-      button.onclick = () => turn(button.ariaPressed !== "true");
-      const settle = (state) => (button.ariaPressed = String(state[name] !== null));
+      let pinned;
+      const button = element("button", { type: "button", name, onclick: () => turn(!pinned) });
+      const settle = (state) => {
+        pinned = state[name] !== null;
+        button.textContent = pinned ? "Unpin" : label;
+      };
       return [element("div", {}, button), settle];
     },
   };
@@ -335,26 +339,30 @@
     return [element("thead", {}, element("tr", {}, ...heads)), element("tbody", {}, ...lines)];
   }
 
-  // The steps stand in the page as a list. Here one is shown at a time, and `go` is told which.
+  // The steps stand in the page as a list. Here one is shown at a time, and `go` is told which. The
+  // function returned is to hear of each new state whether it is still the one the step is about.
   function guide(list, go) {
     const items = [...list.children];
-    const place = element("span", {});
+    const place = element("span", { role: "status" });
     let at = 0;
-    function show(number) {
-      at = number;
-      items.forEach((item, i) => (item.hidden = i !== at));
+    function follow(kept) {
+      items.forEach((item, i) => item.classList.toggle("ec-here", i === at));
+      list.classList.toggle("ec-left", !kept);
+      place.textContent = kept ? `Step ${at + 1} of ${items.length}` : "Your own setting";
       back.ariaDisabled = String(!at); // disabled in earnest it would lose the focus
       next.ariaDisabled = String(at === items.length - 1);
-      place.textContent = `Step ${at + 1} of ${items.length}`;
+      restore.hidden = kept;
     }
     const button = (text, by) => {
-      const press = () => items[at + by] && (show(at + by), go(at));
+      const press = () => items[at + by] && go((at += by));
       return element("button", { type: "button", onclick: press }, text);
     };
-    const [back, next] = [button("Back", -1), button("Next", 1)];
+    const [back, next, restore] = [button("Back", -1), button("Next", 1), button("Return", 0)];
+    restore.ariaLabel = "Return to the step";
+    restore.addEventListener("click", () => next.focus()); // it is hidden by now
     list.setAttribute("aria-live", "polite");
-    show(at);
-    list.before(element("div", { className: "ec-tour" }, place, back, next));
+    list.before(element("div", { className: "ec-tour" }, place, back, next, restore));
+    return follow;
   }
 
   function explore(section) {
@@ -365,7 +373,8 @@
     const readout = element("table", { className: "ec-readout" });
     const live = element("div", { className: "ec-live" }, readout);
     live.setAttribute("aria-live", "polite");
-    let state = start;
+    let step = { ...start, ...steps[0] };
+    let state = step;
     let view;
 
     const enter = (next) => {
@@ -377,14 +386,16 @@
       makers[control.kind](control, (value) => enter(changed(controls, state, control, value))),
     );
     function settle() {
-      for (const [, follow] of made) follow(state);
+      for (const [, show] of made) show(state);
+      follow(JSON.stringify(state) === JSON.stringify(step));
       view = views[name](data, state);
       readout.replaceChildren(...table(view.readout));
     }
     const panel = element("div", { className: "ec-controls" }, ...made.map(([each]) => each));
-    settle();
     const list = section.querySelector(".ec-steps");
-    if (list) guide(list, (number) => enter({ ...start, ...steps[number] }));
+    const go = (number) => enter((step = { ...start, ...steps[number] }));
+    const follow = list ? guide(list, go) : () => {};
+    settle();
     const pointed = pointing[name];
     if (pointed) {
       panel.append(element("span", { className: "ec-pointing" }, pointed.hint));

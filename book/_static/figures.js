@@ -9,6 +9,8 @@
 
   const NARROW = 600; // px of figure width
   const TITLE = 16; // px, a figure's title
+  const TEXT = 13; // px, all else
+  const KEY = 48; // px of a legend's line before its text
   const CLEAR = "rgba(0,0,0,0)";
   const COLOURS = {
     light: { ink: "#24292f", muted: "#6b7280", grid: "#e1e4e8", line: "#9aa1a9", card: "#ffffff" },
@@ -26,6 +28,7 @@
     responsive: false, // a ResizeObserver does it, and sees the sidebar open as well
     typesetMath: false, // the page's MathJax has no SVG output, and Plotly would fetch it
   };
+  const NARROW_CONFIG = { ...CONFIG, displayModeBar: false }; // it would cover the title
 
   const darkScreen = matchMedia("(prefers-color-scheme: dark)");
 
@@ -47,7 +50,7 @@
     const colorbar = { thickness: 14, outlinewidth: 0, tickcolor: colour.line };
     return {
       layout: {
-        font: { family: getComputedStyle(document.body).fontFamily, size: 13, color: colour.ink },
+        font: { family: getComputedStyle(document.body).fontFamily, size: TEXT, color: colour.ink },
         title: {
           font: { size: TITLE },
           ...{ x: 0, xref: "paper", y: 1, yref: "container", yanchor: "top", pad: { t: 14 } },
@@ -70,18 +73,19 @@
   }
 
   // Room above the plot for the title's lines and the panels' titles.
-  function headroom({ title, annotations = [] }) {
-    const lines = title?.text ? title.text.split("<br>").length : 0;
-    const titles = annotations.filter((note) => note.yref === "paper");
-    const most = Math.max(0, ...titles.map((note) => note.text.split("<br>").length));
-    return (lines && 12 + lines * TITLE * 1.35) + (most ? 10 + most * 20 : 12);
+  const linesOf = (text) => (text ? text.split("<br>").length : 0);
+  const titleHeight = ({ title }) => (title?.text ? 12 + linesOf(title.text) * TITLE * 1.35 : 0);
+  function headroom(layout) {
+    const titles = (layout.annotations ?? []).filter((note) => note.yref === "paper");
+    const most = Math.max(0, ...titles.map((note) => linesOf(note.text)));
+    return titleHeight(layout) + (most ? 10 + most * 20 : 12);
   }
 
   // --- Narrow screens -------------------------------------------------------------------------
 
   // Plotly does not wrap text; 0.6 em is about the width of a letter.
-  function wrap(text, width) {
-    const room = Math.floor(width / (TITLE * 0.6));
+  function wrap(text, width, size) {
+    const room = Math.floor(width / (size * 0.6));
     const lines = [""];
     for (const word of text.split(" ")) {
       const last = lines.length - 1;
@@ -108,18 +112,34 @@
     return all.sort((a, b) => b.y[1] - a.y[1] || a.x[0] - b.x[0]);
   }
 
-  // Give every panel the whole width, one under another, and take its title along.
+  // A grid names its quantities once, at its left and lower edges. A panel that is to stand alone
+  // takes the name from there, if its axis is of the same kind.
+  function nameAxes(all, layout) {
+    const axisOf = ({ ids }, isY) => (layout[axisKey(ids[isY])] ??= {});
+    for (const panel of all) {
+      const row = all.filter(({ y }) => y[1] === panel.y[1]);
+      const column = all.filter(({ x }) => x[0] === panel.x[0]).reverse();
+      [[...column, ...all], row].forEach((others, isY) => {
+        const axis = axisOf(panel, isY);
+        const gives = ({ title, type, tickformat }) =>
+          title?.text && type === axis.type && tickformat === axis.tickformat;
+        const axes = others.map((other) => axisOf(other, isY));
+        if (!axis.title?.text) axis.title = axes.find(gives)?.title;
+      });
+    }
+  }
+
+  // Give every panel the whole width, one under another, and take its titles along.
   function stack(figure, all, height, gap) {
     const { data, layout } = figure;
+    nameAxes(all, layout);
     const total = all.length * (height + gap) - gap;
     all.forEach((panel, row) => {
       const top = 1 - (row * (height + gap)) / total;
       panel.domain = [Math.max(0, top - height / total), top];
       panel.ids.forEach((id, isY) => {
-        const axis = (layout[axisKey(id)] ??= {});
-        const twin = layout[axisKey(axis.matches ?? id)];
+        const axis = layout[axisKey(id)];
         axis.domain = isY ? panel.domain : [0, 1];
-        axis.title ??= twin?.title; // a shared axis shows its labels in one panel only
         if (axis.matches || axis.showticklabels === false) axis.showticklabels = true;
       });
     });
@@ -139,21 +159,40 @@
     return total;
   }
 
+  // The room that a flat legend of more than one entry takes, its names wrapped to the width.
+  function legendHeight({ data, layout }, width) {
+    for (const trace of data) if (trace.name) trace.name = wrap(trace.name, width - KEY, TEXT);
+    const shown = (trace) => (trace.visible ?? true) === true && trace.showlegend !== false;
+    const names = data.filter(shown).map(({ name = "" }) => name.split("<br>"));
+    if (layout.showlegend === false || names.length < 2) return 0;
+    const longest = Math.max(...names.flat().map((line) => line.length));
+    const perLine = Math.max(1, Math.floor((width - KEY) / (KEY + longest * TEXT * 0.6)));
+    return 22 * Math.ceil(names.length / perLine) * Math.max(...names.map((lines) => lines.length));
+  }
+
   function narrow(figure, width, height) {
     const { data, layout } = figure;
     const all = panels(figure);
     const rows = new Set(all.map((panel) => panel.y[1])).size;
     if (all.length > rows) {
       const each = Math.min(280, Math.max(220, height / rows - 80));
-      height = stack(figure, all, each, 90) + 110;
+      const named = data.some(({ x }) => typeof x?.[0] === "string"); // names stand upright
+      height = stack(figure, all, each, named ? 125 : 90) + 110;
     }
-    if (layout.title?.text) layout.title.text = wrap(layout.title.text, width);
+    if (layout.title?.text) {
+      const text = wrap(layout.title.text, width - 8, TITLE);
+      Object.assign(layout.title, { text, xref: "container" });
+    }
     layout.margin = { l: 8, r: 16, b: 8, t: headroom(layout) }; // r: half the last tick's label
     layout.dragmode = false; // a finger on the plot scrolls the page
-    const shown = (trace) => (trace.visible ?? true) === true && trace.showlegend !== false;
-    const entries = layout.showlegend === false ? 0 : data.filter(shown).length;
-    layout.legend = { ...layout.legend, ...BELOW };
-    return height + (entries > 1 ? 22 * Math.ceil(entries / 2) : 0);
+    const legend = legendHeight(figure, width);
+    height += legend;
+    layout.legend = { ...layout.legend, ...BELOW, tracegroupgap: 0 };
+    if (all.length > 2 && legend) {
+      Object.assign(layout.legend, { y: 1 - titleHeight(layout) / height, yanchor: "top" });
+      layout.margin.t += legend;
+    }
+    return height;
   }
 
   // Words that would run out of the figure are moved in.
@@ -175,26 +214,33 @@
     return made;
   }
 
+  // Each gives its element and a function that brings the plot in line with it.
+
+  // Room for the longest of the texts, or what stands beside it would move.
+  const room = (texts) => `${Math.max(...texts.map((text) => text.length))}ch`;
+
   function menu(plot, { buttons, active, name }) {
     const options = buttons.map((button) => element("option", {}, button.label));
     const select = element("select", {}, ...options);
     select.selectedIndex = active;
     select.onchange = () => Plotly.restyle(plot, ...buttons[select.selectedIndex].args);
-    return element("label", {}, name, select);
+    return [element("label", {}, name, select), select.onchange];
   }
 
   function slider(plot, { steps, active, name }) {
     const range = element("input", { type: "range", min: 0, max: steps.length - 1, value: active });
     const value = element("output");
+    value.style.minWidth = room(steps.map((step) => step.label));
+    const apply = () => Plotly.restyle(plot, ...steps[range.value].args);
     const show = () => (value.textContent = range.ariaValueText = steps[range.value].label);
-    range.oninput = () => (show(), Plotly.restyle(plot, ...steps[range.value].args));
+    range.oninput = () => (show(), apply());
     show();
-    return element("label", {}, name, range, value);
+    return [element("label", {}, name, range, value), apply];
   }
 
   // --- Drawing --------------------------------------------------------------------------------
 
-  async function draw(figure, plot, controls, width, minHeight, again) {
+  async function draw(figure, plot, controls, made, width, minHeight, again) {
     const { layout } = figure;
     const { updatemenus = [], sliders = [] } = layout;
     delete layout.updatemenus;
@@ -204,13 +250,17 @@
     if (layout.legend?.orientation === "h") Object.assign(layout.legend, BELOW);
     if (width < NARROW) height = narrow(figure, width, height);
     Object.assign(layout, { height, autosize: true, template: template(theme()) });
-    await Plotly[again ? "react" : "newPlot"](plot, { ...figure, config: CONFIG });
+    const config = width < NARROW ? NARROW_CONFIG : CONFIG;
+    await Plotly[again ? "react" : "newPlot"](plot, { ...figure, config });
     if (width < NARROW) await pullIn(plot);
     if (again) return;
-    controls.replaceChildren(
+    for (const [, apply] of made) await apply(); // the reader's choice, at another width
+    if (made.length) return;
+    made.push(
       ...updatemenus.map((each) => menu(plot, each)),
       ...sliders.map((each) => slider(plot, each)),
     );
+    controls.append(...made.map(([each]) => each));
   }
 
   // Draw in a box what `read` gives, anew at another width; the function returned draws it anew
@@ -219,6 +269,7 @@
     const plot = element("div", { className: "ec-plot" });
     const controls = element("div", { className: "ec-controls" });
     box.append(controls, plot);
+    const made = []; // controls, once it is drawn
     let drawn = 0; // the width of the last drawing; 0 before the first
     let changed = false;
     let queue = Promise.resolve();
@@ -233,7 +284,7 @@
       changed = false;
       if (!redraw) return Plotly.Plots.resize(plot);
       const minHeight = parseInt(box.style.minHeight) || 420;
-      await draw(read(), plot, controls, width, minHeight, again);
+      await draw(read(), plot, controls, made, width, minHeight, again);
       box.role = "group"; // an image may hold no controls, and Plotly's buttons are some
       box.dataset.drawn = "true";
     }
@@ -257,5 +308,5 @@
   });
   darkScreen.addEventListener("change", recolour);
 
-  window.embeddingFigures = { element, mount };
+  window.embeddingFigures = { element, mount, room };
 })();

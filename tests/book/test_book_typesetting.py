@@ -39,3 +39,9 @@ def test_parameters_that_share_a_line_stay_together():
     lines = [":param width, depth: of layers", ":ivar one: of a, b: c", "a, b: c"]
     api._keep_names_together(None, "", "", None, None, lines)
     assert lines == [":param width,\u200bdepth: of layers", ":ivar one: of a, b: c", "a, b: c"]
+
+
+def test_a_long_name_of_a_row_is_marked():
+    table = "<tr><th>base</th><th>a table that has collapsed</th><td>1</td></tr>"
+    marked = table.replace("<th>a", '<th class="ec-long">a')
+    assert set_in_type(table) == marked

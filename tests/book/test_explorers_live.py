@@ -111,6 +111,20 @@ def test_next_and_back_lead_through_the_steps_and_end_there():
     assert live.controls["D"].value == live.state["D"]
 
 
+def test_what_the_reader_turns_is_no_step_until_it_is_turned_back():
+    explorer = explorers.sizing.explorer()
+    live = Live(explorer)
+    live.next.click()
+    step, before = explorer.at(1), live.guide.value
+    other = next(value for value, _ in explorer.controls[1].options if value != step["eps"])
+    for way_back in (live.again.click, lambda: live.turn("eps", step["eps"])):
+        assert "Step 2 of" in live.guide.value and live.again.disabled
+        live.turn("eps", other)
+        assert "Your own setting" in live.guide.value and not live.again.disabled
+        way_back()
+        assert live.state == step and live.guide.value == before
+
+
 def test_over_runs_of_ones_own_there_are_no_steps(make_record):
     runs = [make_record(design, scale) for design, scale in (("se", 1), ("se", 4), ("me", 4))]
     explorer = explorers.scaling.explorer(runs)

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import nbformat
 import pytest
-from playwright.sync_api import BrowserContext, TimeoutError
+from playwright.sync_api import Browser, BrowserContext, TimeoutError
 from reading import View, new_view
 from sphinx_external_toc.parsing import parse_toc_yaml
 
@@ -288,8 +288,40 @@ def test_a_page_keeps_every_claim(
     view.page.close()
 
 
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_a_first_visit_is_in_the_systems_theme(browser: Browser, book: str, theme: str) -> None:
+    with browser.new_context(color_scheme=theme) as context:
+        view = View(context.new_page(), theme, book)
+        view.open(f"{PAGES[0]}.html")
+        theme_is_the_readers(view)
+        assert view.faults == []
+
+
 def test_front_door_leads_to_the_first_page(window: BrowserContext, book: str) -> None:
     page = window.new_page()
     page.goto(f"{book}/index.html")
     page.wait_for_url(f"{book}/{PAGES[0]}.html")
     page.close()
+
+
+def test_a_phone_that_is_turned_keeps_what_the_reader_chose(
+    window: BrowserContext, book: str
+) -> None:
+    view = new_view(window, book, width=390)
+    view.open("notebooks/07_results.html")
+    box = view.page.locator(".ec-figure:not(.ec-explorer .ec-figure):has(select)").first
+    menu, plot = box.locator("select"), box.locator(".ec-plot").element_handle()
+    visible = "it => it.data.map(trace => trace.visible)"
+    first = plot.evaluate(visible)
+    menu.select_option(index=1)
+    chosen = plot.evaluate(visible)
+    assert chosen != first
+    for width in (844, 390):
+        view.page.set_viewport_size({"width": width, "height": 800})
+        view.page.wait_for_function(
+            """([it, wide, chosen]) => it._fullLayout.width > 600 === wide
+                && it.data.every((trace, i) => trace.visible === chosen[i])""",
+            arg=[plot, width > 600, chosen],
+        )
+        assert menu.evaluate("it => it.selectedIndex") == 1
+    view.page.close()

@@ -142,9 +142,12 @@ def test_it_plays_as_it_comes_into_view_and_pause_stops(opened: Open) -> None:
         return Number(step?.textContent) > 9;
     }""")
     step = page.locator("#ec-collapse .ec-readout td:nth-child(2)").first
+    status = page.locator("#ec-collapse .ec-status")
+    expect(status).to_have_css("opacity", "0")  # it stands still meanwhile
     page.get_by_role("button", name="Pause", exact=True).click()
     expect(page.get_by_role("button", name="Play", exact=True)).to_be_visible()
-    expect(page.locator("#ec-collapse .ec-status")).to_contain_text(f"step {step.inner_text()}")
+    expect(status).to_have_css("opacity", "1")
+    expect(status).to_contain_text(f"step {step.inner_text()}")
     held = step.inner_text()
     page.wait_for_timeout(300)
     assert step.inner_text() == held

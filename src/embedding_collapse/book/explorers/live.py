@@ -21,7 +21,8 @@ class Live:
         explorer: what is shown.
         state, step: the present ones.
         controls: a widget per control, by name.
-        guide, back, next: the present step in words, and the buttons to those beside it.
+        guide: the present step in words, pale while the state is the reader's own.
+        back, next, again: buttons to the steps beside it, and from an own state to the step's.
         figure, readout: what the view makes of the state.
         box: all of it, to display.
     """
@@ -32,10 +33,11 @@ class Live:
         self.controls = {control.name: self._widget(control) for control in explorer.controls}
         self.figure, self.readout = ipywidgets.Output(), ipywidgets.HTML()
         self.guide, self.step = ipywidgets.HTML(f"<b>{html.escape(explorer.title)}</b>"), 0
-        self.back, self.next = (ipywidgets.Button(description=text) for text in ("Back", "Next"))
-        self.back.on_click(lambda _: self.go(self.step - 1))
-        self.next.on_click(lambda _: self.go(self.step + 1))
-        tour = [ipywidgets.Box([self.back, self.next], layout=WRAPPED)] if explorer.steps else []
+        buttons = [ipywidgets.Button(description=text) for text in ("Back", "Next", "Return")]
+        self.back, self.next, self.again = buttons
+        for button, by in zip(buttons, (-1, 1, 0), strict=True):
+            button.on_click(lambda _, by=by: self.go(self.step + by))
+        tour = [ipywidgets.Box(buttons, layout=WRAPPED)] if explorer.steps else []
         controls = ipywidgets.Box(list(self.controls.values()), layout=WRAPPED)
         self.box = ipywidgets.VBox([self.guide, *tour, controls, self.figure, self.readout])
         self._settling = False
@@ -66,15 +68,22 @@ class Live:
 
     def go(self, number: int) -> None:
         """Show a step, the first being number 0, and the state that it is about."""
-        self.step, step = number, self.explorer.steps[number]
-        count = len(self.explorer.steps)
-        self.guide.value = (
-            f"<b>{html.escape(self.explorer.title)}</b><br>Step {number + 1} of {count}. "
-            f"{html.escape(step.text)} <b>{html.escape(step.look)}</b>"
-        )
-        self.back.disabled, self.next.disabled = number == 0, number == count - 1
+        self.step = number
         self.state = self.explorer.at(number)
         self._settle()
+
+    def _tell(self) -> None:
+        """Say where in the guide the reader is, if not elsewhere."""
+        step, count = self.explorer.steps[self.step], len(self.explorer.steps)
+        own = self.state != self.explorer.at(self.step)
+        place = "Your own setting." if own else f"Step {self.step + 1} of {count}."
+        self.guide.value = (
+            f"<b>{html.escape(self.explorer.title)}</b><br>{place} "
+            f'<span style="opacity:{0.45 if own else 1}">{html.escape(step.text)} '
+            f"<b>{html.escape(step.look)}</b></span>"
+        )
+        self.back.disabled, self.next.disabled = self.step == 0, self.step == count - 1
+        self.again.disabled = not own
 
     def turn(self, name: str, value: Any) -> None:
         """What a control's callback does: go to the new state and show it."""
@@ -89,12 +98,15 @@ class Live:
             widget, value = self.controls[control.name], self.state.get(control.name)
             if control.kind == "pin":
                 widget.value = value is not None
+                widget.description = "Unpin" if widget.value else control.label
             elif control.kind != "presets":
                 options = tuple((text, option) for option, text in control.choices(self.state))
                 if widget.options != options:
                     widget.options = options
                 widget.value = value
         self._settling = False
+        if self.explorer.steps:
+            self._tell()
         view = self.explorer.view(self.explorer.data, self.state)
         drawn = self.explorer.figure(view).update_layout(
             template="plotly_white", height=self.explorer.height, margin={"t": 40, "r": 10}

@@ -90,6 +90,7 @@ function makeControl({ name, label, options, texts }, state, chosen) {
   }
   const input = element("input", { type: "range", name, min: 0, max: options.length - 1 });
   const value = element("span", { className: "ec-value", ariaHidden: "true" });
+  value.style.minWidth = `${Math.max(...texts.map((text) => text.length))}ch`;
   const settle = () => (value.textContent = input.ariaValueText = texts[Number(input.value)]);
   input.value = String(options.indexOf(state[name]));
   input.oninput = () => {
@@ -203,7 +204,9 @@ export function makePlayer(figure) {
   }
 
   function name() {
-    play.textContent = still.matches ? jump.text : playing && !over() ? "Pause" : "Play";
+    const moving = playing && !over();
+    play.textContent = still.matches ? jump.text : moving ? "Pause" : "Play";
+    status.classList.toggle("ec-heard", moving); // the table tells the time meanwhile
     step.disabled = over();
     play.disabled = still.matches && over();
   }
