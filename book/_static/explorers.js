@@ -16,7 +16,7 @@
   const mean = (values) => sum(values) / values.length;
   const range = (length) => Array.from({ length }, (_, i) => i);
   const commas = (number) => number.toLocaleString("en-US");
-  const signed = (number, digits) => (number < 0 ? "" : "+") + number.toFixed(digits);
+  const signed = (number, digits) => (number < 0 ? "−" : "+") + Math.abs(number).toFixed(digits);
 
   const informationAbundance = (spectrum) => sum(spectrum) / (Math.max(...spectrum) || 1);
   const stableRank = (spectrum) => {

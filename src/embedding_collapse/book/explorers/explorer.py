@@ -171,6 +171,11 @@ def by_design(labels: Iterable[str]) -> list[str]:
     return sorted(dict.fromkeys(labels), key=lambda label: order.index(label.split()[0]))
 
 
+def signed(value: float, digits: int) -> str:
+    """A change: with its sign, of which a minus is one, and so many decimals."""
+    return f"{value:+.{digits}f}".replace("-", "−")
+
+
 def packed(shares: np.ndarray) -> str:
     """Numbers from 0 to 1 as text: 16 bits each, in base 64."""
     levels = np.rint(np.asarray(shares, dtype=float) * LEVELS).astype("<u2")

@@ -11,14 +11,14 @@ from embedding_collapse.book.plots.style import faint
 from embedding_collapse.lab.models import MODELS, PAPER
 from embedding_collapse.lab.records import Record
 
-from .explorer import Control, Explorer, State, Step, View
+from .explorer import Control, Explorer, State, Step, View, signed
 
 DESIGNS = [("SE ME", "SE and ME"), ("SE", "SE"), ("ME", "ME")]
 STEPS = [  # over the runs of the study "decide"
     Step(
         "DNN at up to ten times its size: real flights on the left, the paper's Criteo on the "
         "right.",
-        "In the paper SE changes by -0.00086 and ME by +0.00059. Here both gain, ME more: "
+        "In the paper SE changes by −0.00086 and ME by +0.00059. Here both gain, ME more: "
         "+0.00769 and +0.01740.",
         {"model": "dnn", "left": "us-flights"},
     ),
@@ -36,7 +36,7 @@ STEPS = [  # over the runs of the study "decide"
     Step(
         "Does size help? DNN once more, on the clicks.",
         "As sets (+0.00792) more than as width (+0.00155); in the paper's runs as sets "
-        "(+0.00059), not as width (-0.00086).",
+        "(+0.00059), not as width (−0.00086).",
         {"model": "dnn", "left": "synthetic-mini"},
     ),
 ]
@@ -160,7 +160,7 @@ def view(data: dict[str, Any], state: State) -> View:
                     f"{dataset}, {design}",
                     _with_reach(means[0], reaches[0]),
                     f"{scales[-1]}x: {_with_reach(means[-1], reaches[-1])}",
-                    f"{means[-1] - means[0]:+.5f}",
+                    signed(means[-1] - means[0], 5),
                 ]
             )
         titles.append(

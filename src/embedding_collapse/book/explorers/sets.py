@@ -29,6 +29,7 @@ from embedding_collapse.lab.studies.index import OTHERS
 from embedding_collapse.lab.training import predict
 from embedding_collapse.spectrum import field_spectra, normalised_abundance
 
+from .explorer import signed
 from .training import Training
 
 FOLDER, NAME = "results/live", "sets.json"
@@ -281,19 +282,14 @@ def end() -> tuple[go.Figure, list[list[list[str]]]]:
         [
             asked.claim.text,
             effect["verdict"],
-            signed(effect["value"]),
-            f"{signed(effect['low'])} to {signed(effect['high'])}",
+            signed(effect["value"], 4),
+            f"{signed(effect['low'], 4)} to {signed(effect['high'], 4)}",
             str(seeds),
         ]
         for asked, effect in zip(ASKED, held["effects"], strict=True)
     ]
     head = ["Claim", "verdict", "effect", "95% interval", "seeds"]
     return figure, [[["", "AUC on held-out rows", "IA/K"], *rows], [head, *verdicts]]
-
-
-def signed(value: float) -> str:
-    """With its sign and four decimals."""
-    return f"{value:+.4f}".replace("-", "−")
 
 
 FIGURE = Training(

@@ -12,7 +12,7 @@ from embedding_collapse.lab.environment import environment
 from embedding_collapse.lab.records import folder_of
 from embedding_collapse.lab.studies.index import OTHERS
 
-from .explorer import Control, Explorer, State, Step, View, packed, unpacked
+from .explorer import Control, Explorer, State, Step, View, packed, signed, unpacked
 
 FEW, MANY = PINK, SKY  # features of the third field, wherever the toy experiment is drawn
 FOLDER, NAME = "results/toy", "abundance.json"
@@ -136,5 +136,5 @@ def view(data: dict[str, Any], state: State) -> View:
         name = f"D₃ = {third}, K = {width}, seed {state['seed']}"
         marks.append({"like": like, "name": name, "x": steps, "y": values})
         first, last = values[0], values[-1]
-        readout.append([name, f"{first:.2f}", f"{last:.2f}", f"{last - first:+.2f}"])
+        readout.append([name, f"{first:.2f}", f"{last:.2f}", signed(last - first, 2)])
     return View(marks, readout)
