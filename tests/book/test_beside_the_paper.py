@@ -94,6 +94,11 @@ def test_what_it_says_of_the_widest_set_is_in_the_runs(asked, page):
         if label != "SE 10x"
     ]
     assert len(behind) == 4 and all(effect.low > 0 for effect in behind)
+    assert "(on drawn clicks they are ahead, as in the paper)" in page
+    drawn = groups.by_label(run for run in asked[1].runs if run.spec["model"] == "dcnv2")
+    assert measures.AUC.difference(drawn["ME 10x"], drawn["SE 10x"]).low > 0
+    theirs = paper.aucs([], "dcnv2")
+    assert all(theirs.loc["ME 10x"] > theirs.loc["SE 10x"])
     assert "an interaction as wide as that of SE 4x gains nothing beyond chance." in page
     lifted = [run for run in asked[0].runs if run.spec["model"] == "dcnv2-lifted"]
     of_four = groups.by_label(lifted)["SE 4x"]
