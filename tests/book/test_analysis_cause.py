@@ -59,7 +59,7 @@ def test_within_models_a_difference_between_models_says_nothing():
     between = np.tile([0.0, 10.0, 20.0], 4)
     cells_ = made(fall=list(between + within), gain_of_se=list(between - within))
     over_all = correlation(cells_, "fall", "gain_of_se")
-    inside = correlation(cells_, "fall", "gain_of_se", within_models=True)
+    inside = correlation(cells_, "fall", "gain_of_se", within="model")
     assert over_all.value > 0.7
     assert inside.value == pytest.approx(-1)
 

@@ -57,7 +57,7 @@ def test_without_its_smallest_field_a_run_has_neither_its_sub_embeddings_nor_tho
     make_record,
 ):
     run = make_record(projected_abundance=[[[9.0, 0.8, 1.2], [1.6, 9.0, 2.4], [2.8, 3.2, 9.0]]])
-    left = influence.without_smallest(run)  # device, the second, has 3 features
+    left = influence.without(run, "device")  # the second
     assert left.projected_abundance == [[[9.0, 1.2], [2.8, 9.0]]]
     assert left.spectra == [run.spectra[0], run.spectra[2]]
     assert len(run.spectra) == 3

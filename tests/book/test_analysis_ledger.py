@@ -24,6 +24,7 @@ from embedding_collapse.lab.studies import STUDIES, with_members
 from embedding_collapse.lab.studies.decide import (
     BASE,
     BASES,
+    EQUAL,
     FLIGHTS,
     ME4,
     ME10,
@@ -37,6 +38,7 @@ from embedding_collapse.lab.studies.decide import (
 
 GAINS = "Multi-embedding gains from size."
 NO_GAIN = "Making embeddings wider brings no gain."
+EACH = "Its gain is more than that of as many parameters in one set."
 BEATS = "Multi-embedding beats single-embedding of the same size."
 
 
@@ -158,6 +160,34 @@ def test_several_claims_are_corrected_for_being_several(run):
     corrected = [one for one in ledger(records, BASES[0]) if one.effect]
     assert len(corrected) > 5
     assert found.verdict == "undecided"
+
+
+def test_claims_that_have_no_runs_yet_are_counted_too(run):
+    """So that a verdict stays what it is when others are asked."""
+    records = runs_of(run, {BASE: 0.80, SE4: 0.80, ME4: 0.802}, spread=0.001)
+    found = [one for one in ledger(records, BASES[0]) if one.effect]
+    least = min(found, key=lambda one: one.effect.p)
+    assert least.p == pytest.approx(len(CLAIMS) * least.effect.p)
+    elsewhere = replace(BASES[0], data=replace(FLIGHTS, rows=50_000))  # nothing is planned there
+    here = [replace(r, spec={**r.spec, "rows": 50_000}) for r in records]
+    alone = [one for one in ledger(here, elsewhere) if one.effect]
+    assert min(one.p for one in alone) == pytest.approx(len(alone) * least.effect.p)
+
+
+@pytest.mark.parametrize(("wider", "verdict"), [(0.805, "holds"), (0.815, "fails")])
+def test_of_a_claim_that_asks_for_each_control_the_least_sure_is_judged(run, wider, verdict):
+    equal = EQUAL["us-flights"]
+    controls = [
+        run(spec, auc + 0.0004 * (spec.seed - 2))
+        for auc, way in (
+            (wider, {"embedding_size": equal["all"]}),
+            (0.80, {"hidden": equal["hidden"]}),
+        )
+        for spec in cells([FLIGHTS], ["dcnv2"], [BASE], range(5), **way)
+    ]
+    found = finding([*runs_of(run, {ME4: 0.81}, ["dcnv2"]), *controls], EACH)
+    assert found.verdict == verdict
+    assert found.effect.value == pytest.approx(0.81 - wider) and len(found.parts) == 2
 
 
 def test_every_comparison_is_of_runs_that_the_study_makes():

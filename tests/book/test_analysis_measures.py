@@ -16,16 +16,13 @@ def test_sets_as_diverse_as_random_tables_have_a_relative_diversity_of_one(make_
     assert np.isnan(measures.relative_diversity(make_record()))
 
 
-def test_every_two_runs_are_compared_as_if_they_were_two_sets(make_record):
+def test_sets_of_different_runs_are_compared_and_sets_of_one_run_are_not(make_record):
     draw = np.random.default_rng(0)
-    norms = [draw.random((8, 8)).tolist() for _ in range(3)]
-    runs = [make_record(seed=seed, projection_norms=[of]) for seed, of in enumerate(norms)]
+    a, b, c, d = (draw.random((8, 8)).tolist() for _ in range(4))
+    runs = [make_record(projection_norms=of) for of in ([a, b], [c], [d])]
     pairs = measures.as_sets(runs)
-    assert [pair.projection_norms for pair in pairs] == [
-        [norms[0], norms[1]],
-        [norms[0], norms[2]],
-        [norms[1], norms[2]],
-    ]
+    expected = [[a, c], [b, c], [a, d], [b, d], [c, d]]
+    assert [pair.projection_norms for pair in pairs] == expected
     assert max(measures.common_pattern(pair) for pair in pairs) < 1
 
 

@@ -3,7 +3,8 @@
 A cell is a data set, a model and a size. Two questions, fixed before the study ran
 (`lab.studies.decide`): does the collapse of the base model's tables foretell by how much ME beats
 SE, and does the fall of IA/K along SE's sizes foretell how much SE gains? A correlation over a few
-cells shows what goes together, not what causes what.
+cells shows what goes together, not what causes what. Cells of one data set and model share their
+base runs, so intervals are by bootstrap over these pairs and not over cells.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -58,7 +59,7 @@ class Correlation(NamedTuple):
 
     Attributes:
         value: Spearman's; nan of fewer than `FEWEST` cells, or where one side has no order.
-        low, high: its 95% interval, by bootstrap over cells.
+        low, high: its 95% interval, by bootstrap over pairs of data set and model.
         cells: how many.
     """
 
@@ -125,25 +126,28 @@ def cells(records: Iterable[Record], form: str = "IA/K") -> list[Cell]:
 
 
 def correlation(
-    cells: Sequence[Cell], first: str, second: str, *, within_models: bool = False
+    cells: Sequence[Cell], first: str, second: str, *, within: str | None = None
 ) -> Correlation:
     """The rank correlation of two attributes of `Cell` over cells.
 
     Args:
         cells: from `cells`.
         first, second: names of attributes.
-        within_models: ranks are taken within each model, about their mean there: what is left when
-            models differ in both.
+        within: a third, such as "model": ranks are taken among the cells that have it in common,
+            about their mean there, which leaves out what models differ in.
     """
     x = np.array([getattr(cell, first) for cell in cells])
     y = np.array([getattr(cell, second) for cell in cells])
-    models = np.array([cell.model if within_models else "" for cell in cells])
-    once = np.ones((1, len(cells)))
-    (value,) = _correlations(x, y, models, once)
+    groups = np.array([getattr(cell, within) if within else "" for cell in cells])
+    (value,) = _correlations(x, y, groups, np.ones((1, len(cells))))
     if np.isnan(value):
         return Correlation(value, np.nan, np.nan, len(cells))
-    draws = np.random.default_rng(0).multinomial(len(cells), once[0] / len(cells), size=BOOTSTRAPS)
-    low, high = np.nanquantile(_correlations(x, y, models, draws), [0.025, 0.975])
+    pairs = sorted({(cell.data, cell.model) for cell in cells})
+    pair_of = [pairs.index((cell.data, cell.model)) for cell in cells]
+    draws = np.random.default_rng(0).multinomial(
+        len(pairs), np.full(len(pairs), 1 / len(pairs)), size=BOOTSTRAPS
+    )
+    low, high = np.nanquantile(_correlations(x, y, groups, draws[:, pair_of]), [0.025, 0.975])
     return Correlation(value, float(low), float(high), len(cells))
 
 

@@ -72,10 +72,10 @@ def correlations(cells: Sequence[Influence]) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
-def without_smallest(run: Record) -> Record:
-    """The run's spectra and sub-embeddings without those of the field with the fewest features, and
-    without those made for it."""
-    kept = np.delete(np.arange(len(run.spectra)), np.argmin(run.dataset["cardinalities"]))
+def without(run: Record, field: str) -> Record:
+    """The run's spectra and sub-embeddings without those of a field, and without those made for
+    it."""
+    kept = np.delete(np.arange(len(run.spectra)), run.dataset["fields"].index(field))
     pairs = np.array(run.projected_abundance)[:, kept][:, :, kept]
     return replace(run, spectra=[run.spectra[i] for i in kept], projected_abundance=pairs.tolist())
 

@@ -1,8 +1,9 @@
 """The claims, each answered by one contrast of a study's cells.
 
 A claim's effect is the mean of its comparisons, taken as one contrast, so that runs and test rows
-which several comparisons share are counted once. The verdicts of a data set's claims are corrected
-for being several (Holm 1979).
+which several comparisons share are counted once; or the least sure of them, where each has to go as
+expected. The verdicts are corrected for how many claims are put to a data set (Holm 1979), those
+included that the study has not reached: so a verdict does not wait for others to be asked.
 """
 
 import math
@@ -42,8 +43,8 @@ class Finding(NamedTuple):
 
     Attributes:
         claim: what was asked.
-        effect: the mean of its comparisons that have runs, of several seeds if any has; None where
-            none has.
+        effect: the mean of its comparisons that have runs, of several seeds if any has, or the
+            least sure of them; None where none has.
         parts: each of those comparisons and its own effect.
         missing: comparisons without runs, or of one where others have several.
         p: of what the verdict is spoken on, corrected for the other claims; NaN without runs.
@@ -87,6 +88,14 @@ def effect_of(
     return effect._replace(p=min(1.0, effect.p * (1 - LEVEL) / (1 - level)))
 
 
+def difference(
+    new: Sequence[Record], old: Sequence[Record], measure: Measure = measures.AUC
+) -> Effect:
+    """Of two cells of the study, from the runs of each; see `effect_of`."""
+    runs = by_spec([*new, *old])
+    return effect_of([Comparison(*runs)], runs, measure)
+
+
 @cache
 def looks(spec: Spec, seeds: int) -> int:
     """How often a cell with so many seeds was looked at: once, and again after each part of `MORE`
@@ -127,17 +136,23 @@ class Judged(NamedTuple):
     measure: Measure
 
 
-def judge(claims: Sequence[Judged]) -> list[Verdict]:
-    """The verdicts on claims that are made together, corrected for being several (Holm)."""
+def judge(claims: Sequence[Judged], coming: int = 0) -> list[Verdict]:
+    """The verdicts on claims that are made together; see `corrected`."""
     return [
         verdict_of(claim.effect, claim.expected, claim.measure, p) if claim.effect else "not run"
-        for claim, p in zip(claims, corrected(claims), strict=True)
+        for claim, p in zip(claims, corrected(claims, coming), strict=True)
     ]
 
 
-def corrected(claims: Sequence[Judged]) -> list[float]:
-    """Their p-values, corrected for being several (Holm); NaN where there are no runs."""
-    ps = iter(holm([claim.effect.p for claim in claims if claim.effect]))
+def corrected(claims: Sequence[Judged], coming: int = 0) -> list[float]:
+    """Their p-values, corrected for being several (Holm); NaN where there are no runs.
+
+    Args:
+        claims: made together.
+        coming: how many of those without runs will have some, and are counted too.
+    """
+    made = [claim.effect.p for claim in claims if claim.effect]
+    ps = iter(holm(made + [1.0] * coming))
     return [float(next(ps)) if claim.effect else math.nan for claim in claims]
 
 
@@ -182,13 +197,16 @@ def ledger(records: Iterable[Record], base: Spec) -> list[Finding]:
         records: of any runs.
         base: see `bases`.
     """
-    runs = by_spec(records)
-    drafts, judged = [], []
+    runs, planned = by_spec(records), {replace(spec, seed=0) for spec in STUDY.specs}
+    drafts, judged, coming = [], [], 0
     for claim in CLAIMS:
         every = list(claim.compare(base, runs))
         have = _answerable(every, runs)
         missing = [one for one in every if one not in have]
+        coming += not have and any({one.new, one.old or one.new} <= planned for one in missing)
         parts = [(one, effect_of([one], runs, claim.measure)) for one in have]
+        if claim.each:
+            have = _least_sure(parts, claim.expected)
         effect = effect_of(have, runs, claim.measure) if have else None
         against = claim.measure.band if claim.expected == "no gain" else claim.level
         held = effect
@@ -198,7 +216,9 @@ def ledger(records: Iterable[Record], base: Spec) -> list[Finding]:
         judged.append(Judged(held, claim.expected, claim.measure))
     return [
         Finding(*draft, p, verdict)
-        for draft, p, verdict in zip(drafts, corrected(judged), judge(judged), strict=True)
+        for draft, p, verdict in zip(
+            drafts, corrected(judged, coming), judge(judged, coming), strict=True
+        )
     ]
 
 
@@ -211,6 +231,13 @@ def _answerable(comparisons: Sequence[Comparison], runs: Runs) -> list[Compariso
     }
     several = [one for one in comparisons if fewest[one] > 1]
     return several or [one for one in comparisons if fewest[one]]
+
+
+def _least_sure(parts: Sequence[tuple[Comparison, Effect]], expected: Expected) -> list[Comparison]:
+    """The comparison that says least for what is expected, or most against it; none of none."""
+    side = 1 if expected == "higher" else -1
+    says = {one: side * np.sign(effect.value) * (1 - effect.p) for one, effect in parts}
+    return sorted(says, key=lambda one: says[one])[:1]
 
 
 def wanting_seeds(records: Iterable[Record]) -> list[tuple[Comparison, Effect]]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from itertools import combinations
+from itertools import combinations, product
 from typing import NamedTuple
 
 import numpy as np
@@ -120,6 +120,15 @@ def _with_field(record: Record, own: bool) -> float:
     return float(np.mean(correlations))
 
 
+def with_partner_in_sums(record: Record) -> float:
+    """Rank correlation over j of IA(E_i^{->j}) summed over all i with IA(E_j), the mean over sets:
+    as the paper's figures show it."""
+    spectra = np.array(record.spectra)  # [N, M, K]
+    of_field = (spectra.sum(-1) / spectra.max(-1)).T
+    sums = np.array(record.projected_abundance).sum(-2)  # [M, N]
+    return float(np.mean([rank_correlation(*pair) for pair in zip(sums, of_field, strict=True)]))
+
+
 def common_pattern(record: Record) -> float:
     """Rank correlation between two sets' ||W_{i->j}||_F over pairs of fields, the mean over
     pairs of sets; NaN where all sets share one W, or have none."""
@@ -134,15 +143,16 @@ def common_pattern(record: Record) -> float:
 
 
 def as_sets(runs: Sequence[Record]) -> list[Record]:
-    """Every two runs of one set each as if they were two sets of one run, for `common_pattern`:
-    what sets have in common that know nothing of each other.
+    """Every two sets of different runs as if they were two of one run, for `common_pattern`: what
+    sets have in common that know nothing of each other.
 
-    The pairs share runs, so that an interval over them is rather too narrow than too wide.
+    The pairs share runs, so that an interval over them is too narrow.
     """
-    norms = [(run, run.projection_norms[0]) for run in runs if run.projection_norms]
+    norms = [(run, run.projection_norms) for run in runs if run.projection_norms]
     return [
-        replace(one, projection_norms=[first, second])
-        for (one, first), (_, second) in combinations(norms, 2)
+        replace(one, projection_norms=list(pair))
+        for (one, sets), (_, others) in combinations(norms, 2)
+        for pair in product(sets, others)
     ]
 
 
@@ -191,6 +201,7 @@ RELATIVE_DIVERSITY = Measure("diversity against random", relative_diversity)
 DECLINE = Measure("fall of validation AUC from its best", _decline)
 OWN_FIELD = Measure("rank correlation with the own field", with_own_field)
 PARTNER = Measure("rank correlation with the partner", with_partner)
+PARTNER_IN_SUMS = Measure("rank correlation of sums with the partner", with_partner_in_sums)
 COMMON_PATTERN = Measure("rank correlation of two sets' weights", common_pattern)
 BEST_EPOCH = Measure("best epoch", lambda record: record.best_epoch + 1.0)
 

@@ -31,6 +31,7 @@ from embedding_collapse.lab.studies.decide import TELLING
 PUBLISHED = ("criteo", "avazu")  # what the paper trains on
 SIGNS = {"holds": "✓", "fails": "✗", "undecided": "○", "not run": "–"}
 OPPOSED = "opposite signs"
+OVER = {"over all": None, "within models": "model", "within sizes": "scale"}  # by `cause.Cell`'s
 
 
 # --- the runs -------------------------------------------------------------------------------------
@@ -255,15 +256,15 @@ def controls(setting: Setting) -> pd.DataFrame:
 
 
 def foretold(runs: Sequence[Record]) -> pd.DataFrame:
-    """Rank correlations over all cells and within models, with their 95% intervals by bootstrap, by
-    form of collapse: of the base model's collapse with what ME gains over SE, and of the fall along
-    SE's sizes with what SE gains."""
+    """Rank correlations over all cells, within models and within sizes, with their 95% intervals by
+    bootstrap, by form of collapse: of the base model's collapse with what ME gains over SE, and of
+    the fall along SE's sizes with what SE gains."""
     rows = {}
     for form in cause.FORMS:
         cells = cause.cells(runs, form)
-        for over, within_models in (("over all", False), ("within models", True)):
+        for over, within in OVER.items():
             rows[form, over] = {
-                head: _in_words(cause.correlation(cells, *pair, within_models=within_models))
+                head: _in_words(cause.correlation(cells, *pair, within=within))
                 for head, pair in cause.QUESTIONS.items()
             } | {"cells": len(cells)}
     return pd.DataFrame.from_dict(rows, orient="index")

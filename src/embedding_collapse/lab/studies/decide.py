@@ -85,6 +85,15 @@ The former two get seeds up to 7 of the sizes that this claim compares, the latt
 it is the third look at IPNN and FinalMLP, what they are part of is taken at Pocock's level for
 three, 97.79%. No more seeds are added to that claim: undecided then, it stays so.
 
+When most runs were made, a critical reading of the pages set four things right. This text did not
+say that verdicts are corrected for being several (Holm), as the code did from the first run on. The
+claims of a data set that have no runs yet are counted too now, so that no verdict changes because
+others are asked; one did, claim 21 on the clicks, to undecided until they are. *Each* of the
+controls of equal size had been judged by their mean; it is the least sure one now, by which that ME
+is more than parameters went from *holds* to *undecided*. And the bootstrap over cells took cells
+that share their base runs for independent; it is over pairs of data set and model now, with ranks
+within sizes beside those within models.
+
 Where ensembles are made of it, the base model has more seeds than 0 to 4, and all count in its
 cell; that a comparison was looked at twice is told by the wider models' seeds. Ensembles and these
 seeds were made with later code than the rest: its products in bf16 leave batch norm in float32.
