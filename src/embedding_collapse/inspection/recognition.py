@@ -34,9 +34,11 @@ ENTITY = re.compile(
     r"|ids?|categor(y|ies))([./_]|$)",
     re.IGNORECASE,
 )
-# of a layer; one behind a table is named after both ("embedding.proj.weight")
+# of a layer; one behind a table is named after both ("embedding.proj.weight"); conversions,
+# headlines, gateways and projects are fields of advertising
 LAYER = re.compile(
-    r"linear|proj|norm|mlp|conv|attn|attention|dense|interaction|gate|head|bias|kernel|classifi"
+    r"linear|proj(?!ect_?id)|norm|mlp|conv(?!ersion)|attn|attention|dense|interaction|gate(?!way)"
+    r"|head(?!line)|bias|kernel|classifi"
     r"|weight_[ih]h|(^|[./_])(fc|dnn|ffn)\d*([./_]|$)",
     re.IGNORECASE,
 )
