@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from .collapse import MEASURES, measure_sets
 from .inspection.field_dims import FieldDims
-from .inspection.tables import Table, find
+from .inspection.tables import Table, classes_in, find
 from .inspection.weights import as_tensor
 from .parameters import ParameterError, brought_by, check_number, check_whole
 
@@ -34,9 +34,9 @@ class CollapseMonitor:
     """Measures embedding tables while they are trained: call `step` after `optimizer.step()`.
 
     Args:
-        model_or_tables: a module, of which the embedding tables are found as in a checkpoint
-            (`tables.find`); or tables by name, tensors or arrays `[D, K]`, or `[D, M, K]` for M
-            sets.
+        model_or_tables: a module, of which every `Embedding` and `EmbeddingBag` is a table, and
+            others are found as in a checkpoint (`tables.find`); or tables by name, tensors or
+            arrays `[D, K]`, or `[D, M, K]` for M sets.
         every: measure after that many steps. By default the monitor sees to it that measuring takes
             no more than `budget` of the time since it was made: a small table is measured often, a
             huge one rarely.
@@ -162,8 +162,13 @@ class CollapseMonitor:
     def _tables(self) -> list[Table]:
         """Looked up anew each time, for a model may have moved to another device."""
         source = self._source
-        given = dict(source.named_parameters() if isinstance(source, nn.Module) else source)
-        tables = self._find({name: as_tensor(name, table) for name, table in given.items()})[0]
+        given: Mapping[str, Any]
+        if isinstance(source, nn.Module):
+            given, classes = dict(source.named_parameters()), classes_in(source)
+        else:
+            given, classes = source, {}
+        tensors = {name: as_tensor(name, table) for name, table in given.items()}
+        tables, _ = self._find(tensors, classes=classes)
         for table in tables:
             if not table.values.is_floating_point():
                 raise ParameterError(

@@ -201,6 +201,10 @@ def test_a_module_or_its_tensors_are_inspected_as_their_file_is():
     for given in (model.state_dict(), {"epoch": 3, "state_dict": model.state_dict()}, arrays):
         (one,) = report.inspect(given).tables
         assert one.name.endswith("user_emb.weight") and one.measures == expected
+    small = nn.ModuleDict({"hour": nn.Embedding(24, 8), "fc": nn.Linear(8, 8, bias=False)})
+    assert [(one.name, one.known_by) for one in report.inspect(small).tables] == [
+        ("hour.weight", "Embedding")  # no name tells it, but its class
+    ]
     sparse = report.inspect({"emb": normal(50, 8).to_sparse()}).tables[0]
     assert sparse.note.startswith("its entries cannot be read: it is sparse")
     for given, kind in ((normal(5, 2), "Tensor"), (7, "int")):

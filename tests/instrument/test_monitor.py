@@ -110,6 +110,16 @@ def test_tables_are_given_by_name_or_found_with_fields_and_sets():
         CollapseMonitor(nn.Linear(3, 3))
 
 
+def test_an_embedding_of_a_module_is_a_table_whatever_its_name():
+    fields = {name: nn.Embedding(9, 4) for name in ("hour", "head")}
+    bags = {"bag": nn.EmbeddingBag(9, 4), "wide": nn.Embedding(9, 1)}
+    model = nn.ModuleDict({"fields": nn.ModuleDict(fields | bags), "fc": nn.Linear(4, 4)})
+    expected = ["fields.hour.weight", "fields.head.weight", "fields.bag.weight"]
+    assert tables_of(CollapseMonitor(model)) == expected
+    assert tables_of(CollapseMonitor(model, exclude="*.h*")) == expected[2:]
+    assert tables_of(CollapseMonitor(nn.Embedding(9, 4))) == ["weight"]
+
+
 def test_it_measures_what_the_verdicts_go_by():
     """So that the curve of a table that all rows shift does not fall."""
     logged = {}

@@ -196,7 +196,7 @@ def inspect(
         >>> inspection.tables[0].name, inspection.tables[0].rows, inspection.tables[0].width
         ('user_table', 500, 8)
     """
-    record = None
+    record, classes = None, {}
     if isinstance(checkpoint, str | os.PathLike):
         weights.check(path := Path(checkpoint))
         record = record_beside(path)
@@ -204,6 +204,7 @@ def inspect(
     elif isinstance(checkpoint, nn.Module | Mapping):
         name = type(checkpoint).__name__
         tensors = weights.tensors_in(checkpoint, name, name)
+        classes = tables.classes_in(checkpoint) if isinstance(checkpoint, nn.Module) else {}
     else:
         raise ParameterError(
             f"checkpoint is {type(checkpoint).__name__}; a path, a module and tensors by name are "
@@ -216,7 +217,12 @@ def inspect(
     include, exclude = tables.patterns(include), tables.patterns(exclude)
     try:
         embeddings, left_out = tables.find(
-            tensors, include=include, exclude=exclude, field_dims=field_dims, sets=sets
+            tensors,
+            include=include,
+            exclude=exclude,
+            field_dims=field_dims,
+            sets=sets,
+            classes=classes,
         )
     except tables.NoTableError as error:
         raise tables.NoTableError(f"{name}: {error}") from None

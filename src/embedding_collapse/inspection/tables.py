@@ -7,7 +7,7 @@ from functools import partial
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from embedding_collapse.parameters import ParameterError, check_whole, count, short
 
@@ -30,8 +30,9 @@ class Table:
     Attributes:
         name: of the tensor in the checkpoint, or of the field.
         values: `[M, D, K]`, a view of what is on disk; M embedding sets, 1 for an ordinary table.
-        known_by: what says that it is a table: the library whose convention names it so, or its
-            name or its shape, which are guesses and end with `GUESS`; or who asked for it.
+        known_by: what says that it is a table: the class of its module, the library whose
+            convention names it so, or its name or its shape, which are guesses and end with
+            `GUESS`; or who asked for it.
         note: what a reader should know of it, "" where there is nothing.
         source: the tensor's name in the checkpoint, which a field was cut from.
         start: the field's first row in it.
@@ -86,6 +87,7 @@ def find(
     exclude: str | Sequence[str] = (),
     field_dims: FieldDims | None = None,
     sets: int | None = None,
+    classes: Mapping[str, str] | None = None,
 ) -> tuple[list[Table], list[LeftOut]]:
     """The embedding tables among tensors, and every other that might have been one.
 
@@ -96,6 +98,7 @@ def find(
         field_dims: features per field, to cut every table with that many rows into its fields; see
             `field_dims.read_field_dims`.
         sets: M, for tables that hold M embedding sets side by side.
+        classes: what `classes_in` says of the module whose tensors these are.
 
     Raises:
         NoTableError: no table found.
@@ -107,7 +110,7 @@ def find(
     if sets is not None:
         check_whole("sets", sets, least=1)
     readings = {
-        name: _reading(name, tensors, include, exclude)
+        name: _reading(name, tensors, include, exclude, classes or {})
         for name, tensor in tensors.items()
         if tensor.ndim in (2, 3)
     }
@@ -147,20 +150,35 @@ def find(
     return tables, left_out
 
 
+def classes_in(module: nn.Module) -> dict[str, str]:
+    """The class of every `Embedding` and `EmbeddingBag` of a module, by the name of its weight."""
+    return {
+        f"{path}.weight".removeprefix("."): type(part).__name__
+        for path, part in module.named_modules(remove_duplicate=False)
+        if isinstance(part, nn.Embedding | nn.EmbeddingBag)
+    }
+
+
 def patterns(given: str | Sequence[str]) -> list[str]:
     """Patterns of names; a text is one of them."""
     return [given] if isinstance(given, str) else list(given)
 
 
 def _reading(
-    name: str, tensors: Mapping[str, Tensor], include: Sequence[str], exclude: Sequence[str]
+    name: str,
+    tensors: Mapping[str, Tensor],
+    include: Sequence[str],
+    exclude: Sequence[str],
+    classes: Mapping[str, str],
 ) -> Reading:
-    """As `recognise` has it, but for what the caller says."""
+    """As `recognise` has it, but for what the caller or the tensor's module says."""
     if any(fnmatchcase(name, pattern) for pattern in exclude):
         return Reading(False, "excluded")
     if include:
         chosen = any(fnmatchcase(name, pattern) for pattern in include)
         return Reading(chosen, "you" if chosen else f"matches none of {', '.join(include)}")
+    if name in classes and tensors[name].shape[-1] > 1:
+        return Reading(True, classes[name])
     reading = recognise(name, tensors)
     other = LAYER.search(name) or OPTIMIZER.search(name)
     alone = len(tensors) == 1 and not other and tensors[name].shape[-1] > 1
