@@ -19,6 +19,9 @@ from torch.utils._pytree import tree_map
 
 from .parameters import ParameterError, check_whole, first_line
 
+# torch 2.6 can't tell; there a compiled model loops as well
+exporting = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)
+
 Factory = Callable[[], tuple[nn.Module, nn.Module]]
 SLOW = "There is a performance drop"  # how torch warns that it would loop by itself
 
@@ -49,7 +52,8 @@ class MultiEmbedding(nn.Module):
             be sharded; else None.
         loop_reason: why a loop runs instead of vmap, or None.
 
-    Batch norm and other buffers are kept per set, and dropout draws anew for each. Not supported:
+    Batch norm and other buffers are kept per set, and dropout draws anew for each. `torch.export`
+    sees a loop over the sets, so that the batch may be of any size. Not supported:
     lazy modules before their first batch, hooks on the modules of single sets that are stacked, and
     two sets sharing parameters.
 
@@ -97,7 +101,7 @@ class MultiEmbedding(nn.Module):
         """What every set's interaction returns: `[M, ...]`."""
         if self.separate is not None:
             return _side_by_side([one(*inputs, **named) for one in self.separate])
-        if self.loop_reason is not None:
+        if self.loop_reason is not None or exporting():  # vmap would fix the batch's size
             return self._looped(inputs, named)
         return (self._vectorised if self._tried else self._first)(inputs, named)
 

@@ -137,6 +137,15 @@ def test_the_state_is_saved_and_loaded_and_copied():
     assert torch.equal(copy.deepcopy(model)(ids()), model(ids()))
 
 
+@pytest.mark.rounding
+def test_it_is_exported_for_batches_of_any_size():
+    model = MultiEmbedding(pair, 3, nn.Linear(HIDDEN, 1)).eval()
+    rows = torch.export.Dim("rows", min=2)
+    program = torch.export.export(model, (ids(),), dynamic_shapes=((({0: rows},)),))
+    assert_same_sums(program.module()(ids(50)), model(ids(50)), TERMS)
+    assert model.loop_reason is None  # of the model itself
+
+
 def test_it_trains():
     torch.manual_seed(0)
     model = MultiEmbedding(pair, 3, nn.Linear(HIDDEN, 1))
