@@ -58,8 +58,8 @@ class MultiEmbedding(nn.Module):
     two sets sharing parameters.
 
     Raises:
-        ParameterError: sets that share weights or start equal, that differ in shape, or hold what
-            is not supported.
+        ParameterError: modules in place of a factory; sets that share weights or start equal, that
+            differ in shape, or hold what is not supported.
 
     Example:
         >>> import torch, embedding_collapse
@@ -79,6 +79,11 @@ class MultiEmbedding(nn.Module):
         self, factory: Factory, sets: int, head: nn.Module | None = None, *, seed: int | None = None
     ) -> None:
         super().__init__()
+        if isinstance(factory, nn.Module) or not callable(factory):
+            raise ParameterError(
+                f"factory is {type(factory).__name__}; a function that makes a fresh pair is "
+                "needed, such as lambda: (Embedding(), Interaction())"
+            )
         check_whole("sets", sets, least=1)
         pairs = [_make(factory, None if seed is None else seed + m) for m in range(sets)]
         _check(pairs)

@@ -370,6 +370,8 @@ def growing() -> tuple[nn.Module, nn.Module]:
     ("factory", "sets", "message"),
     [
         (pair, 0, "sets is 0; whole numbers from 1 up"),
+        (nn.Embedding(3, 2), nn.Flatten(), "factory is Embedding; a function that makes a fresh"),
+        (pair(), 2, "factory is tuple; a function that makes a fresh pair"),
         (lambda: nn.Embedding(3, 2), 2, "factory returned Embedding; an .embedding, interaction."),
         (lambda: SHARED, 2, "set 1 shares weights with set 0"),
         (seeded, 2, "sets 0 and 1 start equal, and would stay so"),
