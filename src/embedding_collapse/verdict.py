@@ -212,8 +212,9 @@ def advise(table: Collapse) -> str:
     if table.verdict == OFFSET_IS:
         return (
             f"{table.offset:.0%} of its energy is one vector that all rows share, and that is no "
-            "collapse. Next, if it is in the way: take the mean off the rows and give it to the "
-            f"bias of the layer behind: {table.width} numbers, no training."
+            "collapse. Next, if it is in the way and only linear layers read the table: take the "
+            f"mean off the rows and give it to their biases: {table.width} numbers, no training. "
+            "Where fields are multiplied, predictions would change."
         )
     if table.verdict == COLLAPSED_IS and table.sets > 1:
         return (

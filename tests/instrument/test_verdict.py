@@ -73,6 +73,7 @@ def test_an_offset_that_all_rows_share_is_no_collapse(shape):
     )
     assert found.verdict == OFFSET_IS
     assert f"{found.offset:.0%} of its energy is one vector" in found.advice
+    assert "Where fields are multiplied, predictions would change" in found.advice  # e_i * mean
     low = normal(shape[0], 1) @ normal(1, shape[1])
     assert inspected(low + 3).verdict == COLLAPSED_IS  # with an offset, but collapsed
 
