@@ -259,6 +259,10 @@ def test_a_program_is_told_from_weights(tmp_path):
         ParameterError, match="is a TorchScript program, which would have to be run"
     ):
         read(tmp_path / "program.pt")
+    exported = torch.export.export(torch.nn.Linear(2, 2), (torch.ones(1, 2),))
+    torch.export.save(exported, tmp_path / "program.pt2")
+    with pytest.raises(ParameterError, match=r"is a program of torch.export; .*\.state_dict"):
+        read(tmp_path / "program.pt2")
 
 
 def test_a_pipe_is_told_before_anyone_waits_for_it(tmp_path):

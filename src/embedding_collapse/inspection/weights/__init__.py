@@ -122,6 +122,12 @@ def _reader(path: Path) -> Callable[[Path], dict[str, Tensor]]:
         if IN_KERAS in names:
             check_installed(f"{path}, which holds HDF5,", ("h5py",), "hdf5")
             return read_keras
+        if any(name.endswith("/archive_format") for name in names):
+            raise ParameterError(
+                f"{path} is a program of torch.export; where you trust it, torch.save("
+                f"torch.export.load({str(path)!r}).state_dict, {f'{path.stem}-state.pt'!r}) saves "
+                "what is needed"
+            )
     if head[8:9] == b"{":
         return read_safetensors
     if head.startswith((b"PAR1", b"ARROW1")):
