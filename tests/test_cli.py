@@ -240,6 +240,14 @@ def test_help_lists_the_commands(capsys):
     assert re.search(r"^ +sweep +run a grid of models", text, re.M)
 
 
+def test_help_says_which_rows_are_read_held_out_and_weighed(capsys):
+    text = help_of(capsys, "data")
+    assert "of what is read the first; all by default" in text
+    assert "the last tenth of the rows by this column tests" in text
+    assert "of UTC where it tells its zone" in text
+    assert "counts.npz, by their names" in help_of(capsys, "inspect")
+
+
 @pytest.mark.parametrize("command", ["run", "sweep"])
 def test_help_of_a_command_lists_every_parameter_of_a_spec_and_every_model(capsys, command):
     text = help_of(capsys, command)

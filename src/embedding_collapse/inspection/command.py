@@ -81,7 +81,8 @@ def add_inspect(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--rows-weight",
         metavar="FILE",
-        help="counts.npy: how often each row is looked up, to measure with rows weighted too",
+        help="counts.npy: how often each row is looked up, to measure with rows weighted too; of "
+        "several tables counts.npz, by their names",
     )
     command.add_argument(
         "--output",

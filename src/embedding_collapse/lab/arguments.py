@@ -24,16 +24,18 @@ from .spec import Spec
 PLURAL = {"model": "models", "design": "designs", "scale": "scales", "seed": "seeds"}
 HELP = {
     "dataset": ", ".join(DATASETS),
-    "rows": "how many; all by default",
+    "rows": "how many, of what is read the first; all by default",
     "path": "file, folder or dataset on the Hub to read",
     "label": "of a table: its column of 0 and 1",
     "positive": "of a table: the label's values that are 1, where it doesn't hold 0 and 1",
     "threshold": "of a table: the least number in the label's column that is 1",
     "categorical": "of a table: columns whose values are features",
     "numeric": "of a table: columns of numbers to put into bins",
-    "times": "of a table: columns of timestamps; each gives its hour and its weekday",
+    "times": "of a table: columns of timestamps; each gives its hour and its weekday, of UTC where "
+    "it tells its zone",
     "drop": "of a table: columns to leave out",
-    "split_by": "of a table: the last rows by this column are held out",
+    "split_by": "of a table: the last tenth of the rows by this column tests, the tenth before "
+    "validates; by default both are drawn at random",
     "min_count": "of what is read: the fewest rows with which a value has an id of its own",
     "vocabulary": "count values on all rows, or on those that train",
     "held_out": "of drawn data and US flights: rows that validate and that test; --rows then train",
