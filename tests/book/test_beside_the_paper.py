@@ -99,6 +99,16 @@ def test_what_it_says_of_size_is_in_the_first_question(asked, page):
     assert all(theirs.loc["SE 4x"] < theirs.loc["base"])
 
 
+def test_what_it_says_of_a_million_flights_is_in_the_runs(asked, page):
+    assert "On a million flights the lead of DNN's four sets over one set as large shrinks" in page
+    answers = {(one.where, one.model, one.pair): one for one in first_question(asked)}
+    few, many = (
+        answers[f"us-flights, {rows} rows", "dnn", "ME 4x - SE 4x"]
+        for rows in ("320,000", "1,000,000")
+    )
+    assert many.verdict == "undecided" and many.effect.high < few.effect.low
+
+
 def test_what_it_says_of_suppressed_models_is_in_the_ledger(asked, page):
     assert "gain nothing from size is contradicted, on real flights and on drawn clicks." in page
     assert [one.findings[9 - 1].verdict for one in asked[:2]] == ["fails", "fails"]
