@@ -184,7 +184,7 @@ def advise(table: Collapse) -> str:
     size = table.rows * table.width * table.sets
     held = round((table.weighted or table.centred)["directions_90"])
     holds = "holds" if held == 1 else "hold"
-    energy = f"{held} of {table.width} directions {holds} 90% of its energy"
+    energy = f"{_one_outweighs(table)}{held} of {table.width} directions {holds} 90% of its energy"
     if table.measures.get("abundance") == 0:
         return "Every entry is zero: it was never trained, or something clears it."
     if table.verdict == FEW_IS and table.weighted and not too_small(table.rows, table.width):
@@ -248,6 +248,22 @@ def advise(table: Collapse) -> str:
     return (
         f"{energy}. They are in use; if width is what you lack, twice as many columns are worth a "
         f"trial: {size:,} numbers more, one training run for each seed."
+    )
+
+
+def _one_outweighs(table: Collapse) -> str:
+    """A sentence on a low IA that is one direction's doing, the others being in use; else ""."""
+    low = table.verdict in (COLLAPSED_IS, PARTLY_IS) and table.offset < MUCH_OFFSET
+    if not low or table.spectra is None or table.random is None:
+        return ""
+    rest, random = (information_abundance(of[..., 1:]) for of in (table.spectra, table.random))
+    if judge(share := (rest / random).mean().item()) != HEALTHY_IS:
+        return ""
+    energy = table.spectra.square()
+    first = (energy[:, 0] / energy.sum(1)).mean().item()
+    return (
+        f"One direction has {first:.0%} of its energy; without it IA/random would be "
+        f"{share:.2f}, {HEALTHY_IS}. "
     )
 
 

@@ -1,5 +1,7 @@
 """The verdict on a table, and what to try next."""
 
+import re
+
 import pytest
 import torch
 from test_collapse import inspected, normal
@@ -76,6 +78,16 @@ def test_an_offset_that_all_rows_share_is_no_collapse(shape):
     assert "Where fields are multiplied, predictions would change" in found.advice  # e_i * mean
     low = normal(shape[0], 1) @ normal(1, shape[1])
     assert inspected(low + 3).verdict == COLLAPSED_IS  # with an offset, but collapsed
+
+
+def test_where_one_direction_outweighs_a_table_otherwise_in_use_the_advice_says_so():
+    even, one = normal(5000, 32), normal(5000, 1) @ normal(1, 32)
+    found = inspected(even + one)
+    assert found.verdict == COLLAPSED_IS
+    assert re.match(r"One direction has \d+% of its energy; without it IA/random", found.advice)
+    few = inspected(normal(5000, 4) @ normal(4, 32) + 0.1 * even)
+    assert few.verdict == COLLAPSED_IS and "One direction" not in few.advice
+    assert "One direction" not in inspected(even).advice
 
 
 def trained_and_not(scale: float) -> Tensor:
