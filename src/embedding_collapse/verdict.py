@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from .parameters import count
-from .spectrum import information_abundance, random_abundances, random_spectrum, rounded
+from .spectrum import directions, information_abundance, random_abundances, random_spectrum, rounded
 
 COLLAPSED, PARTLY = 0.25, 0.5  # of a random table's IA: below the first, below the second
 MUCH_OFFSET = 0.05  # of the energy: below, it is a direction among others
@@ -256,6 +256,8 @@ def _one_outweighs(table: Collapse) -> str:
     low = table.verdict in (COLLAPSED_IS, PARTLY_IS) and table.offset < MUCH_OFFSET
     if not low or table.spectra is None or table.random is None:
         return ""
+    if 2 * table.measures["directions_90"] < directions(table.random, 0.9):
+        return ""  # what the others hold is next to nothing, however evenly
     rest, random = (information_abundance(of[..., 1:]) for of in (table.spectra, table.random))
     if judge(share := (rest / random).mean().item()) != HEALTHY_IS:
         return ""

@@ -88,6 +88,7 @@ def test_where_one_direction_outweighs_a_table_otherwise_in_use_the_advice_says_
     few = inspected(normal(5000, 4) @ normal(4, 32) + 0.1 * even)
     assert few.verdict == COLLAPSED_IS and "One direction" not in few.advice
     assert "One direction" not in inspected(even).advice
+    assert "One direction" not in inspected(one + 0.01 * even).advice  # the rest is next to nothing
 
 
 def trained_and_not(scale: float) -> Tensor:
