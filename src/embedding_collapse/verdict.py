@@ -254,8 +254,8 @@ def advise(table: Collapse) -> str:
 def _one_outweighs(table: Collapse) -> str:
     """A sentence on a low IA that is one direction's doing, the others being in use; else ""."""
     low = table.verdict in (COLLAPSED_IS, PARTLY_IS) and table.offset < MUCH_OFFSET
-    if not low or table.spectra is None or table.random is None:
-        return ""
+    if not low or table.weighted or table.spectra is None or table.random is None:
+        return ""  # the spectra are of rows that weigh the same
     if 2 * table.measures["directions_90"] < directions(table.random, 0.9):
         return ""  # what the others hold is next to nothing, however evenly
     rest, random = (information_abundance(of[..., 1:]) for of in (table.spectra, table.random))

@@ -53,6 +53,18 @@ def test_the_correlation_is_spearmans_and_its_interval_holds_it():
     assert result.low < result.value < result.high and result.cells == 24
 
 
+def test_cells_that_share_their_base_runs_are_drawn_together():
+    """A second size of each model that says the same makes the interval no narrower."""
+    random = np.random.default_rng(3)
+    once = [
+        cell._replace(data=f"data {i // 3}")
+        for i, cell in enumerate(made(base=random.normal(size=9), gain_of_me=random.normal(size=9)))
+    ]
+    twice = once + [cell._replace(scale=10) for cell in once]
+    results = [correlation(cells, "base", "gain_of_me")[:3] for cells in (once, twice)]
+    assert results[0] == pytest.approx(results[1])
+
+
 def test_within_models_a_difference_between_models_says_nothing():
     """Simpson's: models that collapse more gain more, while within each it is the other way."""
     within = np.tile(np.arange(4.0), (3, 1)).T.ravel()  # of each of three models, four cells

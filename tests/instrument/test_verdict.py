@@ -85,6 +85,7 @@ def test_where_one_direction_outweighs_a_table_otherwise_in_use_the_advice_says_
     found = inspected(even + one)
     assert found.verdict == COLLAPSED_IS
     assert re.match(r"One direction has \d+% of its energy; without it IA/random", found.advice)
+    assert "One direction" not in inspected(even + one, torch.ones(5000)).advice
     few = inspected(normal(5000, 4) @ normal(4, 32) + 0.1 * even)
     assert few.verdict == COLLAPSED_IS and "One direction" not in few.advice
     assert "One direction" not in inspected(even).advice
