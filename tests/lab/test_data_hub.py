@@ -54,6 +54,14 @@ def test_criteo_of_the_hub_is_all_its_splits_and_the_same_as_the_file(criteo_fol
     assert np.array_equal(ours.ids, file.ids)
 
 
+def test_its_own_splits_hold_out_what_they_are_named_for(criteo_folder):
+    ours, all_of_it = load("criteo", split="given"), load("criteo")
+    assert ours.held_out == (300, len(ours) - 2700)
+    assert np.array_equal(ours.ids, all_of_it.ids)
+    with pytest.raises(ParameterError, match="Criteo_x4:train has train; one of each is accepted"):
+        hub.open_dataset("reczoo/Criteo_x4:train", given=True)
+
+
 def test_tokens_of_digits_stay_text(criteo_folder):
     field = load("criteo").fields[13]
     assert "00000000" in [field.decode(i) for i in range(1, field.cardinality)]

@@ -195,7 +195,7 @@ TABLE = {"name": "table", "label": "y", "content": "a hash"}
             {"name": "movielens", "content": "a hash", "held_out": (5, 5)},
             "it is for synthetic, synthetic-mini, us-fl",
         ),
-        ({"split": "time"}, "split is 'time'; it is for us-flights, us-flights-forecast, not 'sy"),
+        ({"split": "time"}, "split is 'time'; it is for us-flights, us-flights-forecast, criteo"),
         ({"name": "us-flights", "split": "days"}, "split 'days' is unknown; known: random, time"),
     ],
 )

@@ -39,7 +39,8 @@ HELP = {
     "min_count": "of what is read: the fewest rows with which a value has an id of its own",
     "vocabulary": "count values on all rows, or on those that train",
     "held_out": "of drawn data and US flights: rows that validate and that test; --rows then train",
-    "split": "of US flights: hold out at random, or the last in time",
+    "split": "how rows are held out: random; of US flights also time, the last; of a table, Criteo "
+    "and Avazu also given, which is by a Hub dataset's splits or by three files in a folder",
     "content": "hash that what is read must have, as a record tells it",
     "model": ", ".join(MODELS),
     "design": "se widens one embedding set, me adds sets",

@@ -52,8 +52,9 @@ def load(
     Args:
         name: one of `DATASETS`.
         rows: how many; see `DataSpec`.
-        frame: in place of a path, the table itself: a DataFrame of pandas or polars, or whatever
-            else gives Arrow's columns.
+        frame: in place of a path, the table itself: a DataFrame of pandas or polars, a dataset of
+            `datasets`, or whatever else gives Arrow's columns; where the split is given, a dict of
+            three, such as a `DatasetDict`.
         max_rejected: the share of unusable rows up to which the rest is loaded, below 1.
         cache: folder where datasets are kept; by default the environment variable
             EMBEDDING_COLLAPSE_CACHE, else ~/.cache/embedding-collapse.
@@ -61,8 +62,9 @@ def load(
         progress: show a bar where loading takes more than a few seconds.
         options: the other parameters of `DataSpec`, but for `content`, which is found out. `path`
             may be a file or the name of a dataset on the Hugging Face Hub ("owner/name"), of
-            movielens a folder or .zip. Several names or values may also be one text with commas;
-            "" is the default.
+            movielens a folder or .zip, and where the split is given a folder of three files, such
+            as train.csv, valid.csv and test.csv. Several names or values may also be one text with
+            commas; "" is the default.
 
     Returns:
         The dataset, whose `spec` says what it is; the same rows on every machine.
@@ -149,11 +151,13 @@ def _identify(
     spec = DataSpec(name, **given, content="unread")
     if name == "table":
         source = own_table(spec, frame)
+    elif name == "movielens":
+        source = movielens(spec.path)
     else:
-        source = {"criteo": criteo, "avazu": avazu, "movielens": movielens}[name](spec.path)
+        source = {"criteo": criteo, "avazu": avazu}[name](spec.path, spec.split == "given")
     if spec.min_count is not None:
         source = source._replace(minimum_count=spec.min_count)
-    return dataclasses.replace(spec, content=source.table.content(progress)), source
+    return dataclasses.replace(spec, content=source.content(progress)), source
 
 
 def _check(max_rejected: float, workers: int | None) -> None:

@@ -1,5 +1,6 @@
 """From the columns of a batch to fields: what each value stands for, which rows can be used."""
 
+import hashlib
 import re
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -43,6 +44,7 @@ class Source(NamedTuple):
             timestamp).
         columns: of the fields whose column has another name.
         positive, threshold, split_by: see `DataSpec`.
+        held_out: tables of the same columns to validate and to test on, where the data say so.
         minimum_count: the fewest rows with which a value keeps an id of its own.
         notes: what opening it brought up.
     """
@@ -56,12 +58,23 @@ class Source(NamedTuple):
     positive: tuple[str, ...] = ()
     threshold: float | None = None
     split_by: str | None = None
+    held_out: tuple[Table, ...] = ()
     minimum_count: int = MINIMUM_COUNT
     notes: tuple[str, ...] = ()
 
     def column_of(self, field: str) -> str:
         """Where a field's values are read."""
         return self.columns.get(field, field)
+
+    @property
+    def parts(self) -> list["Source"]:
+        """This one, and likewise what is held out."""
+        return [self._replace(table=table) for table in (self.table, *self.held_out)]
+
+    def content(self, progress: bool) -> str:
+        """Hash of all that is read; told whether to show a bar."""
+        sums = [part.table.content(progress) for part in self.parts]
+        return hashlib.sha256("".join(sums).encode()).hexdigest() if self.held_out else sums[0]
 
     @property
     def wanted(self) -> list[str]:

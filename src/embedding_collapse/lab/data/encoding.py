@@ -20,7 +20,7 @@ import pyarrow as pa
 from embedding_collapse.parameters import ParameterError, listed, printable, short
 
 from .cache import stored
-from .columns import Source, accept
+from .columns import Accepted, Source, accept
 from .dataset import Dataset, Field, split_rows, split_sizes
 from .numbering import number_fields
 from .parallel import available_cores, in_order
@@ -31,6 +31,7 @@ LOG = logging.getLogger(__name__)
 VERSION = 2  # of what reading and encoding make of a table: raise it with any change to that
 DERIVED = ("columns", "positive", "split_by")  # of a source, part of what is cached where given
 SHOWN_LABELS = 20
+UNSEEN = 0.5  # of the rows that are held out, the share from which on it is told
 ORDER = "order.npy"
 LISTS = pa.schema([("values", pa.list_(pa.string()))])
 
@@ -42,6 +43,7 @@ class Read(NamedTuple):
         codes: int32 `[N, rows]` of each batch, on disk.
         values: of each batch, on disk: the N fields' values.
         labels: uint8 `[rows]`, of all batches.
+        sizes: how many of these rows each part has: one, or those to train, validate and test on.
         label_values: all that the label's column holds, where some of them count as 1.
         order: int64 `[rows]`, see `Dataset`; None where nothing orders the rows.
         total: how many rows were read, rejected ones included.
@@ -52,6 +54,7 @@ class Read(NamedTuple):
     codes: list[np.ndarray]
     values: list[pa.ListArray]
     labels: np.ndarray
+    sizes: list[int]
     label_values: list[str]
     order: np.ndarray | None
     total: int
@@ -128,6 +131,7 @@ def encode(
             facts,
             notes,
             spec,
+            held_out=tuple(about["sizes"][1:]) if source.held_out else None,
             order=np.load(kept.folder / ORDER, mmap_mode="c") if source.split_by else None,
         )
     except ParameterError as error:  # a split without one of the classes
@@ -136,17 +140,22 @@ def encode(
 
 def _notes(about: dict[str, Any]) -> Iterator[str]:
     count, shown = about["rejected"], about["shown"]
+    if sizes := about.get("sizes"):
+        yield f"{sizes[0]:,} rows train, {sizes[1]:,} validate and {sizes[2]:,} test, as given"
     if count:
         more = "; ..." if count > len(shown) else ""
         yield f"{count:,} row{'s' * (count > 1)} rejected: {'; '.join(shown)}{more}"
     if about["blank"]:
         yield f"blank in every row: {listed(about['blank'], 200)}"
+    for name, share in about.get("unseen", {}).items():
+        yield f"no training row has the value of {short(name)} that {share:.0%} of the others have"
     if about["rare"]:
         yield f"no value is frequent enough for an id of its own: {listed(about['rare'], 200)}"
 
 
 def _check(source: Source, rows: int | None, max_rejected: float, read: Read) -> None:
     have = len(read.labels)
+    trains = "" if len(read.sizes) == 1 else " to train on"
     _check_rejected(source, max_rejected, read.total, read.rejected, read.shown)
     if lost := [value for value in source.positive if value not in read.label_values]:
         raise ParameterError(
@@ -156,9 +165,11 @@ def _check(source: Source, rows: int | None, max_rejected: float, read: Read) ->
     if have < 10:
         held = f"{have} rows that can be used" if have else "no rows"
         raise ParameterError(f"path is {source.table.path!r}, which holds {held}; 10 are needed")
-    if rows is not None and have < rows:
+    if rows is not None and read.sizes[0] < rows:
+        most = read.sizes[0]
         raise ParameterError(
-            f"rows is {rows}; {source.table.path!r} has {have} rows, and 10 to {have} are accepted"
+            f"rows is {rows}; {source.table.path!r} has {most} rows{trains}, and 10 to {most} are "
+            "accepted"
         )
     if read.labels.min() == read.labels.max():
         raise ParameterError(
@@ -187,43 +198,41 @@ def _read(
     threads: int,
     progress: bool,
 ) -> Read:
-    """Read the table, or as many of its first usable rows as asked for, into two files."""
+    """Read the table, or as many of its first usable rows as asked for, into two files; and
+    behind it what is held out."""
     count = len(source.fields)
-    sizes, labels, rejected = [], [np.empty(0, np.uint8)], 0
+    parts, sizes, labels, rejected = [], [], [np.empty(0, np.uint8)], 0
     shown: list[str] = []
     label_values: set[str] = set()
     keys, kinds = [np.empty(0)], set[str]()
-    number, left = source.table.first, sys.maxsize if rows is None else rows
     with (
         (folder / "ids.npy").open("wb") as ids,
         pa.OSFile(str(folder / "values.arrow"), "wb") as file,
         pa.ipc.new_stream(file, LISTS) as values,
-        closing(source.table.read(source.wanted, progress)) as batches,
     ):
         _write_header(ids, 0, count)
-        tasks = (partial(accept, source, batch) for batch in batches)
-        for batch in in_order(pool, tasks, ahead=threads):
-            size = len(batch.labels) + len(batch.rejected)
-            batch = batch if len(batch.labels) <= left else batch.first(left)
-            rejected += len(batch.rejected)
-            shown += [
-                f"{source.table.unit} {number + place}: {batch.why[place]}"
-                for place in batch.rejected[: SHOWN - len(shown)].tolist()
-            ]
-            number += size
-            if source.positive:
-                label_values.update(batch.label_values)
-            if batch.order is not None:
-                keys.append(batch.order)
-                kinds |= batch.order_kinds
-            if len(batch.labels):
-                ids.write(np.ascontiguousarray(batch.codes).data)
-                values.write(_lists(batch.values))
-                labels.append(batch.labels)
-                sizes.append(batch.codes.size)
-            left -= len(batch.labels)
-            if left == 0:
-                break
+        for part, most in zip(source.parts, [rows, None, None], strict=False):
+            number, size = part.table.first, 0
+            where = f"{part.table.path}, " if source.held_out else ""
+            for batch in _accepted(part, most, pool, threads, progress):
+                rejected += len(batch.rejected)
+                shown += [
+                    f"{where}{part.table.unit} {number + place}: {batch.why[place]}"
+                    for place in batch.rejected[: SHOWN - len(shown)].tolist()
+                ]
+                number += len(batch.labels) + len(batch.rejected)
+                size += len(batch.labels)
+                if source.positive:
+                    label_values.update(batch.label_values)
+                if batch.order is not None:
+                    keys.append(batch.order)
+                    kinds |= batch.order_kinds
+                if len(batch.labels):
+                    ids.write(np.ascontiguousarray(batch.codes).data)
+                    values.write(_lists(batch.values))
+                    labels.append(batch.labels)
+                    sizes.append(batch.codes.size)
+            parts.append(size)
         joined = np.concatenate(labels)
         ids.seek(0)
         _write_header(ids, len(joined), count)  # numpy leaves room for the number of rows to grow
@@ -233,7 +242,7 @@ def _read(
     if source.split_by:
         order = _ordered(source, np.concatenate(keys), kinds)
         np.save(folder / ORDER, order)
-    about = sorted(label_values), order, total, rejected, shown
+    about = parts, sorted(label_values), order, total, rejected, shown
     if len(joined) == 0:
         return Read([], [], joined, *about)
     flat = np.asarray(np.load(folder / "ids.npy", mmap_mode="r+")).reshape(-1)
@@ -241,6 +250,20 @@ def _read(
     with pa.memory_map(str(folder / "values.arrow")) as file:
         lists = pa.ipc.open_stream(file).read_all()["values"].chunks
     return Read(codes, lists, joined, *about)
+
+
+def _accepted(
+    source: Source, rows: int | None, pool: ThreadPoolExecutor, threads: int, progress: bool
+) -> Iterator[Accepted]:
+    """The usable rows of a table, or as many of the first as asked for."""
+    left = sys.maxsize if rows is None else rows
+    with closing(source.table.read(source.wanted, progress)) as batches:
+        tasks = (partial(accept, source, batch) for batch in batches)
+        for batch in in_order(pool, tasks, ahead=threads):
+            yield batch if len(batch.labels) <= left else batch.first(left)
+            left -= len(batch.labels)
+            if left <= 0:
+                return
 
 
 def _ordered(source: Source, keys: np.ndarray, kinds: set[str]) -> np.ndarray:
@@ -281,8 +304,11 @@ def _number(
     counted = None
     if vocabulary == "train":
         counted = np.zeros(len(read.labels), bool)
-        order = split_rows(len(counted))[0].numpy() if read.order is None else read.order
-        counted[order[: split_sizes(len(counted))[0]]] = True
+        if source.held_out:
+            counted[: read.sizes[0]] = True
+        else:
+            order = split_rows(len(counted))[0].numpy() if read.order is None else read.order
+            counted[order[: split_sizes(len(counted))[0]]] = True
     kinds, minimum, scratch = list(source.fields.values()), source.minimum_count, folder / "scratch"
     known = number_fields(read.codes, read.values, kinds, minimum, counted, scratch, pool, progress)
     (folder / "values.arrow").unlink()
@@ -299,6 +325,9 @@ def _number(
         "blank": [name for name, field in named if field.blank],
         "rare": [name for name, field in named if len(field.values) == 0],
     }
+    if source.held_out:
+        about["sizes"] = read.sizes
+        about["unseen"] = _unseen(source, np.load(folder / "ids.npy", mmap_mode="r"), read.sizes[0])
     if source.positive:
         others = [value for value in read.label_values if source.label_of(value) == 0]
         about["choices"] = [
@@ -306,3 +335,13 @@ def _number(
             f"0 for {listed(others, SHOWN_LABELS)}"
         ]
     return about
+
+
+def _unseen(source: Source, ids: np.ndarray, training: int) -> dict[str, float]:
+    """Of fields where most rows that are held out have an id that none before them has: the share
+    of these rows. So it is where parts were written apart, 3 in one and 3.0 in the other."""
+    shares = {}
+    for i, name in enumerate(source.fields):
+        known = np.bincount(ids[:training, i], minlength=ids[:, i].max() + 1) > 0
+        shares[name] = float(1 - known[ids[training:, i]].mean())
+    return {name: share for name, share in shares.items() if share > UNSEEN}

@@ -16,6 +16,7 @@ from huggingface_hub import constants
 from embedding_collapse.files import checksum
 from embedding_collapse.parameters import ParameterError
 
+from .parts import three
 from .reading import Table
 from .typed import ROWS, typed_table
 
@@ -29,14 +30,15 @@ def is_name(path: str) -> bool:
     return bool(named) and not path.endswith(FILES) and not Path(path).exists()
 
 
-def open_dataset(name: str, text: Sequence[str] = ()) -> Table:
-    """All splits of a dataset, one after the other, or the one after a colon.
+def open_dataset(name: str, text: Sequence[str] = (), given: bool = False) -> list[Table]:
+    """All splits of a dataset as one table, or the one after a colon.
 
     The first call fetches the dataset into the cache of `datasets`.
 
     Args:
         name: "owner/name" or "owner/name:split".
         text: columns to read as text, where a guess would take tokens of digits for numbers.
+        given: three tables in place of one, of the splits that train, validate and test.
 
     Raises:
         ParameterError: a dataset that is not there or cannot be fetched.
@@ -55,8 +57,13 @@ def open_dataset(name: str, text: Sequence[str] = ()) -> Table:
             f"path is {name!r}; there is no such file, and the Hugging Face Hub {said} "
             f"({' '.join(str(error).split())})"
         ) from None
-    splits = list(loaded.values()) if isinstance(loaded, datasets.DatasetDict) else [loaded]
+    splits = loaded if isinstance(loaded, datasets.DatasetDict) else {split: loaded}
+    if given:
+        return [_table(f"{address}:{part}", [splits[part]]) for part in three(splits, name)]
+    return [_table(name, list(splits.values()))]
 
+
+def _table(path: str, splits: list[Any]) -> Table:
     def batches(wanted: Sequence[str]) -> Iterator[pa.Table]:
         for part in splits:
             yield from part.select_columns(list(wanted)).with_format("arrow").iter(ROWS)
@@ -66,7 +73,7 @@ def open_dataset(name: str, text: Sequence[str] = ()) -> Table:
         sums = [checksum(file, progress) for file in files]
         return hashlib.sha256("".join(sums).encode()).hexdigest()
 
-    return typed_table(name, splits[0].column_names, content, batches, sum(map(len, splits)))
+    return typed_table(path, splits[0].column_names, content, batches, sum(map(len, splits)))
 
 
 def _answers() -> bool:

@@ -1,7 +1,7 @@
 """The tables that can be read: Criteo's and Avazu's click logs, and anyone's own."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,6 +14,7 @@ from embedding_collapse.parameters import ParameterError, listed, short
 from . import hub
 from .columns import Kind, Source, meaning
 from .delimited import open_text, open_text_with_header
+from .parts import three, three_files
 from .reading import Table, check_file
 from .spec import DataSpec
 from .times import PARTS, moments
@@ -47,23 +48,25 @@ AVAZU: dict[str, Kind] = dict.fromkeys(AVAZU_FIELDS, "categorical")
 PANDAS_INDEX = "__index_level_"  # how pandas names the index that it writes beside the columns
 
 
-def criteo(path: str | None) -> Source:
+def criteo(path: str | None, given: bool = False) -> Source:
     """Criteo's display advertising challenge: 13 fields of whole numbers, 26 of tokens.
 
     Args:
         path: Kaggle's `train.txt`, plain, .gz or .zip; or a dataset on the Hub, by default
             reczoo/Criteo_x4, which holds the same rows in another order.
+        given: keep to the dataset's own splits.
     """
     path = path or "reczoo/Criteo_x4"
     names = ["label", *CRITEO]
     if hub.is_name(path):
-        table, labels = hub.open_dataset(path, text=names), FLOAT
+        tables, labels = hub.open_dataset(path, names, given), FLOAT
     else:
-        table, labels = open_text(Path(path).expanduser(), "\t", names), BINARY
-    return Source("criteo", table, "label", labels, CRITEO)
+        _refuse_one_file(path, given)
+        tables, labels = [open_text(Path(path).expanduser(), "\t", names)], BINARY
+    return Source("criteo", tables[0], "label", labels, CRITEO, held_out=tuple(tables[1:]))
 
 
-def avazu(path: str | None) -> Source:
+def avazu(path: str | None, given: bool = False) -> Source:
     """Avazu's click-through rate challenge: each of the 22 columns after the label is a field.
 
     The minimum count of 4 is the paper's.
@@ -71,14 +74,26 @@ def avazu(path: str | None) -> Source:
     Args:
         path: Kaggle's `train.csv`, plain, .gz or .zip; or a dataset on the Hub, by default
             reczoo/Avazu_x4, which holds the same rows in another order.
+        given: keep to the dataset's own splits.
     """
     path = path or "reczoo/Avazu_x4"
     if hub.is_name(path):
-        table, labels = hub.open_dataset(path, text=["id", "click", *AVAZU]), FLOAT
+        tables, labels = hub.open_dataset(path, ["id", "click", *AVAZU], given), FLOAT
     else:
-        table, labels = open_text_with_header(Path(path).expanduser(), ","), BINARY
-    check_columns(table, ["click", *AVAZU])
-    return Source("avazu", table, "click", labels, AVAZU, minimum_count=4)
+        _refuse_one_file(path, given)
+        tables, labels = [open_text_with_header(Path(path).expanduser(), ",")], BINARY
+    for table in tables:
+        check_columns(table, ["click", *AVAZU])
+    held_out = tuple(tables[1:])
+    return Source("avazu", tables[0], "click", labels, AVAZU, held_out=held_out, minimum_count=4)
+
+
+def _refuse_one_file(path: str, given: bool) -> None:
+    if given:
+        raise ParameterError(
+            f"split is 'given' and path {path!r}; a dataset on the Hub has splits, and a table of "
+            "three files"
+        )
 
 
 def own_table(spec: DataSpec, frame: Any = None) -> Source:
@@ -86,7 +101,8 @@ def own_table(spec: DataSpec, frame: Any = None) -> Source:
 
     Args:
         spec: its `path` is a file of delimited text with a header (plain, .gz or .zip), a Parquet
-            file, or a dataset on the Hub. Where neither `categorical` nor `numeric` is given, all
+            file, or a dataset on the Hub; where its split is given, a folder of three such files.
+            Where neither `categorical` nor `numeric` is given, all
             columns are fields but an index that pandas wrote and what the spec has another use
             for; the notes say which is which.
         frame: see `data.load`.
@@ -104,8 +120,9 @@ def own_table(spec: DataSpec, frame: Any = None) -> Source:
                 f"column {name!r} is given twice; it can be the label, categorical, numeric, "
                 "one of times or dropped"
             )
-    table = _open(str(path)) if frame is None else open_frame(frame)
-    check_columns(table, [*uses, *([spec.split_by] if spec.split_by else [])])
+    table, *held_out = _tables(spec, frame)
+    for one in (table, *held_out):
+        check_columns(one, [*uses, *([spec.split_by] if spec.split_by else [])])
     named: dict[str, Kind] = dict.fromkeys(spec.categorical, "categorical")
     named |= dict.fromkeys(spec.numeric, "numeric")
     notes: tuple[str, ...] = ()
@@ -143,6 +160,8 @@ def own_table(spec: DataSpec, frame: Any = None) -> Source:
             fields[f"{name} {part}"], columns[f"{name} {part}"] = cast(Kind, part), name
     if twice := [name for name in columns if name in named]:
         raise ParameterError(f"path is {table.path!r}; it has a column {listed(twice)} already")
+    for one in held_out:
+        check_columns(one, list(named))
     return Source(
         "table",
         table,
@@ -153,14 +172,40 @@ def own_table(spec: DataSpec, frame: Any = None) -> Source:
         spec.positive,
         spec.threshold,
         spec.split_by,
+        tuple(held_out),
         notes=notes,
     )
 
 
-def _open(path: str) -> Table:
+def _tables(spec: DataSpec, frame: Any) -> list[Table]:
+    """One, or the three to train, validate and test on."""
+    given, path = spec.split == "given", str(spec.path)
+    if frame is not None:
+        if not given:
+            return [open_frame(frame)]
+        if not isinstance(frame, Mapping):
+            raise ParameterError(
+                f"split is 'given' and frame a {type(frame).__name__}; a dict of three, train, "
+                "validation and test, is accepted"
+            )
+        return [
+            open_frame(frame[name])._replace(path=f"frame {name!r}")
+            for name in three(frame, "frame")
+        ]
     if hub.is_name(path):
-        return hub.open_dataset(path)
+        return hub.open_dataset(path, given=given)
     file = Path(path).expanduser()
+    if given:
+        return [_open(part) for part in three_files(file)]
+    if file.is_dir():
+        raise ParameterError(
+            f"path is {path!r}, a folder; a file is accepted, and with split 'given' a folder of "
+            "the three to train, validate and test on"
+        )
+    return [_open(file)]
+
+
+def _open(file: Path) -> Table:
     check_file(file)
     with file.open("rb") as opened:
         parquet = opened.read(4) == b"PAR1"

@@ -22,15 +22,15 @@ ROWS = dict.fromkeys(US_FLIGHTS, (1_000, 2_400_000))  # the least and the most t
 HELD_OUT = ("synthetic", "synthetic-mini", *US_FLIGHTS)  # can hold out rows of a fixed number
 ONLY: dict[str, tuple[str, ...]] = {  # the datasets that a parameter is for, where it isn't for all
     **dict.fromkeys(("path", "content", "vocabulary", "min_count"), READ),
+    "split": (*US_FLIGHTS, "criteo", "avazu", "table"),
     **dict.fromkeys(
         ("label", "positive", "threshold", "categorical", "numeric", "times", "drop", "split_by"),
         ("table",),
     ),
     "held_out": HELD_OUT,
-    "split": US_FLIGHTS,
 }
 VOCABULARIES = ("all", "train")
-SPLITS = ("random", "time")
+SPLITS = {name: ("random", "time" if name in US_FLIGHTS else "given") for name in ONLY["split"]}
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class DataSpec:
     Attributes:
         name: one of `DATASETS`.
         rows: how many, at least 10; None is all, or the number that `DATASETS` tells. Of a table
-            these are its first rows.
+            these are its first rows; where the split is given, the first that train.
         label: of a table, the column that holds 0 or 1, true or false.
         positive: the label's values that are 1 in place of these; all others but a blank are 0.
         threshold: the least number in the label's column that is 1, where it holds ratings.
@@ -58,7 +58,8 @@ class DataSpec:
             or "train", the training rows.
         held_out: of drawn data and of US flights, how many rows validate and how many test; `rows`
             are then the training rows. None cuts `rows` 8:1:1 (of US flights: 100,000 and 500,000).
-        split: of US flights, whether rows are held out at "random" or are the last in "time".
+        split: of US flights, whether rows are held out at "random" or are the last in "time". Of a
+            table, Criteo and Avazu "given" takes the three parts that they come in.
         content: hash of what was read at `path`; None for data that need no path.
         path: where it lies on this machine; no part of the value.
 
@@ -94,7 +95,6 @@ class DataSpec:
             least, most = ROWS.get(self.name, (10, 2**40))
             check_whole("rows", self.rows, least, most)
         check_choice("vocabulary", self.vocabulary, VOCABULARIES)
-        check_choice("split", self.split, SPLITS)
         for field in dataclasses.fields(self):
             value, names = getattr(self, field.name), ONLY.get(field.name, DATASETS)
             if isinstance(value, list):  # JSON has lists
@@ -103,6 +103,12 @@ class DataSpec:
                 raise ParameterError(
                     f"{field.name} is {value!r}; it is for {', '.join(names)}, not {self.name!r}"
                 )
+        check_choice("split", self.split, SPLITS.get(self.name, ("random",)))
+        if self.split_by and self.split != "random":
+            raise ParameterError(
+                f"split_by is {self.split_by!r} and split {self.split!r}; one of the two tells "
+                "which rows are held out"
+            )
         if self.threshold is not None:
             check_number("threshold", self.threshold, float("-inf"))
             object.__setattr__(self, "threshold", float(self.threshold))  # 4 and 4.0 have one key

@@ -43,7 +43,7 @@ def open_parquet(path: Path) -> Table:
 
 
 def open_frame(frame: Any) -> Table:
-    """A table in memory: pandas, polars, pyarrow, or whatever else gives Arrow's columns.
+    """A table in memory: pandas, polars, pyarrow, datasets, or whatever else gives Arrow's columns.
 
     Its content is what its columns read as: a frame has the hash of any other with the same rows,
     whatever they are stored as.
@@ -52,6 +52,8 @@ def open_frame(frame: Any) -> Table:
         ParameterError: what is no table.
     """
     kind = f"{type(frame).__module__.partition('.')[0]} {type(frame).__name__}"
+    if kind == "datasets Dataset":
+        frame = frame.with_format("arrow")[:]
     try:
         table = pa.table(frame)
     except (pa.ArrowException, TypeError, ValueError) as error:
