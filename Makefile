@@ -47,7 +47,7 @@ refresh: $(READY)
 	$(BIN)/python book/build.py --refresh
 	$(BIN)/python -m embedding_collapse.lab.studies
 
-# make study NAME=beyond OPTIONS="--ray --minutes 60"
+# make study NAME=decide OPTIONS="--ray --minutes 60"
 study: $(READY)
 	$(BIN)/python -m embedding_collapse study $(or $(NAME),--help) $(OPTIONS)
 	$(BIN)/python -m embedding_collapse.lab.studies

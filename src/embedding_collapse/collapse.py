@@ -228,7 +228,7 @@ def _weighted(values: Tensor, weights: Tensor) -> dict[str, float]:
     looked up has few.
     """
     width = values.shape[-1]
-    weights = weights.double()
+    weights = weights.double() / weights.max()  # squares of large ones would overflow
     rows = (weights.sum().square() / weights.square().sum()).item()
     random = weighted_random_abundances(weights, width, draws=max(1, min(16, 4096 // width)))
     per_set = []

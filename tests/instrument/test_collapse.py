@@ -84,6 +84,12 @@ def test_weights_count_rows_as_often_as_they_say():
     assert equal["rows"] == 40
 
 
+def test_weights_matter_by_their_ratios():
+    table, counts = normal(40, 6), torch.arange(40).double()
+    small, large = (inspected(table, factor * counts).weighted for factor in (1, 1e200))
+    assert large == pytest.approx(small)
+
+
 @pytest.mark.parametrize("table", [normal(2000, 32), torch.full((2000, 32), 0.1)])
 def test_a_single_row_that_counts_is_measured_and_tells_nothing(table):
     """A random table weighted alike has no information abundance to compare with."""

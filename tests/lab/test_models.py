@@ -12,6 +12,7 @@ from torch import Tensor
 from embedding_collapse.lab.models import MODELS, PAPER, Recommender, Size, build
 from embedding_collapse.lab.models.layers import dropout
 from embedding_collapse.lab.spec import Spec
+from embedding_collapse.parameters import ParameterError
 
 REFERENCE = Path(__file__).parents[1] / "data" / "official_models.npz"
 HIDDEN, CROSS_LAYERS, SETS, WIDTH, MAPS = 8, 3, 3, 4, 6
@@ -396,3 +397,8 @@ def test_learned_scales_act_block_by_block():
 def test_every_model_has_a_line_about_it_and_the_papers_come_first():
     assert list(MODELS)[: len(PAPER)] == PAPER
     assert all(model.about for model in MODELS.values())
+
+
+def test_inner_products_of_one_field_are_refused():
+    with pytest.raises(ParameterError, match="IPNN on 1 field; fields meet only where there are 2"):
+        build("ipnn", [5], Size(1, 2, 4))

@@ -149,6 +149,17 @@ def test_what_a_run_may_take_is_foreseen_from_runs_of_its_kind(make_record):
     assert 0 < other < 3600
 
 
+def test_data_that_take_less_are_foreseen_by_their_own_runs(make_record):
+    def made(name: str, seconds: float):
+        spec = replace(tiny()[0], data=DataSpec(name, 20_000))
+        epochs = [{"seconds": 9.0, "cpu_seconds": seconds}]
+        return make_record(key=spec.key, spec=spec.written(), epochs=epochs)
+
+    waiting = [replace(tiny()[0], data=DataSpec("us-flights", 20_000), model="ipnn")]
+    clicks, flights = made("synthetic-mini", 9000.0), made("us-flights", 90.0)
+    assert progress(waiting, [clicks, flights]).left == progress(waiting, [flights]).left
+
+
 LONG = """
 import sys
 import tempfile
@@ -278,7 +289,7 @@ def test_the_index_of_records_is_up_to_date():
     )
 
 
-def test_the_index_has_a_row_for_every_record(tmp_path):
+def test_the_index_has_a_row_for_every_record(tmp_path, make_record):
     results = study("decide").folder.parent
     shutil.copytree(results / "toy", tmp_path / "toy")
     run, *some = study("decide").records(missing_ok=True)[:5]
@@ -294,6 +305,11 @@ def test_the_index_has_a_row_for_every_record(tmp_path):
             f"[{record.key}]({where}/{record.key}.json)",
             f"{record.test['auc']:.4f}",
         ]
+    read = DataSpec("table", label="y", content="a hash")
+    spec = Spec(read, dropout=0.5)
+    (tmp_path / "table-full").mkdir()
+    records.save(make_record(key=spec.key, spec=spec.written()), tmp_path / "table-full")
+    assert "All with label y, content a hash, dropout 0.5." in index.page(tmp_path)
     assert f"Made by `{index.OTHERS['toy'][0]}`" in page and "Made by `make record`" in page
 
 

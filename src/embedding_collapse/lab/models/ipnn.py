@@ -8,6 +8,8 @@ from itertools import combinations
 import torch
 from torch import Tensor
 
+from embedding_collapse.parameters import ParameterError
+
 from .interaction import Interaction, Size
 from .layers import Projection
 
@@ -18,12 +20,19 @@ class IPNN(Interaction):
     Args:
         raw: whether the raw embeddings come before the products. By default with one set only, as
             in the official code: its SE model has them, its ME model has not.
+
+    Raises:
+        ParameterError: fewer than two fields.
     """
 
     pairs: Tensor
 
     def __init__(self, size: Size, raw: bool | None = None) -> None:
         super().__init__()
+        if size.fields < 2:
+            raise ParameterError(
+                f"IPNN on {size.fields} field; fields meet only where there are 2 or more"
+            )
         self.raw = size.sets == 1 if raw is None else raw
         pairs = [i * size.fields + j for i, j in combinations(range(size.fields), 2)]
         self.register_buffer("pairs", torch.tensor(pairs, dtype=torch.int64), persistent=False)

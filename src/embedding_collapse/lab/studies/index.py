@@ -1,11 +1,13 @@
 """The index of all records, `results/README.md`: `python -m embedding_collapse.lab.studies`."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from embedding_collapse.lab import records
 from embedding_collapse.lab.data import DataSpec
+from embedding_collapse.lab.models import MODELS
 from embedding_collapse.lab.records import Record
 from embedding_collapse.lab.spec import Spec
 
@@ -58,6 +60,7 @@ COLUMNS = (
     "machine",
 )
 IN_COLUMNS = {"dataset", "rows", "model", "design", "scale", "seed", "members", "average"}
+DEFAULTS = {field.name: field.default for of in (DataSpec, Spec) for field in fields(of)}
 
 
 def write(results: Path) -> Path:
@@ -147,11 +150,10 @@ def _listed(runs: Sequence[Record], folder: str, parts: Mapping[str, str]) -> li
 
 def _special(spec: Spec) -> dict[str, Any]:
     """The parameters that have no column and are not `Spec`'s own, nor the data's."""
-    plain = Spec(data=DataSpec(spec.data.name), model=spec.model).written()
-    written = spec.written()
+    plain = DEFAULTS | {"embedding_size": MODELS[spec.model].embedding_size}
     return {
         name: value
-        for name, value in written.items()
+        for name, value in spec.written().items()
         if name not in IN_COLUMNS and value != plain.get(name)
     }
 

@@ -69,25 +69,31 @@ def _flops(model: str, size: Size, batch: int) -> float:
 
 class Forecast:
     """Foresees core-seconds of runs from records: those of the same run with other seeds where
-    there are any; else of the same model, else of any, in proportion to `cost`."""
+    there are any; else of the same model on the same data, else of any there, else of any, in
+    proportion to `cost`."""
 
     def __init__(self, records: Sequence[Record]) -> None:
         self.alike: dict[Spec, list[float]] = {}
-        self.rates: dict[str, list[float]] = {}
+        self.rates: dict[tuple[str, str], list[float]] = {}
         for record in records:
             spec, seconds = Spec.read(record.spec), core_seconds(record)
             if spec.members is None:
                 self.alike.setdefault(replace(spec, seed=0), []).append(seconds)
-                for model in (spec.model, ""):
-                    self.rates.setdefault(model, []).append(seconds / cost(spec))
+                for kind in _kinds(spec):
+                    self.rates.setdefault(kind, []).append(seconds / cost(spec))
 
     def __call__(self, spec: Spec) -> float:
         if spec.members is not None:  # its members are runs of their own
             return 0.0
         if alike := self.alike.get(replace(spec, seed=0)):
             return float(np.mean(alike))
-        rates = self.rates.get(spec.model) or self.rates.get("") or [0.0]
+        rates = next((self.rates[kind] for kind in _kinds(spec) if kind in self.rates), [0.0])
         return float(np.mean(rates)) * cost(spec)
+
+
+def _kinds(spec: Spec) -> list[tuple[str, str]]:
+    """What runs take a like time for like work, the most alike first."""
+    return [(spec.data.name, spec.model), (spec.data.name, ""), ("", "")]
 
 
 def _core_time(seconds: float) -> str:
