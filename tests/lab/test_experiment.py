@@ -121,21 +121,6 @@ def test_a_stored_record_is_read_not_trained_again(clicks, tmp_path, monkeypatch
     assert [path.suffix for path in sorted(tmp_path.iterdir())] == [".json", ".safetensors"]
 
 
-@pytest.mark.parametrize("cut", [0, 100])
-def test_a_damaged_record_is_set_aside_and_the_run_trained_again(clicks, tmp_path, cut):
-    spec = Spec(**TINY)
-    whole = run(spec, clicks, output=tmp_path, device="cpu", progress=False)
-    path = records.path_of(tmp_path, spec.key)
-    damaged = path.read_bytes()[:cut]
-    path.write_bytes(damaged)
-    with pytest.warns(UserWarning, match=rf"set aside as {spec.key}\.json\.damaged"):
-        again = run(spec, clicks, output=tmp_path, device="cpu", progress=False)
-    assert again.test == whole.test
-    assert again.epochs != whole.epochs  # their seconds: it was trained once more
-    assert records.load_all(tmp_path) == [again]
-    assert path.with_name(f"{path.name}.damaged").read_bytes() == damaged
-
-
 def test_without_weights_a_record_is_all_that_is_left(clicks, tmp_path):
     spec = Spec(**TINY)
     run(spec, clicks, output=tmp_path, device="cpu", progress=False, weights=False)

@@ -76,9 +76,13 @@ def test_harm_to_a_record_or_its_weights_is_told_and_both_are_made_again(train, 
     whole = train()
     before = checksum(train.output / WEIGHTS)
     harm(train.output / name)
+    path = train.output / name
+    harmed = path.read_bytes() if path.is_file() else None
     with pytest.warns(UserWarning, match=name) as said:
         again = train()
     assert len(said) == 1
+    if harmed is not None:
+        assert path.with_name(f"{name}.damaged").read_bytes() == harmed
     assert again.epochs != whole.epochs  # their seconds: it was trained once more
     assert same(again, whole)
     assert checksum(train.output / WEIGHTS) == before == again.weights

@@ -1,28 +1,19 @@
 """Training: deterministic, interruptible, and clear about what went wrong."""
 
-import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from embedding_collapse.errors import DivergedError
 from embedding_collapse.lab import training
-from embedding_collapse.lab.checkpoint import STATE, Fit
+from embedding_collapse.lab.checkpoint import Fit
 from embedding_collapse.lab.data import Dataset, Field
 from embedding_collapse.lab.device import choose_device
 from embedding_collapse.lab.metrics import auc, excess_log_loss, expected_auc, log_loss
 from embedding_collapse.lab.models import Recommender, Size, build
 from embedding_collapse.lab.training import Training, fit, predict
-
-RUN_TO_BE_KILLED = Path(__file__).parents[1] / "data" / "run_to_be_killed.py"
 
 
 def tiny_dataset(rows: int = 2000, seed: int = 0) -> Dataset:
@@ -115,35 +106,6 @@ def test_a_run_cut_short_and_resumed_equals_one_that_was_not(tmp_path):
     for one, other in zip(whole.parameters(), second.parameters(), strict=True):
         assert torch.equal(one, other)
     assert len(list(tmp_path.glob("*.safetensors"))) == 1  # older epochs are cleared away
-
-
-@pytest.mark.slow
-def test_a_killed_run_goes_on_from_its_last_epoch_and_ends_with_the_same_bits(tmp_path):
-    """SIGKILL once the first checkpoint is there, start again, compare with a run left alone."""
-
-    def start(folder: Path) -> subprocess.Popen:
-        environment = os.environ | {"OMP_NUM_THREADS": "1"}
-        return subprocess.Popen([sys.executable, RUN_TO_BE_KILLED, folder], env=environment)
-
-    alone, killed = start(tmp_path / "alone"), start(tmp_path / "killed")
-    deadline = time.monotonic() + 60
-    while not (tmp_path / "killed" / "checkpoints" / STATE).exists():
-        assert time.monotonic() < deadline and killed.poll() is None
-        time.sleep(0.005)
-    killed.send_signal(signal.SIGKILL)
-    assert killed.wait() == -signal.SIGKILL
-    assert not (tmp_path / "killed" / "weights.safetensors").exists()
-    before = json.loads((tmp_path / "killed" / "checkpoints" / STATE).read_text())["epochs"]
-    assert start(tmp_path / "killed").wait() == 0
-    after = json.loads((tmp_path / "killed" / "epochs.json").read_text())
-    assert after[: len(before)] == before  # to the second: these were not trained again
-    assert len(before) < len(after)
-    assert alone.wait() == 0
-    expected = load_file(tmp_path / "alone" / "weights.safetensors")
-    resumed = load_file(tmp_path / "killed" / "weights.safetensors")
-    assert expected.keys() == resumed.keys()
-    for name, value in expected.items():
-        assert torch.equal(value, resumed[name]), name
 
 
 def test_the_best_epoch_is_tested_and_patience_ends_the_run():

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from embedding_collapse.files import DamagedError, load_folder, load_json, store_json
 from embedding_collapse.parameters import ParameterError, count
-from embedding_collapse.spectrum import normalised_abundance
+from embedding_collapse.spectrum import information_abundance, normalised_abundance
 
 from .environment import repository
 from .metrics import Placements
@@ -88,6 +88,11 @@ class Record:
         return Placements(*(np.array(self.placements[part]) for part in Placements._fields))
 
     @property
+    def abundance(self) -> Tensor:
+        """IA of every field in every set, `[N, M]`."""
+        return information_abundance(torch.tensor(self.spectra, dtype=torch.float64))
+
+    @property
     def relative_abundance(self) -> Tensor:
         """IA / K of every field, the mean over its sets: `[N]`, 1 where nothing has collapsed."""
         return normalised_abundance(torch.tensor(self.spectra, dtype=torch.float64)).mean(1)
@@ -106,12 +111,14 @@ class Record:
     def weighted_abundance(self) -> Tensor:
         """IA / K of every field with its rows weighted by how often they occur: `[N]`, the mean
         over sets."""
-        return normalised_abundance(torch.tensor(self.weighted_spectra)).mean(1)
+        spectra = torch.tensor(self.weighted_spectra, dtype=torch.float64)
+        return normalised_abundance(spectra).mean(1)
 
     @property
     def weighted_against_random(self) -> Tensor:
         """The same against random tables with such weights."""
-        return self.weighted_abundance / normalised_abundance(torch.tensor(self.weighted_random))
+        random = torch.tensor(self.weighted_random, dtype=torch.float64)
+        return self.weighted_abundance / normalised_abundance(random)
 
     @property
     def joined_abundance(self) -> Tensor:

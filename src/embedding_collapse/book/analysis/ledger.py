@@ -136,16 +136,9 @@ class Judged(NamedTuple):
     measure: Measure
 
 
-def judge(claims: Sequence[Judged], coming: int = 0) -> list[Verdict]:
-    """The verdicts on claims that are made together; see `corrected`."""
-    return [
-        verdict_of(claim.effect, claim.expected, claim.measure, p) if claim.effect else "not run"
-        for claim, p in zip(claims, corrected(claims, coming), strict=True)
-    ]
-
-
-def corrected(claims: Sequence[Judged], coming: int = 0) -> list[float]:
-    """Their p-values, corrected for being several (Holm); NaN where there are no runs.
+def judge(claims: Sequence[Judged], coming: int = 0) -> list[tuple[Verdict, float]]:
+    """The verdicts on claims that are made together, and the p-value of each, corrected for their
+    being several (Holm); NaN where there are no runs.
 
     Args:
         claims: made together.
@@ -153,7 +146,14 @@ def corrected(claims: Sequence[Judged], coming: int = 0) -> list[float]:
     """
     made = [claim.effect.p for claim in claims if claim.effect]
     ps = iter(holm(made + [1.0] * coming))
-    return [float(next(ps)) if claim.effect else math.nan for claim in claims]
+    answers: list[tuple[Verdict, float]] = []
+    for effect, expected, measure in claims:
+        if effect is None:
+            answers.append(("not run", math.nan))
+        else:
+            p = float(next(ps))
+            answers.append((verdict_of(effect, expected, measure, p), p))
+    return answers
 
 
 def bases(records: Iterable[Record]) -> list[Spec]:
@@ -216,9 +216,7 @@ def ledger(records: Iterable[Record], base: Spec) -> list[Finding]:
         judged.append(Judged(held, claim.expected, claim.measure))
     return [
         Finding(*draft, p, verdict)
-        for draft, p, verdict in zip(
-            drafts, corrected(judged, coming), judge(judged, coming), strict=True
-        )
+        for draft, (verdict, p) in zip(drafts, judge(judged, coming), strict=True)
     ]
 
 

@@ -111,7 +111,8 @@ def with_partner(record: Record) -> float:
 
 def _with_field(record: Record, own: bool) -> float:
     correlations = []
-    for ia, pairs in zip(_of_fields(record), np.array(record.projected_abundance), strict=True):
+    sets = zip(record.abundance.mT.numpy(), np.array(record.projected_abundance), strict=True)
+    for ia, pairs in sets:
         for held, row in enumerate(pairs.T if own else pairs):
             others = np.arange(len(ia)) != held  # the field with itself is no interaction
             correlations.append(rank_correlation(row[others], ia[others]))
@@ -122,14 +123,8 @@ def with_partner_in_sums(record: Record) -> float:
     """Rank correlation over j of IA(E_i^{->j}) summed over all i with IA(E_j), the mean over sets:
     as the paper's figures show it."""
     sums = np.array(record.projected_abundance).sum(-2)  # [M, N]
-    pairs = zip(sums, _of_fields(record), strict=True)
+    pairs = zip(sums, record.abundance.mT.numpy(), strict=True)
     return float(np.mean([rank_correlation(*pair) for pair in pairs]))
-
-
-def _of_fields(record: Record) -> np.ndarray:
-    """IA of every set's fields, `[M, N]`."""
-    spectra = np.array(record.spectra)  # [N, M, K]
-    return (spectra.sum(-1) / spectra.max(-1)).T
 
 
 def common_pattern(record: Record) -> float:

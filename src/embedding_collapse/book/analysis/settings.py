@@ -89,4 +89,4 @@ def first_question(settings: Sequence[Setting]) -> list[Gain]:
                     effect = effect_of([comparison], runs, measures.AUC)
                     asked.append((setting.name, model, pair, effect))
     judged = judge([Judged(effect, "higher", measures.AUC) for *_, effect in asked])
-    return [Gain(*gain, verdict) for gain, verdict in zip(asked, judged, strict=True)]
+    return [Gain(*gain, verdict) for gain, (verdict, _) in zip(asked, judged, strict=True)]

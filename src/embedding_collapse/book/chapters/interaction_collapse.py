@@ -235,8 +235,7 @@ def sub_embeddings(runs: Iterable[Record]) -> go.Figure:
             continue
         pairs = np.mean(held, axis=(0, 1))
         np.fill_diagonal(pairs, np.nan)
-        spectra = np.array([record.spectra for record in group])  # [seeds, N, M, K]
-        own = (spectra.sum(-1) / spectra.max(-1)).mean((0, 2))
+        own = np.mean([record.abundance.mean(1).numpy() for record in group], 0)
         order = np.argsort(own)
         names = [plots.as_text(group[0].dataset["fields"][i]) for i in order]
         figures[f"{cell.dataset}, {MODELS[cell.model].name} {cell.label}"] = plots.pairs_of_fields(

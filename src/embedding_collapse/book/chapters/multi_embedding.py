@@ -178,7 +178,7 @@ def verdicts(runs: Sequence[Record]) -> pd.DataFrame:
         band = measure.band if expected == "no gain" else 0.0
         judged.append(Judged(measure.difference(*pair, band), expected, measure))
     table = pd.DataFrame.from_dict(rows, orient="index")
-    table.insert(0, "verdict", judge(judged))
+    table.insert(0, "verdict", [verdict for verdict, _ in judge(judged)])
     return table
 
 

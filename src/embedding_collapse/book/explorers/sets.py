@@ -190,7 +190,7 @@ def effects(runs: Sequence[Sequence[Run]]) -> list[tuple[Effect, Verdict]]:
         Judged(effect, asked.claim.expected, asked.claim.measure)
         for effect, asked in zip(contrasts, ASKED, strict=True)
     ]
-    return list(zip(contrasts, judge(judged), strict=True))
+    return list(zip(contrasts, [verdict for verdict, _ in judge(judged)], strict=True))
 
 
 def claims() -> list[dict[str, Any]]:
