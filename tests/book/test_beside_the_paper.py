@@ -33,7 +33,7 @@ def page() -> str:
             "fails",
         ),
         ("the pairs of fields rank alike from set to set", [18], "fails"),
-        ("the emptier its partner is, is undecided on real flights.", [6], "undecided"),
+        ("where their partner is emptier is undecided on real flights.", [6], "undecided"),
         ("where its interaction is regularised is undecided there, too.", [7], "undecided"),
     ],
 )
@@ -44,8 +44,8 @@ def test_what_it_says_of_real_flights_is_in_the_ledger(sentence, claims, verdict
 
 
 def test_what_it_says_of_drawn_clicks_is_in_the_ledger(asked, page):
-    assert "On a million drawn clicks the part of a table of DCNv2 that meets a partner" in page
-    assert "On a million drawn clicks it gains less." in page
+    assert "On a million synthetic clicks the part of a table of DCNv2 that meets a partner" in page
+    assert "On a million synthetic clicks it gains less." in page
     assert "and on these clicks DNN, which multiplies no fields, is more collapsed than" in page
     assert asked[0].findings[8 - 1].verdict == "fails"
     assert asked[1].name == "synthetic-mini, 1,000,000 rows"
@@ -110,15 +110,15 @@ def test_what_it_says_of_a_million_flights_is_in_the_runs(asked, page):
 
 
 def test_what_it_says_of_suppressed_models_is_in_the_ledger(asked, page):
-    assert "gain nothing from size is contradicted, on real flights and on drawn clicks." in page
+    assert "from size is contradicted, on real flights and on synthetic clicks." in page
     assert [one.findings[9 - 1].verdict for one in asked[:2]] == ["fails", "fails"]
-    assert "On drawn clicks it is, by a hundredth of its directions." in page
+    assert "On synthetic clicks it is, by a hundredth of its directions." in page
     less = asked[1].findings[7 - 1]
     assert less.verdict == "holds" and round(less.effect.value, 2) == 0.01
 
 
 def test_what_it_says_of_the_widest_set_is_in_the_runs(asked, page):
-    assert "Of DCNv2 on real flights the set ten times as wide gains most of all, and ten" in page
+    assert "With DCNv2 on real flights the set ten times as wide gains most of all, and ten" in page
     runs = groups.by_label(run for run in asked[0].runs if run.spec["model"] == "dcnv2")
     behind = [
         measures.AUC.difference(runs["SE 10x"], of)
@@ -126,7 +126,7 @@ def test_what_it_says_of_the_widest_set_is_in_the_runs(asked, page):
         if label != "SE 10x"
     ]
     assert len(behind) == 4 and all(effect.low > 0 for effect in behind)
-    assert "(on drawn clicks they are ahead, as in the paper)" in page
+    assert "(on synthetic clicks they are ahead, as in the paper)" in page
     drawn = groups.by_label(run for run in asked[1].runs if run.spec["model"] == "dcnv2")
     assert measures.AUC.difference(drawn["ME 10x"], drawn["SE 10x"]).low > 0
     theirs = paper.aucs([], "dcnv2")

@@ -28,7 +28,8 @@ STEPS = [  # over the runs of the study "decide"
         {"model": "dcnv2", "left": "us-flights"},
     ),
     Step(
-        "A band says how far a mean of a few runs can be trusted. DCNv2 on a million drawn clicks:",
+        "A band says how far a mean of a few runs can be trusted. DCNv2 on a million synthetic "
+        "clicks:",
         "The bands of SE and ME end apart, with ME ahead, as in the paper: it gains +0.00751, SE "
         "+0.00567.",
         {"model": "dcnv2", "left": "synthetic-mini"},

@@ -49,7 +49,7 @@ STEPS = [  # over the runs of the study "decide"
         {"dataset": "us-flights", "run": "SE 4x", "of": WEEKDAY, "for": WEEKDAY},
     ),
     Step(
-        "The same of a million drawn clicks. The lowest row is field_22, of four features.",
+        "The same of a million synthetic clicks. The lowest row is field_22, of four features.",
         "It is darkest again, 0.038 on average. The last column, made for field_2, has a mean of "
         "0.108.",
         {"dataset": "synthetic-mini", "run": "SE 4x", "of": FEWEST, "for": FULLEST},
