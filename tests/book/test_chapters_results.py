@@ -71,6 +71,18 @@ def test_gains_have_a_line_with_its_band_for_each_design_and_panel(runs):
     assert shown[5].y[-1] == pytest.approx(0.81287)  # the paper's ME 10x of DNN on Criteo
 
 
+def test_differences_have_a_row_for_each_model_that_has_run(runs):
+    found = results.differences(settings_of(runs))
+    assert [model for _, model in found.index] == ["DNN", "DCNv2"] * 2
+    for pair, (new, old) in {
+        "SE 10x - base": (SE10, BASE),
+        "ME 4x - SE 4x": (ME4, SE4),
+        "ME 10x - SE 10x": (ME10, SE10),
+    }.items():
+        values = [effect.value for effect in found[pair]]
+        assert values == pytest.approx([AUCS[new] - AUCS[old]] * 4)
+
+
 def test_where_a_model_has_no_run_the_panel_says_so_and_its_lines_keep_their_legend(runs):
     drawn = [run for run in runs if run.spec["dataset"] == DRAWN.name]
     few = [run for run in runs if run not in drawn or run.spec["model"] == "dnn"]

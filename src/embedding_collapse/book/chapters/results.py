@@ -22,6 +22,7 @@ from embedding_collapse.book.plots import (
     size_axis,
 )
 from embedding_collapse.book.plots.scaling import with_band
+from embedding_collapse.lab.contrast import Effect
 from embedding_collapse.lab.groups import by_cell
 from embedding_collapse.lab.models import MODELS, PAPER
 from embedding_collapse.lab.records import Record, load_named
@@ -31,6 +32,8 @@ from embedding_collapse.lab.studies.decide import TELLING
 PUBLISHED = ("criteo", "avazu")  # what the paper trains on
 SIGNS = {"holds": "✓", "fails": "✗", "undecided": "○", "not run": "–"}
 OPPOSED = "opposite signs"
+ORDER = (*TELLING, *(model for model in PAPER if model not in TELLING))
+DIFFERENCES = ("SE 10x - base", "ME 10x - base", "ME 4x - SE 4x", "ME 10x - SE 10x")
 OVER = {"over all": None, "within models": "model", "within sizes": "scale"}  # by `cause.Cell`'s
 
 
@@ -78,9 +81,8 @@ def gains(settings: Sequence[Setting]) -> go.Figure:
     panels = list(dict.fromkeys(table["panel"]))
     rows = -(-len(panels) // 2)
     spacing = {"vertical_spacing": 0.16, "horizontal_spacing": 0.13}
-    models = [*TELLING, *(model for model in PAPER if model not in TELLING)]
     figures = {}
-    for model in (model for model in models if model in set(table["model"])):
+    for model in (model for model in ORDER if model in set(table["model"])):
         figure = make_subplots(rows, 2, subplot_titles=panels, **spacing)
         legend: set[str] = set()
         for place, panel in enumerate(panels):
@@ -113,6 +115,27 @@ def _not_run(here: pd.DataFrame) -> go.Scatter:
         text=["", "not run yet", ""],
         hoverinfo="skip",
     )
+
+
+def differences(settings: Sequence[Setting]) -> pd.DataFrame:
+    """What size gains with one set and with several, and ME minus SE: a row per data set and model
+    of the paper that has run there, a column per pair of sizes, in test AUC."""
+    rows: dict[tuple[str, str], dict[str, Effect | str]] = {
+        (one.name, MODELS[model].name): dict.fromkeys(DIFFERENCES, "")
+        for one in settings
+        for model in ORDER
+    }
+    for one in settings:
+        for claim, *_, parts in (finding[:3] for finding in one.findings):
+            if claim.measure is not measures.AUC or claim.where == CONTROL:
+                continue
+            for (new, old), effect in parts:
+                place = one.name, MODELS[new.model].name
+                pair = f"{new.label} - {old.label}" if old and old.model == new.model else ""
+                if place in rows and pair in DIFFERENCES:
+                    rows[place][pair] = effect
+    made = {place: row for place, row in rows.items() if any(row.values())}
+    return pd.DataFrame.from_dict(made, orient="index")
 
 
 # --- the ledger -----------------------------------------------------------------------------------
