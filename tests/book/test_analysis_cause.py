@@ -6,18 +6,18 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from embedding_collapse.book.analysis.cause import FORMS, Cell, cells, correlation
+from embedding_collapse.book.analysis.cause import FORMS, Gains, cells, correlation
 from embedding_collapse.lab.studies.decide import BASE, BOTH, FLIGHTS, ME4, SE4
 from embedding_collapse.lab.studies.decide import cells as specs
 
 MODELS = ("dnn", "dcnv2", "ipnn", "nfwfm", "xdeepfm", "finalmlp")
 
 
-def made(**values: list[float]) -> list[Cell]:
+def made(**values: list[float]) -> list[Gains]:
     """A cell per model and entry; what isn't given is 0."""
     number = len(next(iter(values.values())))
     rows = [{name: entries[i] for name, entries in values.items()} for i in range(number)]
-    zero = Cell("data", "", 4, 0.0, 0.0, 0.0, 0.0)
+    zero = Gains("data", "", 4, 0.0, 0.0, 0.0, 0.0)
     return [zero._replace(model=MODELS[i % 3], **row) for i, row in enumerate(rows)]
 
 

@@ -27,8 +27,8 @@ FEWEST = 5  # cells that a correlation asks for; of four, one order in 12 is per
 RANK = 0.01  # of the largest singular value: what counts as a direction in use
 
 
-class Cell(NamedTuple):
-    """One data set, model and size.
+class Gains(NamedTuple):
+    """One cell: how far its tables collapse, and what its size gains.
 
     Attributes:
         data, model, scale: which.
@@ -91,7 +91,7 @@ FORMS: dict[str, Callable[[Record], float]] = {
 }
 
 
-def cells(records: Iterable[Record], form: str = "IA/K") -> list[Cell]:
+def cells(records: Iterable[Record], form: str = "IA/K") -> list[Gains]:
     """Every cell for which base, SE and ME were run.
 
     Args:
@@ -112,7 +112,7 @@ def cells(records: Iterable[Record], form: str = "IA/K") -> list[Cell]:
         if se in runs and base in runs:
             start, ends = mean(base, collapse), mean(se, auc)
             complete.append(
-                Cell(
+                Gains(
                     me.data.name,
                     me.model,
                     me.scale,
@@ -126,9 +126,9 @@ def cells(records: Iterable[Record], form: str = "IA/K") -> list[Cell]:
 
 
 def correlation(
-    cells: Sequence[Cell], first: str, second: str, *, within: str | None = None
+    cells: Sequence[Gains], first: str, second: str, *, within: str | None = None
 ) -> Correlation:
-    """The rank correlation of two attributes of `Cell` over cells.
+    """The rank correlation of two attributes of `Gains` over cells.
 
     Args:
         cells: from `cells`.

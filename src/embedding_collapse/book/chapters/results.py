@@ -34,7 +34,7 @@ SIGNS = {"holds": "✓", "fails": "✗", "undecided": "○", "not run": "–"}
 OPPOSED = "opposite signs"
 ORDER = (*TELLING, *(model for model in PAPER if model not in TELLING))
 DIFFERENCES = ("SE 10x - base", "ME 4x - SE 4x", "ME 10x - SE 10x")
-OVER = {"over all": None, "within models": "model", "within sizes": "scale"}  # by `cause.Cell`'s
+OVER = {"over all": None, "within models": "model", "within sizes": "scale"}  # by `cause.Gains`'s
 
 
 # --- the runs -------------------------------------------------------------------------------------

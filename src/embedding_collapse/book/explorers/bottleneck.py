@@ -9,7 +9,7 @@ from torch import Tensor
 from embedding_collapse.book.plots.style import AMBER, PINK, SKY
 from embedding_collapse.spectrum import information_abundance, singular_values
 
-from .training import Training
+from .training import LiveFigure
 
 ROWS = 100  # of either table
 START = {"rank": 3, "rest": 0, "width": 10, "seed": 0}
@@ -72,7 +72,7 @@ def end() -> tuple[go.Figure, list[list[list[str]]]]:
     return figure, [[["", "rank", "IA", "largest singular value", "smallest"], *rows]]
 
 
-FIGURE = Training(
+FIGURE = LiveFigure(
     name="bottleneck",
     title="A bottleneck to hold",
     hint="turn the rank of E₂ down, then let a little of the other directions through. How many of "

@@ -12,7 +12,7 @@ from embedding_collapse.lab import toy
 from embedding_collapse.spectrum import information_abundance, singular_values
 
 from .toy import FEW, MANY
-from .training import Training
+from .training import LiveFigure
 
 ITERATIONS = 5_000
 STEPS = list(range(0, ITERATIONS + 1, 50))  # at which the drawing shows IA
@@ -115,7 +115,7 @@ def readout(abundance: Tensor) -> list[list[str]]:
     return [["", "step", "IA at the start", "IA now"], *rows]
 
 
-FIGURE = Training(
+FIGURE = LiveFigure(
     name="collapse",
     title="Collapse, live",
     hint="watch the left cloud go flat, then set its D₃ to 1, 3 and 10. When does the spectrum "

@@ -30,7 +30,7 @@ from embedding_collapse.lab.training import predict
 from embedding_collapse.spectrum import field_spectra, normalised_abundance
 
 from .explorer import signed
-from .training import Training
+from .training import LiveFigure
 
 FOLDER, NAME = "results/live", "sets.json"
 SIZES = (3, 10, 30, 100, 100, 300)  # features per field
@@ -292,7 +292,7 @@ def end() -> tuple[go.Figure, list[list[list[str]]]]:
     return figure, [[["", "AUC on held-out rows", "IA/K"], *rows], [head, *verdicts]]
 
 
-FIGURE = Training(
+FIGURE = LiveFigure(
     name="sets",
     title="Single against multi, live",
     hint="press Play: whose bars stay even, and whose AUC is highest in the end? Then take the "

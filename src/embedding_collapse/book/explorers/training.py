@@ -16,7 +16,7 @@ from .static import as_json, image, key, table
 
 
 @dataclass(frozen=True)
-class Training:
+class LiveFigure:
     """One figure that trains.
 
     Attributes:
@@ -38,7 +38,7 @@ class Training:
     content: dict[str, Any] = field(default_factory=dict)
 
 
-def show(figure: Training) -> None:
+def show(figure: LiveFigure) -> None:
     """Display a figure in a notebook, and in the page made of it."""
     from IPython.display import display
 
@@ -52,7 +52,7 @@ def show(figure: Training) -> None:
     display(bundle, raw=True)
 
 
-def page(figure: Training) -> str:
+def page(figure: LiveFigure) -> str:
     """The figure as HTML that needs no kernel and no network."""
     drawn, tables = figure.end()
     static = image(drawn, figure.alt) + key(drawn) + "".join(map(table, tables))
@@ -68,7 +68,7 @@ def page(figure: Training) -> str:
     )
 
 
-def embedded(figure: Training) -> str:
+def embedded(figure: LiveFigure) -> str:
     """What the script needs to know; see `static.as_json`."""
     sliders = []
     for name, (label, options) in figure.sliders.items():
