@@ -36,8 +36,9 @@ def test_a_cell_holds_the_collapse_and_the_gains_of_its_size(make_record):
     )
 
 
-def test_a_cell_without_all_three_is_left_out(make_record):
-    specs_ = specs(BOTH, ["dnn"], [BASE, ME4], [0])
+def test_a_cell_without_all_three_is_left_out_and_so_is_a_variant(make_record):
+    variant = specs(BOTH, ["dcnv2-linear"], [BASE, SE4, ME4], [0])
+    specs_ = specs(BOTH, ["dnn"], [BASE, ME4], [0]) + variant
     records = [
         replace(make_record(spec.design, spec.scale), key=spec.key, spec=spec.written())
         for spec in specs_

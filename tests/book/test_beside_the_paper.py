@@ -107,6 +107,8 @@ def test_what_it_says_of_a_million_flights_is_in_the_runs(asked, page):
         for rows in ("320,000", "1,000,000")
     )
     assert many.verdict == "undecided" and many.effect.high < few.effect.low
+    assert "DCNv2's one wide set is ahead of its four sets, beyond chance." in page
+    assert answers["us-flights, 1,000,000 rows", "dcnv2", "ME 4x - SE 4x"].verdict == "fails"
 
 
 def test_what_it_says_of_suppressed_models_is_in_the_ledger(asked, page):

@@ -139,6 +139,24 @@ def test_the_first_question_is_answered_for_each_model_wherever_two_seeds_are(ru
     assert figure.data[0].y[0] == "DNN, us-flights, 320,000"
 
 
+def test_controls_have_a_row_for_each_comparison_and_a_column_for_each_data_set(runs, make_record):
+    assert results.controls(settings_of(runs)).empty
+    equal = {"us-flights": {"K": 28, "auc": 0.82}, "synthetic-mini": {"K": 28, "auc": 0.81}}
+    for data, hidden in ((FLIGHTS, {}), (DRAWN, {}), (DRAWN, {"hidden": 894})):
+        size = hidden or {"embedding_size": equal[data.name]["K"]}
+        for spec in cells([data], ["dcnv2"], [BASE], range(3), **size):
+            like = make_record(seed=spec.seed, auc=equal[data.name]["auc"] + spec.seed / 2000)
+            dataset = like.dataset | {"name": data.name, "rows": 920_000}
+            runs.append(replace(like, key=spec.key, spec=spec.written(), dataset=dataset))
+    found = results.controls(settings_of(runs))
+    wider, deeper = found.index
+    assert wider == ("24.", "DCNv2 ME 4x, K = 10 - base, K = 28") and deeper[0] == "24."
+    first, second = found.loc[wider]
+    assert first.value == pytest.approx(AUCS[ME4] - 0.82)
+    assert second.value == pytest.approx(AUCS[ME4] - 0.81)
+    assert found.loc[deeper].iloc[0] == "" and found.loc[deeper].iloc[1].value > 0
+
+
 def test_correlations_that_few_cells_allow_are_said_to_be_missing(runs):
     found = results.foretold(runs[:5])
     assert found.iloc[0].tolist() == ["5 cells needed", "5 cells needed", 2]

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from embedding_collapse.lab.models import PAPER
 from embedding_collapse.lab.records import Record
 from embedding_collapse.lab.spec import Spec
 from embedding_collapse.spectrum import normalised_abundance
@@ -92,7 +93,7 @@ FORMS: dict[str, Callable[[Record], float]] = {
 
 
 def cells(records: Iterable[Record], form: str = "IA/K") -> list[Gains]:
-    """Every cell for which base, SE and ME were run.
+    """Every cell of the paper's models for which base, SE and ME were run.
 
     Args:
         records: of a study; runs that differ from the others' settings make cells of their own.
@@ -106,7 +107,7 @@ def cells(records: Iterable[Record], form: str = "IA/K") -> list[Gains]:
 
     complete = []
     for me in runs:
-        if me.design != "me":
+        if me.design != "me" or me.model not in PAPER:
             continue
         se, base = (replace(me, design="se", scale=scale) for scale in (me.scale, 1))
         if se in runs and base in runs:

@@ -260,18 +260,15 @@ def _short_name(one: Gain) -> str:
 # --- the controls ---------------------------------------------------------------------------------
 
 
-def controls(setting: Setting) -> pd.DataFrame:
-    """What could explain a gain otherwise: a row per comparison that has runs, by the number
-    of its claim in the ledger."""
-    rows = {
-        (f"{number}.", one.label): {
-            "difference in AUC": effect,
-            "smallest to be seen": effect.smallest,
-        }
-        for number, finding in enumerate(setting.findings, 1)
-        if finding.claim.where == CONTROL
-        for one, effect in finding.parts
-    }
+def controls(settings: Sequence[Setting]) -> pd.DataFrame:
+    """What could explain a gain otherwise: a row per comparison that has runs, by the number of its
+    claim in the ledger, a column of differences in AUC per data set."""
+    rows: dict[tuple[str, str], dict[str, Effect | str]] = {}
+    blank = dict.fromkeys((one.name for one in settings), "")
+    for claims in zip(*(enumerate(one.findings, 1) for one in settings), strict=True):
+        for setting, (number, finding) in zip(settings, claims, strict=True):
+            for one, effect in finding.parts if finding.claim.where == CONTROL else ():
+                rows.setdefault((f"{number}.", one.label), {**blank})[setting.name] = effect
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
