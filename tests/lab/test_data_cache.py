@@ -52,8 +52,9 @@ def start_builder(cache: Path, seconds: float) -> subprocess.Popen:
 
 
 def wait_for(path: Path) -> None:
+    """Until the file is there and has been written."""
     until = time.monotonic() + 60
-    while not path.exists():
+    while not (path.exists() and path.stat().st_size):
         assert time.monotonic() < until
         time.sleep(0.01)
 
