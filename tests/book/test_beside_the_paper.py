@@ -138,3 +138,13 @@ def test_what_it_says_of_the_widest_set_is_in_the_runs(asked, page):
     of_four = groups.by_label(lifted)["SE 4x"]
     gained = measures.AUC.difference(of_four, runs["base"])
     assert gained.low < 0 < gained.high
+
+
+def test_the_example_of_how_to_read_a_result_is_one(asked):
+    (lead,) = [
+        one
+        for one in first_question(asked[:1])
+        if (one.model, one.pair) == ("dnn", "ME 4x - SE 4x")
+    ]
+    page = PAGE.with_name("intro.md").read_text(encoding="utf-8")
+    assert f"A difference is written as {lead.effect:.4f}:" in page
