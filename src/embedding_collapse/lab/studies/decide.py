@@ -97,7 +97,7 @@ within sizes beside those within models.
 Part `linear` was added for what chapter 6 had left open: ME 4x of DCNv2 loses .0110 on the flights
 without its non-linearity, and base was not run without it. That ME owes its gain to it *holds* if
 ME 4x loses more without it than base does, and *fails* if it loses less, or as much within +-0.001;
-the same against SE 4x is told beside. It is no claim of the ledger.
+the same against SE 4x is told beside. Written before its runs; it is no claim of the ledger.
 
 Where ensembles are made of it, the base model has more seeds than 0 to 4, and all count in its
 cell; that a comparison was looked at twice is told by the wider models' seeds. Ensembles and these
