@@ -1,11 +1,14 @@
 """What the page beside the paper says of our runs, held against their records."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from embedding_collapse.book import paper
 from embedding_collapse.book.analysis import measures
+from embedding_collapse.book.analysis.influence import without
+from embedding_collapse.book.analysis.ledger import by_spec
 from embedding_collapse.book.analysis.settings import Setting, first_question, settings
 from embedding_collapse.lab import groups, records
 
@@ -13,8 +16,13 @@ PAGE = Path(__file__).parents[2] / "book" / "beside_the_paper.md"
 
 
 @pytest.fixture(scope="module")
-def asked() -> list[Setting]:
-    return settings(records.load_all(records.folder_of("results/decide")))
+def runs() -> list[records.Record]:
+    return records.load_all(records.folder_of("results/decide"))
+
+
+@pytest.fixture(scope="module")
+def asked(runs) -> list[Setting]:
+    return settings(runs)
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +36,7 @@ def page() -> str:
         ("Tables collapse as they grow.", [1, 2], "holds"),
         ("each of them and all side by side.", [13, 14, 15], "holds"),
         (
-            "On real flights an ensemble of base models is ahead of multi-embedding.",
+            "On real flights an ensemble of base models is ahead of multi-embedding:",
             [22, 23],
             "fails",
         ),
@@ -44,7 +52,7 @@ def test_what_it_says_of_real_flights_is_in_the_ledger(sentence, claims, verdict
 
 
 def test_what_it_says_of_drawn_clicks_is_in_the_ledger(asked, page):
-    assert "On a million synthetic clicks the part of a table of DCNv2 that meets a partner" in page
+    assert "what a table of DCNv2 becomes for a partner is emptier where that partner is" in page
     assert "On a million synthetic clicks it gains less." in page
     assert "and on these clicks DNN, which multiplies no fields, is more collapsed than" in page
     assert asked[0].findings[8 - 1].verdict == "fails"
@@ -75,6 +83,43 @@ def test_what_it_says_of_ipnn_with_raw_embeddings_in_both_is_in_the_runs(place, 
     runs = groups.by_label(run for run in asked[place].runs if run.spec["model"] == "ipnn-raw")
     effect = measures.AUC.difference(runs["ME 4x"], runs["SE 4x"])
     assert effect.high > 0 and (effect.low > 0) == leads and effect.p > 0.01
+
+
+def test_more_than_half_of_what_partners_do_on_the_clicks_is_one_fields(asked, page):
+    assert "more than half of it by one field of four features." in page
+    cells = groups.by_label(run for run in asked[1].runs if run.spec["model"] == "dcnv2")
+    sizes = [cells[size] for size in ("base", "SE 4x", "SE 10x")]
+    whole, left = (
+        measures.PARTNER.mean_difference([(list(map(of, runs)), []) for runs in sizes])
+        for of in (lambda run: run, lambda run: without(run, "field_22"))
+    )
+    assert 0 < left.low < left.value < whole.value / 2
+
+
+def test_in_the_paper_ipnns_sets_lead_on_avazu_and_on_criteo_at_ten_times(page):
+    assert "In the paper they do on Avazu, and on Criteo at ten times the size." in page
+    theirs = paper.aucs([], "ipnn")
+    leads = {n: theirs.loc[f"ME {n}x"] - theirs.loc[f"SE {n}x"] for n in (2, 3, 4, 10)}
+    assert all(lead["Avazu, the paper"] > 0 for lead in leads.values())
+    assert [n for n, lead in leads.items() if lead["Criteo, the paper"] > 5e-5] == [10]
+
+
+def test_four_averaged_models_are_ahead_of_ten_sets_with_fewer_parameters(runs, asked, page):
+    assert "four averaged, of four sets and of ten, which have more parameters." in page
+    made = by_spec(runs)
+    for finding in asked[0].findings[22 - 1 : 23]:
+        for pair, _ in finding.parts:
+            ten = made[replace(pair.new, scale=10)]
+            assert measures.AUC.difference(made[pair.old], ten).low > 0
+            (one, *_) = made[replace(pair.old, members=None, average=None)]
+            assert 4 * sum(one.parameters.values()) < sum(ten[0].parameters.values())
+
+
+def test_the_mark_for_sets_alike_would_not_be_passed_at_ten_times_on_the_clicks(asked, page):
+    assert "on the clicks it would not be passed at ten times the size alone." in page
+    cells = groups.by_label(run for run in asked[1].runs if run.spec["model"] == "dcnv2")
+    four, ten = (measures.COMMON_PATTERN.mean(cells[f"ME {n}x"]) for n in (4, 10))
+    assert ten < asked[1].findings[18 - 1].claim.level < four
 
 
 def test_of_the_average_over_models_finalmlp_carries_most(asked, page):
@@ -108,6 +153,12 @@ def test_what_it_says_of_a_million_flights_is_in_the_runs(asked, page):
     )
     assert many.verdict == "undecided" and many.effect.high < few.effect.low
     assert "DCNv2's one wide set is ahead of its four sets, beyond chance." in page
+    assert "(On the clicks more rows widen DNN's lead.)" in page
+    few, many = (
+        answers[f"synthetic-mini, {rows} rows", "dnn", "ME 4x - SE 4x"].effect
+        for rows in ("320,000", "1,000,000")
+    )
+    assert few.high < many.low
     assert answers["us-flights, 1,000,000 rows", "dcnv2", "ME 4x - SE 4x"].verdict == "fails"
 
 
