@@ -34,7 +34,7 @@ help:
 	@echo "make test-rounding  the tests that rounding could fail, as on two other processors"
 	@echo "make refresh   run every chapter and store its outputs and records in the repository"
 	@echo "make study     NAME=decide makes what is missing of a study's records; alone it lists the studies"
-	@echo "make record    full-scale runs for MINUTES=60, most telling first, and chapters made of them"
+	@echo "make record    the paper's grid at full scale for MINUTES=60, a seed at a time; goes on from there"
 	@echo "make links     ask every address outside the book whether it is still there"
 	@echo "make address   REPOSITORY=https://... writes the book's public address where it is needed"
 	@echo "make clean     remove what was built (_build)"
@@ -59,8 +59,9 @@ address: $(READY)
 	$(BIN)/python book/address.py $(REPOSITORY)
 
 record: $(READY)
-	$(BIN)/python -m embedding_collapse record --dataset $(DATASET) --minutes $(MINUTES) \
-		$(if $(FILE),--path "$(FILE)") $(OPTIONS)
+	$(BIN)/python -m embedding_collapse sweep --dataset $(DATASET) --minutes $(MINUTES) \
+		--models dcnv2,dnn,finalmlp,xdeepfm,ipnn,nfwfm --scales 1,4,10,2,3 --epochs 10 --precision tf32 \
+		--no-weights --output results/$(DATASET)-full $(if $(FILE),--path "$(FILE)") $(OPTIONS)
 
 serve: $(READY)
 	@test -d _build/html || { echo "there is no book yet: run make book"; exit 1; }

@@ -62,13 +62,13 @@ if [ "$tiny" ]; then
     tests="tests/lab/test_engine_checked.py -k agree_at_the_start_and_later[None-dnn]"
     speed="--quick --models dnn" kernels="--columns 2 --block 2 --rounds 1" cost=--quick
     run="--dataset synthetic-mini --rows 1500 --hidden 8 --embedding-size 2 --batch-size 400 --epochs 1"
-    compiled=$run record="$run --minutes 0.01 --recorded=" precisions=bf16
+    compiled=$run record="$run --minutes 0.01" precisions=bf16
 else
     tests="tests/lab/test_engine.py tests/lab/test_engine_checked.py tests/blocked_adam/test_blocked_adam_kernels.py"
     speed= kernels="--rounds 15" cost=
     run="--dataset synthetic --rows 2000000 --design me --scale 4 --epochs 2"
     compiled="--dataset synthetic --rows 6000000 --design me --scale 4 --epochs 2"
-    record="--minutes $minutes --recorded $folder/chapters" precisions="float32 tf32 bf16"
+    record="--minutes $minutes --dataset synthetic --epochs 10 --precision tf32" precisions="float32 tf32 bf16"
 fi
 expect=captured
 [ "$device" = cuda ] || expect=loop
@@ -91,7 +91,8 @@ print(environment(torch.device(sys.argv[1])), torch.version.cuda)' "$device"
     part kernels 1800 "$python" benchmarks/optimizer.py $kernels --device "$device" \
         --output "$folder/optimizer.json"
     part cost 7200 "$python" benchmarks/cost.py $cost --device "$device" --output "$folder"
-    ours record $((60 * minutes + 3600)) record $record --device "$device" --output "$folder/record"
+    ours record $((60 * minutes + 3600)) sweep $record --models dcnv2,dnn,finalmlp,xdeepfm,ipnn,nfwfm \
+        --scales 1,4,10,2,3 --no-weights --device "$device" --output "$folder/record"
     part engines 600 "$python" benchmarks/engines.py --expect $expect "$folder/runs" "$folder/record"
 }
 [ "$official" ] || echo "no --official PATH: training was not timed beside the paper's code" >>"$summary"

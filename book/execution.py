@@ -10,14 +10,9 @@ import torch
 from embedding_collapse.files import load_json, store_json
 from embedding_collapse.lab import records
 from embedding_collapse.lab.environment import environment
-from embedding_collapse.lab.studies import STUDIES
-from embedding_collapse.lab.studies.index import OTHERS
+from embedding_collapse.lab.studies.index import made_by
 
 STORED = "execution.json"  # in results/: how the stored outputs came about
-COMMANDS = {
-    **{name: f"make study NAME={name}" for name in STUDIES},
-    **{name: command for name, (command, _) in OTHERS.items()},
-}  # how a folder of results is made anew; one that is not here belongs to a chapter
 
 
 def of_chapter(executed: Path) -> dict[str, Any]:
@@ -51,7 +46,7 @@ def page(chapters: dict[str, dict[str, Any]], results: Path) -> str:
         if not files:
             continue
         row = [f"`{folder.name}`", str(len(files))]
-        commands = re.split(", (?=python )", COMMANDS.get(folder.name, "make refresh"))
+        commands = re.split(", (?=python )", made_by(folder.name)[0])
         made = [
             ", ".join(f"`{command}`" for command in commands),
             *_when_and_where([each["environment"] for each in files], places),

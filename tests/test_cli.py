@@ -123,8 +123,6 @@ def test_what_is_damaged_is_told_in_one_line_and_made_again(tmp_path):
         ),
         (["sweep", "--rows=3"], "rows is 3; whole numbers from 10 to 1099511627776 are accepted"),
         (["sweep", "--scales=0"], "scale is 0; whole numbers from 1 to 2147483647 are"),
-        (["sweep", "--preset=paper", "--models=dnn"], "--preset paper sets models itself; give"),
-        (["sweep", "--preset=paper", "--seed=4"], "--preset paper sets seeds itself; give either"),
         (["run", *TINY, "--device=abacus"], "device 'abacus' cannot be used here"),
     ],
 )
@@ -148,7 +146,6 @@ def test_what_cannot_be_is_told_in_one_line_with_what_is_accepted(
         (["run", "--epochs=many"], "argument --epochs: invalid int value: 'many'"),
         (["run", "--seeds=0,1"], "unrecognized arguments: --seeds=0,1"),
         (["sweep", "--scales=1,x"], "argument --scale/--scales: invalid list of int value: '1,x'"),
-        (["sweep", "--preset=mine"], "invalid choice: 'mine'"),
     ],
 )
 def test_a_command_line_that_cannot_be_read_is_answered_with_its_usage(capsys, command, message):
@@ -277,7 +274,6 @@ def test_help_of_sweep_lists_what_only_a_sweep_has(capsys):
         "--designs",
         "--scales",
         "--seeds",
-        "--preset",
         "--workers",
         "--ray",
         "--ray-address",
@@ -362,9 +358,8 @@ def test_a_quiet_sweep_tells_of_a_failure_once(tmp_path, monkeypatch, capsys):
     assert (said.out + said.err).count("no luck") == 1
 
 
-@pytest.mark.parametrize("preset", [[], ["--preset=paper"]])
-def test_a_sweep_without_lists_is_the_papers_grid(asked, preset):
-    assert main(["sweep", *preset]) == 0
+def test_a_sweep_without_lists_is_the_papers_grid(asked):
+    assert main(["sweep"]) == 0
     ((specs, options),) = asked
     assert len(specs) == 6 * (5 + 4) * 3
     assert {spec.data.name for spec in specs} == {"synthetic-mini"}
@@ -374,7 +369,7 @@ def test_a_sweep_without_lists_is_the_papers_grid(asked, preset):
 
 def test_the_papers_grid_is_made_for_other_data_and_sizes_too(asked):
     sizes = ["--datasets=synthetic-mini,synthetic", "--embedding-size=5", "--epochs=4"]
-    assert main(["sweep", "--preset=paper", *sizes]) == 0
+    assert main(["sweep", *sizes]) == 0
     ((specs, _),) = asked
     assert len(specs) == 2 * 162
     assert {spec.data.name for spec in specs} == {"synthetic-mini", "synthetic"}

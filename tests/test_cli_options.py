@@ -15,12 +15,9 @@ import torch
 import yaml
 
 from embedding_collapse import cli
-from embedding_collapse.book import command as book_command
-from embedding_collapse.book import recording
 from embedding_collapse.cli import COMMANDS, main
 from embedding_collapse.lab.data import OPTIONS, DataSpec
 from embedding_collapse.lab.spec import Spec
-from embedding_collapse.lab.studies import Outcome
 
 ROOT = Path(__file__).parent.parent
 SCHEMA = json.loads(Path(inspect.getfile(cli)).with_name("output_schema.json").read_text())
@@ -103,13 +100,13 @@ def test_help_begins_with_an_example_that_can_be_read_and_ends_with_exit_codes(c
 def test_every_parameter_is_an_option_and_a_parameter_of_the_chapter(capsys):
     data = {f"--{name.replace('_', '-')}" for name in OPTIONS} | {"--max-rejected"}
     own = {f"--{field.name.replace('_', '-')}" for field in dataclasses.fields(Spec)} - {"--data"}
-    for verb in ("run", "sweep", "data", "record"):
+    for verb in ("run", "sweep", "data"):
         words = set(help_of(capsys, verb).replace(",", " ").split())
         assert data | (own if verb in ("run", "sweep") else set()) <= words
     page = nbformat.read(ROOT / "notebooks" / "05_multi_embedding.ipynb", as_version=4)
     (cell,) = (c.source for c in page.cells if "parameters" in c.metadata.get("tags", []))
     named = {line.partition(":")[0] for line in cell.splitlines()}
-    assert recording.OF_DATA | {"rows", "max_rejected"} <= named
+    assert set(OPTIONS) - {"held_out"} | {"max_rejected"} <= named
 
 
 def test_a_shell_is_told_what_completes_the_commands(capsys):
@@ -186,10 +183,11 @@ def test_it_tells_when_it_will_end_by_how_many_are_at_work(capsys):
     assert "at work" not in capsys.readouterr().out
 
 
-def test_record_tells_what_waits_in_json(capsys, monkeypatch):
-    monkeypatch.setattr(book_command, "run_all", lambda *_, **__: Outcome([], 0, []))
-    content = printed(capsys, "record", "--recorded=", "--dataset=synthetic-mini")
-    assert content["waiting"] > 100 and content["executed"] == content["runs"] == []
+def test_a_sweep_tells_what_waits_for_want_of_time(capsys):
+    assert printed(capsys, "sweep", "--minutes=0", "--output=nothing")["waiting"] == 162
+    assert main(["sweep", "--minutes=0", "--output=nothing"]) == 0
+    told = capsys.readouterr().out
+    assert "162 wait, first synthetic-mini, dnn base, seed 0; the same command goes on" in told
 
 
 def test_inspect_prints_json_of_one_of_two_and_of_a_course(capsys):
@@ -208,6 +206,15 @@ def test_what_is_given_on_the_command_line_comes_before_the_file(capsys):
     assert (options.epochs, options.rows, options.weights) == (3, 70, False)
     assert options.learning_rate is None
     assert cli.parse(["run", config({"learning_rate": "1e-3"})]).learning_rate == 0.001
+    parsed = cli.parse(["inspect", config({"checkpoint": "a.pt", "tables": "x*"}), "b.pt"])
+    assert (parsed.checkpoint, parsed.include) == (["b.pt"], ["x*"])
+    side_by_side = cli.parse(["sweep", config({"workers": 2}), "--ray", "3"])
+    assert (side_by_side.workers, side_by_side.ray) == (2, 3)
+
+
+def test_a_comma_in_a_text_of_a_list_is_part_of_it():
+    options = cli.parse(["run", config({"positive": ["yes, sure", 4], "drop": "a, b"})])
+    assert (options.positive, options.drop) == (["yes, sure", "4"], ["a", "b"])
 
 
 @pytest.mark.parametrize(
@@ -219,6 +226,7 @@ def test_what_is_given_on_the_command_line_comes_before_the_file(capsys):
         ("quiet: 3", "quiet is 3 in the config; true or false is accepted"),
         ("rows: {a: 1}", "rows is {'a': 1} in the config; a value or a list is accepted"),
         ("config: d.yaml", "config is 'c.yaml', where 'config' is no option"),
+        ("rows: [1, 2]", "rows is [1, 2] in the config; one value is accepted"),
     ],
 )
 def test_a_file_of_options_that_cannot_be_is_refused(capsys, content, message):
@@ -234,6 +242,13 @@ def test_a_value_in_a_file_is_held_to_what_the_option_takes(capsys):
         main(["run", config({"epochs": "many"})])
     assert caught.value.code == 2
     assert "argument --epochs: invalid int value: 'many'" in capsys.readouterr().err
+
+
+def test_lists_and_choices_in_a_file_are_held_to_them_too(capsys):
+    assert main(["sweep", config({"seeds": [0, "one"]})]) == 1
+    assert "seeds is [0, 'one'] in the config; a list of int is accepted" in capsys.readouterr().err
+    assert main(["inspect", config({"checkpoint": "a.pt", "fail_if": ["bad"]})]) == 1
+    assert "fail_if is 'bad' in the config; collapsed" in capsys.readouterr().err
 
 
 def test_the_data_of_a_run_are_one_list_of_parameters():

@@ -12,7 +12,6 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from embedding_collapse.book import command as book_command
 from embedding_collapse.cli import main
 from embedding_collapse.inspection import report as inspection
 from embedding_collapse.lab import arguments, experiment, records, spec
@@ -40,7 +39,6 @@ os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
 """
 MANY = """
 import json, sys
-from embedding_collapse.book import command as book_command
 from embedding_collapse.cli import main
 for command in json.loads(sys.argv[1]):
     print(main(command), file=sys.stderr)
@@ -118,7 +116,7 @@ def test_scores_that_are_not_finite_are_told_as_a_run_that_diverges(capsys):
     )
 
 
-@pytest.mark.parametrize("command", ["run", "record"])
+@pytest.mark.parametrize("command", ["run", "sweep"])
 def test_a_device_is_looked_for_before_data_are_read(capsys, monkeypatch, command):
     never(monkeypatch, arguments, "describe")
     told = refused(capsys, command, "--dataset=table", "--path=large.csv", "--device=abacus")
@@ -142,7 +140,6 @@ def test_files_and_folders_that_are_not_ones_own_are_told_by_name(here):
         ("data", "synthetic-mini", "--rows=200", "--cache=kept"): "kept/locks: Permission denied",
         ("inspect", "locked.safetensors"): "locked.safetensors: Permission denied",
         ("inspect", "model.safetensors", "--output=kept/report.html"): "the report's folder is '",
-        ("record", "--minutes=0", "--recorded=kept"): "recorded is 'kept'; a folder that can be",
     }
     done = subprocess.run(
         [sys.executable, "-c", WITHOUT_PRIVILEGES, "-c", MANY, json.dumps(list(commands))],
@@ -176,7 +173,6 @@ def test_files_and_folders_that_are_not_ones_own_are_told_by_name(here):
         (["inspect", "a file/model.pt"], "a file/model.pt: Not a directory"),
         (["inspect", "loop"], "loop: Too many levels of symbolic links"),
         (["run", *TINY, "--output=a file"], "output is 'a file'; the name of a folder that can be"),
-        (["record", "--minutes=0", "--recorded=a file"], "recorded is 'a file'; a folder that can"),
     ],
 )
 def test_what_is_no_file_or_no_folder_is_told_by_name(capsys, command, message):
@@ -188,33 +184,8 @@ def test_what_is_no_file_or_no_folder_is_told_by_name(capsys, command, message):
 # --- what has to be installed, and where ----------------------------------------------------------
 
 
-@pytest.mark.parametrize("missing", ["papermill", "nbformat", "ipykernel"])
-def test_what_executes_chapters_is_asked_for_before_the_first_run(capsys, monkeypatch, missing):
-    never(monkeypatch, book_command, "run_all")
-    monkeypatch.setitem(sys.modules, missing, None)
-    assert refused(capsys, "record", "--dataset=synthetic-mini") == (
-        f"executing chapters needs {missing}, not installed here; "
-        'pip install "embedding-collapse[book]" brings it; '
-        "--recorded '' records without chapters"
-    )
-
-
-def test_without_chapters_recording_needs_nothing_more(capsys, monkeypatch):
-    monkeypatch.setitem(sys.modules, "papermill", None)
-    command = ["record", "--dataset=synthetic-mini", "--minutes=0", "--recorded=", "--device=cpu"]
-    assert main(command) == 0
-    assert "0 of 162 runs are recorded" in capsys.readouterr().out
-
-
-def test_chapters_that_are_not_here_are_asked_for_before_the_first_run(capsys, monkeypatch):
-    never(monkeypatch, book_command, "run_all")
-    monkeypatch.setattr(records, "repository", lambda: None)  # as of a package that is installed
-    told = refused(capsys, "record", "--dataset=synthetic-mini")
-    assert told.startswith("there is no folder 'notebooks' here, and this package is installed in")
-
-
 def test_a_zero_is_refused_and_not_taken_for_the_default(capsys):
-    told = refused(capsys, "record", "--dataset=synthetic-mini", "--minutes=0", "--epochs=0")
+    told = refused(capsys, "sweep", "--dataset=synthetic-mini", "--minutes=0", "--epochs=0")
     assert told == "epochs is 0; whole numbers from 1 up are accepted"
 
 

@@ -89,12 +89,11 @@ for command in json.loads(sys.argv[1]):
     print(main(command))
 """
 OF_THE_REPOSITORY = """
-from embedding_collapse.book import explorers, recording
+from embedding_collapse.book import explorers
 from embedding_collapse.book.chapters import your_embeddings
 from embedding_collapse.lab import records
 for call in (
     lambda: records.folder_of("results/decide"),
-    lambda: recording.check_chapters(),
     lambda: your_embeddings.source("deepfm"),
     lambda: explorers.EXPLORERS["toy"](),
     lambda: explorers.EXPLORERS["scaling"](),
@@ -310,7 +309,7 @@ def asks_for(what: str, extra: str) -> re.Pattern:
 
 @pytest.mark.parametrize(
     ("verb", "extra"),
-    [("data", "lab"), ("run", "lab"), ("sweep", "lab"), ("study", "lab"), ("record", "book")],
+    [("data", "lab"), ("run", "lab"), ("sweep", "lab"), ("study", "lab")],
 )
 def test_a_command_says_which_extra_brings_what_it_needs(bare, tmp_path, verb, extra):
     done = run(bare, "-m", "embedding_collapse", verb, "--help", cwd=tmp_path)
@@ -352,24 +351,10 @@ def test_data_run_sweep_and_inspect_work_outside_the_repository(lab, tmp_path):
     assert style.strip() in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
-def test_record_works_outside_the_repository(book, tmp_path):
-    command = ["record", *TINY[:-1], "--minutes=0", "--recorded="]
-    done = run(
-        book,
-        "-m",
-        "embedding_collapse",
-        *command,
-        cwd=tmp_path,
-        EMBEDDING_COLLAPSE_CACHE=str(tmp_path / "cache"),
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-
-
 def test_what_is_missing_is_asked_for_by_name(book, tmp_path):
     keras = ROOT / "tests" / "data" / "checkpoints" / "keras.weights.h5"
     commands = (
         (["study", "decide"], "there is no folder 'results' here, and this package is installed"),
-        (["record", *TINY[:-1]], "there is no folder 'notebooks' here, and this package is instal"),
         (["sweep", *TINY, "--ray"], "running on Ray needs ray, not installed here; pip install "),
         (["inspect", str(keras)], f"{keras}, which is HDF5, needs h5py, not installed here; pip"),
     )

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from typing import Any, NamedTuple
 
-from .options import add_common, from_file
+from .options import add_common, defaults_from
 from .parameters import MissingError, check_installed, import_part, printable
 
 
@@ -38,11 +38,6 @@ COMMANDS = {
         "lab",
         "run a grid of models, skip what is recorded, print the table",
         "sweep --dataset table --path X.parquet --label y --scales 1,4",
-    ),
-    "record": Command(
-        "book",
-        "run the paper's grid at full scale, as far as time allows, and record the chapters",
-        "record --minutes 120 --dataset criteo",
     ),
     "study": Command(
         "lab",
@@ -125,12 +120,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     config = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     config.add_argument("--config", nargs="?")  # without a name, the command says so
     path, verb = config.parse_known_args(arguments)[0].config, _verb(arguments)
-    given = arguments
     if path is not None and verb in COMMANDS:
-        after = arguments.index(verb) + 1
-        extra = from_file(top.commands[verb], path)
-        given = [*arguments[:after], *extra, *arguments[after:]]
-    options = top.parse_args(given)
+        defaults_from(top.commands[verb], path)
+    options = top.parse_args(arguments)
     options.arguments = arguments
     return options
 

@@ -103,8 +103,9 @@ class CollapseMonitor:
         self._find = partial(find, include=include, exclude=exclude, field_dims=field_dims)
         self.steps: int = state["steps"] if state else 0
         self.history: list[Row] = list(state["history"]) if state else []
-        self.seconds, self._cost = 0.0, 0.0
+        self.seconds, start = 0.0, time.perf_counter()
         self._look()  # finds what is wrong with the tables; draws the random ones, once
+        self._cost = time.perf_counter() - start
         if not self.history:
             self.measure()
         self.seconds, self._start = 0.0, time.perf_counter()

@@ -9,6 +9,7 @@ leading dimension (with sparse gradients, in embedding bags, of torchrec) stay i
 import copy
 import warnings
 from collections.abc import Callable
+from itertools import combinations
 from typing import Any
 
 import torch
@@ -206,22 +207,25 @@ def _reason_to_separate(pair: _Pair) -> str | None:
 
 def _check(pairs: list[_Pair]) -> None:
     """Refuse sets that differ in shape, or that would stay the same for ever."""
-    first = pairs[0].state_dict(keep_vars=True)
+    states = [pair.state_dict(keep_vars=True) for pair in pairs]
+    first = states[0]
     if any(isinstance(value, UninitializedParameter) for value in first.values()):
         raise ParameterError(
             "a lazy module has no weights yet; give it its sizes, or run one batch through it"
         )
     shapes = {name: value.shape for name, value in first.items()}
-    for m, pair in enumerate(pairs[1:], 1):
-        state = pair.state_dict(keep_vars=True)
+    for m, state in enumerate(states):
         if {name: value.shape for name, value in state.items()} != shapes:
             raise ParameterError(f"set {m} has other parameters or shapes than set 0")
-        learned = [name for name, value in first.items() if isinstance(value, nn.Parameter)]
-        if any(state[name] is first[name] for name in learned):
-            raise ParameterError(f"set {m} shares weights with set 0; make new modules in factory")
-        if learned and all(torch.equal(state[name], first[name]) for name in learned):
+    learned = [name for name, value in first.items() if isinstance(value, nn.Parameter)]
+    for (n, one), (m, other) in combinations(enumerate(states), 2):
+        if any(one[name] is other[name] for name in learned):
             raise ParameterError(
-                f"sets 0 and {m} start equal, and would stay so; the factory must not seed or copy"
+                f"set {m} shares weights with set {n}; make new modules in factory"
+            )
+        if learned and all(torch.equal(one[name], other[name]) for name in learned):
+            raise ParameterError(
+                f"sets {n} and {m} start equal, and would stay so; factory must not seed or copy"
             )
 
 

@@ -34,17 +34,17 @@ def list_of(kind: Callable[[str], Any]) -> Callable[[str], list[Any]]:
         return [kind(part.strip()) for part in text.split(",")]
 
     values.__name__ = f"list of {kind.__name__}"  # for argparse's messages
+    values.kind = kind  # type: ignore[attr-defined]
     return values
 
 
-def from_file(command: argparse.ArgumentParser, path: str) -> list[str]:
-    """The arguments that a file stands for: a mapping by the options' names, with `_` or `-`.
-
-    A list is an option that is repeated or takes commas, as that option does; what is null is not
-    given. Of a record, or of what `run --json` prints, the `spec` is taken.
+def defaults_from(command: argparse.ArgumentParser, path: str) -> None:
+    """Take a file's values as defaults of a command: a mapping by its options' names, with `_` or
+    `-`. What is null is not given. Of a record, or of what `run --json` prints, it is the `spec`.
 
     Raises:
-        ParameterError: no such file, no mapping, or a key that is no option.
+        ParameterError: no such file, no mapping, a key that is no option, or a value that is none
+            of its option.
     """
     import yaml  # reads JSON too
 
@@ -64,7 +64,6 @@ def from_file(command: argparse.ArgumentParser, path: str) -> list[str]:
                 known[option.removeprefix("--").replace("-", "_")] = action
     for name in ("help", "config"):
         known.pop(name, None)
-    arguments = []
     for key, value in content.items():
         name = str(key).replace("-", "_")
         if name not in known:
@@ -73,27 +72,39 @@ def from_file(command: argparse.ArgumentParser, path: str) -> list[str]:
                 f"options are {listed(sorted(known), 100)}"
             )
         if value is not None:
-            arguments += _arguments(name, known[name], value)
-    return arguments
+            action = known[name]
+            action.default, action.required = _default(name, action, value), False
+            if not action.option_strings and action.nargs is None:
+                action.nargs = "?"
 
 
-def _arguments(name: str, action: argparse.Action, value: Any) -> list[str]:
-    option = f"--{name.replace('_', '-')}"
+def _default(name: str, action: argparse.Action, value: Any) -> Any:
+    """A value as argparse takes it: it converts a text that is a default, and nothing else."""
     if action.option_strings and action.nargs == 0:
         if not isinstance(value, bool):
             raise ParameterError(f"{name} is {value!r} in the config; true or false is accepted")
-        if isinstance(action, argparse.BooleanOptionalAction):
-            return [option if value else f"--no-{option[2:]}"]
-        return [option] if value else []
+        return value if action.const is None else value == action.const
     values = value if isinstance(value, list) else [value]
     if any(isinstance(one, dict | list) for one in values):
         raise ParameterError(f"{name} is {value!r} in the config; a value or a list is accepted")
     texts = [str(one) for one in values]
-    if not action.option_strings:
+    if action.choices and (wrong := [one for one in texts if one not in action.choices]):
+        raise ParameterError(
+            f"{name} is {wrong[0]!r} in the config; {', '.join(action.choices)} are accepted"
+        )
+    if isinstance(action, argparse._AppendAction) or action.nargs == "*":
         return texts
-    if not isinstance(action, argparse._AppendAction):
-        texts = [",".join(texts)]
-    return [f"{option}={text}" for text in texts]
+    if not isinstance(value, list):
+        return texts[0]
+    kind = getattr(action.type, "kind", None)  # of a list of them; a comma in a text stays there
+    if kind is None:
+        raise ParameterError(f"{name} is {value!r} in the config; one value is accepted")
+    try:
+        return [kind(text) for text in texts]
+    except ValueError:
+        raise ParameterError(
+            f"{name} is {value!r} in the config; a list of {kind.__name__} is accepted"
+        ) from None
 
 
 def print_result(parsed: argparse.Namespace, content: Mapping[str, Any], text: str) -> None:

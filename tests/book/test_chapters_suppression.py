@@ -164,6 +164,12 @@ def test_what_decay_does_is_told_of_each_model_that_ran_without_it(cells, make_r
     )
     assert table["IA against random"].tolist()[:2] == [fuller, emptied]
     assert [round(effect.value, 4) for effect in table["test AUC"]] == [0.01, 0.0] * 2
+    alone = {cell: runs for cell, runs in free.items() if cell.scale == 10 or cell.model == "dnn"}
+    without = {cell: runs for cell, runs in cells.items() if cell != wide}
+    assert [words for _, words in chapter.without_decay(without, alone).index] == [
+        "DNN without decay: SE 10x minus base",
+        "DCNv2 SE 10x: without decay minus with it",
+    ]
 
 
 def test_decay_shrinks_a_row_that_was_never_seen_and_spares_one_that_was():
@@ -194,6 +200,8 @@ def test_overfitting_is_the_mean_over_seeds_by_epoch_where_all_models_ran(by_siz
     fewer = {cell: runs for cell, runs in cells.items() if cell[:2] != ("synthetic", "dnn")}
     figure = chapter.overfitting(cells)
     assert len(chapter.overfitting(fewer).data) == len(figure.data) / 2
+    apart = {cell: runs for cell, runs in fewer.items() if cell[:2] != ("synthetic-mini", "dcnv2")}
+    assert len(chapter.overfitting(apart).data) == 0
     shown = [t for t in figure.data if t.visible]
     assert len(shown) == 2 * 2 * 3  # models, loss and AUC, sizes of SE
     (loss, auc) = (t for t in shown if t.name == "SE 4x" and t.xaxis in ("x", "x3"))

@@ -70,6 +70,14 @@ def test_an_index_that_cannot_be_followed_is_told(tmp_path, places, said):
         read(folder)
 
 
+@pytest.mark.parametrize("name", [".", ""])
+def test_the_folder_one_is_in_has_no_name_and_is_read(tmp_path, monkeypatch, name):
+    folder = sharded(tmp_path, {"emb": "1.safetensors"})
+    monkeypatch.chdir(folder)
+    assert read(name).keys() == {"emb"}
+    assert inspect(name).name == folder.name
+
+
 def test_a_folder_of_nothing_is_told(tmp_path):
     with pytest.raises(ParameterError, match=r"is a folder without an index of shards"):
         read(tmp_path)

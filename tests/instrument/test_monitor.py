@@ -89,6 +89,8 @@ def test_by_default_it_measures_only_as_often_as_its_budget_allows(monkeypatch):
 def test_a_budget_of_zero_never_measures_again():
     monitor = CollapseMonitor(Model(), budget=0)
     assert not any(monitor.step() for _ in range(50))
+    resumed = CollapseMonitor(Model(), budget=0, state=monitor.state_dict())
+    assert not any(resumed.step() for _ in range(50))
 
 
 def test_tables_are_given_by_name_or_found_with_fields_and_sets():

@@ -362,6 +362,13 @@ def seeded() -> tuple[nn.Module, nn.Module]:
     return pair()
 
 
+def from_a_pool(*order: int) -> Callable[[], tuple[nn.Module, nn.Module]]:
+    """A factory that hands out pairs of its own, the same one more than once."""
+    pairs = [pair(), pair()]
+    numbers = iter(order)
+    return lambda: pairs[next(numbers)]
+
+
 def growing() -> tuple[nn.Module, nn.Module]:
     return nn.Embedding(10 + int(torch.randint(1000, ())), WIDTH), nn.Flatten()
 
@@ -374,6 +381,7 @@ def growing() -> tuple[nn.Module, nn.Module]:
         (pair(), 2, "factory is tuple; a function that makes a fresh pair"),
         (lambda: nn.Embedding(3, 2), 2, "factory returned Embedding; an .embedding, interaction."),
         (lambda: SHARED, 2, "set 1 shares weights with set 0"),
+        (from_a_pool(0, 1, 1), 3, "set 2 shares weights with set 1"),
         (seeded, 2, "sets 0 and 1 start equal, and would stay so"),
         (growing, 2, "set 1 has other parameters or shapes than set 0"),
         (lambda: (nn.Embedding(3, 2), nn.LazyLinear(2)), 2, "a lazy module has no weights yet"),

@@ -310,7 +310,10 @@ def test_the_index_has_a_row_for_every_record(tmp_path, make_record):
     (tmp_path / "table-full").mkdir()
     records.save(make_record(key=spec.key, spec=spec.written()), tmp_path / "table-full")
     assert "All with label y, content a hash, dropout 0.5." in index.page(tmp_path)
-    assert f"Made by `{index.OTHERS['toy'][0]}`" in page and "Made by `make record`" in page
+    assert f"Made by `{index.OTHERS['toy'][0]}`" in page
+    assert "The paper's grid at full scale. Made by `make record`." in page
+    assert index.made_by("decide")[0] == "make study NAME=decide"
+    assert index.made_by("05_multi_embedding")[0] == "make refresh"
 
 
 # --- decide ---------------------------------------------------------------------------------------

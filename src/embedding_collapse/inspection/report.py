@@ -198,7 +198,7 @@ def inspect(
     """
     record, classes = None, {}
     if isinstance(checkpoint, str | os.PathLike):
-        weights.check(path := Path(checkpoint))
+        weights.check(path := weights.named(checkpoint))
         record = record_beside(path)
         name, tensors = path.name, weights.read(path)
     elif isinstance(checkpoint, nn.Module | Mapping):

@@ -47,15 +47,13 @@ def add_run(command: argparse.ArgumentParser) -> None:
 
 def add_sweep(command: argparse.ArgumentParser) -> None:
     """The options of `sweep`."""
-    command.description = "Lists are separated by commas. Without lists it is the paper's grid."
+    command.description = (
+        "Lists are separated by commas. Without lists it is the paper's grid: its six models, SE "
+        "and ME at 1, 2, 3, 4 and 10, three seeds. The same command goes on where it stopped."
+    )
     add_data_of_runs(command)
     add_parameters(command, Spec, PLURAL)
     add_output(command)
-    command.add_argument(
-        "--preset",
-        choices=["paper"],
-        help="the paper's grid: its six models, SE and ME at 1, 2, 3, 4 and 10, three seeds",
-    )
     add_machines(command)
     command.set_defaults(command=sweep_command)
 
@@ -100,27 +98,15 @@ def as_json(record: records.Record, folder: Path) -> dict[str, Any]:
     }
 
 
-def outcome_as_json(done: Outcome, folder: Path) -> dict[str, Any]:
-    """Many runs, as --json prints them."""
-    return {
-        "folder": str(folder),
-        "trained": done.trained,
-        "failures": [str(failure) for failure in done.failures],
-        "runs": [as_json(record, folder) for record in done.records],
-    }
-
-
 def sweep_command(parsed: argparse.Namespace) -> int:
     """Do a grid of runs and print the table."""
     settle_precision(parsed)
     parameters = given(parsed)
     lists = {PLURAL[name]: parameters.pop(name) for name in PLURAL if name in parameters}
-    if parsed.preset and lists:
-        raise ParameterError(
-            f"--preset {parsed.preset} sets {', '.join(lists)} itself; give either"
-        )
     folder = output_of(parsed.output)
     grid(datasets=[DataSpec()], **lists, **parameters)  # refused before data are read
+    if not machines(parsed)["ray_address"]:  # else other machines have devices of their own
+        choose_device(parsed.device)
     datasets = [data_of(parsed, name.strip()) for name in parsed.dataset.split(",")]
     specs = grid(datasets=datasets, **lists, **parameters)
     done = run_all(
@@ -135,8 +121,18 @@ def sweep_command(parsed: argparse.Namespace) -> int:
     )
     there = len(done.records) - done.trained
     counts = f"{len(specs)} runs: {there} were there, {done.trained} trained; records in {folder}/"
+    ended = {record.key for record in done.records} | {fail.spec.key for fail in done.failures}
+    if waiting := [spec for spec in specs if spec.key not in ended]:
+        counts += f"\n{len(waiting)} wait, first {title(waiting[0])}; the same command goes on"
     table = f"{groups.summary(done.records).to_string()}\n" if done.records else ""
-    print_result(parsed, outcome_as_json(done, folder), table + counts)
+    content = {
+        "folder": str(folder),
+        "trained": done.trained,
+        "failures": [str(failure) for failure in done.failures],
+        "runs": [as_json(record, folder) for record in done.records],
+        "waiting": len(waiting),
+    }
+    print_result(parsed, content, table + counts)
     return exit_code(done)
 
 

@@ -202,13 +202,14 @@ def without_decay(cells: Cells, undecayed: Cells) -> pd.DataFrame:
     of the widest SE that has runs without decay; effects of IA against random and of AUC."""
     rows = {}
     for dataset, model in dict.fromkeys((cell.dataset, cell.model) for cell in undecayed):
-        sizes = select(undecayed, [model], dataset=dataset)
-        narrow, *_, wide = sorted(sizes, key=lambda cell: cell.scale)
-        name = NAMES[model]
-        pairs = {
-            f"{name} {wide.label}: without decay minus with it": (undecayed[wide], cells[wide]),
-            f"{name} without decay: {wide.label} minus base": (undecayed[wide], undecayed[narrow]),
-        }
+        sizes = sorted(select(undecayed, [model], dataset=dataset), key=lambda cell: cell.scale)
+        narrow, wide, name, pairs = sizes[0], sizes[-1], NAMES[model], {}
+        if wide in cells:
+            both = undecayed[wide], cells[wide]
+            pairs[f"{name} {wide.label}: without decay minus with it"] = both
+        if narrow != wide:
+            both = undecayed[wide], undecayed[narrow]
+            pairs[f"{name} without decay: {wide.label} minus {narrow.label}"] = both
         for words, (new, old) in pairs.items():
             rows[dataset, words] = {
                 "IA against random": measures.FAIR_ABUNDANCE.difference(new, old),
@@ -248,14 +249,13 @@ def overfitting(cells: Cells) -> go.Figure:
         shown = select(cells, dataset=dataset)
         if {cell.model for cell in shown} < set(models):
             continue
-        figures[dataset] = make_subplots(**panels)
+        figures[dataset] = make_subplots(**panels).update_xaxes(title="epoch", row=2)
+        figures[dataset].update_yaxes(title="training loss (nats)", row=1, col=1)
+        figures[dataset].update_yaxes(title="validation AUC", row=2, col=1)
         for cell, group in shown.items():
             column = models.index(cell.model) + 1
             for row, metric in ((1, "train_loss"), (2, "valid_auc")):
                 curves = [[epoch[metric] for epoch in record.epochs] for record in group]
                 line = _by_epoch(cell, curves, digits=5).update(showlegend=row == column == 1)
                 figures[dataset].add_trace(line, row, column)
-    figure = plots.one_of(figures, "Dataset").update_xaxes(dtick=1)
-    figure.update_xaxes(title="epoch", row=2)
-    figure.update_yaxes(title="training loss (nats)", row=1, col=1)
-    return figure.update_yaxes(title="validation AUC", row=2, col=1)
+    return plots.one_of(figures, "Dataset").update_xaxes(dtick=1)

@@ -1,4 +1,4 @@
-"""Checkpoints of any kind: the tensors in a file, and the embedding tables among them.
+"""Checkpoints of any kind: the tensors in a file or a folder.
 
 What a file is, its first bytes say, not its name. Nothing in a file is ever run: pickles are read
 by torch's `weights_only` loader, which knows tensors and plain containers and refuses the rest.
@@ -28,7 +28,7 @@ from .safetensors_files import read_safetensors
 from .shards import INDEX, read_shards
 from .torch_files import read_torch
 
-__all__ = ["Mapped", "as_tensor", "check", "read", "tensors_in", "view"]
+__all__ = ["Mapped", "as_tensor", "check", "named", "read", "tensors_in", "view"]
 
 ACCEPTED = (
     "safetensors, .npy, .npz, torch's .pt and .pth, HDF5 (Keras), ONNX, Parquet and Arrow are "
@@ -57,16 +57,21 @@ def read(path: str | Path) -> dict[str, Tensor]:
         ParameterError: no file, a truncated or damaged one, one that is no checkpoint, or a pickle
             that holds more than tensors and plain containers.
     """
-    path = Path(path)
+    path = named(path)
     with _telling(path):
         return _reader(path)(path)
 
 
 def check(path: str | Path) -> None:
     """Raise the `ParameterError` that `read` would, as far as the first bytes of a file tell."""
-    path = Path(path)
+    path = named(path)
     with _telling(path):
         _reader(path)
+
+
+def named(path: str | Path) -> Path:
+    """The path; absolute where it has no name of its own, as "." has none."""
+    return path if (path := Path(path)).name else path.absolute()
 
 
 @contextmanager

@@ -85,14 +85,21 @@ def page(results: Path) -> str:
         runs = study.records(results / study.name, missing_ok=True)
         sections += [_about(study, runs), *_listed(runs, study.name, _parts(study))]
     for folder in sorted(path for path in results.iterdir() if path.is_dir()):
-        if folder.name in OTHERS:
-            command, what = OTHERS[folder.name]
+        if folder.name not in STUDIES:
+            command, what = made_by(folder.name)
             sections.append(f"## {folder.name}\n\n{what} Made by `{command}`.")
-        elif folder.name not in STUDIES:
-            made_by = "make record" if folder.name.endswith("-full") else "make refresh"
-            sections.append(f"## {folder.name}\n\nRuns of a chapter. Made by `{made_by}`.")
-            sections += _listed(records.load_all(folder), folder.name, {})
+            if folder.name not in OTHERS:
+                sections += _listed(records.load_all(folder), folder.name, {})
     return "\n\n".join(sections) + "\n"
+
+
+def made_by(folder: str) -> tuple[str, str]:
+    """The command that makes a folder of results anew, and what is in it."""
+    if folder in STUDIES:
+        return f"make study NAME={folder}", STUDIES[folder].question
+    if folder.endswith("-full"):
+        return "make record", "The paper's grid at full scale."
+    return OTHERS.get(folder, ("make refresh", "Runs of a chapter."))
 
 
 def _about(study: Study, runs: Sequence[Record]) -> str:

@@ -48,7 +48,7 @@ class Outcome(NamedTuple):
 
     Attributes:
         records: those there are now, in the order of the specs.
-        trained: how many of them the call made.
+        trained: how many of them came during the call; it made them, or another that ran beside it.
         failures: what failed.
     """
 
