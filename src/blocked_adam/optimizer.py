@@ -242,17 +242,13 @@ class ExactBlockedAdam(Adam):
         self._settle()
         return super().state_dict()
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Load a state of this optimizer or of dense Adam. Steps not replayed yet are forgotten:
-        the weights that belong to the state are loaded into the model."""
-        self._windows.clear()
-        super().load_state_dict(state_dict)
-
     def __getstate__(self) -> dict[str, Any]:
         self._settle()
         return super().__getstate__() | {"block": self.block, "passes": self.passes}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take a state of this optimizer or of dense Adam; `load_state_dict` ends here too. Steps
+        not replayed yet are forgotten: the weights that belong to it are loaded into the model."""
         super().__setstate__(state)
         self._windows, self._given, self._caught_up = {}, {}, {}
 

@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from .spectrum import information_abundance, random_abundances, singular_values
+from .decomposition import singular_values
+from .spectrum import information_abundance, random_abundances
 
 MOST_ENTRIES = 4_000_000  # of the rows that are looked at
 PARTS = 64  # stretches of rows, evenly spread, in which those lie: rows are often sorted by use

@@ -11,6 +11,7 @@ from embedding_collapse.book import plots
 from embedding_collapse.book.analysis.influence import Influence
 from embedding_collapse.book.chapters import interaction_collapse as chapter
 from embedding_collapse.book.plots import rounded
+from embedding_collapse.decomposition import singular_values
 from embedding_collapse.lab import toy
 from embedding_collapse.lab.data import DataSpec, load
 from embedding_collapse.lab.experiment import run
@@ -21,7 +22,7 @@ from embedding_collapse.lab.spec import Spec, build_model
 from embedding_collapse.lab.studies.decide import BASES
 from embedding_collapse.lab.toy import Curves
 from embedding_collapse.parameters import ParameterError
-from embedding_collapse.spectrum import information_abundance, singular_values
+from embedding_collapse.spectrum import information_abundance
 
 OWN = [0.9, 0.3, 0.5]  # IA / K of the fields of `make_record`
 PAIRS = [[[9.0, 0.8, 1.2], [1.6, 9.0, 2.4], [2.8, 3.2, 9.0]]]  # user, device, site

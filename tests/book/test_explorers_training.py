@@ -6,9 +6,10 @@ import numpy as np
 
 from embedding_collapse.book import explorers
 from embedding_collapse.book.explorers import bottleneck, collapse, sets, training
+from embedding_collapse.decomposition import singular_values
 from embedding_collapse.files import load_json
 from embedding_collapse.lab.records import folder_of
-from embedding_collapse.spectrum import information_abundance, singular_values
+from embedding_collapse.spectrum import information_abundance
 
 
 def test_without_a_script_the_page_shows_how_both_runs_of_the_toy_end() -> None:

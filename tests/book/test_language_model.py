@@ -12,8 +12,9 @@ from huggingface_hub import errors
 from safetensors.torch import save_file
 
 from embedding_collapse.book import language_model
+from embedding_collapse.decomposition import singular_values
 from embedding_collapse.parameters import ParameterError
-from embedding_collapse.spectrum import information_abundance, singular_values
+from embedding_collapse.spectrum import information_abundance
 
 
 @pytest.fixture

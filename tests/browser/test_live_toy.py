@@ -8,8 +8,9 @@ import torch
 from rounding import assert_same_sums, unit
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from embedding_collapse.decomposition import singular_values
 from embedding_collapse.lab import gradient, toy
-from embedding_collapse.spectrum import information_abundance, singular_values
+from embedding_collapse.spectrum import information_abundance
 
 STEPS, ROW = 50, 7
 SETTINGS = [

@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from embedding_collapse.cli import main
-from embedding_collapse.decomposition import spectra
+from embedding_collapse.decomposition import singular_values, spectra
 from embedding_collapse.inspection import command, report
 from embedding_collapse.inspection.markdown import markdown
 from embedding_collapse.inspection.page import html
@@ -25,7 +25,7 @@ from embedding_collapse.lab.data import DataSpec
 from embedding_collapse.lab.spec import Spec
 from embedding_collapse.multi_embedding import MultiEmbedding
 from embedding_collapse.parameters import ParameterError
-from embedding_collapse.spectrum import normalised_abundance, random_spectrum, singular_values
+from embedding_collapse.spectrum import normalised_abundance, random_spectrum
 
 CHECKPOINTS = Path(__file__).parents[1] / "data" / "checkpoints"
 BOTH = ["--output=report.html", "--output=found.json"]

@@ -14,10 +14,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from embedding_collapse.decomposition import BLOCK_ROWS
+from embedding_collapse.decomposition import BLOCK_ROWS, singular_values
 from embedding_collapse.inspection.weights import Mapped, read, view
 from embedding_collapse.parameters import ParameterError
-from embedding_collapse.spectrum import singular_values
 
 TABLE = torch.randn(50, 6, generator=torch.Generator().manual_seed(0))
 

@@ -13,6 +13,7 @@ from torch import nn
 
 from embedding_collapse import monitor as module
 from embedding_collapse.collapse import MEASURES, measure
+from embedding_collapse.decomposition import singular_values
 from embedding_collapse.monitor import (
     CollapseMonitor,
     lightning_callback,
@@ -20,7 +21,7 @@ from embedding_collapse.monitor import (
 )
 from embedding_collapse.multi_embedding import MultiEmbedding
 from embedding_collapse.parameters import ParameterError
-from embedding_collapse.spectrum import normalised_abundance, singular_values
+from embedding_collapse.spectrum import normalised_abundance
 
 
 class Model(nn.Module):

@@ -11,13 +11,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from embedding_collapse.decomposition import singular_values
 from embedding_collapse.lab import experiment, records
 from embedding_collapse.lab.data import DataSpec, load
 from embedding_collapse.lab.experiment import output_folder, run
 from embedding_collapse.lab.metrics import auc, log_loss
 from embedding_collapse.lab.spec import Spec, build_model, comparison, parameter_counts
 from embedding_collapse.parameters import ParameterError
-from embedding_collapse.spectrum import singular_values
 from embedding_collapse.subspace import diversity
 
 

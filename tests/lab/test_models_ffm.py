@@ -6,12 +6,13 @@ import pytest
 import torch
 from rounding import assert_same_sums
 
+from embedding_collapse.decomposition import singular_values
 from embedding_collapse.lab.data import DataSpec, load
 from embedding_collapse.lab.experiment import run
 from embedding_collapse.lab.models import Recommender, Size, build
 from embedding_collapse.lab.spec import Spec
 from embedding_collapse.parameters import ParameterError
-from embedding_collapse.spectrum import information_abundance, partner_abundance, singular_values
+from embedding_collapse.spectrum import information_abundance, partner_abundance
 
 CARDINALITIES = [3, 7, 5, 11]
 IDS = torch.tensor([[0, 6, 4, 10], [2, 0, 1, 3], [1, 1, 1, 1]])

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
+from embedding_collapse.decomposition import singular_values
 from embedding_collapse.lab.models import Size, build
-from embedding_collapse.spectrum import singular_values
 
 SIZE = Size(fields=3, sets=1, width=40, hidden=16)
 CARDINALITIES = [20, 30, 25]

@@ -5,9 +5,10 @@ import torch
 import torch.nn.functional as F
 from rounding import assert_same_sums
 
+from embedding_collapse.decomposition import singular_values
 from embedding_collapse.lab import toy
 from embedding_collapse.parameters import ParameterError
-from embedding_collapse.spectrum import information_abundance, singular_values
+from embedding_collapse.spectrum import information_abundance
 
 
 def test_few_features_in_the_third_field_cost_the_first_table_its_information_abundance():

@@ -42,7 +42,7 @@ HEADLINES = {
     PARTLY_IS: "collapsed in part",
     OFFSET_IS: "an offset that all rows share, and none has collapsed",
 }
-FOUND = VERDICTS[: VERDICTS.index(UNMEASURED_IS)]  # verdicts that ask for something
+NOTABLE = VERDICTS[: VERDICTS.index(UNMEASURED_IS)]  # verdicts that ask for something
 
 COLUMNS = {
     "abundance": "IA",
@@ -130,7 +130,7 @@ class Inspection:
     def findings(self) -> list[Collapse]:
         """The tables of which there is something to say, the worst first; all if there is none."""
         worst = self.worst_first
-        return [t for t in worst if t.verdict in FOUND] or [t for t in worst if t.measures]
+        return [t for t in worst if t.verdict in NOTABLE] or [t for t in worst if t.measures]
 
     def __str__(self) -> str:
         """What is printed: the table, the summary, each finding with what to try, and the notes."""

@@ -23,7 +23,6 @@ from .spec import Spec
 
 PLURAL = {"model": "models", "design": "designs", "scale": "scales", "seed": "seeds"}
 HELP = {
-    "dataset": ", ".join(DATASETS),
     "rows": "how many, of what is read the first; all by default",
     "path": "file, folder or dataset on the Hub to read",
     "label": "of a table: its column of 0 and 1",
@@ -74,7 +73,7 @@ def add_parameters(
             continue
         kind, many = _kind(hints[field.name])
         shown = "" if field.default in (None, ()) else f" ({field.default})"
-        text = HELP.get(field.name, field.name.replace("_", " "))
+        text = HELP[field.name]
         names = [f"--{field.name.replace('_', '-')}"]
         if plural := several.get(field.name):
             names.append(f"--{plural}")

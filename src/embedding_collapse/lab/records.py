@@ -122,7 +122,7 @@ class Record:
 
     @property
     def joined_abundance(self) -> Tensor:
-        """The same of a field's sets side by side as one table: `[N]`. Of one set, no other."""
+        """IA / K of a field's sets side by side as one table: `[N]`. Of one set, no other."""
         return normalised_abundance(torch.tensor(self.joined_spectra, dtype=torch.float64))
 
 

@@ -16,8 +16,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from embedding_collapse.decomposition import singular_values
 from embedding_collapse.parameters import check_choice, check_number, check_whole
-from embedding_collapse.spectrum import information_abundance, singular_values
+from embedding_collapse.spectrum import information_abundance
 
 Slope = Callable[[Tensor, Tensor], Tensor]
 

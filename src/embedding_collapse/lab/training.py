@@ -33,7 +33,6 @@ from .engine.together import Together
 from .metrics import Placements, auc, excess_log_loss, expected_auc, grouped, log_loss, placements
 from .models import Recommender
 
-EVALUATION_BATCH = {"cpu": 2048}  # rows; larger ones take more memory there, and no less time
 CURVE_POINTS = 20  # per epoch, of the training loss
 WORTH_BLOCKING = 10_000_000  # numbers of a table: see benchmarks/README.md, "The optimizer"
 Trainer = StepByStep | Engine | CheckedEngine
@@ -225,7 +224,8 @@ def predict(model: nn.Module, ids: Tensor, rows: Tensor, rank: int = 0, count: i
     Of so many processes the one of that rank computes its share of them, and all get the whole.
     """
     model.eval()
-    size = EVALUATION_BATCH.get(ids.device.type, 8192)
+    # on a CPU more rows at once take more memory, and no less time
+    size = 2048 if ids.device.type == "cpu" else 8192
     batches = rows.split(size)
     if count == 1:
         return torch.cat([model(ids[batch]) for batch in batches])

@@ -183,7 +183,6 @@ def _valid_auc(record: Record) -> float:
 
 WIDE = ((SE4, BASE), (SE10, BASE))
 LIKE = ((ME4, SE4), (ME10, SE10))
-PART = "<b>E</b><sub><i>i</i>→<i>j</i></sub>"  # the sub-embedding
 REGULARISED = "dcnv2-regularized"
 
 CLAIMS = [

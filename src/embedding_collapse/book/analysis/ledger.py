@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import cache
-from itertools import product
 from typing import Literal, NamedTuple, cast
 
 import numpy as np
@@ -20,10 +19,10 @@ from embedding_collapse.lab.contrast import Effect, holm
 from embedding_collapse.lab.models import MODELS
 from embedding_collapse.lab.records import Record
 from embedding_collapse.lab.spec import Spec
-from embedding_collapse.lab.studies.decide import BASES, ME4, SE4, STUDY, TELLING
+from embedding_collapse.lab.studies.decide import STUDY
 
 from . import measures
-from .claims import CLAIMS, Comparison, Entry, Expected, Runs, compared
+from .claims import CLAIMS, Comparison, Entry, Expected, Runs
 from .measures import Measure
 
 Verdict = Literal["holds", "fails", "undecided", "not run"]
@@ -32,10 +31,7 @@ LEVEL = 0.95
 # by how many looks there were at cells that got more seeds after the first (see `studies.decide`):
 # Pocock's levels, at which all looks together are wrong as often as one is at `LEVEL`
 LEVELS = {1: LEVEL, 2: 0.9706, 3: 0.9779}
-FIRST_LOOK = 5  # seeds, at the first look of the study's part `main`
 MORE = [STUDY.part(name).specs for name in ("second look", "closer look", "last look")]
-CLOSE = 0.002  # half-width of ME minus SE that suffices, in AUC; or...
-CLOSE_SHARE = 0.2  # ...this share of the effect
 
 
 class Finding(NamedTuple):
@@ -236,24 +232,3 @@ def _least_sure(parts: Sequence[tuple[Comparison, Effect]], expected: Expected) 
     side = 1 if expected == "higher" else -1
     says = {one: side * np.sign(effect.value) * (1 - effect.p) for one, effect in parts}
     return sorted(says, key=lambda one: says[one])[:1]
-
-
-def wanting_seeds(records: Iterable[Record]) -> list[tuple[Comparison, Effect]]:
-    """The differences that the first look left too wide, which seeds 5 to 9 are run for, once.
-
-    The rule was fixed before the study ran, see `lab.studies.decide`.
-    """
-    runs = by_spec(records)
-    wide = []
-    for base, model in product(BASES, TELLING):
-        new, old = compared(base, model, ME4), compared(base, model, SE4)
-        first = {
-            spec: [run for run in runs.get(spec, []) if run.spec["seed"] < FIRST_LOOK]
-            for spec in (new, old)
-        }
-        one = Comparison(new, old)
-        if all(len(seeds) == FIRST_LOOK for seeds in first.values()):
-            effect = effect_of([one], first, measures.AUC)
-            if effect.half_width > max(CLOSE, CLOSE_SHARE * abs(effect.value)):
-                wide.append((one, effect))
-    return wide

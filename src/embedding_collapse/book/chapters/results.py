@@ -126,10 +126,10 @@ def differences(settings: Sequence[Setting]) -> pd.DataFrame:
         for model in ORDER
     }
     for one in settings:
-        for claim, *_, parts in (finding[:3] for finding in one.findings):
-            if claim.measure is not measures.AUC or claim.where == CONTROL:
+        for finding in one.findings:
+            if finding.claim.measure is not measures.AUC or finding.claim.where == CONTROL:
                 continue
-            for (new, old), effect in parts:
+            for (new, old), effect in finding.parts:
                 place = one.name, MODELS[new.model].name
                 pair = f"{new.label} - {old.label}" if old and old.model == new.model else ""
                 if place in rows and pair in DIFFERENCES:

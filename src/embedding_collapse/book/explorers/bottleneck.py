@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from embedding_collapse.book.plots.style import AMBER, PINK, SKY
-from embedding_collapse.spectrum import information_abundance, singular_values
+from embedding_collapse.decomposition import singular_values
+from embedding_collapse.spectrum import information_abundance
 
 from .training import LiveFigure
 

@@ -8,8 +8,9 @@ import plotly.graph_objects as go
 import torch
 from torch import Tensor
 
+from embedding_collapse.decomposition import singular_values
 from embedding_collapse.lab import toy
-from embedding_collapse.spectrum import information_abundance, singular_values
+from embedding_collapse.spectrum import information_abundance
 
 from .toy import FEW, MANY
 from .training import LiveFigure

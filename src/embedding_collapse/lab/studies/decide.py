@@ -247,7 +247,7 @@ def last() -> list[Spec]:
     ]
 
 
-# what the first look, at seeds 0 to 4, left too wide (`book.analysis.ledger.wanting_seeds`)
+# what the first look, at seeds 0 to 4, left too wide (`tests/book/test_analysis_ledger.py`)
 WANTING = ((FLIGHTS, "dnn"),)
 BASES = tuple(cells([data], ["dcnv2"], [BASE], [0])[0] for data in BOTH)
 
