@@ -71,14 +71,14 @@ def captured(window: Callable[[], None], optimizer: torch.optim.Adam, steps: int
     with torch.cuda.graph(graph):  # nothing is computed, but the host counts the steps
         window()
     if blocked:
-        optimizer.replayed(-steps)
+        optimizer.count_steps(-steps)
 
     def replay() -> None:
         if blocked:
             optimizer.announce(steps)
         graph.replay()
         if blocked:
-            optimizer.replayed(steps)
+            optimizer.count_steps(steps)
 
     return replay
 

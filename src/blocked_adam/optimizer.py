@@ -175,8 +175,8 @@ class ExactBlockedAdam(Adam):
                 if p in self._windows:
                     self._windows[p].announce(group, 0, steps)
 
-    def replayed(self, steps: int) -> None:
-        """Count steps that a CUDA graph has taken, a flush included."""
+    def count_steps(self, steps: int) -> None:
+        """Count steps that a CUDA graph has taken, a flush included; below zero, has not."""
         for window in self._windows.values():
             window.before += steps
             window.announced = 0

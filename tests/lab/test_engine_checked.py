@@ -516,9 +516,9 @@ class SameCoefficients(Window):
         (window,) = self.engine.optimizer._windows.values()
         self.before = window.before if self.before is None else self.before
         late = window.before - self.before
-        self.engine.optimizer.replayed(-late)
+        self.engine.optimizer.count_steps(-late)
         found = self.engine.window(rows)
-        self.engine.optimizer.replayed(late)
+        self.engine.optimizer.count_steps(late)
         return found
 
 
@@ -527,7 +527,7 @@ class OneStepShort(Window):
 
     def replay(self, rows: Tensor) -> Tensor:
         found = self.engine.window(rows[:-1])
-        self.engine.optimizer.replayed(1)
+        self.engine.optimizer.count_steps(1)
         return torch.cat([found, found[:, -1:]], 1)
 
 

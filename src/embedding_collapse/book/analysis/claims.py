@@ -24,7 +24,7 @@ from embedding_collapse.lab.studies.decide import (
     SE4,
     SE10,
     TELLING,
-    Size,
+    DesignAtScale,
 )
 from embedding_collapse.lab.studies.sweep import in_proportion
 
@@ -101,14 +101,14 @@ class Entry(NamedTuple):
 # --- the comparisons ------------------------------------------------------------------------------
 
 
-def compared(base: Spec, model: str, size: Size, **options: Any) -> Spec:
+def compared(base: Spec, model: str, size: DesignAtScale, **options: Any) -> Spec:
     """The run of a model at a size that shares a base run's data and settings, but for options."""
     design, scale = size
     own = {"embedding_size": in_proportion(model, base.embedding_size)} | options
     return replace(base, model=model, design=design, scale=scale, seed=0, **own)
 
 
-def _sizes(models: Sequence[str], *pairs: tuple[Size, Size]) -> Callable:
+def _sizes(models: Sequence[str], *pairs: tuple[DesignAtScale, DesignAtScale]) -> Callable:
     """A new size against an old one, of each model."""
     return lambda base, runs: [
         Comparison(compared(base, model, new), compared(base, model, old))
@@ -116,14 +116,14 @@ def _sizes(models: Sequence[str], *pairs: tuple[Size, Size]) -> Callable:
     ]
 
 
-def _models(new: str, old: str, *sizes: Size) -> Callable:
+def _models(new: str, old: str, *sizes: DesignAtScale) -> Callable:
     """A model against another, at each size."""
     return lambda base, runs: [
         Comparison(compared(base, new, size), compared(base, old, size)) for size in sizes
     ]
 
 
-def _alone(model: str, *sizes: Size) -> Callable:
+def _alone(model: str, *sizes: DesignAtScale) -> Callable:
     """A cell's own number."""
     return lambda base, runs: [Comparison(compared(base, model, size)) for size in sizes]
 

@@ -17,7 +17,7 @@ from embedding_collapse.lab.groups import Cells, by_cell, datasets_of, runs_in, 
 from embedding_collapse.lab.models import MODELS
 from embedding_collapse.lab.records import Record, design_label, folder_of, load_all
 from embedding_collapse.lab.spec import Spec
-from embedding_collapse.lab.studies.decide import BASE, EQUAL, ME4, ME10, SE4, SE10, Size
+from embedding_collapse.lab.studies.decide import BASE, EQUAL, ME4, ME10, SE4, SE10, DesignAtScale
 from embedding_collapse.parameters import ParameterError
 from embedding_collapse.subspace import random_diversity
 
@@ -159,10 +159,12 @@ def families(runs: Sequence[Record], base: Spec) -> dict[str, dict[str, list[Rec
     """
     groups, equal = by_spec(runs), EQUAL.get(base.data.name, {})
 
-    def at(*sizes: Size, model: str = MODEL) -> dict[str, list[Record]]:
+    def at(*sizes: DesignAtScale, model: str = MODEL) -> dict[str, list[Record]]:
         return {design_label(*size): groups.get(compared(base, model, size), []) for size in sizes}
 
-    def with_option(words: str, size: Size, name: str, *values: int) -> dict[str, list[Record]]:
+    def with_option(
+        words: str, size: DesignAtScale, name: str, *values: int
+    ) -> dict[str, list[Record]]:
         options = {words.format(value): {name: value} for value in values}
         return {
             label: groups.get(compared(base, MODEL, size, **option), [])

@@ -30,14 +30,15 @@ SERIES = [
 NAMES = {series.model: series.name for series in SERIES}
 DASHES = {1: "solid", 4: "dash", 10: "dot"}  # by scale
 LEARNING_RATE, WEIGHT_DECAY = 1e-3, 1e-6  # of all runs
+STOPPED = 3  # epochs, of the runs that are stopped together
 
 # --- the runs -------------------------------------------------------------------------------------
 
 
-def runs_of(folder: str) -> tuple[list[Setting], Cells, Cells]:
+def runs_of(folder: str) -> tuple[list[Setting], Cells, Cells, Cells]:
     """Recorded runs: the two data sets with the most of them, with the claims put to these; their
     runs of DCNv2 and of models whose interaction is suppressed, base and SE, by cell; and the same
-    models' without weight decay.
+    models' without weight decay, and after `STOPPED` epochs.
 
     Raises:
         ParameterError: a folder that is not there, or without runs of the regularised model.
@@ -54,15 +55,17 @@ def runs_of(folder: str) -> tuple[list[Setting], Cells, Cells]:
 
     cells: dict[Cell, list[Record]] = {}
     undecayed: dict[Cell, list[Record]] = {}
+    stopped: dict[Cell, list[Record]] = {}
     for one in asked:
         cells |= single(one.runs)
         undecayed |= single(sharing(replace(one.base, weight_decay=0.0), runs))
+        stopped |= single(sharing(replace(one.base, epochs=STOPPED), runs))
     if not select(cells, ["dcnv2-regularized"]):
         raise ParameterError(
             f"folder is {folder!r}, which has no run of dcnv2-regularized; its blocks are looked "
             "into"
         )
-    return asked, cells, undecayed
+    return asked, cells, undecayed, stopped
 
 
 # --- did the penalty take hold? -------------------------------------------------------------------
@@ -159,6 +162,25 @@ def abundance(cells: Cells) -> go.Figure:
     return figure.update_yaxes(title="IA / K", range=[0, 1.02])
 
 
+def stopped_together(cells: Cells, stopped: Cells) -> pd.DataFrame:
+    """IA / K after as many epochs: a row per data set and model of `stopped`; base, the widest
+    SE, its difference from DCNv2's, and which epochs are tested where none is stopped."""
+    rows = {}
+    for dataset, model in dict.fromkeys((cell.dataset, cell.model) for cell in stopped):
+        narrow, *_, wide = sorted(select(stopped, [model], dataset=dataset), key=lambda c: c.scale)
+        plain = stopped.get(wide._replace(model="dcnv2"))
+        own = [run.best_epoch + 1 for run in cells.get(wide, [])]
+        rows[dataset, NAMES[model]] = {
+            narrow.label: measures.ABUNDANCE.mean(stopped[narrow]),
+            wide.label: measures.ABUNDANCE.mean(stopped[wide]),
+            "minus DCNv2's": measures.ABUNDANCE.difference(stopped[wide], plain)
+            if plain and model != "dcnv2"
+            else "",
+            "epochs when not stopped": ", ".join(map(str, sorted(own))),
+        }
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
 # --- do they gain by size? ------------------------------------------------------------------------
 
 
@@ -221,7 +243,7 @@ def without_decay(cells: Cells, undecayed: Cells) -> pd.DataFrame:
 # --- all numbers ----------------------------------------------------------------------------------
 
 
-def numbers(cells: Cells, undecayed: Cells) -> dict[str, pd.DataFrame]:
+def numbers(cells: Cells, undecayed: Cells, stopped: Cells) -> dict[str, pd.DataFrame]:
     """Every cell's means over seeds, by what the table is called."""
     columns = [
         measures.AUC,
@@ -235,6 +257,7 @@ def numbers(cells: Cells, undecayed: Cells) -> dict[str, pd.DataFrame]:
         "All runs": measures.overview(cells, columns),
         "Regularised": measures.overview(regularised, [DEVIATION]),
         "Without weight decay": measures.overview(undecayed, columns),
+        f"After {STOPPED} epochs": measures.overview(stopped, columns),
     }
 
 

@@ -20,7 +20,7 @@ from .spec import DataSpec
 from .synthetic import LAWS, Law, draw_rows, make_tables, sigmoid
 from .vocabulary import cardinality, number_values
 
-ROWS = {"synthetic": 45_840_617, "synthetic-mini": 200_000}  # unless the spec tells
+DEFAULT_ROWS = {"synthetic": 45_840_617, "synthetic-mini": 200_000}  # unless the spec tells
 BINS, LOWEST, PER_UNIT = 1 << 16, -16.0, 2048.0  # of the logits, to measure AUC
 TRUTH = "truth.npy"
 SEED = 0  # of all that is drawn
@@ -52,7 +52,7 @@ def draw_dataset(
     Warns:
         UserWarning: the cache holds a damaged copy; it is drawn anew.
     """
-    law, rows, held_out = LAWS[spec.name](), spec.rows or ROWS[spec.name], spec.held_out
+    law, rows, held_out = LAWS[spec.name](), spec.rows or DEFAULT_ROWS[spec.name], spec.held_out
     determined_by = [asdict(law), rows, SEED, *([list(held_out)] if held_out else [])]
 
     def build(folder: Path) -> dict[str, Any]:

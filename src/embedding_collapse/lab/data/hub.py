@@ -18,7 +18,7 @@ from embedding_collapse.parameters import ParameterError
 
 from .parts import three
 from .reading import Table
-from .typed import ROWS, typed_table
+from .typed import BATCH_ROWS, typed_table
 
 PATIENCE = 2  # seconds in which the Hub has to answer
 FILES = (".csv", ".tsv", ".txt", ".parquet", ".gz", ".zip")
@@ -66,7 +66,7 @@ def open_dataset(name: str, text: Sequence[str] = (), given: bool = False) -> li
 def _table(path: str, splits: list[Any]) -> Table:
     def batches(wanted: Sequence[str]) -> Iterator[pa.Table]:
         for part in splits:
-            yield from part.select_columns(list(wanted)).with_format("arrow").iter(ROWS)
+            yield from part.select_columns(list(wanted)).with_format("arrow").iter(BATCH_ROWS)
 
     def content(progress: bool) -> str:
         files = [Path(file["filename"]) for part in splits for file in part.cache_files]

@@ -18,8 +18,8 @@ DATASETS: dict[str, str] = {
 }
 READ = ("criteo", "avazu", "movielens", "table")  # from a path; the others need none
 US_FLIGHTS = ("us-flights", "us-flights-forecast")
-ROWS = dict.fromkeys(US_FLIGHTS, (1_000, 2_400_000))  # the least and the most that train
-HELD_OUT = ("synthetic", "synthetic-mini", *US_FLIGHTS)  # can hold out rows of a fixed number
+LIMITS = dict.fromkeys(US_FLIGHTS, (1_000, 2_400_000))  # the least and the most that train
+CAN_HOLD_OUT = ("synthetic", "synthetic-mini", *US_FLIGHTS)  # can hold out rows of a fixed number
 ONLY: dict[str, tuple[str, ...]] = {  # the datasets that a parameter is for, where it isn't for all
     **dict.fromkeys(("path", "content", "vocabulary", "min_count"), READ),
     "split": (*US_FLIGHTS, "criteo", "avazu", "table"),
@@ -27,7 +27,7 @@ ONLY: dict[str, tuple[str, ...]] = {  # the datasets that a parameter is for, wh
         ("label", "positive", "threshold", "categorical", "numeric", "times", "drop", "split_by"),
         ("table",),
     ),
-    "held_out": HELD_OUT,
+    "held_out": CAN_HOLD_OUT,
 }
 VOCABULARIES = ("all", "train")
 SPLITS = {name: ("random", "time" if name in US_FLIGHTS else "given") for name in ONLY["split"]}
@@ -92,7 +92,7 @@ class DataSpec:
     def __post_init__(self) -> None:
         check_choice("dataset", self.name, DATASETS)
         if self.rows is not None:
-            least, most = ROWS.get(self.name, (10, 2**40))
+            least, most = LIMITS.get(self.name, (10, 2**40))
             check_whole("rows", self.rows, least, most)
         check_choice("vocabulary", self.vocabulary, VOCABULARIES)
         for field in dataclasses.fields(self):

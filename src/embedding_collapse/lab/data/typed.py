@@ -17,7 +17,7 @@ from embedding_collapse.parameters import ParameterError, short
 
 from .reading import Batch, Batches, Table, check_file, whole
 
-ROWS = 1 << 15  # in a batch
+BATCH_ROWS = 1 << 15  # in a batch
 
 
 def open_parquet(path: Path) -> Table:
@@ -33,7 +33,7 @@ def open_parquet(path: Path) -> Table:
     def batches(wanted: Sequence[str]) -> Iterator[pa.RecordBatch]:
         read = 0
         with _named(path, "a damaged Parquet file"), pa.parquet.ParquetFile(path) as file:
-            for batch in file.iter_batches(ROWS, columns=list(wanted)):
+            for batch in file.iter_batches(BATCH_ROWS, columns=list(wanted)):
                 read += batch.num_rows
                 yield batch
             if read != rows:
@@ -65,8 +65,8 @@ def open_frame(frame: Any) -> Table:
 
     def batches(wanted: Sequence[str]) -> Iterator[pa.Table]:
         chosen = table.select(list(wanted))
-        for start in range(0, len(table), ROWS):
-            yield chosen.slice(start, ROWS)
+        for start in range(0, len(table), BATCH_ROWS):
+            yield chosen.slice(start, BATCH_ROWS)
 
     def content(progress: bool) -> str:
         hashed = hashlib.sha256(repr(table.column_names).encode())

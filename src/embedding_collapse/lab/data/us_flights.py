@@ -21,9 +21,9 @@ from .vocabulary import RARE, cardinality, number_values
 
 FILE = Path(__file__).with_name("us_flights.parquet")
 SHA256 = "e05d7ecfdb6338cd14195de6bbcd237d7a972c2158c46789c04538ced675b0b2"
-ROWS = 3_000_000
+FILE_ROWS = 3_000_000
 HELD_OUT = (100_000, 500_000)  # rows of validation and of test
-POOL = ROWS - sum(HELD_OUT)  # rows to train on
+POOL = FILE_ROWS - sum(HELD_OUT)  # rows to train on
 FIRST_DAY = np.datetime64("2001-01-01")
 CLOCK = ("minute", "time_of_day")  # the fields by which the timetable can be recognised
 VARIANTS = {"us-flights": (), "us-flights-forecast": CLOCK}  # the fields that each leaves out
@@ -32,7 +32,7 @@ VARIANTS = {"us-flights": (), "us-flights-forecast": CLOCK}  # the fields that e
 class Column(NamedTuple):
     """A field of all rows as small whole numbers, and what these stand for."""
 
-    codes: np.ndarray  # int [ROWS], 0 <= code < len(values)
+    codes: np.ndarray  # int [FILE_ROWS], 0 <= code < len(values)
     values: np.ndarray  # strings
 
 
@@ -108,7 +108,7 @@ def _read() -> pa.Table:
 
 def _row_numbers(table: pa.Table, sizes: tuple[int, int, int], split: str) -> np.ndarray:
     """Row numbers of the training, validation and test rows, one after the other."""
-    rank = np.random.Philox(key=0).random_raw(ROWS)  # words that no version of numpy changes
+    rank = np.random.Philox(key=0).random_raw(FILE_ROWS)  # words that no version of numpy changes
     order = rank if split == "random" else _days(table) * 1440 + table["minute"].to_numpy()
     parts = np.split(np.argsort(order, kind="stable"), np.cumsum((POOL, *HELD_OUT))[:-1])
     shuffled = (part[np.argsort(rank[part], kind="stable")] for part in parts)

@@ -69,7 +69,7 @@ class State:
                 value.copy_(self.copies[name])
             else:  # Adam begins with zeros
                 value.zero_()
-        engine.optimizer.replayed(-steps)
+        engine.optimizer.count_steps(-steps)
         set_random_state(engine.device, self.random)
 
 

@@ -262,12 +262,12 @@ class _Graph:
         here = torch.cuda.current_stream(rows.device)
         with torch.cuda.stream(here), torch.cuda.graph(self.graph, pool=pool):
             self.losses = engine.window(self.rows)
-        self.optimizer.replayed(-len(rows))
+        self.optimizer.count_steps(-len(rows))
 
     def replay(self, rows: Tensor) -> Tensor:
         """As `Engine.window`; what it returns is overwritten by the next replay."""
         self.rows.copy_(rows)
         self.optimizer.announce(len(rows))
         self.graph.replay()
-        self.optimizer.replayed(len(rows))
+        self.optimizer.count_steps(len(rows))
         return self.losses

@@ -126,8 +126,8 @@ FLIGHTS = DataSpec("us-flights", 320_000)
 FORECAST = DataSpec("us-flights-forecast", 320_000)
 DRAWN = DataSpec("synthetic-mini", 1_000_000, held_out=(100_000, 1_000_000))
 BOTH = (FLIGHTS, DRAWN)
-Size = tuple[Design, int]
-SIZES: tuple[Size, ...] = (("se", 1), ("se", 4), ("me", 4), ("se", 10), ("me", 10))
+DesignAtScale = tuple[Design, int]
+SIZES: tuple[DesignAtScale, ...] = (("se", 1), ("se", 4), ("me", 4), ("se", 10), ("me", 10))
 BASE, SE4, ME4, SE10, ME10 = SIZES
 TRIO = (BASE, SE4, ME4)
 TELLING = ("dnn", "dcnv2")  # without explicit interaction and with it
@@ -150,7 +150,7 @@ EQUAL = {
 def cells(
     data: Iterable[DataSpec],
     models: Iterable[str],
-    sizes: Iterable[Size],
+    sizes: Iterable[DesignAtScale],
     seeds: Iterable[int],
     **options: Any,
 ) -> list[Spec]:
