@@ -9,7 +9,7 @@ import torch
 from embedding_collapse.book import plots
 from embedding_collapse.book.analysis import measures
 from embedding_collapse.book.chapters import suppression as chapter
-from embedding_collapse.lab.groups import Cell, by_cell
+from embedding_collapse.lab.groups import Cell, by_cell, select
 from embedding_collapse.lab.models import build
 from embedding_collapse.lab.models.penalties import orthogonality
 from embedding_collapse.lab.models.recommender import Size
@@ -181,13 +181,28 @@ def test_decay_shrinks_a_row_that_was_never_seen_and_spares_one_that_was():
 
 
 def test_the_repositorys_runs_are_read_each_with_the_settings_of_its_cell():
-    asked, cells, undecayed = chapter.runs_of(str(RESULTS / "decide"))
+    asked, cells, undecayed, stopped = chapter.runs_of(str(RESULTS / "decide"))
     assert [one.base.data.name for one in asked] == ["us-flights", "synthetic-mini"]
     assert {cell.design for cell in cells} == {"se"}
     assert {cell.model for cell in cells} == set(chapter.NAMES)
     for group, decay in ((cells, 1e-6), (undecayed, 0.0)):
         specs = [run.spec for runs in group.values() for run in runs]
         assert {(spec["weight_decay"], spec["dropout"]) for spec in specs} == {(decay, 0.2)}
+    assert {len(run.epochs) for runs in stopped.values() for run in runs} == {chapter.STOPPED}
+    assert {cell.model for cell in stopped} == set(chapter.NAMES)
+
+
+def test_models_stopped_together_stand_beside_dcnv2_and_the_epochs_they_would_have_had(by_size):
+    cells = {cell: runs for cell, runs in by_cell(by_size).items() if cell.design == "se"}
+    here = select(cells, dataset="synthetic-mini")
+    table = chapter.stopped_together(cells, here).loc["synthetic-mini"]
+    wide = {cell.model: runs for cell, runs in here.items() if cell.scale == 10}
+    assert table.loc["DCNv2", "minus DCNv2's"] == ""
+    assert table.loc["DNN", "minus DCNv2's"] == measures.ABUNDANCE.difference(
+        wide["dnn"], wide["dcnv2"]
+    )
+    epochs = ", ".join(str(run.best_epoch + 1) for run in wide["dnn"])
+    assert table.loc["DNN", "epochs when not stopped"] == epochs
 
 
 def test_a_folder_without_the_regularised_model_is_refused():

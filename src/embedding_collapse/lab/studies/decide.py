@@ -109,7 +109,8 @@ Where ensembles are made of it, the base model has more seeds than 0 to 4, and a
 cell; that a comparison was looked at twice is told by the wider models' seeds. Ensembles and these
 seeds were made with later code than the rest: its products in bf16 leave batch norm in float32.
 On a processor without instructions for bf16 the same numbers are multiplied in float32 and rounded
-(`lab.engine.products`). DNN's runs on a million synthetic clicks were made on one.
+(`lab.engine.products`). DNN's runs on a million synthetic clicks were made on one; for the
+ensembles its base model's seeds 0 to 4 were trained again on another, and their first records stay.
 """
 
 from collections.abc import Iterable
