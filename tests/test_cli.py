@@ -448,6 +448,10 @@ def test_a_sweep_takes_a_table_of_ones_own(tmp_path, monkeypatch, capsys):
     (fields,) = {tuple(record.dataset["fields"]) for record in records.load_all(tmp_path)}
     assert fields == ("shop", "day")
     assert "3 trained" in capsys.readouterr().out
+    options = ["--drop=day", "--scales=1", f"--output={tmp_path / 'grown'}"]
+    for seeds, told in (("0", "0 were there, 1 trained"), ("0,1", "1 were there, 1 trained")):
+        assert main([*command, *options, f"--seeds={seeds}"]) == 0  # those read and those made
+        assert told in capsys.readouterr().out
 
 
 def test_a_sweep_on_a_table_that_is_not_there_says_so_of_every_run(tmp_path, capsys):

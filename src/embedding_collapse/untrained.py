@@ -1,4 +1,4 @@
-"""Rows of a table that lie as they were drawn: never looked up, or hardly ever."""
+"""Rows of a table that lie as they were drawn or set: never looked up, or hardly ever."""
 
 import torch
 from torch import Tensor
@@ -20,20 +20,21 @@ def untrained(table: Tensor) -> tuple[float, Tensor]:
     `sqrt(0.8 / K)`), point in all directions alike, and add up to about nothing. The rows of the
     most common length are taken for initial ones if all of that holds of them. What training moved
     by less than it was drawn with can't be told from it, which is meant: such rows are hardly
-    trained.
+    trained. So are rows that all hold one vector, as new ids may be given.
 
     Args:
         table: `[M, D, K]`, finite; of a large one `MOST_ENTRIES` are looked at. A row is that of
             all M sets.
 
     Returns:
-        Their share of the rows, those of zeros included, 0 where none can be told; and the other
+        Their share of the rows, those of zeros or of one vector included, 0 where none can be told;
+        and the other
         rows among those that were looked at, float64 `[M, n, K]`.
     """
     sample = _sample(table)
     rows = sample.transpose(0, 1).flatten(1)
     energy = rows.square().mean(-1)
-    initial = energy == 0
+    initial = (energy == 0) | _of_one_vector(rows)
     moved = ~initial
     if moved.sum() >= FEWEST:
         alike = _of_common_length(energy[moved].log(), rows.shape[1])
@@ -41,6 +42,16 @@ def untrained(table: Tensor) -> tuple[float, Tensor]:
         if _as_drawn(rows[moved][alike]):
             initial[moved] = alike
     return initial.double().mean().item(), sample[:, ~initial]
+
+
+def _of_one_vector(rows: Tensor) -> Tensor:
+    """Which rows are the same one, where it is that of `FEWEST` or more, and of not all others."""
+    marks = torch.linspace(1, 2, rows.shape[1], dtype=rows.dtype)
+    _, places, counts = (rows * marks).sum(-1).unique(return_inverse=True, return_counts=True)
+    same = places == counts.argmax()
+    same &= (rows == rows[same][0]).all(-1)
+    few = same.sum() < FEWEST or (~same).sum() < FEWEST
+    return torch.zeros_like(same) if few else same
 
 
 def _sample(table: Tensor) -> Tensor:

@@ -135,8 +135,8 @@ def judged(table: Collapse) -> Collapse:
         verdict = UNTRAINED_IS
         trained = round(table.rows * (1 - table.untrained))
         rests_on = (
-            f"all but about {count(trained, 'row')} of {table.rows:,} are zero or lie as they were "
-            "drawn, and so few tell nothing"
+            f"all but about {count(trained, 'row')} of {table.rows:,} lie as they were drawn or "
+            "set, and so few tell nothing"
         )
     elif table.weighted:
         verdict = judge(table.weighted["against_random"])
@@ -148,7 +148,7 @@ def judged(table: Collapse) -> Collapse:
         assert table.trained is not None
         verdict = UNTRAINED_IS
         rests_on = (
-            f"{100 * table.untrained:.3g}% of the rows lie as they were drawn; of all rows "
+            f"{100 * table.untrained:.3g}% of the rows lie as they were drawn or set; of all rows "
             f"IA/random is {table.centred['against_random']:.2f}, of the others "
             f"{table.trained:.2f}, {judge(table.trained)}"
         )
@@ -193,7 +193,7 @@ def advise(table: Collapse) -> str:
             "inspect it without weights, or count look-ups over more data: no training."
         )
     if table.verdict == FEW_IS:
-        return "Leave it: at this shape there is nothing to gain or to lose."
+        return "Leave it, or look at its spectrum: at this shape a verdict would be chance."
     if table.offset > ONE_VECTOR:
         return (
             "Nothing tells its features apart. Next: look what it was initialised with, and "

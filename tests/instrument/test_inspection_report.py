@@ -323,8 +323,9 @@ def test_nothing_is_left_out_without_a_word(tmp_path, capsys):
     outputs = [f"--output={tmp_path / 'r.html'}", f"--output={tmp_path / 'r.json'}"]
     assert main(["inspect", str(tmp_path / "model.pt"), *outputs]) == 0
     printed = capsys.readouterr().out
-    assert "1 taken" in json.loads((tmp_path / "r.json").read_text())["notes"][0]
+    assert "1 taken" in json.loads((tmp_path / "r.json").read_text())["notes"][1]
     for line in (
+        "it is the only table; if it joins several fields, --field-dims cuts it",
         "1 taken for tables by a guess; --exclude PATTERN leaves out",
         "not measured, a dense layer: its bias is beside it: fc.weight 10 x 20",
         "not measured, neither name nor shape tells a table: item 9 x 32, "

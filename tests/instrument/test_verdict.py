@@ -148,6 +148,19 @@ def test_a_table_that_holds_one_vector_has_collapsed_however_narrow_it_is(rows):
         assert inspected(table[:1]).verdict == FEW_IS  # one row can be nothing else
 
 
+@pytest.mark.parametrize("share", [0.3, 0.7, 0.9])
+def test_new_rows_that_all_hold_one_vector_do_not_hide_what_the_others_do(share):
+    table = normal(5000, 32) * torch.linspace(1, 0.3, 32)
+    assert inspected(table).verdict == HEALTHY_IS
+    new = round(5000 * share)
+    table[:new] = normal(1, 32)
+    found = inspected(table)
+    assert (found.verdict, round(found.untrained, 3)) == (UNTRAINED_IS, share)
+    assert f"{share:.0%} of the rows lie as they were drawn or set;" in found.rests_on
+    table[new:] = normal(5000 - new, 2) @ normal(2, 32)  # the others have collapsed
+    assert inspected(table).verdict == COLLAPSED_IS
+
+
 @pytest.mark.parametrize("trained", [1, 2, 5])
 def test_a_table_of_zeros_but_for_a_few_rows_is_not_called_collapsed(trained):
     table = torch.zeros(5000, 64)
@@ -155,7 +168,7 @@ def test_a_table_of_zeros_but_for_a_few_rows_is_not_called_collapsed(trained):
     found = inspected(table)
     assert found.verdict == UNTRAINED_IS
     rows = "1 row" if trained == 1 else f"{trained} rows"
-    assert f"all but about {rows} of 5,000 are zero or lie as they were drawn" in found.rests_on
+    assert f"all but about {rows} of 5,000 lie as they were drawn or set" in found.rests_on
     assert "Nearly all of its rows were never trained" in found.advice
 
 

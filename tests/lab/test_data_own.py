@@ -52,8 +52,14 @@ def decoded(data: Dataset, name: str) -> list[str | None]:
 def test_a_label_of_words_is_1_for_the_words_that_one_names(frame, path):
     data = load("table", path=path, label="bought", positive="yes", categorical="shop")
     assert np.array_equal(data.labels, frame["bought"] == "yes")
-    assert data.notes == ("bought is 1 for yes, 0 for no",)
+    left_out = "left out, since columns are named: ts, stars"
+    assert data.notes == (left_out, "bought is 1 for yes, 0 for no")
     assert load("table", path=path, label="bought", positive=["yes"], categorical="shop").notes
+
+
+def test_a_label_that_is_true_or_false_may_be_named_by_a_truth():
+    frame = pd.DataFrame({"shop": range(40), "bought": [True, False] * 20})
+    assert load("table", frame=frame, label="bought", positive=False).labels.tolist() == [0, 1] * 20
 
 
 def test_ratings_are_1_from_the_threshold_up(frame, path):

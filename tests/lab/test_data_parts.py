@@ -144,6 +144,8 @@ def test_parts_that_are_not_three_are_refused_with_what_there_is(folder, frames)
         load("table", frame=frames, **TABLE)
     with pytest.raises(ParameterError, match="a dict of three, train, validation and test, is acc"):
         load("table", frame=frames["train"], **TABLE)
+    with pytest.raises(ParameterError, match="frame is a dict of train, test; with split='given'"):
+        load("table", frame=frames, **TABLE | {"split": "random"})
 
 
 def test_a_part_that_lacks_a_column_is_refused(folder):

@@ -197,11 +197,11 @@ in a hundred on either side.</dd>
 <dt>verdict</dt><dd>By IA/random with the mean of the rows taken off (and rows weighted, where
 counts are given): below {COLLAPSED:g} {COLLAPSED_IS}, below {PARTLY:g} {PARTLY_IS}, else
 {HEALTHY_IS}. Two cases are told apart: {OFFSET_IS}, where the table is below {PARTLY:g} only with
-the mean of its rows; and {UNTRAINED_IS}, where many rows are zero or lie as they were drawn and
-the others alone would get another verdict or are too few for one. {FEW_IS.capitalize()} is a shape
-of which no table, however bad, falls below {COLLAPSED:g}, or of which random tables fall below
-{PARTLY:g}; where rows are weighted, of as many rows as they amount to. The thresholds are a
-convention, the same for every table.</dd>
+the mean of its rows; and {UNTRAINED_IS}, where many rows are zero, one and the same vector, or as
+they were drawn, and the others alone would get another verdict or are too few for one.
+{FEW_IS.capitalize()} is a shape of which no table, however bad, falls below {COLLAPSED:g}, or of
+which random tables fall below {PARTLY:g}; where rows are weighted, of as many rows as they amount
+to. The thresholds are a convention, the same for every table.</dd>
 </dl>
 <p>Where a table holds several embedding sets, the numbers above are means over the sets; each set
 and all of them joined side by side stand in the table's card. After Guo et al., <cite>On the

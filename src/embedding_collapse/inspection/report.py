@@ -253,7 +253,10 @@ def inspect(
         "--rows-weight": "" if row_weights is None else called,
     }
     given = {option: value for option, value in asked.items() if value}
-    return Inspection(name, measured, left_out, given, [remark] if remark else [])
+    remarks = [remark] if remark else []
+    if len(embeddings) == 1 and field_dims is None and not isinstance(checkpoint, nn.Module):
+        remarks.append("it is the only table; if it joins several fields, --field-dims cuts it")
+    return Inspection(name, measured, left_out, given, remarks)
 
 
 def table(inspection: Inspection, *, worst_first: bool = False) -> list[dict[str, str]]:

@@ -185,7 +185,11 @@ def _load(
 
 
 def _names(values: Any) -> tuple[str, ...]:
-    """Names or values, of a list or of one text with commas; a number by itself will do."""
-    if isinstance(values, str) or not isinstance(values, Iterable):
-        values = str(values).split(",")
-    return tuple(name for value in values if (name := str(value).strip()))
+    """Names or values, of a list or of one text with commas; a number by itself will do, and True
+    is "true", as tables have it."""
+    if isinstance(values, str):
+        values = values.split(",")
+    elif not isinstance(values, Iterable):
+        values = [values]
+    texts = (str(value).lower() if isinstance(value, bool) else str(value) for value in values)
+    return tuple(name for text in texts if (name := text.strip()))

@@ -104,7 +104,7 @@ def own_table(spec: DataSpec, frame: Any = None) -> Source:
             file, or a dataset on the Hub; where its split is given, a folder of three such files.
             Where neither `categorical` nor `numeric` is given, all
             columns are fields but an index that pandas wrote and what the spec has another use
-            for; the notes say which is which.
+            for; else those named alone are. The notes say which is which.
         frame: see `data.load`.
     """
     path, label = spec.path, spec.label
@@ -151,6 +151,8 @@ def own_table(spec: DataSpec, frame: Any = None) -> Source:
                 f"timestamps: {listed(dated)}; as times they give the hour and the weekday, and "
                 "split_by splits by one",
             )
+    elif others := [n for n in table.names if n not in {*uses, spec.split_by}]:
+        notes = (f"left out, since columns are named: {listed(others, 200)}",)
     fields: dict[str, Kind] = {}
     columns = {}
     for name in table.names:
@@ -181,6 +183,11 @@ def _tables(spec: DataSpec, frame: Any) -> list[Table]:
     """One, or the three to train, validate and test on."""
     given, path = spec.split == "given", str(spec.path)
     if frame is not None:
+        if not given and isinstance(frame, Mapping):
+            raise ParameterError(
+                f"frame is a dict of {listed([str(one) for one in frame])}; with split='given' one "
+                "of train, validation and test is accepted, else a table"
+            )
         if not given:
             return [open_frame(frame)]
         if not isinstance(frame, Mapping):

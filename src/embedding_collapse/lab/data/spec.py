@@ -139,13 +139,14 @@ class DataSpec:
         check_whole("test rows", test, least=1, most=2**40)
 
     def written(self) -> dict[str, Any]:
-        """As records hold it: dataset and rows, and whatever differs from its default."""
+        """As records hold it, in JSON's types: dataset and rows, and whatever differs from its
+        default."""
         rest = {
-            field.name: getattr(self, field.name)
+            field.name: list(value) if isinstance(value, tuple) else value
             for field in dataclasses.fields(self)
             if field.compare
             and field.name not in ("name", "rows")
-            and getattr(self, field.name) != field.default
+            and (value := getattr(self, field.name)) != field.default
         }
         return {"dataset": self.name, "rows": self.rows} | rest
 
