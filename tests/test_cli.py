@@ -144,7 +144,9 @@ def test_what_cannot_be_is_told_in_one_line_with_what_is_accepted(
         ([], "the following arguments are required: COMMAND"),
         (["walk"], "invalid choice: 'walk'"),
         (["run", "--epochs=many"], "argument --epochs: invalid int value: 'many'"),
-        (["run", "--seeds=0,1"], "unrecognized arguments: --seeds=0,1"),
+        (["run", "--seeds=0,1"], "unrecognized arguments: --seeds=0,1; did you mean --seed?"),
+        (["run", "--lable=y", "--xyz"], "arguments: --lable=y --xyz; did you mean --label?"),
+        (["data", "table", "--zzzz"], "unrecognized arguments: --zzzz\n"),
         (["sweep", "--scales=1,x"], "argument --scale/--scales: invalid list of int value: '1,x'"),
     ],
 )

@@ -7,12 +7,14 @@ where nothing but the instrument is installed.
 import argparse
 import io
 import os
+import re
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from difflib import get_close_matches
 from importlib.metadata import version
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from .options import add_common, defaults_from
 from .parameters import MissingError, check_installed, import_part, printable
@@ -77,6 +79,13 @@ class Parser(argparse.ArgumentParser):
 
     def format_help(self) -> str:
         return f"{PROGRAM} {self.example}\n\n{super().format_help()}"
+
+    def error(self, message: str) -> NoReturn:
+        """With the options that a misspelt one may have meant."""
+        known = [name for one in self.commands.values() for name in one._option_string_actions]
+        misspelt = re.findall(r"--[\w-]+", message) if "unrecognized" in message else []
+        meant = [close[0] for one in misspelt if (close := get_close_matches(one, known, 1))]
+        super().error(f"{message}; did you mean {', '.join(meant)}?" if meant else message)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -62,6 +62,15 @@ def test_a_label_that_is_true_or_false_may_be_named_by_a_truth():
     assert load("table", frame=frame, label="bought", positive=False).labels.tolist() == [0, 1] * 20
 
 
+@pytest.mark.parametrize("first", [10, 3 * 10**12, 10**15])
+def test_whole_numbers_with_a_blank_are_ids_however_large(first):
+    ids = [None, *(float(first + 7 * (i % 9)) for i in range(59))]
+    frame = pd.DataFrame({"user": ids, "price": np.arange(60) * 1.5e12 + 0.5, "y": [0, 1] * 30})
+    data = load("table", frame=frame, label="y", min_count=1)
+    assert data.notes[0] == "guessed categorical: user; numeric: price"
+    assert data.fields[0].cardinality == 11  # nine, the blank one and the rare
+
+
 def test_ratings_are_1_from_the_threshold_up(frame, path):
     data = load("table", path=path, label="stars", threshold=4, categorical="shop")
     assert np.array_equal(data.labels, frame["stars"] >= 4)

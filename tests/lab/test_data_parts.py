@@ -135,6 +135,35 @@ def test_a_part_without_rows_or_without_a_class_is_refused(folder):
         load("table", path=folder, **TABLE)
 
 
+def test_a_folder_of_parquet_files_is_one_table_whole_and_by_its_splits(frames, tmp_path):
+    whole, split = tmp_path / "whole", tmp_path / "split"
+    for name, frame in frames.items():
+        part = split / name
+        part.mkdir(parents=True)
+        whole.mkdir(exist_ok=True)
+        frame.to_parquet(whole / f"part-{len(list(whole.iterdir()))}.parquet")
+        frame[:10].to_parquet(part / "part-0.parquet")
+        frame[10:][["shop", "click", "row"]].to_parquet(part / "part-1.parquet")
+        (part / "_SUCCESS").touch()
+    options = {"label": "click", "min_count": 1}
+    together = load("table", frame=pd.concat(frames.values(), ignore_index=True), **options)
+    read = load("table", path=whole, **options)
+    assert np.array_equal(read.ids, together.ids) and read.spec.content != together.spec.content
+    ours, given = (
+        load("table", split="given", **options, **where)
+        for where in ({"path": split}, {"frame": frames})
+    )
+    assert all(held(ours, share) == held(given, share) for share in range(3))
+    frames["test"][["row", "click"]].to_parquet(whole / "part-9.parquet")
+    with pytest.raises(
+        ParameterError, match=r"part-9\.parquet has the columns row, click, and part-"
+    ):
+        load("table", path=whole, **options)
+    (whole / "readme.txt").touch()
+    with pytest.raises(ParameterError, match="a folder; a file is accepted, a folder of"):
+        load("table", path=whole, **options)
+
+
 def test_parts_that_are_not_three_are_refused_with_what_there_is(folder, frames):
     (folder / "valid.csv").write_text("row,shop,click\na,1,0\n")
     with pytest.raises(ParameterError, match=r"has Test.tsv.gz, train.csv, valid.csv, validation"):
@@ -158,7 +187,7 @@ def test_a_part_that_lacks_a_column_is_refused(folder):
 def test_one_file_has_no_parts_and_a_folder_is_split_only_if_one_says_so(folder):
     with pytest.raises(ParameterError, match="one file; a folder of three files is accepted"):
         load("table", path=folder / "train.csv", **TABLE)
-    with pytest.raises(ParameterError, match="a folder; a file is accepted, and with split"):
+    with pytest.raises(ParameterError, match="a folder; a file is accepted, a folder of"):
         load("table", path=folder, label="click")
     with pytest.raises(ParameterError, match=r"split is 'given' and path 'train.txt'; a data"):
         load("criteo", path="train.txt", split="given")

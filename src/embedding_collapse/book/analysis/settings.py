@@ -33,10 +33,12 @@ class Setting(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The data set with its number of training rows."""
+        """The data set with its number of training rows; what was read with the start of its hash,
+        as files of one kind have one name."""
         data, record = self.base.data, self.runs[0]
+        which = f" {data.content[:6]}" if data.content else ""
         rows = f"{data.rows or record.dataset['rows']:,} rows"
-        return f"{data.name}, {rows}" + (", split by time" if data.split == "time" else "")
+        return f"{data.name}{which}, {rows}" + (", split by time" if data.split == "time" else "")
 
 
 def settings(runs: Sequence[Record]) -> list[Setting]:

@@ -18,7 +18,7 @@ from .parts import three, three_files
 from .reading import Table, check_file
 from .spec import DataSpec
 from .times import PARTS, moments
-from .typed import open_frame, open_parquet
+from .typed import open_frame, open_parquet, parts_in
 
 BINARY = {"0": 0, "1": 1}
 FLOAT = BINARY | {"0.0": 0, "1.0": 1}  # as some tools write them
@@ -101,7 +101,8 @@ def own_table(spec: DataSpec, frame: Any = None) -> Source:
 
     Args:
         spec: its `path` is a file of delimited text with a header (plain, .gz or .zip), a Parquet
-            file, or a dataset on the Hub; where its split is given, a folder of three such files.
+            file or a folder of them, or a dataset on the Hub; where its split is given, a folder of
+            three such files or folders.
             Where neither `categorical` nor `numeric` is given, all
             columns are fields but an index that pandas wrote and what the spec has another use
             for; else those named alone are. The notes say which is which.
@@ -204,15 +205,17 @@ def _tables(spec: DataSpec, frame: Any) -> list[Table]:
     file = Path(path).expanduser()
     if given:
         return [_open(part) for part in three_files(file)]
-    if file.is_dir():
-        raise ParameterError(
-            f"path is {path!r}, a folder; a file is accepted, and with split 'given' a folder of "
-            "the three to train, validate and test on"
-        )
     return [_open(file)]
 
 
 def _open(file: Path) -> Table:
+    if file.is_dir() and parts_in(file):
+        return open_parquet(file)
+    if file.is_dir():
+        raise ParameterError(
+            f"path is {str(file)!r}, a folder; a file is accepted, a folder of .parquet files and "
+            "nothing else, and with split 'given' one of the three to train, validate and test on"
+        )
     check_file(file)
     with file.open("rb") as opened:
         parquet = opened.read(4) == b"PAR1"
@@ -242,6 +245,12 @@ def _kind(values: pa.BinaryArray) -> tuple[Kind, str | None]:
     """Of a column with these values; and the first that is no number, where most are fractions."""
     texts, numbers = meaning(values, "numeric")
     whole = pc.match_substring_regex(texts, r"^(-?[0-9]+(\.0*)?)?$").to_numpy(zero_copy_only=False)
+    large = pc.match_substring_regex(
+        texts, r"^-?[0-9](\.[0-9]*)?e\+?[0-9]+$"
+    )  # as floats are written
+    large = large.to_numpy(zero_copy_only=False)
+    floats = texts.filter(pa.array(large)).to_pylist()
+    whole[large] = [float(text).is_integer() for text in floats]
     if numbers.all():
         return "categorical" if whole.all() else "numeric", None
     if 2 * (~whole).sum() <= len(texts):

@@ -13,7 +13,7 @@ import pyarrow.parquet
 from tqdm.auto import tqdm
 
 from embedding_collapse.files import checksum
-from embedding_collapse.parameters import ParameterError, short
+from embedding_collapse.parameters import ParameterError, listed, short
 
 from .reading import Batch, Batches, Table, check_file, whole
 
@@ -21,25 +21,48 @@ BATCH_ROWS = 1 << 15  # in a batch
 
 
 def open_parquet(path: Path) -> Table:
-    """A Parquet file, read row group by row group.
+    """A Parquet file, or a folder of them with the same columns, read row group by row group, the
+    files of a folder in the order of their names.
 
     Raises:
-        ParameterError: a file that is not there or damaged.
+        ParameterError: a file that is not there or damaged, or has other columns than the first.
     """
-    check_file(path)
-    with _named(path, "not a whole Parquet file"), pa.parquet.ParquetFile(path) as file:
-        names, rows = file.schema_arrow.names, file.metadata.num_rows
+    files = parts_in(path) if path.is_dir() else [path]
+    names: list[str] = []
+    counts = []
+    for one in files:
+        check_file(one)
+        with _named(one, "not a whole Parquet file"), pa.parquet.ParquetFile(one) as file:
+            columns = file.schema_arrow.names
+            counts.append(file.metadata.num_rows)
+        names = names or columns
+        if sorted(columns) != sorted(names):
+            raise ParameterError(
+                f"path is {str(path)!r}, whose {one.name} has the columns {listed(columns)}, and "
+                f"{files[0].name} {listed(names)}; the same ones are needed"
+            )
 
     def batches(wanted: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        read = 0
-        with _named(path, "a damaged Parquet file"), pa.parquet.ParquetFile(path) as file:
-            for batch in file.iter_batches(BATCH_ROWS, columns=list(wanted)):
-                read += batch.num_rows
-                yield batch
-            if read != rows:
-                raise pa.ArrowInvalid(f"it says that it has {rows:,} rows, and has {read:,}")
+        for one, rows in zip(files, counts, strict=True):
+            read = 0
+            with _named(one, "a damaged Parquet file"), pa.parquet.ParquetFile(one) as file:
+                for batch in file.iter_batches(BATCH_ROWS, columns=list(wanted)):
+                    read += batch.num_rows
+                    yield batch
+                if read != rows:
+                    raise pa.ArrowInvalid(f"it says that it has {rows:,} rows, and has {read:,}")
 
-    return typed_table(str(path), names, partial(checksum, path), batches, rows)
+    def content(progress: bool) -> str:
+        sums = [checksum(one, progress) for one in files]
+        return hashlib.sha256("".join(sums).encode()).hexdigest() if path.is_dir() else sums[0]
+
+    return typed_table(str(path), names, content, batches, sum(counts))
+
+
+def parts_in(folder: Path) -> list[Path]:
+    """The files of a folder, if all are Parquet but what begins with _ or ., as Spark leaves it."""
+    files = sorted(one for one in folder.iterdir() if one.name[0] not in "_.")
+    return files if all(one.suffix == ".parquet" for one in files) else []
 
 
 def open_frame(frame: Any) -> Table:
