@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .decomposition import spectra
+from .decomposition import BLOCK_ROWS, singular_values, spectra
 from .inspection.tables import Table, by_set
 from .inspection.weights import as_tensor
 from .parameters import ParameterError
@@ -16,15 +16,18 @@ from .spectrum import (
     directions,
     effective_rank,
     information_abundance,
-    singular_values,
     stable_rank,
     weighted_random_abundances,
 )
 from .untrained import untrained
 from .verdict import (
+    COLLAPSED_IS,
     MANY_UNTRAINED,
+    MUCH_OFFSET,
+    PARTLY_IS,
     UNMEASURED_IS,
     Collapse,
+    advise,
     band,
     judged,
     random_of_shape,
@@ -32,6 +35,7 @@ from .verdict import (
 )
 
 MOST_SETS = 1000  # of one table: more are no embedding sets
+LONGEST, MUCH_ENERGY = 1e-3, 0.2  # of the rows; of their energy, which so few should not have
 MEASURES = (
     "abundance",
     "relative_abundance",
@@ -110,7 +114,7 @@ def inspect_table(table: Table, weights: Tensor | None = None) -> Collapse:
         whole = _padded(singular_values(table.values, side_by_side=True), sets * width)
         joined = measures_of(whole, random_of_shape(rows, sets * width))
     share, trained = _trained(table.values)
-    return judged(
+    found = judged(
         replace(
             unmeasured,
             note=table.note,
@@ -127,6 +131,13 @@ def inspect_table(table: Table, weights: Tensor | None = None) -> Collapse:
             weighted=None if weights is None else _weighted(table.values, weights),
         )
     )
+    if (
+        found.verdict in (COLLAPSED_IS, PARTLY_IS)
+        and weights is None
+        and found.offset < MUCH_OFFSET
+    ):
+        found = replace(found, longest=_longest(table.values))
+    return replace(found, advice=advise(found))
 
 
 def measure_sets(values: Tensor) -> dict[str, float]:
@@ -177,6 +188,29 @@ def _trained(values: Tensor) -> tuple[float, float | None]:
     centred = _padded(spectra(others).centred, width)
     random = information_abundance(random_of_shape(count - 1, width)).item()
     return share, (information_abundance(centred) / random).mean().item()
+
+
+def _longest(values: Tensor) -> dict[str, float] | None:
+    """What the longest rows hold, and IA/random without them; see `Collapse.longest`."""
+    _, rows, width = values.shape
+    starts = range(0, rows, BLOCK_ROWS)
+    blocks = (values[:, start : start + BLOCK_ROWS].double() for start in starts)
+    energy = torch.cat([block.square().sum((0, 2)).cpu() for block in blocks])
+    longest = energy.topk(max(1, round(LONGEST * rows)))
+    held = (longest.values.sum() / energy.sum()).item()
+    count = len(longest.indices)
+    if held < MUCH_ENERGY or too_small(rows - count, width):
+        return None
+    weights = torch.ones(rows, dtype=torch.float64)
+    weights[longest.indices] = 0
+    centred = _padded(spectra(values, weights).centred.cpu(), width)
+    random = information_abundance(random_of_shape(rows - count - 1, width)).item()
+    return {
+        "rows": float(count),
+        "first": float(longest.indices[0]),
+        "energy": held,
+        "against_random": (information_abundance(centred) / random).mean().item(),
+    }
 
 
 _MEND = "Mend what the note says and inspect it again."

@@ -52,6 +52,9 @@ class Collapse:
         joined: the same of the M sets side by side as one table; None for a single set.
         weighted: the same with rows weighted, beside random tables weighted alike, all centred, and
             `rows`, as many equally weighted rows as they amount to; None without weights.
+        longest: of a table that is low, where its `LONGEST` share of rows hold `MUCH_ENERGY` or
+            more: `rows`, how many they are, `first`, the longest's number, `energy`, the share that
+            they hold, and `against_random`, what IA/random it has without them, centred; else None.
         verdict: one of `VERDICTS`.
         rests_on: the measure that it rests on, in words.
         advice: what to try next and what it costs, a sentence or two.
@@ -77,6 +80,7 @@ class Collapse:
     per_set: list[dict[str, float]] = field(default_factory=list)
     joined: dict[str, float] | None = None
     weighted: dict[str, float] | None = None
+    longest: dict[str, float] | None = None
 
     @property
     def judged_by(self) -> float:
@@ -215,6 +219,13 @@ def advise(table: Collapse) -> str:
             "collapse. Next, if it is in the way and only linear layers read the table: take the "
             f"mean off the rows and give it to their biases: {table.width} numbers, no training. "
             "Where fields are multiplied, predictions would change."
+        )
+    if table.longest and judge(share := table.longest["against_random"]) != table.verdict:
+        return (
+            f"{count(int(table.longest['rows']), 'row')} of {table.rows:,} have "
+            f"{table.longest['energy']:.0%} of its energy, row {int(table.longest['first']):,} the "
+            f"most; without them IA/random would be {share:.2f}, {judge(share)}. Next: look what "
+            "they stand for, such as unknown values: no training."
         )
     if table.verdict == COLLAPSED_IS and table.sets > 1:
         return (

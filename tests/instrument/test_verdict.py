@@ -148,6 +148,20 @@ def test_a_table_that_holds_one_vector_has_collapsed_however_narrow_it_is(rows):
         assert inspected(table[:1]).verdict == FEW_IS  # one row can be nothing else
 
 
+@pytest.mark.parametrize(("longer", "rows"), [(100, 1), (200, 3)])
+def test_a_few_long_rows_are_named_where_they_decide(longer, rows):
+    table = normal(5000, 32) * torch.linspace(1, 0.3, 32)
+    table[17] *= longer + 1
+    table[40 : 39 + rows] *= longer
+    found = inspected(table)
+    assert found.verdict == COLLAPSED_IS
+    assert "5 rows of 5,000 have " in found.advice and "row 17 the most" in found.advice
+    assert "without them IA/random would be 0.7" in found.advice
+    assert found.to_json()["longest"]["first"] == 17
+    narrow = inspected(normal(5000, 2) @ normal(2, 32))
+    assert narrow.longest is None and "several embedding sets" in narrow.advice
+
+
 @pytest.mark.parametrize("share", [0.3, 0.7, 0.9])
 def test_new_rows_that_all_hold_one_vector_do_not_hide_what_the_others_do(share):
     table = normal(5000, 32) * torch.linspace(1, 0.3, 32)
