@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from .decomposition import BLOCK_ROWS, singular_values, spectra
 from .inspection.tables import Table, by_set
@@ -48,12 +48,16 @@ MEASURES = (
 
 
 def measure(
-    table: Tensor | np.ndarray, weights: Tensor | np.ndarray | None = None, *, name: str = "table"
+    table: Tensor | np.ndarray | nn.Embedding | nn.EmbeddingBag,
+    weights: Tensor | np.ndarray | None = None,
+    *,
+    name: str = "table",
 ) -> Collapse:
     """Has this table collapsed? Measure it and judge it.
 
     Args:
-        table: `[D, K]`, a row per feature; or `[D, M, K]`, M embedding sets side by side.
+        table: `[D, K]`, a row per feature, or a module with such; or `[D, M, K]`, M embedding sets
+            side by side.
         weights: `[D]`, how often each row is looked up, to measure with rows weighted too.
         name: of the table, in what is said of it.
 

@@ -30,6 +30,13 @@ def inspected(values: Tensor, weights: Tensor | None = None) -> Collapse:
     return inspect_table(Table("t", values), weights)
 
 
+def test_an_embedding_is_measured_as_its_weight_is():
+    module = nn.EmbeddingBag.from_pretrained(normal(300, 8))
+    assert measure(module).measures == measure(normal(300, 8)).measures
+    with pytest.raises(ParameterError, match="table is Linear; a torch tensor"):
+        measure(nn.Linear(3, 2))
+
+
 def test_measures_are_those_of_the_spectrum():
     table = normal(500, 12) * torch.linspace(1, 0.01, 12)
     found, sigma = inspected(table), singular_values(table)

@@ -244,6 +244,10 @@ def test_a_safetensors_header_that_lies_is_told(tmp_path, header, said):
         (b"user,item,label\n1,2,0\n", "is no checkpoint that can be read; safetensors, .npy"),
         (b"\x89PNG\r\n\x1a\n" + bytes(50), "is no checkpoint that can be read"),
         (b"GGUF" + bytes(50), "is no checkpoint that can be read"),
+        (
+            b"version https://git-lfs.github.com/spec/v1\noid",
+            "is a pointer of Git LFS; git lfs pull",
+        ),
         (b"PK\x03\x04" + bytes(50), "is damaged or cut short"),
         (b"\x80\x02garbage", "damaged or cut short|holds more than tensors"),
     ],

@@ -83,7 +83,8 @@ def test_a_byte_order_mark_may_stand_before_a_quoted_name(tmp_path):
         (b"\n0,1\n", "whose first line is blank; the names of its columns are needed"),
         (b'y,"a\n0,1\n', r'the quotes \("\) in its first row do not pair up'),
         (b"y,a" * 100, "its first row does not end within 64 bytes"),
-        (b"\xff\xfe\n", "whose first line is not UTF-8 text"),
+        (b"\xff\xfe\n", r"whose first line is not UTF-8 text .*; UTF-8 text with a header"),
+        (b'{"y": 1, "x": 2}\n', r"which holds JSON; UTF-8 text .* lines=True\).to_parquet"),
     ],
 )
 def test_a_first_row_that_names_no_columns_is_told(tmp_path, monkeypatch, content, said):

@@ -201,7 +201,7 @@ def _nothing(
     )
     more = f" and {len(names) - 6} more" if len(names) > 6 else ""
     sought = f"matches {', '.join(include)}" if include else "looks like an embedding table"
-    return f"nothing here {sought}{there}{more}. --tables PATTERN names tables"
+    return f"nothing here {sought}{there}{more}. --tables PATTERN (include=) names tables"
 
 
 def _scaled(name: str, tensor: Tensor, tensors: Mapping[str, Tensor]) -> Tensor:

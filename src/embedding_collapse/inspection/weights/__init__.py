@@ -140,6 +140,10 @@ def _reader(path: Path) -> Callable[[Path], dict[str, Tensor]]:
         return read_parquet if head.startswith(b"PAR1") else read_arrow
     if is_onnx(head):
         return read_onnx
+    if head.startswith(b"version https://"):  # git-lfs.github.com
+        raise ParameterError(
+            f"{path} is a pointer of Git LFS; git lfs pull fetches what it stands for"
+        )
     if path.name.endswith(INDEX[1:]):
         return lambda index: read_shards(index, read)
     if head.startswith(b"\x80"):  # a pickle, as torch wrote before 1.6

@@ -18,12 +18,15 @@ from .mapping import shape_alone
 
 
 def as_tensor(name: str, array: Any) -> Tensor:
-    """A tensor or an array of numbers as a tensor without a gradient; a view where one can be had.
+    """A tensor, an array of numbers or an embedding as a tensor without a gradient; a view where
+    one can be had.
 
     Raises:
         ParameterError: anything else, or a sparse tensor.
     """
     kind = type(array).__name__
+    if isinstance(array, nn.Embedding | nn.EmbeddingBag):
+        array = array.weight
     if isinstance(array, Tensor):
         if array.layout is torch.strided:
             return array.detach()

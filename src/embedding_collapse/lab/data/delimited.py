@@ -29,6 +29,7 @@ BLOCK = 8 << 20  # bytes of text in a batch: small enough for its dictionaries t
 LONGEST = 8 * BLOCK  # that one row may have
 CELLS = 1 << 21  # in a batch: a block of blank lines would hold millions of rows
 BOM = b"\xef\xbb\xbf"
+ACCEPTED = "UTF-8 text with a header (plain, .gz, .zip) and Parquet are read"
 TEXT = pa.dictionary(pa.int32(), pa.binary())
 IN_QUOTES = re.compile(rb'"[^"]*"')
 DAMAGE = (
@@ -109,8 +110,14 @@ def _first_row(path: Path, text: bytes, delimiters: bytes) -> bytes:
         row.decode()
     except UnicodeDecodeError as error:
         raise ParameterError(
-            f"path is {str(path)!r}, whose first line is not UTF-8 text ({error.reason})"
+            f"path is {str(path)!r}, whose first line is not UTF-8 text ({error.reason}); "
+            f"{ACCEPTED}"
         ) from None
+    if row.lstrip().startswith((b"{", b"[{")):
+        raise ParameterError(
+            f"path is {str(path)!r}, which holds JSON; {ACCEPTED}. pandas.read_json(path, "
+            "lines=True).to_parquet(name) makes Parquet of it"
+        )
     return row
 
 
