@@ -179,7 +179,8 @@ def test_only_the_columns_asked_for_are_fields(read):
     text = "a,b,c,y\n" + "1,2,3,0\n4,5,6,1\n" * 50
     data = read(text, categorical="c", numeric=["a"])
     assert [field.name for field in data.fields] == ["a", "c"]
-    assert data.notes == ()
+    assert data.notes == ("left out, since columns are named: b",)
+    assert read(text, categorical="c", numeric=["a"], drop="b").notes == ()
 
 
 @pytest.mark.parametrize(
