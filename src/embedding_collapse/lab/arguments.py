@@ -28,8 +28,9 @@ HELP = {
     "label": "of a table: its column of 0 and 1",
     "positive": "of a table: the label's values that are 1, where it doesn't hold 0 and 1",
     "threshold": "of a table: the least number in the label's column that is 1",
-    "categorical": "of a table: columns whose values are features",
-    "numeric": "of a table: columns of numbers to put into bins",
+    "categorical": "of a table: columns whose values are features; those not named here or by "
+    "--numeric are then left out",
+    "numeric": "of a table: columns of numbers to put into bins; likewise",
     "times": "of a table: columns of timestamps; each gives its hour and its weekday, of UTC where "
     "it tells its zone",
     "drop": "of a table: columns to leave out",

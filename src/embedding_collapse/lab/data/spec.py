@@ -46,7 +46,7 @@ class DataSpec:
         threshold: the least number in the label's column that is 1, where it holds ratings.
         categorical, numeric: of a table, the columns to take as fields. By default all: those with
             fractions in the first rows as numeric, in bins of about equal size, the others as
-            categorical.
+            categorical; once any is named, those named alone.
         times: of a table, columns of timestamps, each of which becomes two fields: the hour and
             the weekday, both of UTC where a time says how far it is from it.
         drop: of a table, columns to leave out of those taken by default.
