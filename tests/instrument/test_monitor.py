@@ -153,7 +153,7 @@ def test_arrays_and_a_pattern_alone_are_taken():
             r'model_or_tables is Tensor; a module or tables by name, such as {"user"',
         ),
         (np.ones((9, 4)), "model_or_tables is ndarray; a module or tables by name"),
-        ({"t": nn.Embedding(9, 4)}, "t is Embedding; a torch tensor or a numpy array of numbers"),
+        ({"t": nn.Linear(9, 4)}, "t is Linear; a torch tensor or a numpy array of numbers"),
         ({"t": torch.ones(9, 4).to_sparse()}, "t is a tensor of layout sparse_coo; dense ones are"),
         ({"t": torch.ones(9, 4).long()}, "t is of int64; tables of floating point are measured"),
     ],
@@ -161,6 +161,16 @@ def test_arrays_and_a_pattern_alone_are_taken():
 def test_what_is_no_table_is_refused(given, message):
     with pytest.raises(ParameterError, match=message):
         CollapseMonitor(given)
+
+
+def test_an_embedding_by_name_is_followed_while_it_changes():
+    embedding = nn.Embedding(300, 8)
+    monitor = CollapseMonitor({"t": embedding}, every=1)
+    with torch.no_grad():
+        embedding.weight[:, 2:] = 0
+    monitor.step()
+    first, last = (row["against_random"] for row in monitor.history)
+    assert last < first / 2
 
 
 def test_measuring_changes_nothing_in_the_training():
