@@ -6,9 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from embedding_collapse.book.analysis.settings import first_question, lines
+from embedding_collapse.book.analysis.settings import Setting, first_question, lines
 from embedding_collapse.book.analysis.settings import settings as settings_of
 from embedding_collapse.book.chapters import results
+from embedding_collapse.lab.data import DataSpec
+from embedding_collapse.lab.spec import Spec
 from embedding_collapse.lab.studies.decide import (
     BASE,
     DRAWN,
@@ -169,3 +171,9 @@ def test_results_stand_beside_the_papers(runs):
     theirs = results.beside([], "criteo")
     assert theirs.loc[("DNN", "10x"), "ME - SE"] == f"{0.81287 - 0.81142:+.5f}"
     assert np.all(theirs.index.get_level_values(1) != "5x")
+
+
+def test_two_files_of_one_kind_are_two_data_sets(make_record):
+    bases = [Spec(DataSpec("table", label="y", content=hashed)) for hashed in ("ab12cd34", "ff00")]
+    names = [Setting(base, [make_record(spec=base.written())], []).name for base in bases]
+    assert [name.partition(",")[0] for name in names] == ["table ab12cd", "table ff00"]
