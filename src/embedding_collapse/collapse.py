@@ -203,7 +203,7 @@ def _longest(values: Tensor) -> dict[str, float] | None:
     longest = energy.topk(max(1, round(LONGEST * rows)))
     held = (longest.values.sum() / energy.sum()).item()
     count = len(longest.indices)
-    if held < MUCH_ENERGY or too_small(rows - count, width):
+    if not held >= MUCH_ENERGY or too_small(rows - count, width):  # of zeros it is NaN
         return None
     weights = torch.ones(rows, dtype=torch.float64)
     weights[longest.indices] = 0

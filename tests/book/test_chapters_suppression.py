@@ -203,6 +203,9 @@ def test_models_stopped_together_stand_beside_dcnv2_and_the_epochs_they_would_ha
     )
     epochs = ", ".join(str(run.best_epoch + 1) for run in wide["dnn"])
     assert table.loc["DNN", "epochs when not stopped"] == epochs
+    alone = select(here, ["dnn"], scale=10)  # of one size, and no DCNv2 beside it
+    (row,) = chapter.stopped_together(cells, alone).to_dict("records")
+    assert row["minus DCNv2's"] == "" and next(iter(row)) == "SE 10x"
 
 
 def test_a_folder_without_the_regularised_model_is_refused():

@@ -160,6 +160,7 @@ def test_a_few_long_rows_are_named_where_they_decide(longer, rows):
     assert found.to_json()["longest"]["first"] == 17
     narrow = inspected(normal(5000, 2) @ normal(2, 32))
     assert narrow.longest is None and "several embedding sets" in narrow.advice
+    assert inspected(torch.zeros(5000, 32)).longest is None
 
 
 @pytest.mark.parametrize("share", [0.3, 0.7, 0.9])

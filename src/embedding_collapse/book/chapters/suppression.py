@@ -167,7 +167,8 @@ def stopped_together(cells: Cells, stopped: Cells) -> pd.DataFrame:
     SE, its difference from DCNv2's, and which epochs are tested where none is stopped."""
     rows = {}
     for dataset, model in dict.fromkeys((cell.dataset, cell.model) for cell in stopped):
-        narrow, *_, wide = sorted(select(stopped, [model], dataset=dataset), key=lambda c: c.scale)
+        sizes = sorted(select(stopped, [model], dataset=dataset), key=lambda cell: cell.scale)
+        narrow, wide = sizes[0], sizes[-1]
         plain = stopped.get(wide._replace(model="dcnv2"))
         own = [run.best_epoch + 1 for run in cells.get(wide, [])]
         rows[dataset, NAMES[model]] = {

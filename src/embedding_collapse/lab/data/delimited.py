@@ -113,7 +113,7 @@ def _first_row(path: Path, text: bytes, delimiters: bytes) -> bytes:
             f"path is {str(path)!r}, whose first line is not UTF-8 text ({error.reason}); "
             f"{ACCEPTED}"
         ) from None
-    if row.lstrip().startswith((b"{", b"[{")):
+    if row.lstrip().startswith((b'{"', b'[{"')):
         raise ParameterError(
             f"path is {str(path)!r}, which holds JSON; {ACCEPTED}. pandas.read_json(path, "
             "lines=True).to_parquet(name) makes Parquet of it"
