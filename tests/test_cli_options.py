@@ -215,6 +215,7 @@ def test_what_is_given_on_the_command_line_comes_before_the_file(capsys):
 def test_a_comma_in_a_text_of_a_list_is_part_of_it():
     options = cli.parse(["run", config({"positive": ["yes, sure", 4], "drop": "a, b"})])
     assert (options.positive, options.drop) == (["yes, sure", "4"], ["a", "b"])
+    assert cli.parse(["sweep", config({"datasets": ["a", "b"]})]).dataset == "a,b"
 
 
 @pytest.mark.parametrize(

@@ -96,6 +96,8 @@ def _default(name: str, action: argparse.Action, value: Any) -> Any:
         return texts
     if not isinstance(value, list):
         return texts[0]
+    if action.type is None:  # a text, of which commas may part several, such as data sets
+        return ",".join(texts)
     kind = getattr(action.type, "kind", None)  # of a list of them; a comma in a text stays there
     if kind is None:
         raise ParameterError(f"{name} is {value!r} in the config; one value is accepted")
