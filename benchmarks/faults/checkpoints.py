@@ -279,8 +279,9 @@ def _zip(members: dict[str, bytes], random: np.random.Generator, harm: bool) -> 
 @lru_cache
 def _saved() -> list[bytes]:
     """Files of torch: two of libraries, a state, one as torch wrote before 1.6, one of lists that
-    hold one another 2^30 times, harmful pickles."""
+    hold one another 2^30 times, whole models, harmful pickles."""
     state = {"embedding.weight": _table(), "bias": torch.zeros(8), "more": [{"x": _table(50)}]}
+    model = torch.nn.Sequential(torch.nn.Embedding(300, 8), torch.nn.Linear(8, 2))
     doubled: list[Any] = [_table()]
     for _ in range(30):
         doubled = [doubled, doubled]
@@ -289,13 +290,16 @@ def _saved() -> list[bytes]:
         (state, True),
         (state, False),
         (doubled, True),
+        ({"net": model, "of": np.ones((9, 2))}, True),
         ([_Canary()], True),
         ([_Canary()], False),
     ):
         file = io.BytesIO()
         torch.save(content, file, _use_new_zipfile_serialization=archive)
         found.append(file.getvalue())
-    return [*found, pickle.dumps(_Canary()), pickle.dumps({"embedding": [1, 2]})]
+    arrays = {"net": model, "embedding": _table().numpy(), "of": np.array([{"x": 1}])}
+    plain = [pickle.dumps(arrays, protocol) for protocol in (2, 4, 5)]
+    return [*found, *plain, pickle.dumps(_Canary()), pickle.dumps({"embedding": [1, 2]})]
 
 
 def _pt(random: np.random.Generator, harm: bool) -> tuple[bytes, int, str]:

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from .collapse import MEASURES, measure_sets
 from .inspection.field_dims import FieldDims
-from .inspection.tables import Table, classes_in, find
-from .inspection.weights import as_tensor
+from .inspection.tables import Table, find
+from .inspection.weights import as_tensor, classes_in
 from .parameters import ParameterError, brought_by, check_number, check_whole
 
 Row = dict[str, Any]  # a step, a table's name, and numbers

@@ -1,7 +1,11 @@
 """Pickles: none of their tricks runs anything, and none makes memory or time that is not theirs."""
 
 import argparse
+import collections
+import dataclasses
 import datetime
+import enum
+import functools
 import io
 import os
 import pickle
@@ -10,12 +14,16 @@ import types
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import Tensor
 
+from embedding_collapse.inspection.page import html
+from embedding_collapse.inspection.report import inspect
 from embedding_collapse.inspection.tables import find
 from embedding_collapse.inspection.weights import read
 from embedding_collapse.parameters import ParameterError
@@ -145,6 +153,165 @@ def test_what_trainers_keep_beside_the_weights_is_let_by_and_looked_into(tmp_pat
     }
     torch.save(content, tmp_path / "model.pt")
     assert list(read(tmp_path / "model.pt")) == ["emb", "args.seen.0", "more.emb"]
+
+
+@dataclasses.dataclass
+class Options:
+    rate: float = 0.1
+    seen: Tensor = dataclasses.field(default_factory=lambda: 2 * TABLE)
+
+
+class Slotted:
+    __slots__ = ("best",)
+
+    def __init__(self) -> None:
+        self.best = 3 * TABLE
+
+
+class Kind(enum.Enum):
+    PAIRWISE = 1
+
+
+class Model(torch.nn.Module):
+    """With what real ones have: parts of its own, functions, arrays, what is not to be saved."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.user = torch.nn.Embedding(50, 6, _weight=TABLE)
+        self.parts = torch.nn.ModuleList([torch.nn.EmbeddingBag(30, 4), torch.nn.Linear(6, 1)])
+        self.twice = self.user
+        self.register_buffer("seen", torch.ones(50))
+        self.register_buffer("scratch", torch.ones(50, 6), persistent=False)
+        self.offsets, self.kind = np.arange(3), Kind.PAIRWISE
+        self.activation = torch.nn.functional.relu
+        self.norm = functools.partial(torch.nn.LayerNorm, eps=1e-6)
+
+    def __setstate__(self, state: Any) -> None:
+        raise AssertionError("it was run")
+
+
+def dump(content: Any, path: Path) -> None:
+    path.write_bytes(pickle.dumps(content))
+
+
+SAVERS = [
+    pytest.param(torch.save, id="torch"),
+    *(
+        pytest.param(
+            lambda content, path, n=n: path.write_bytes(pickle.dumps(content, n)),
+            id=f"pickle, protocol {n}",
+        )
+        for n in (2, 4, 5)
+    ),
+]
+
+
+@pytest.mark.parametrize("save", SAVERS)
+def test_a_whole_model_is_read_as_its_state_dict_with_its_classes_and_nothing_is_run(
+    tmp_path, save
+):
+    model = Model()
+    save({"net": model, "epoch": 3}, tmp_path / "model.pt")
+    tensors = read(tmp_path / "model.pt")
+    expected = {f"net.{name}": value for name, value in model.state_dict().items()}
+    del expected["net.twice.weight"]  # the module had its turn
+    assert tensors.keys() == expected.keys()
+    assert all(torch.equal(tensors[name], value) for name, value in expected.items())
+    assert tensors.classes == {"net.user.weight": "Embedding", "net.parts.0.weight": "EmbeddingBag"}
+    assert {f"{__name__}.Model", f"{__name__}.Kind"} <= set(tensors.strangers)
+    inspection = inspect(tmp_path / "model.pt")
+    assert [(one.name, one.known_by) for one in inspection.tables] == list(tensors.classes.items())
+    assert any(f"holds objects of {__name__}.Kind" in note for note in inspection.notes)
+
+
+@pytest.mark.parametrize("save", SAVERS)
+def test_objects_beside_the_weights_are_looked_into_and_named(tmp_path, save):
+    log = collections.defaultdict(list, {"table": [TABLE]})
+    content = {
+        "emb": TABLE,
+        "options": Options(),
+        "slotted": Slotted(),
+        "log": log,
+        "last": collections.deque([4 * TABLE], maxlen=1),
+        "rows": range(10**12),
+        "some": frozenset({1}),
+    }
+    save(content, tmp_path / "model.pt")
+    tensors = read(tmp_path / "model.pt")
+    names = ["emb", "options.seen", "slotted.best", "log.table.0", "last.0"]
+    assert list(tensors) == names
+    assert [round((value / TABLE).mean().item()) for value in tensors.values()] == [1, 2, 3, 1, 4]
+    assert tensors.strangers == [f"{__name__}.{name}" for name in ("Options", "Slotted")]
+
+
+ARRAYS = {
+    "plain": TABLE.numpy(),
+    "by columns": np.asfortranarray(TABLE.numpy()),
+    "big end first": TABLE.numpy().astype(">f8"),
+    "part": np.random.default_rng(0).normal(size=(40, 9))[::2, 1::3],
+    "whole numbers": np.arange(12, dtype=np.int16).reshape(3, 4),
+    "none": np.zeros((0, 3)),
+}
+
+
+@pytest.mark.parametrize("save", SAVERS)
+@pytest.mark.parametrize("kind", ARRAYS)
+def test_arrays_in_pickles_are_read_as_numpy_would(tmp_path, save, kind):
+    save({"deep": [ARRAYS[kind], {"names": np.array(["a", None], dtype=object)}]}, tmp_path / "a")
+    (tensor,) = read(tmp_path / "a").values()
+    assert np.array_equal(tensor.numpy(), ARRAYS[kind])
+
+
+def test_arrays_of_objects_are_looked_into(tmp_path):
+    np.save(tmp_path / "a.npy", {"emb": TABLE.numpy()}, allow_pickle=True)
+    assert torch.equal(read(tmp_path / "a.npy")["emb"], TABLE)
+    held = np.array({"emb": 2 * TABLE.numpy(), "options": Options()}, dtype=object)
+    np.savez(tmp_path / "a.npz", table=TABLE.numpy(), held=held)
+    tensors = read(tmp_path / "a.npz")
+    assert set(tensors) == {"table", "held.emb", "held.options.seen"}
+    assert torch.equal(tensors["held.emb"], 2 * TABLE)
+    assert tensors.strangers == [f"{__name__}.Options"]
+
+
+def test_a_state_that_is_no_dict_is_taken_too(tmp_path):
+    one, two = (pickle.dumps(array.numpy(), 2)[2:-1] for array in (TABLE, 2 * TABLE))
+    made = b"\x80\x02cothers\nThing\n)\x81" + one + two + b"\x86b."
+    (tmp_path / "a.pkl").write_bytes(made)
+    tensors = read(tmp_path / "a.pkl")
+    assert list(tensors) == ["state.0", "state.1"] and tensors.strangers == ["others.Thing"]
+
+
+def test_the_name_of_a_class_is_text_whatever_it_is(tmp_path):
+    pickled = pickle.dumps({"emb": TABLE.numpy(), "more": Slotted()})
+    (tmp_path / "a.pkl").write_bytes(pickled.replace(b"Slotted", b"\x1b[31m<b"))
+    inspection = inspect(tmp_path / "a.pkl")
+    assert str(inspection).replace("\n", "").isprintable() and "[31m<b" in str(inspection)
+    assert "[31m&lt;b" in html(inspection) and "\x1b" not in html(inspection)
+
+
+def test_a_frame_in_a_pickle_is_refused_since_its_blocks_lie_on_their_side(tmp_path):
+    dump(pd.DataFrame(TABLE.numpy()), tmp_path / "frame.pkl")
+    with pytest.raises(ParameterError, match=r"holds more than tensors \(it asks for pandas\."):
+        read(tmp_path / "frame.pkl")
+
+
+def test_an_array_that_is_cut_short_or_has_another_shape_is_told(tmp_path):
+    pickled = pickle.dumps({"emb": TABLE.numpy(), "more": TABLE.numpy()}, 4)
+    at = pickled.index(b"K\x32K\x06")  # the shape, 50 by 6
+    (tmp_path / "a.pkl").write_bytes(pickled[: at + 1] + b"\xff" + pickled[at + 2 :])
+    with pytest.raises(ParameterError, match="1,530 numbers of float32 should lie in 1,200 bytes"):
+        read(tmp_path / "a.pkl")
+    for length in range(0, len(pickled), 97):
+        (tmp_path / "a.pkl").write_bytes(pickled[:length])
+        with pytest.raises(ParameterError):
+            read(tmp_path / "a.pkl")
+
+
+def test_a_number_of_bytes_that_do_not_follow_takes_no_memory(tmp_path):
+    for code in (b"\x8e", b"\x96"):  # bytes, and an array of them
+        (tmp_path / "a.pkl").write_bytes(b"\x80\x05" + code + struct.pack("<Q", 1 << 40) + b"a.")
+        with pytest.raises(ParameterError, match="is damaged or cut short"):
+            read(tmp_path / "a.pkl")
 
 
 @pytest.mark.parametrize("archive", [True, False])

@@ -196,7 +196,7 @@ def inspect(
         >>> inspection.tables[0].name, inspection.tables[0].rows, inspection.tables[0].width
         ('user_table', 500, 8)
     """
-    record, classes = None, {}
+    record = None
     if isinstance(checkpoint, str | os.PathLike):
         weights.check(path := weights.named(checkpoint))
         record = record_beside(path)
@@ -204,7 +204,6 @@ def inspect(
     elif isinstance(checkpoint, nn.Module | Mapping):
         name = type(checkpoint).__name__
         tensors = weights.tensors_in(checkpoint, name, name)
-        classes = tables.classes_in(checkpoint) if isinstance(checkpoint, nn.Module) else {}
     else:
         raise ParameterError(
             f"checkpoint is {type(checkpoint).__name__}; a path, a module and tensors by name are "
@@ -222,7 +221,7 @@ def inspect(
             exclude=exclude,
             field_dims=field_dims,
             sets=sets,
-            classes=classes,
+            classes=tensors.classes,
         )
     except tables.NoTableError as error:
         raise tables.NoTableError(f"{name}: {error}") from None
@@ -254,6 +253,12 @@ def inspect(
     }
     given = {option: value for option, value in asked.items() if value}
     remarks = [remark] if remark else []
+    if tensors.strangers:
+        classes = listed([short(one) for one in tensors.strangers], MOST_NAMES)
+        remarks.append(
+            f"{name} holds objects of {classes}: none of their code was run, and the tensors in "
+            "them were read"
+        )
     if len(embeddings) == 1 and field_dims is None and not isinstance(checkpoint, nn.Module):
         remarks.append("it is the only table; if it joins several fields, --field-dims cuts it")
     return Inspection(name, measured, left_out, given, remarks)

@@ -7,7 +7,7 @@ from functools import partial
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from embedding_collapse.parameters import ParameterError, check_whole, count, short
 
@@ -98,7 +98,7 @@ def find(
         field_dims: features per field, to cut every table with that many rows into its fields; see
             `field_dims.read_field_dims`.
         sets: M, for tables that hold M embedding sets side by side.
-        classes: what `classes_in` says of the module whose tensors these are.
+        classes: what `weights.classes_in` says of the module whose tensors these are.
 
     Raises:
         NoTableError: no table found.
@@ -148,15 +148,6 @@ def find(
         )
         raise ParameterError(f"the field dims add up to {total:,} rows; {rows}")
     return tables, left_out
-
-
-def classes_in(module: nn.Module) -> dict[str, str]:
-    """The class of every `Embedding` and `EmbeddingBag` of a module, by the name of its weight."""
-    return {
-        f"{path}.weight".removeprefix("."): type(part).__name__
-        for path, part in module.named_modules(remove_duplicate=False)
-        if isinstance(part, nn.Embedding | nn.EmbeddingBag)
-    }
 
 
 def patterns(given: str | Sequence[str]) -> list[str]:

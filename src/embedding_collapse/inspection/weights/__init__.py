@@ -1,7 +1,7 @@
 """Checkpoints of any kind: the tensors in a file or a folder.
 
-What a file is, its first bytes say, not its name. Nothing in a file is ever run: pickles are read
-by torch's `weights_only` loader, which knows tensors and plain containers and refuses the rest.
+What a file is, its first bytes say, not its name. Nothing in a file is ever run: of a pickle,
+tensors, arrays and plain containers are known, and `strangers` stand for all other objects.
 Tables stay on disk: they are mapped, and given back block by block as they are read.
 """
 
@@ -17,22 +17,23 @@ from torch import Tensor
 from embedding_collapse.parameters import ParameterError, check_installed, first_line
 
 from .distributed_files import METADATA, read_distributed
-from .given import as_tensor, tensors_in
+from .given import Tensors, as_tensor, classes_in, tensors_in
 from .hdf5_files import IN_KERAS, read_hdf5, read_keras
 from .mapping import Mapped, view
 from .numpy_files import read_npy, read_npz
 from .onnx_files import is_onnx, read_onnx
 from .parquet_files import read_arrow, read_parquet
+from .pickle_files import read_pickle
 from .refusal import refusal
 from .safetensors_files import read_safetensors
 from .shards import INDEX, read_shards
-from .torch_files import read_torch
+from .torch_files import BEFORE_1_6, read_torch
 
-__all__ = ["Mapped", "as_tensor", "check", "named", "read", "tensors_in", "view"]
+__all__ = ["Mapped", "as_tensor", "check", "classes_in", "named", "read", "tensors_in", "view"]
 
 ACCEPTED = (
-    "safetensors, .npy, .npz, torch's .pt and .pth, HDF5 (Keras), ONNX, Parquet and Arrow are "
-    "read, and folders of Hugging Face and of torch.distributed.checkpoint"
+    "safetensors, .npy, .npz, torch's .pt and .pth, other pickles, HDF5 (Keras), ONNX, Parquet and "
+    "Arrow are read, and folders of Hugging Face and of torch.distributed.checkpoint"
 )
 
 
@@ -40,14 +41,15 @@ SINGLE = ("model.safetensors", "pytorch_model.bin")  # the one file of a small m
 BUNDLE = re.compile(r"(.+)\.(?:index|data-\d+-of-\d+)")  # TensorFlow's own, in two files or more
 
 
-def read(path: str | Path) -> dict[str, Tensor]:
+def read(path: str | Path) -> Tensors:
     """Every tensor in a checkpoint, by name; those of nested containers have dotted names.
 
     Args:
-        path: of a safetensors, `.npy`, `.npz`, torch, HDF5, ONNX, Parquet or Arrow file, of a
-            folder of shards with Hugging Face's index, or of `torch.distributed.checkpoint`. All
-            are mapped, not loaded, but those of torch before 1.6; HDF5 needs h5py, Parquet and
-            Arrow need pyarrow.
+        path: of a safetensors, `.npy`, `.npz`, torch, other pickle, HDF5, ONNX, Parquet or Arrow
+            file, of a folder of shards with Hugging Face's index, or of
+            `torch.distributed.checkpoint`. All are mapped, not loaded, but those of torch before
+            1.6 and pickles that torch did not write; HDF5 needs h5py, Parquet and Arrow need
+            pyarrow.
 
     Returns:
         Tensors in the file's order. One without entries to be read, such as a sparse one, has its
@@ -55,11 +57,12 @@ def read(path: str | Path) -> dict[str, Tensor]:
 
     Raises:
         ParameterError: no file, a truncated or damaged one, one that is no checkpoint, or a pickle
-            that holds more than tensors and plain containers.
+            that asks for functions to be called.
     """
     path = named(path)
     with _telling(path):
-        return _reader(path)(path)
+        tensors = _reader(path)(path)
+        return tensors if isinstance(tensors, Tensors) else Tensors(tensors)
 
 
 def check(path: str | Path) -> None:
@@ -146,8 +149,8 @@ def _reader(path: Path) -> Callable[[Path], dict[str, Tensor]]:
         )
     if path.name.endswith(INDEX[1:]):
         return lambda index: read_shards(index, read)
-    if head.startswith(b"\x80"):  # a pickle, as torch wrote before 1.6
-        return read_torch
+    if head.startswith(b"\x80"):
+        return read_torch if head.startswith(BEFORE_1_6) else read_pickle
     raise ParameterError(f"{path} is no checkpoint that can be read; {ACCEPTED}")
 
 

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from torch import Tensor
 from embedding_collapse.parameters import short
 
 from .mapping import check_room, lying_in, map_file, map_path, shape_alone
+from .pickle_files import DataUnpickler
 from .shards import beside
 from .torch_files import read_torch_bytes
 
@@ -110,12 +111,8 @@ def _gather(
     bits.flush()
 
 
-class _Unpickler(pickle._Unpickler):
-    """In Python, where a number in the pickle makes no memory of that size."""
-
-    dispatch: ClassVar = {
-        code: do for code, do in pickle._Unpickler.dispatch.items() if code != pickle.BYTEARRAY8[0]
-    }
+class _Unpickler(DataUnpickler):
+    """Knows the classes that the index is made of."""
 
     def find_class(self, module: str, name: str) -> Any:
         if name not in PLACES.get(module, ()):

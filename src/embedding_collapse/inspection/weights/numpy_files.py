@@ -8,24 +8,30 @@ from pathlib import Path
 from typing import IO
 
 import numpy as np
-from torch import Tensor
 
+from .given import Tensors
 from .mapping import Order, check_room, map_array, map_file, map_path, size_of
+from .pickle_files import unpickled
 
 
-def read_npy(path: Path) -> dict[str, Tensor]:
-    """The array of a file, mapped, under the file's name."""
+def read_npy(path: Path) -> Tensors:
+    """The array of a file, mapped, under the file's name; or what an array of objects holds."""
     file = map_path(path)
     with path.open("rb") as opened:
         dtype, shape, order = _header(opened, len(file.content))
         offset = opened.tell()
+        if dtype.hasobject:
+            return unpickled(opened, path)
     tensor = map_array(file, offset, dtype, shape, order)
-    return {} if tensor is None else {path.stem: tensor}
+    return Tensors({} if tensor is None else {path.stem: tensor})
 
 
-def read_npz(path: Path) -> dict[str, Tensor]:
-    """The arrays of a file, mapped; those that are packed are unpacked to the disk first."""
-    file = map_path(path)
+def read_npz(path: Path) -> Tensors:
+    """The arrays of a file, mapped; those that are packed are unpacked to the disk first.
+
+    Those of objects are unpickled, and what they hold comes last.
+    """
+    file, objects = map_path(path), Tensors()
     places: dict[str, tuple[bool, int, np.dtype, tuple[int, ...], Order]] = {}
     with zipfile.ZipFile(path) as archive, tempfile.TemporaryFile() as room:
         members = [one for one in archive.infolist() if one.filename.endswith(".npy")]
@@ -36,6 +42,11 @@ def read_npz(path: Path) -> dict[str, Tensor]:
                 raise ValueError(f"two of its members are named {member.filename!r}")
             with archive.open(member) as array:
                 facts = _header(array, member.file_size)
+                if facts[0].hasobject:
+                    held = unpickled(array, path, member.filename.removesuffix(".npy"))
+                    objects.update(held)
+                    objects.strangers += held.strangers
+                    continue
                 if member.compress_type:
                     offset = room.tell()
                     shutil.copyfileobj(array, room, 1 << 20)
@@ -53,7 +64,8 @@ def read_npz(path: Path) -> dict[str, Tensor]:
         )
         for name, (packed, offset, dtype, shape, order) in places.items()
     }
-    return {name: tensor for name, tensor in tensors.items() if tensor is not None}
+    objects.update({name: tensor for name, tensor in tensors.items() if tensor is not None})
+    return objects
 
 
 def _header(file: IO[bytes], size: int) -> tuple[np.dtype, tuple[int, ...], Order]:

@@ -4,9 +4,13 @@ import re
 import zipfile
 from pathlib import Path
 
-# the first pickle of a file that torch wrote before 1.6
-BEFORE_1_6 = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
-OF_ARRAYS = "numpy.savez({}, **saved)", ", where it is a dict of arrays"
+from .torch_files import BEFORE_1_6
+
+OF_ARRAYS = (
+    "numpy.savez({}, **{{name: saved[name] for name in saved if getattr(saved[name], 'dtype', "
+    "object) != object}})",
+    ", where it is a dict, of which the arrays are saved",
+)
 RECIPES = {  # how to load what only its owner may, how to save it so that it is read, and when
     "torch": (
         "torch.load({}, weights_only=False)",
@@ -15,11 +19,7 @@ RECIPES = {  # how to load what only its owner may, how to save it so that it is
         ", or by the name that it has the weights under",
     ),
     "numpy": ("numpy.load({}, allow_pickle=True).item()", *OF_ARRAYS),
-    "npz": (
-        "numpy.load({}, allow_pickle=True)",
-        "numpy.savez({}, **{{name: saved[name] for name in saved if saved[name].dtype != object}})",
-        ", which leaves its objects out",
-    ),
+    "npz": ("numpy.load({}, allow_pickle=True)", *OF_ARRAYS),
     "pickle": ("pickle.loads(pathlib.Path({}).read_bytes())", *OF_ARRAYS),
 }
 

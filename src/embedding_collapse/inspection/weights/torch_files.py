@@ -1,85 +1,48 @@
 """What `torch.save` writes: a pickle, and beside it the entries of the tensors."""
 
-import argparse
 import codecs
 import contextlib
-import datetime
 import io
 import mmap
 import pickle
 import pickletools
 import re
-import types
 import warnings
 import zipfile
-from pathlib import Path, PosixPath, PurePosixPath, PureWindowsPath
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from embedding_collapse.parameters import ParameterError
 
-from .given import tensors_in
+from .given import Tensors, tensors_in
 from .mapping import map_path
+from .strangers import KNOWN, stand_in
 
+# the first pickle of a file that torch wrote before 1.6
+BEFORE_1_6 = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 # `weights_only` lets these pass. They run nothing, but make as many bytes as they are asked for.
 BYTEARRAY = re.compile(rb"c(?:__builtin__|builtins)\nbytearray\n")
 ENCODE = re.compile(rb"c_codecs\nencode\n")
-# What trainers keep beside the weights. To make one sets attributes and runs nothing else.
-PLAIN: list[Any] = [
-    argparse.Namespace,
-    types.SimpleNamespace,
-    datetime.datetime,
-    datetime.date,
-    datetime.timedelta,
-    PosixPath,
-    PurePosixPath,
-    PureWindowsPath,
-]
-NUMBER = re.compile(r"[biufc](1|2|4|8|16)")  # a type of numpy's, in a pickle
 CODECS = {"hex", "base64", "uu", "quopri", "bz2", "zlib", "punycode", "idna"}  # that grow or drag
 
 
-class _NumberType:
-    """Stands for `numpy.dtype` in a pickle, which believes what that says of memory."""
-
-    code = ""
-
-    def __new__(cls, code: str = "", *_: Any) -> "_NumberType":
-        made = super().__new__(cls)
-        made.code = code
-        return made
-
-    def __setstate__(self, state: Any) -> None:
-        """Byte order and the like, of which nothing is needed."""
-
-
-def _scalar(kind: _NumberType, content: bytes = b"") -> Any:
-    """A scalar of numpy's in a pickle: of numbers the number, of all else the bytes."""
-    plain = NUMBER.fullmatch(kind.code) and len(content) == np.dtype(kind.code).itemsize
-    return np.frombuffer(content, kind.code).item() if plain else content
-
-
-PLAIN += [
-    (_NumberType, "numpy.dtype"),
-    (_scalar, "numpy.core.multiarray.scalar"),
-    (_scalar, "numpy._core.multiarray.scalar"),  # since numpy 2
-]
-
-
-def read_torch(path: Path) -> dict[str, Tensor]:
+def read_torch(path: Path) -> Tensors:
     """The tensors of a file, by dotted names; mapped, unless torch before 1.6 wrote it."""
     pickled: bytes | mmap.mmap = map_path(path).content
     mapped = None
     if zipfile.is_zipfile(path):
         pickled, mapped = _pickle_of(path)
     _check_pickle(pickled)
-    with warnings.catch_warnings(), torch.serialization.safe_globals(PLAIN):
+    strangers = {name: stand_in(name) for name in _globals(pickled) if name not in KNOWN}
+    let_by: list[Any] = [(one, name) for name, one in (KNOWN | strangers).items()]
+    with warnings.catch_warnings(), torch.serialization.safe_globals(let_by):
         warnings.simplefilter("ignore")  # about the protocols and storages of other versions
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
-    return tensors_in(content, str(path), path.stem)
+    return tensors_in(content, str(path), path.stem, strangers.values())
 
 
 def read_torch_bytes(content: bytes) -> Tensor:
@@ -119,7 +82,7 @@ def _check_pickle(content: bytes | mmap.mmap) -> None:
         raise pickle.UnpicklingError("GLOBAL bytearray")
     if not ENCODE.search(content):
         return
-    for text in _texts(content[:]):
+    for text in _texts(content):
         try:
             codec = codecs.lookup(text).name
         except (LookupError, ValueError):
@@ -128,10 +91,20 @@ def _check_pickle(content: bytes | mmap.mmap) -> None:
             raise pickle.UnpicklingError(f"GLOBAL _codecs.encode:{codec}")
 
 
-def _texts(content: bytes) -> set[str]:
-    """Every text in the pickles that a file begins with; there were several before torch 1.6."""
-    texts, stream = set(), io.BytesIO(content)
+def _texts(content: bytes | mmap.mmap) -> set[str]:
+    return {argument for _, argument in _operations(content) if isinstance(argument, str)}
+
+
+def _globals(content: bytes | mmap.mmap) -> set[str]:
+    """What a file names; torch takes what it knows for itself, and refuses what is not found."""
+    named = (argument for name, argument in _operations(content) if name == "GLOBAL")
+    return {re.sub("^__builtin__ ", "builtins ", text).replace(" ", ".", 1) for text in named}
+
+
+def _operations(content: bytes | mmap.mmap) -> Iterator[tuple[str, Any]]:
+    """Those of the pickles that a file begins with; there were several before torch 1.6."""
+    stream: Any = io.BytesIO(content) if isinstance(content, bytes) else content
+    stream.seek(0)
     with contextlib.suppress(ValueError):  # what follows the last is no pickle
         while True:
-            texts |= {text for _, text, _ in pickletools.genops(stream) if isinstance(text, str)}
-    return texts
+            yield from ((code.name, argument) for code, argument, _ in pickletools.genops(stream))

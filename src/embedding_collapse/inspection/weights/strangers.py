@@ -1,0 +1,201 @@
+"""What stands in a pickle for objects that nothing here knows: their state, and none of their code.
+
+A pickle names classes and functions, has them called, and gives what was made its state. Of what is
+no tensor nothing is called: a stand-in of that name takes the state, in which tensors may lie, as
+those of a whole model do. Where a function of Python's own or of torch's is to be called, the file
+is refused: that is how pickles run code, and hardly what a checkpoint needs.
+"""
+
+import argparse
+import datetime
+import math
+import pickle
+import re
+import sys
+import types
+from pathlib import PosixPath, PurePosixPath, PureWindowsPath
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+NUMBER = re.compile(r"[biufc](1|2|4|8|16)")  # a type of numpy's, in a pickle
+NOT_CALLED = {*sys.stdlib_module_names, "torch", "pandas"}  # whose blocks lie on their side
+PARTS = ("_parameters", "_buffers", "_modules")  # of a module's state, as torch.nn.Module has it
+EMBEDDINGS = {f"torch.nn.modules.sparse.{name}": name for name in ("Embedding", "EmbeddingBag")}
+
+
+class Stranger:
+    """Stands for an object of a class that is not known; `stand_in` makes one such class a name.
+
+    Attributes:
+        full_name: of the class or function that it stands for, with its module.
+        made: whether there is any such object.
+        state: what the pickle gave it, by name or by place.
+    """
+
+    full_name: ClassVar[str] = ""
+    made: ClassVar[bool] = False
+    state: dict[Any, Any]
+
+    def __new__(cls, *given: Any, **named: Any) -> "Stranger":
+        cls.made = True
+        stranger = object.__new__(cls)
+        stranger.state = dict(enumerate(given)) | named
+        return stranger
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        """Only what is called gets here; objects are made without."""
+        if self.full_name.partition(".")[0] in NOT_CALLED:
+            raise pickle.UnpicklingError(f"GLOBAL {self.full_name}")
+
+    def __setstate__(self, state: Any) -> None:
+        parts = state if isinstance(state, tuple) and len(state) == 2 else (state,)
+        if not all(isinstance(part, dict | None) for part in parts):
+            parts = ({"state": state},)
+        for part in parts:  # attributes, and slots where there are any
+            self.state |= part or {}
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self.state[key] = value
+
+    def append(self, value: Any) -> None:
+        self.state[len(self.state)] = value
+
+    add = append
+
+    def held(self) -> dict[Any, Any]:
+        """Its state; of a module what its state dict has."""
+        if not all(isinstance(self.state.get(part), dict) for part in PARTS):
+            return self.state
+        passing = self.state.get("_non_persistent_buffers_set", ())
+        return {
+            name: value
+            for part in PARTS
+            for name, value in self.state[part].items()
+            if part != "_buffers" or name not in passing
+        }
+
+
+def stand_in(full_name: str) -> type[Stranger]:
+    """A class that stands for that one, or for that function."""
+    return type("Stranger", (Stranger,), {"full_name": full_name})
+
+
+# --- numpy's arrays -------------------------------------------------------------------------------
+
+
+class NumberType:
+    """Stands for `numpy.dtype` in a pickle, which believes what that says of memory."""
+
+    code = ""
+    order: Literal["<", ">", "="] = "="
+
+    def __new__(cls, code: str = "", *_: Any) -> "NumberType":
+        made = super().__new__(cls)
+        made.code = code
+        return made
+
+    def __setstate__(self, state: Any) -> None:
+        if isinstance(state, tuple) and len(state) > 1 and state[1] in ("<", ">"):
+            self.order = state[1]
+
+    def of(self, content: Any, count: int) -> np.ndarray | None:
+        """So many numbers, which lie in bytes; None if they are no numbers."""
+        if not isinstance(self.code, str) or not NUMBER.fullmatch(self.code):
+            return None
+        dtype = np.dtype(self.code).newbyteorder(self.order)
+        if len(content) != count * dtype.itemsize:
+            raise ValueError(f"{count:,} numbers of {dtype} should lie in {len(content):,} bytes")
+        return np.frombuffer(content, dtype)
+
+
+class Array:
+    """Stands for a `numpy.ndarray`: the array itself, or the objects in it."""
+
+    content: np.ndarray | list | None = None
+
+    def __new__(cls, *_: Any) -> "Array":
+        return super().__new__(cls)
+
+    def __setstate__(self, state: Any) -> None:
+        _, shape, dtype, in_columns, content = state
+        if isinstance(content, list):
+            self.content = content
+        else:
+            self.content = _shaped(dtype, content, shape, "F" if in_columns else "C")
+
+
+def _shaped(dtype: NumberType, content: Any, shape: Any, order: Any) -> np.ndarray | None:
+    numbers = dtype.of(content, math.prod(shape))
+    return None if numbers is None else numbers.reshape(shape, order=order)
+
+
+def _array_of(content: Any, dtype: NumberType, shape: Any, order: Any) -> Array:
+    made = Array()
+    made.content = _shaped(dtype, content, shape, order)
+    return made
+
+
+def _array(*_: Any) -> Array:
+    return Array()
+
+
+def _scalar(dtype: NumberType, content: Any = b"") -> Any:
+    """A scalar of numpy's in a pickle: of numbers the number, of all else the bytes."""
+    numbers = dtype.of(content, 1)
+    return content if numbers is None else numbers.item()
+
+
+# --- what a pickle may name -----------------------------------------------------------------------
+
+
+def _dictionary(*_: Any) -> dict[Any, Any]:
+    return {}
+
+
+class _Harmless(Stranger):
+    """Stands for what Python's own makes with a call that is not made here."""
+
+
+def _no_bytes(*_: Any) -> bytes:
+    """Those that protocol 2 has a call for; one with a number would make as many."""
+    return b""
+
+
+def _list(items: Any = (), *_: Any) -> list[Any]:
+    return list(items)
+
+
+# To make one of these runs nothing but itself; the last are what trainers keep beside the weights.
+KNOWN: dict[str, Any] = {
+    "numpy.dtype": NumberType,
+    "numpy.ndarray": Array,
+    "collections.defaultdict": _dictionary,
+    "collections.deque": _list,
+    "functools.partial": _Harmless,
+    "builtins.getattr": _Harmless,
+    "builtins.range": _Harmless,
+    "builtins.xrange": _Harmless,  # as protocol 2 has it
+    "builtins.bytes": _no_bytes,
+    "builtins.slice": _Harmless,
+}
+for core in ("numpy.core", "numpy._core"):  # since numpy 2
+    KNOWN |= {
+        f"{core}.multiarray.scalar": _scalar,
+        f"{core}.multiarray._reconstruct": _array,
+        f"{core}.numeric._frombuffer": _array_of,
+    }
+KNOWN |= {
+    f"{plain.__module__}.{plain.__qualname__}": plain
+    for plain in (
+        frozenset,
+        argparse.Namespace,
+        types.SimpleNamespace,
+        datetime.datetime,
+        datetime.date,
+        datetime.timedelta,
+        PosixPath,
+        PurePosixPath,
+        PureWindowsPath,
+    )
+}
