@@ -14,6 +14,7 @@ from .inspection.weights import as_tensor
 from .parameters import ParameterError
 from .spectrum import (
     directions,
+    draws_for,
     effective_rank,
     information_abundance,
     stable_rank,
@@ -104,7 +105,7 @@ def inspect_table(table: Table, weights: Tensor | None = None) -> Collapse:
     if problem := _problem(table.values):
         return replace(unmeasured, note=problem)
     if weights is not None:
-        _check_weights(weights, table)
+        check_weights(weights, table)
     try:
         plain, centred, offset = (part.cpu() for part in spectra(table.values))
     except ValueError as error:
@@ -144,10 +145,11 @@ def inspect_table(table: Table, weights: Tensor | None = None) -> Collapse:
     return replace(found, advice=advise(found))
 
 
-def measure_sets(values: Tensor) -> dict[str, float]:
+def measure_sets(values: Tensor, weights: Tensor | None = None) -> dict[str, float]:
     """`measures_of` the sets of a table `[M, D, K]`, their mean, and what its verdict goes by.
 
-    That is `centred`, IA/random with the mean of the rows taken off.
+    That is `centred`, IA/random with the mean of the rows taken off; and where `weights` `[D]` say
+    how often each row is looked up, `weighted`, the same with rows weighted.
 
     Raises:
         ValueError: as `decomposition.spectra` does.
@@ -157,7 +159,10 @@ def measure_sets(values: Tensor) -> dict[str, float]:
     random = random_of_shape(rows, width)
     most = information_abundance(random_of_shape(max(1, rows - 1), width)).item()
     share = _share(information_abundance(centred).mean().item(), most)
-    return _mean([measures_of(spectrum, random) for spectrum in plain]) | {"centred": share}
+    means = _mean([measures_of(spectrum, random) for spectrum in plain]) | {"centred": share}
+    if weights is not None:
+        means["weighted"] = _weighted(values, weights)["against_random"]
+    return means
 
 
 def measures_of(spectrum: Tensor, random: Tensor) -> dict[str, float]:
@@ -247,7 +252,8 @@ def _problem(values: Tensor) -> str:
     return ""
 
 
-def _check_weights(weights: Tensor, table: Table) -> None:
+def check_weights(weights: Tensor, table: Table) -> None:
+    """Raise a `ParameterError` if these cannot be the weights of a table's rows."""
     if weights.shape != (table.values.shape[1],):
         raise ParameterError(
             f"weights have shape {tuple(weights.shape)}; {table.name} has "
@@ -268,7 +274,7 @@ def _weighted(values: Tensor, weights: Tensor) -> dict[str, float]:
     width = values.shape[-1]
     weights = weights.double() / weights.max()  # squares of large ones would overflow
     rows = (weights.sum().square() / weights.square().sum()).item()
-    random = weighted_random_abundances(weights, width, draws=max(1, min(16, 4096 // width)))
+    random = weighted_random_abundances(weights, width, draws_for(width))
     per_set = []
     for spectrum in _padded(spectra(values, weights).centred, width):
         measures = measures_of(spectrum, spectrum)

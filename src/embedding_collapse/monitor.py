@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .collapse import MEASURES, measure_sets
+from .collapse import MEASURES, check_weights, measure_sets
 from .inspection.field_dims import FieldDims
+from .inspection.row_weights import RowWeights, match, read_counts
 from .inspection.tables import Table, find
 from .inspection.weights import as_tensor, classes_in
 from .parameters import ParameterError, brought_by, check_number, check_whole
@@ -20,7 +21,7 @@ from .parameters import ParameterError, brought_by, check_number, check_whole
 Row = dict[str, Any]  # a step, a table's name, and numbers
 Log = Callable[..., Any]  # called as `log({name: number}, step=step)`
 LIGHTNING = ("lightning.pytorch", "pytorch_lightning")  # one project under two names
-LOGGED = ("relative_abundance", "against_random", "centred")
+LOGGED = ("relative_abundance", "against_random", "centred", "weighted")
 
 
 @runtime_checkable
@@ -43,18 +44,21 @@ class CollapseMonitor:
         budget: that share, below 1; at 0 it measures at the start and when `measure` is called.
         include, exclude: patterns of the module's parameters, see `tables.find`.
         field_dims: features per field, to cut joint tables with that many rows into fields.
+        row_weights: how often rows are looked up, as `inspect` takes it, to measure with rows
+            weighted too; see `weighted` below.
         log: takes every measurement too: a function called as `log({name: number}, step=step)`,
             such as the `log` of a run of Weights & Biases, `mlflow.log_metrics` and the
             `log_metrics` of Lightning's loggers; or a TensorBoard `SummaryWriter`. The names are
-            `collapse/<table>/relative_abundance`, `collapse/<table>/against_random` and
-            `collapse/<table>/centred`.
+            `collapse/<table>/relative_abundance`, `collapse/<table>/against_random`,
+            `collapse/<table>/centred` and, with row weights, `collapse/<table>/weighted`.
         state: what `state_dict` gave when the run was interrupted, to go on from its step.
 
     Attributes:
         history: a row per measurement and table, which `pandas.DataFrame` takes as it is: `step`,
             `table`, the measures of `collapse.measures_of`, with several sets their mean over
             them, and `centred`, IA/random with the mean of the rows taken off, which the verdicts
-            of a report go by; NaN where a table was not finite.
+            of a report go by, or `weighted`, the same with rows weighted, by which they go where
+            weights are given; NaN where a table was not finite.
         steps: how many were counted.
         seconds: that measuring has taken since; the first measurement, at the start, left out.
 
@@ -84,6 +88,7 @@ class CollapseMonitor:
         include: str | Sequence[str] = (),
         exclude: str | Sequence[str] = (),
         field_dims: FieldDims | None = None,
+        row_weights: RowWeights | None = None,
         log: Log | Writer | None = None,
         state: Mapping[str, Any] | None = None,
     ) -> None:
@@ -92,6 +97,11 @@ class CollapseMonitor:
         check_number("budget", budget, 0, 1)
         self.every, self.budget = every, budget
         self._log = partial(_write, log) if isinstance(log, Writer) else log
+        if self._log is not None and not callable(self._log):
+            raise ParameterError(
+                f"log is {log!r}; a function called as log({{name: number}}, step=step), or a "
+                "TensorBoard SummaryWriter, is accepted"
+            )
         self._source = model_or_tables
         if not isinstance(model_or_tables, nn.Module | Mapping):
             raise ParameterError(
@@ -101,6 +111,7 @@ class CollapseMonitor:
         if not isinstance(model_or_tables, nn.Module):
             include = include or ["*"]
         self._find = partial(find, include=include, exclude=exclude, field_dims=field_dims)
+        self._counts = None if row_weights is None else read_counts(row_weights)
         self.steps: int = state["steps"] if state else 0
         self.history: list[Row] = list(state["history"]) if state else []
         self.seconds, start = 0.0, time.perf_counter()
@@ -138,7 +149,10 @@ class CollapseMonitor:
         self.history += rows
         if self._log is not None:
             numbers = {
-                f"collapse/{row['table']}/{name}": row[name] for row in rows for name in LOGGED
+                f"collapse/{row['table']}/{name}": row[name]
+                for row in rows
+                for name in LOGGED
+                if name in row
             }
             self._log(numbers, step=self.steps)
         self._cost = time.perf_counter() - start
@@ -152,11 +166,18 @@ class CollapseMonitor:
     @torch.no_grad()
     def _look(self) -> list[Row]:
         rows = []
-        for table in self._tables():
+        tables = self._tables()
+        weights: list[Tensor | None] = [None] * len(tables)
+        if self._counts is not None:
+            weights, _ = match(self._counts, tables, "row_weights")
+        for table, weight in zip(tables, weights, strict=True):
+            if weight is not None:
+                check_weights(weight, table)
             try:
-                means = measure_sets(table.values)
+                means = measure_sets(table.values, weight)
             except ValueError:  # not finite: training has a problem, which is not for us to end
-                means = dict.fromkeys([*MEASURES, "centred"], float("nan"))
+                names = [*MEASURES, "centred", *(["weighted"] if weight is not None else [])]
+                means = dict.fromkeys(names, float("nan"))
             rows.append({"step": self.steps, "table": table.name} | means)
         return rows
 

@@ -215,6 +215,11 @@ def random_abundance(rows: int, width: int) -> float:
     return information_abundance(random_spectrum(rows, width)).item()
 
 
+def draws_for(width: int) -> int:
+    """How many random tables of that width a mean is taken over: wide ones hardly vary."""
+    return max(1, min(16, 4096 // width))
+
+
 def random_spectrum(rows: int, width: int, draws: int = 16, seed: int = 0) -> Tensor:
     """Mean spectrum of `rows x width` tables with independent normal entries: no collapse at all.
 

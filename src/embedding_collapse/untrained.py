@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from .decomposition import singular_values
-from .spectrum import information_abundance, random_abundances
+from .spectrum import draws_for, information_abundance, random_abundances
 
 MOST_ENTRIES = 4_000_000  # of the rows that are looked at
 PARTS = 64  # stretches of rows, evenly spread, in which those lie: rows are often sorted by use
@@ -28,8 +28,7 @@ def untrained(table: Tensor) -> tuple[float, Tensor]:
 
     Returns:
         Their share of the rows, those of zeros or of one vector included, 0 where none can be told;
-        and the other
-        rows among those that were looked at, float64 `[M, n, K]`.
+        and the other rows among those that were looked at, float64 `[M, n, K]`.
     """
     sample = _sample(table)
     rows = sample.transpose(0, 1).flatten(1)
@@ -108,5 +107,5 @@ def _as_drawn(rows: Tensor) -> bool:
     kurtosis = (rows.pow(4).mean() / rows.square().mean().square()).item()
     if not 1.6 < kurtosis < 3.5:  # 1.8 of uniform entries, 3 of normal ones
         return False
-    random = random_abundances(count, width, draws=max(1, min(16, 4096 // width))).mean()
+    random = random_abundances(count, width, draws_for(width)).mean()
     return bool(information_abundance(singular_values(rows)) >= 0.9 * random)

@@ -19,7 +19,14 @@ import torch
 from torch import Tensor
 
 from .parameters import count
-from .spectrum import directions, information_abundance, random_abundances, random_spectrum, rounded
+from .spectrum import (
+    directions,
+    draws_for,
+    information_abundance,
+    random_abundances,
+    random_spectrum,
+    rounded,
+)
 
 COLLAPSED, PARTLY = 0.25, 0.5  # of a random table's IA: below the first, below the second
 MUCH_OFFSET = 0.05  # of the energy: below, it is a direction among others
@@ -282,8 +289,8 @@ def _one_outweighs(table: Collapse) -> str:
 
 @lru_cache(maxsize=4096)
 def random_of_shape(rows: int, width: int) -> Tensor:
-    """The spectrum of a random table, from fewer draws of wide ones, which hardly vary."""
-    return random_spectrum(rows, width, draws=max(1, min(16, 4096 // width)))
+    """The mean spectrum of random tables of a shape."""
+    return random_spectrum(rows, width, draws_for(width))
 
 
 def band(rows: int, width: int) -> tuple[float, float]:

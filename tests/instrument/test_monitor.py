@@ -74,9 +74,9 @@ def test_by_default_it_measures_only_as_often_as_its_budget_allows(monkeypatch):
     monitor = CollapseMonitor(model)
     measure = module.measure_sets
 
-    def slow(values):
+    def slow(values, weights):
         clock[0] += 0.01  # a measurement takes 10 ms
-        return measure(values)
+        return measure(values, weights)
 
     monkeypatch.setattr(module, "measure_sets", slow)
     for _ in range(1000):
@@ -173,6 +173,36 @@ def test_an_embedding_by_name_is_followed_while_it_changes():
     assert last < first / 2
 
 
+def test_with_row_weights_it_measures_what_the_verdict_goes_by_then():
+    counts, tables = torch.arange(1.0, 61), {"t": torch.randn(60, 8), "more": torch.randn(9, 8)}
+    logged: dict[str, float] = {}
+    monitor = CollapseMonitor(
+        tables, every=1, row_weights=counts, log=lambda numbers, step: logged.update(numbers)
+    )
+    tables["t"][30:, 2:] = 0  # what is looked up most
+    monitor.step()
+    first, _, last, other = monitor.history
+    judged_by = measure(tables["t"], counts).judged_by
+    assert last["weighted"] == judged_by == logged["collapse/t/weighted"]
+    assert last["weighted"] < last["centred"] < first["weighted"]
+    assert "weighted" not in other and "collapse/more/weighted" not in logged
+    tables["t"][0, 0] = torch.inf
+    assert np.isnan(monitor.measure()[0]["weighted"])
+
+
+@pytest.mark.parametrize(
+    ("row_weights", "message"),
+    [
+        (torch.ones(7), r"row_weights weighs no table \(row_weights \[7\]\)"),
+        (-torch.ones(60), "the weights of embedding.weight must be finite, not negative"),
+        ({"embedding.weight": torch.ones(7)}, "60 for embedding.weight"),
+    ],
+)
+def test_row_weights_that_fit_no_table_are_refused(row_weights, message):
+    with pytest.raises(ParameterError, match=message):
+        CollapseMonitor(Model(), row_weights=row_weights)
+
+
 def test_measuring_changes_nothing_in_the_training():
     plain, watched = Model(), Model()
     nothing = CollapseMonitor({"other": torch.ones(5, 2)}, every=1000)
@@ -194,7 +224,9 @@ def test_a_table_that_is_no_longer_finite_does_not_end_the_training():
     assert not any(before[name] != before[name] for name in MEASURES)
 
 
-@pytest.mark.parametrize(("name", "value"), [("every", 0), ("every", 1.5), ("budget", 1)])
+@pytest.mark.parametrize(
+    ("name", "value"), [("every", 0), ("every", 1.5), ("budget", 1), ("log", 3)]
+)
 def test_parameters_that_cannot_be_are_refused(name, value):
     with pytest.raises(ParameterError, match=f"{name} is {value}"):
         CollapseMonitor(Model(), **{name: value})
