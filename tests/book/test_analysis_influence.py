@@ -28,7 +28,7 @@ def partners(make_record):
 
 def test_influences_are_the_rank_correlations_of_every_run_that_has_sub_embeddings(partners):
     (found,) = influence.influences(partners)
-    assert found.name == "synthetic-mini, DCNv2 base"
+    assert found.cell.title == "synthetic-mini, DCNv2 base"
     assert found.partner == pytest.approx([1, 1])
     assert found.own == [with_own_field(record) for record in partners[:2]] == [0, 0]
     assert len(found.own_by_chance) == len(found.partner_by_chance) == 2

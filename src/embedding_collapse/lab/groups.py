@@ -27,6 +27,11 @@ class Cell(NamedTuple):
         """See `Record.label`."""
         return design_label(self.design, self.scale)
 
+    @property
+    def title(self) -> str:
+        """What a reader calls it, such as "us-flights, DCNv2 ME 4x"."""
+        return f"{self.dataset}, {MODELS[self.model].name} {self.label}"
+
 
 Cells = Mapping[Cell, list[Record]]  # as `by_cell` makes them
 

@@ -9,7 +9,6 @@ import pandas as pd
 
 from embedding_collapse.lab.contrast import difference, mean_of
 from embedding_collapse.lab.groups import Cell, by_cell
-from embedding_collapse.lab.models import MODELS
 from embedding_collapse.lab.records import Record
 
 from .measures import with_own_field, with_partner
@@ -31,11 +30,6 @@ class Influence(NamedTuple):
     partner: list[float]
     own_by_chance: list[float]
     partner_by_chance: list[float]
-
-    @property
-    def name(self) -> str:
-        """Dataset, model and size: "us-flights, DCNv2 SE 4x"."""
-        return f"{self.cell.dataset}, {MODELS[self.cell.model].name} {self.cell.label}"
 
 
 def influences(records: Iterable[Record]) -> list[Influence]:
@@ -62,12 +56,12 @@ def correlations(cells: Sequence[Influence]) -> pd.DataFrame:
     partner, against zero, and by how much the first is above that of random projections (NaN for a
     model that projects nothing): an `Effect` over seeds each."""
     rows = {}
-    for cell in cells:
-        chance = cell.own_by_chance
-        rows[cell.name] = {
-            "own field": mean_of(cell.own),
-            "above random projections": difference(cell.own, chance) if chance else np.nan,
-            "partner": mean_of(cell.partner),
+    for one in cells:
+        chance = one.own_by_chance
+        rows[one.cell.title] = {
+            "own field": mean_of(one.own),
+            "above random projections": difference(one.own, chance) if chance else np.nan,
+            "partner": mean_of(one.partner),
         }
     return pd.DataFrame.from_dict(rows, orient="index")
 

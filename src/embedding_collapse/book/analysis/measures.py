@@ -12,7 +12,6 @@ from scipy.stats import rankdata
 
 from embedding_collapse.lab.contrast import Effect, Group, contrast
 from embedding_collapse.lab.groups import Cell, spread
-from embedding_collapse.lab.models import MODELS
 from embedding_collapse.lab.records import Record
 from embedding_collapse.spectrum import normalised_abundance
 from embedding_collapse.subspace import random_diversity
@@ -216,7 +215,7 @@ def _spread(values: Sequence[float]) -> str:
 def overview(cells: Mapping[Cell, Sequence[Record]], measures: Sequence[Measure]) -> pd.DataFrame:
     """A row per cell: seeds, parameters, and means with their standard deviations over seeds."""
     rows = {
-        f"{cell.dataset}, {MODELS[cell.model].name} {cell.label}": {
+        cell.title: {
             "seeds": len(runs),
             "parameters": f"{total_parameters(runs):,}",
         }

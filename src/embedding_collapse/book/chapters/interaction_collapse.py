@@ -26,7 +26,6 @@ from embedding_collapse.lab.data.spec import US_FLIGHTS
 from embedding_collapse.lab.experiment import run
 from embedding_collapse.lab.gradient import Pull
 from embedding_collapse.lab.groups import by_cell, cell_of
-from embedding_collapse.lab.models import MODELS
 from embedding_collapse.lab.records import Record, folder_of, load_all
 from embedding_collapse.lab.spec import Spec, build_model
 from embedding_collapse.lab.studies.decide import BASES
@@ -238,9 +237,7 @@ def sub_embeddings(runs: Iterable[Record]) -> go.Figure:
         own = np.mean([record.abundance.mean(1).numpy() for record in group], 0)
         order = np.argsort(own)
         names = [plots.as_text(group[0].dataset["fields"][i]) for i in order]
-        figures[f"{cell.dataset}, {MODELS[cell.model].name} {cell.label}"] = plots.pairs_of_fields(
-            names, pairs[np.ix_(order, order)], own[order]
-        )
+        figures[cell.title] = plots.pairs_of_fields(names, pairs[np.ix_(order, order)], own[order])
     return plots.one_of(figures, "Run").update_layout(plots.BESIDE_PAIRS)
 
 
@@ -254,7 +251,9 @@ def influence(cells: Sequence[Influence]) -> go.Figure:
             ("random projections", "_by_chance", plots.COLOURS["random"], "x"),
             ("trained", "", plots.SKY, "circle"),
         ):
-            dots = [(value, cell.name) for cell in cells for value in getattr(cell, part + suffix)]
+            dots = [
+                (value, one.cell.title) for one in cells for value in getattr(one, part + suffix)
+            ]
             if not dots:
                 continue
             x, y = zip(*dots, strict=True)
@@ -271,7 +270,7 @@ def influence(cells: Sequence[Influence]) -> go.Figure:
                 hovertemplate=f"%{{y}}, {kind}: %{{x:.2f}}<extra></extra>",
             )
     figure.update_xaxes(range=[-0.5, 1.05], zeroline=True, dtick=0.5, title="rank correlation")
-    order = [cell.name for cell in cells]
+    order = [one.cell.title for one in cells]
     figure.update_yaxes(autorange="reversed", categoryorder="array", categoryarray=order)
     return figure.update_layout(legend=plots.BELOW)
 

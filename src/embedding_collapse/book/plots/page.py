@@ -20,7 +20,6 @@ from IPython.display import HTML
 from embedding_collapse.book.analysis.ledger import Finding
 from embedding_collapse.lab.contrast import Effect
 from embedding_collapse.lab.groups import Cell, cell_of
-from embedding_collapse.lab.models import MODELS
 from embedding_collapse.lab.records import Record
 
 # what Jupyter needs to show the page's colours: a template of Plotly's own has 700 lines of JSON
@@ -145,8 +144,7 @@ def provenance(records: Sequence[Record]) -> str:
 
 def _name(record: Record, among: Sequence[Record]) -> str:
     """Dataset, model, design and scale, and all else in which the runs differ."""
-    cell = cell_of(record)
-    parts = [f"{cell.dataset}, {MODELS[cell.model].name} {record.label}"]
+    parts = [cell_of(record).title]
     for name, value in record.spec.items():
         if name not in IN_NAME and any(r.spec.get(name) != value for r in among):
             said = NONE.get(name, "none") if value is None else value

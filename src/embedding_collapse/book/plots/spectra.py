@@ -24,17 +24,7 @@ def abundance_by_field(records: Sequence[Record]) -> go.Figure:
     figure = go.Figure()
     for label, group in by_label(records).items():
         values = torch.stack([r.relative_abundance for r in group])[:, order].numpy()
-        mean = values.mean(0)
-        figure.add_scatter(
-            x=names,
-            y=mean,
-            name=label,
-            mode="lines+markers",
-            line={"color": colour(label)},
-            error_y={"array": values.max(0) - mean, "arrayminus": mean - values.min(0)},
-            customdata=cardinalities,
-            hovertemplate="%{x}, %{customdata:,} features: IA/K %{y:.3f}",
-        )
+        figure.add_trace(by_field(names, values, cardinalities, label, colour(label)))
         if len(group[0].spectra[0]) > 1:
             joined = torch.stack([r.joined_abundance for r in group]).mean(0)[order]
             figure.add_scatter(
