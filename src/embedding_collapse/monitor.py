@@ -15,7 +15,7 @@ from .collapse import MEASURES, check_weights, measure_sets
 from .inspection.field_dims import FieldDims
 from .inspection.row_weights import RowWeights, match, read_counts
 from .inspection.tables import Table, find
-from .inspection.weights import as_tensor, classes_in
+from .inspection.weights import as_tensor, known_in
 from .parameters import ParameterError, brought_by, check_number, check_whole
 
 Row = dict[str, Any]  # a step, a table's name, and numbers
@@ -186,11 +186,11 @@ class CollapseMonitor:
         source = self._source
         given: Mapping[str, Any]
         if isinstance(source, nn.Module):
-            given, classes = dict(source.named_parameters()), classes_in(source)
+            given, known = dict(source.named_parameters()), known_in(source)
         else:
-            given, classes = source, {}
+            given, known = source, {}
         tensors = {name: as_tensor(name, table) for name, table in given.items()}
-        tables, _ = self._find(tensors, classes=classes)
+        tables, _ = self._find(tensors, known=known)
         for table in tables:
             if not table.values.is_floating_point():
                 raise ParameterError(

@@ -122,10 +122,10 @@ def test_the_payloads_do_run_where_pickles_are(tmp_path):
 @pytest.mark.parametrize(
     ("pickled", "asks"),
     [
-        (call("builtins", "bytearray", b"J\xff\xff\xff\x7f"), "bytearray"),
-        (call("__builtin__", "bytearray", b"J\xff\xff\xff\x7f"), "bytearray"),
+        (call("builtins", "bytearray", b"J\xff\xff\xff\x7f"), "builtins.bytearray"),
+        (call("__builtin__", "bytearray", b"J\xff\xff\xff\x7f"), "builtins.bytearray"),
         (call("_codecs", "encode", text("é" * 9), text("punycode")), "_codecs.encode:punycode"),
-        (call("_codecs", "encode", text("a"), text("HEX_codec")), "_codecs.encode:hex"),
+        (call("_codecs", "encode", text("a"), text("HEX_codec")), "_codecs.encode:HEX_codec"),
     ],
 )
 @pytest.mark.parametrize("around", [archive_of, before_1_6])
@@ -217,10 +217,11 @@ def test_a_whole_model_is_read_as_its_state_dict_with_its_classes_and_nothing_is
     del expected["net.twice.weight"]  # the module had its turn
     assert tensors.keys() == expected.keys()
     assert all(torch.equal(tensors[name], value) for name, value in expected.items())
-    assert tensors.classes == {"net.user.weight": "Embedding", "net.parts.0.weight": "EmbeddingBag"}
+    tables = {name: one.why for name, one in tensors.known.items() if one.is_table}
+    assert tables == {"net.user.weight": "Embedding", "net.parts.0.weight": "EmbeddingBag"}
     assert {f"{__name__}.Model", f"{__name__}.Kind"} <= set(tensors.strangers)
     inspection = inspect(tmp_path / "model.pt")
-    assert [(one.name, one.known_by) for one in inspection.tables] == list(tensors.classes.items())
+    assert [(one.name, one.known_by) for one in inspection.tables] == list(tables.items())
     assert any(f"holds objects of {__name__}.Kind" in note for note in inspection.notes)
 
 

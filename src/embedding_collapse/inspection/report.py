@@ -221,7 +221,7 @@ def inspect(
             exclude=exclude,
             field_dims=field_dims,
             sets=sets,
-            classes=tensors.classes,
+            known=tensors.known,
         )
     except tables.NoTableError as error:
         raise tables.NoTableError(f"{name}: {error}") from None

@@ -87,7 +87,7 @@ def find(
     exclude: str | Sequence[str] = (),
     field_dims: FieldDims | None = None,
     sets: int | None = None,
-    classes: Mapping[str, str] | None = None,
+    known: Mapping[str, Reading] | None = None,
 ) -> tuple[list[Table], list[LeftOut]]:
     """The embedding tables among tensors, and every other that might have been one.
 
@@ -98,7 +98,7 @@ def find(
         field_dims: features per field, to cut every table with that many rows into its fields; see
             `field_dims.read_field_dims`.
         sets: M, for tables that hold M embedding sets side by side.
-        classes: what `weights.classes_in` says of the module whose tensors these are.
+        known: what their holders say of some, see `weights.known_in`.
 
     Raises:
         NoTableError: no table found.
@@ -110,7 +110,7 @@ def find(
     if sets is not None:
         check_whole("sets", sets, least=1)
     readings = {
-        name: _reading(name, tensors, include, exclude, classes or {})
+        name: _reading(name, tensors, include, exclude, known or {})
         for name, tensor in tensors.items()
         if tensor.ndim in (2, 3)
     }
@@ -160,7 +160,7 @@ def _reading(
     tensors: Mapping[str, Tensor],
     include: Sequence[str],
     exclude: Sequence[str],
-    classes: Mapping[str, str],
+    known: Mapping[str, Reading],
 ) -> Reading:
     """As `recognise` has it, but for what the caller or the tensor's module says."""
     if any(fnmatchcase(name, pattern) for pattern in exclude):
@@ -168,8 +168,8 @@ def _reading(
     if include:
         chosen = any(fnmatchcase(name, pattern) for pattern in include)
         return Reading(chosen, "you" if chosen else f"matches none of {', '.join(include)}")
-    if name in classes and tensors[name].shape[-1] > 1:
-        return Reading(True, classes[name])
+    if name in known and not (known[name].is_table and tensors[name].shape[-1] < 2):
+        return known[name]
     reading = recognise(name, tensors)
     other = LAYER.search(name) or OPTIMIZER.search(name)
     alone = len(tensors) == 1 and not other and tensors[name].shape[-1] > 1

@@ -20,9 +20,9 @@ from torch import Tensor
 from embedding_collapse.parameters import short
 
 from .mapping import check_room, lying_in, map_file, map_path, shape_alone
-from .pickle_files import DataUnpickler
 from .shards import beside
 from .torch_files import read_torch_bytes
+from .unpickler import DataUnpickler
 
 METADATA = ".metadata"
 PLACES = {

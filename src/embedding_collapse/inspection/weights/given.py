@@ -14,9 +14,12 @@ from torch import Tensor, nn
 
 from embedding_collapse.parameters import ParameterError, short
 
+from ..recognition import Reading
 from .mapping import shape_alone
-from .strangers import EMBEDDINGS, Array, Stranger
+from .strangers import Array, Stranger
 
+LAYERS = "torch.nn.modules."
+KEPT = Reading(False, "an optimizer keeps it")
 CONTAINERS = (dict, list, tuple, argparse.Namespace, types.SimpleNamespace, Stranger)
 
 
@@ -48,13 +51,13 @@ class Tensors(dict[str, Tensor]):
     """Tensors by name, and what else is known of them.
 
     Attributes:
-        classes: of those that are an embedding's weight, its class.
+        known: of those whose holder tells it, whether they are tables.
         strangers: classes that nothing here knows, of objects in a pickle; see `strangers`.
     """
 
     def __init__(self, tensors: Mapping[str, Tensor] | None = None) -> None:
         super().__init__(tensors or {})
-        self.classes: dict[str, str] = {}
+        self.known: dict[str, Reading] = {}
         self.strangers: list[str] = []
 
 
@@ -75,35 +78,52 @@ def tensors_in(
     tensors = Tensors()
     tensors.strangers = sorted(one.full_name for one in strangers if one.made)
     if isinstance(content, nn.Module):
-        tensors.classes = classes_in(content)
+        tensors.known = known_in(content)
         content = content.state_dict()
     names: Counter[str] = Counter()
-    for name, tensor, holder in _walk(content, alone, "", set()):
+    for name, tensor, known in _walk(content, alone, "", set()):
         if tensor.is_nested:
             raise ParameterError(f"{what} holds a nested tensor, {name}, which has no one shape")
         names[name] += 1
         if names[name] > 1:
             name = f"{name} ({names[name]})"
         tensors[name] = _readable(tensor)
-        if holder and name.rpartition(".")[2] == "weight":
-            tensors.classes[name] = holder
+        if known is not None and (not known.is_table or name.rpartition(".")[2] == "weight"):
+            tensors.known[name] = known
     return tensors
 
 
-def classes_in(module: nn.Module) -> dict[str, str]:
-    """The class of every `Embedding` and `EmbeddingBag` of a module, by the name of its weight."""
-    return {
-        f"{path}.weight".removeprefix("."): type(part).__name__
-        for path, part in module.named_modules(remove_duplicate=False)
-        if isinstance(part, nn.Embedding | nn.EmbeddingBag)
-    }
+def known_in(module: nn.Module) -> dict[str, Reading]:
+    """What the class of a part says of its parameters: `Embedding` and `EmbeddingBag` have tables,
+    and torch's other layers have none."""
+    known = {}
+    for path, part in module.named_modules(remove_duplicate=False):
+        is_table = isinstance(part, nn.Embedding | nn.EmbeddingBag)
+        if is_table or type(part).__module__.startswith(LAYERS):
+            reading = Reading(is_table, _said(type(part).__name__, is_table))
+            for name, _ in part.named_parameters(recurse=False):
+                if name == "weight" or not is_table:
+                    known[f"{path}.{name}".removeprefix(".")] = reading
+    return known
+
+
+def _known_of(stranger: Stranger) -> Reading | None:
+    """The same of an object that stands for a module; None of what is not known."""
+    module, _, name = stranger.full_name.rpartition(".")
+    is_table = {"num_embeddings", "embedding_dim"} <= stranger.state.keys()
+    layer = module.startswith(LAYERS) and "_parameters" in stranger.state
+    return Reading(is_table, _said(name, is_table)) if is_table or layer else None
+
+
+def _said(name: str, is_table: bool) -> str:
+    return name if is_table else f"a layer, {name}"
 
 
 def _walk(
-    content: Any, name: str, prefix: str, seen: set[int], holder: str = ""
-) -> Iterator[tuple[str, Tensor, str]]:
+    content: Any, name: str, prefix: str, seen: set[int], known: Reading | None = None
+) -> Iterator[tuple[str, Tensor, Reading | None]]:
     """The tensors in nested dictionaries, lists, namespaces and strangers, with dotted names, and
-    the class of the embedding that holds them.
+    what is known of them by their holder.
 
     A container that is met again, perhaps in itself, has had its turn.
     """
@@ -114,16 +134,20 @@ def _walk(
     if isinstance(content, np.ndarray) and content.dtype.kind in "biufc":
         content = as_tensor(short(prefix.removesuffix(".")), content)
     if isinstance(content, Tensor):
-        yield prefix.removesuffix(".") or name, content.detach(), holder
+        yield prefix.removesuffix(".") or name, content.detach(), known
     elif isinstance(content, CONTAINERS) and id(content) not in seen:
         seen.add(id(content))
         if isinstance(content, Stranger):
-            content, holder = content.held(), EMBEDDINGS.get(content.full_name, "")
+            known = known if known is KEPT else _known_of(content)
+            content = content.held()
         elif isinstance(content, argparse.Namespace | types.SimpleNamespace):
             content = vars(content)
+        if isinstance(content, dict) and {"state", "param_groups"} <= content.keys():
+            known = KEPT
         items = content.items() if isinstance(content, dict) else enumerate(content)
-        for key, value in items:
-            yield from _walk(value, name, f"{prefix}{key}.", seen, holder)
+        for place, (key, value) in enumerate(items):
+            called = place if isinstance(key, Tensor | Stranger) else key
+            yield from _walk(value, name, f"{prefix}{called}.", seen, known)
 
 
 def _readable(tensor: Tensor) -> Tensor:

@@ -4,8 +4,10 @@ import math
 import mmap
 import pickle
 import shutil
+import struct
 import sys
 import tempfile
+import zipfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import IO, Any, Literal, NamedTuple
@@ -99,6 +101,12 @@ def size_of(dtype: np.dtype, shape: tuple[int, ...]) -> int:
     if min(shape, default=0) < 0:
         raise ValueError(f"no array has the shape {shape}")
     return math.prod(shape) * dtype.itemsize
+
+
+def start_of(content: bytes | bytearray | mmap.mmap, member: zipfile.ZipInfo) -> int:
+    """Where a member of an archive begins whose bytes lie in it as they are."""
+    names = struct.unpack_from("<HH", content, member.header_offset + 26)
+    return member.header_offset + 30 + sum(names)
 
 
 def map_array(

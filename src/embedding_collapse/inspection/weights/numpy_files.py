@@ -1,7 +1,6 @@
 """numpy's `.npy`, and `.npz`, a .zip of them."""
 
 import shutil
-import struct
 import tempfile
 import zipfile
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import IO
 import numpy as np
 
 from .given import Tensors
-from .mapping import Order, check_room, map_array, map_file, map_path, size_of
+from .mapping import Order, check_room, map_array, map_file, map_path, size_of, start_of
 from .pickle_files import unpickled
 
 
@@ -51,8 +50,7 @@ def read_npz(path: Path) -> Tensors:
                     offset = room.tell()
                     shutil.copyfileobj(array, room, 1 << 20)
                 else:  # its bytes lie in the file as they are
-                    names = struct.unpack_from("<HH", file.content, member.header_offset + 26)
-                    offset = member.header_offset + 30 + sum(names) + array.tell()
+                    offset = start_of(file.content, member) + array.tell()
                     while array.read(1 << 20):  # to the end, where zipfile compares the checksum
                         pass
             places[member.filename] = (bool(member.compress_type), offset, *facts)

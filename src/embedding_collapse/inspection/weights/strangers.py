@@ -21,7 +21,7 @@ import numpy as np
 NUMBER = re.compile(r"[biufc](1|2|4|8|16)")  # a type of numpy's, in a pickle
 NOT_CALLED = {*sys.stdlib_module_names, "torch", "pandas"}  # whose blocks lie on their side
 PARTS = ("_parameters", "_buffers", "_modules")  # of a module's state, as torch.nn.Module has it
-EMBEDDINGS = {f"torch.nn.modules.sparse.{name}": name for name in ("Embedding", "EmbeddingBag")}
+JOBLIB = "joblib.numpy_pickle.NumpyArrayWrapper"  # what stands where it writes an array
 
 
 class Stranger:
@@ -29,11 +29,13 @@ class Stranger:
 
     Attributes:
         full_name: of the class or function that it stands for, with its module.
+        called: whether a pickle may have it called, for nothing, as it may have an object made.
         made: whether there is any such object.
         state: what the pickle gave it, by name or by place.
     """
 
     full_name: ClassVar[str] = ""
+    called: ClassVar[bool] = True
     made: ClassVar[bool] = False
     state: dict[Any, Any]
 
@@ -45,8 +47,11 @@ class Stranger:
 
     def __init__(self, *_: Any, **__: Any) -> None:
         """Only what is called gets here; objects are made without."""
-        if self.full_name.partition(".")[0] in NOT_CALLED:
+        if not self.called:
             raise pickle.UnpicklingError(f"GLOBAL {self.full_name}")
+
+    def __call__(self, *_: Any, **__: Any) -> None:
+        raise pickle.UnpicklingError(f"GLOBAL {self.full_name}")
 
     def __setstate__(self, state: Any) -> None:
         parts = state if isinstance(state, tuple) and len(state) == 2 else (state,)
@@ -76,9 +81,12 @@ class Stranger:
         }
 
 
-def stand_in(full_name: str) -> type[Stranger]:
-    """A class that stands for that one, or for that function."""
-    return type("Stranger", (Stranger,), {"full_name": full_name})
+def stand_in(full_name: str, *, called: bool | None = None) -> type[Stranger]:
+    """A class that stands for that one, or for that function; by default `NOT_CALLED` says
+    whether it may be called."""
+    if called is None:
+        called = full_name.partition(".")[0] not in NOT_CALLED
+    return type("Stranger", (Stranger,), {"full_name": full_name, "called": called})
 
 
 # --- numpy's arrays -------------------------------------------------------------------------------
@@ -98,6 +106,11 @@ class NumberType:
     def __setstate__(self, state: Any) -> None:
         if isinstance(state, tuple) and len(state) > 1 and state[1] in ("<", ">"):
             self.order = state[1]
+
+    @property
+    def size(self) -> int:
+        """Bytes that a number takes."""
+        return np.dtype(self.code).itemsize
 
     def of(self, content: Any, count: int) -> np.ndarray | None:
         """So many numbers, which lie in bytes; None if they are no numbers."""
@@ -153,10 +166,6 @@ def _dictionary(*_: Any) -> dict[Any, Any]:
     return {}
 
 
-class _Harmless(Stranger):
-    """Stands for what Python's own makes with a call that is not made here."""
-
-
 def _no_bytes(*_: Any) -> bytes:
     """Those that protocol 2 has a call for; one with a number would make as many."""
     return b""
@@ -172,13 +181,10 @@ KNOWN: dict[str, Any] = {
     "numpy.ndarray": Array,
     "collections.defaultdict": _dictionary,
     "collections.deque": _list,
-    "functools.partial": _Harmless,
-    "builtins.getattr": _Harmless,
-    "builtins.range": _Harmless,
-    "builtins.xrange": _Harmless,  # as protocol 2 has it
     "builtins.bytes": _no_bytes,
-    "builtins.slice": _Harmless,
 }
+HARMLESS = ["functools.partial", "builtins.getattr", "builtins.range", "builtins.xrange"]
+KNOWN |= {name: stand_in(name, called=True) for name in [*HARMLESS, "builtins.slice", JOBLIB]}
 for core in ("numpy.core", "numpy._core"):  # since numpy 2
     KNOWN |= {
         f"{core}.multiarray.scalar": _scalar,

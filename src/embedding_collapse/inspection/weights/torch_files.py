@@ -1,17 +1,12 @@
 """What `torch.save` writes: a pickle, and beside it the entries of the tensors."""
 
-import codecs
-import contextlib
 import io
 import mmap
-import pickle
-import pickletools
-import re
-import warnings
+import struct
+import sys
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 from torch import Tensor
@@ -19,92 +14,123 @@ from torch import Tensor
 from embedding_collapse.parameters import ParameterError
 
 from .given import Tensors, tensors_in
-from .mapping import map_path
-from .strangers import KNOWN, stand_in
+from .mapping import lying_in, map_path, start_of
+from .unpickler import Storage, Unpickler
 
 # the first pickle of a file that torch wrote before 1.6
 BEFORE_1_6 = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
-# `weights_only` lets these pass. They run nothing, but make as many bytes as they are asked for.
-BYTEARRAY = re.compile(rb"c(?:__builtin__|builtins)\nbytearray\n")
-ENCODE = re.compile(rb"c_codecs\nencode\n")
-CODECS = {"hex", "base64", "uu", "quopri", "bz2", "zlib", "punycode", "idna"}  # that grow or drag
+Content = mmap.mmap | bytearray  # of a file, which a tensor may lie in
 
 
 def read_torch(path: Path) -> Tensors:
-    """The tensors of a file, by dotted names; mapped, unless torch before 1.6 wrote it."""
-    pickled: bytes | mmap.mmap = map_path(path).content
-    mapped = None
-    if zipfile.is_zipfile(path):
-        pickled, mapped = _pickle_of(path)
-    _check_pickle(pickled)
-    strangers = {name: stand_in(name) for name in _globals(pickled) if name not in KNOWN}
-    let_by: list[Any] = [(one, name) for name, one in (KNOWN | strangers).items()]
-    with warnings.catch_warnings(), torch.serialization.safe_globals(let_by):
-        warnings.simplefilter("ignore")  # about the protocols and storages of other versions
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
-    return tensors_in(content, str(path), path.stem, strangers.values())
+    """The tensors of a file, by dotted names; mapped, unless packed or of torch before 1.6."""
+    file = map_path(path)
+    with path.open("rb") as opened:
+        content, unpickler = load(opened, file.content, str(path))
+    tensors = tensors_in(content, str(path), path.stem, unpickler.strangers.values())
+    for name, tensor in tensors.items():
+        tensors[name] = tensor if tensor.is_meta else lying_in(file, tensor)
+    return tensors
 
 
 def read_torch_bytes(content: bytes) -> Tensor:
     """A tensor that `torch.save` made bytes of."""
-    _check_pickle(content)
-    tensor = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    tensor, _ = load(io.BytesIO(content), bytearray(content), "a chunk")
     if not isinstance(tensor, Tensor) or tensor.layout is not torch.strided or tensor.is_meta:
         raise ValueError("it holds something else than a tensor")
-    return tensor.detach()
+    return tensor
 
 
-def _pickle_of(path: Path) -> tuple[bytes, bool | None]:
-    """The pickle in an archive, whose checksums are compared where it has any.
+def load(opened: IO[bytes], content: Content, what: str) -> tuple[Any, Unpickler]:
+    """What `torch.load` would give, as data, and the unpickler that knows the strangers in it."""
+    if zipfile.is_zipfile(opened):
+        with zipfile.ZipFile(opened) as archive:
+            return _load_archive(archive, content, what)
+    opened.seek(0)
+    return _load_before_1_6(opened, content)
 
-    Returns:
-        It, and True if the entries lie in the file as they are; None if they are packed, which
-        torch would not notice in what is mapped.
-    """
-    with zipfile.ZipFile(path) as archive:
-        if any(name.endswith("/constants.pkl") for name in archive.namelist()):
-            raise ParameterError(
-                f"{path} is a TorchScript program, which would have to be run; save its "
-                "state_dict() instead"
-            )
-        (member,) = (one for one in archive.infolist() if one.filename.endswith("/data.pkl"))
-        if member.CRC == 0:  # torch was asked to leave them out
+
+def _load_archive(archive: zipfile.ZipFile, content: Content, what: str) -> tuple[Any, Unpickler]:
+    """What an archive holds. Its checksums are compared where it has any."""
+    if any(name.endswith("constants.pkl") for name in archive.namelist()):
+        raise ParameterError(
+            f"{what} is a TorchScript program, which would have to be run; save its state_dict() "
+            "instead"
+        )
+    (pickled,) = (one for one in archive.infolist() if one.filename.endswith("/data.pkl"))
+    root = pickled.filename.removesuffix("data.pkl")
+    if pickled.CRC == 0:  # torch was asked to leave them out
+        for member in archive.infolist():
             member.CRC = None  # type: ignore[assignment]  # zipfile then compares none
-        elif damaged := archive.testzip():
-            raise zipfile.BadZipFile(f"the checksum of {damaged!r} differs")
-        stored = all(one.compress_type == zipfile.ZIP_STORED for one in archive.infolist())
-        return archive.read(member), stored or None
+    elif damaged := archive.testzip():
+        raise zipfile.BadZipFile(f"the checksum of {damaged!r} differs")
+    order = f"{root}byteorder"
+    little = order not in archive.namelist() or archive.read(order) == b"little"
+    storages: dict[str, torch.UntypedStorage] = {}
+
+    def storage(dtype: torch.dtype, key: str, _: Any, numel: int, *__: Any) -> Storage:
+        if key not in storages:
+            member = archive.getinfo(f"{root}data/{key}")
+            if member.compress_type == zipfile.ZIP_STORED:
+                entries = _entries(content, start_of(content, member), member.file_size)
+            else:
+                entries = _entries(bytearray(archive.read(member)), 0, member.file_size)
+            storages[key] = _native(entries, dtype, little)
+        return _of_size(storages[key], dtype, numel)
+
+    unpickler = Unpickler(io.BytesIO(archive.read(pickled)), storage)
+    return unpickler.load(), unpickler
 
 
-def _check_pickle(content: bytes | mmap.mmap) -> None:
-    """Refuse what is no tensor and could take any memory or time: bytes made, not given."""
-    if BYTEARRAY.search(content):
-        raise pickle.UnpicklingError("GLOBAL bytearray")
-    if not ENCODE.search(content):
-        return
-    for text in _texts(content):
-        try:
-            codec = codecs.lookup(text).name
-        except (LookupError, ValueError):
-            continue
-        if codec in CODECS:
-            raise pickle.UnpicklingError(f"GLOBAL _codecs.encode:{codec}")
+def _load_before_1_6(opened: IO[bytes], content: Content) -> tuple[Any, Unpickler]:
+    """What a file holds whose entries follow several pickles, one behind the other."""
+    storages: dict[str, torch.UntypedStorage] = {}
+    types: dict[str, torch.dtype] = {}
+
+    def storage(dtype: torch.dtype, key: str, _: Any, numel: int, view: Any) -> Storage:
+        if key not in storages:
+            if not 0 <= numel * dtype.itemsize <= len(content):
+                raise ValueError(f"{numel:,} numbers of {dtype} do not lie in the file")
+            storages[key], types[key] = torch.UntypedStorage(numel * dtype.itemsize), dtype
+        if view is None:
+            return _of_size(storages[key], dtype, numel)
+        _, first, count = view
+        part = storages[key][first * dtype.itemsize : (first + count) * dtype.itemsize]
+        return _of_size(part, dtype, count)
+
+    _, _, system = (Unpickler(opened).load() for _ in range(3))
+    unpickler = Unpickler(opened, storage)
+    held = unpickler.load()
+    for key in Unpickler(opened).load():
+        (count,) = struct.unpack("<q", opened.read(8))
+        size = count * types[key].itemsize
+        if size != storages[key].nbytes():
+            raise ValueError(f"{size:,} bytes follow in place of {storages[key].nbytes():,}")
+        entries = _entries(content, opened.tell(), size)
+        storages[key].copy_(_native(entries, types[key], system["little_endian"]))
+        opened.seek(size, io.SEEK_CUR)
+    return held, unpickler
 
 
-def _texts(content: bytes | mmap.mmap) -> set[str]:
-    return {argument for _, argument in _operations(content) if isinstance(argument, str)}
+def _entries(content: Content, start: int, size: int) -> torch.UntypedStorage:
+    """Bytes as they lie there, or a `ValueError` if there are not as many."""
+    if size == 0:
+        return torch.UntypedStorage(0)
+    flat = torch.frombuffer(content, dtype=torch.uint8, count=size, offset=start)
+    return flat.untyped_storage()
 
 
-def _globals(content: bytes | mmap.mmap) -> set[str]:
-    """What a file names; torch takes what it knows for itself, and refuses what is not found."""
-    named = (argument for name, argument in _operations(content) if name == "GLOBAL")
-    return {re.sub("^__builtin__ ", "builtins ", text).replace(" ", ".", 1) for text in named}
+def _native(
+    entries: torch.UntypedStorage, dtype: torch.dtype, little: bool
+) -> torch.UntypedStorage:
+    """Entries in the order of bytes that this machine has."""
+    if little != (sys.byteorder == "little"):
+        entries = entries.clone()
+        entries.byteswap(dtype)
+    return entries
 
 
-def _operations(content: bytes | mmap.mmap) -> Iterator[tuple[str, Any]]:
-    """Those of the pickles that a file begins with; there were several before torch 1.6."""
-    stream: Any = io.BytesIO(content) if isinstance(content, bytes) else content
-    stream.seek(0)
-    with contextlib.suppress(ValueError):  # what follows the last is no pickle
-        while True:
-            yield from ((code.name, argument) for code, argument, _ in pickletools.genops(stream))
+def _of_size(entries: torch.UntypedStorage, dtype: torch.dtype, numel: int) -> Storage:
+    if not 0 <= numel * dtype.itemsize <= entries.nbytes():
+        raise ValueError(f"{numel:,} numbers of {dtype} should lie in {entries.nbytes():,} bytes")
+    return Storage(entries, dtype)
