@@ -256,7 +256,7 @@ def advise(table: Collapse) -> str:
     if table.rows < table.width:
         return (
             f"It has fewer rows than columns, so at most {table.rows} directions exist: a width of "
-            f"{table.rows} holds as much."
+            f"{table.rows} holds as much. If its columns are the features, save it transposed."
         )
     if table.untrained > 1 - MANY_UNTRAINED:
         return (

@@ -19,6 +19,9 @@ CONVENTIONS = {
         r"|(.*\.)?(user|item|entity|relation|position)_embeddings?\.weight"
     ),
     "deepctr": re.compile(r"(.*\.)?embedding_dict\.[^.]+\.weight"),
+    "gensim": re.compile(r"(.*\.)?(wv|dv)\.vectors"),
+    "surprise": re.compile(r"(.*\.)?(pu|qi)"),
+    "cornac": re.compile(r"(.*\.)?[ui]_factors"),
     "dlrm": re.compile(r"(.*\.)?emb_l\.\d+\.weight"),
     "torchrec": re.compile(
         r"(.*\.)?(embedding_bags|embeddings\.(?!proj|linear|norm|dense))(\.?[^.]+)\.weight"
@@ -43,7 +46,8 @@ LAYER = re.compile(
     re.IGNORECASE,
 )
 OPTIMIZER = re.compile(
-    r"optimi[sz]er|exp_avg|momentum|max_exp|square_avg|OPTIMIZER_SLOT|/(Adam|Adagrad|Ftrl)",
+    r"optimi[sz]er|exp_avg|momentum|max_exp|square_avg|OPTIMIZER_SLOT|/(Adam|Adagrad|Ftrl)"
+    r"|gradients?$",
     re.IGNORECASE,
 )
 BIAS = {"weight": "bias", "kernel": "bias", "kernel:0": "bias:0", "vars/0": "vars/1"}
@@ -72,6 +76,8 @@ def recognise(name: str, tensors: Mapping[str, Tensor]) -> Reading:
         return Reading(False, "one column has nothing to measure")
     if OPTIMIZER.search(name):
         return Reading(False, "an optimizer keeps it")
+    if "lora_" in name:
+        return Reading(False, "a low-rank adapter")
     if _has_bias(name, tensors):
         return Reading(False, "a dense layer: its bias is beside it")
     for library, convention in CONVENTIONS.items():

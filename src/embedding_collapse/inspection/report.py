@@ -1,5 +1,6 @@
 """A checkpoint's tables, measured one by one; and what is printed of them."""
 
+import glob
 import os
 import re
 from collections import Counter
@@ -36,6 +37,7 @@ from .tables import LeftOut
 NUMBER = re.compile(r"(?<![^./_\[(])\d+(?![^./_\])])")  # of a layer, in a name
 MOST_NAMES = 6  # of what shares a line
 MOST_FINDINGS = 10  # that are printed
+PACKED = "torch.ScriptObject"  # what stands for a quantised layer's weights
 HEADLINES = {
     COLLAPSED_IS: "collapsed",
     UNTRAINED_IS: "rare rows that hide what training did to the others",
@@ -109,13 +111,17 @@ class Inspection:
         notes += self.remarks
         if guesses := sum(table.known_by.endswith(GUESS) for table in self.tables):
             notes.append(f"{guesses:,} taken for tables by a guess; --exclude PATTERN leaves out")
-        reasons: dict[str, Counter[str]] = {}
+        reasons: dict[str, dict[str, list[str]]] = {}
         for tensor in self.left_out:
             shape = " x ".join(f"{extent:,}" for extent in tensor.shape)
-            entry = f"{NUMBER.sub('*', short(tensor.name))} {shape}"
-            reasons.setdefault(tensor.why, Counter())[entry] += 1
+            alike = f"{NUMBER.sub('*', short(tensor.name))} {shape}"
+            those = reasons.setdefault(tensor.why, {}).setdefault(alike, [])
+            those.append(f"{short(tensor.name)} {shape}")
         for why, entries in reasons.items():
-            names = [f"{n} times {entry}" if n > 1 else entry for entry, n in entries.items()]
+            names = [
+                f"{len(those)} times {alike}" if len(those) > 1 else those[0]
+                for alike, those in entries.items()
+            ]
             notes.append(f"not measured, {why}: {listed(names, MOST_NAMES)}")
         if self.left_out:
             notes.append("--tables PATTERN measures what it names")
@@ -224,7 +230,8 @@ def inspect(
             known=tensors.known,
         )
     except tables.NoTableError as error:
-        raise tables.NoTableError(f"{name}: {error}") from None
+        packed = f"; {_packed(name)}" if PACKED in tensors.strangers else ""
+        raise tables.NoTableError(f"{name}: {error}{packed}{_beside(checkpoint)}") from None
     row_weights_of: list[Tensor | None] = [None] * len(embeddings)
     called, remark = "row_weights", ""
     if row_weights is not None:
@@ -259,9 +266,24 @@ def inspect(
             f"{name} holds objects of {classes}: none of their code was run, and the tensors in "
             "them were read"
         )
+    if PACKED in tensors.strangers:
+        remarks.append(_packed(name))
     if len(embeddings) == 1 and field_dims is None and not isinstance(checkpoint, nn.Module):
         remarks.append("it is the only table; if it joins several fields, --field-dims cuts it")
     return Inspection(name, measured, left_out, given, remarks)
+
+
+def _packed(name: str) -> str:
+    return f"{name} has packed weights that are not read ({PACKED}); its state_dict() has them open"
+
+
+def _beside(checkpoint: Any) -> str:
+    """The arrays that lie beside a file under its name, as gensim saves large ones; or ""."""
+    if not isinstance(checkpoint, str | os.PathLike):
+        return ""
+    path = weights.named(Path(checkpoint))
+    arrays = sorted(one.name for one in path.parent.glob(f"{glob.escape(path.name)}.*.npy"))
+    return f"; beside it lies {listed(map(short, arrays), MOST_NAMES)}" if arrays else ""
 
 
 def table(inspection: Inspection, *, worst_first: bool = False) -> list[dict[str, str]]:

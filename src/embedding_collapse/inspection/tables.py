@@ -1,5 +1,6 @@
 """The embedding tables of a checkpoint, cut into fields and sets."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -12,7 +13,7 @@ from torch import Tensor
 from embedding_collapse.parameters import ParameterError, check_whole, count, short
 
 from .field_dims import FieldDims, read_field_dims
-from .recognition import GUESS, LAYER, OPTIMIZER, Reading, recognise
+from .recognition import GUESS, LAYER, MANY_ROWS, OPTIMIZER, Reading, recognise
 from .weights import view
 
 SCALES = ("_scale", ".scale", "_scales", ".scales", ".SCB", ".weight_scale")  # of whole numbers
@@ -191,6 +192,10 @@ def _nothing(
         else f"; {count(len(tensors), 'tensor')} in it"
     )
     more = f" and {len(names) - 6} more" if len(names) > 6 else ""
+    flat = Counter(tensor.shape for tensor in tensors.values() if tensor.ndim == 1)
+    ((width,), number) = flat.most_common(1)[0] if flat else ((0,), 0)
+    if not names and number >= MANY_ROWS and width > 1:
+        there += f", {number:,} of them of {width:,} numbers: stacked, they would be a table"
     sought = f"matches {', '.join(include)}" if include else "looks like an embedding table"
     return f"nothing here {sought}{there}{more}. --tables PATTERN (include=) names tables"
 
@@ -210,7 +215,7 @@ def _beside(
     name: str, tensor: Tensor, tensors: Mapping[str, Tensor], ends: Sequence[str]
 ) -> Tensor | None:
     """A number for the tensor or one for each row, under its name and one of those ends."""
-    for stem in (name, name.removesuffix(".weight"), name.removesuffix("_quantized")):
+    for stem in (name, *(name.removesuffix(end) for end in (".weight", "_quantized", ".qdata"))):
         for end in ends:
             values = tensors.get(stem + end)
             if values is not None and not values.is_meta and values.numel() in (1, len(tensor)):

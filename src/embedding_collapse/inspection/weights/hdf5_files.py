@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -11,21 +12,24 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
-from torch import Tensor
 
 from embedding_collapse.parameters import ParameterError
 
+from ..recognition import CONVENTIONS, Reading
+from .given import Tensors
 from .mapping import check_room, map_array, map_path, shape_alone
 
 PROCESS = Path(__file__).with_name("hdf5_process.py")
 NO_ROOM = 2  # as that process has it, which imports what only it may
 IN_KERAS = "model.weights.h5"
+IN_LAYER = re.compile(r"(^|.*/)[^/]+(/vars/0)$")
 
 
-def read_hdf5(path: Path) -> dict[str, Tensor]:
+def read_hdf5(path: Path) -> Tensors:
     """The datasets of numbers in a file, mapped; those that are packed are unpacked to the disk.
 
-    A process of its own finds them, see `hdf5_process`.
+    A process of its own finds them, see `hdf5_process`. An embedding of Keras 3 lies under its
+    class, `layers/embedding_1/vars/0`, and is named after its layer here.
     """
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         room = Path(folder, "unpacked")
@@ -45,10 +49,15 @@ def read_hdf5(path: Path) -> dict[str, Tensor]:
         if done.returncode:
             raise ValueError(_reason(done))
         file, unpacked = map_path(path), map_path(room)
-    tensors: dict[str, Tensor] = {}
+    tensors = Tensors()
     for line in done.stdout.splitlines():
         facts = json.loads(line)
         name, shape = facts["name"], tuple(facts["shape"])
+        place = IN_LAYER.fullmatch(name) if CONVENTIONS["keras"].fullmatch(name) else None
+        if place and facts["layer"]:
+            named = f"{place[1]}{facts['layer']}{place[2]}"
+            name = f"{named} ({name})" if named in tensors else named
+            tensors.known[name] = Reading(True, "keras")
         if "offset" not in facts:
             tensors[name] = shape_alone(shape)
             continue
@@ -69,7 +78,7 @@ def _reason(done: subprocess.CompletedProcess) -> str:
     return f"h5py crashes on it, {signal.Signals(-done.returncode).name}"
 
 
-def read_keras(path: Path) -> dict[str, Tensor]:
+def read_keras(path: Path) -> Tensors:
     """The datasets of the weights in a Keras model."""
     with (
         zipfile.ZipFile(path) as archive,

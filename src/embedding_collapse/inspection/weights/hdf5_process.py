@@ -2,8 +2,8 @@
 
 HDF5's library is written in C. In a damaged file it may crash, go in circles or ask for any amount
 of memory; here that ends this process and no other. For each dataset of numbers it prints a line of
-JSON: its name and shape, and where its entries lie, in the file itself or unpacked in ROOM. It
-imports nothing of the package, whose other imports take longer than reading a file.
+JSON: its name, shape and layer, and where its entries lie, in the file itself or unpacked in ROOM.
+It imports nothing of the package, whose other imports take longer than reading a file.
 """
 
 import contextlib
@@ -36,7 +36,8 @@ def main(path: Path, room: Path) -> None:
     def visit(name: str, item: Any) -> None:
         _go_on()
         if isinstance(item, h5py.Dataset) and item.dtype.kind in "fiu" and item.shape is not None:
-            print(json.dumps({"name": name, "shape": item.shape} | _place(name, item, unpacked)))
+            facts = {"name": name, "shape": item.shape, "layer": _layer(item)}
+            print(json.dumps(facts | _place(name, item, unpacked)))
 
     _go_on()
     with h5py.File(path, "r") as content, room.open("wb") as unpacked:
@@ -49,6 +50,12 @@ def _go_on() -> None:
     if hasattr(signal, "setitimer"):
         signal.signal(signal.SIGPROF, signal.SIG_DFL)
         signal.setitimer(signal.ITIMER_PROF, SECONDS)
+
+
+def _layer(item: h5py.Dataset) -> str | None:
+    """What Keras 3 says that the layer is called whose variable this is: paths say its class."""
+    called = item.parent.attrs.get("name")
+    return called if isinstance(called, str) else None
 
 
 def _place(name: str, item: h5py.Dataset, unpacked: BinaryIO) -> dict[str, Any]:
