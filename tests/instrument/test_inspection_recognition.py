@@ -26,6 +26,9 @@ from embedding_collapse.inspection.recognition import recognise
         ("model_weights/embedding/embedding/embeddings:0", (3, 8), "keras"),
         ("user/embeddings/.ATTRIBUTES/VARIABLE_VALUE", (3, 8), "tensorflow"),
         ("input_layer/C1_embedding/embedding_weights/part_0", (3, 8), "tensorflow"),
+        ("wv.vectors", (300, 8), "gensim"),
+        ("algo.pu", (3, 8), "surprise"),
+        ("u_factors", (3, 8), "cornac"),
         ("table", (3, 8), "this library"),
         ("stacked.embedding.tables.0.weight", (4, 100, 8), "this library"),
         ("fm.lookup", (100, 8), "name (guess)"),
@@ -56,6 +59,8 @@ def test_a_table_is_known_by_a_librarys_convention_or_by_a_guess(name, shape, sa
         ("optimizer.state.0.exp_avg", (30522, 8), "an optimizer keeps it"),
         ("item/embeddings/.OPTIMIZER_SLOT/adam/m", (300, 8), "an optimizer keeps it"),
         ("conv.weight", (2000, 3, 8), "a layer, by its name"),
+        ("item_embedding_gradients", (300, 8), "an optimizer keeps it"),
+        ("embed_tokens.lora_embedding_A", (4, 300), "a low-rank adapter"),
     ],
 )
 def test_what_is_no_table_says_why(name, shape, says):

@@ -477,3 +477,24 @@ def test_the_page_draws_every_set_and_a_random_table(tmp_path):
         points = [tuple(map(float, point.split(","))) for point in line["points"].split()]
         assert 100 <= len(points) <= 130  # a long spectrum is thinned
         assert points[0][1] == 28 and points[-1][0] == 350  # from sigma_1 to the last direction
+
+
+def test_what_lies_beside_a_file_or_could_be_stacked_is_told_where_it_has_no_table(tmp_path):
+    path = tmp_path / "w2v.model"
+    torch.save({f"id{number}": normal(16) for number in range(200)}, path)
+    with pytest.raises(
+        ParameterError, match="200 of them of 16 numbers: stacked, they would be a t"
+    ):
+        report.inspect(path)
+    np.save(tmp_path / "w2v.model.wv.vectors.npy", normal(300, 16).numpy())
+    with pytest.raises(ParameterError, match=r"beside it lies w2v\.model\.wv\.vectors\.npy$"):
+        report.inspect(path)
+
+
+def test_one_tensor_left_out_has_its_own_name_and_several_alike_share_one(tmp_path):
+    save_file(
+        {"0": normal(900, 4), "1": normal(9, 4), "a.1": normal(9, 4), "a.2": normal(9, 4)},
+        tmp_path / "a.safetensors",
+    )
+    (note,) = [one for one in report.inspect(tmp_path / "a.safetensors").notes if "tells" in one]
+    assert note.endswith("tells a table: 1 9 x 4, 2 times a.* 9 x 4")

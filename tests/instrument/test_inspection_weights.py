@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from embedding_collapse.decomposition import BLOCK_ROWS, singular_values
+from embedding_collapse.inspection.tables import find
 from embedding_collapse.inspection.weights import Mapped, read, view
 from embedding_collapse.parameters import ParameterError
 
@@ -143,6 +144,23 @@ def test_a_keras_model_is_the_same_in_its_three_files():
     npz = read(CHECKPOINTS / "keras.npz")["embedding/embeddings"]
     for name in ("keras.keras", "keras.weights.h5"):
         torch.testing.assert_close(read(CHECKPOINTS / name)["layers/embedding/vars/0"] + 0, npz + 0)
+
+
+def test_an_embedding_of_keras_is_named_after_its_layer(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        called = {"embedding": "users", "embedding_1": "embedding", "embedding_2": "users"}
+        for number, (place, name) in enumerate(called.items()):
+            variables = file.create_group(f"layers/{place}/vars")
+            variables.attrs["name"] = name
+            variables.create_dataset("0", data=(number + TABLE).numpy())
+    tensors = read(tmp_path / "a.h5")
+    assert [(name, round((value - TABLE).mean().item())) for name, value in tensors.items()] == [
+        ("layers/users/vars/0", 0),
+        ("layers/embedding/vars/0", 1),
+        ("layers/users/vars/0 (layers/embedding_2/vars/0)", 2),
+    ]
+    assert [table.known_by for table in find(tensors, known=tensors.known)[0]] == ["keras"] * 3
 
 
 def test_hdf5_without_h5py_says_what_to_install(monkeypatch):

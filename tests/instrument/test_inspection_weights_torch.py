@@ -194,8 +194,20 @@ def dump(content: Any, path: Path) -> None:
     path.write_bytes(pickle.dumps(content))
 
 
+def save_before_1_6(content: Any, path: Path) -> None:
+    torch.save(content, path, _use_new_zipfile_serialization=False)
+
+
 SAVERS = [
     pytest.param(torch.save, id="torch"),
+    pytest.param(save_before_1_6, id="torch before 1.6"),
+    *(
+        pytest.param(
+            lambda content, path, n=n: torch.save(content, path, pickle_protocol=n),
+            id=f"torch, protocol {n}",
+        )
+        for n in (3, 4, 5)
+    ),
     *(
         pytest.param(
             lambda content, path, n=n: path.write_bytes(pickle.dumps(content, n)),
@@ -272,6 +284,136 @@ def test_arrays_of_objects_are_looked_into(tmp_path):
     assert set(tensors) == {"table", "held.emb", "held.options.seen"}
     assert torch.equal(tensors["held.emb"], 2 * TABLE)
     assert tensors.strangers == [f"{__name__}.Options"]
+
+
+ODD: dict[str, Callable[[], Tensor]] = {
+    "part of a storage": lambda: torch.arange(40.0).view(10, 4)[2:8, 1:],
+    "transposed": lambda: TABLE.t(),
+    "bfloat16": lambda: TABLE.bfloat16(),
+    "float8": lambda: TABLE.to(torch.float8_e5m2),
+    "uint16": lambda: torch.tensor([[1, 2, 65535]], dtype=torch.uint16),
+    "parameter": lambda: torch.nn.Parameter(TABLE),
+    "with attributes": lambda: marked(TABLE.clone()),
+    "complex, conjugated": lambda: torch.view_as_complex(TABLE.view(50, 3, 2)).conj(),
+    "empty": lambda: torch.empty(0, 4),
+    "scalar": lambda: torch.tensor(2.5),
+}
+
+
+def marked(tensor: Tensor) -> Tensor:
+    tensor.note = "kept"  # type: ignore[attr-defined]
+    return tensor
+
+
+@pytest.mark.parametrize("save", SAVERS)
+@pytest.mark.parametrize("kind", ODD)
+def test_tensors_are_what_torch_would_load(tmp_path, save, kind):
+    tensor = ODD[kind]()
+    save({"a": tensor, "b": [tensor]}, tmp_path / "model.pt")
+    found = read(tmp_path / "model.pt")
+    assert list(found) == ["a", "b.0"]
+    for value in found.values():
+        assert value.dtype is tensor.dtype and value.shape == tensor.shape
+        bits = [
+            one.resolve_conj().contiguous().flatten().view(torch.uint8) for one in (value, tensor)
+        ]
+        assert torch.equal(*bits)
+
+
+def test_numbers_of_a_machine_with_the_big_end_first_are_turned(tmp_path):
+    torch.save({"emb": TABLE}, tmp_path / "here.pt")
+    big = TABLE.numpy().astype(">f4").tobytes()
+    with (
+        zipfile.ZipFile(tmp_path / "here.pt") as here,
+        zipfile.ZipFile(tmp_path / "there.pt", "w") as there,
+    ):
+        for name in here.namelist():
+            content = b"big" if name.endswith("byteorder") else here.read(name)
+            there.writestr(name, big if name.endswith("data/0") else content)
+    assert torch.equal(read(tmp_path / "there.pt")["emb"], TABLE)
+
+
+def test_what_an_optimizer_keeps_is_no_table_whatever_its_names(tmp_path):
+    model = Model()
+    optimizer = torch.optim.Adagrad(model.parameters())
+    for name, content in {
+        "states": {"opt": optimizer.state_dict(), "net": model.state_dict()},
+        "whole": {"opt": optimizer, "net": model},
+    }.items():
+        torch.save(content, tmp_path / name)
+        found = inspect(tmp_path / name, include=() if name == "whole" else "net.user*")
+        assert "net.user.weight" in [table.name for table in found.tables]
+        tensors = read(tmp_path / name)
+        kept = [one for one in tensors if one.startswith("opt.")]
+        assert kept and all(tensors.known[one].why == "an optimizer keeps it" for one in kept)
+        assert all(one.replace(".", "_").isidentifier() for one in tensors)
+
+
+class Rows(torch.nn.Embedding):
+    pass
+
+
+class Towers(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.r = Rows(20, 6)
+        self.wide = torch.nn.Linear(6, 3000, bias=False)
+
+
+def test_the_class_of_a_part_tells_tables_from_layers(tmp_path):
+    model = Towers()
+    torch.save(model, tmp_path / "model.pt")
+    for found in (inspect(tmp_path / "model.pt"), inspect(model)):
+        assert [(one.name, one.known_by) for one in found.tables] == [("r.weight", "Rows")]
+        assert [(one.name, one.why) for one in found.left_out] == [
+            ("wide.weight", "a layer, Linear")
+        ]
+
+
+@pytest.mark.filterwarnings("ignore")  # torch leaves quantisation to another library in the end
+def test_packed_weights_are_told(tmp_path):
+    parts = {"user": torch.nn.Embedding(90, 16), "item": torch.nn.Embedding(60, 16)}
+    model = torch.nn.ModuleDict(parts).eval()
+    model["user"].qconfig = torch.ao.quantization.float_qparams_weight_only_qconfig
+    model = torch.ao.quantization.convert(torch.ao.quantization.prepare(model))
+    torch.save(model, tmp_path / "model.pt")
+    found = inspect(tmp_path / "model.pt")
+    assert [one.name for one in found.tables] == ["item.weight"]
+    assert any("has packed weights that are not read" in note for note in found.notes)
+    with pytest.raises(ParameterError, match=r"its state_dict\(\) has them open"):
+        inspect(tmp_path / "model.pt", include="user*")
+    torch.save(model.state_dict(), tmp_path / "open.pt")
+    assert len(inspect(tmp_path / "open.pt").tables) == 2
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_arrays_that_joblib_wrote_are_read(tmp_path, order):
+    joblib = pytest.importorskip("joblib")
+    array = np.array(TABLE.numpy(), order=order)
+    content = {"emb": array, "of": [Options(), array[:0], np.array([array, None], dtype=object)]}
+    joblib.dump(content, tmp_path / "a.joblib")
+    tensors = read(tmp_path / "a.joblib")
+    assert set(tensors) == {"emb", "of.0.seen", "of.1", "of.2.0"}
+    assert all(np.array_equal(tensors[name].numpy(), array) for name in ("emb", "of.2.0"))
+    assert tensors.strangers == [f"{__name__}.Options"]
+
+
+def test_what_a_class_by_value_asks_for_is_told(tmp_path):
+    cloudpickle = pytest.importorskip("cloudpickle")
+    made = type("Made", (), {"__module__": "__main__", "f": lambda self: 1})
+    (tmp_path / "a.pkl").write_bytes(cloudpickle.dumps({"emb": TABLE.numpy(), "x": made()}))
+    with pytest.raises(ParameterError, match=r"it asks for cloudpickle\."):
+        read(tmp_path / "a.pkl")
+
+
+def test_nothing_is_set_on_what_all_share(tmp_path):
+    """A state for a class, or for a number, would be everyone's."""
+    for target in ("cargparse\nNamespace\n", "cnumpy\ndtype\n", "cdatetime\ndate\n", "K\x01"):
+        state = b"N}X\x04\x00\x00\x00evilK\x01s\x86b"
+        (tmp_path / "a.pkl").write_bytes(b"\x80\x02" + target.encode() + state + b".")
+        with pytest.raises(ParameterError):
+            read(tmp_path / "a.pkl")
+    assert not hasattr(argparse.Namespace, "evil") and not hasattr(datetime.date, "evil")
 
 
 def test_a_state_that_is_no_dict_is_taken_too(tmp_path):

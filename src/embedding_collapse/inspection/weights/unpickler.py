@@ -91,7 +91,7 @@ class Unpickler(DataUnpickler):
 
     def _behind(self, dtype: NumberType, shape: tuple, order: str, **more: Any) -> Array:
         """An array as joblib writes it: its numbers lie behind the pickle that tells of them."""
-        if dtype.code == "O":
+        if dtype.code.startswith("O"):
             return Unpickler(self._content).load()
         if more.get("numpy_array_alignment_bytes") is not None:
             self.read(self.read(1)[0])  # type: ignore[attr-defined]
@@ -108,10 +108,13 @@ def _type_of(name: str) -> torch.dtype:
     return torch.serialization.StorageType(name).dtype
 
 
-def _tensor(storage: Storage, offset: int, size: Any, stride: Any, *_: Any) -> Tensor:
+def _tensor(storage: Storage, offset: int, size: Any, stride: Any, *more: Any) -> Tensor:
     """A tensor of these entries; torch checks that they lie in the storage."""
     made = torch.empty((0,), dtype=storage.dtype)
-    return made.set_(storage.content, offset, tuple(size), tuple(stride))
+    made = made.set_(storage.content, offset, tuple(size), tuple(stride))
+    bits = more[2] if len(more) > 2 and isinstance(more[2], dict) else {}
+    made = torch._neg_view(made) if bits.get("neg") else made
+    return made.conj() if bits.get("conj") else made
 
 
 def _tensor_of_type(
