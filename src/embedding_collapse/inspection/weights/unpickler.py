@@ -92,7 +92,9 @@ class Unpickler(DataUnpickler):
     def _behind(self, dtype: NumberType, shape: tuple, order: str, **more: Any) -> Array:
         """An array as joblib writes it: its numbers lie behind the pickle that tells of them."""
         if dtype.code.startswith("O"):
-            return Unpickler(self._content).load()
+            inner = Unpickler(self._content, self._storages, self._known)
+            inner.strangers = self.strangers
+            return inner.load()
         if more.get("numpy_array_alignment_bytes") is not None:
             self.read(self.read(1)[0])  # type: ignore[attr-defined]
         numbers = self.read(dtype.size * math.prod(shape))  # type: ignore[attr-defined]
@@ -180,9 +182,9 @@ OF_TENSORS: dict[str, Any] = {
     "torch._utils._rebuild_parameter": _first,
     "torch._utils._rebuild_parameter_with_state": _first,
     "torch._tensor._rebuild_from_type_v2": _by_type,
-    "torch.serialization._get_layout": str,
+    "torch.serialization._get_layout": _first,
     "torch.Size": torch.Size,
-    "torch.device": str,
+    "torch.device": _first,
     "collections.OrderedDict": OrderedDict,
     "collections.Counter": Counter,
     "_codecs.encode": _bytes,
