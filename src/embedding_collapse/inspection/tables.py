@@ -208,7 +208,7 @@ def _scaled(name: str, tensor: Tensor, tensors: Mapping[str, Tensor]) -> Tensor:
     scale, zero = (_beside(name, tensor, tensors, ends) for ends in (SCALES, ZEROS))
     if scale is None:
         return tensor
-    return (tensor.float() - (0 if zero is None else zero.float())) * scale.float()
+    return (tensor.float() - (0 if zero is None else zero)) * scale
 
 
 def _beside(
@@ -219,7 +219,8 @@ def _beside(
         for end in ends:
             values = tensors.get(stem + end)
             if values is not None and not values.is_meta and values.numel() in (1, len(tensor)):
-                return (values + 0).reshape(-1, 1)
+                whole = values.dequantize() if values.is_quantized else values.float()
+                return whole.reshape(-1, 1)
     return None
 
 

@@ -1,26 +1,24 @@
 """Tensors that a caller gives or a file held: of arrays, modules and nested containers."""
 
-import argparse
 import contextlib
-import types
 import warnings
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from embedding_collapse.parameters import ParameterError, short
+from embedding_collapse.parameters import ParameterError
 
 from ..recognition import Reading
 from .mapping import shape_alone
-from .strangers import Array, Stranger
+from .strangers import NAMESPACES, Array, Stranger
 
 LAYERS = "torch.nn.modules."
 KEPT = Reading(False, "an optimizer keeps it")
-CONTAINERS = (dict, list, tuple, argparse.Namespace, types.SimpleNamespace, Stranger)
+MOST_LETTERS = 20_000  # of a name, the last
+CONTAINERS = (dict, list, tuple, set, frozenset, *NAMESPACES, Stranger)
 
 
 def as_tensor(name: str, array: Any) -> Tensor:
@@ -80,17 +78,23 @@ def tensors_in(
     if isinstance(content, nn.Module):
         tensors.known = known_in(content)
         content = content.state_dict()
-    names: Counter[str] = Counter()
     for name, tensor, known in _walk(content, alone, "", set()):
         if tensor.is_nested:
             raise ParameterError(f"{what} holds a nested tensor, {name}, which has no one shape")
-        names[name] += 1
-        if names[name] > 1:
-            name = f"{name} ({names[name]})"
+        name = free(name, tensors)
         tensors[name] = _readable(tensor)
         if known is not None and (not known.is_table or name.rpartition(".")[2] == "weight"):
             tensors.known[name] = known
     return tensors
+
+
+def free(name: str, taken: Container[str]) -> str:
+    """The name, with a number behind it if it is taken."""
+    number, free = 1, name
+    while free in taken:
+        number += 1
+        free = f"{name} ({number})"
+    return free
 
 
 def known_in(module: nn.Module) -> dict[str, Reading]:
@@ -127,12 +131,15 @@ def _walk(
 
     A container that is met again, perhaps in itself, has had its turn.
     """
-    if isinstance(content, Array):
+    while isinstance(content, Array):
         content = content.content
         if isinstance(content, list) and len(content) == 1:  # as numpy saves what is no array
             content = content[0]
     if isinstance(content, np.ndarray) and content.dtype.kind in "biufc":
-        content = as_tensor(short(prefix.removesuffix(".")), content)
+        try:
+            content = as_tensor(name, content)
+        except ParameterError:  # numbers that torch lacks, such as 80 bits
+            content = shape_alone(content.shape)
     if isinstance(content, Tensor):
         yield prefix.removesuffix(".") or name, content.detach(), known
     elif isinstance(content, CONTAINERS) and id(content) not in seen:
@@ -140,14 +147,15 @@ def _walk(
         if isinstance(content, Stranger):
             known = known if known is KEPT else _known_of(content)
             content = content.held()
-        elif isinstance(content, argparse.Namespace | types.SimpleNamespace):
+        elif isinstance(content, NAMESPACES):
             content = vars(content)
         if isinstance(content, dict) and {"state", "param_groups"} <= content.keys():
             known = KEPT
         items = content.items() if isinstance(content, dict) else enumerate(content)
         for place, (key, value) in enumerate(items):
             called = place if isinstance(key, Tensor | Stranger) else key
-            yield from _walk(value, name, f"{prefix}{called}.", seen, known)
+            under = f"{prefix}{str(called)[:MOST_LETTERS]}."[-MOST_LETTERS:]
+            yield from _walk(value, name, under, seen, known)
 
 
 def _readable(tensor: Tensor) -> Tensor:

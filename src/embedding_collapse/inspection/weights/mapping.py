@@ -18,6 +18,7 @@ from torch import Tensor
 
 from embedding_collapse.parameters import ParameterError
 
+MOST_UNPACKED = 100_000_000  # bytes of a pickle, whatever it took to pack them
 NO_RESERVE = 0x4000  # MAP_NORESERVE, which Python's mmap does not name in every version
 Order = Literal["C", "F"]  # of an array's entries, as numpy names it
 
@@ -107,6 +108,12 @@ def start_of(content: bytes | bytearray | mmap.mmap, member: zipfile.ZipInfo) ->
     """Where a member of an archive begins whose bytes lie in it as they are."""
     names = struct.unpack_from("<HH", content, member.header_offset + 26)
     return member.header_offset + 30 + sum(names)
+
+
+def check_packing(member: zipfile.ZipInfo) -> None:
+    """Raise a `ValueError` of a member that few bytes make a huge one."""
+    if member.file_size > max(MOST_UNPACKED, 20 * member.compress_size):
+        raise ValueError(f"{member.compress_size:,} bytes make {member.file_size:,} of a pickle")
 
 
 def map_array(

@@ -1,5 +1,6 @@
 """numpy's `.npy`, and `.npz`, a .zip of them."""
 
+import io
 import shutil
 import tempfile
 import zipfile
@@ -8,8 +9,17 @@ from typing import IO
 
 import numpy as np
 
-from .given import Tensors
-from .mapping import Order, check_room, map_array, map_file, map_path, size_of, start_of
+from .given import Tensors, free
+from .mapping import (
+    Order,
+    check_packing,
+    check_room,
+    map_array,
+    map_file,
+    map_path,
+    size_of,
+    start_of,
+)
 from .pickle_files import unpickled
 
 
@@ -28,7 +38,7 @@ def read_npy(path: Path) -> Tensors:
 def read_npz(path: Path) -> Tensors:
     """The arrays of a file, mapped; those that are packed are unpacked to the disk first.
 
-    Those of objects are unpickled, and what they hold comes last.
+    Those of objects are unpickled, and what they hold comes first.
     """
     file, objects = map_path(path), Tensors()
     places: dict[str, tuple[bool, int, np.dtype, tuple[int, ...], Order]] = {}
@@ -42,8 +52,10 @@ def read_npz(path: Path) -> Tensors:
             with archive.open(member) as array:
                 facts = _header(array, member.file_size)
                 if facts[0].hasobject:
-                    held = unpickled(array, path, member.filename.removesuffix(".npy"))
-                    objects.update(held)
+                    check_packing(member)
+                    content = io.BytesIO(array.read())
+                    held = unpickled(content, path, member.filename.removesuffix(".npy"))
+                    objects.update({free(name, objects): one for name, one in held.items()})
                     objects.strangers += held.strangers
                     continue
                 if member.compress_type:
@@ -62,7 +74,9 @@ def read_npz(path: Path) -> Tensors:
         )
         for name, (packed, offset, dtype, shape, order) in places.items()
     }
-    objects.update({name: tensor for name, tensor in tensors.items() if tensor is not None})
+    for name, tensor in tensors.items():
+        if tensor is not None:
+            objects[free(name, objects)] = tensor
     return objects
 
 

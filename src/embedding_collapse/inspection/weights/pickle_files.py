@@ -24,7 +24,11 @@ def unpickled(content: IO[bytes] | mmap.mmap, path: Path, name: str = "") -> Ten
         path: of the file.
         name: of the part of it that this is, with which the names then begin.
     """
-    unpickler = Unpickler(content, more={"torch.storage._load_from_bytes": _storage})
+    begin = content.tell()
+    content.seek(0, io.SEEK_END)
+    size = content.tell() - begin
+    content.seek(begin)
+    unpickler = Unpickler(content, size, more={"torch.storage._load_from_bytes": _storage})
     held = unpickler.load()
     found = {name: held} if name else held
     return tensors_in(found, str(path), path.stem, unpickler.strangers.values())

@@ -7,19 +7,19 @@ is refused: that is how pickles run code, and hardly what a checkpoint needs.
 """
 
 import argparse
-import datetime
 import math
 import pickle
 import re
 import sys
 import types
-from pathlib import PosixPath, PurePosixPath, PureWindowsPath
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 NUMBER = re.compile(r"[biufc](1|2|4|8|16)")  # a type of numpy's, in a pickle
 NOT_CALLED = {*sys.stdlib_module_names, "torch", "pandas"}  # whose blocks lie on their side
+NAMESPACES = (argparse.Namespace, types.SimpleNamespace)
+MOST_DIMENSIONS = 64  # of an array, as numpy has it
 PARTS = ("_parameters", "_buffers", "_modules")  # of a module's state, as torch.nn.Module has it
 JOBLIB = "joblib.numpy_pickle.NumpyArrayWrapper"  # what stands where it writes an array
 
@@ -139,13 +139,22 @@ class Array:
 
 
 def _shaped(dtype: NumberType, content: Any, shape: Any, order: Any) -> np.ndarray | None:
-    numbers = dtype.of(content, math.prod(shape))
+    numbers = dtype.of(content, extent(shape))
     return None if numbers is None else numbers.reshape(shape, order=order)
 
 
-def _array_of(content: Any, dtype: NumberType, shape: Any, order: Any) -> Array:
+def extent(shape: Any) -> int:
+    """How many entries an array of that shape has; a `ValueError` if there is none such."""
+    whole = type(shape) is tuple and len(shape) <= MOST_DIMENSIONS
+    if not whole or not all(type(n) is int and 0 <= n < 1 << 63 for n in shape):
+        raise ValueError("no array has such a shape")
+    return math.prod(shape)
+
+
+def _array_of(content: Any, dtype: NumberType, shape: Any, order: Any, axes: Any = None) -> Array:
     made = Array()
-    made.content = _shaped(dtype, content, shape, order)
+    numbers = _shaped(dtype, content, shape, "C" if order == "K" else order)
+    made.content = numbers if numbers is None or order != "K" else numbers.transpose(axes)
     return made
 
 
@@ -175,7 +184,7 @@ def _list(items: Any = (), *_: Any) -> list[Any]:
     return list(items)
 
 
-# To make one of these runs nothing but itself; the last are what trainers keep beside the weights.
+# What trainers keep beside the weights too; of what is harmless nothing is told.
 KNOWN: dict[str, Any] = {
     "numpy.dtype": NumberType,
     "numpy.ndarray": Array,
@@ -183,25 +192,23 @@ KNOWN: dict[str, Any] = {
     "collections.deque": _list,
     "builtins.bytes": _no_bytes,
 }
-HARMLESS = ["functools.partial", "builtins.getattr", "builtins.range", "builtins.xrange"]
-KNOWN |= {name: stand_in(name, called=True) for name in [*HARMLESS, "builtins.slice", JOBLIB]}
 for core in ("numpy.core", "numpy._core"):  # since numpy 2
     KNOWN |= {
         f"{core}.multiarray.scalar": _scalar,
         f"{core}.multiarray._reconstruct": _array,
         f"{core}.numeric._frombuffer": _array_of,
     }
-KNOWN |= {
-    f"{plain.__module__}.{plain.__qualname__}": plain
-    for plain in (
-        frozenset,
-        argparse.Namespace,
-        types.SimpleNamespace,
-        datetime.datetime,
-        datetime.date,
-        datetime.timedelta,
-        PosixPath,
-        PurePosixPath,
-        PureWindowsPath,
-    )
-}
+HARMLESS = (
+    "functools.partial",
+    *(f"builtins.{name}" for name in ("getattr", "range", "xrange", "slice")),
+    *(f"datetime.{name}" for name in ("datetime", "date", "time", "timedelta", "timezone")),
+    *(
+        f"{module}.{name}"
+        for module in ("pathlib", "pathlib._local")
+        for name in ("PosixPath", "PurePosixPath", "WindowsPath", "PureWindowsPath")
+    ),
+    *("decimal.Decimal", "uuid.UUID", "logging.getLogger", "re._compile"),
+    JOBLIB,
+)
+KNOWN |= {name: stand_in(name, called=True) for name in HARMLESS}
+KNOWN |= {f"{kind.__module__}.{kind.__qualname__}": kind for kind in NAMESPACES}

@@ -2,8 +2,10 @@
 
 import io
 import mmap
+import shutil
 import struct
 import sys
+import tempfile
 import zipfile
 from pathlib import Path
 from typing import IO, Any
@@ -14,7 +16,7 @@ from torch import Tensor
 from embedding_collapse.parameters import ParameterError
 
 from .given import Tensors, tensors_in
-from .mapping import lying_in, map_path, start_of
+from .mapping import check_packing, check_room, lying_in, map_file, map_path, start_of
 from .unpickler import Storage, Unpickler
 
 # the first pickle of a file that torch wrote before 1.6
@@ -74,11 +76,12 @@ def _load_archive(archive: zipfile.ZipFile, content: Content, what: str) -> tupl
             if member.compress_type == zipfile.ZIP_STORED:
                 entries = _entries(content, start_of(content, member), member.file_size)
             else:
-                entries = _entries(bytearray(archive.read(member)), 0, member.file_size)
+                entries = _entries(_unpacked(archive, member), 0, member.file_size)
             storages[key] = _native(entries, dtype, little)
         return _of_size(storages[key], dtype, numel)
 
-    unpickler = Unpickler(io.BytesIO(archive.read(pickled)), storage)
+    check_packing(pickled)
+    unpickler = Unpickler(io.BytesIO(archive.read(pickled)), pickled.file_size, storage)
     return unpickler.load(), unpickler
 
 
@@ -98,10 +101,14 @@ def _load_before_1_6(opened: IO[bytes], content: Content) -> tuple[Any, Unpickle
         part = storages[key][first * dtype.itemsize : (first + count) * dtype.itemsize]
         return _of_size(part, dtype, count)
 
-    _, _, system = (Unpickler(opened).load() for _ in range(3))
-    unpickler = Unpickler(opened, storage)
+    size = len(content)
+    _, _, system = (Unpickler(opened, size).load() for _ in range(3))
+    unpickler = Unpickler(opened, size, storage)
     held = unpickler.load()
-    for key in Unpickler(opened).load():
+    keys = Unpickler(opened, size).load()
+    if missing := storages.keys() - set(keys):
+        raise ValueError(f"the entries of {len(missing):,} tensors are missing")
+    for key in keys:
         (count,) = struct.unpack("<q", opened.read(8))
         size = count * types[key].itemsize
         if size != storages[key].nbytes():
@@ -110,6 +117,16 @@ def _load_before_1_6(opened: IO[bytes], content: Content) -> tuple[Any, Unpickle
         storages[key].copy_(_native(entries, types[key], system["little_endian"]))
         opened.seek(size, io.SEEK_CUR)
     return held, unpickler
+
+
+def _unpacked(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> mmap.mmap:
+    check_room(member.file_size)
+    with tempfile.TemporaryFile() as room:
+        with archive.open(member) as packed:
+            shutil.copyfileobj(packed, room, 1 << 20)
+        room.write(b"\0")  # an empty file cannot be mapped
+        room.flush()
+        return map_file(room).content
 
 
 def _entries(content: Content, start: int, size: int) -> torch.UntypedStorage:
