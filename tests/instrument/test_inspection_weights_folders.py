@@ -10,6 +10,7 @@ import pytest
 import torch
 import torch.distributed.checkpoint as dcp
 from safetensors.torch import save_file
+from torch.distributed.checkpoint.metadata import MetadataIndex
 
 from embedding_collapse.inspection.report import inspect
 from embedding_collapse.inspection.weights import Mapped, read
@@ -146,6 +147,15 @@ def test_nothing_in_the_metadata_is_run(distributed, tmp_path):
     with pytest.raises(ParameterError, match="holds more than tensors"):
         read(distributed)
     assert not (tmp_path / "it ran").exists()
+
+
+def test_the_metadata_sets_nothing_on_the_classes_that_it_names(distributed):
+    place = b"ctorch.distributed.checkpoint.metadata\nMetadataIndex\n"
+    state = b"N}X\x08\x00\x00\x00__hash__Ns\x86b."
+    (distributed / ".metadata").write_bytes(b"\x80\x02" + place + state)
+    with pytest.raises(ParameterError):
+        read(distributed)
+    assert MetadataIndex.__hash__ is not None
 
 
 def test_a_chunk_that_is_missing_is_told(distributed):

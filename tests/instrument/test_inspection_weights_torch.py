@@ -9,6 +9,7 @@ import functools
 import io
 import os
 import pickle
+import resource
 import struct
 import types
 import zipfile
@@ -414,6 +415,70 @@ def test_nothing_is_set_on_what_all_share(tmp_path):
         with pytest.raises(ParameterError):
             read(tmp_path / "a.pkl")
     assert not hasattr(argparse.Namespace, "evil") and not hasattr(datetime.date, "evil")
+
+
+DAG = b"K\x01K\x02\x86q\x00" + 60 * b"0h\x00h\x00\x86q\x00"  # a tuple of itself twice, and so on
+STORAGE = b"ctorch._utils\n_rebuild_tensor_v2\n((" + text("storage") + b"ctorch\nFloatStorage\n"
+SHORT = {  # pickles of a few bytes, each of which would take what no file should
+    "a key of tuples": b"}" + DAG + b"K\x01s",
+    "a set of tuples": b"\x8f(" + DAG + b"\x90",
+    "a frozen set of tuples": b"(" + DAG + b"\x91",
+    "a set that is called for": b"cbuiltins\nset\n](" + DAG + b"e\x85R",
+    "a deep key": b"}" + b"K\x01" + 400_000 * b"\x85" + b"K\x01s",
+    "a shape of text": b"cnumpy\nndarray\n)\x81(K\x01(" + text("x") + b"J\xff\xff\xff\x7ftcnumpy\n"
+    b"dtype\n" + text("f4") + b"\x85RI00\nC\x00tb",
+    "lists of one list": b"]("
+    + 10_000 * b"K\x01"
+    + b"eq\x000"
+    + 9_000 * b"ccollections\ndeque\nh\x00\x85R0"
+    + b"N",
+    "parts of a tensor": STORAGE + text("0") + text("cpu") + b"K\x01tQK\x00K\x01\x85K\x01\x85\x89N"
+    b"tR(K\x01\x90",
+    "a view of more": STORAGE
+    + text("0")
+    + text("cpu")
+    + b"K\x01tQK\x00J\xff\xff\xff\x7f\x85K\x01\x85\x89N"
+    b"tR",
+}
+
+
+@pytest.mark.parametrize("around", [archive_of, bytes])
+@pytest.mark.parametrize("kind", SHORT)
+def test_a_short_pickle_takes_neither_memory_nor_time(tmp_path, kind, around):
+    (tmp_path / "a.pt").write_bytes(around(b"\x80\x04" + SHORT[kind] + b"."))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(ParameterError):
+        read(tmp_path / "a.pt")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # kB
+
+
+def test_a_pickle_that_a_few_bytes_unpack_to_is_told(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.pt", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a/data.pkl", b"\x80\x02" + bytes(200_000_000))
+    with pytest.raises(ParameterError, match=r"bytes make 200,000,002 of a pickle"):
+        read(tmp_path / "a.pt")
+
+
+@pytest.mark.parametrize("axes", [(1, 2, 0), (2, 0, 1), (1, 0, 2)])
+@pytest.mark.parametrize("save", SAVERS)
+def test_arrays_whose_axes_are_turned_are_read_as_numpy_would(tmp_path, save, axes):
+    array = np.arange(24.0).reshape(2, 3, 4).transpose(axes)
+    save([array], tmp_path / "a")
+    (tensor,) = read(tmp_path / "a").values()
+    assert np.array_equal(tensor.numpy(), array)
+
+
+def test_nothing_is_lost_where_names_meet(tmp_path):
+    alone = np.empty(1, dtype=object)
+    alone[0] = TABLE.numpy()
+    held = np.array({"b": 2 * TABLE.numpy()}, dtype=object)
+    np.savez(tmp_path / "a.npz", **{"a.b": TABLE.numpy(), "a": held, "alone": alone})
+    assert set(read(tmp_path / "a.npz")) == {"a.b", "a.b (2)", "alone"}
+    names = {"a.b": TABLE, "a": {"b": TABLE}, "a.b (2)": TABLE, "long": np.zeros(2, np.longdouble)}
+    torch.save(names, tmp_path / "a.pt")
+    tensors = read(tmp_path / "a.pt")
+    assert list(tensors) == ["a.b", "a.b (2)", "a.b (2) (2)", "long"]
+    assert tensors["long"].is_meta or np.longdouble is np.float64
 
 
 def test_a_state_that_is_no_dict_is_taken_too(tmp_path):
