@@ -61,8 +61,8 @@ def test_what_it_says_of_drawn_clicks_is_in_the_ledger(asked, page):
     assert verdicts == {6: "holds", 8: "fails", 12: "undecided", 18: "fails"}
     assert "over four and ten times it is undecided." in page
     ten = [effect.low for one, effect in asked[1].findings[12 - 1].parts if one.new.scale == 10]
-    assert "they do at ten times in each of the three models that have run;" in page
-    assert len(ten) == 3 and min(ten) > 0
+    assert "they do at ten times in each of the four models that have run;" in page
+    assert len(ten) == 4 and min(ten) > 0
     gains = [
         effect
         for one in asked[:2]
@@ -100,16 +100,24 @@ def test_more_than_half_of_what_partners_do_on_the_clicks_is_one_fields(asked, p
     assert 0 < left.low < left.value < whole.value / 2
 
 
-def test_in_our_runs_ipnns_sets_lead_on_the_clicks_at_ten_times_alone(asked, page):
-    assert "In IPNN we see several sets lead on the clicks at ten times alone." in page
+@pytest.mark.parametrize("model", ["ipnn", "nfwfm"])
+def test_in_our_runs_these_models_sets_lead_on_the_clicks_at_ten_times_alone(model, asked, page):
+    said = "In IPNN and NFwFM we see several sets lead on the clicks at ten times alone."
+    assert said in page
     for one, ahead in zip(asked[:2], ([False, False], [False, True]), strict=True):
-        cells = groups.by_label(run for run in one.runs if run.spec["model"] == "ipnn")
+        cells = groups.by_label(run for run in one.runs if run.spec["model"] == model)
         pairs = [(cells[f"ME {n}x"], cells[f"SE {n}x"]) for n in (4, 10)]
         assert [measures.AUC.difference(*pair).low > 0 for pair in pairs] == ahead
 
 
+def test_in_the_paper_nfwfms_sets_lead_at_every_size(page):
+    assert "In the paper NFwFM's do at every size," in page
+    theirs = paper.aucs([], "nfwfm")
+    assert all((theirs.loc[f"ME {n}x"] > theirs.loc[f"SE {n}x"]).all() for n in (2, 3, 4, 10))
+
+
 def test_in_the_paper_ipnns_sets_lead_on_avazu_and_on_criteo_at_ten_times(page):
-    assert "In the paper they do on Avazu, and on Criteo at ten times the size." in page
+    assert "IPNN's on Avazu and, at ten times, on Criteo." in page
     theirs = paper.aucs([], "ipnn")
     leads = {n: theirs.loc[f"ME {n}x"] - theirs.loc[f"SE {n}x"] for n in (2, 3, 4, 10)}
     assert all(lead["Avazu, the paper"] > 0 for lead in leads.values())
