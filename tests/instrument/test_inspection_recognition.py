@@ -27,6 +27,8 @@ from embedding_collapse.inspection.recognition import recognise
         ("user/embeddings/.ATTRIBUTES/VARIABLE_VALUE", (3, 8), "tensorflow"),
         ("input_layer/C1_embedding/embedding_weights/part_0", (3, 8), "tensorflow"),
         ("wv.vectors", (300, 8), "gensim"),
+        ("vectors", (9, 8), "gensim"),
+        ("wv.vectors_ngrams", (9, 8), "gensim"),
         ("algo.pu", (3, 8), "surprise"),
         ("u_factors", (3, 8), "cornac"),
         ("table", (3, 8), "this library"),

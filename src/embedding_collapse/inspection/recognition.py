@@ -19,7 +19,7 @@ CONVENTIONS = {
         r"|(.*\.)?(user|item|entity|relation|position)_embeddings?\.weight"
     ),
     "deepctr": re.compile(r"(.*\.)?embedding_dict\.[^.]+\.weight"),
-    "gensim": re.compile(r"(.*\.)?(wv|dv)\.vectors"),
+    "gensim": re.compile(r"((.*\.)?(wv|dv)\.)?vectors(_vocab|_ngrams)?"),
     "surprise": re.compile(r"(.*\.)?(pu|qi)"),
     "cornac": re.compile(r"(.*\.)?[ui]_factors"),
     "dlrm": re.compile(r"(.*\.)?emb_l\.\d+\.weight"),
