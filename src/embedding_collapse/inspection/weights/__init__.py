@@ -89,8 +89,6 @@ def _telling(path: Path) -> Iterator[None]:
     except Exception as error:  # readers raise all sorts where bytes are missing or wrong
         if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.filename):
             raise  # the system's word, not the content's
-        if "pickle protocol" in str(error):  # no torch file; a pickle of something
-            raise ParameterError(refusal(path, "")) from None
         raise ParameterError(f"{path} is damaged or cut short ({first_line(error)})") from None
 
 
