@@ -106,7 +106,7 @@ def weighted_random_abundances(weights: Tensor, width: int, draws: int) -> Tenso
 
 
 def projected_abundance(table: Tensor, cardinalities: Sequence[int], projections: Tensor) -> Tensor:
-    """IA of the sub-embeddings `E_i W_{i->j}^T` (Guo et al. 2024, section 3).
+    """IA of the sub-embeddings `E_i W_{i->j}^T` (Guo et al. 2024, section 4).
 
     Args:
         table: `[D, M, K]`, the features of all fields stacked.

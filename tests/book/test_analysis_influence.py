@@ -1,5 +1,7 @@
 """Which fields' information abundance sub-embeddings follow."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -51,6 +53,15 @@ def test_random_projections_pass_on_the_own_spectrum_and_know_no_partner(make_re
     assert np.shape(found[0].projected_abundance) == (1, 3, 3)
     again = influence.at_random(make_record(scale=4, seed=0, abundance=shares))
     assert again == found[0]
+
+
+def test_random_projections_pass_all_on_at_any_width_and_others_their_share(make_record):
+    for scale in (1, 4):
+        record = influence.at_random(make_record(scale=scale, seed=3, abundance=[0.9, 0.3, 0.6]))
+        others = replace(record, spec=record.spec | {"seed": 4})
+        assert influence.passed_on(others) == pytest.approx(1, abs=0.3)
+        halved = (np.array(record.projected_abundance) / 2).tolist()
+        assert influence.passed_on(replace(record, projected_abundance=halved)) == 0.5
 
 
 def test_without_its_smallest_field_a_run_has_neither_its_sub_embeddings_nor_those_made_for_it(

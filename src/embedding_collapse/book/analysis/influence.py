@@ -11,7 +11,7 @@ from embedding_collapse.lab.contrast import difference, mean_of
 from embedding_collapse.lab.groups import Cell, by_cell
 from embedding_collapse.lab.records import Record
 
-from .measures import with_own_field, with_partner
+from .measures import PROJECTED_ABUNDANCE, Measure, with_own_field, with_partner
 
 
 class Influence(NamedTuple):
@@ -88,3 +88,16 @@ def at_random(record: Record) -> Record:
     projected = spectra[:, :, None, :, None] * projections  # [M, i, j, K, K]
     values = np.linalg.svd(projected, compute_uv=False)
     return replace(record, projected_abundance=(values.sum(-1) / values.max(-1)).tolist())
+
+
+def passed_on(record: Record) -> float:
+    """IA of the sub-embeddings, over sets and pairs of different fields, against that of the same
+    tables under random projections: what is left of it once projections are learned.
+
+    Unlike IA / K it can be compared over widths: at the random start it is about 1 at any.
+    """
+    value = PROJECTED_ABUNDANCE.value
+    return value(record) / value(at_random(record))
+
+
+PASSED_ON = Measure("sub-embeddings' IA against random projections", passed_on)
