@@ -12,6 +12,7 @@
 
   // --- Numbers --------------------------------------------------------------------------------
 
+  const UP = 1e-9; // takes a tie up, whatever the last bit of a sum is; its twin adds it too
   const sum = (values) => values.reduce((total, value) => total + value, 0);
   const mean = (values) => sum(values) / values.length;
   const range = (length) => Array.from({ length }, (_, i) => i);
@@ -127,7 +128,7 @@
       ];
       const head = [...measures, "for 90% of the energy", "for 99%"];
       const energy = [0.9, 0.99].map((share) => `${directions(values, share)}`);
-      return { marks, readout: [head, [...counts.map((count) => count.toFixed(2)), ...energy]] };
+      return { marks, readout: [head, [...counts.map((count) => (count + UP).toFixed(2)), ...energy]] };
     },
 
     sub_embeddings({ datasets, runs }, state) {
@@ -305,8 +306,11 @@
   const at = ({ type, _categories: names, p2c }, pixel) =>
     type === "category" ? names[Math.round(p2c(pixel))] : p2c(pixel);
 
+  const SLIP = 6; // px that a hand may move in a click
+
   function makePointable(figure, { drags }, point) {
     let held = false;
+    let down; // where the pointer went down
     const look = ({ clientX, clientY }) => {
       const plot = figure.querySelector(".ec-plot");
       const { xaxis, yaxis } = plot?._fullLayout ?? {};
@@ -319,14 +323,22 @@
       return true;
     };
     figure.classList.toggle("ec-dragged", drags);
+    const near = ({ clientX, clientY }) =>
+      down && Math.hypot(clientX - down.clientX, clientY - down.clientY) < SLIP;
+    const letGo = () => ([held, down] = [false, undefined]);
     figure.addEventListener("pointerdown", (event) => {
       if (event.button) return;
-      held = (look(event) ?? false) && drags;
+      down = event;
+      held = drags && (look(event) ?? false);
       if (held) event.preventDefault();
     });
     addEventListener("pointermove", (event) => held && look(event));
-    addEventListener("pointerup", () => (held = false));
-    addEventListener("pointercancel", () => (held = false));
+    // What is not dragged takes a click: a finger that scrolls, or a mouse that zooms, makes none.
+    addEventListener("pointerup", (event) => {
+      if (!drags && near(event)) look(event);
+      letGo();
+    });
+    addEventListener("pointercancel", letGo);
   }
 
   // --- An explorer ----------------------------------------------------------------------------

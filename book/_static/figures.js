@@ -22,9 +22,23 @@
     ...{ orientation: "h", x: 0, xanchor: "left" },
     ...{ y: 0, yanchor: "bottom", yref: "container" },
   };
+  // A picture to keep is for paper: the light theme on white, under the figure's name.
+  const toImage = {
+    name: "toImage",
+    title: "Download plot as a PNG",
+    icon: Plotly.Icons.camera,
+    click(plot) {
+      const paper = { template: template("light"), paper_bgcolor: "#ffffff", plot_bgcolor: "#ffffff" };
+      const { width, height } = plot._fullLayout;
+      const words = plot.closest(".ec-figure").ariaLabel?.match(/[a-z0-9]+/gi) ?? ["figure"];
+      const filename = words.slice(0, 8).join("-").toLowerCase();
+      const figure = { data: plot.data, layout: { ...plot.layout, ...paper } };
+      return Plotly.downloadImage(figure, { format: "png", width, height, filename });
+    },
+  };
   const CONFIG = {
     displaylogo: false,
-    modeBarButtons: [["toImage", "resetScale2d"]],
+    modeBarButtons: [[toImage, "resetScale2d"]],
     responsive: false, // a ResizeObserver does it, and sees the sidebar open as well
     typesetMath: false, // the page's MathJax has no SVG output, and Plotly would fetch it
   };
@@ -159,6 +173,23 @@
     return total;
   }
 
+  // Names beside the plot take half of the width at most, titles below it no more than all of it.
+  // Returns the height that a panel's names need.
+  function wrapAxes({ data, layout }, width) {
+    let most = 0;
+    for (const { y, yaxis = "y" } of data) {
+      if (typeof y?.[0] !== "string") continue;
+      const axis = (layout[axisKey(yaxis)] ??= {});
+      axis.tickvals = [...new Set([...(axis.tickvals ?? []), ...y])];
+      axis.ticktext = axis.tickvals.map((name) => wrap(name, 0.5 * width, TEXT));
+      const lines = axis.ticktext.map(linesOf);
+      most = Math.max(most, lines.length * Math.max(...lines) * TEXT * 1.35);
+    }
+    for (const [name, { title }] of Object.entries(layout).filter(([key]) => /^xaxis/.test(key)))
+      if (title?.text) layout[name].title = { ...title, text: wrap(title.text, width - 80, TEXT) };
+    return most;
+  }
+
   // The room that a flat legend of more than one entry takes, its names wrapped to the width.
   function legendHeight({ data, layout }, width) {
     for (const trace of data) if (trace.name) trace.name = wrap(trace.name, width - KEY, TEXT);
@@ -174,8 +205,9 @@
     const { data, layout } = figure;
     const all = panels(figure);
     const rows = new Set(all.map((panel) => panel.y[1])).size;
+    const least = wrapAxes(figure, width);
     if (all.length > rows) {
-      const each = Math.min(280, Math.max(220, height / rows - 80));
+      const each = Math.max(least, Math.min(280, Math.max(220, height / rows - 80)));
       const named = data.some(({ x }) => typeof x?.[0] === "string"); // names stand upright
       height = stack(figure, all, each, named ? 125 : 90) + 110;
     }
@@ -246,7 +278,7 @@
     delete layout.updatemenus;
     delete layout.sliders;
     let height = layout.height ?? minHeight;
-    layout.margin = { l: 56, r: 16, b: 48, ...layout.margin, t: headroom(layout) };
+    layout.margin = { l: 56, r: 24, b: 48, ...layout.margin, t: headroom(layout) };
     if (layout.legend?.orientation === "h") Object.assign(layout.legend, BELOW);
     if (width < NARROW) height = narrow(figure, width, height);
     Object.assign(layout, { height, autosize: true, template: template(theme()) });

@@ -3,7 +3,7 @@
 (() => {
   "use strict";
   const BOXES =
-    "mjx-container[display='true'], .ec-scroll, .ec-static, .pst-scrollable-table-container, " +
+    "mjx-container[display='true'], .ec-scroll, .ec-live, .ec-static, .pst-scrollable-table-container, " +
     ".bd-article .highlight pre, .cell_output div.text_html:has(table.dataframe)";
   const look = (box) => {
     const hidden = box.scrollWidth - box.clientWidth;
@@ -12,11 +12,21 @@
     box.classList.toggle("ec-more", hidden - box.scrollLeft > 1);
   };
   const watch = new ResizeObserver((seen) => seen.forEach(({ target }) => look(target)));
-  addEventListener("load", async () => {
-    await window.MathJax?.startup?.promise;
+  const known = new WeakSet();
+  const find = () => {
     for (const box of document.querySelectorAll(BOXES)) {
+      if (known.has(box)) continue;
+      known.add(box);
       watch.observe(box);
       box.addEventListener("scroll", () => look(box), { passive: true });
     }
+  };
+  addEventListener("load", async () => {
+    await window.MathJax?.startup?.promise;
+    find();
+    // a figure that comes to life brings boxes of its own
+    const sections = new MutationObserver(find);
+    for (const section of document.querySelectorAll(".ec-training"))
+      sections.observe(section, { attributeFilter: ["data-live"] });
   });
 })();

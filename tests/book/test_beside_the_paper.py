@@ -142,7 +142,9 @@ def test_how_training_differs_from_the_papers(asked, page):
     assert trained == {(512, 20, 2, "bf16")}
     of_ours = [sum(one.runs[0].dataset["cardinalities"]) for one in asked[:2]]
     bounds = [math.sqrt(6 / (features + 10)) for features in (*of_ours, 1_080_000)]
-    text = "within ±{:.3f} on the flights and ±{:.3f} on the clicks at base, on Criteo within ±{:.4f}."
+    text = (
+        "within ±{:.3f} on the flights and ±{:.3f} on the clicks at base, on Criteo within ±{:.4f}."
+    )
     assert text.format(*bounds) in page
 
 

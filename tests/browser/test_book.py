@@ -1,5 +1,6 @@
 """The built book as its reader meets it: every page, light and dark, on a desk and on a phone."""
 
+import base64
 import gzip
 import json
 import re
@@ -324,4 +325,52 @@ def test_a_phone_that_is_turned_keeps_what_the_reader_chose(
             arg=[plot, width > 600, chosen],
         )
         assert menu.evaluate("it => it.selectedIndex") == 1
+    view.page.close()
+
+
+def test_a_figure_is_saved_for_paper_and_under_a_name_of_its_own(
+    window: BrowserContext, book: str
+) -> None:
+    view = new_view(window, book, "dark", 1280)
+    view.open("notebooks/opening.html")
+    button = view.page.locator(".modebar-btn[data-title='Download plot as a PNG']").first
+    view.page.locator(".ec-figure").first.hover()
+    with view.page.expect_download() as saving:
+        button.click()
+    saved = saving.value
+    assert saved.suggested_filename == "change-of-test-auc-with-embedding-size-in.png"
+    shade = view.page.evaluate(
+        """async base64 => {
+            const image = new Image();
+            image.src = "data:image/png;base64," + base64;
+            await image.decode();
+            const canvas = document.createElement("canvas").getContext("2d");
+            canvas.drawImage(image, 0, 0);
+            return [...canvas.getImageData(1, 1, 1, 1).data];
+        }""",
+        base64.b64encode(Path(saved.path()).read_bytes()).decode(),
+    )
+    assert shade == [255, 255, 255, 255]
+    view.page.close()
+
+
+@pytest.mark.parametrize("name", ["02_information_abundance", "07_results"])
+def test_at_four_times_the_size_nothing_is_cut(
+    window: BrowserContext, book: str, name: str
+) -> None:
+    """1280 px wide, enlarged: WCAG's reflow."""
+    view = new_view(window, book, "light", 320)
+    view.open(f"notebooks/{name}.html")
+    page_does_not_overflow(view)
+    cut = view.page.evaluate(
+        """texts => [...document.querySelectorAll(".ec-figure")].flatMap(figure => {
+            const { left, right } = figure.getBoundingClientRect();
+            return [...figure.querySelectorAll(texts)].filter(text => {
+                const at = text.getBoundingClientRect();
+                return at.width && (at.left < left - 1 || at.right > right + 1);
+            }).map(text => text.textContent);
+        })""",
+        PLOT_TEXT,
+    )
+    assert cut == []
     view.page.close()

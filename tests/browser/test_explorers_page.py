@@ -299,3 +299,9 @@ def test_a_click_on_a_cell_chooses_its_two_fields(reader: Callable[[str], View])
     )
     assert chosen["for"].startswith(names[2]) and chosen["of"].startswith(names[4])
     assert drawn(box)[1]["x"] == [names[2]] and drawn(box)[1]["y"] == [names[4]]
+    mouse = view.page.mouse  # to zoom is not to choose
+    mouse.move(*place_of(box, 0, 0))
+    mouse.down()
+    mouse.move(*place_of(box, 3, 3), steps=4)
+    mouse.up()
+    assert drawn(box)[1]["x"] == [names[2]] and drawn(box)[1]["y"] == [names[4]]

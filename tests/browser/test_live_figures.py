@@ -125,11 +125,11 @@ def test_readers_who_want_no_motion_go_seed_by_seed(opened: Open) -> None:
 
 def test_a_setting_is_in_the_address_and_the_model_is_a_menu(opened: Open) -> None:
     page = opened("sets", "?sets=scale:2,model:fm", reduced_motion="reduce")
-    status = page.locator(".ec-status")
-    expect(status).to_contain_text("The address asks for “model:fm”; accepted: dnn, dcnv2.")
+    notice = page.locator(".ec-notice")
+    expect(notice).to_have_text("The address asks for “model:fm”; accepted: dnn, dcnv2.")
     assert [row[0] for row in rows(page, 0)] == ["base", "SE 2x", "ME 2x"]
     page.get_by_label("Model").select_option("dcnv2")
-    expect(status).not_to_contain_text("asks for")
+    expect(notice).to_be_hidden()
     assert "sets=model:dcnv2,scale:2,seeds:3,table:0,rate:0.003" in page.url
     page.reload()
     page.wait_for_selector("[data-live] .ec-status:not(:empty)")

@@ -185,17 +185,68 @@ def test_it_plays_as_it_comes_into_view_and_pause_stops(opened: Open) -> None:
 def test_a_setting_is_in_the_address_and_an_impossible_one_is_named(opened: Open) -> None:
     page = opened("?collapse=few:3,width:99").page
     come(page)
-    status = page.locator("#ec-collapse .ec-status")
-    expect(status).to_contain_text("The address asks for “width:99”; accepted: 3, 4")
+    notice = page.locator("#ec-collapse .ec-notice")
+    expect(notice).to_contain_text("The address asks for “width:99”; accepted: 3, 4")
     assert readout(page)[0][0] == "D₃ = 3"
+    page.get_by_role("button", name="Next 250 steps").click()
+    expect(page.locator("#ec-collapse .ec-status")).to_contain_text("step 250")
+    expect(notice).to_be_visible()  # until the reader chooses
     page.locator("#ec-collapse input[name=seed]").focus()
     page.keyboard.press("ArrowRight")
-    expect(status).not_to_contain_text("asks for")
+    expect(notice).to_be_hidden()
     assert page.url.endswith("?collapse=few:3,many:100,width:3,rate:1,seed:1,row:1#ec-collapse")
     shown = readout(page)
     page.reload()
     come(page)
     assert readout(page) == shown
+
+
+def test_it_does_not_play_by_itself_once_the_reader_has_stepped(opened: Open) -> None:
+    page = opened(chapter=FURTHER_DOWN).page
+    come(page)
+    page.set_viewport_size({"width": 1280, "height": 300})  # too low to see half of the clouds
+    page.emulate_media(reduced_motion="no-preference")
+    page.get_by_role("button", name="Step", exact=True).click()
+    expect(page.locator("#ec-collapse .ec-status")).to_contain_text("at step 1.")
+    page.set_viewport_size({"width": 1280, "height": 1200})
+    page.locator("#ec-collapse .ec-runs").scroll_into_view_if_needed()
+    page.wait_for_timeout(300)
+    assert [row[1] for row in readout(page)] == ["1", "1"]
+
+
+def test_what_plays_stops_when_the_reader_wants_no_motion(opened: Open) -> None:
+    page = opened().page
+    come(page)
+    page.emulate_media(reduced_motion="no-preference")
+    page.get_by_role("button", name="Play", exact=True).click()
+    page.wait_for_function(
+        "Number(document.querySelector('#ec-collapse .ec-readout td:nth-child(2)').textContent) > 9"
+    )
+    told = page.locator("#ec-collapse .ec-cloud").first.get_attribute("aria-label")
+    assert told is not None and "step 0:" not in told  # it keeps up while it plays
+    page.emulate_media(reduced_motion="reduce")
+    expect(page.locator("#ec-collapse .ec-status")).to_have_css("opacity", "1")
+    held = readout(page)
+    page.wait_for_timeout(300)
+    assert readout(page) == held
+
+
+def test_on_paper_a_dark_page_is_light_and_has_no_controls(opened: Open) -> None:
+    view = opened()
+    page = view.page
+    come(page)
+    page.evaluate("document.documentElement.dataset.theme = 'dark'")
+    shown = "document.querySelector('#ec-collapse .ec-lines').toDataURL()"
+    page.wait_for_timeout(100)
+    dark = page.evaluate(shown)
+    # told and drawn in one go: no picture comes between it and the paper
+    light = page.evaluate(
+        f"dispatchEvent(new Event('beforeprint')), Promise.resolve().then(() => {shown})"
+    )
+    assert light != dark
+    page.emulate_media(media="print", reduced_motion="reduce")
+    for name in (".ec-controls", ".ec-code-switch"):
+        assert not any(one.is_visible() for one in page.locator(name).all())
 
 
 def test_a_rate_that_is_too_large_is_said_before_and_after(opened: Open) -> None:
@@ -205,7 +256,9 @@ def test_a_rate_that_is_too_large_is_said_before_and_after(opened: Open) -> None
     expect(status).to_contain_text("It may diverge")
     page.get_by_role("button", name="Next 250 steps").click()
     expect(status).to_contain_text("Diverged at step 1, learning rate too large.")
+    assert {row[1] for row in readout(page)} == {"1, diverged"}
     expect(page.get_by_role("button", name="Next 250 steps")).to_be_disabled()
+    expect(page.get_by_role("button", name="Next 250 steps")).to_be_focused()
     page.get_by_role("button", name="Reset", exact=True).click()
     expect(status).to_contain_text("at step 0")
 

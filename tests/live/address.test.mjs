@@ -13,16 +13,21 @@ test("a state comes back from the address it was written to, beside what else is
   const state = { few: 1, rate: 0.1 };
   const search = writeState("?highlight=toy&figure=few:2", "figure", state);
   assert.equal(search, "?highlight=toy&figure=few:1,rate:0.1");
-  assert.deepEqual(readState(search, "figure", sliders, start), { state, refused: [] });
+  assert.deepEqual(readState(search, "figure", sliders, start), { state, refused: "" });
   assert.deepEqual(readState("?highlight=toy", "figure", sliders, start).state, start);
 });
 
-test("what cannot be is refused by name, and the rest is taken", () => {
-  const { state, refused } = readState("?figure=few:7,many:1,rate:,few:1", "figure", sliders, start);
-  assert.deepEqual(state, { few: 1, rate: 1 });
-  assert.deepEqual(refused, [
-    "The address asks for “few:7”; accepted: 1, 2.",
-    "The address asks for “many:1”; accepted: few, rate.",
-    "The address asks for “rate:”; accepted: 0.1, 1.",
-  ]);
+test("what cannot be is refused by name, the first of it, and the rest is taken", () => {
+  const of = (/** @type {string} */ asked) => readState(`?figure=${asked}`, "figure", sliders, start);
+  assert.deepEqual(of("few:7,many:1,rate:,few:1"), {
+    state: { few: 1, rate: 1 },
+    refused: "The address asks for “few:7”; accepted: 1, 2. (2 more such parts.)",
+  });
+  for (const [asked, told] of [
+    ["many:1", "“many:1”; accepted: few, rate."],
+    ["rate:", "“rate:”; accepted: 0.1, 1."],
+    ["few:1:9", "“few:1:9”; accepted: 1, 2."],
+    ["x".repeat(9999), `“${"x".repeat(40)}…”; accepted: few, rate.`],
+  ])
+    assert.deepEqual(of(asked), { state: start, refused: `The address asks for ${told}` });
 });

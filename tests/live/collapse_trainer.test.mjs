@@ -17,6 +17,18 @@ test("a run that diverges stops and says where, and the other goes on", () => {
   assert.equal(calm.step, 30);
   const [still] = train({ steps: 30, row: 0 }).runs;
   assert.deepEqual(still.table, wild.table);
+  const alone = makeTrainer();
+  alone({ settings, row: 0 });
+  const [then] = alone({ steps: wild.step, row: 0 }).runs;
+  for (const what of ["step", "loss", "ia", "table"]) assert.deepEqual(wild[what], then[what]);
+});
+
+test("a row's longer pull at the start does not depend on which row is shown", () => {
+  const [one, other] = [0, 41].map((row) => makeTrainer()({ settings: [setting], row }));
+  assert.deepEqual(one.fixed, other.fixed);
+  const pulls = (/** @type {any} */ { runs: [{ thetas }] }) => thetas.map((theta) => Math.hypot(...theta));
+  assert.equal(one.fixed[0].longer[0], Math.max(...pulls(one)));
+  assert.equal(other.fixed[0].longer[41], Math.max(...pulls(other)));
 });
 
 test("steps in parts are steps at once, and an answer is not touched by later steps", () => {

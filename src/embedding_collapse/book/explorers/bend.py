@@ -15,6 +15,7 @@ from embedding_collapse.spectrum import (
 from .explorer import Control, Explorer, State, Step, View
 
 WIDTH = 8
+UP = 1e-9  # takes a tie up, whatever the last bit of a sum is; its twin adds it too
 SHAPES = {
     "Flat": [1.0] * WIDTH,
     "Slow fall": [1 - 0.1 * k for k in range(WIDTH)],
@@ -106,4 +107,4 @@ def view(data: dict[str, Any], state: State) -> View:
     ]
     head = [*data["measures"], "for 90% of the energy", "for 99%"]
     energy = [str(directions(spectrum, share).item()) for share in (0.9, 0.99)]
-    return View(marks, [head, [f"{count:.2f}" for count in counts] + energy])
+    return View(marks, [head, [f"{count + UP:.2f}" for count in counts] + energy])

@@ -1,12 +1,14 @@
 // A figure's state in the page's address, as `?collapse=few:2,many:100`, so that it can be shared.
 
+const LONGEST = 40; // letters of what is refused
+
 /**
  * @typedef {{ name: string, label: string, options: (number | string)[] }} Slider
  * @typedef {Record<string, any>} State one of each slider's options
  */
 
 /**
- * The state that an address asks for, and what it asks for in vain, in words.
+ * The state that an address asks for, and the first thing that it asks for in vain, in words.
  * @param {string} search the address from its question mark on
  * @param {string} name of the figure
  * @param {Slider[]} sliders
@@ -14,18 +16,21 @@
  */
 export function readState(search, name, sliders, start) {
   const state = { ...start };
-  const refused = [];
+  let [refused, more] = ["", 0];
   const asked = new URLSearchParams(search).get(name);
   for (const part of asked ? asked.split(",") : []) {
-    const [key, value] = part.split(":");
+    const [key, ...value] = part.split(":");
     const slider = sliders.find((each) => each.name === key);
-    const option = slider?.options.find((option) => String(option) === value);
+    const option = slider?.options.find((option) => String(option) === value.join(":"));
     if (option !== undefined) state[key] = option;
+    else if (refused) more++;
     else {
       const known = slider ? slider.options : sliders.map((each) => each.name);
-      refused.push(`The address asks for “${part}”; accepted: ${known.join(", ")}.`);
+      const shown = part.length > LONGEST ? `${part.slice(0, LONGEST)}…` : part;
+      refused = `The address asks for “${shown}”; accepted: ${known.join(", ")}.`;
     }
   }
+  if (more) refused += ` (${more} more such ${more > 1 ? "parts" : "part"}.)`;
   return { state, refused };
 }
 

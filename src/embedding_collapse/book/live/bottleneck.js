@@ -58,15 +58,14 @@ export async function mount(section) {
       panels[i].bars.ariaLabel = `Singular values of ${names[i]}: ${values}${mark}`;
     });
     const [one, two, both] = shown.map(({ now }) => abundance(now).toFixed(2));
-    held.status.textContent = [...held.refused, `IA ${one} and ${two}; of the product ${both}.`].join(" "); // prettier-ignore
+    held.status.textContent = `IA ${one} and ${two}; of the product ${both}.`;
   }
 
   const boxes = element("div", { className: "ec-runs ec-three ec-stacked" }, ...panels.map(({ box }) => box));
   const key = element("p", { className: "ec-key" }, "Lines: E₂ as it was drawn; the product’s bound, σ₁(E₁) σₖ(E₂)."); // prettier-ignore
   const controls = element("div", { className: "ec-controls" }, ...held.controls);
-  const parts = [controls, boxes, key, table.box, held.status];
-  const redraw = () => requestAnimationFrame(paint);
-  const leave = place(section, parts, panels[0].bars, { redraw });
+  const parts = [held.notice, controls, boxes, key, table.box, held.status];
+  const leave = place(section, parts, panels[0].bars, { paint });
   show();
   return leave;
 }

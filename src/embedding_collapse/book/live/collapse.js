@@ -105,11 +105,10 @@ export async function mount(section) {
       const { colour } = runs[i];
       const rows = rowsOf(run.table, axes);
       const reach = REACH * rms(rows);
-      const longest = Math.max(...first[i].thetas.map((theta) => Math.hypot(...theta)));
-      const arrow = (-ARROW * reach) / longest; // downhill
+      const row = held.state.row - 1;
+      const arrow = (-ARROW * reach) / fixed[i].longer[row]; // downhill
       const pulls = run.thetas.map((theta) => draw.along(theta.map((v) => v * arrow), 0, axes)); // prettier-ignore
       const rays = three.length / width > 10 ? [] : rowsOf(three, axes);
-      const row = held.state.row - 1;
       draw.cloud(draw.sheet(panels[i].cloud), { rows, rays, row, pulls, reach, angle, colour });
       const most = Math.max(...answer.runs.map((each) => each.singular[0]), first[i].singular[0]);
       const values = { now: run.singular, ticks: first[i].singular, most, colour };
@@ -125,33 +124,36 @@ export async function mount(section) {
     table.fill(
       answer.runs.map((run, i) => {
         const ias = [first[i].ia, run.ia].map((ia) => ia.toFixed(2));
-        return [titles()[i], run.step.toLocaleString("en"), run.loss.toFixed(4), ...ias];
+        const ended = run.diverged === null ? "" : ", diverged";
+        return [titles()[i], run.step.toLocaleString("en") + ended, run.loss.toFixed(4), ...ias];
       }),
     );
-    panels.forEach(({ title }, i) => (title.textContent = titles()[i]));
+    panels.forEach(({ title, cloud, bars }, i) => {
+      const { step, ia, singular } = answer.runs[i];
+      title.textContent = titles()[i];
+      cloud.ariaLabel =
+        `The 100 rows of E₁ as a cloud, ${titles()[i]}, step ${step}: IA ${first[i].ia.toFixed(2)} at ` +
+        `the start, ${ia.toFixed(2)} now. Left and right arrow keys turn it.`;
+      const values = Array.from(singular, (value) => value.toFixed(1)).join(", ");
+      bars.ariaLabel = `Singular values of E₁, ${titles()[i]}: ${values}`;
+    });
+    const ends = answer.runs.map((run, i) => `${titles()[i]} ${run.ia.toFixed(2)}`);
+    lines.ariaLabel = `Information abundance of E₁ over the steps; now: ${ends.join(", ")}`;
   }
 
-  // In words, once things stand still: what the pictures show, and what is amiss.
+  // In words, once things stand still: how far it is, and what is amiss.
   function tell() {
     const { width } = begun;
-    const notes = [...held.refused];
+    const notes = /** @type {string[]} */ ([]);
     answer.runs.forEach((run, i) => {
-      const [was, is] = [first[i].ia, run.ia].map((ia) => ia.toFixed(2));
-      const title = titles()[i];
       const { safe } = fixed[i];
-      notes.push(`${title}: IA ${is} of ${width} at step ${run.step.toLocaleString("en")}.`);
+      const place = `at step ${run.step.toLocaleString("en")}`;
+      notes.push(`${titles()[i]}: IA ${run.ia.toFixed(2)} of ${width} ${place}.`);
       if (run.diverged !== null)
         notes.push(`Diverged at step ${run.diverged}, learning rate too large.`);
       else if (begun.rate > safe)
         notes.push(`It may diverge: the loss is sure to fall only below a rate of ${safe.toFixed(0)}.`);
-      panels[i].cloud.ariaLabel =
-        `The 100 rows of E₁ as a cloud, ${title}, step ${run.step}: IA ${was} at the start, ${is} ` +
-        "now. Left and right arrow keys turn it.";
-      const values = Array.from(run.singular, (value) => value.toFixed(1)).join(", ");
-      panels[i].bars.ariaLabel = `Singular values of E₁, ${title}: ${values}`;
     });
-    const ends = answer.runs.map((run, i) => `${titles()[i]} ${run.ia.toFixed(2)}`);
-    lines.ariaLabel = `Information abundance of E₁ over the steps; now: ${ends.join(", ")}`;
     return notes.join(" ");
   }
 
@@ -170,7 +172,7 @@ export async function mount(section) {
   /** @param {number} by */
   function turn(by) {
     angle += by;
-    player.redraw();
+    requestAnimationFrame(player.paint);
   }
 
   const key = element("p", { className: "ec-key" });
@@ -184,7 +186,7 @@ export async function mount(section) {
   key.append("Clouds are drawn to their own size, bars are not; lines: at the start.");
   const boxes = element("div", { className: "ec-runs" }, ...panels.map(({ box }) => box));
   const controls = element("div", { className: "ec-controls" }, player.buttons, ...held.controls);
-  const parts = [controls, boxes, key, lines, table.box, held.status];
+  const parts = [held.notice, controls, boxes, key, lines, table.box, held.status];
   const leave = place(section, parts, lines, player);
   await player.go();
   const stay = whenSeen(boxes, 0.5, player.start);

@@ -29,14 +29,16 @@ export function makeTrainer() {
 
 /**
  * One step, unless the run has diverged: the loss is convex in E_1, so no step of a learning rate
- * that is small enough takes it above where it began. It stops at the step that did.
+ * that is small enough takes it above where it began. It stops at the step that did, as it stood then.
  * @param {Watched} run
  */
 function advance(run) {
   if (run.diverged !== null) return;
-  const before = run.step;
-  const loss = step(run);
-  if (!(loss <= run.first)) [run.diverged, run.step] = [before, before];
+  const [before, held] = [run.step, run.one.slice()];
+  const loss = step(run); // before the step
+  if (loss <= run.first) return;
+  [run.diverged, run.step] = [before, before];
+  run.one.set(held);
 }
 
 /**
@@ -53,10 +55,14 @@ function show(run, row) {
 }
 
 /**
- * What stays as it is: E_3, the three leading directions of E_1 at the start, the safe rate.
+ * What stays as it is: E_3, the three leading directions of E_1 at the start, each row's longer pull
+ * there, the safe rate.
  * @param {Watched} run
  */
 function constants(run) {
   const axes = spectrum(run.one, run.width).axes.slice(0, 3);
-  return { axes, three: run.three, safe: safeRate(run) };
+  const longest = (/** @type {number} */ row) =>
+    Math.max(...thetas(run, row).map((theta) => Math.hypot(...theta)));
+  const longer = Array.from({ length: run.one.length / run.width }, (_, row) => longest(row));
+  return { axes, three: run.three, longer, safe: safeRate(run) };
 }

@@ -44,8 +44,8 @@ export function makeTable(heads) {
 }
 
 /**
- * What a section holds: the figure's content, its state, which the address may ask for, and controls
- * that change it.
+ * What a section holds: the figure's content, its state, which the address may ask for, controls that
+ * change it, and a notice of what the address asked for in vain, until the reader chooses.
  * @param {HTMLElement} section
  * @param {(name: string) => void} changed
  */
@@ -57,11 +57,12 @@ export function open(section, changed) {
   const { state, refused } = readState(location.search, name, content.sliders, content.start);
   const status = element("p", { className: "ec-status" });
   status.setAttribute("aria-live", "polite");
-  const held = { content, state, refused, status, controls: /** @type {HTMLElement[]} */ ([]) };
+  const notice = element("p", { className: "ec-notice", role: "status", hidden: !refused }, refused);
+  const held = { content, state, notice, status, controls: /** @type {HTMLElement[]} */ ([]) };
   held.controls = content.sliders.map((slider) =>
     makeControl(slider, held.state, (value) => {
       held.state = { ...held.state, [slider.name]: value };
-      held.refused = [];
+      notice.hidden = true;
       try {
         const search = writeState(location.search, name, held.state);
         history.replaceState(null, "", `${search}#${section.id}`); // opens at the figure
@@ -124,14 +125,20 @@ export function makePlayer(figure) {
   const { train, position, over, total, pace, jump, status } = figure;
   const still = matchMedia("(prefers-reduced-motion: reduce)");
   // `playing` is what the reader last asked for, and outlasts a run: another setting plays as well
-  let [anew, wanted, busy, playing, visible] = [true, false, false, false, true];
+  let [anew, wanted, busy, playing, visible, touched] = [true, false, false, false, true, false];
   let [owed, before, written] = [0, 0, 0];
   /** @type {Promise<void> | null} */
   let drawing = null;
 
-  const play = element("button", { type: "button", onclick: toggle });
-  const step = element("button", { type: "button", onclick: () => goOn(1) }, "Step");
-  const reset = element("button", { type: "button", onclick: halt }, "Reset");
+  // A button that can do nothing now keeps the focus.
+  const button = (/** @type {string} */ text, /** @type {() => void} */ act) => {
+    const onclick = () => made.ariaDisabled !== "true" && ((touched = true), act());
+    const made = element("button", { type: "button", onclick }, text);
+    return made;
+  };
+  const play = button("Play", toggle);
+  const step = button("Step", () => goOn(1));
+  const reset = button("Reset", halt);
   const buttons = element("div", { role: "group", ariaLabel: "Training" }, play, step, reset);
 
   function toggle() {
@@ -144,8 +151,9 @@ export function makePlayer(figure) {
     go();
   }
 
+  // By itself, unless the reader has begun.
   function start() {
-    if (!still.matches && !playing) toggle();
+    if (!still.matches && !touched) toggle();
   }
 
   function halt() {
@@ -177,7 +185,7 @@ export function makePlayer(figure) {
       const from = fresh ? 0 : position();
       const steps = fresh ? 0 : Math.min(total() - from, owed || (playing ? pace() : 0));
       await train(fresh, steps);
-      if (!fresh && owed) owed = over() ? 0 : Math.max(0, owed - (position() - from));
+      if (!fresh && !anew && owed) owed = over() ? 0 : Math.max(0, owed - (position() - from));
       drawing ??= new Promise(requestAnimationFrame).then(draw);
       if (pace() < Infinity) await drawing;
     }
@@ -207,14 +215,19 @@ export function makePlayer(figure) {
     const moving = playing && !over();
     play.textContent = still.matches ? jump.text : moving ? "Pause" : "Play";
     status.classList.toggle("ec-heard", moving); // the table tells the time meanwhile
-    step.disabled = over();
-    play.disabled = still.matches && over();
+    step.ariaDisabled = String(over());
+    play.ariaDisabled = String(still.matches && over());
   }
 
-  still.addEventListener("change", name);
+  function calm() {
+    if (still.matches) playing = false;
+    name();
+  }
+
+  still.addEventListener("change", calm);
   return {
     ...{ buttons, go, start, restart },
-    redraw: () => busy || requestAnimationFrame(() => figure.paint(0)),
+    paint: () => figure.paint(0),
     /** @param {boolean} seen */
     see(seen) {
       visible = seen;
@@ -222,7 +235,7 @@ export function makePlayer(figure) {
     },
     end() {
       playing = false;
-      still.removeEventListener("change", name);
+      still.removeEventListener("change", calm);
     },
   };
 }
@@ -233,17 +246,17 @@ export function makePlayer(figure) {
  * @param {HTMLElement} section
  * @param {(HTMLElement | string)[]} parts
  * @param {HTMLElement} sized
- * @param {{ redraw: () => void, see?: (seen: boolean) => void }} on
+ * @param {{ paint: () => void, see?: (seen: boolean) => void }} on
  */
-export function place(section, parts, sized, { redraw, see = () => {} }) {
+export function place(section, parts, sized, { paint, see = () => {} }) {
   section.querySelector(".ec-static")?.replaceWith(...parts);
   section.dataset.live = "true";
   // a busy page is told of several changes at once: the last one counts
   const seen = new IntersectionObserver((changes) => see(changes[changes.length - 1].isIntersecting));
   seen.observe(section);
-  const size = new ResizeObserver(redraw);
+  const size = new ResizeObserver(() => requestAnimationFrame(paint));
   size.observe(sized);
-  const theme = new MutationObserver(redraw);
+  const theme = new MutationObserver(paint); // at once: a page that is to be printed turns light
   theme.observe(document.documentElement, { attributeFilter: ["data-theme"] });
   return () => [seen, size, theme].forEach((observer) => observer.disconnect());
 }
@@ -253,25 +266,27 @@ export function place(section, parts, sized, { redraw, see = () => {} }) {
  * @param {Element} element
  * @param {number} share of its area; at 0 its edge is enough
  * @param {() => unknown} act
+ * @param {string} ahead how far from the view is near enough
  */
-export function whenSeen(element, share, act) {
+export function whenSeen(element, share, act, ahead = "0px") {
   const look = (/** @type {IntersectionObserverEntry[]} */ changes) => {
     if (!changes.some((at) => at.isIntersecting && at.intersectionRatio >= share)) return;
     seen.disconnect();
     act();
   };
-  const seen = new IntersectionObserver(look, { threshold: share });
+  const seen = new IntersectionObserver(look, { threshold: share, rootMargin: ahead });
   seen.observe(element);
   return () => seen.disconnect();
 }
 
 /**
- * Mount a page's figures of that name, each when it comes into view: until then nothing is loaded.
+ * Mount a page's figures of that name, each before it comes into view, so that nothing moves there:
+ * until then nothing is loaded.
  * @param {string} name
  * @param {(section: HTMLElement) => unknown} mount
  */
 export function mountInView(name, mount) {
   if (!globalThis.document) return;
   const all = document.querySelectorAll(`.ec-training[data-figure=${name}]`);
-  for (const section of all) whenSeen(section, 0, () => mount(/** @type {HTMLElement} */ (section)));
+  for (const section of all) whenSeen(section, 0, () => mount(/** @type {HTMLElement} */ (section)), "0px 0px 50%");
 }

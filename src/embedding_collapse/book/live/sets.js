@@ -81,6 +81,7 @@ export async function mount(section) {
   };
 
   function paint() {
+    if (!answer) return;
     answer.runs.forEach(({ spectra }, i) => {
       const what = { spectra, names: SIZES.map(String), colour: designs[i].colour };
       draw.spectra(draw.sheet(panels[i].spectra), { ...what, title: texts.spectra });
@@ -120,23 +121,24 @@ export async function mount(section) {
         return [text, answer.over ? verdict : "–", signed(value), interval, seeds];
       }),
     );
-    panels.forEach(({ title }, i) => (title.textContent = titles()[i]));
-  }
-
-  // In words, once things stand still: what the pictures show, and what is amiss.
-  function tell() {
-    const { seed, step, runs, over, diverged, effects } = answer;
+    const { seed, step, runs } = answer;
     const numbers = runs.map(({ auc, share }, i) => {
       return `${titles()[i]}: AUC ${number(auc)}, IA/K ${number(share, 2)}`;
     });
-    panels.forEach(({ spectra }, i) => {
+    panels.forEach(({ title, spectra }, i) => {
+      title.textContent = titles()[i];
       const values = runs[i].spectra.map((sets) => sets.map((one) => `IA ${number(abundance(one), 1)} of ${one.length}`)); // prettier-ignore
       const fields = values.map((field, f) => `${SIZES[f]} features: ${field.join(", ")}`);
       spectra.ariaLabel = `Singular values, ${titles()[i]}; ${fields.join("; ")}`;
     });
     aucs.ariaLabel = `${texts.auc}; seed ${seed}, step ${step}: ${numbers.join("; ")}`;
     abundances.ariaLabel = `${texts.share}; seed ${seed}, step ${step}: ${numbers.join("; ")}`;
-    const notes = [...held.refused, `Seed ${seed}, step ${step.toLocaleString("en")}.`];
+  }
+
+  // In words, once things stand still: how far it is, what came out, and what is amiss.
+  function tell() {
+    const { seed, step, over, diverged, effects } = answer;
+    const notes = [`Seed ${seed}, step ${step.toLocaleString("en")}.`];
     if (diverged !== null) notes.push(`Diverged at step ${diverged}, learning rate too large.`);
     else if (over) notes.push(...claims.map(({ text }, i) => `${effects[i].verdict}: ${text}`));
     return notes.join(" ");
@@ -145,7 +147,7 @@ export async function mount(section) {
   const boxes = element("div", { className: "ec-runs ec-three ec-stacked" }, ...panels.map(({ box }) => box));
   const lines = element("div", { className: "ec-runs ec-stacked" }, aucs, abundances);
   const controls = element("div", { className: "ec-controls" }, player.buttons, ...held.controls);
-  const parts = [controls, boxes, lines, table.box, verdicts.box, held.status];
+  const parts = [held.notice, controls, boxes, lines, table.box, verdicts.box, held.status];
   const leave = place(section, parts, aucs, player);
   await player.go();
   return () => {

@@ -21,7 +21,7 @@ const EPOCH_SEEDS = 1_000_003; // as `training.fit` seeds its shuffling
  * @typedef {{ measure: "auc" | "share", band: number, more: number, less: number,
  *   expected: "higher" | "lower" }} Claim
  * What to do: begin anew with `setting`, if any; train for `steps`, or as many of them as `budget`
- * milliseconds allow.
+ * milliseconds allow, but to the end of a seed at most, so that its curves can be shown whole.
  * @typedef {{ setting?: Setting, steps?: number, budget?: number }} Order
  * @typedef {ReturnType<typeof show>} Answer
  * @typedef {ReturnType<typeof beginRun>} Run
@@ -42,7 +42,8 @@ export function makeTrainer() {
       race = { setting, ...start, runs: beginRuns(setting, 0), ends: [] };
       work = train(race);
     }
-    const [end, target] = [performance.now() + budget, race.position + steps];
+    const left = stepsOf(race.setting) - (race.position % stepsOf(race.setting));
+    const [end, target] = [performance.now() + budget, race.position + Math.min(steps, left)];
     while (race.position < target && performance.now() < end && !race.over) work.next();
     return show(race);
   };
