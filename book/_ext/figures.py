@@ -18,11 +18,16 @@ from pathlib import Path
 from sphinx.application import Sphinx
 from sphinx.config import Config
 
-from embedding_collapse.book.joining import FIGURES, LIVE, joined
+from embedding_collapse.book.joining import FIGURES, LIVE, joined, shared
 
 SCRIPTS = {
     "ec-figure": ("vendor/plotly/plotly-cartesian.min.js", "figures.js"),
-    "ec-explorer": ("vendor/plotly/plotly-cartesian.min.js", "figures.js", "explorers.js"),
+    "ec-explorer": (
+        "vendor/plotly/plotly-cartesian.min.js",
+        "figures.js",
+        "live/address.script.js",
+        "explorers.js",
+    ),
 }
 DATA = "application/vnd.plotly.v1+json"
 STATIC = Path(__file__).parent.parent / "_static"
@@ -100,6 +105,7 @@ def _join(app: Sphinx) -> None:
     shutil.copy(LIVE / "live.css", target)
     for name in FIGURES:
         (target / f"{name}.script.js").write_text(joined(LIVE / f"{name}.js"), "utf-8")
+    (target / "address.script.js").write_text(shared("address"), "utf-8")
 
 
 def _spare_icons(app: Sphinx, error: Exception | None) -> None:

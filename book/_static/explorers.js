@@ -9,6 +9,8 @@
   "use strict";
 
   const { element, mount, room } = window.embeddingFigures;
+  const { keepState, readState } = window.embeddingAddress;
+  const STILL = 200; // milliseconds without a change before the address has the state
 
   // --- Numbers --------------------------------------------------------------------------------
 
@@ -215,6 +217,27 @@
   // --- States ---------------------------------------------------------------------------------
 
   const choices = ({ options, by }, state) => (by ? options[state[by]] : options);
+  const turned = (controls) => controls.filter(({ kind }) => ["choice", "slider"].includes(kind));
+
+  // The state that the page's address asks for, all but what is pinned, and what it asks for in vain.
+  function addressed(name, controls, start) {
+    const sliders = turned(controls).map(({ name, options, by }) => {
+      const all = by ? Object.values(options).flat() : options;
+      return { name, options: [...new Set(all.map(([value]) => value))] };
+    });
+    const { state, refused } = readState(location.search, name, sliders, start);
+    return { state: fitted(controls, state), refused };
+  }
+
+  // Of what depends on another control, the last option where the state's is none there.
+  function fitted(controls, state, by) {
+    const next = { ...state };
+    for (const other of controls.filter((each) => each.by && (!by || each.by === by))) {
+      const values = choices(other, next).map(([option]) => option);
+      if (!values.includes(next[other.name])) next[other.name] = values.at(-1);
+    }
+    return next;
+  }
 
   // The state after one control was turned, as `Explorer.changed` has it.
   function changed(controls, state, { kind, name }, value) {
@@ -223,12 +246,7 @@
       const { [name]: _, ...copy } = state;
       return { ...state, [name]: value ? copy : null };
     }
-    const next = { ...state, [name]: value };
-    for (const other of controls.filter((each) => each.by === name)) {
-      const values = choices(other, next).map(([option]) => option);
-      if (!values.includes(next[other.name])) next[other.name] = values.at(-1);
-    }
-    return next;
+    return fitted(controls, { ...state, [name]: value }, name);
   }
 
   // --- Controls -------------------------------------------------------------------------------
@@ -353,10 +371,9 @@
 
   // The steps stand in the page as a list. Here one is shown at a time, and `go` is told which. The
   // function returned is to hear of each new state whether it is still the one the step is about.
-  function guide(list, go) {
+  function guide(list, at, go) {
     const items = [...list.children];
     const place = element("span", { role: "status" });
-    let at = 0;
     function follow(kept) {
       items.forEach((item, i) => item.classList.toggle("ec-here", i === at));
       list.classList.toggle("ec-left", !kept);
@@ -385,28 +402,43 @@
     const readout = element("table", { className: "ec-readout" });
     const live = element("div", { className: "ec-live" }, readout);
     live.setAttribute("aria-live", "polite");
-    let step = { ...start, ...steps[0] };
-    let state = step;
+    const states = steps.length ? steps.map((change) => ({ ...start, ...change })) : [start];
+    const same = (one, other) => JSON.stringify(one) === JSON.stringify(other);
+    const asked = addressed(name, controls, states[0]);
+    const first = Math.max(0, states.findIndex((each) => same(each, asked.state)));
+    let step = states[first];
+    let state = asked.state;
     let view;
+    let writing;
+    const notice = element("p", { className: "ec-notice", role: "status" }, asked.refused);
+    notice.hidden = !asked.refused;
 
     const enter = (next) => {
       state = next;
+      notice.hidden = true;
       settle();
       draw();
+      clearTimeout(writing);
+      writing = setTimeout(write, STILL);
     };
+    // So that a setting can be shared, and is there after a reload.
+    function write() {
+      const held = Object.fromEntries(turned(controls).map(({ name }) => [name, state[name]]));
+      keepState(name, held, section.id);
+    }
     const made = controls.map((control) =>
       makers[control.kind](control, (value) => enter(changed(controls, state, control, value))),
     );
     function settle() {
       for (const [, show] of made) show(state);
-      follow(JSON.stringify(state) === JSON.stringify(step));
+      follow(same(state, step));
       view = views[name](data, state);
       readout.replaceChildren(...table(view.readout));
     }
     const panel = element("div", { className: "ec-controls" }, ...made.map(([each]) => each));
     const list = section.querySelector(".ec-steps");
-    const go = (number) => enter((step = { ...start, ...steps[number] }));
-    const follow = list ? guide(list, go) : () => {};
+    const go = (number) => enter((step = states[number]));
+    const follow = list ? guide(list, first, go) : () => {};
     settle();
     const pointed = pointing[name];
     if (pointed) {
@@ -415,7 +447,7 @@
         enter({ ...state, ...pointed.change(data, state, ...place) }),
       );
     }
-    section.querySelector(".ec-static").replaceWith(panel, figure, live);
+    section.querySelector(".ec-static").replaceWith(notice, panel, figure, live);
     const draw = mount(figure, () => ({
       data: view.marks.map(({ like, ...numbers }) => ({ ...structuredClone(styles[like]), ...numbers })),
       layout: { ...structuredClone(layout), ...view.layout, height },

@@ -1,13 +1,14 @@
 """The page's explorers say what Python says, and work without a mouse or a script."""
 
 import json
+import re
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Locator
+from playwright.sync_api import Browser, BrowserContext, Locator, expect
 from reading import View, new_view
 
 from embedding_collapse.book import explorers
@@ -270,6 +271,27 @@ def place_of(box: Locator, x: float, y: float) -> tuple[float, float]:
             [x, y],
         )
     )
+
+
+def test_what_the_reader_chose_is_in_the_address_and_there_after_a_reload(
+    reader: Callable[[str], View],
+) -> None:
+    view = reader("sizing")
+    box = section(view, "sizing")
+    box.locator("input[name=D]").press("End")
+    view.page.wait_for_url(re.compile(r"\?sizing=D:\d+,eps:[\d.]+#sizing-"))
+    shown, address = told(box), view.page.url
+    view.page.reload()
+    box.locator(".ec-plot").wait_for()
+    assert told(box) == shown
+    assert "Your own setting" in box.locator(".ec-tour").inner_text()
+    box.get_by_role("button", name="Return to the step").click()
+    assert told(box) != shown
+    view.page.goto(address.replace("eps:", "eps:<b>"))
+    notice = box.locator(".ec-notice")
+    expect(notice).to_contain_text("The address asks for “eps:<b>")
+    box.get_by_role("button", name="Next", exact=True).click()
+    expect(notice).to_be_hidden()
 
 
 def test_bars_are_dragged(reader: Callable[[str], View]) -> None:

@@ -31,6 +31,13 @@ def joined(entry: Path) -> str:
     return f"(() => {{\n{_parts(entry)}}})();\n"
 
 
+def shared(name: str) -> str:
+    """A module of `live/` as a classic script, for scripts that are no modules: what it exports is
+    `window.embedding<Name>`."""
+    module = f"{_parts(LIVE / f'{name}.js')}return $.{name};\n"
+    return f"window.embedding{name.capitalize()} = (() => {{\n{module}}})();\n"
+
+
 def widget(name: str) -> str:
     """The figure of that name, one of `FIGURES`, as the ES module of an anywidget."""
     return _parts(LIVE / f"{name}.js") + WIDGET.format(name=name)

@@ -46,3 +46,17 @@ export function writeState(search, name, state) {
   const held = Object.entries(state).map(([key, value]) => `${key}:${value}`);
   return `?${[...kept, `${name}=${held.join(",")}`].join("&")}`;
 }
+
+/**
+ * Put a figure's state into the page's address, which then opens at the figure.
+ * @param {string} name
+ * @param {State} state
+ * @param {string} id of the figure's section
+ */
+export function keepState(name, state, id) {
+  try {
+    history.replaceState(null, "", `${writeState(location.search, name, state)}#${id}`);
+  } catch {
+    // a page without an address of its own, a file's or some notebooks', has none to share
+  }
+}

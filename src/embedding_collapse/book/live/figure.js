@@ -2,7 +2,7 @@
 // between a trainer and its picture. The section, which `embedding_collapse.book.explorers.training`
 // writes, says which controls there are.
 
-import { readState, writeState } from "./address.js";
+import { keepState, readState } from "./address.js";
 
 export const PICTURE = { role: "img", ariaLabel: "Not drawn yet" };
 const READING = 200; // milliseconds that numbers stand still while a run plays
@@ -63,12 +63,7 @@ export function open(section, changed) {
     makeControl(slider, held.state, (value) => {
       held.state = { ...held.state, [slider.name]: value };
       notice.hidden = true;
-      try {
-        const search = writeState(location.search, name, held.state);
-        history.replaceState(null, "", `${search}#${section.id}`); // opens at the figure
-      } catch {
-        // a page without an address of its own, as in some notebooks, has none to share
-      }
+      keepState(name, held.state, section.id);
       changed(slider.name);
     }),
   );
