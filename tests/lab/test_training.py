@@ -1,5 +1,6 @@
 """Training: deterministic, interruptible, and clear about what went wrong."""
 
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from embedding_collapse.lab import training
 from embedding_collapse.lab.checkpoint import Fit
 from embedding_collapse.lab.data import Dataset, Field
 from embedding_collapse.lab.device import choose_device
+from embedding_collapse.lab.engine.loop import StepByStep
 from embedding_collapse.lab.metrics import auc, excess_log_loss, expected_auc, log_loss
 from embedding_collapse.lab.models import Recommender, Size, build
 from embedding_collapse.lab.training import Training, fit, predict
@@ -94,6 +96,36 @@ def test_the_global_random_state_is_left_alone():
     assert torch.rand(1) == expected
 
 
+@pytest.fixture
+def epochs_seen(monkeypatch) -> list[tuple[torch.Tensor, bool]]:
+    """Of every epoch, the rows in their order and whether the model was in training mode."""
+    seen = []
+
+    class Watched(StepByStep):
+        def epoch(self, order, losses, penalties):
+            seen.append((order.clone(), self.model.training))
+            return super().epoch(order, losses, penalties)
+
+    monkeypatch.setattr(training, "StepByStep", Watched)
+    return seen
+
+
+def test_every_epoch_takes_all_training_rows_in_an_order_of_its_own(epochs_seen):
+    dataset = tiny_dataset(300)
+    fit_tiny(tiny_model(dataset), dataset, epochs=3)
+    train = dataset.split[0]
+    orders = [order for order, _ in epochs_seen]
+    assert all(torch.equal(order.sort().values, train.sort().values) for order in orders)
+    for one, other in combinations([train, *orders], 2):
+        assert not torch.equal(one, other)
+
+
+def test_every_epoch_trains_in_training_mode_though_each_ends_with_an_evaluation(epochs_seen):
+    dataset = tiny_dataset(300)
+    fit_tiny(tiny_model(dataset), dataset, epochs=3)
+    assert [mode for _, mode in epochs_seen] == [True] * 3
+
+
 def test_a_run_cut_short_and_resumed_equals_one_that_was_not(tmp_path):
     dataset = tiny_dataset()
     whole, first, second = (tiny_model(dataset) for _ in range(3))
@@ -118,6 +150,13 @@ def test_the_best_epoch_is_tested_and_patience_ends_the_run():
     ids, labels = torch.from_numpy(dataset.ids), torch.from_numpy(dataset.labels)
     valid = dataset.split[1]
     assert auc(predict(model, ids, valid), labels[valid]) == max(aucs)
+
+
+def test_of_epochs_that_are_as_good_the_first_is_the_best(monkeypatch):
+    monkeypatch.setattr(training, "auc", lambda logits, labels: 0.5)
+    dataset = tiny_dataset(300)
+    run = fit_tiny(tiny_model(dataset), dataset, epochs=9, patience=2)
+    assert run.best_epoch == 0 and len(run.epochs) == 3
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_says_where():
