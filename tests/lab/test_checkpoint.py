@@ -10,7 +10,7 @@ from harm import each_harm, largest_file
 from test_training import fit_tiny, tiny_dataset, tiny_model
 
 from embedding_collapse.files import store_json
-from embedding_collapse.lab import checkpoint
+from embedding_collapse.lab import checkpoint, training
 from embedding_collapse.lab.checkpoint import STATE, Fit, save_tensors
 from embedding_collapse.lab.models import Recommender
 from embedding_collapse.parameters import ParameterError
@@ -50,6 +50,17 @@ def test_a_whole_checkpoint_is_resumed_without_a_word(tmp_path, whole):
     resumed = go_on(tmp_path)
     assert seconds(resumed[0])[:2] == seconds(begun)
     assert same_bits(resumed, whole)
+
+
+def test_a_run_resumed_after_its_best_epoch_ends_with_that_epochs_weights(tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "auc", lambda logits, labels: 0.5)  # so the first is the best
+    best = tiny_model(DATA)
+    fit_tiny(best, DATA, epochs=1)
+    begin(tmp_path)
+    run, resumed = go_on(tmp_path)
+    assert run.best_epoch == 0
+    for one, other in zip(best.parameters(), resumed.parameters(), strict=True):
+        assert torch.equal(one, other)
 
 
 @pytest.mark.parametrize("part", [STATE, "epoch-1.safetensors"])
@@ -94,7 +105,17 @@ def test_a_checkpoint_that_an_earlier_version_wrote_is_set_aside(tmp_path, whole
         assert same_bits(go_on(tmp_path), whole)
 
 
-@pytest.mark.parametrize("changed", [{"seed": 1}, {"batch_size": 99}, {"learning_rate": 0.02}])
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"seed": 1},
+        {"batch_size": 99},
+        {"learning_rate": 0.02},
+        {"weight_decay": 1e-3},
+        {"precision": "bf16"},
+    ],
+    ids=lambda changed: next(iter(changed)),
+)
 def test_the_checkpoint_of_another_run_is_refused_and_stays(tmp_path, changed):
     begun = begin(tmp_path)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
