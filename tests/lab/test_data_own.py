@@ -13,6 +13,7 @@ from embedding_collapse.lab.data.times import moments
 from embedding_collapse.parameters import ParameterError
 
 ROWS = 400
+WORDS = {"label": "bought", "positive": "yes"}
 
 
 @pytest.fixture(autouse=True)
@@ -93,6 +94,20 @@ def test_a_rating_that_is_no_number_is_a_rejected_row(path):
     assert "2 rows rejected: line 402: stars is 'many', not a number; line 403: " in "".join(
         data.notes
     )
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ({"label": "stars", "threshold": 4}, {"label": "stars", "threshold": 5}),
+        (WORDS, WORDS | {"positive": "no"}),
+        (WORDS | {"split_by": "ts"}, WORDS | {"split_by": "stars"}),
+    ],
+    ids=["threshold", "positive", "split_by"],
+)
+def test_one_file_labelled_or_split_in_two_ways_is_two_data_sets(path, first, second):
+    one, other = (load("table", path=path, categorical="shop", **way) for way in (first, second))
+    assert one.fingerprint != other.fingerprint
 
 
 # --- times ----------------------------------------------------------------------------------------
@@ -183,6 +198,12 @@ def test_a_column_that_is_the_same_in_all_rows_splits_nothing(frame, path):
     frame.assign(ts=3).to_csv(path, index=False)
     with pytest.raises(ParameterError, match="split_by is 'ts', a column that is the same in all"):
         load("table", path=path, label="stars", threshold=4, split_by="ts")
+
+
+def test_rows_that_are_alike_in_what_splits_them_stay_as_they_lie(frame, path):
+    data = load("table", path=path, **WORDS, split_by="stars")
+    order = np.concatenate([part.numpy() for part in data.split])
+    assert np.array_equal(order, np.argsort(frame["stars"].to_numpy(), kind="stable"))
 
 
 # --- columns --------------------------------------------------------------------------------------
