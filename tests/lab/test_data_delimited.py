@@ -308,7 +308,7 @@ def test_a_numeric_column_that_holds_text_is_told(table):
     assert data.notes == ("1 row rejected: line 402: a is 'few', not a number",)
 
 
-@pytest.mark.parametrize("missing", ["NaN", "nan", "NA", "null", "None", "\\N"])
+@pytest.mark.parametrize("missing", ["NaN", "nan", "NA", "n/a", "<NA>", "null", "None", "\\N"])
 def test_what_tools_write_for_a_missing_number_is_a_blank(table, missing):
     rows = "0,1.5\n1,2.25\n1,3.125\n" * 100
     blank, named = (table(f"y,a\n{rows}1,{text}\n0,{text}\n") for text in ("", missing))
@@ -326,12 +326,12 @@ def test_a_column_of_numbers_is_told_where_a_text_makes_it_categorical(table):
 
 
 def test_a_missing_label_is_none_whatever_is_positive(table):
-    rows = "0,a\n1,b\n" * 200 + "NaN,a\n"
+    rows = "0,a\n1,b\n" * 200 + "NaN,a\n,b\n"
     data = table(f"y,a\n{rows}", positive="1")
     assert len(data) == 400
     assert data.notes[1:] == (
         "y is 1 for 1, 0 for 0",
-        "1 row rejected: line 402: y is 'NaN', not a value",
+        "2 rows rejected: line 402: y is 'NaN', not a value; line 403: y is '', not a value",
     )
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from embedding_collapse.cli import main
 from embedding_collapse.lab import records
-from embedding_collapse.lab.data import load, summarise
+from embedding_collapse.lab.data import compare, load, summarise
 
 CRITEO = Path(__file__).parents[1] / "data" / "criteo_format.txt.gz"
 
@@ -31,6 +31,13 @@ def test_the_summary_counts_features_and_rare_rows(tmp_path):
     assert table["features"].sum() == 632
     for i, field in enumerate(data.fields):
         assert table.loc[field.name, "rare share"] == pytest.approx((data.ids[:, i] == 0).mean())
+
+
+def test_a_comparison_has_the_rare_share_of_all_fields_and_the_label_rate():
+    data = load("synthetic-mini", 1500)
+    column = compare([data])["synthetic-mini"]
+    assert column["rare share"] == f"{(data.ids == 0).mean():.4f}"
+    assert column["label rate"] == f"{data.labels.mean():.4f}"
 
 
 def test_the_command_prints_rows_features_and_rejected_lines(criteo_file, tmp_path, capsys):
