@@ -13,10 +13,18 @@ from safetensors.torch import load_file
 
 from embedding_collapse.decomposition import singular_values
 from embedding_collapse.lab import experiment, records
+from embedding_collapse.lab import spec as spec_module
 from embedding_collapse.lab.data import DataSpec, load
 from embedding_collapse.lab.experiment import output_folder, run
 from embedding_collapse.lab.metrics import auc, log_loss
-from embedding_collapse.lab.spec import Spec, build_model, comparison, parameter_counts
+from embedding_collapse.lab.spec import (
+    Spec,
+    build_model,
+    check_memory,
+    comparison,
+    parameter_counts,
+)
+from embedding_collapse.lab.training import Training
 from embedding_collapse.parameters import ParameterError
 from embedding_collapse.subspace import diversity
 
@@ -111,6 +119,27 @@ def test_a_record_holds_what_the_run_was_and_what_came_of_it(clicks, tmp_path):
         atol=1e-9,
     )
     assert len(record.joined_spectra[0]) == 6
+
+
+def test_a_run_is_trained_as_its_spec_says(clicks, monkeypatch):
+    class Asked(Exception):
+        pass
+
+    def fit(model, dataset, training, **_):
+        raise Asked(training)
+
+    monkeypatch.setattr(experiment, "fit", fit)
+    others = {"learning_rate": 0.5, "weight_decay": 0.25, "patience": 7, "seed": 5}
+    with pytest.raises(Asked) as asked:
+        run(Spec(**TINY, **others, precision="bf16"), clicks, device="cpu", progress=False)
+    expected = Training(epochs=2, batch_size=200, precision="bf16", **others)
+    assert asked.value.args == (expected,)
+
+
+def test_speed_is_that_of_the_median_epoch(clicks):
+    record = run(Spec(**TINY | {"epochs": 3}), clicks, device="cpu", progress=False)
+    _, middle, _ = sorted(epoch["seconds"] for epoch in record.epochs)
+    assert record.speed == pytest.approx(clicks.split_sizes[0] / middle)
 
 
 def test_a_stored_record_is_read_not_trained_again(clicks, tmp_path, monkeypatch):
@@ -277,6 +306,16 @@ def test_parameters_are_counted_without_making_them(clicks):
     spec = Spec(**TINY, scale=3, design="me")
     sizes = clicks.cardinalities
     assert parameter_counts(spec, sizes) == build_model(spec, sizes).parameter_counts()
+
+
+def test_a_run_needs_memory_for_its_parameters_four_times_in_float32(clicks, monkeypatch):
+    spec, sizes, device = Spec(**TINY), clicks.cardinalities, torch.device("cpu")
+    needed = 4 * 4 * sum(parameter_counts(spec, sizes).values())
+    monkeypatch.setattr(spec_module, "memory", lambda device: needed)
+    check_memory(spec, sizes, device)
+    monkeypatch.setattr(spec_module, "memory", lambda device: needed - 1)
+    with pytest.raises(ParameterError, match="parameters, which take"):
+        check_memory(spec, sizes, device)
 
 
 @pytest.mark.parametrize("name", [5, None, "/proc/none/here"])
