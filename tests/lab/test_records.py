@@ -146,6 +146,12 @@ def test_abundance_against_random_tables_is_one_for_a_random_table(make_record):
     assert record.relative_abundance[1] < 0.6
 
 
+def test_weighted_abundance_is_held_against_random_tables_weighted_alike(make_record):
+    narrow = [[1.0, 1 / 3, 1 / 3, 1 / 3]] * 3  # IA / K = 0.5, as the record's own fields have
+    record = make_record(abundance=0.5, weighted_random=narrow)
+    assert record.weighted_against_random.tolist() == pytest.approx([1, 1, 1])
+
+
 def test_records_are_grouped_by_label_base_first_and_se_before_me(make_record):
     me, base, se, again = (
         make_record("me", 4),
@@ -180,6 +186,12 @@ def test_the_summary_gives_mean_and_sample_deviation_over_seeds(make_record):
         "seconds": "4.0",
         "samples/s": "1,234",
     }
+
+
+def test_the_seconds_of_the_summary_are_those_of_the_median_run(make_record):
+    epochs = [[make_record().epochs[0] | {"seconds": seconds}] for seconds in (1.0, 2.0, 9.0)]
+    records = [make_record("se", 4, seed, epochs=own) for seed, own in enumerate(epochs)]
+    assert summary(records).loc["SE 4x", "seconds"] == "2.0"
 
 
 def test_the_summary_has_a_row_per_model_in_order_and_no_deviation_for_a_single_seed(make_record):
