@@ -10,8 +10,8 @@ from rounding import assert_same_sums
 from torch import Tensor
 
 from embedding_collapse.lab.models import MODELS, PAPER, Recommender, Size, build
-from embedding_collapse.lab.models.layers import dropout
-from embedding_collapse.lab.spec import Spec
+from embedding_collapse.lab.models.layers import Projection, SetLinear, dropout
+from embedding_collapse.lab.spec import Spec, build_model
 from embedding_collapse.parameters import ParameterError
 
 REFERENCE = Path(__file__).parents[1] / "data" / "official_models.npz"
@@ -313,6 +313,29 @@ def test_tables_start_xavier_uniform_over_the_joint_table():
     assert 0.99 * bound < table.abs().max() <= bound
 
 
+@pytest.mark.parametrize("part", ["weight", "bias"])
+def test_the_linear_layers_of_sets_start_as_torchs_do(part):
+    """Uniform: the largest of so many comes within 3% of the bound."""
+    largest = getattr(SetLinear(3, 40, 100), part).abs().max()
+    assert 0.97 / 40**0.5 < largest <= 1 / 40**0.5
+
+
+def test_cross_layers_start_xavier_uniform():
+    weight = build("dcnv2", [9] * 4, Size(4, 2, 5, hidden=4)).interaction.weight
+    bound = (6 / (20 + 20)) ** 0.5
+    assert 0.99 * bound < weight.abs().max() <= bound
+
+
+def test_the_weights_of_pairs_start_from_a_standard_normal():
+    weight = build("nfwfm", [9] * 30, Size(30, 4, 5, hidden=4)).interaction.weight
+    assert weight.mean().item() == pytest.approx(0, abs=0.1)
+    assert weight.std().item() == pytest.approx(1, abs=0.05)
+
+
+def test_two_streams_are_multiplied_by_zeros_at_first():
+    assert not build("finalmlp", [9] * 4, Size(4, 2, 5, hidden=8)).head.bilinear.any()
+
+
 def test_parameter_counts_add_up():
     model = build("dcnv2", [5, 6], Size(2, 3, 4, hidden=7))
     counts = model.parameter_counts()
@@ -342,6 +365,34 @@ def test_dropout_drops_the_rate_and_keeps_the_mean(rate):
 
 def test_dropout_at_a_rate_close_to_one_still_drops():
     assert (dropout(torch.ones(100_000), 0.999995) == 0).float().mean() > 0.999
+
+
+def test_a_projection_drops_the_rate_of_its_units_in_training_alone():
+    """Of which half are zero without, below the mean of batch norm."""
+    torch.manual_seed(0)
+    projection, x = Projection(1, 20, 50, 0.5), torch.randn(1, 512, 20)
+    assert (projection.train()(x) == 0).float().mean().item() == pytest.approx(0.75, abs=0.02)
+    assert torch.equal(projection.eval()(x), projection(x))
+
+
+def test_dropout_is_the_specs_in_interaction_and_head():
+    model = build_model(Spec(dropout=0.45, hidden=8), [9] * 4)
+    assert {layer.dropout for layer in (model.interaction.project, model.head.hidden)} == {0.45}
+    assert Spec().dropout == Size(4, 1, 5).dropout
+
+
+@pytest.mark.parametrize("layer", [0, 1])
+def test_both_layers_of_finalmlps_streams_drop(layer):
+    model = build("finalmlp", [9] * 4, Size(4, 1, 5, hidden=8, dropout=0.45))
+    assert [stream[layer].dropout for stream in model.interaction.streams] == [0.45, 0.45]
+
+
+def test_nfwfm_drops_the_rate_of_the_products():
+    model = build("nfwfm", [9] * 4, Size(4, 1, 50, hidden=8, dropout=0.5)).train()
+    seen = []
+    model.interaction.project.register_forward_pre_hook(lambda _, inputs: seen.extend(inputs))
+    model(torch.randint(9, (256, 4), generator=torch.Generator().manual_seed(0)))
+    assert (seen[0] == 0).float().mean().item() == pytest.approx(0.5, abs=0.05)
 
 
 def penalty_of(model: str, size: Size, embeddings: Tensor) -> Tensor:
