@@ -6,7 +6,15 @@ import pytest
 import torch
 from scipy import stats
 
-from embedding_collapse.lab.contrast import POWER, Effect, Group, _delong, contrast, holm
+from embedding_collapse.lab.contrast import (
+    POWER,
+    Effect,
+    Group,
+    _delong,
+    _rows_variance,
+    contrast,
+    holm,
+)
 from embedding_collapse.lab.metrics import Placements, grouped, placements
 
 ROWS = 100  # of either class
@@ -156,6 +164,30 @@ def test_a_summary_of_the_rows_keeps_their_variance():
     assert _delong(change_of([*map(grouped, of_rows)])) == pytest.approx(known, rel=0.15)
 
 
+def test_what_each_run_has_of_its_own_in_every_row_is_taken_off():
+    """What is left is, on average, what the rows of each cell have in common: of weights 2 and -1
+    and 50 rows of either class a variance of (4 + 1) * (1/50 + 1/50), which 400 estimates know to
+    1%."""
+    generator = np.random.default_rng(0)
+    found = []
+    for _ in range(400):
+        groups = []
+        for weight, runs in ((2, 2), (-1, 3)):
+            scores = generator.normal(size=(2, 50)) + generator.normal(size=(runs, 2, 50))
+            groups.append((weight, [Placements(*run) for run in scores]))
+        found.append(_rows_variance(groups)[0])
+    assert np.mean(found) == pytest.approx(5 * 2 / 50, rel=0.05)
+
+
+def test_rows_never_make_an_interval_narrower():
+    """Where runs differ row by row and not on average, their own part is all there is of them."""
+    wave = np.tile([-0.1, 0.1], 20)
+    new, old = (
+        [Placements(auc + change, auc + change) for change in (wave, -wave)] for auc in (0.7, 0.6)
+    )
+    assert _rows_variance([(1, new), (-1, old)])[0] == 0
+
+
 def test_without_noise_between_seeds_the_interval_is_that_of_the_rows():
     _, (new, old) = two_models(2000)
     aucs = [rows.positive.mean() for rows in (new, old)]
@@ -184,6 +216,14 @@ def test_without_noise_from_the_rows_it_is_welchs_too():
         for weight, runs in zip((1, -1), aucs, strict=True)
     ]
     assert contrast(groups) == pytest.approx(contrast([Group(*one[:2]) for one in groups]))
+
+
+def test_the_smallest_effect_is_as_large_as_the_reaches_of_interval_and_power():
+    new, old = [1.0, 2.0, 4.0], [0.5, 0.7, 0.9, 1.1]
+    effect = contrast([Group(1, new), Group(-1, old)])
+    welch = stats.ttest_ind(new, old, equal_var=False)
+    reach = stats.t.ppf([0.975, POWER], welch.df)
+    assert effect.smallest == pytest.approx(effect.half_width * reach.sum() / reach[0])
 
 
 @pytest.mark.parametrize(("news", "olds"), [(1, 3), (3, 1), (1, 1)])
