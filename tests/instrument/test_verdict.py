@@ -7,6 +7,7 @@ import torch
 from test_collapse import inspected, normal
 from torch import Tensor
 
+from embedding_collapse.spectrum import random_abundances
 from embedding_collapse.verdict import (
     COLLAPSED,
     COLLAPSED_IS,
@@ -16,6 +17,7 @@ from embedding_collapse.verdict import (
     PARTLY,
     PARTLY_IS,
     UNTRAINED_IS,
+    band,
     judge,
     too_small,
 )
@@ -60,6 +62,14 @@ def test_a_random_table_is_not_collapsed_whatever_its_shape_and_one_of_low_rank_
     assert found.verdict == COLLAPSED_IS
     assert found.advice.startswith("2 of 64 directions hold 90% of its energy")
     assert "MultiEmbedding" in found.advice and "which saves 97%" in found.advice
+
+
+def test_one_random_table_in_a_hundred_lies_below_the_band_and_one_above():
+    low, high = band(30, 16)
+    drawn = random_abundances(30, 16, 10_000)
+    shares = drawn / drawn.mean()
+    for outside in (shares < low, shares > high):  # the band is that of 256 tables
+        assert outside.double().mean().item() == pytest.approx(0.01, abs=0.01)
 
 
 @pytest.mark.parametrize("shape", [(1000, 32), (40, 64)])
@@ -163,6 +173,21 @@ def test_a_few_long_rows_are_named_where_they_decide(longer, rows):
     assert inspected(torch.zeros(5000, 32)).longest is None
 
 
+def test_a_few_long_rows_are_not_looked_for_where_rows_are_weighted():
+    table = normal(5000, 32) * torch.linspace(1, 0.3, 32)
+    table[17] *= 200
+    found = inspected(table, torch.ones(5000))
+    assert found.verdict == COLLAPSED_IS and found.longest is None
+
+
+def test_a_few_long_rows_that_do_not_decide_are_measured_and_not_named():
+    table = normal(5000, 2) @ normal(2, 32)
+    table[17] *= 100
+    found = inspected(table)
+    assert found.verdict == COLLAPSED_IS and found.longest["first"] == 17
+    assert "row 17" not in found.advice and "several embedding sets" in found.advice
+
+
 @pytest.mark.parametrize("share", [0.3, 0.7, 0.9])
 def test_new_rows_that_all_hold_one_vector_do_not_hide_what_the_others_do(share):
     table = normal(5000, 32) * torch.linspace(1, 0.3, 32)
@@ -185,6 +210,21 @@ def test_a_table_of_zeros_but_for_a_few_rows_is_not_called_collapsed(trained):
     rows = "1 row" if trained == 1 else f"{trained} rows"
     assert f"all but about {rows} of 5,000 lie as they were drawn or set" in found.rests_on
     assert "Nearly all of its rows were never trained" in found.advice
+
+
+def test_with_rows_weighted_the_advice_counts_the_directions_of_weighted_rows():
+    table = torch.cat([normal(500, 2) @ normal(2, 32), normal(4500, 32)])
+    counts = torch.cat([torch.full((500,), 1e6), torch.ones(4500)])
+    advice = inspected(table, counts).advice
+    assert advice.startswith("2 of 32 directions hold 90% of its energy")
+
+
+def test_a_table_with_some_new_rows_does_not_look_just_drawn():
+    table = normal(5000, 32) * torch.linspace(0.2, 3, 5000)[:, None]
+    table[::20] = 0
+    found = inspected(table)
+    assert found.untrained == pytest.approx(0.05) and found.verdict == HEALTHY_IS
+    assert "They are in use" in found.advice
 
 
 def test_advice_meets_the_case():
