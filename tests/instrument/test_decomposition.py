@@ -235,3 +235,10 @@ def test_spectra_centred_are_those_of_the_table_without_its_mean(shape, smallest
     mean = weights.double().mean().rsqrt().expand_as(ratio)
     if shape[-2] > 8:
         torch.testing.assert_close(ratio, mean, rtol=1e-6, atol=0)
+
+
+def test_what_the_squares_of_an_offset_would_drown_is_measured_without_them():
+    """A column that hardly varies around a large number, the smallest once it is centred."""
+    table = normal(1000, 8)
+    table[:, 0] = 1e3 + 1e-3 * table[:, 0]
+    assert_spectra_agree(spectra(table).centred, torch.linalg.svdvals(table - table.mean(0)), 1000)
