@@ -87,6 +87,13 @@ def test_by_default_it_measures_only_as_often_as_its_budget_allows(monkeypatch):
     assert monitor.overhead < 0.0055
 
 
+def test_the_first_measurement_does_not_count_in_the_seconds():
+    monitor = CollapseMonitor(Model(), every=1)
+    assert monitor.seconds == 0
+    monitor.step()
+    assert monitor.seconds > 0
+
+
 def test_a_budget_of_zero_never_measures_again():
     monitor = CollapseMonitor(Model(), budget=0)
     assert not any(monitor.step() for _ in range(50))
@@ -372,7 +379,7 @@ def test_a_lightning_callback_measures_and_logs_and_goes_on_from_a_checkpoint(tm
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_a_lightning_callback_counts_the_steps_of_all_optimizers_and_goes_on_with_its_trainer():
+def test_a_lightning_callback_counts_steps_of_all_optimizers_and_begins_anew_with_another_trainer():
     import pytorch_lightning as lightning
 
     class Module(lightning.LightningModule):
@@ -395,7 +402,10 @@ def test_a_lightning_callback_counts_the_steps_of_all_optimizers_and_goes_on_wit
     quiet = dict.fromkeys(
         ("logger", "enable_progress_bar", "enable_model_summary", "enable_checkpointing"), False
     )
-    trainer = lightning.Trainer(max_epochs=1, accelerator="cpu", callbacks=[callback], **quiet)
+    trainer, another = (
+        lightning.Trainer(max_epochs=1, accelerator="cpu", callbacks=[callback], **quiet)
+        for _ in range(2)
+    )
     ids = torch.utils.data.TensorDataset(torch.randint(0, 60, (160, 2)))
     batches, module = torch.utils.data.DataLoader(ids, batch_size=32), Module()
     trainer.fit(module, batches)
@@ -403,7 +413,9 @@ def test_a_lightning_callback_counts_the_steps_of_all_optimizers_and_goes_on_wit
     assert [row["step"] for row in callback.monitor.history] == [0, 6, 10]  # as soon as it is time
     trainer.fit_loop.max_epochs = 2
     trainer.fit(module, batches)
-    assert [row["step"] for row in callback.monitor.history] == [0, 6, 10, 16, 20]
+    assert [row["step"] for row in callback.monitor.history] == [0, 6, 10, 16, 20]  # it goes on
+    another.fit(Module(), batches)
+    assert [row["step"] for row in callback.monitor.history] == [0, 6, 10]
 
 
 @pytest.mark.filterwarnings("ignore")
