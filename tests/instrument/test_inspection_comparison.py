@@ -40,6 +40,13 @@ def test_with_rows_weighted_that_is_compared_too():
     assert float(row["B - A, weighted"]) < float(row["B - A, centred"]) < 0
 
 
+def test_where_rows_of_the_second_alone_are_weighted_that_is_shown_too():
+    table = {"emb": normal(500, 16)}
+    (row,) = comparison(inspect(table), inspect(table, row_weights=torch.arange(1.0, 501)))
+    assert row["IA/random, weighted A"] == row["B - A, weighted"] == "-"
+    assert float(row["IA/random, weighted B"]) > 0
+
+
 @pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod.", "state_dict."])
 def test_what_ddp_and_compile_put_before_names_does_not_keep_tables_apart(prefix):
     plain = {"emb.user": normal(300, 8), "emb.item": normal(200, 8)}

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from embedding_collapse.cli import main
-from embedding_collapse.inspection.course import bars, checkpoints_in
+from embedding_collapse.inspection.course import bars, checkpoints_in, course
+from embedding_collapse.inspection.report import inspect
 from embedding_collapse.parameters import ParameterError
 
 
@@ -40,6 +41,21 @@ def test_checkpoints_come_by_their_numbers_and_what_has_none_is_told(run_folder)
     paths, note = checkpoints_in(run_folder)
     assert [path.stem for path in paths] == ["step_2", "step_10", "step_30", "step_100"]
     assert note == "left out, without a number: last.pt"
+
+
+def test_checkpoints_come_by_all_their_numbers(tmp_path):
+    names = ["epoch-1-step-200", "epoch-1-step-1000", "epoch-2-step-900"]
+    for name in names:
+        torch.save({"item.emb": collapsing(1)}, tmp_path / f"{name}.pt")
+    assert [path.stem for path in checkpoints_in(tmp_path)[0]] == names
+
+
+def test_a_table_that_a_checkpoint_holds_and_that_cannot_be_measured_has_no_value_there():
+    broken = collapsing(1)
+    broken[3, 2] = torch.nan
+    tables = (collapsing(1), broken, collapsing(0.5))
+    (item,) = course([inspect({"item.emb": table}) for table in tables])
+    assert [value is None for value in item.values] == [False, True, False]
 
 
 def test_folders_of_checkpoints_are_followed_too(tmp_path):

@@ -316,6 +316,26 @@ def test_a_table_that_was_not_measured_is_in_the_headline_and_comes_before_healt
     assert [one.name for one in found.findings] == ["good.emb"]  # what is wrong, the note says
 
 
+def low(rank: int) -> torch.Tensor:
+    return normal(500, rank) @ normal(rank, 32)
+
+
+def test_of_tables_with_one_verdict_the_one_furthest_below_random_comes_first():
+    found = report.inspect({"a.emb": low(4), "b.emb": low(1), "c.emb": low(2)})
+    assert {table.verdict for table in found.tables} == {"collapsed"}
+    assert [table.name for table in found.worst_first] == ["b.emb", "c.emb", "a.emb"]
+    assert "The first to look at: b.emb, collapsed" in found.summary
+
+
+def test_findings_beyond_the_tenth_are_counted():
+    ten, more = (str(report.inspect({f"{n}.emb": low(1) for n in range(k)})) for k in (10, 11))
+    assert "which the report has" not in ten and "and 1 more, which the report has" in more
+
+
+def test_directions_that_are_a_mean_over_sets_keep_a_digit():
+    assert report.number({"directions_90": 2.5}, "directions_90") == "2.5"
+
+
 def test_nothing_is_left_out_without_a_word(tmp_path, capsys):
     model = nn.ModuleDict({"user_emb": nn.Embedding(300, 8), "fc": nn.Linear(20, 10)})
     model["blocks"] = nn.ModuleList(nn.Linear(8, 8, bias=False) for _ in range(12))
