@@ -26,6 +26,39 @@ def test_sets_of_different_runs_are_compared_and_sets_of_one_run_are_not(make_re
     assert max(measures.common_pattern(pair) for pair in pairs) < 1
 
 
+def test_a_decline_is_from_the_best_epoch_to_the_last(make_record):
+    epochs = [{"valid_auc": auc} for auc in (0.6, 0.8, 0.7)]
+    assert measures.DECLINE.value(make_record(epochs=epochs)) == pytest.approx(0.1)
+
+
+def test_epochs_are_counted_from_one_for_readers(make_record):
+    assert measures.BEST_EPOCH.value(make_record(best_epoch=1)) == 2
+
+
+def test_where_the_truth_is_known_the_auc_is_the_expected_one(make_record):
+    record = make_record(test={"auc": 0.7, "log_loss": 0.5, "expected_auc": 0.75})
+    assert measures.AUC.value(record) == 0.75
+    assert measures.AUC.value(make_record(auc=0.7)) == 0.7
+
+
+def test_a_field_projected_for_itself_does_not_count_among_sub_embeddings(make_record):
+    pairs = np.full((1, 3, 3), 2.0) + 2 * np.eye(3)
+    record = make_record(projected_abundance=pairs.tolist())
+    assert measures.PROJECTED_ABUNDANCE.value(record) == pytest.approx(2 / 4)  # K = 4
+
+
+def test_sums_over_the_projected_fields_are_ordered_as_their_partners(make_record):
+    pairs = [[[1.0, 2.0, 3.0], [2.0, 3.0, 3.9], [1.0, 1.1, 1.2]]]  # of field i for partner j
+    record = make_record(abundance=[0.4, 0.6, 0.8], projected_abundance=pairs)
+    assert measures.PARTNER_IN_SUMS.value(record) == pytest.approx(1)
+
+
+def test_joined_abundance_is_that_of_the_sets_side_by_side(make_record):
+    record = make_record("me", 2, joined_spectra=[[1.0] * 8] * 3)
+    assert measures.JOINED_ABUNDANCE.value(record) == pytest.approx(1)
+    assert measures.ABUNDANCE.value(record) == pytest.approx(0.5)
+
+
 def test_a_pattern_needs_two_sets(make_record):
     assert np.isnan(measures.common_pattern(make_record()))
     same = make_record("me", 2, projection_norms=[np.eye(3).tolist()] * 2)
