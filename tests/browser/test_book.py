@@ -354,6 +354,16 @@ def test_a_figure_is_saved_for_paper_and_under_a_name_of_its_own(
     view.page.close()
 
 
+def test_without_scripts_a_figure_says_what_it_would_show(browser: Browser, book: str) -> None:
+    with browser.new_context(java_script_enabled=False) as context:
+        page = context.new_page()
+        page.goto(f"{book}/notebooks/opening.html")
+        for box in page.locator(".ec-figure").all():
+            said = box.evaluate("it => getComputedStyle(it, '::after').content")
+            assert box.get_attribute("aria-label") in said
+            assert box.bounding_box()["height"] < 200  # it leaves no blank
+
+
 @pytest.mark.parametrize("name", ["02_information_abundance", "07_results"])
 def test_at_four_times_the_size_nothing_is_cut(
     window: BrowserContext, book: str, name: str

@@ -217,6 +217,10 @@ def prints_the_figure_and_the_numbers_without_controls(view: View, box: Locator)
     assert not box.locator("> .ec-controls").is_visible()
     assert box.locator(".main-svg").first.is_visible()
     assert box.locator(".ec-readout").is_visible()
+    steps = box.locator(".ec-steps > li")
+    assert all(step.is_visible() for step in steps.all())
+    tops = steps.evaluate_all("all => all.map(it => it.getBoundingClientRect().top)")
+    assert tops == sorted(set(tops))  # one below the other
 
 
 @pytest.mark.parametrize("page", dict.fromkeys(PAGES.values()))
