@@ -185,15 +185,16 @@ def test_it_plays_as_it_comes_into_view_and_pause_stops(opened: Open) -> None:
 def test_a_setting_is_in_the_address_and_an_impossible_one_is_named(opened: Open) -> None:
     page = opened("?collapse=few:3,width:99").page
     come(page)
-    notice = page.locator("#ec-collapse .ec-notice")
+    notice, status = (page.locator(f"#ec-collapse .ec-{name}") for name in ("notice", "status"))
     expect(notice).to_contain_text("The address asks for “width:99”; accepted: 3, 4")
     assert readout(page)[0][0] == "D₃ = 3"
     page.get_by_role("button", name="Next 250 steps").click()
-    expect(page.locator("#ec-collapse .ec-status")).to_contain_text("step 250")
+    expect(status).to_contain_text("step 250")
     expect(notice).to_be_visible()  # until the reader chooses
     page.locator("#ec-collapse input[name=seed]").focus()
     page.keyboard.press("ArrowRight")
     expect(notice).to_be_hidden()
+    expect(status).to_contain_text("at step 0")
     assert page.url.endswith("?collapse=few:3,many:100,width:3,rate:1,seed:1,row:1#ec-collapse")
     shown = readout(page)
     page.reload()
