@@ -20,6 +20,7 @@ NUMBERS = (
     1 << 62,
     (1 << 64) - 1,
 )
+MARKS = (b'"', b"\n", b"\r", b"\r\n", b",", b"\t", b"\0", b"\xff", b'""', b'"\n"', b",,,,,,\xff\n")
 NASTY: list[Any] = [
     -1,
     0,
@@ -104,6 +105,16 @@ def _insert(content: bytearray, place: int, random: np.random.Generator) -> byte
     return content
 
 
+def _mark(content: bytearray, place: int, random: np.random.Generator) -> bytes:
+    """What matters in delimited text."""
+    content[place:place] = pick(random, MARKS)
+    return content
+
+
+def _ends(content: bytearray, place: int, random: np.random.Generator) -> bytes:
+    return content.replace(b"\n", pick(random, (b"\r", b"\r\n", b"")))
+
+
 def _repeat(content: bytearray, place: int, random: np.random.Generator) -> bytes:
     part = content[place : place + int(random.integers(1, 2000))]
     content[place:place] = part * int(random.integers(1, 4))
@@ -127,6 +138,9 @@ CHANGES: list[Callable[[bytearray, int, np.random.Generator], bytes]] = [
     _insert,
     _repeat,
     _move,
+    _mark,
+    _mark,
+    _ends,
 ]
 
 

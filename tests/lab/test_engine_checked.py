@@ -116,7 +116,7 @@ def test_both_sides_agree_at_the_start_and_later(precision, name):
     assert compare(engine, loop, first=6 * BATCH) is None
 
 
-@pytest.mark.parametrize("name", [*PAPER, "dcnv2-regularized-fixed", "dcnv2-linear", "ffm"])
+@pytest.mark.parametrize("name", [*PAPER, "dcnv2-regularized", "dcnv2-linear", "ffm"])
 @pytest.mark.parametrize(
     "precision, how",
     [(None, "float64"), (None, "backwards"), ("bf16", "backwards"), ("tf32", "tf32")],

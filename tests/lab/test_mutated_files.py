@@ -8,14 +8,14 @@ import random
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from mutations import mutations
+from mutate import mutate_bytes
 from safetensors.torch import save_file
 
 from embedding_collapse.inspection import report
@@ -29,6 +29,10 @@ from embedding_collapse.parameters import ParameterError
 pytestmark = pytest.mark.slow
 
 COUNT = 120  # of each kind
+
+
+def mutations(whole: bytes, count: int = COUNT) -> Iterator[bytes]:
+    return (mutate_bytes(whole, np.random.default_rng(seed)) for seed in range(count))
 
 
 def table() -> pd.DataFrame:
@@ -86,9 +90,7 @@ TABLES: dict[str, tuple[bytes, str, Callable]] = {
 def test_a_mutated_table_is_read_or_refused_in_one_line(tmp_path, kind):
     whole, suffix, source_of = TABLES[kind]
     read, refused = 0, 0
-    for number, content in enumerate(
-        mutations(whole, COUNT, text=suffix in (".csv", ".tsv", ".txt"))
-    ):
+    for number, content in enumerate(mutations(whole)):
         path = tmp_path / f"{number}{suffix}"
         path.write_bytes(content)
         try:
@@ -104,7 +106,7 @@ def test_a_mutated_table_is_read_or_refused_in_one_line(tmp_path, kind):
         except ParameterError as error:
             assert "\n" not in str(error) and str(path) in str(error)
             refused += 1
-    assert min(read, refused) > 0
+    assert refused > 0 and (read > 0 or kind == "gz")  # whose checksum tells
 
 
 def load_it(path: Path, kind: str, cache: Path) -> None:
@@ -170,7 +172,7 @@ def inspected(path: Path) -> bool:
 @pytest.mark.parametrize("kind", CHECKPOINTS)
 def test_a_mutated_checkpoint_is_read_or_refused_in_one_line(tmp_path, kind):
     path, read = tmp_path / "mutated", 0
-    for content in mutations(CHECKPOINTS[kind](tmp_path), COUNT):
+    for content in mutations(CHECKPOINTS[kind](tmp_path)):
         path.write_bytes(content)
         read += inspected(path)
     assert read < COUNT

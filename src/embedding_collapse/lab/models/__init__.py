@@ -26,11 +26,10 @@ from .xdeepfm import XDeepFM, XDeepFMHead
 
 
 class Model(NamedTuple):
-    """A model's name in figures, a line about it, and its parts.
+    """A model's name in figures, and its parts, whose modules say where they come from.
 
     Attributes:
         name: as its authors write it.
-        about: one line.
         interaction: makes the interaction of a size.
         head: makes the head of a size.
         penalty: what training adds to the loss.
@@ -38,7 +37,6 @@ class Model(NamedTuple):
     """
 
     name: str
-    about: str
     interaction: Callable[[Size], Interaction]
     head: Callable[[Size], nn.Module] = Head
     penalty: Penalty | None = None
@@ -46,107 +44,36 @@ class Model(NamedTuple):
 
 
 MODELS = {
-    "dnn": Model("DNN", "an MLP on the embeddings side by side; interaction is implicit", DNN),
-    "ipnn": Model(
-        "IPNN",
-        "inner-product neural network (Qu et al. 2016): inner products of fields; raw embeddings "
-        "too, but in SE alone (official)",
-        IPNN,
-    ),
-    "nfwfm": Model(
-        "NFwFM",
-        "neural field-weighted factorization machine (after Pan et al. 2018 and He & Chua 2017): "
-        "weighted products of fields summed to K numbers",
-        NFwFM,
-        embedding_size=50,
-    ),
-    "xdeepfm": Model(
-        "xDeepFM",
-        "extreme deep factorization machine (Lian et al. 2018): a compressed interaction network "
-        "beside an MLP",
-        XDeepFM,
-        XDeepFMHead,
-    ),
-    "dcnv2": Model(
-        "DCNv2",
-        "deep and cross network, version 2 (Wang et al. 2021): four cross layers before the MLP; "
-        "interaction is explicit",
-        DCNv2,
-    ),
-    "finalmlp": Model(
-        "FinalMLP",
-        "two MLPs whose outputs meet in a bilinear form (Mao et al. 2023)",
-        FinalMLP,
-        Fusion,
-    ),
-    # like for like, and the variants of ME
-    "ipnn-raw": Model(
-        "IPNN, raw", "IPNN with raw embeddings in SE and ME alike", partial(IPNN, raw=True)
-    ),
-    "dcnv2-shared": Model(
-        "DCNv2, shared interaction", "all sets share one interaction", partial(Shared, DCNv2)
-    ),
-    "dcnv2-linear": Model(
-        "DCNv2, linear",
-        "no non-linearity in the interaction",
-        partial(DCNv2, projection=LinearProjection),
-    ),
-    "dnn-linear": Model(
-        "DNN, linear",
-        "no non-linearity in the interaction",
-        partial(DNN, projection=LinearProjection),
-    ),
-    "dcnv2-aligned": Model(
-        "DCNv2, aligned norms",
-        "the sets' weights are held to equal norms",
-        DCNv2,
-        penalty=partial(norm_variance, weight=1),
-    ),
+    "dnn": Model("DNN", DNN),
+    "ipnn": Model("IPNN", IPNN),
+    "nfwfm": Model("NFwFM", NFwFM, embedding_size=50),
+    "xdeepfm": Model("xDeepFM", XDeepFM, XDeepFMHead),
+    "dcnv2": Model("DCNv2", DCNv2),
+    "finalmlp": Model("FinalMLP", FinalMLP, Fusion),
+    # one set and several alike, and the variants of ME
+    "ipnn-raw": Model("IPNN, raw", partial(IPNN, raw=True)),
+    "dcnv2-shared": Model("DCNv2, shared interaction", partial(Shared, DCNv2)),
+    "dcnv2-linear": Model("DCNv2, linear", partial(DCNv2, projection=LinearProjection)),
+    "dnn-linear": Model("DNN, linear", partial(DNN, projection=LinearProjection)),
+    "dcnv2-aligned": Model("DCNv2, aligned norms", DCNv2, penalty=partial(norm_variance, weight=1)),
     # interaction suppressed
     "dcnv2-regularized": Model(
         "DCNv2, regularised",
-        "blocks of W held to multiples of orthogonal matrices; the factors are learned",
         partial(DCNv2, learn_scale=True),
         penalty=partial(orthogonality, weight=1e-5),
     ),
-    "dcnv2-regularized-fixed": Model(
-        "DCNv2, regularised, fixed scale",
-        "blocks of W held to orthogonal matrices",
-        DCNv2,
-        penalty=partial(orthogonality, weight=1e-4),
-    ),
     # a wide interaction without a wide table
-    "dcnv2-lifted": Model(
-        "DCNv2, lifted",
-        "tables of ten columns, projected field by field to the interaction's width",
-        partial(Lifted, DCNv2),
-    ),
+    "dcnv2-lifted": Model("DCNv2, lifted", partial(Lifted, DCNv2)),
     # other ways out of collapse
     "dcnv2-flat": Model(
-        "DCNv2, flat spectra",
-        "the tables' spectra held flat",
-        DCNv2,
-        penalty=partial(spectral_spread, weight=1e-3),
+        "DCNv2, flat spectra", DCNv2, penalty=partial(spectral_spread, weight=1e-3)
     ),
     "dcnv2-distinct": Model(
-        "DCNv2, distinct sets",
-        "the sets' tables held to large principal angles",
-        DCNv2,
-        penalty=partial(set_overlap, weight=1e-3),
+        "DCNv2, distinct sets", DCNv2, penalty=partial(set_overlap, weight=1e-3)
     ),
-    "dcnv2-sfg": Model(
-        "DCNv2 with SFG",
-        "supervised feature generation (Yin et al. 2025): a field-wise non-linear encoder before "
-        "the interaction",
-        partial(DCNv2, encode=True),
-    ),
+    "dcnv2-sfg": Model("DCNv2 with SFG", partial(DCNv2, encode=True)),
     # sub-embeddings that are parameters
-    "ffm": Model(
-        "FFM",
-        "field-aware factorization machine (Juan et al. 2016): a vector per field and partner",
-        FFM,
-        Offset,
-    ),
+    "ffm": Model("FFM", FFM, Offset),
 }
 PAPER = ["dnn", "ipnn", "nfwfm", "xdeepfm", "dcnv2", "finalmlp"]  # the rows of its table
 
