@@ -82,14 +82,6 @@ def test_sets_of_different_runs_are_as_alike_as_those_of_one(place, asked, page)
         assert abs(sets - apart) < 0.04
 
 
-@pytest.mark.parametrize("place, leads", [(0, False), (1, True)])
-def test_what_it_says_of_ipnn_with_raw_embeddings_in_both_is_in_the_runs(place, leads, asked, page):
-    assert "given to both, several sets are ahead on the clicks, by less than can be told" in page
-    runs = groups.by_label(run for run in asked[place].runs if run.spec["model"] == "ipnn-raw")
-    effect = measures.AUC.difference(runs["ME 4x"], runs["SE 4x"])
-    assert effect.high > 0 and (effect.low > 0) == leads and effect.p > 0.01
-
-
 def test_more_than_half_of_what_partners_do_on_the_clicks_is_one_fields(asked, page):
     assert "more than half of it by one field of four features." in page
     cells = groups.by_label(run for run in asked[1].runs if run.spec["model"] == "dcnv2")
