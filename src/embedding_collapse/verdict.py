@@ -126,7 +126,7 @@ def least(rows: int, width: int) -> float:
 
 
 def judged(table: Collapse) -> Collapse:
-    """A measured table with its verdict, what that rests on, and what to try."""
+    """A measured table with its verdict, and what that rests on."""
     rows = int(table.weighted["rows"]) if table.weighted else table.rows
     equal = f"rows weighted, as {count(rows, 'equal row')}" if table.weighted else ""
     low, high = band(rows, table.width)
@@ -170,8 +170,7 @@ def judged(table: Collapse) -> Collapse:
             verdict = OFFSET_IS if table.offset >= MUCH_OFFSET else HEALTHY_IS
             rests_on += f", {table.measures['against_random']:.2f} with it"
         rests_on += f"; {random}"
-    table = replace(table, verdict=verdict, rests_on=rests_on)
-    return replace(table, advice=advise(table))
+    return replace(table, verdict=verdict, rests_on=rests_on)
 
 
 def _hidden(table: Collapse) -> bool:

@@ -26,7 +26,6 @@ from embedding_collapse.lab.contrast import Effect
 from embedding_collapse.lab.groups import by_cell
 from embedding_collapse.lab.models import MODELS, PAPER
 from embedding_collapse.lab.records import Record, load_named
-from embedding_collapse.lab.studies import study
 from embedding_collapse.lab.studies.decide import TELLING
 
 PUBLISHED = ("criteo", "avazu")  # what the paper trains on
@@ -38,11 +37,6 @@ OVER = {"over all": None, "within models": "model", "within sizes": "scale"}  # 
 
 
 # --- the runs -------------------------------------------------------------------------------------
-
-
-def stored() -> list[Record]:
-    """The runs that the page's text speaks of: the study's, as far as they are made."""
-    return study("decide").records(missing_ok=True)
 
 
 def runs_of(folders: str) -> list[Record]:

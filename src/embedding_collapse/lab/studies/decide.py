@@ -208,18 +208,6 @@ def more_or_fewer_rows() -> list[Spec]:
     return cells(few, TELLING, TRIO, range(5)) + cells(whole, TELLING, TRIO, range(3))
 
 
-def regularised() -> list[Spec]:
-    """Dropout and weight decay around those of `main`, one at a time."""
-    return [
-        spec for way in REGULARISATIONS for spec in cells([FLIGHTS], ["dnn"], TRIO, range(3), **way)
-    ]
-
-
-def more_models() -> list[Spec]:
-    """The paper's other models, with three seeds."""
-    return cells(BOTH, ["finalmlp", "ipnn", "nfwfm", "xdeepfm"], SIZES, range(3))
-
-
 def between() -> list[Spec]:
     """Seeds 3 and 4 of what three left between chance and a verdict or too far apart; the third of
     IPNN."""
@@ -234,12 +222,6 @@ def between() -> list[Spec]:
     ]  # fmt: skip
 
 
-def three_epochs() -> list[Spec]:
-    """Chapter 4's models, stopped together."""
-    models = ["dcnv2", "dcnv2-regularized", "dnn"]
-    return cells([FLIGHTS], models, [BASE, SE10], range(3), epochs=3)
-
-
 def last() -> list[Spec]:
     """More seeds of the models that leave ME minus SE over all models wide; the widest first."""
     return [
@@ -249,8 +231,6 @@ def last() -> list[Spec]:
     ]
 
 
-# what the first look, at seeds 0 to 4, left too wide (`tests/book/test_analysis_ledger.py`)
-WANTING = ((FLIGHTS, "dnn"),)
 BASES = tuple(cells([data], ["dcnv2"], [BASE], [0])[0] for data in BOTH)
 
 STUDY = Study(
@@ -272,11 +252,7 @@ STUDY = Study(
         Part(
             "second look",
             "What do five seeds more say where five left the interval too wide?",
-            [
-                spec
-                for data, model in WANTING
-                for spec in cells([data], [model], TRIO, range(5, 10))
-            ],
+            cells([FLIGHTS], ["dnn"], TRIO, range(5, 10)),
         ),
         Part("main", "Do SE and ME gain from size, and which of the two gains more?", every_size()),
         Part(
@@ -289,7 +265,15 @@ STUDY = Study(
             "Is ME's gain only that of its parameters?",
             [spec for data in BOTH for spec in equal_parameters(data)],
         ),
-        Part("regularisation", "Is ME's gain only that of regularisation?", regularised()),
+        Part(
+            "regularisation",
+            "Is ME's gain only that of regularisation?",
+            [
+                spec
+                for way in REGULARISATIONS
+                for spec in cells([FLIGHTS], ["dnn"], TRIO, range(3), **way)
+            ],
+        ),
         Part("million", "Is the answer the same with a million flights?", a_million_flights()),
         Part(
             "suppressed",
@@ -312,7 +296,17 @@ STUDY = Study(
             "Do base and one wide set need the non-linearity as several sets do?",
             cells(BOTH, ["dcnv2-linear"], [BASE, SE4], range(3)),
         ),
-        Part("three epochs", "Are tables after as many epochs as collapsed?", three_epochs()),
+        Part(
+            "three epochs",
+            "Are tables after as many epochs as collapsed?",
+            cells(
+                [FLIGHTS],
+                ["dcnv2", "dcnv2-regularized", "dnn"],
+                [BASE, SE10],
+                range(3),
+                epochs=3,
+            ),
+        ),
         Part(
             "lifted",
             "Is what a wide table gains the table's, or the wide interaction's?",
@@ -348,7 +342,11 @@ STUDY = Study(
             "Does it hold where the timetable cannot be recognised?",
             cells([FORECAST], TELLING, SIZES, range(3)),
         ),
-        Part("models", "Do the paper's other models agree?", more_models()),
+        Part(
+            "models",
+            "Do the paper's other models agree?",
+            cells(BOTH, ["finalmlp", "ipnn", "nfwfm", "xdeepfm"], SIZES, range(3)),
+        ),
         Part("rows", "How do the gains change with the number of rows?", more_or_fewer_rows()),
         Part(
             "time",
