@@ -88,11 +88,12 @@ page: $(READY) node
 	npx --yes --package typescript@$(TYPESCRIPT) tsc --project tests/live
 	$(BIN)/python book/build.py --stored
 
-# the tests marked `slow`: each takes ten seconds or more, itself or with the rest of its file
+# the tests marked `slow`: each takes ten seconds or more, itself or with the rest of its file; those
+# that rounding could fail are test-rounding's
 test-slow: export OMP_NUM_THREADS := 1
 test-slow: SLOW = $(shell grep -rl mark.slow tests --include 'test_*.py') notebooks
 test-slow: $(READY)
-	$(BIN)/pytest $(WORKERS) --dist loadfile --no-loadscope-reorder --nbval -m slow $(SLOW) \
+	$(BIN)/pytest $(WORKERS) --dist loadfile --no-loadscope-reorder --nbval -m "slow and not rounding" $(SLOW) \
 		--ignore=notebooks/05_multi_embedding.ipynb
 
 # the tests that compare two orders of operations, under orders that other processors take; threads
