@@ -91,11 +91,12 @@ def _decline(record: Record) -> float:
     return max(aucs) - aucs[-1]
 
 
-def rank_correlation(x: np.ndarray, y: np.ndarray) -> float:
-    """Spearman's, of two vectors; 0 where one has no order, all its entries being equal."""
-    if np.ptp(x) == 0 or np.ptp(y) == 0:
-        return 0.0
-    return float(np.corrcoef(rankdata(x), rankdata(y))[0, 1])
+def rank_correlation(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Spearman's along the last axis; 0 where one has no order, all its entries being equal."""
+    ranks = (rankdata(values, axis=-1) for values in (x, y))
+    x, y = (of - of.mean(-1, keepdims=True) for of in ranks)
+    norms = np.sqrt((x**2).sum(-1) * (y**2).sum(-1))
+    return (x * y).sum(-1) / np.where(norms == 0, 1, norms)
 
 
 def with_own_field(record: Record) -> float:
@@ -109,21 +110,19 @@ def with_partner(record: Record) -> float:
 
 
 def _with_field(record: Record, own: bool) -> float:
-    correlations = []
-    sets = zip(record.abundance.mT.numpy(), np.array(record.projected_abundance), strict=True)
-    for ia, pairs in sets:
-        for held, row in enumerate(pairs.T if own else pairs):
-            others = np.arange(len(ia)) != held  # the field with itself is no interaction
-            correlations.append(rank_correlation(row[others], ia[others]))
-    return float(np.mean(correlations))
+    ia, pairs = record.abundance.mT.numpy(), np.array(record.projected_abundance)  # [M, N (, N)]
+    pairs = pairs.swapaxes(-1, -2) if own else pairs
+    others = ~np.eye(ia.shape[-1], dtype=bool)  # the field with itself is no interaction
+    ia = np.broadcast_to(ia[:, None], pairs.shape)
+    shape = *pairs.shape[:2], -1
+    return rank_correlation(pairs[:, others].reshape(shape), ia[:, others].reshape(shape)).mean()
 
 
 def with_partner_in_sums(record: Record) -> float:
     """Rank correlation over j of IA(E_i^{->j}) summed over all i with IA(E_j), the mean over sets:
     as the paper's figures show it."""
     sums = np.array(record.projected_abundance).sum(-2)  # [M, N]
-    pairs = zip(sums, record.abundance.mT.numpy(), strict=True)
-    return float(np.mean([rank_correlation(*pair) for pair in pairs]))
+    return rank_correlation(sums, record.abundance.mT.numpy()).mean()
 
 
 def common_pattern(record: Record) -> float:
@@ -135,8 +134,7 @@ def common_pattern(record: Record) -> float:
     others = ~np.eye(norms.shape[-1], dtype=bool)
     maps = norms[:, others]
     first, second = np.triu_indices(len(maps), 1)
-    pairs = zip(first, second, strict=True)
-    return float(np.mean([rank_correlation(maps[a], maps[b]) for a, b in pairs]))
+    return rank_correlation(maps[first], maps[second]).mean()
 
 
 def as_sets(runs: Sequence[Record]) -> list[Record]:
