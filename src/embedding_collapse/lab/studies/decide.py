@@ -110,8 +110,9 @@ cell; that a comparison was looked at twice is told by the wider models' seeds. 
 seeds were made with later code than the rest: its products in bf16 leave batch norm in float32.
 On a processor without instructions for bf16 the same numbers are multiplied in float32 and rounded
 (`lab.engine.products`). DNN's runs on a million synthetic clicks were made on one, those on 100,000
-flights, and at ten times the size those of `forecast` and `lifted`; for the ensembles the first's
-base model was trained again on another with seeds 0 to 4, and the first records stay.
+flights, DCNv2's on 320,000 clicks, and at ten times the size those of `forecast` and `lifted`; for
+the ensembles the first's base model was trained again on another with seeds 0 to 4, and the first
+records stay.
 """
 
 from collections.abc import Iterable
