@@ -5,6 +5,7 @@ import io
 import json
 import pickle
 import random
+import runpy
 import subprocess
 import sys
 import zipfile
@@ -15,7 +16,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from mutate import mutate_bytes
 from safetensors.torch import save_file
 
 from embedding_collapse.inspection import report
@@ -29,6 +29,8 @@ from embedding_collapse.parameters import ParameterError
 pytestmark = pytest.mark.slow
 
 COUNT = 120  # of each kind
+FAULTS = Path(__file__).parents[2] / "benchmarks" / "faults"
+mutate_bytes = runpy.run_path(str(FAULTS / "mutate.py"))["mutate_bytes"]
 
 
 def mutations(whole: bytes, count: int = COUNT) -> Iterator[bytes]:
