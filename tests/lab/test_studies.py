@@ -316,6 +316,14 @@ def test_the_index_has_a_row_for_every_record(tmp_path, make_record):
     assert index.made_by("05_multi_embedding")[0] == "make refresh"
 
 
+def test_what_waits_for_the_rest_of_its_comparison_is_of_the_study_and_not_among_what_is_read():
+    folder = study("decide").folder
+    waiting = {path.stem for path in (folder.parent / index.WAITING).glob("*.json")}
+    assert waiting <= {spec.key for spec in study("decide").specs}
+    assert not waiting & {path.stem for path in folder.glob("*.json")}
+    assert "No page reads them" in index.made_by(index.WAITING)[1]
+
+
 # --- decide ---------------------------------------------------------------------------------------
 
 

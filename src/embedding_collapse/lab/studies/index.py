@@ -45,6 +45,7 @@ OTHERS = {
         "How often the verdict of a table is wrong, on tables of which the truth is known.",
     ),
 }
+WAITING = "waiting"
 COLUMNS = (
     "part",
     "data",
@@ -97,6 +98,11 @@ def made_by(folder: str) -> tuple[str, str]:
     """The command that makes a folder of results anew, and what is in it."""
     if folder in STUDIES:
         return f"make study NAME={folder}", STUDIES[folder].question
+    if folder == WAITING:
+        return "make study NAME=decide", (
+            "Runs of a comparison that is not whole yet. No page reads them, so that nothing is "
+            "decided by a part; moved to `decide`, they are not made again."
+        )
     if folder.endswith("-full"):
         return "make record", "The paper's grid at full scale."
     return OTHERS.get(folder, ("make refresh", "Runs of a chapter."))
