@@ -151,7 +151,9 @@ def test_how_training_differs_from_the_papers(asked, page):
 
 
 def test_four_averaged_models_are_ahead_of_ten_sets_with_fewer_parameters(runs, asked, page):
-    assert "four averaged are ahead of four sets, and of ten, though ten have more parameters" in page
+    assert (
+        "four averaged are ahead of four sets, and of ten, though ten have more parameters" in page
+    )
     made = by_spec(runs)
     for finding in asked[0].findings[22 - 1 : 23]:
         for pair, _ in finding.parts:
