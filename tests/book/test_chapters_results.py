@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from embedding_collapse.book import plots
 from embedding_collapse.book.analysis.settings import Setting, first_question, lines
 from embedding_collapse.book.analysis.settings import settings as settings_of
 from embedding_collapse.book.chapters import results
@@ -139,6 +140,9 @@ def test_the_first_question_is_answered_for_each_model_wherever_two_seeds_are(ru
     figure = results.forest(answers)
     assert [len(trace.x) for trace in figure.data] == [4, 4, 4]
     assert figure.data[0].y[0] == "DNN, us-flights, 320,000"
+    table = results.everywhere(answers[1:])
+    assert table.loc[("us-flights, 320,000 rows", "DNN"), "ME 4x - SE 4x"] == one
+    assert len(table) == 4 and "not run" in plots.answered(table).data
 
 
 def test_controls_have_a_row_for_each_comparison_and_a_column_for_each_data_set(runs, make_record):

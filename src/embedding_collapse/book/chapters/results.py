@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from html import escape
 from itertools import product
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -243,6 +244,16 @@ def forest(answers: Sequence[Gain]) -> go.Figure:
     figure.update_xaxes(tickformat="+.2f", dtick=0.02, tickangle=0)  # on a phone no more have room
     figure.update_xaxes(title="test AUC", col=2)
     return figure.update_yaxes(autorange="reversed", automargin=True)
+
+
+def everywhere(answers: Sequence[Gain]) -> pd.DataFrame:
+    """The same differences, for `plots.answered`: a row per data set and model, a column per pair,
+    of which a reader's own runs may lack some."""
+    rows: dict[tuple[str, str], dict[str, Gain | SimpleNamespace]] = {}
+    blank = dict.fromkeys(PAIRS, SimpleNamespace(effect=None, verdict="not run"))
+    for one in answers:
+        rows.setdefault((one.where, MODELS[one.model].name), {**blank})[one.pair] = one
+    return pd.DataFrame.from_dict(rows, orient="index")
 
 
 def _short_name(one: Gain) -> str:
