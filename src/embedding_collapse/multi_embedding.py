@@ -96,7 +96,7 @@ class MultiEmbedding(nn.Module):
         else:
             self.separate = nn.ModuleList(pairs)
         self.head = head
-        self._tried = False
+        self._tried: set[tuple[bool, bool]] = set()  # modes in which vmap has done it
 
     def forward(self, *inputs: Any, **named: Any) -> Any:
         """The mean over sets of `interaction(embedding(inputs))`, through the head if any."""
@@ -109,29 +109,43 @@ class MultiEmbedding(nn.Module):
             return _side_by_side([one(*inputs, **named) for one in self.separate])
         if self.loop_reason is not None or exporting():  # vmap would fix the batch's size
             return self._looped(inputs, named)
-        return (self._vectorised if self._tried else self._first)(inputs, named)
+        # code may branch on the mode, so that each has a first call
+        mode = self.training, torch.is_grad_enabled()
+        if mode in self._tried:
+            return self._vectorised(inputs, named)
+        outputs = self._first(inputs, named)
+        self._tried.add(mode)
+        return outputs
 
     def _state(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         return dict(self.stacked.named_parameters()), dict(self.stacked.named_buffers())
 
     def _vectorised(self, inputs: tuple, named: dict) -> Any:
         def one(parameters: dict[str, Tensor], buffers: dict[str, Tensor]) -> Any:
-            return functional_call(self.stacked, (parameters, buffers), inputs, named)
+            state = parameters | buffers
+            outputs = functional_call(self.stacked, state, inputs, named)
+            return outputs, {k: state[k] for k in buffers if state[k] is not buffers[k]}
 
-        return vmap(one, randomness="different")(*self._state())
+        outputs, assigned = vmap(one, randomness="different")(*self._state())
+        self._assign(assigned)
+        return outputs
 
     def _looped(self, inputs: tuple, named: dict) -> Any:
         parameters, buffers = self._state()
-        outputs = [
-            functional_call(
-                self.stacked,
-                ({k: v[m] for k, v in parameters.items()}, {k: v[m] for k, v in buffers.items()}),
-                inputs,
-                named,
-            )
-            for m in range(self.sets)
-        ]
+        before = [{k: v[m] for k, v in (parameters | buffers).items()} for m in range(self.sets)]
+        states = [dict(state) for state in before]
+        outputs = [functional_call(self.stacked, state, inputs, named) for state in states]
+        sets = range(self.sets)
+        changed = [k for k in buffers if any(states[m][k] is not before[m][k] for m in sets)]
+        self._assign({k: torch.stack([state[k] for state in states]) for k in changed})
         return _side_by_side(outputs)
+
+    def _assign(self, buffers: dict[str, Tensor]) -> None:
+        """Keep what the sets assigned (`self.mean = ...`): `functional_call` hands it back in the
+        state that it was given, and leaves the module as it was."""
+        for name, buffer in buffers.items():
+            path, _, last = name.rpartition(".")
+            setattr(self.stacked.get_submodule(path), last, buffer.contiguous())
 
     def _first(self, inputs: tuple, named: dict) -> Any:
         """The first call finds out whether vmap can; a mistake of the user's shows in the loop."""
@@ -143,7 +157,6 @@ class MultiEmbedding(nn.Module):
         except Exception as error:
             reason = first_line(error)
         else:
-            self._tried = True
             return outputs
         for name, buffer in self.stacked.named_buffers():
             buffer.data.copy_(before[name])
@@ -232,7 +245,7 @@ def _check(pairs: list[_Pair]) -> None:
 def _stack(pairs: list[_Pair]) -> _Pair:
     """One module whose parameters and buffers are those of all sets, `[M, ...]`."""
     stacked = copy.deepcopy(pairs[0])
-    done: dict[int, nn.Parameter] = {}  # weights that are tied in a set stay tied
+    done: dict[int, Any] = {}  # weights and buffers that are tied in a set stay tied
     sets = [dict(pair.named_modules(remove_duplicate=False)) for pair in pairs]
     for path, module in stacked.named_modules():
         for name, value in list(module._parameters.items()):
@@ -243,6 +256,9 @@ def _stack(pairs: list[_Pair]) -> _Pair:
                 done[id(value)] = nn.Parameter(torch.stack(parts), value.requires_grad)
             module._parameters[name] = done[id(value)]
         for name, value in list(module._buffers.items()):
-            if value is not None:
-                module._buffers[name] = torch.stack([one[path]._buffers[name] for one in sets])
+            if value is None:
+                continue
+            if id(value) not in done:
+                done[id(value)] = torch.stack([one[path]._buffers[name] for one in sets])
+            module._buffers[name] = done[id(value)]
     return stacked

@@ -339,6 +339,62 @@ def test_tied_weights_stay_tied():
     same_gradients(model, loop)
 
 
+class Ahead(nn.Module):
+    """Reads its buffer, and then assigns a new one; the count in it is two submodules' own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Module(), nn.Module()
+        self.first.register_buffer("calls", torch.zeros(1))
+        self.second.register_buffer("calls", self.first.calls)
+        self.register_buffer("mean", torch.ones(WIDTH))
+
+    def forward(self, e: Tensor) -> Tensor:
+        h = e.sum(1) * self.mean
+        self.mean = 0.9 * self.mean + 0.1 * h.mean(0).detach()
+        self.first.calls += 1
+        return h + self.second.calls
+
+
+class AheadInALoop(Ahead):
+    def forward(self, e: Tensor) -> Tensor:
+        return super().forward(e if e.sum() > 1e9 else e.relu())
+
+
+@pytest.mark.parametrize("kind", [Ahead, AheadInALoop])
+@pytest.mark.filterwarnings("ignore:the 3 sets run one after the other")
+def test_buffers_that_are_assigned_are_kept_and_shared_ones_stay_shared(kind):
+    def factory() -> tuple[nn.Module, nn.Module]:
+        return nn.Embedding(30, WIDTH), kind()
+
+    model, loop = MultiEmbedding(factory, 3, seed=8), Loop(factory, 3, seed=8)
+    for step in range(3):
+        outputs, expected = model(ids(seed=step)), loop(ids(seed=step))
+        assert_same_sums(outputs, expected, TERMS)
+    assert (model.loop_reason is None) == (kind is Ahead)
+    outputs.sum().backward()  # through the buffer that was read
+    expected.sum().backward()
+    same_gradients(model, loop)
+    theirs = torch.stack([interaction.mean for _, interaction in loop.pairs])
+    assert_same_sums(model.stacked.interaction.mean, theirs, TERMS)
+    assert model.state_dict()["stacked.interaction.second.calls"].tolist() == [[3]] * 3
+
+
+@pytest.mark.parametrize("grad", [True, False])
+def test_what_vmap_cannot_in_training_alone_loops_after_a_first_call_in_evaluation(grad):
+    class InTraining(nn.Module):
+        def forward(self, e: Tensor) -> Tensor:
+            return e.amax(1) if self.training and e.sum() > 0 else e.sum(1)
+
+    model = MultiEmbedding(lambda: (nn.Embedding(30, WIDTH), InTraining()), 3)
+    with torch.set_grad_enabled(grad):  # such as Lightning's sanity check
+        model.eval()(ids())
+    assert model.loop_reason is None
+    with pytest.warns(UserWarning, match="one after the other"):
+        model.train()(ids())
+    assert "control flow" in model.loop_reason
+
+
 def test_several_outputs_are_averaged_each():
     class Two(nn.Module):
         def forward(self, e: Tensor) -> dict[str, Tensor]:
