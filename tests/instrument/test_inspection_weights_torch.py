@@ -371,6 +371,16 @@ def test_the_class_of_a_part_tells_tables_from_layers(tmp_path):
         ]
 
 
+def test_torchs_containers_of_parameters_do_not_hide_tables(tmp_path):
+    model = torch.nn.Module()
+    tables = {"user_emb": torch.nn.Parameter(torch.randn(40, 6))}
+    model.by_name = torch.nn.ParameterDict(tables)
+    model.emb = torch.nn.ParameterList([torch.nn.Parameter(torch.randn(50, 6))])
+    torch.save(model, tmp_path / "model.pt")
+    for given in (model, model.state_dict(), tmp_path / "model.pt"):
+        assert [one.name for one in inspect(given).tables] == ["by_name.user_emb", "emb.0"]
+
+
 @pytest.mark.filterwarnings("ignore")  # torch leaves quantisation to another library in the end
 def test_packed_weights_are_told(tmp_path):
     parts = {"user": torch.nn.Embedding(90, 16), "item": torch.nn.Embedding(60, 16)}

@@ -16,6 +16,7 @@ from .mapping import shape_alone
 from .strangers import NAMESPACES, Array, Stranger
 
 LAYERS = "torch.nn.modules."
+HOLDERS = (f"{LAYERS}container", f"{LAYERS}module")  # such as ParameterDict: of what they are given
 KEPT = Reading(False, "an optimizer keeps it")
 MOST_LETTERS = 20_000  # of a name, the last
 CONTAINERS = (dict, list, tuple, set, frozenset, *NAMESPACES, Stranger)
@@ -99,11 +100,11 @@ def free(name: str, taken: Container[str]) -> str:
 
 def known_in(module: nn.Module) -> dict[str, Reading]:
     """What the class of a part says of its parameters: `Embedding` and `EmbeddingBag` have tables,
-    and torch's other layers have none."""
+    and torch's other layers have none; its containers don't tell."""
     known = {}
     for path, part in module.named_modules(remove_duplicate=False):
         is_table = isinstance(part, nn.Embedding | nn.EmbeddingBag)
-        if is_table or type(part).__module__.startswith(LAYERS):
+        if is_table or _of_layers(type(part).__module__):
             reading = Reading(is_table, _said(type(part).__name__, is_table))
             for name, _ in part.named_parameters(recurse=False):
                 if name == "weight" or not is_table:
@@ -115,8 +116,12 @@ def _known_of(stranger: Stranger) -> Reading | None:
     """The same of an object that stands for a module; None of what is not known."""
     module, _, name = stranger.full_name.rpartition(".")
     is_table = {"num_embeddings", "embedding_dim"} <= stranger.state.keys()
-    layer = module.startswith(LAYERS) and "_parameters" in stranger.state
+    layer = _of_layers(module) and "_parameters" in stranger.state
     return Reading(is_table, _said(name, is_table)) if is_table or layer else None
+
+
+def _of_layers(module: str) -> bool:
+    return module.startswith(LAYERS) and module not in HOLDERS
 
 
 def _said(name: str, is_table: bool) -> str:
