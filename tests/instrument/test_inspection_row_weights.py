@@ -41,6 +41,14 @@ def test_entries_that_fit_no_table_are_noted(two, names):
     assert note in found.notes and note in str(found) and note in found.to_json()["notes"]
 
 
+def test_of_entries_that_fit_a_table_by_length_alone_none_is_chosen(two):
+    counts = {"x": np.arange(40), "y": np.ones(30), "z": np.ones(40)}
+    told = r"has x \[40\], z \[40\], and by .* may weigh b.emb; .* such as b.emb"
+    for order in (counts, dict(reversed(counts.items()))):
+        with pytest.raises(ParameterError, match=told if order is counts else "may weigh b.emb"):
+            inspect(two, row_weights=order)
+
+
 def test_one_row_of_all_weight_is_told_in_the_report(two, capsys):
     np.save("counts.npy", np.eye(40)[5])
     outputs = ["--output=r.md", "--output=r.html", "--output=r.json"]

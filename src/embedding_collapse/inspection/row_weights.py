@@ -40,7 +40,7 @@ def match(
 
     Raises:
         ParameterError: weights by a table's name that are not one real number for each of its
-            rows, or none that fit any table.
+            rows, several that fit a table by their length alone, or none that fit any table.
     """
     by_name = any(name in counts for table in tables for name in (table.name, table.source))
     found: list[Tensor | None] = []
@@ -53,6 +53,11 @@ def match(
             raise ParameterError(
                 f"{called} has {_told(counts, meant[:1])}; one real number per row is needed, "
                 f"{rows:,} for {short(meant[0])}"
+            )
+        if not by_name and len(fitting) > 1:
+            raise ParameterError(
+                f"{called} has {_told(counts, fitting)}, and by their length alone each may weigh "
+                f"{short(table.name)}; name them after the tables, such as {short(table.source)}"
             )
         found.append(_rows_of(counts[fitting[0]], table) if fitting else None)
         used.update(fitting[:1])
