@@ -58,7 +58,7 @@ def measure(
 
     Args:
         table: `[D, K]`, a row per feature, or a module with such; or `[D, M, K]`, M embedding sets
-            side by side.
+            side by side, which in a module are `[M, D, K]`, as those of a `MultiEmbedding` are.
         weights: `[D]`, how often each row is looked up, to measure with rows weighted too.
         name: of the table, in what is said of it.
 
@@ -84,7 +84,10 @@ def measure(
         raise ParameterError(
             f"table has shape {tuple(values.shape)}; [D, K] and [D, M, K] are accepted"
         )
-    sets_first = by_set(values) if values.ndim == 2 else values.transpose(0, 1)
+    if values.ndim == 2 or isinstance(table, nn.Module):
+        sets_first = by_set(values, sets_first=True)
+    else:
+        sets_first = values.transpose(0, 1)
     return inspect_table(
         Table(name, sets_first), None if weights is None else as_tensor("weights", weights)
     )

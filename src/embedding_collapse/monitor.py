@@ -37,7 +37,8 @@ class CollapseMonitor:
     Args:
         model_or_tables: a module, of which every `Embedding` and `EmbeddingBag` is a table, and
             others are found as in a checkpoint (`tables.find`); or tables by name, tensors or
-            arrays `[D, K]`, or `[D, M, K]` for M sets.
+            arrays `[D, K]`, or for M sets `[D, M, K]` or `[M, D, K]`, of which the shorter of the
+            two first dimensions is taken for M; a `MultiEmbedding`'s parameters have M first.
         every: measure after that many steps. By default the monitor sees to it that measuring takes
             no more than `budget` of the time since it was made: a small table is measured often, a
             huge one rarely.

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from embedding_collapse.collapse import inspect_table, measure, measure_sets, measures_of
 from embedding_collapse.inspection.tables import Table
+from embedding_collapse.multi_embedding import MultiEmbedding
 from embedding_collapse.parameters import ParameterError
 from embedding_collapse.spectrum import (
     effective_rank,
@@ -207,6 +208,14 @@ def test_rows_come_first_in_a_table_of_several_sets_however_few_they_are():
     found = measure(sets)
     assert (found.rows, found.sets, found.width) == (6, 20, 4)
     assert found.measures == inspected(sets.transpose(0, 1)).measures
+
+
+def test_an_embedding_of_several_sets_has_them_first():
+    model = MultiEmbedding(lambda: (nn.Embedding(20, 4), nn.Flatten()), 3)
+    found = measure(model.stacked.embedding)
+    assert (found.rows, found.sets, found.width) == (20, 3, 4)
+    weight = model.stacked.embedding.weight.detach()
+    assert found.measures == inspected(weight).measures
 
 
 def test_weights_of_rows_may_be_an_array_of_counts():

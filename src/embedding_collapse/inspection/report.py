@@ -178,6 +178,8 @@ def inspect(
 
     Args:
         checkpoint: a file or folder, see `weights.read`; or a module, or its tensors by name.
+            Of a table of three dimensions the shorter of the two first is taken for its sets; a
+            `MultiEmbedding`'s, whose names hold "stacked.", have them first.
         include, exclude, field_dims, sets: see `tables.find`. Without `field_dims` they come from
             the record beside the checkpoint, where this library wrote one.
         row_weights: a `.npy` file with one number per row, for the tables with that many rows; a
