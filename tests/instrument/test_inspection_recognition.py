@@ -63,10 +63,19 @@ def test_a_table_is_known_by_a_librarys_convention_or_by_a_guess(name, shape, sa
         ("conv.weight", (2000, 3, 8), "a layer, by its name"),
         ("item_embedding_gradients", (300, 8), "an optimizer keeps it"),
         ("embed_tokens.lora_embedding_A", (4, 300), "a low-rank adapter"),
+        ("stacked.embedding.proj.weight", (4, 100, 8), "a layer, by its name"),
+        ("stacked.embedding.norm.weight", (4, 100), "a layer, by its name"),
     ],
 )
 def test_what_is_no_table_says_why(name, shape, says):
     assert recognise(name, {name: torch.empty(shape)}) == (False, says)
+
+
+@pytest.mark.parametrize("shape", [(4, 100, 8), (4, 100)])  # as of Linear and LayerNorm
+def test_what_has_a_bias_of_each_set_beside_it_is_a_layer_of_a_multi_embedding(shape):
+    name = "stacked.embedding.1.weight"
+    tensors = {name: torch.ones(shape), "stacked.embedding.1.bias": torch.ones(4, 100)}
+    assert recognise(name, tensors) == (False, "a dense layer: its bias is beside it")
 
 
 @pytest.mark.parametrize(

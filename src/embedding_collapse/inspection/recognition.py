@@ -8,7 +8,7 @@ from torch import Tensor
 
 # How libraries name the weights of their embedding tables in what they save.
 CONVENTIONS = {
-    "this library": re.compile(r"table|(.*\.)?stacked\..*embedding.*"),
+    "this library": re.compile(r"table"),
     "transformers": re.compile(
         r"(.*\.)?(word_embeddings|token_type_embeddings|position_embeddings|embed_tokens"
         r"|embed_positions|embed_in|tok_embeddings|wte|wpe|shared)\.weight"
@@ -31,6 +31,7 @@ CONVENTIONS = {
         r"(.*/)?(embeddings|embedding_weights)(/part_\d+)?(:0|/\.ATTRIBUTES/VARIABLE_VALUE)?"
     ),
 }
+STACKED = re.compile(r"(.*\.)?stacked\..*embedding")  # a MultiEmbedding's, sets first
 NAMED = re.compile(r"emb|table|lookup", re.IGNORECASE)
 ENTITY = re.compile(
     r"(^|[./_])(users?|items?|products?|movies?|tokens?|words?|vocab(ulary)?|entit(y|ies)|nodes?"
@@ -80,6 +81,9 @@ def recognise(name: str, tensors: Mapping[str, Tensor]) -> Reading:
         return Reading(False, "a low-rank adapter")
     if _has_bias(name, tensors):
         return Reading(False, "a dense layer: its bias is beside it")
+    stacked = STACKED.match(name)
+    if stacked and tensor.ndim == 3 and not LAYER.search(name, stacked.end()):
+        return Reading(True, "this library")
     for library, convention in CONVENTIONS.items():
         if convention.fullmatch(name):
             return Reading(True, library)
@@ -96,10 +100,14 @@ def recognise(name: str, tensors: Mapping[str, Tensor]) -> Reading:
 
 
 def _has_bias(name: str, tensors: Mapping[str, Tensor]) -> bool:
-    """Whether a bias lies beside it: of as many numbers as outputs, rows in torch, else columns."""
+    """Whether a bias lies beside it: of as many numbers as outputs, rows in torch, else columns;
+    for each set where these are stacked."""
     for kind, bias in BIAS.items():
         beside = tensors.get(name.removesuffix(kind) + bias) if name.endswith(kind) else None
         outputs = tensors[name].shape[0 if kind == "weight" else -1]
-        if beside is not None and beside.shape == (outputs,):
+        if beside is None:
+            continue
+        by_set = STACKED.match(name) and beside.shape == tensors[name].shape[:2]
+        if by_set or beside.shape == (outputs,):
             return True
     return False
