@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import pytest
@@ -210,6 +211,13 @@ def test_a_module_or_its_tensors_are_inspected_as_their_file_is():
     for given, kind in ((normal(5, 2), "Tensor"), (7, "int")):
         with pytest.raises(ParameterError, match=f"checkpoint is {kind}; a path, a module and"):
             report.inspect(given)
+
+
+def test_any_mapping_of_tensors_is_looked_into(plain):
+    np.savez("two.npz", user_emb=normal(30, 4), item_emb=normal(40, 4))
+    with np.load("two.npz") as archive:
+        for given in (archive, MappingProxyType(dict(archive))):
+            assert [one.name for one in report.inspect(given).tables] == ["user_emb", "item_emb"]
 
 
 def test_field_dims_and_weights_may_be_numbers(plain):

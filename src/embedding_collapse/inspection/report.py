@@ -211,6 +211,8 @@ def inspect(
         name, tensors = path.name, weights.read(path)
     elif isinstance(checkpoint, nn.Module | Mapping):
         name = type(checkpoint).__name__
+        if isinstance(checkpoint, Mapping):  # such as numpy's of an archive
+            checkpoint = dict(checkpoint)
         tensors = weights.tensors_in(checkpoint, name, name)
     else:
         raise ParameterError(
