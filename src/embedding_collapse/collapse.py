@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from .decomposition import BLOCK_ROWS, singular_values, spectra
 from .inspection.tables import Table, by_set
-from .inspection.weights import as_tensor
+from .inspection.weights import as_tensor, off_mps
 from .parameters import ParameterError
 from .spectrum import (
     directions,
@@ -79,7 +79,7 @@ def measure(
         >>> collapse.verdict, round(collapse.measures["against_random"], 2)
         ('collapsed', 0.08)
     """
-    values = as_tensor("table", table)
+    values = off_mps(as_tensor("table", table))
     if values.ndim not in (2, 3):
         raise ParameterError(
             f"table has shape {tuple(values.shape)}; [D, K] and [D, M, K] are accepted"
@@ -88,9 +88,12 @@ def measure(
         sets_first = by_set(values, sets_first=True)
     else:
         sets_first = values.transpose(0, 1)
-    return inspect_table(
-        Table(name, sets_first), None if weights is None else as_tensor("weights", weights)
-    )
+    if weights is not None:
+        weights = off_mps(as_tensor("weights", weights))
+        if weights.is_complex():
+            raise ParameterError(f"weights are of {weights.dtype}; real numbers are needed")
+        weights = weights.double()  # of some whole numbers torch can't tell whether they are finite
+    return inspect_table(Table(name, sets_first), weights)
 
 
 def inspect_table(table: Table, weights: Tensor | None = None) -> Collapse:

@@ -57,10 +57,10 @@ def _sample(table: Tensor) -> Tensor:
     sets, rows, width = table.shape
     most = max(1024, MOST_ENTRIES // (sets * width))
     if rows <= most:
-        return table[:].double().cpu()
+        return table[:].cpu().double()
     part = most // PARTS
     starts = torch.linspace(0, rows - part, PARTS, dtype=torch.float64).long().tolist()
-    return torch.cat([table[:, start : start + part].double().cpu() for start in starts], 1)
+    return torch.cat([table[:, start : start + part].cpu().double() for start in starts], 1)
 
 
 def _of_common_length(lengths: Tensor, width: int) -> Tensor:

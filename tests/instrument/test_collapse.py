@@ -8,7 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from embedding_collapse.collapse import inspect_table, measure, measure_sets, measures_of
+from embedding_collapse.inspection.report import inspect
 from embedding_collapse.inspection.tables import Table
+from embedding_collapse.monitor import CollapseMonitor
 from embedding_collapse.multi_embedding import MultiEmbedding
 from embedding_collapse.parameters import ParameterError
 from embedding_collapse.spectrum import (
@@ -221,6 +223,38 @@ def test_an_embedding_of_several_sets_has_them_first():
 def test_weights_of_rows_may_be_an_array_of_counts():
     table, counts = normal(50, 4), np.arange(50)
     assert measure(table, counts).weighted == inspected(table, torch.arange(50)).weighted
+
+
+@pytest.mark.parametrize("kind", [np.uint16, np.uint32, np.uint64, bool])
+def test_weights_of_rows_may_be_real_numbers_of_any_type(kind):
+    table, counts = normal(50, 4), np.arange(50) % 2
+    assert measure(table, counts.astype(kind)).weighted == measure(table, counts).weighted
+    with pytest.raises(ParameterError, match=r"weights are of torch\.complex64; real numbers"):
+        measure(table, counts.astype(np.complex64))
+
+
+class OnMps(Tensor):
+    """What stands for a tensor of an Apple GPU, of which there is none here."""
+
+    device = property(lambda self: torch.device("mps"))
+
+    def cpu(self) -> Tensor:
+        return self.as_subclass(Tensor)
+
+    def double(self) -> Tensor:
+        raise TypeError("Cannot convert a MPS Tensor to float64 dtype")
+
+
+def test_tables_of_an_apple_gpu_are_measured_on_the_cpu():
+    embedding, counts = nn.Embedding(50, 4), torch.arange(50)
+    expected = measure(embedding, counts)
+    there = counts.as_subclass(OnMps)
+    embedding.weight = nn.Parameter(embedding.weight.detach().as_subclass(OnMps))
+    (inspected,) = inspect(embedding, row_weights=there).tables
+    for found in (measure(embedding, there), inspected):
+        assert (found.measures, found.weighted) == (expected.measures, expected.weighted)
+    (row,) = CollapseMonitor(embedding, row_weights=there).history
+    assert row["weighted"] == expected.judged_by
 
 
 def test_what_a_table_is_called_stands_in_what_is_said_of_it():

@@ -22,7 +22,10 @@ def read_counts(given: RowWeights) -> dict[str, Tensor]:
         return weights.read(Path(given))
     if not isinstance(given, Mapping):
         given = {"row_weights": given}
-    return {str(name): weights.as_tensor(str(name), values) for name, values in given.items()}
+    return {
+        str(name): weights.off_mps(weights.as_tensor(str(name), values))
+        for name, values in given.items()
+    }
 
 
 def match(

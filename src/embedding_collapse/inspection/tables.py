@@ -14,7 +14,7 @@ from embedding_collapse.parameters import ParameterError, check_whole, count, sh
 
 from .field_dims import FieldDims, read_field_dims
 from .recognition import GUESS, LAYER, MANY_ROWS, OPTIMIZER, Reading, recognise
-from .weights import view
+from .weights import off_mps, view
 
 SCALES = ("_scale", ".scale", "_scales", ".scales", ".SCB", ".weight_scale")  # of whole numbers
 ZEROS = ("_zero_point", ".zero_point", ".weight_zero_point")
@@ -135,7 +135,7 @@ def find(
         seen[place] = name
         tables += _cut(
             name,
-            _scaled(name, tensor, tensors),
+            off_mps(_scaled(name, tensor, tensors)),
             tensor.dtype,
             known_by,
             field_dims,

@@ -17,7 +17,7 @@ from torch import Tensor
 from embedding_collapse.parameters import ParameterError, check_installed, first_line
 
 from .distributed_files import METADATA, read_distributed
-from .given import Tensors, as_tensor, known_in, tensors_in
+from .given import Tensors, as_tensor, known_in, off_mps, tensors_in
 from .hdf5_files import IN_KERAS, read_hdf5, read_keras
 from .mapping import Mapped, view
 from .numpy_files import read_npy, read_npz
@@ -29,7 +29,17 @@ from .safetensors_files import read_safetensors
 from .shards import INDEX, read_shards
 from .torch_files import BEFORE_1_6, read_torch
 
-__all__ = ["Mapped", "as_tensor", "check", "known_in", "named", "read", "tensors_in", "view"]
+__all__ = [
+    "Mapped",
+    "as_tensor",
+    "check",
+    "known_in",
+    "named",
+    "off_mps",
+    "read",
+    "tensors_in",
+    "view",
+]
 
 ACCEPTED = (
     "safetensors, .npy, .npz, torch's .pt and .pth, other pickles, HDF5 (Keras), ONNX, Parquet and "

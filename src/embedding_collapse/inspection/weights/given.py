@@ -46,6 +46,11 @@ def as_tensor(name: str, array: Any) -> Tensor:
     raise ParameterError(f"{name} is {kind}; a torch tensor or a numpy array of numbers is needed")
 
 
+def off_mps(tensor: Tensor) -> Tensor:
+    """A tensor of an Apple GPU on the CPU, as there is no float64 there; any other as it is."""
+    return tensor.cpu() if tensor.device.type == "mps" else tensor
+
+
 class Tensors(dict[str, Tensor]):
     """Tensors by name, and what else is known of them.
 
