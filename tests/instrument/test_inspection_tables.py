@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from embedding_collapse.inspection.tables import by_set, find
+from embedding_collapse.monitor import CollapseMonitor
 from embedding_collapse.parameters import ParameterError
 
 
@@ -117,6 +118,26 @@ def test_whole_numbers_are_measured_with_the_scales_beside_them(end, rows):
     (found,), _ = find({"emb": moved, f"emb{end}": scale, "emb_zero_point": torch.tensor(128)})
     torch.testing.assert_close(found.values[0], whole * scale[:, None])
     assert find({"emb": whole})[0][0].values.dtype is torch.int8  # which collapse refuses
+
+
+def test_a_table_that_is_spread_over_processes_is_refused(tmp_path):
+    """One process stands for all: what several would do is to wait for each other."""
+    from torch.distributed.tensor import Shard, distribute_tensor, init_device_mesh
+
+    store = torch.distributed.FileStore(str(tmp_path / "store"), 1)
+    torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
+    try:
+        mesh = init_device_mesh("cpu", (1,))
+        model = torch.nn.ModuleDict({"e": torch.nn.Embedding(30, 4), "f": torch.nn.Linear(4, 4)})
+        for part in model.values():
+            sharded = distribute_tensor(part.weight.detach(), mesh, [Shard(0)])
+            part.weight = torch.nn.Parameter(sharded)
+        with pytest.raises(ParameterError, match=r"e\.weight is spread over processes .* inspect"):
+            CollapseMonitor(model)
+        model["e"] = torch.nn.Embedding(30, 4)  # a layer that is spread is no matter
+        assert len(CollapseMonitor(model).history) == 1
+    finally:
+        torch.distributed.destroy_process_group()
 
 
 def test_tensors_that_have_their_shape_alone_are_not_taken_for_one():

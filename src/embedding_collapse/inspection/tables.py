@@ -103,7 +103,7 @@ def find(
 
     Raises:
         NoTableError: no table found.
-        ParameterError: none that the fields or sets fit.
+        ParameterError: none that the fields or sets fit, or one that is spread over processes.
     """
     include, exclude = patterns(include), patterns(exclude)
     if field_dims is not None:
@@ -127,6 +127,11 @@ def find(
     seen: dict[tuple, str] = {}
     for name, known_by in chosen.items():
         tensor = tensors[name]
+        if hasattr(tensor, "device_mesh"):  # to measure it every process would have to take part
+            raise ParameterError(
+                f"{short(name)} is spread over processes (a DTensor), which is not measured; "
+                "inspect its checkpoint"
+            )
         place = (tensor.data_ptr(), tensor.shape, tensor.stride())
         if tensor.numel() and not tensor.is_meta and place in seen:
             why = f"the same numbers as {short(seen[place])}, stored once"
