@@ -145,6 +145,7 @@ class CollapseMonitor:
 
     def measure(self) -> list[Row]:
         """Measure now, whatever the step; returns the new rows of `history`."""
+        self._wait()
         start = time.perf_counter()
         rows = self._look()
         self.history += rows
@@ -163,6 +164,14 @@ class CollapseMonitor:
     def state_dict(self) -> dict[str, Any]:
         """`steps` and `history`, as numbers and text, to be saved beside the model's state."""
         return {"steps": self.steps, "history": list(self.history)}
+
+    def _wait(self) -> None:
+        """What training has queued on a GPU is not measuring's time."""
+        source = self._source
+        given = source.parameters() if isinstance(source, nn.Module) else source.values()
+        weights = [getattr(one, "weight", one) for one in given]
+        for device in {one.device for one in weights if getattr(one, "is_cuda", False)}:
+            torch.cuda.synchronize(device)
 
     @torch.no_grad()
     def _look(self) -> list[Row]:
