@@ -286,6 +286,7 @@ class _Lightning(_Callback):
 
         if trainer.is_global_zero:
             state = self.state or {"steps": trainer.global_step, "history": []}
+            self.state = None  # of the trainer that read it alone
             if self.monitor is not None and self.monitor.steps <= trainer.global_step:
                 state = self.monitor.state_dict()  # of a trainer that goes on
             self.monitor = CollapseMonitor(

@@ -458,6 +458,25 @@ def test_a_transformers_callback_measures_and_goes_on_from_a_checkpoint(tmp_path
     assert logged == {row["step"]: row["relative_abundance"] for row in begun[:3] + history}
 
 
+class OneTrainer:
+    """What the callback asks of Lightning's trainer."""
+
+    is_global_zero, loggers = True, ()
+
+    def __init__(self, global_step: int) -> None:
+        self.global_step = global_step
+
+
+def test_the_state_of_a_checkpoint_is_of_the_trainer_that_read_it_alone():
+    pytest.importorskip("pytorch_lightning")
+    callback, model = lightning_callback(), Model()
+    callback.load_state_dict({"steps": 7, "history": []})
+    callback.on_train_start(OneTrainer(7), model)
+    assert callback.monitor.steps == 7
+    callback.on_train_start(OneTrainer(0), model)
+    assert callback.monitor.steps == 0
+
+
 def test_without_lightning_it_says_what_to_install(monkeypatch):
     for name in module.LIGHTNING:
         monkeypatch.setitem(sys.modules, name, None)
