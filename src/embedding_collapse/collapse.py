@@ -151,23 +151,26 @@ def inspect_table(table: Table, weights: Tensor | None = None) -> Collapse:
     return replace(found, advice=advise(found))
 
 
-def measure_sets(values: Tensor, weights: Tensor | None = None) -> dict[str, float]:
+def measure_sets(
+    values: Tensor, weights: Tensor | None = None, random: Tensor | None = None
+) -> dict[str, float]:
     """`measures_of` the sets of a table `[M, D, K]`, their mean, and what its verdict goes by.
 
     That is `centred`, IA/random with the mean of the rows taken off; and where `weights` `[D]` say
-    how often each row is looked up, `weighted`, the same with rows weighted.
+    how often each row is looked up, `weighted`, the same with rows weighted; `random` is what
+    `weighted_random` gives for them, drawn anew where it is None.
 
     Raises:
         ValueError: as `decomposition.spectra` does.
     """
     rows, width = values.shape[1:]
     plain, centred = (_padded(part.cpu(), width) for part in spectra(values)[:2])
-    random = random_of_shape(rows, width)
+    shaped = random_of_shape(rows, width)
     most = information_abundance(random_of_shape(max(1, rows - 1), width)).item()
     share = _share(information_abundance(centred).mean().item(), most)
-    means = _mean([measures_of(spectrum, random) for spectrum in plain]) | {"centred": share}
+    means = _mean([measures_of(spectrum, shaped) for spectrum in plain]) | {"centred": share}
     if weights is not None:
-        means["weighted"] = _weighted(values, weights)["against_random"]
+        means["weighted"] = _weighted(values, weights, random)["against_random"]
     return means
 
 
@@ -272,16 +275,22 @@ def check_weights(weights: Tensor, table: Table) -> None:
         )
 
 
-def _weighted(values: Tensor, weights: Tensor) -> dict[str, float]:
+def weighted_random(weights: Tensor, width: int) -> Tensor:
+    """IA of random tables whose rows are weighted; float64, one number per table."""
+    weights = weights.double() / weights.max()  # squares of large ones would overflow
+    return weighted_random_abundances(weights, width, draws_for(width))
+
+
+def _weighted(values: Tensor, weights: Tensor, random: Tensor | None = None) -> dict[str, float]:
     """The centred measures with rows weighted, against random tables with rows weighted alike.
 
     Their `rows` are Kish's effective number, (sum w)^2 / sum w^2: a table in which few rows are
     looked up has few.
     """
     width = values.shape[-1]
+    random = weighted_random(weights, width) if random is None else random
     weights = weights.double() / weights.max()  # squares of large ones would overflow
     rows = (weights.sum().square() / weights.square().sum()).item()
-    random = weighted_random_abundances(weights, width, draws_for(width))
     per_set = []
     for spectrum in _padded(spectra(values, weights).centred, width):
         measures = measures_of(spectrum, spectrum)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .collapse import MEASURES, check_weights, measure_sets
+from .collapse import MEASURES, check_weights, measure_sets, weighted_random
 from .inspection.field_dims import FieldDims
 from .inspection.row_weights import RowWeights, match, read_counts
 from .inspection.tables import Table, find
@@ -113,6 +113,7 @@ class CollapseMonitor:
             include = include or ["*"]
         self._find = partial(find, include=include, exclude=exclude, field_dims=field_dims)
         self._counts = None if row_weights is None else read_counts(row_weights)
+        self._random: dict[tuple, Tensor] = {}  # weighted as the tables are
         self.steps: int = state["steps"] if state else 0
         self.history: list[Row] = list(state["history"]) if state else []
         self.seconds, start = 0.0, time.perf_counter()
@@ -181,10 +182,15 @@ class CollapseMonitor:
         if self._counts is not None:
             weights, _ = match(self._counts, tables, "row_weights")
         for table, weight in zip(tables, weights, strict=True):
+            random = None
             if weight is not None:
                 check_weights(weight, table)
+                shaped = table.name, table.values.shape
+                if shaped not in self._random:
+                    self._random[shaped] = weighted_random(weight, table.values.shape[-1])
+                random = self._random[shaped]
             try:
-                means = measure_sets(table.values, weight)
+                means = measure_sets(table.values, weight, random)
             except ValueError:  # not finite: training has a problem, which is not for us to end
                 names = [*MEASURES, "centred", *(["weighted"] if weight is not None else [])]
                 means = dict.fromkeys(names, float("nan"))
@@ -196,7 +202,9 @@ class CollapseMonitor:
         source = self._source
         given: Mapping[str, Any]
         if isinstance(source, nn.Module):
-            given, known = dict(source.named_parameters()), known_in(source)
+            # under each of its names: a table may be tied to a layer that comes first
+            given = dict(source.named_parameters(remove_duplicate=False))
+            known = known_in(source)
         else:
             given, known = source, {}
         tensors = {name: as_tensor(name, table) for name, table in given.items()}

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import nn
 
+from embedding_collapse import collapse
 from embedding_collapse import monitor as module
 from embedding_collapse.collapse import MEASURES, measure
 from embedding_collapse.decomposition import singular_values
@@ -74,9 +75,9 @@ def test_by_default_it_measures_only_as_often_as_its_budget_allows(monkeypatch):
     monitor = CollapseMonitor(model)
     measure = module.measure_sets
 
-    def slow(values, weights):
+    def slow(*given):
         clock[0] += 0.01  # a measurement takes 10 ms
-        return measure(values, weights)
+        return measure(*given)
 
     monkeypatch.setattr(module, "measure_sets", slow)
     for _ in range(1000):
@@ -195,6 +196,29 @@ def test_with_row_weights_it_measures_what_the_verdict_goes_by_then():
     assert "weighted" not in other and "collapse/more/weighted" not in logged
     tables["t"][0, 0] = torch.inf
     assert np.isnan(monitor.measure()[0]["weighted"])
+
+
+def test_random_tables_with_rows_weighted_are_drawn_once_each(monkeypatch):
+    drawn = []
+
+    def draw(weights, width, draws):
+        drawn.append((len(weights), width))
+        return torch.ones(draws)
+
+    monkeypatch.setattr(collapse, "weighted_random_abundances", draw)
+    tables = {"t": torch.randn(60, 8), "other": torch.randn(9, 4)}
+    counts = {"t": torch.ones(60), "other": torch.ones(9)}
+    monitor = CollapseMonitor(tables, row_weights=counts)
+    for _ in range(3):
+        monitor.measure()
+    assert drawn == [(60, 8), (9, 4)]
+
+
+def test_a_table_tied_to_a_layer_that_comes_first_is_measured_once():
+    model = nn.ModuleDict({"head": nn.Linear(4, 9, bias=False), "emb": nn.Embedding(9, 4)})
+    model["again"] = nn.Embedding(9, 4)
+    model["head"].weight = model["again"].weight = model["emb"].weight
+    assert tables_of(CollapseMonitor(model)) == ["emb.weight"]
 
 
 @pytest.mark.parametrize(
