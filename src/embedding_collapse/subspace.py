@@ -14,6 +14,10 @@ def diversity(table: Tensor, cardinalities: Sequence[int]) -> Tensor:
     pairs of sets. 0 where they span the same space (always so where `D_i <= K`), 1 where they have
     no direction in common; random tables have `1 - K / D_i`.
 
+    All K directions count alike, however little of a table lies along them. Tables need full rank,
+    `min(D_i, K)`: of one that lacks directions, others stand for these that mean nothing, and two
+    that span the same space have more than 0.
+
     Args:
         table: `[D, M, K]`, the features of all fields stacked, M sets or blocks of columns.
         cardinalities: features per field, N numbers with sum D.
