@@ -55,8 +55,9 @@ class MultiEmbedding(nn.Module):
 
     Batch norm and other buffers are kept per set, and dropout draws anew for each. `torch.export`
     sees a loop over the sets, so that the batch may be of any size. Not supported:
-    lazy modules before their first batch, hooks on the modules of single sets that are stacked, and
-    two sets sharing parameters.
+    lazy modules before their first batch, hooks on the modules of single sets that are stacked, two
+    sets sharing parameters, and plain tensors as attributes that differ between sets (buffers may).
+    Initialise in the factory: `apply` sees stacked weights, `[M, out, in]`, whose fans are others.
 
     Raises:
         ParameterError: modules in place of a factory; sets that share weights or start equal, that
@@ -87,9 +88,9 @@ class MultiEmbedding(nn.Module):
             )
         check_whole("sets", sets, least=1)
         pairs = [_make(factory, None if seed is None else seed + m) for m in range(sets)]
-        _check(pairs)
         self.sets = sets
         self.loop_reason = _reason_to_separate(pairs[0])
+        _check(pairs, separate=self.loop_reason is not None)
         self.separate: nn.ModuleList | None = None
         if self.loop_reason is None:
             self.stacked = _stack(pairs)
@@ -218,9 +219,13 @@ def _reason_to_separate(pair: _Pair) -> str | None:
     return None
 
 
-def _check(pairs: list[_Pair]) -> None:
+def _check(pairs: list[_Pair], separate: bool) -> None:
     """Refuse sets that differ in shape, or that would stay the same for ever."""
-    states = [pair.state_dict(keep_vars=True) for pair in pairs]
+    states = [  # not their state_dict, which may hold anything (get_extra_state)
+        dict(pair.named_parameters(remove_duplicate=False))
+        | dict(pair.named_buffers(remove_duplicate=False))
+        for pair in pairs
+    ]
     first = states[0]
     if any(isinstance(value, UninitializedParameter) for value in first.values()):
         raise ParameterError(
@@ -232,7 +237,7 @@ def _check(pairs: list[_Pair]) -> None:
             raise ParameterError(f"set {m} has other parameters or shapes than set 0")
     learned = [name for name, value in first.items() if isinstance(value, nn.Parameter)]
     for (n, one), (m, other) in combinations(enumerate(states), 2):
-        if any(one[name] is other[name] for name in learned):
+        if any(_shared(one[name], other[name], separate) for name in learned):
             raise ParameterError(
                 f"set {m} shares weights with set {n}; make new modules in factory"
             )
@@ -242,12 +247,28 @@ def _check(pairs: list[_Pair]) -> None:
             )
 
 
+def _shared(one: Tensor, other: Tensor, separate: bool) -> bool:
+    """Whether what one set learns would be the other's; those that are stacked are copied."""
+    if one is other:
+        return True
+    return separate and one.requires_grad and one.data_ptr() == other.data_ptr() != 0
+
+
 def _stack(pairs: list[_Pair]) -> _Pair:
     """One module whose parameters and buffers are those of all sets, `[M, ...]`."""
     stacked = copy.deepcopy(pairs[0])
     done: dict[int, Any] = {}  # weights and buffers that are tied in a set stay tied
     sets = [dict(pair.named_modules(remove_duplicate=False)) for pair in pairs]
     for path, module in stacked.named_modules():
+        for name, value in vars(module).items():
+            if not isinstance(value, Tensor):
+                continue
+            others = [vars(one[path]).get(name) for one in sets[1:]]
+            if not all(isinstance(other, Tensor) and torch.equal(value, other) for other in others):
+                raise ParameterError(
+                    f"{path}.{name} is a plain tensor, and not the same in all sets; "
+                    f"register_buffer({name!r}, ...) keeps each set's own"
+                )
         for name, value in list(module._parameters.items()):
             if value is None:
                 continue

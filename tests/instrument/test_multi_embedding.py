@@ -425,6 +425,19 @@ def from_a_pool(*order: int) -> Callable[[], tuple[nn.Module, nn.Module]]:
     return lambda: pairs[next(numbers)]
 
 
+def of_one_table() -> Callable[[], tuple[nn.Module, nn.Module]]:
+    """Parameters of their own, of one memory."""
+    weights = torch.randn(30, WIDTH)
+    kind = nn.EmbeddingBag.from_pretrained
+    return lambda: (kind(weights, freeze=False), nn.Linear(WIDTH, HIDDEN))
+
+
+class Masked(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.mask = torch.rand(WIDTH)
+
+
 def growing() -> tuple[nn.Module, nn.Module]:
     return nn.Embedding(10 + int(torch.randint(1000, ())), WIDTH), nn.Flatten()
 
@@ -438,6 +451,8 @@ def growing() -> tuple[nn.Module, nn.Module]:
         (lambda: nn.Embedding(3, 2), 2, "factory returned Embedding; an .embedding, interaction."),
         (lambda: SHARED, 2, "set 1 shares weights with set 0"),
         (from_a_pool(0, 1, 1), 3, "set 2 shares weights with set 1"),
+        (of_one_table(), 2, "set 1 shares weights with set 0"),
+        (lambda: (nn.Embedding(3, 2), Masked()), 2, "interaction.mask is a plain tensor, and not"),
         (seeded, 2, "sets 0 and 1 start equal, and would stay so"),
         (growing, 2, "set 1 has other parameters or shapes than set 0"),
         (lambda: (nn.Embedding(3, 2), nn.LazyLinear(2)), 2, "a lazy module has no weights yet"),
@@ -446,6 +461,33 @@ def growing() -> tuple[nn.Module, nn.Module]:
 def test_what_cannot_be_is_refused_with_what_is_accepted(factory, sets, message):
     with pytest.raises(ParameterError, match=message):
         MultiEmbedding(factory, sets)
+
+
+def test_what_modules_keep_beside_their_tensors_is_let_by():
+    class Extra(nn.Flatten):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale = torch.ones(1)  # the same in all sets
+
+        def get_extra_state(self) -> str:
+            return "a text"
+
+        def set_extra_state(self, state: str) -> None:
+            assert state == "a text"
+
+    model = MultiEmbedding(lambda: (nn.Embedding(30, WIDTH), Extra()), 2)
+    model.load_state_dict(model.state_dict())
+    assert model(ids()).shape == (32, 3 * WIDTH)
+
+
+@pytest.mark.parametrize(("kind", "freeze"), [(nn.EmbeddingBag, True), (nn.Embedding, False)])
+def test_sets_of_one_table_that_is_not_trained_or_is_copied_are_let_by(kind, freeze):
+    weights = torch.randn(30, WIDTH)
+
+    def factory() -> tuple[nn.Module, nn.Module]:
+        return kind.from_pretrained(weights, freeze=freeze), nn.Linear(WIDTH, HIDDEN)
+
+    assert MultiEmbedding(factory, 2).sets == 2
 
 
 # --- the worked example -----------------------------------------------------------------------
