@@ -132,6 +132,17 @@ def test_chunks_of_several_processes_are_put_together(distributed):
         read(distributed)
 
 
+@pytest.mark.parametrize("path", ["pathlib._local\nPosixPath", "pathlib\nWindowsPath"])
+def test_metadata_of_another_python_or_system_is_read(distributed, path):
+    metadata = pickle.loads((distributed / ".metadata").read_bytes())
+    metadata.storage_meta.checkpoint_id = Path("checkpoint")
+    content = pickle.dumps(metadata, 2)
+    own = f"c{type(Path()).__module__}\n{type(Path()).__name__}\n".encode()
+    assert content.count(own) == 1
+    (distributed / ".metadata").write_bytes(content.replace(own, f"c{path}\n".encode()))
+    assert "model.emb.weight" in read(distributed)
+
+
 class Bomb:
     """Unpickled, it makes a file."""
 

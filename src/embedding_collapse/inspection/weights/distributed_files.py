@@ -25,6 +25,7 @@ from .torch_files import read_torch_bytes
 from .unpickler import DataUnpickler
 
 METADATA = ".metadata"
+PATHS = {"PosixPath", "PurePosixPath", "WindowsPath", "PureWindowsPath"}
 PLACES = {
     "torch.distributed.checkpoint.metadata": {
         "Metadata",
@@ -40,7 +41,8 @@ PLACES = {
     "torch.serialization": {"_get_layout"},
     "torch": {"Size", *(name for name, one in vars(torch).items() if isinstance(one, torch.dtype))},
     "collections": {"OrderedDict"},
-    "pathlib": {"PosixPath", "PurePosixPath", "PureWindowsPath"},
+    "pathlib": PATHS,
+    "pathlib._local": PATHS,  # where Python 3.13 says they are
 }
 
 
@@ -117,4 +119,6 @@ class _Unpickler(DataUnpickler):
     def find_class(self, module: str, name: str) -> Any:
         if name not in PLACES.get(module, ()):
             raise pickle.UnpicklingError(f"GLOBAL {module}.{name}")
+        if name in PATHS:  # of which a system makes its own alone, but for the pure ones
+            module, name = "pathlib", f"Pure{name.removeprefix('Pure')}"
         return getattr(import_module(module), name)
