@@ -131,6 +131,31 @@ def test_vectors_of_a_database_are_one_table(tmp_path, form, kind):
     assert [(one.rows, one.width) for one in inspect(path).tables] == [(50, 6)]
 
 
+def test_vectors_that_are_named_like_their_file_are_read_beside_its_numbers(tmp_path):
+    pa = pytest.importorskip("pyarrow")
+    import pyarrow.parquet as pq
+
+    numbers = {"lat": TABLE[:, 0].numpy(), "lon": TABLE[:, 1].numpy()}
+    pq.write_table(pa.table(columns("lists") | numbers), tmp_path / "vector.parquet")
+    tensors = read(tmp_path / "vector.parquet")
+    assert {name: one.shape for name, one in tensors.items()} == {
+        "vector": (50, 6),
+        "vector (2)": (50, 2),
+    }
+
+
+@pytest.mark.parametrize("kind", ["fixed", "lists"])
+def test_arrow_files_may_have_empty_batches(tmp_path, kind):
+    pa = pytest.importorskip("pyarrow")
+    path, table = tmp_path / "items.arrow", pa.table(columns(kind))
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+        (batch,) = table.to_batches()
+        for begin, length in ((0, 0), (0, 20), (20, 0), (20, 30)):
+            writer.write_batch(batch.slice(begin, length))
+    ((_, found),) = read(path).items()
+    assert torch.equal(found + 0, TABLE)
+
+
 def test_vectors_that_make_no_table_are_told(tmp_path):
     pa = pytest.importorskip("pyarrow")
     import pyarrow.parquet as pq

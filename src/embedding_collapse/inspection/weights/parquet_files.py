@@ -11,6 +11,7 @@ from torch import Tensor
 
 from embedding_collapse.parameters import short
 
+from .given import free
 from .mapping import check_room, map_array, map_file
 
 ROWS = 16_384  # that are read at a time
@@ -50,7 +51,7 @@ def _unpacked(schema: Any, batches: Iterator[Any], rows: int, name: str) -> dict
     columns = {c.name: [c.name] for c in schema if vectors(c.type)}
     single = [c.name for c in schema if types.is_floating(c.type)]
     if len(single) > 1:
-        columns[name] = single
+        columns[free(name, columns)] = single
     if len({c.name for c in schema}) != len(schema):
         raise ValueError("two of its columns have one name")
     if not columns or not rows:
@@ -58,7 +59,7 @@ def _unpacked(schema: Any, batches: Iterator[Any], rows: int, name: str) -> dict
     written: dict[str, tuple[Any, int]] = {}
     with contextlib.ExitStack() as stack:
         rooms = {key: stack.enter_context(tempfile.TemporaryFile()) for key in columns}
-        for batch in batches:
+        for batch in filter(len, batches):
             for key, members in columns.items():
                 part = _matrix(batch, members)
                 facts = written.setdefault(key, (part.dtype, part.shape[1]))
