@@ -54,6 +54,25 @@ def test_the_process_takes_no_memory_without_end(tmp_path, monkeypatch):
         read(tmp_path / "a.h5")
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="limits of memory are Linux's")
+@pytest.mark.parametrize(
+    "limits",
+    [
+        "resource.setrlimit(resource.RLIMIT_AS, (3 << 30, 3 << 30))",  # as `ulimit -v` does
+        "resource.setrlimit = lambda *_: int('as macOS has it, a ValueError')",
+    ],
+)
+def test_a_system_that_sets_no_such_limit_of_memory_is_not_the_files_fault(
+    tmp_path, monkeypatch, limits
+):
+    text = hdf5_files.PROCESS.read_text(encoding="utf-8")
+    (tmp_path / "process.py").write_text(f"import resource\n{limits}\n{text}", encoding="utf-8")
+    monkeypatch.setattr(hdf5_files, "PROCESS", tmp_path / "process.py")
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["emb"] = TABLE
+    np.testing.assert_array_equal(read(tmp_path / "a.h5")["emb"] + 0, TABLE)
+
+
 @pytest.mark.parametrize(
     "options", [{}, {"compression": "gzip"}, {"chunks": (7, 3)}, {"dtype": ">f8"}]
 )

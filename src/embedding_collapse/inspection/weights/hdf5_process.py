@@ -27,10 +27,12 @@ PART = 8 << 20  # bytes unpacked at a time
 
 def main(path: Path, room: Path) -> None:
     """List the datasets of a file, and unpack those that are packed."""
-    with contextlib.suppress(ImportError):  # not on every system
+    with contextlib.suppress(ImportError, ValueError, OSError):  # not every system has such a limit
         import resource
 
         most = MEMORY + 4 * path.stat().st_size
+        _, hard = resource.getrlimit(resource.RLIMIT_AS)
+        most = most if hard == resource.RLIM_INFINITY else min(most, hard)
         resource.setrlimit(resource.RLIMIT_AS, (most, most))
 
     def visit(name: str, item: Any) -> None:
