@@ -31,7 +31,7 @@ def catch_up(table: Table, look_ups: LookUps, now: int, decay: Decay) -> None:
 
 def flush(table: Table, now: int, decay: Decay) -> None:
     """As `reference.flush`."""
-    _catch_up(table, torch.arange(len(table.w)), now, decay)
+    _catch_up(table, torch.arange(len(table.w), device=table.w.device), now, decay)
     table.last.zero_()
 
 

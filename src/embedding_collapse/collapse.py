@@ -219,7 +219,7 @@ def _longest(values: Tensor) -> dict[str, float] | None:
     count = len(longest.indices)
     if not held >= MUCH_ENERGY or too_small(rows - count, width):  # of zeros it is NaN
         return None
-    weights = torch.ones(rows, dtype=torch.float64)
+    weights = torch.ones(rows, dtype=torch.float64, device="cpu")
     weights[longest.indices] = 0
     centred = _padded(spectra(values, weights).centred.cpu(), width)
     random = information_abundance(random_of_shape(rows - count - 1, width)).item()

@@ -73,7 +73,7 @@ def weighted_random_spectra(weights: Tensor, cardinalities: Sequence[int], width
     generator = torch.Generator().manual_seed(0)
     padded = []
     for share in weights.cpu().split(list(cardinalities)):  # drawn on the CPU: the same everywhere
-        tables = torch.randn(4, len(share), width, generator=generator)
+        tables = torch.randn(4, len(share), width, generator=generator, device="cpu")
         values = singular_values(tables, share).mean(0)
         padded.append(F.pad(values, (0, width - len(values))))
     return torch.stack(padded)
@@ -95,10 +95,10 @@ def weighted_random_abundances(weights: Tensor, width: int, draws: int) -> Tenso
     weights = weights.detach().cpu().double().sort(descending=True).values
     weights = weights / weights.sum()
     head, tail = weights[:DRAWN], weights[DRAWN:].sum()
-    rest = tail * torch.eye(width, dtype=torch.float64)
+    rest = tail * torch.eye(width, dtype=torch.float64, device="cpu")
     abundances = []
     for _ in range(draws):
-        rows = torch.randn(len(head), width, generator=generator, dtype=torch.float64)
+        rows = torch.randn(len(head), width, generator=generator, dtype=torch.float64, device="cpu")
         rows = rows - head @ rows  # the weighted mean; the others' is next to nothing
         squares = torch.linalg.eigvalsh(rows.mT @ (head[:, None] * rows) + rest)
         abundances.append(information_abundance(squares.clamp(min=0).sqrt()))

@@ -45,7 +45,7 @@ def untrained(table: Tensor) -> tuple[float, Tensor]:
 
 def _of_one_vector(rows: Tensor) -> Tensor:
     """Which rows are the same one, where it is that of `FEWEST` or more, and of not all others."""
-    marks = torch.linspace(1, 2, rows.shape[1], dtype=rows.dtype)
+    marks = torch.linspace(1, 2, rows.shape[1], dtype=rows.dtype, device=rows.device)
     _, places, counts = (rows * marks).sum(-1).unique(return_inverse=True, return_counts=True)
     same = places == counts.argmax()
     same &= (rows == rows[same][0]).all(-1)
@@ -59,8 +59,9 @@ def _sample(table: Tensor) -> Tensor:
     if rows <= most:
         return table[:].cpu().double()
     part = most // PARTS
-    starts = torch.linspace(0, rows - part, PARTS, dtype=torch.float64).long().tolist()
-    return torch.cat([table[:, start : start + part].cpu().double() for start in starts], 1)
+    starts = torch.linspace(0, rows - part, PARTS, dtype=torch.float64, device="cpu").long()
+    parts = [table[:, start : start + part].cpu().double() for start in starts.tolist()]
+    return torch.cat(parts, 1)
 
 
 def _of_common_length(lengths: Tensor, width: int) -> Tensor:
@@ -69,7 +70,7 @@ def _of_common_length(lengths: Tensor, width: int) -> Tensor:
     spread = (2 / width) ** 0.5
     ordered = lengths.sort().values
     ends = torch.searchsorted(ordered, ordered + 4 * spread, right=True)
-    first = int((ends - torch.arange(len(ordered))).argmax())
+    first = int((ends - torch.arange(len(ordered), device=ordered.device)).argmax())
     middle = ordered[first : int(ends[first])].median()
     return (lengths - middle).abs() <= AROUND * spread
 
@@ -87,7 +88,7 @@ def _along_nothing(rows: Tensor) -> Tensor:
     standing = directions[:, values > edge]
     number = standing.shape[1]
     if not 0 < number <= width // 2:
-        return torch.ones(count, dtype=torch.bool)
+        return torch.ones(count, dtype=torch.bool, device=rows.device)
     along = (rows @ standing).square().sum(-1) / rows.square().sum(-1)
     return along <= number / width + 4 * (2 * number) ** 0.5 / width
 

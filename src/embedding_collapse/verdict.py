@@ -15,7 +15,6 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from .parameters import count
@@ -309,5 +308,5 @@ def band(rows: int, width: int) -> tuple[float, float]:
 def _draw_band(rows: int, width: int) -> tuple[float, float]:
     small = min(rows, width)
     drawn = random_abundances(rows, width, draws=max(32, min(256, 8192 // small)))
-    low, high = (drawn / drawn.mean()).quantile(torch.tensor([0.01, 0.99], dtype=drawn.dtype))
+    low, high = (drawn / drawn.mean()).quantile(drawn.new_tensor([0.01, 0.99]))
     return low.item(), high.item()

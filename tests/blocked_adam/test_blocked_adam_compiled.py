@@ -65,6 +65,13 @@ def test_a_replay_gives_the_references_bits(width, dtype, threads):
     assert not torch.equal(caught_up[0], table.w) and not torch.equal(flushed[0], caught_up[0])
 
 
+def test_torchs_default_device_changes_nothing():
+    table = random_table(4)
+    expected = after(lambda one: compiled.flush(one, STEPS, DECAY), table)
+    with torch.device("meta"):
+        assert_equal(after(lambda one: compiled.flush(one, STEPS, DECAY), table), expected)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("width", [1, 10, 150])
 def test_a_step_gives_the_references_bits_for_hot_and_cold_rows(width, dtype, threads):

@@ -284,3 +284,13 @@ def test_a_table_that_is_not_finite_says_so_and_has_no_measures():
 def test_what_is_no_table_is_refused(table, message):
     with pytest.raises(ParameterError, match=message):
         measure(table)
+
+
+def test_torchs_default_device_changes_nothing():
+    table = normal(1000, 2) @ normal(2, 8)
+    table[7] *= 1000
+    found = inspected(table)
+    with torch.device("meta"):
+        again = inspected(table)
+    assert found.longest is not None and again.longest == found.longest
+    assert again.measures == found.measures and again.verdict == found.verdict

@@ -58,6 +58,14 @@ def test_every_format_gives_what_was_saved_by_name(tmp_path, kind):
         torch.testing.assert_close(found[name] + 0, value, rtol=0, atol=0)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_torchs_default_device_changes_nothing(tmp_path, kind):
+    path = saved(tmp_path, kind, {"emb": TABLE, "none": TABLE[:0]})
+    with torch.device("meta"):
+        found = read(path)
+    assert torch.equal(found["emb"] + 0, TABLE) and found["none"].device.type == "cpu"
+
+
 @pytest.mark.parametrize("order", ["C", "F"])
 @pytest.mark.parametrize("dtype", ["<f4", ">f4", "<f8", "<f2"])
 def test_npy_files_of_every_order(tmp_path, order, dtype):

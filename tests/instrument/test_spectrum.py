@@ -268,3 +268,12 @@ def test_rows_of_a_random_table_that_are_not_drawn_one_by_one_count_together(mon
     monkeypatch.setattr(spectrum, "DRAWN", 500)
     some = weighted_random_abundances(weights, 64, 8).mean()
     assert some.item() == pytest.approx(every.item(), rel=0.1)
+
+
+def test_random_tables_are_drawn_on_the_cpu_whatever_torchs_default_device_is():
+    weights = torch.arange(1, 101).double()
+    spectra, abundances = weighted_random_spectra, weighted_random_abundances
+    expected = spectra(weights, [60, 40], 4), abundances(weights, 4, 2)
+    with torch.device("meta"):
+        found = spectra(weights, [60, 40], 4), abundances(weights, 4, 2)
+    assert all(map(torch.equal, found, expected))

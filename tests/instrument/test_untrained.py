@@ -1,6 +1,7 @@
 """Rows that lie as they were drawn, on tables of which it is known."""
 
 import pytest
+import torch
 from test_collapse import normal
 
 from embedding_collapse import untrained as module
@@ -28,3 +29,13 @@ def test_rows_with_a_few_large_entries_are_not_as_they_were_drawn():
 def test_rows_that_share_an_offset_are_not_as_they_were_drawn(width, offset):
     """In a narrow table by their mean, in a wide one by the direction of it."""
     assert untrained((normal(3000, width) + offset)[None])[0] == 0
+
+
+def test_torchs_default_device_changes_nothing(monkeypatch):
+    monkeypatch.setattr(module, "MOST_ENTRIES", 2000 * 32)
+    table = normal(3000, 32)
+    for one in (table, table * torch.linspace(1, 9, 32)):
+        share, others = untrained(one[None])
+        with torch.device("meta"):
+            again = untrained(one[None])
+        assert again[0] == share and torch.equal(again[1], others)

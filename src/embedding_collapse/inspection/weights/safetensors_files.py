@@ -67,7 +67,7 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
             tensors[name] = shape_alone(shape)
             continue
         if count == 0:
-            tensors[name] = torch.empty(shape, dtype=dtype)
+            tensors[name] = torch.empty(shape, dtype=dtype, device="cpu")
             continue
         flat = torch.frombuffer(file.content, dtype=dtype, count=count, offset=start)
         tensors[name] = lying_in(file, flat.view(shape))

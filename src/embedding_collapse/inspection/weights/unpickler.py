@@ -233,7 +233,7 @@ def _tensor(storage: Storage, offset: int, size: Any, stride: Any, *more: Any) -
     held = storage.content.nbytes() // storage.dtype.itemsize
     if 0 not in numbers and not (min(*numbers, *steps, offset, 0) == 0 and last < held):
         raise ValueError(f"a tensor of shape {numbers} lies in {held:,} numbers")
-    made = torch.empty((0,), dtype=storage.dtype)
+    made = torch.empty((0,), dtype=storage.dtype, device="cpu")
     made = made.set_(storage.content, offset, numbers, steps)
     bits = more[2] if len(more) > 2 and isinstance(more[2], dict) else {}
     made = torch._neg_view(made) if bits.get("neg") else made
