@@ -9,6 +9,9 @@ Numba, since it compiles where it runs: torch's C++ extensions need a compiler t
 each processor and each torch.
 """
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 import torch
 from numba import njit
@@ -21,7 +24,14 @@ from .threads import on_all_threads
 IN_HAND = 2**11  # numbers of each of w, m and v: 24 KB of float32
 DIGIT = 11  # bits that a round of the sort looks at: its counts take 16 KB
 
-_compiled = njit(nogil=True, cache=True, error_model="numpy")  # by which a number over 0 is inf
+
+def _compiled(function: Callable) -> Callable:
+    """Kept for the next process, where there is a folder that may be written."""
+    jit = partial(njit, nogil=True, error_model="numpy")  # by which a number over 0 is inf
+    try:
+        return jit(cache=True)(function)
+    except RuntimeError:
+        return jit()(function)
 
 
 def catch_up(table: Table, look_ups: LookUps, now: int, decay: Decay) -> None:

@@ -137,3 +137,10 @@ def test_without_numba_plain_pytorch_takes_over_and_says_so(monkeypatch):
     monkeypatch.undo()
     assert choice.fastest(cpu, torch.float32) == "compiled"
     assert choice.fastest(cpu, torch.bfloat16) == "reference"
+
+
+def test_where_no_folder_may_be_written_code_is_compiled_and_not_kept(monkeypatch):
+    monkeypatch.setattr("numba.core.caching.CacheImpl._locator_classes", [])
+    with pytest.raises(RuntimeError, match="cannot cache"):
+        compiled.njit(cache=True)(lambda number: number + 1)
+    assert compiled._compiled(lambda number: number + 1)(1) == 2
