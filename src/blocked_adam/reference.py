@@ -108,7 +108,11 @@ def step(
 
 def _root(v: Tensor) -> Tensor:
     """Rounded to nearest, which torch's own on a CPU (MKL's) is not always."""
-    return v.sqrt() if v.device.type != "cpu" else torch.from_numpy(np.sqrt(v.numpy()))
+    if v.device.type != "cpu":
+        return v.sqrt()
+    if v.dtype == torch.bfloat16:  # numpy lacks it; rounded twice, a root is still the nearest
+        return _root(v.float()).bfloat16()
+    return torch.from_numpy(np.sqrt(v.numpy()))
 
 
 def _replay(table: Table, rows: Tensor, now: int, decay: Decay) -> None:

@@ -90,6 +90,23 @@ def assert_close(*ends: tuple[Tensor, dict]) -> None:
         assert_rounding_alone(*(state[name] for _, state in ends))
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_tables_of_half_precision_are_trained(dtype):
+    batches, changed = zipf_batches(20), {"dtype": dtype, "eps": 1e-4}
+    assert_same_bits(blocked(batches, 1, **changed), blocked(batches, 7, **changed))
+
+
+def test_roots_of_bfloat16_are_the_nearest():
+    """Of all its numbers: one step up or down is no closer."""
+    bits = torch.arange(0x7F80, dtype=torch.int16)
+    exact = bits.view(torch.bfloat16).double().sqrt()
+    found = reference._root(bits.view(torch.bfloat16)).view(torch.int16)
+    off, *others = (
+        ((found + step).clamp(0).view(torch.bfloat16).double() - exact).abs() for step in (0, 1, -1)
+    )
+    assert all((off <= other).all() for other in others)
+
+
 @pytest.mark.parametrize("passes", ["compiled", "reference"])
 @pytest.mark.parametrize("block", [2, 7, 32])
 def test_when_rows_are_flushed_changes_no_bit(block, passes):
