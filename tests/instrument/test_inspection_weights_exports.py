@@ -55,13 +55,15 @@ def test_initialisers_of_every_kind_are_read_from_the_file(tmp_path):
         initializer("float.emb", (50, 6), 1, floats=raw),
         initializer("half.emb", (50, 6), 10, raw=TABLE.half().numpy().tobytes()),
         initializer("brain.emb", (50, 6), 16, raw=brain),
+        initializer("elsewhere.emb", (50, 6), 16),  # such as its numbers in fields of 32 bits
         initializer("eight.emb", (50, 6), 3, raw=bytes(300)),
         initializer("bias", (6,), 1, raw=bytes(24)),
         field(5, body),
     )
     (tmp_path / "model.onnx").write_bytes(content)
     tensors = read(tmp_path / "model.onnx")
-    assert isinstance(tensors["raw.emb"], Mapped)
+    assert isinstance(tensors["raw.emb"], Mapped) and isinstance(tensors["brain.emb"], Mapped)
+    assert tensors["elsewhere.emb"].is_meta
     for name, expected in (
         ("raw", TABLE),
         ("float", TABLE),

@@ -10,11 +10,12 @@ from torch import Tensor
 
 from embedding_collapse.parameters import short
 
-from .mapping import MappedFile, map_array, map_path, shape_alone
+from .mapping import MappedFile, map_array, map_path, shape_alone, size_of, view
 from .shards import beside
 
 GRAPH, INITIALIZER = 7, 5  # fields of a model and of a graph
 DIMS, TYPE, FLOATS, NAME, RAW, EXTERNAL = 1, 2, 4, 8, 9, 13  # of a tensor
+BFLOAT16 = 16
 DTYPES = {
     1: "<f4",
     2: "u1",
@@ -27,8 +28,8 @@ DTYPES = {
     11: "<f8",
     12: "<u4",
     13: "<u8",
+    BFLOAT16: "<i2",  # its bits
 }
-BFLOAT16 = 16
 NEXT = b"\x12\x1a\x22\x28\x32\x3a\x42"  # how the fields behind a model's version begin
 
 
@@ -91,21 +92,15 @@ def _tensor(file: MappedFile, field: Field, folder: Path) -> tuple[str, Tensor |
         end = begin + int(external.get("length", len(file.content) - begin))
     elif (data := raw or floats) is not None:
         begin, end = data.begin, data.end
-    if kind == BFLOAT16:
-        bits = map_array(file, begin, np.dtype("<i2"), tuple(shape))
-        return name, _fitting(
-            name, None if bits is None else bits.view(torch.bfloat16), end - begin
-        )
     if kind not in DTYPES or end == begin:
         return name, shape_alone(shape) if 0 not in shape else None
-    tensor = map_array(file, begin, np.dtype(DTYPES[kind]), tuple(shape))
-    return name, _fitting(name, tensor, end - begin)
-
-
-def _fitting(name: str, tensor: Tensor | None, size: int) -> Tensor | None:
-    if tensor is not None and tensor.numel() * tensor.element_size() != size:
-        raise ValueError(f"{short(name)} of {list(tensor.shape)} has {size:,} bytes")
-    return tensor
+    dtype = np.dtype(DTYPES[kind])
+    tensor = map_array(file, begin, dtype, tuple(shape))
+    if size_of(dtype, tuple(shape)) != end - begin:
+        raise ValueError(f"{short(name)} of {shape} has {end - begin:,} bytes")
+    if tensor is not None and kind == BFLOAT16:
+        tensor = view(tensor, lambda bits: bits.view(torch.bfloat16))
+    return name, tensor
 
 
 def _fields(file: MappedFile, begin: int, end: int) -> Iterator[Field]:
