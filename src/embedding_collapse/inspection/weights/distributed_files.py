@@ -59,17 +59,13 @@ def read_distributed(folder: Path) -> dict[str, Tensor]:
     }
     tensors: dict[str, Tensor] = {name: shape_alone(shape) for name, (shape, _) in shapes.items()}
     whole = {name: one for name, one in shapes.items() if len(one[0]) in (2, 3) and 0 not in one[0]}
-    sizes = {
-        name: math.prod(shape) * facts.properties.dtype.itemsize
-        for name, (shape, facts) in whole.items()
-    }
-    check_room(sum(sizes.values()))
+    places, end = {}, 64  # an empty file cannot be mapped
+    for name, (shape, facts) in whole.items():
+        size = math.prod(shape) * facts.properties.dtype.itemsize
+        places[name], end = end, end + -(-size // 64) * 64
+    check_room(end)
     with tempfile.TemporaryFile() as room:
-        room.truncate(64 + sum(-(-size // 64) * 64 for size in sizes.values()))
-        start = 64
-        places = {}
-        for name, size in sizes.items():
-            places[name], start = start, start + -(-size // 64) * 64
+        room.truncate(end)
         for name, (shape, facts) in whole.items():
             _gather(folder, name, shape, facts, metadata.storage_data, room, places[name])
         file = map_file(room)

@@ -68,15 +68,10 @@ def read_npz(path: Path) -> Tensors:
             places[member.filename] = (bool(member.compress_type), offset, *facts)
         room.flush()
         unpacked = map_file(room)
-    tensors = {
-        name.removesuffix(".npy"): map_array(
-            unpacked if packed else file, offset, dtype, shape, order
-        )
-        for name, (packed, offset, dtype, shape, order) in places.items()
-    }
-    for name, tensor in tensors.items():
+    for name, (packed, offset, dtype, shape, order) in places.items():
+        tensor = map_array(unpacked if packed else file, offset, dtype, shape, order)
         if tensor is not None:
-            objects[free(name, objects)] = tensor
+            objects[free(name.removesuffix(".npy"), objects)] = tensor
     return objects
 
 
