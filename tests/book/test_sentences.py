@@ -112,6 +112,16 @@ def test_a_page_of_other_runs_says_that_its_text_is_not_about_them(capsys):
     assert "The text speaks of the stored study" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("sentence", ["It is 0.12", "It is 0", "12 of them", "79 of them"])
+def test_a_part_of_a_longer_number_is_not_the_number(sentence):
+    output = nbformat.v4.new_output("stream", text=f"{sentence}\n")
+    cell = nbformat.v4.new_code_cell("", metadata={"tags": ["sentences"]}, outputs=[output])
+    prose = nbformat.v4.new_markdown_cell("It is 0.1279 of them, 112 of them, 3,012 of them.")
+    page = nbformat.v4.new_notebook(cells=[prose, cell])
+    assert len(mistakes(page)) == 1
+    assert "0.1279" in unchecked(page)
+
+
 @pytest.mark.parametrize(
     ("prose", "found"),
     [

@@ -62,7 +62,7 @@ def mistakes(notebook: dict) -> list[str]:
     prose = _plain(_prose(notebook))
     wrong = []
     for sentence in asserted(notebook):
-        if sentence not in prose:
+        if not re.search(_whole(sentence), prose):
             pattern = NUMBER.sub(r"[\\d.,]*\\d", re.escape(sentence).replace(r"\.", "."))
             match = re.search(pattern, prose)
             says = f"the page says “{match[0]}”" if match else "no such text is on the page"
@@ -86,13 +86,18 @@ def unchecked(notebook: dict) -> list[str]:
     prose = _prose(notebook).partition("## Exercises")[0]
     text = _plain(APART.sub(" ", re.sub(r"^#.*$", "", prose, flags=re.M)))
     for sentence in sorted(asserted(notebook), key=len, reverse=True):
-        text = text.replace(_plain(APART.sub(" ", sentence)), " ")
+        text = re.sub(_whole(_plain(APART.sub(" ", sentence))), " ", text)
     return re.findall(r"\d[\d,]*\.\d+%?", text)
 
 
 def _prose(notebook: dict) -> str:
     cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "markdown"]
     return "\n".join("".join(cell["source"]) for cell in cells)
+
+
+def _whole(sentence: str) -> str:
+    """A pattern of the sentence that no part of a longer number fits: "0.12" is not in "0.1279"."""
+    return rf"(?:(?!\d)|(?<!\d)(?<!\d[.,])){re.escape(sentence)}(?!(?<=\d)[.,]?\d)"
 
 
 def _plain(text: str) -> str:
