@@ -53,6 +53,7 @@ def test_gains_are_counted_from_each_models_base():
     assert list(wide.x) == [1, 2, 3, 4, 10]
     assert wide.y[0] == 0 and wide.y[-1] == pytest.approx(0.81142 - 0.81228)
     assert sum(bool(line.showlegend) for line in figure.data) == 2
+    assert "10x" in figure.layout.xaxis.ticktext and "%{x}x" not in wide.hovertemplate
 
 
 def test_with_a_panel_per_model_data_sets_are_told_by_dashes():

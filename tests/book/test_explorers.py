@@ -344,6 +344,7 @@ def test_scaling_is_the_mean_over_seeds_and_the_papers_table(runs):
         cell(view, "criteo, the paper, ME", 1).split()[0]
     )
     assert cell(view, "criteo, the paper, ME", 3) == f"{rise:+.5f}"
+    assert "%{x}x" not in explorer.styles["SE"]["hovertemplate"]  # the axis says "10x"
 
 
 def test_spectra_are_of_the_sizes_that_every_model_has_on_every_dataset(runs, make_record):

@@ -240,9 +240,17 @@ def test_a_band_reaches_as_far_as_the_interval_to_either_side(by_size):
     assert list(line.x) == [1, 4, 10]
     assert list(line.y) == pytest.approx([0.581, 0.521, 0.401], abs=1e-4)
     assert list(band.x) == [1, 4, 10, 10, 4, 1] and band.fill == "toself"
-    reach = line.customdata[0][0]
+    reach = float(line.text[0].split()[1])
+    assert line.text[0] == f"± {reach:.5f} (95%, 3 runs)"
     assert band.y[0] == pytest.approx(0.581 - reach, abs=1e-4)
     assert band.y[-1] == pytest.approx(0.581 + reach, abs=1e-4)
+
+
+def test_a_mean_without_a_deviation_is_told_without_one_and_its_size_once(by_size):
+    shown = plots.points([by_size[0]], measures.AUC)
+    _, line = scaling.with_band(shown, "SE", plots.COLOURS["SE"], "solid")
+    assert set(line.text) == {""}
+    assert line.hovertemplate == "SE, %{x}: %{y:.5f} %{text}<extra></extra>"  # the tick says "4x"
 
 
 # --- a menu ---------------------------------------------------------------------------------------

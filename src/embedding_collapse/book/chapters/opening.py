@@ -114,7 +114,7 @@ def gains(points: pd.DataFrame, panel: str) -> go.Figure:
             opacity=0.75 if of_dataset else 1,
             legendgroup=name,
             showlegend=name not in legend,
-            hovertemplate=f"{MODELS[model].name}, {line} %{{x}}x: %{{y:+.4f}}<extra></extra>",
+            hovertemplate=f"{MODELS[model].name}, {line} %{{x}}: %{{y:+.4f}}<extra></extra>",
             row=place // columns + 1,
             col=place % columns + 1,
         )

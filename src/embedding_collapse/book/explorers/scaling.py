@@ -16,8 +16,7 @@ from .explorer import Control, Explorer, State, Step, View, signed
 DESIGNS = [("SE ME", "SE and ME"), ("SE", "SE"), ("ME", "ME")]
 STEPS = [  # over the runs of the study "decide"
     Step(
-        "DNN at up to ten times its size: real flights on the left, the paper's Criteo on the "
-        "right.",
+        "DNN at up to ten times its size: real flights beside the paper's Criteo.",
         "In the paper SE changes by −0.00086 and ME by +0.00059. Here both gain, ME more: "
         "+0.00769 and +0.01740.",
         {"model": "dnn", "left": "us-flights"},
@@ -68,7 +67,7 @@ def explorer(records: Sequence[Record], steps: Sequence[Step] = ()) -> Explorer:
     line: dict[str, Any] = {
         "type": "scatter",
         "mode": "lines+markers",
-        "hovertemplate": "%{fullData.name}, %{x}x: %{y:.5f} %{text}<extra></extra>",
+        "hovertemplate": "%{fullData.name}, %{x}: %{y:.5f} %{text}<extra></extra>",
     }
     band = {
         "type": "scatter",
@@ -91,8 +90,8 @@ def explorer(records: Sequence[Record], steps: Sequence[Step] = ()) -> Explorer:
         alt="Test AUC against embedding size in two panels, ours and the paper's, with bands",
         controls=[
             Control("choice", "model", "Model", [(model, MODELS[model].name) for model in models]),
-            Control("choice", "left", "Left", datasets),
-            Control("choice", "right", "Right", datasets),
+            Control("choice", "left", "First panel", datasets),
+            Control("choice", "right", "Second panel", datasets),
             Control("choice", "design", "Design", DESIGNS),
         ],
         start={"model": "dcnv2", "left": datasets[0][0], "right": papers[0], "design": "SE ME"}

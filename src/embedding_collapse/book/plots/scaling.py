@@ -75,9 +75,11 @@ def with_band(rows: pd.DataFrame, name: str, ink: str, dash: str) -> tuple[go.Sc
         name=name,
         line={"color": ink, "dash": dash},
         legendgroup=name,
-        customdata=rows[["reach", "runs"]].round(5),
-        hovertemplate=f"{name}, %{{x}}x: %{{y:.5f}} "
-        "± %{customdata[0]:.5f} (95%, %{customdata[1]} runs)<extra></extra>",
+        text=[
+            "" if np.isnan(reach) else f"± {reach:.5f} (95%, {runs} runs)"
+            for reach, runs in zip(rows["reach"], rows["runs"], strict=True)
+        ],
+        hovertemplate=f"{name}, %{{x}}: %{{y:.5f}} %{{text}}<extra></extra>",
     )
     return band(list(sure["scale"]), list(low.round(6)), list(high.round(6)), ink, name), line
 
