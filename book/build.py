@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import execution
+import filelock
 import nbformat
 import outputs
 import papermill
@@ -116,9 +117,13 @@ def render() -> None:
     """Render the staged book; a warning is an error, and only a whole book replaces the last."""
     if jupyter_book("-W", "--keep-going"):
         sys.exit("jupyter-book failed: see the warnings above")
-    shutil.rmtree(HTML, ignore_errors=True)
-    shutil.move(STAGING / "_build" / "html", HTML)
-    outputs.copy_records(STAGING, [ROOT / "results", STAGING / "results"], HTML / "records")
+    made, last = STAGING / "_build" / "html", HTML.with_name("html.last")
+    outputs.copy_records(STAGING, [ROOT / "results", STAGING / "results"], made / "records")
+    shutil.rmtree(last, ignore_errors=True)
+    if HTML.exists():
+        HTML.rename(last)
+    made.rename(HTML)
+    shutil.rmtree(last, ignore_errors=True)
     print(f"The book is ready: open {HTML / 'index.html'} (or `make serve`)")
 
 
@@ -196,8 +201,14 @@ def main() -> None:
     if unknown := set(arguments.refresh or []) - {chapter.stem for chapter in notebooks()}:
         parser.error(f"no chapter is called {', '.join(sorted(unknown))}")
 
+    STAGING.parent.mkdir(exist_ok=True)
+    lock = filelock.FileLock(STAGING.parent / ".lock", blocking=False)
+    try:
+        lock.acquire()  # until the program ends
+    except filelock.Timeout:
+        sys.exit(f"another build is at work in {STAGING.parent}: wait until it ends, or stop it")
     shutil.rmtree(STAGING, ignore_errors=True)
-    STAGING.mkdir(parents=True)
+    STAGING.mkdir()
     if refreshing:
         for chapter in notebooks():
             if not arguments.refresh or chapter.stem in arguments.refresh:
