@@ -39,7 +39,8 @@ def _turn_on(app: Sphinx, config: Config) -> None:
         "use_issues_button": True,
         "launch_buttons": LAUNCH,
     }
-    config.ogp_site_url = config.html_baseurl or pages_address(repository)
+    site = config.html_baseurl or pages_address(repository)
+    config.ogp_site_url = site and f"{site.rstrip('/')}/"  # to which paths are joined
 
 
 def _add_kaggle(

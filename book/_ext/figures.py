@@ -33,7 +33,7 @@ DATA = "application/vnd.plotly.v1+json"
 STATIC = Path(__file__).parent.parent / "_static"
 DRAWING = re.compile(r'<img (?=[^>]*src="[^"]*_images/(\w+)\.svg")')
 # Shows the code of all cells (`_static/code.js`); made there, it would move the page as it comes.
-SWITCH = '<button type="button" class="ec-code-switch" aria-pressed="false">Show the code</button>'
+SWITCH = '<button type="button" class="ec-code-switch">Show the code</button>'
 # A first visit has chosen no theme, which the theme's own script takes for a mistake. Its setting,
 # `default_mode`, would leave a page without colours where no script runs.
 THEME = """{
@@ -110,7 +110,9 @@ def _join(app: Sphinx) -> None:
 
 def _spare_icons(app: Sphinx, error: Exception | None) -> None:
     """Empty the theme's script of icons, half a megabyte compressed and a third of a page: the
-    theme's style has them as a font too."""
+    theme's style has them as a font too. A build that failed, or only asks links, has none."""
+    if error is not None or app.builder.format != "html":
+        return
     (Path(app.outdir) / "_static" / "scripts" / "fontawesome.js").write_text("")
 
 
@@ -118,7 +120,10 @@ def with_room(body: str) -> str:
     """The body of a page with the switch for its code, if any, and room for its drawings."""
 
     def sized(found: re.Match) -> str:
-        drawing = (STATIC / f"{found[1]}.svg").read_text(encoding="utf-8")
+        path = STATIC / f"{found[1]}.svg"
+        if not path.exists():  # somebody else's: a notebook's output, say
+            return found[0]
+        drawing = path.read_text(encoding="utf-8")
         width, height = re.search(r'viewBox="0 0 (\d+) (\d+)"', drawing).groups()
         return f'<img width="{width}" height="{height}" '
 

@@ -1,9 +1,11 @@
 """The book's public address: one command writes it, and every button follows from it."""
 
+import runpy
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import address  # a script of the book's, no part of the package
 import nbformat
@@ -69,6 +71,16 @@ def test_what_is_no_address_is_refused():
     )
     assert done.returncode != 0
     assert "'github.com/me/mine' is no address" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "base", ["https://book.example/collapse", "https://book.example/collapse/"]
+)
+def test_a_base_address_ends_in_a_slash_for_the_paths_that_follow(base):
+    of_pages = runpy.run_path(str(ROOT / "book" / "_ext" / "address.py"))  # of the name of another
+    config = SimpleNamespace(html_theme_options={"repository_url": FORK}, html_baseurl=base)
+    of_pages["_turn_on"](None, config)
+    assert config.ogp_site_url == "https://book.example/collapse/"
 
 
 def test_launch_buttons_and_social_cards_follow_from_the_address(fork):
