@@ -97,6 +97,12 @@ def test_a_model_that_the_hub_lacks_or_without_tokens_is_named(hub):
         language_model.load("vision")
 
 
+@pytest.mark.parametrize("name", ["a..b", "-a", "a--b/c"])
+def test_what_the_hub_itself_calls_no_name_is_told(name):
+    with pytest.raises(ParameterError, match="the Hugging Face Hub gave no weights"):
+        language_model.load(name)
+
+
 @pytest.mark.parametrize("name", ["", "a b", "x/y/z", None, 3])
 def test_what_is_no_name_is_told(name):
     with pytest.raises(ParameterError, match="wordllama, minilm or the name of a model on the"):

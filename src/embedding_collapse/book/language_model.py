@@ -162,7 +162,11 @@ def _of_hub(name: str) -> TokenEmbedding:
             parts = json.loads(fetch("model.safetensors.index.json").read_text())["weight_map"]
             tensor = _named(parts, name)
             path = fetch(parts[tensor])
-    except (errors.EntryNotFoundError, errors.HfHubHTTPError) as error:
+    except (
+        errors.EntryNotFoundError,
+        errors.HfHubHTTPError,
+        errors.HFValidationError,
+    ) as error:
         reason = " ".join(str(error).split())
         raise ParameterError(
             f"language_model is {name!r}; the Hugging Face Hub gave no weights in "
