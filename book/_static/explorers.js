@@ -219,14 +219,19 @@
   const choices = ({ options, by }, state) => (by ? options[state[by]] : options);
   const turned = (controls) => controls.filter(({ kind }) => ["choice", "slider"].includes(kind));
 
-  // The state that the page's address asks for, all but what is pinned, and what it asks for in vain.
-  function addressed(name, controls, start) {
+  // The state that the page's address asks for, and what it asks for in vain. What is pinned is not
+  // in it: that is the pin of the step with these settings, or none.
+  function addressed(name, controls, states) {
     const sliders = turned(controls).map(({ name, options, by }) => {
       const all = by ? Object.values(options).flat() : options;
       return { name, options: [...new Set(all.map(([value]) => value))] };
     });
-    const { state, refused } = readState(location.search, name, sliders, start);
-    return { state: fitted(controls, state), refused };
+    const { state: asked, refused } = readState(location.search, name, sliders, states[0]);
+    const state = fitted(controls, asked);
+    const step = states.find((each) => sliders.every(({ name }) => each[name] === state[name]));
+    for (const { name } of controls.filter(({ kind }) => kind === "pin"))
+      state[name] = step?.[name] ?? null;
+    return { state, refused };
   }
 
   // Of what depends on another control, the last option where the state's is none there.
@@ -404,7 +409,7 @@
     live.setAttribute("aria-live", "polite");
     const states = steps.length ? steps.map((change) => ({ ...start, ...change })) : [start];
     const same = (one, other) => JSON.stringify(one) === JSON.stringify(other);
-    const asked = addressed(name, controls, states[0]);
+    const asked = addressed(name, controls, states);
     const first = Math.max(0, states.findIndex((each) => same(each, asked.state)));
     let step = states[first];
     let state = asked.state;
@@ -450,7 +455,7 @@
     section.querySelector(".ec-static").replaceWith(notice, panel, figure, live);
     const draw = mount(figure, () => ({
       data: view.marks.map(({ like, ...numbers }) => ({ ...structuredClone(styles[like]), ...numbers })),
-      layout: { ...structuredClone(layout), ...view.layout, height },
+      layout: structuredClone({ ...layout, ...view.layout, height }), // drawing moves parts of it
     }));
   }
 

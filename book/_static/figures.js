@@ -320,7 +320,8 @@
       box.role = "group"; // an image may hold no controls, and Plotly's buttons are some
       box.dataset.drawn = "true";
     }
-    const later = () => (queue = queue.then(fit));
+    // what could not be drawn must not keep the next drawing from its turn
+    const later = () => (queue = queue.then(fit).catch((error) => console.error(error)));
     new ResizeObserver(later).observe(box);
     return () => ((changed = true), later());
   }

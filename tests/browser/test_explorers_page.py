@@ -164,6 +164,26 @@ def every_control_shows_the_numbers_of_pythons_view(box: Locator, explorer: Expl
     assert len(readouts) > len(explorer.controls)
 
 
+def every_step_can_be_in_the_address(box: Locator, explorer: Explorer) -> None:
+    """What `writeState` makes of a step's controls, `readState` reads as the same."""
+    turned = [each for each in explorer.controls if each.kind in ("choice", "slider")]
+    for number in range(len(explorer.steps)):
+        state = explorer.at(number)
+        sliders = [
+            {"name": each.name, "options": [value for value, _ in each.choices(state)]}
+            for each in turned
+        ]
+        held = {each.name: state[each.name] for each in turned}
+        read = box.evaluate(
+            """(it, [name, sliders, held]) => {
+                const { readState, writeState } = window.embeddingAddress;
+                return readState(writeState("", name, held), name, sliders, {});
+            }""",
+            [explorer.name, sliders, held],
+        )
+        assert read == {"state": held, "refused": ""}
+
+
 @pytest.mark.parametrize("name", explorers.EXPLORERS)
 def test_an_explorer_says_what_python_says(
     reader: Callable[[str], View], subtests: pytest.Subtests, name: str
@@ -173,6 +193,8 @@ def test_an_explorer_says_what_python_says(
     box = section(view, name)
     with subtests.test("the page holds what Python has"):
         holds_what_python_has(box, explorer)
+    with subtests.test("every step can be in the address"):
+        every_step_can_be_in_the_address(box, explorer)
     with subtests.test("the steps lead to their states and back"):
         the_steps_lead_to_their_states_and_back(box, explorer)
     with subtests.test("what the reader turns is no step"):
@@ -296,6 +318,66 @@ def test_what_the_reader_chose_is_in_the_address_and_there_after_a_reload(
     expect(notice).to_contain_text("The address asks for “eps:<b>")
     box.get_by_role("button", name="Next", exact=True).click()
     expect(notice).to_be_hidden()
+
+
+def test_a_step_with_a_pin_is_the_same_after_a_reload_and_an_own_setting_has_none(
+    reader: Callable[[str], View],
+) -> None:
+    view = reader("spectrum")
+    box = section(view, "spectrum")
+    for _ in range(2):
+        box.get_by_role("button", name="Next", exact=True).click()
+    view.page.wait_for_url(re.compile(r"run:ME%204x%3B%20joined"))
+    shown = told(box)
+    view.page.reload()
+    box.locator(".ec-plot").wait_for()
+    assert told(box) == shown
+    assert "Step 3" in box.locator(".ec-tour").inner_text()
+    box.locator("select[name=run]").select_option(label="SE 4x")
+    view.page.wait_for_url(re.compile(r"run:SE%204x"))
+    view.page.reload()
+    box.locator(".ec-plot").wait_for()
+    expect(box.locator("button[name=pinned]")).to_have_text("Pin this one")
+
+
+def test_a_window_that_was_narrow_for_a_while_has_its_titles_where_they_were(
+    window: BrowserContext, book: str
+) -> None:
+    view = new_view(window, book)
+    view.open(PAGES["scaling"])
+    plot = section(view, "scaling").locator(".ec-plot").element_handle()
+    titles = "it => it.layout.annotations.map(({ x, y, xshift }) => [x, y, xshift])"
+    before = plot.evaluate(titles)
+    for width in (420, 1280):
+        view.page.set_viewport_size({"width": width, "height": 900})
+        view.page.wait_for_function(
+            "([it, wide]) => it._fullLayout.width > 600 === wide", arg=[plot, width > 600]
+        )
+    assert plot.evaluate(titles) == before
+    assert view.faults == []
+    view.page.close()
+
+
+def test_a_drawing_that_fails_leaves_the_next_its_turn(window: BrowserContext, book: str) -> None:
+    view = new_view(window, book)
+    view.open(PAGES["scaling"])
+    box = section(view, "scaling")
+    view.page.evaluate(
+        """() => {
+            const { react } = Plotly;
+            Plotly.react = () => (Plotly.react = react, Promise.reject(Error("no room")));
+        }"""
+    )
+    before = drawn(box)
+    box.locator("select[name=design]").select_option(label="SE")
+    view.page.wait_for_function("Plotly.react.toString().length > 99")  # it has failed
+    assert drawn(box) == before
+    box.locator("select[name=design]").select_option(label="ME")
+    explorer = explorers.EXPLORERS["scaling"]()
+    state = explorer.changed(explorer.start, "design", "ME")
+    assert_drawn(box, explorer.view(explorer.data, state).marks)
+    assert [fault.splitlines()[0] for fault in view.faults] == ["Error: no room"]
+    view.page.close()
 
 
 def test_bars_are_dragged(reader: Callable[[str], View]) -> None:

@@ -17,6 +17,16 @@ test("a state comes back from the address it was written to, beside what else is
   assert.deepEqual(readState("?highlight=toy", "figure", sliders, start).state, start);
 });
 
+test("an option of any words comes back, those that mean something in an address too", () => {
+  const options = ["criteo, the paper", "ME 4x, joined", "50% & more", "a+b #1:2"];
+  const [one, other] = ["left", "right"].map((name) => ({ name, label: name, options }));
+  for (const left of options) {
+    const state = { left, right: options[0] };
+    const search = writeState("?highlight=toy", "figure", state);
+    assert.deepEqual(readState(search, "figure", [one, other], {}), { state, refused: "" });
+  }
+});
+
 test("what cannot be is refused by name, the first of it, and the rest is taken", () => {
   const of = (/** @type {string} */ asked) => readState(`?figure=${asked}`, "figure", sliders, start);
   assert.deepEqual(of("few:7,many:1,rate:,few:1"), {

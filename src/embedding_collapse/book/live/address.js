@@ -7,6 +7,9 @@ const LONGEST = 40; // letters of what is refused
  * @typedef {Record<string, any>} State one of each slider's options
  */
 
+// An option as the address has it: commas part the sliders there.
+const coded = (/** @type {number | string} */ option) => String(option).replaceAll(",", ";");
+
 /**
  * The state that an address asks for, and the first thing that it asks for in vain, in words.
  * @param {string} search the address from its question mark on
@@ -21,7 +24,7 @@ export function readState(search, name, sliders, start) {
   for (const part of asked ? asked.split(",") : []) {
     const [key, ...value] = part.split(":");
     const slider = sliders.find((each) => each.name === key);
-    const option = slider?.options.find((option) => String(option) === value.join(":"));
+    const option = slider?.options.find((option) => coded(option) === value.join(":"));
     if (option !== undefined) state[key] = option;
     else if (refused) more++;
     else {
@@ -43,7 +46,9 @@ export function readState(search, name, sliders, start) {
 export function writeState(search, name, state) {
   const others = search.replace(/^\?/, "").split("&").filter(Boolean);
   const kept = others.filter((part) => part.split("=")[0] !== name);
-  const held = Object.entries(state).map(([key, value]) => `${key}:${value}`);
+  const held = Object.entries(state).map(
+    ([key, value]) => `${key}:${encodeURIComponent(coded(value))}`,
+  );
   return `?${[...kept, `${name}=${held.join(",")}`].join("&")}`;
 }
 
