@@ -195,11 +195,36 @@ def test_a_setting_is_in_the_address_and_an_impossible_one_is_named(opened: Open
     page.keyboard.press("ArrowRight")
     expect(notice).to_be_hidden()
     expect(status).to_contain_text("at step 0")
-    assert page.url.endswith("?collapse=few:3,many:100,width:3,rate:1,seed:1,row:1#ec-collapse")
+    asked = "?collapse=few:3,many:100,width:3,rate:1,seed:1,row:1#ec-collapse"
+    page.wait_for_url(lambda url: url.endswith(asked))
     shown = readout(page)
     page.reload()
     come(page)
     assert readout(page) == shown
+
+
+def test_a_slider_that_is_dragged_changes_the_address_once(opened: Open) -> None:
+    script = """
+        window.kept = 0;
+        const { replaceState } = History.prototype;
+        History.prototype.replaceState = function (...of) {
+            window.kept++;
+            replaceState.apply(this, of);
+        };
+    """
+    page = opened(script=script).page
+    come(page)
+    slider = page.locator("#ec-collapse input[name=seed]")
+    slider.evaluate(
+        """it => {
+            for (const value of [1, 2, 3, 4]) {
+                it.value = value;
+                it.dispatchEvent(new Event("input"));
+            }
+        }"""
+    )
+    page.wait_for_url(lambda url: "seed:" in url)
+    assert page.evaluate("window.kept") == 1
 
 
 def test_it_does_not_play_by_itself_once_the_reader_has_stepped(opened: Open) -> None:

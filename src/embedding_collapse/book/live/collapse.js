@@ -159,8 +159,15 @@ export async function mount(section) {
 
   /** @param {HTMLCanvasElement} canvas */
   function turnable(canvas) {
-    canvas.onpointerdown = ({ pointerId }) => canvas.setPointerCapture(pointerId);
-    canvas.onpointermove = ({ buttons: pressed, movementX }) => pressed && turn(movementX / 100);
+    let last = 0; // where the pointer was: not every browser's pointermove has a movementX
+    canvas.onpointerdown = ({ pointerId, clientX }) => {
+      canvas.setPointerCapture(pointerId);
+      last = clientX;
+    };
+    canvas.onpointermove = ({ buttons: pressed, clientX }) => {
+      if (pressed) turn((clientX - last) / 100);
+      last = clientX;
+    };
     canvas.onkeydown = (event) => {
       const way = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
       if (!way) return;

@@ -6,6 +6,7 @@ import { keepState, readState } from "./address.js";
 
 export const PICTURE = { role: "img", ariaLabel: "Not drawn yet" };
 const READING = 200; // milliseconds that numbers stand still while a run plays
+const STILL = 200; // milliseconds without a change before the address has the state
 
 /**
  * @typedef {import("./address.js").State} State
@@ -63,8 +64,12 @@ export function open(section, changed) {
     makeControl(slider, held.state, (value) => {
       held.state = { ...held.state, [slider.name]: value };
       notice.hidden = true;
-      keepState(name, held.state, section.id);
+      clearTimeout(writing);
+      // a slider that is dragged changes more often than a browser lets the address change
+      writing = setTimeout(() => keepState(name, held.state, section.id), STILL);
       changed(slider.name);
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let writing;
     }),
   );
   return held;
@@ -173,21 +178,30 @@ export function makePlayer(figure) {
     if (busy) return;
     busy = true;
     before = performance.now();
-    while (wanted || owed || (playing && visible && !over())) {
-      wanted = false;
-      const fresh = anew;
-      anew = false;
-      const from = fresh ? 0 : position();
-      const steps = fresh ? 0 : Math.min(total() - from, owed || (playing ? pace() : 0));
-      await train(fresh, steps);
-      if (!fresh && !anew && owed) owed = over() ? 0 : Math.max(0, owed - (position() - from));
-      drawing ??= new Promise(requestAnimationFrame).then(draw);
-      if (pace() < Infinity) await drawing;
+    try {
+      while (wanted || owed || (playing && visible && !over())) {
+        wanted = false;
+        const fresh = anew;
+        anew = false;
+        const from = fresh ? 0 : position();
+        const steps = fresh ? 0 : Math.min(total() - from, owed || (playing ? pace() : 0));
+        await train(fresh, steps);
+        if (!fresh && !anew && owed) owed = over() ? 0 : Math.max(0, owed - (position() - from));
+        drawing ??= new Promise(requestAnimationFrame).then(draw);
+        if (pace() < Infinity) await drawing;
+      }
+      await drawing;
+      status.textContent = figure.tell();
+      refresh();
+    } catch (error) {
+      // a worker that died, say: without a word, every button would seem to do nothing
+      [anew, wanted, owed, playing] = [true, false, 0, false];
+      const { message = "no reason given" } = /** @type {{ message?: string }} */ (error);
+      status.textContent = `The training broke off (${message}). Reset begins it anew.`;
+      name();
+    } finally {
+      busy = false;
     }
-    await drawing;
-    busy = false;
-    status.textContent = figure.tell();
-    refresh();
   }
 
   /** @param {number} time */

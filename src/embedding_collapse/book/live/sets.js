@@ -49,9 +49,9 @@ export async function mount(section) {
   const stepsOfSeed = stepsOf(figure.setting);
   const player = makePlayer({
     ...{ train, paint, write, tell, status: held.status },
-    position: () => answer.position,
+    position: () => answer?.position ?? 0,
     total: () => begun.seeds * stepsOfSeed,
-    over: () => answer.over,
+    over: () => answer?.over ?? false,
     pace: () => Infinity,
     jump: { steps: stepsOfSeed, text: "Train the next seed" },
   });
