@@ -280,7 +280,8 @@
       input.oninput = () => turn(options[input.value][0]);
       const settle = (state) => {
         input.value = options.findIndex(([option]) => option === state[name]);
-        value.textContent = input.ariaValueText = options[input.value][1];
+        value.textContent = options[input.value][1];
+        input.setAttribute("aria-valuetext", value.textContent);
       };
       return [element("label", {}, label, input, value), settle];
     },
@@ -383,8 +384,8 @@
       items.forEach((item, i) => item.classList.toggle("ec-here", i === at));
       list.classList.toggle("ec-left", !kept);
       place.textContent = kept ? `Step ${at + 1} of ${items.length}` : "Your own setting";
-      back.ariaDisabled = String(!at); // disabled in earnest it would lose the focus
-      next.ariaDisabled = String(at === items.length - 1);
+      back.setAttribute("aria-disabled", !at); // disabled in earnest it would lose the focus
+      next.setAttribute("aria-disabled", at === items.length - 1);
       restore.hidden = kept;
     }
     const button = (text, by) => {
@@ -392,7 +393,7 @@
       return element("button", { type: "button", onclick: press }, text);
     };
     const [back, next, restore] = [button("Back", -1), button("Next", 1), button("Return", 0)];
-    restore.ariaLabel = "Return to the step";
+    restore.setAttribute("aria-label", "Return to the step");
     restore.addEventListener("click", () => next.focus()); // it is hidden by now
     list.setAttribute("aria-live", "polite");
     list.before(element("div", { className: "ec-tour" }, place, back, next, restore));

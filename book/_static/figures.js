@@ -30,7 +30,8 @@
     click(plot) {
       const paper = { template: template("light"), paper_bgcolor: "#ffffff", plot_bgcolor: "#ffffff" };
       const { width, height } = plot._fullLayout;
-      const words = plot.closest(".ec-figure").ariaLabel?.match(/[a-z0-9]+/gi) ?? ["figure"];
+      const label = plot.closest(".ec-figure").getAttribute("aria-label");
+      const words = label?.match(/[a-z0-9]+/gi) ?? ["figure"];
       const filename = words.slice(0, 8).join("-").toLowerCase();
       const figure = { data: plot.data, layout: { ...plot.layout, ...paper } };
       return Plotly.downloadImage(figure, { format: "png", width, height, filename });
@@ -241,7 +242,13 @@
   // --- Controls -------------------------------------------------------------------------------
 
   function element(tag, properties, ...children) {
-    const made = Object.assign(document.createElement(tag), properties);
+    const made = document.createElement(tag);
+    for (const [name, value] of Object.entries(properties)) {
+      // as attributes: Firefox has these properties since version 119 only
+      if (/^(role$|aria)/.test(name))
+        made.setAttribute(name.replace("aria", "aria-").toLowerCase(), value);
+      else made[name] = value;
+    }
     made.append(...children);
     return made;
   }
@@ -261,10 +268,13 @@
 
   function slider(plot, { steps, active, name }) {
     const range = element("input", { type: "range", min: 0, max: steps.length - 1, value: active });
-    const value = element("output");
+    const value = element("span", { className: "ec-value", ariaHidden: "true" });
     value.style.minWidth = room(steps.map((step) => step.label));
     const apply = () => Plotly.restyle(plot, ...steps[range.value].args);
-    const show = () => (value.textContent = range.ariaValueText = steps[range.value].label);
+    const show = () => {
+      value.textContent = steps[range.value].label;
+      range.setAttribute("aria-valuetext", value.textContent);
+    };
     range.oninput = () => (show(), apply());
     show();
     return [element("label", {}, name, range, value), apply];
@@ -317,7 +327,7 @@
       if (!redraw) return Plotly.Plots.resize(plot);
       const minHeight = parseInt(box.style.minHeight) || 420;
       await draw(read(), plot, controls, made, width, minHeight, again);
-      box.role = "group"; // an image may hold no controls, and Plotly's buttons are some
+      box.setAttribute("role", "group"); // an image may hold no controls, and Plotly's buttons are some
       box.dataset.drawn = "true";
     }
     // what could not be drawn must not keep the next drawing from its turn

@@ -4,7 +4,9 @@
   "use strict";
   const BOXES =
     "mjx-container[display='true'], .ec-scroll, .ec-live, .ec-static, .pst-scrollable-table-container, " +
-    ".bd-article .highlight pre, .cell_output div.text_html:has(table.dataframe)";
+    ".bd-article .highlight pre, .cell_output div.text_html";
+  // in script: `:has()`, which Firefox knows since version 121, would throw in an older one
+  const mayScroll = (box) => !box.matches(".text_html") || box.querySelector("table.dataframe");
   const look = (box) => {
     const hidden = box.scrollWidth - box.clientWidth;
     if (hidden > 0) box.tabIndex = 0;
@@ -15,7 +17,7 @@
   const known = new WeakSet();
   const find = () => {
     for (const box of document.querySelectorAll(BOXES)) {
-      if (known.has(box)) continue;
+      if (known.has(box) || !mayScroll(box)) continue;
       known.add(box);
       watch.observe(box);
       box.addEventListener("scroll", () => look(box), { passive: true });

@@ -130,7 +130,7 @@ def test_a_setting_is_in_the_address_and_the_model_is_a_menu(opened: Open) -> No
     assert [row[0] for row in rows(page, 0)] == ["base", "SE 2x", "ME 2x"]
     page.get_by_label("Model").select_option("dcnv2")
     expect(notice).to_be_hidden()
-    assert "sets=model:dcnv2,scale:2,seeds:3,table:0,rate:0.003" in page.url
+    page.wait_for_url(lambda url: "sets=model:dcnv2,scale:2,seeds:3,table:0,rate:0.003" in url)
     page.reload()
     page.wait_for_selector("[data-live] .ec-status:not(:empty)")
     assert page.get_by_label("Model").input_value() == "dcnv2"
@@ -155,6 +155,69 @@ def test_pictures_are_described_fit_and_follow_the_theme(
             .every((it, i) => it.toDataURL() !== before[i])""",
         arg=before,
     )
+
+
+def test_a_finger_turns_a_cloud_where_moves_have_no_movement(opened: Open) -> None:
+    gone = "delete MouseEvent.prototype.movementX"
+    page = opened("collapse", script=gone, reduced_motion="reduce")
+    picture = "document.querySelector('.ec-cloud').toDataURL()"
+    page.locator(".ec-cloud").first.scroll_into_view_if_needed()
+    box = page.locator(".ec-cloud").first.bounding_box()
+    middle = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(*middle)
+    before = page.evaluate(picture)
+    page.mouse.down()
+    page.mouse.move(middle[0] + 64, middle[1])
+    page.wait_for_function(f"before => {picture} !== before", arg=before)
+    page.mouse.move(*middle)
+    page.wait_for_function(f"before => {picture} === before", arg=before)
+
+
+def test_in_forced_colours_the_keys_to_the_lines_keep_theirs(opened: Open) -> None:
+    page = opened("collapse", reduced_motion="reduce", forced_colors="active")
+    runs = page.locator(".ec-run").evaluate_all(
+        "all => all.map(it => getComputedStyle(it).borderLeftColor)"
+    )
+    assert len({*runs}) == len(runs) == 2
+    signs = page.locator(".ec-key [aria-hidden]")
+    inks = signs.evaluate_all("all => all.map(it => getComputedStyle(it).color)")
+    assert inks == signs.evaluate_all("all => all.map(it => it.style.color)")
+
+
+def test_a_browser_without_aria_properties_hears_what_a_figure_says(opened: Open) -> None:
+    script = """
+        for (const name of Object.getOwnPropertyNames(Element.prototype))
+            if (/^(aria[A-Z]|role$)/.test(name)) delete Element.prototype[name];
+    """
+    page = opened("sets", script=script, reduced_motion="reduce")
+    for picture in page.locator("canvas").all():
+        assert picture.get_attribute("role") == "img"
+        assert any(sign.isdigit() for sign in picture.get_attribute("aria-label"))
+    sliders = page.locator("input[type=range]")
+    assert sliders.count() == page.locator("input[type=range][aria-valuetext]").count() > 0
+    assert page.get_by_role("button", name="Step").get_attribute("aria-disabled") == "false"
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_a_worker_that_dies_is_told_and_reset_begins_anew(opened: Open, order: int) -> None:
+    script = f"""
+        let orders = 0;
+        const {{ postMessage }} = Worker.prototype;
+        Worker.prototype.postMessage = function (order) {{
+            if (++orders !== {order}) return postMessage.call(this, order);
+            this.onerror(new ErrorEvent("error", {{ message: "out of memory" }}));
+        }};
+    """
+    page = opened("sets", script=script, reduced_motion="reduce")
+    status, step = page.locator(".ec-status"), page.get_by_role("button", name="Step", exact=True)
+    if order == 2:
+        expect(status).to_contain_text("Seed 0, step 0.")
+        step.click()
+    expect(status).to_have_text("The training broke off (out of memory). Reset begins it anew.")
+    page.get_by_role("button", name="Reset", exact=True).click()
+    expect(status).to_contain_text("Seed 0, step 0.")
+    step.click()
+    expect(status).to_contain_text("Seed 0, step 1.")
 
 
 @pytest.mark.parametrize("name", ["sets", "bottleneck"])

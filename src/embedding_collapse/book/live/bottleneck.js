@@ -55,7 +55,8 @@ export async function mount(section) {
       const values = Array.from(now, (value) => value.toFixed(1)).join(", ");
       const bounds = Array.from(ticks, (value) => value.toFixed(1)).join(", ");
       const mark = ["", `; as it was drawn: ${bounds}`, `; at most: ${bounds}`][i];
-      panels[i].bars.ariaLabel = `Singular values of ${names[i]}: ${values}${mark}`;
+      const told = `Singular values of ${names[i]}: ${values}${mark}`;
+      panels[i].bars.setAttribute("aria-label", told);
     });
     const [one, two, both] = shown.map(({ now }) => abundance(now).toFixed(2));
     held.status.textContent = `IA ${one} and ${two}; of the product ${both}.`;

@@ -131,14 +131,17 @@ export async function mount(section) {
     panels.forEach(({ title, cloud, bars }, i) => {
       const { step, ia, singular } = answer.runs[i];
       title.textContent = titles()[i];
-      cloud.ariaLabel =
+      cloud.setAttribute(
+        "aria-label",
         `The 100 rows of E₁ as a cloud, ${titles()[i]}, step ${step}: IA ${first[i].ia.toFixed(2)} at ` +
-        `the start, ${ia.toFixed(2)} now. Left and right arrow keys turn it.`;
+          `the start, ${ia.toFixed(2)} now. Left and right arrow keys turn it.`,
+      );
       const values = Array.from(singular, (value) => value.toFixed(1)).join(", ");
-      bars.ariaLabel = `Singular values of E₁, ${titles()[i]}: ${values}`;
+      bars.setAttribute("aria-label", `Singular values of E₁, ${titles()[i]}: ${values}`);
     });
     const ends = answer.runs.map((run, i) => `${titles()[i]} ${run.ia.toFixed(2)}`);
-    lines.ariaLabel = `Information abundance of E₁ over the steps; now: ${ends.join(", ")}`;
+    const told = `Information abundance of E₁ over the steps; now: ${ends.join(", ")}`;
+    lines.setAttribute("aria-label", told);
   }
 
   // In words, once things stand still: how far it is, and what is amiss.

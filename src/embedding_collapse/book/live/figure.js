@@ -21,7 +21,13 @@ const STILL = 200; // milliseconds without a change before the address has the s
  * @param {...(Node | string)} children
  */
 export function element(tag, properties, ...children) {
-  const made = Object.assign(document.createElement(tag), properties);
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(properties)) {
+    // as attributes: Firefox has these properties since version 119 only
+    if (/^(role$|aria)/.test(name))
+      made.setAttribute(name.replace("aria", "aria-").toLowerCase(), value);
+    else Object.assign(made, { [name]: value });
+  }
   made.append(...children);
   return made;
 }
@@ -60,6 +66,8 @@ export function open(section, changed) {
   status.setAttribute("aria-live", "polite");
   const notice = element("p", { className: "ec-notice", role: "status", hidden: !refused }, refused);
   const held = { content, state, notice, status, controls: /** @type {HTMLElement[]} */ ([]) };
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let writing;
   held.controls = content.sliders.map((slider) =>
     makeControl(slider, held.state, (value) => {
       held.state = { ...held.state, [slider.name]: value };
@@ -68,8 +76,6 @@ export function open(section, changed) {
       // a slider that is dragged changes more often than a browser lets the address change
       writing = setTimeout(() => keepState(name, held.state, section.id), STILL);
       changed(slider.name);
-  /** @type {ReturnType<typeof setTimeout> | undefined} */
-  let writing;
     }),
   );
   return held;
@@ -92,7 +98,10 @@ function makeControl({ name, label, options, texts }, state, chosen) {
   const input = element("input", { type: "range", name, min: 0, max: options.length - 1 });
   const value = element("span", { className: "ec-value", ariaHidden: "true" });
   value.style.minWidth = `${Math.max(...texts.map((text) => text.length))}ch`;
-  const settle = () => (value.textContent = input.ariaValueText = texts[Number(input.value)]);
+  const settle = () => {
+    value.textContent = texts[Number(input.value)];
+    input.setAttribute("aria-valuetext", value.textContent);
+  };
   input.value = String(options.indexOf(state[name]));
   input.oninput = () => {
     settle();
@@ -132,7 +141,8 @@ export function makePlayer(figure) {
 
   // A button that can do nothing now keeps the focus.
   const button = (/** @type {string} */ text, /** @type {() => void} */ act) => {
-    const onclick = () => made.ariaDisabled !== "true" && ((touched = true), act());
+    const able = () => made.getAttribute("aria-disabled") !== "true";
+    const onclick = () => able() && ((touched = true), act());
     const made = element("button", { type: "button", onclick }, text);
     return made;
   };
@@ -224,8 +234,8 @@ export function makePlayer(figure) {
     const moving = playing && !over();
     play.textContent = still.matches ? jump.text : moving ? "Pause" : "Play";
     status.classList.toggle("ec-heard", moving); // the table tells the time meanwhile
-    step.ariaDisabled = String(over());
-    play.ariaDisabled = String(still.matches && over());
+    step.setAttribute("aria-disabled", String(over()));
+    play.setAttribute("aria-disabled", String(still.matches && over()));
   }
 
   function calm() {

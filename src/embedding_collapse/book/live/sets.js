@@ -129,10 +129,11 @@ export async function mount(section) {
       title.textContent = titles()[i];
       const values = runs[i].spectra.map((sets) => sets.map((one) => `IA ${number(abundance(one), 1)} of ${one.length}`)); // prettier-ignore
       const fields = values.map((field, f) => `${SIZES[f]} features: ${field.join(", ")}`);
-      spectra.ariaLabel = `Singular values, ${titles()[i]}; ${fields.join("; ")}`;
+      spectra.setAttribute("aria-label", `Singular values, ${titles()[i]}; ${fields.join("; ")}`);
     });
-    aucs.ariaLabel = `${texts.auc}; seed ${seed}, step ${step}: ${numbers.join("; ")}`;
-    abundances.ariaLabel = `${texts.share}; seed ${seed}, step ${step}: ${numbers.join("; ")}`;
+    const now = `seed ${seed}, step ${step}: ${numbers.join("; ")}`;
+    aucs.setAttribute("aria-label", `${texts.auc}; ${now}`);
+    abundances.setAttribute("aria-label", `${texts.share}; ${now}`);
   }
 
   // In words, once things stand still: how far it is, what came out, and what is amiss.
