@@ -7,7 +7,6 @@
   button?.addEventListener("click", () => {
     const shown = document.documentElement.classList.toggle("ec-code");
     for (const cell of cells) cell.open = shown;
-    button.setAttribute("aria-pressed", shown);
     button.textContent = shown ? "Hide the code" : "Show the code";
   });
 })();

@@ -8,6 +8,7 @@
   "use strict";
 
   const NARROW = 600; // px of figure width
+  const PAPER = 610; // px of figure width that a sheet of A4 leaves an explorer
   const TITLE = 16; // px, a figure's title
   const TEXT = 13; // px, all else
   const KEY = 48; // px of a legend's line before its text
@@ -46,10 +47,11 @@
   const NARROW_CONFIG = { ...CONFIG, displayModeBar: false }; // it would cover the title
 
   const darkScreen = matchMedia("(prefers-color-scheme: dark)");
+  const forced = matchMedia("(forced-colors: active)"); // the system's own
 
   function theme() {
     const chosen = document.documentElement.dataset.theme;
-    return chosen in COLOURS ? chosen : darkScreen.matches ? "dark" : "light";
+    return chosen in COLOURS && !forced.matches ? chosen : darkScreen.matches ? "dark" : "light";
   }
 
   function template(name) {
@@ -350,6 +352,20 @@
     attributeFilter: ["data-theme"],
   });
   darkScreen.addEventListener("change", recolour);
+  forced.addEventListener("change", recolour);
+
+  // Paper is narrower than most windows, and no observer hears of it.
+  function give(plot, width) {
+    plot.style.width = width;
+    Plotly.relayout(plot, { autosize: true });
+  }
+  addEventListener("beforeprint", () => {
+    for (const plot of plots)
+      if (plot.layout && plot.clientWidth > PAPER) give(plot, `${PAPER}px`);
+  });
+  addEventListener("afterprint", () => {
+    for (const plot of plots) if (plot.style.width) give(plot, "");
+  });
 
   window.embeddingFigures = { element, mount, room };
 })();

@@ -384,3 +384,96 @@ def test_at_four_times_the_size_nothing_is_cut(
     )
     assert cut == []
     view.page.close()
+
+
+def test_figures_are_as_wide_as_paper_while_they_are_printed(
+    window: BrowserContext, book: str
+) -> None:
+    view = new_view(window, book)
+    view.open("notebooks/07_results.html")
+    widths = """[...document.querySelectorAll(".ec-plot .main-svg")]
+        .map(it => it.getBoundingClientRect().width)"""
+    before = view.page.evaluate(widths)
+    assert max(before) > 612
+    # told and drawn in one go: nothing comes between it and the paper
+    on_paper = view.page.evaluate(f"dispatchEvent(new Event('beforeprint')), {widths}")
+    assert max(on_paper) <= 612  # what A4 leaves an explorer
+    view.page.evaluate("dispatchEvent(new Event('afterprint'))")
+    view.page.wait_for_function(f"before => String({widths}) === String(before)", arg=before)
+    assert view.faults == []
+    view.page.close()
+
+
+def test_what_scrolls_on_a_screen_is_not_cut_off_on_paper(
+    window: BrowserContext, book: str
+) -> None:
+    view = new_view(window, book, width=390)
+    view.open("notebooks/07_results.html")
+    view.page.locator(".ec-more").first.wait_for()
+    view.page.emulate_media(media="print")
+    cut = view.page.evaluate(
+        """[...document.querySelectorAll(".ec-more, .ec-scroll, .ec-live")]
+            .map(it => getComputedStyle(it))
+            .filter(({ maskImage }) => maskImage !== "none").length"""
+    )
+    assert cut == 0
+    boxes = ".ec-scroll, .ec-live, mjx-container[display='true']"
+    flow = f"[...document.querySelectorAll(`{boxes}`)].map(it => getComputedStyle(it).overflow)"
+    assert {*view.page.evaluate(flow)} == {"visible"}
+    view.page.close()
+
+
+def test_in_forced_colours_figures_follow_the_system_whatever_theme_is_chosen(
+    window: BrowserContext, book: str
+) -> None:
+    view = new_view(window, book, "light")
+    view.page.emulate_media(color_scheme="dark", forced_colors="active")
+    view.open("notebooks/opening.html")
+    ink = "document.querySelector('.ec-plot')._fullLayout.font.color"
+    assert view.page.evaluate(ink) == "#d5dbe1"
+    view.page.emulate_media(color_scheme="dark", forced_colors="none")
+    view.page.wait_for_function(f"{ink} === '#24292f'")
+    view.page.close()
+
+
+def test_a_browser_without_has_or_aria_properties_hears_and_scrolls_as_well(
+    window: BrowserContext, book: str
+) -> None:
+    script = """
+        for (const name of Object.getOwnPropertyNames(Element.prototype))
+            if (/^(aria[A-Z]|role$)/.test(name)) delete Element.prototype[name];
+        const { querySelectorAll } = Document.prototype;
+        Document.prototype.querySelectorAll = function (selector) {
+            if (selector.includes(":has(")) throw new DOMException("not a selector", "SyntaxError");
+            return querySelectorAll.call(this, selector);
+        };
+    """
+    view = new_view(window, book, width=390, script=script)
+    view.open("notebooks/02_information_abundance.html")
+    view.page.locator(".ec-more").first.wait_for(state="attached")
+    assert view.page.locator(".ec-figure:not([role=group])").count() == 0
+    sliders = view.page.locator(".ec-explorer input[type=range]")
+    assert (
+        sliders.count()
+        and sliders.count() == sliders.and_(view.page.locator("[aria-valuetext]")).count()
+    )
+    assert view.page.locator(".ec-tour button[aria-disabled=true]").count()
+    view.open("notebooks/opening.html")
+    slider = view.page.locator(".ec-figure label:has(input[type=range])").first
+    said = slider.locator("input").get_attribute("aria-valuetext")
+    assert said
+    assert slider.locator("[aria-hidden=true]").inner_text() == said  # or it is said twice
+    assert slider.locator("output").count() == 0
+    assert view.faults == []
+    view.page.close()
+
+
+def test_the_code_switch_says_what_it_does_next(window: BrowserContext, book: str) -> None:
+    view = new_view(window, book)
+    view.open("notebooks/07_results.html")
+    button = view.page.locator(".ec-code-switch")
+    for text in ("Show the code", "Hide the code", "Show the code"):
+        assert button.inner_text() == text
+        assert button.get_attribute("aria-pressed") is None  # with the words it would say both
+        button.click()
+    view.page.close()
