@@ -134,6 +134,8 @@ def test_a_timestamp_gives_its_hour_and_its_weekday(frame, path):
         ("1709211907250000000", "2024-02-29T13:05:07.250"),
         ("20240229", None),  # which would be a day in August 1970
         ("20240229130507", None),
+        ("9999-12-31", "9999-12-31T00:00"),
+        ("0001-01-01T05:00", "0001-01-01T05:00"),
         ("2024-02-30", None),
         ("noon", None),
         ("7", None),
@@ -159,6 +161,19 @@ def test_what_is_no_time_is_a_rejected_row_and_a_blank_a_value(path):
 def test_a_column_of_timestamps_that_was_taken_for_a_field_is_told(path):
     data = load("table", path=path, label="stars", threshold=4)
     assert data.notes[1].startswith("timestamps: ts; as times they give the hour")
+
+
+def test_dates_that_nanoseconds_do_not_reach_are_read(frame, path):
+    frame.assign(ts="9999-12-31 07:00").to_csv(path, index=False)
+    data = load("table", path=path, label="stars", threshold=4, times="ts", min_count=1)
+    assert {*decoded(data, "ts hour"), *decoded(data, "ts weekday")} == {"7", "Friday"}
+
+
+def test_codes_that_look_like_months_are_not_told_as_timestamps(frame, path):
+    codes = [f"{7000 + i % 50}-{10 + i % 3}" for i in range(ROWS)]
+    frame.assign(ts=codes).to_csv(path, index=False)
+    data = load("table", path=path, label="stars", threshold=4)
+    assert not any("timestamps" in note for note in data.notes)
 
 
 # --- splits ---------------------------------------------------------------------------------------

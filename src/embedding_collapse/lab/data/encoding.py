@@ -28,7 +28,7 @@ from .reading import SHOWN
 from .spec import DataSpec
 
 LOG = logging.getLogger(__name__)
-VERSION = 2  # of what reading and encoding make of a table: raise it with any change to that
+VERSION = 3  # of what reading and encoding make of a table: raise it with any change to that
 DERIVED = ("columns", "positive", "split_by")  # of a source, part of what is cached where given
 SHOWN_LABELS = 20
 UNSEEN = 0.5  # of the rows that are held out, the share from which on it is told

@@ -17,7 +17,7 @@ from .delimited import open_text, open_text_with_header
 from .parts import three, three_files
 from .reading import Table, check_file
 from .spec import DataSpec
-from .times import PARTS, moments
+from .times import MONTH, PARTS, moments
 from .typed import open_frame, open_parquet, parts_in
 
 BINARY = {"0": 0, "1": 1}
@@ -235,7 +235,8 @@ def _guess(table: Table, names: list[str]) -> tuple[dict[str, Kind], list[str], 
                 doubtful[name] = text
             texts = meaning(columns[name].dictionary, "categorical")[0]
             texts = texts.filter(pc.not_equal(texts, ""))
-            if kinds[name] == "categorical" and len(texts) and not np.isnan(moments(texts)).any():
+            months = pc.all(pc.match_substring_regex(texts, MONTH)).as_py()  # true of none too
+            if kinds[name] == "categorical" and not months and not np.isnan(moments(texts)).any():
                 dated.append(name)
         break
     return kinds, dated, doubtful

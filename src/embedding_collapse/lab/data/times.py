@@ -9,12 +9,16 @@ import pyarrow.compute as pc
 
 ACCEPTED = "a time (ISO 8601, or since 1970 in s, ms, µs or ns)"
 DATE = r"^[0-9]{4}-[0-9]"
+MONTH = r"^[0-9]{4}-[0-9]{1,2}$"  # a time, but codes look like that too
 DIGITS = r"^[0-9]{9,19}(\.[0-9]*)?$"
 NUMBER = r"^-?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?$"
 # A number counts as a time where it falls between these years: the ranges of the four units leave
 # gaps, in which dates written as digits lie, such as 20240131 or 20240131235959.
 EARLIEST, LATEST = 631_152_000, 4_102_444_800  # the beginnings of 1990 and of 2100, in seconds
 UNITS = (1, 1_000, 1_000_000, 1_000_000_000)  # in a second
+WEEKDAYS = np.array(  # from that of 1970-01-01 on
+    ["Thursday", "Friday", "Saturday", "Sunday", "Monday", "Tuesday", "Wednesday"], object
+)
 
 
 def moments(texts: pa.StringArray) -> np.ndarray:
@@ -34,7 +38,9 @@ def moments(texts: pa.StringArray) -> np.ndarray:
         utc=True,
         errors="coerce",
     )
-    seconds[dated] = (parsed - pd.Timestamp(0, tz="UTC")).dt.total_seconds().to_numpy(np.float64)
+    # in µs, whatever unit pandas took: its own ns end in 2262, and dates such as 9999-12-31 occur
+    stamps = parsed.dt.tz_localize(None).to_numpy().astype("datetime64[us]")
+    seconds[dated] = np.where(np.isnat(stamps), np.nan, stamps.astype(np.int64) / 1e6)
     return seconds
 
 
@@ -50,5 +56,5 @@ def ranks(texts: pa.StringArray) -> tuple[np.ndarray, set[str]]:
 
 PARTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {  # of seconds
     "hour": lambda seconds: (seconds % 86_400 // 3_600).astype(np.int64).astype(str),
-    "weekday": lambda seconds: pd.to_datetime(seconds, unit="s").day_name().to_numpy(),
+    "weekday": lambda seconds: WEEKDAYS[(seconds // 86_400).astype(np.int64) % 7],
 }
