@@ -38,12 +38,25 @@ def of(*values: object, kind: pa.DataType | None = None) -> pa.Array:
         (of("a", "b").dictionary_encode(), ["a", "b"]),
         (of(1.5, float("nan"), float("inf"), kind=pa.float16()), ["1.5", "", "inf"]),
         (of(2**64 - 1, kind=pa.uint64()), [str(2**64 - 1)]),
+        (
+            of(1.0e15, None, -0.5, 2.0**60),
+            ["1000000000000000", "", "-0.5", "1.152921504606847e+18"],
+        ),
         (of(True, False, None), ["true", "false", ""]),
         (pa.nulls(ROWS), [""]),
     ],
 )
 def test_what_has_a_text_is_read(tmp_path, column, values):
     assert values_of(tmp_path, column) == values
+
+
+def test_an_id_is_one_whether_a_blank_beside_it_made_it_a_float_or_not(tmp_path):
+    (tmp_path / "parts").mkdir()
+    for part, user in enumerate((of(12345678901, 20000000000), of(12345678901, None, 2e10))):
+        table = pa.table({"y": [0, 1] * (ROWS // 2), "user": user})
+        pa.parquet.write_table(table, tmp_path / "parts" / f"{part}.parquet")
+    data = load("table", path=tmp_path / "parts", label="y", cache=tmp_path / "cache")
+    assert data.fields[0].values.to_pylist() == ["12345678901", "20000000000", ""]
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute
 import pyarrow.parquet
@@ -168,9 +169,20 @@ def _dictionary_of(column: pa.Array) -> pa.DictionaryArray:
         column = pa.compute.if_else(pa.compute.is_nan(column), None, column)
     encoded = column.dictionary_encode(null_encoding="encode")
     values = encoded.dictionary
-    if not (pa.types.is_binary(values.type) or pa.types.is_large_binary(values.type)):
+    if pa.types.is_floating(values.type):
+        values = _texts_of(values)
+    elif not (pa.types.is_binary(values.type) or pa.types.is_large_binary(values.type)):
         values = values.cast(pa.string())
     return pa.DictionaryArray.from_arrays(encoded.indices, values.cast(pa.binary()).fill_null(b""))
+
+
+def _texts_of(floats: pa.Array) -> pa.Array:
+    """Floats as text: whole numbers that float64 tells apart as integers have them, and not as
+    1.2345678901e+10, for a column with a blank is float64 in one part and int64 in another."""
+    numbers = floats.cast(pa.float64()).fill_null(0.5).to_numpy()  # a blank is not whole
+    whole = (numbers == np.floor(numbers)) & (np.abs(numbers) < 2**53)
+    integers = pa.array(np.where(whole, numbers, 0).astype(np.int64)).cast(pa.string())
+    return pa.compute.if_else(pa.array(whole), integers, floats.cast(pa.string()))
 
 
 def _plain(column: pa.Array) -> pa.Array:
