@@ -132,6 +132,9 @@ def test_a_timestamp_gives_its_hour_and_its_weekday(frame, path):
         ("1709211907250", "2024-02-29T13:05:07.250"),
         ("1709211907250000", "2024-02-29T13:05:07.250"),
         ("1709211907250000000", "2024-02-29T13:05:07.250"),
+        ("1.709211907e+09", "2024-02-29T13:05:07"),
+        ("1.7092119072500001e+18", "2024-02-29T13:05:07.250"),
+        ("1.5e+6", None),
         ("20240229", None),  # which would be a day in August 1970
         ("20240229130507", None),
         ("9999-12-31", "9999-12-31T00:00"),
@@ -161,6 +164,14 @@ def test_what_is_no_time_is_a_rejected_row_and_a_blank_a_value(path):
 def test_a_column_of_timestamps_that_was_taken_for_a_field_is_told(path):
     data = load("table", path=path, label="stars", threshold=4)
     assert data.notes[1].startswith("timestamps: ts; as times they give the hour")
+
+
+@pytest.mark.parametrize("unit", [1, 10**3, 10**6, 10**9])
+def test_seconds_since_1970_beside_a_blank_are_times_in_every_unit(frame, unit):
+    since = frame["ts"].astype("datetime64[s]").astype(int) * unit
+    since = since.astype(float).where(since.index > 0)
+    data = load("table", frame=frame.assign(ts=since), **WORDS, times="ts", min_count=1)
+    assert decoded(data, "ts hour") == ["", *(str(hour) for hour in frame["ts"].dt.hour[1:])]
 
 
 def test_dates_that_nanoseconds_do_not_reach_are_read(frame, path):

@@ -10,7 +10,8 @@ import pyarrow.compute as pc
 ACCEPTED = "a time (ISO 8601, or since 1970 in s, ms, µs or ns)"
 DATE = r"^[0-9]{4}-[0-9]"
 MONTH = r"^[0-9]{4}-[0-9]{1,2}$"  # a time, but codes look like that too
-DIGITS = r"^[0-9]{9,19}(\.[0-9]*)?$"
+# digits, or as floats are written: ns beside a blank are 1.7092119072500001e+18
+DIGITS = r"^([0-9]{9,19}(\.[0-9]*)?|[0-9](\.[0-9]*)?[eE]\+?(0?[89]|1[0-8]))$"
 NUMBER = r"^-?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?$"
 # A number counts as a time where it falls between these years: the ranges of the four units leave
 # gaps, in which dates written as digits lie, such as 20240131 or 20240131235959.
