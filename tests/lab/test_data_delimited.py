@@ -340,6 +340,21 @@ def test_quotes_that_do_not_pair_up_are_told(table):
         table('y,a\n0,1\n1,"2\n0,3\n1,4\n', categorical="a")
 
 
+def test_quotes_that_pair_up_by_accident_are_told_with_the_lines_between(table, monkeypatch):
+    lines = [f"{i % 2},w{i % 7},0" for i in range(ROWS)]
+    lines[50:80] = ['1,"w\nw",0'] * 30  # as many lines, but not in one value
+    assert len(table("y,a,b\n" + "\n".join(lines), categorical="a").notes) == 1
+    lines[100], lines[300] = '1,"w2,0', '1,"w6,0'
+    text = "y,a,b\n" + "\n".join(lines) + "\n"
+    for block in (delimited.BLOCK, len(text) - 50):
+        monkeypatch.setattr(delimited, "BLOCK", block)
+        data = table(text, f"blocks-{block}.csv", categorical="a", rows=150)
+        assert data.notes[1:] == (
+            "a quoted value spans 201 lines (from line 102); an unpaired quote?",
+        )
+    assert len(table(text, "few.csv", categorical="a", rows=90).notes) == 1  # it comes later
+
+
 def test_a_row_without_end_is_told(criteo, monkeypatch):
     monkeypatch.setattr(delimited, "BLOCK", 100)
     monkeypatch.setattr(delimited, "LONGEST", 800)

@@ -111,6 +111,7 @@ class Accepted(NamedTuple):
         numbers: int64 `[rows]`, of the rows in the batch, from 0 up.
         rejected: int64, ascending, numbers of the other rows in the batch.
         why: what is wrong with the first `SHOWN` of these.
+        quoted: see `Batch`.
         label_values: all that the label's column holds.
         order: float64 `[rows]`, what the rows are split by, if they are.
         order_kinds: whether these are "numbers" or "times".
@@ -125,6 +126,7 @@ class Accepted(NamedTuple):
     order: np.ndarray | None
     order_kinds: set[str]
     why: dict[int, str]
+    quoted: tuple[int, int]
 
     def first(self, rows: int) -> "Accepted":
         """The batch as if it ended after so many rows."""
@@ -134,6 +136,7 @@ class Accepted(NamedTuple):
             numbers=self.numbers[:rows],
             rejected=self.rejected[self.rejected < self.numbers[rows - 1]],
             order=None if self.order is None else self.order[:rows],
+            quoted=self.quoted if self.quoted[1] <= self.numbers[rows - 1] else (0, 0),
         )
 
 
@@ -170,7 +173,8 @@ def accept(source: Source, task: Callable[[], Batch]) -> Accepted:
     if not kept.all():
         codes, labels, numbers = codes[:, kept], labels[kept], numbers[kept]
         order = None if order is None else order[kept]
-    return Accepted(codes, values, labels, numbers, rejected, label_values, order, kinds, why)
+    told = order, kinds, why, batch.quoted
+    return Accepted(codes, values, labels, numbers, rejected, label_values, *told)
 
 
 def _reject(

@@ -23,10 +23,11 @@ from embedding_collapse.files import checksum
 from embedding_collapse.parameters import ParameterError, listed
 
 from .reading import SHOWN, Batch, Batches, Table, check_file, is_utf8, whole
-from .rows import last_row_end, pieces, quotes, row_ends
+from .rows import last_row_end, longest_quoted, pieces, quotes, row_ends
 
 BLOCK = 8 << 20  # bytes of text in a batch: small enough for its dictionaries to stay in cache
 LONGEST = 8 * BLOCK  # that one row may have
+MANY_LINES = 20  # in a quoted value: two quotes that pair up by accident swallow what is between
 CELLS = 1 << 21  # in a batch: a block of blank lines would hold millions of rows
 BOM = b"\xef\xbb\xbf"
 ACCEPTED = "UTF-8 text with a header (plain, .gz, .zip) and Parquet are read"
@@ -255,7 +256,13 @@ def _parse(
     columns = {name: whole(table[name]) for name in wanted}
     if not as_it_is:
         columns = {name: _bytes_again(column) for name, column in columns.items()}
-    return Batch(columns, np.array(skipped, np.int64), counts)
+    codes = np.frombuffer(block, np.uint8)
+    lines = max(np.count_nonzero(codes == end) for end in b"\n\r")
+    longest = 0, 0
+    if quoted and lines > len(table) + len(skipped) + MANY_LINES:  # else nobody has to look
+        longest = longest_quoted(block, delimiter.encode())
+    few = longest[0] <= MANY_LINES
+    return Batch(columns, np.array(skipped, np.int64), counts, (0, 0) if few else longest)
 
 
 def _bytes_again(column: pa.DictionaryArray) -> pa.DictionaryArray:

@@ -49,6 +49,7 @@ class Read(NamedTuple):
         total: how many rows were read, rejected ones included.
         rejected: how many cannot be used.
         shown: what is wrong with the first of them.
+        quoted: line ends in the quoted value with the most, if many, and where it begins.
     """
 
     codes: list[np.ndarray]
@@ -60,6 +61,7 @@ class Read(NamedTuple):
     total: int
     rejected: int
     shown: list[str]
+    quoted: tuple[int, str]
 
 
 def encode(
@@ -145,6 +147,9 @@ def _notes(about: dict[str, Any]) -> Iterator[str]:
     if count:
         more = "; ..." if count > len(shown) else ""
         yield f"{count:,} row{'s' * (count > 1)} rejected: {'; '.join(shown)}{more}"
+    if lines := about["quoted"][0]:
+        where = about["quoted"][1]
+        yield f"a quoted value spans {lines + 1:,} lines (from {where}); an unpaired quote?"
     if about["blank"]:
         yield f"blank in every row: {listed(about['blank'], 200)}"
     for name, share in about.get("unseen", {}).items():
@@ -203,6 +208,7 @@ def _read(
     count = len(source.fields)
     parts, sizes, labels, rejected = [], [], [np.empty(0, np.uint8)], 0
     shown: list[str] = []
+    quoted = (0, "")
     label_values: set[str] = set()
     keys, kinds = [np.empty(0)], set[str]()
     with (
@@ -220,6 +226,8 @@ def _read(
                     f"{where}{part.table.unit} {number + place}: {batch.why[place]}"
                     for place in batch.rejected[: SHOWN - len(shown)].tolist()
                 ]
+                lines, row = batch.quoted
+                quoted = max(quoted, (lines, f"{where}{part.table.unit} {number + row}"))
                 number += len(batch.labels) + len(batch.rejected)
                 size += len(batch.labels)
                 if source.positive:
@@ -242,7 +250,7 @@ def _read(
     if source.split_by:
         order = _ordered(source, np.concatenate(keys), kinds)
         np.save(folder / ORDER, order)
-    about = parts, sorted(label_values), order, total, rejected, shown
+    about = parts, sorted(label_values), order, total, rejected, shown, quoted
     if len(joined) == 0:
         return Read([], [], joined, *about)
     flat = np.asarray(np.load(folder / "ids.npy", mmap_mode="r+")).reshape(-1)
@@ -322,6 +330,7 @@ def _number(
         "total": read.total,
         "rejected": read.rejected,
         "shown": read.shown,
+        "quoted": read.quoted,
         "blank": [name for name, field in named if field.blank],
         "rare": [name for name, field in named if len(field.values) == 0],
     }

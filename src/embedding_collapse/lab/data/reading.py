@@ -25,11 +25,14 @@ class Batch(NamedTuple):
         skipped: int64, ascending, the rows left out because their columns were too few or too
             many, by their numbers in the batch, from 0 up.
         counts: how many columns the first `SHOWN` of these had.
+        quoted: line ends in the text between quotes that holds the most, and the number of its row;
+            0 where these are not many.
     """
 
     columns: dict[str, pa.DictionaryArray]
     skipped: np.ndarray = np.empty(0, np.int64)
     counts: Sequence[int] = ()
+    quoted: tuple[int, int] = (0, 0)
 
     @property
     def rows(self) -> int:

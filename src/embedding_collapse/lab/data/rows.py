@@ -63,11 +63,25 @@ def last_row_end(text: bytes | bytearray, delimiters: bytes) -> int:
 
 def row_ends(text: bytes | bytearray, delimiters: bytes) -> np.ndarray:
     """Where each row of the text ends, int64: the place after its line end."""
-    codes = np.frombuffer(text, np.uint8)
-    follower = np.append(codes[1:], 0)
-    ends = (codes == LINE_FEED) | ((codes == CARRIAGE_RETURN) & (follower != LINE_FEED))
-    ends = np.flatnonzero(ends)
+    ends = np.flatnonzero(_ends(np.frombuffer(text, np.uint8)))
     return ends[np.searchsorted(quotes(text, delimiters), ends) % 2 == 0] + 1
+
+
+def _ends(codes: np.ndarray) -> np.ndarray:
+    """Whether a line ends with each byte, bool."""
+    follower = np.append(codes[1:], 0)
+    return (codes == LINE_FEED) | ((codes == CARRIAGE_RETURN) & (follower != LINE_FEED))
+
+
+def longest_quoted(text: bytes | memoryview, delimiters: bytes) -> tuple[int, int]:
+    """Of the text between two quotes with the most line ends: how many, and the row it begins in,
+    from 0 up."""
+    codes = np.frombuffer(text, np.uint8)
+    ends = np.flatnonzero(_ends(codes))
+    places = np.searchsorted(ends, quotes(bytes(text), delimiters))
+    held = np.diff(places)[::2]  # between the quote that opens and the one that closes
+    longest = int(held.argmax())
+    return int(held[longest]), int(places[2 * longest] - held[:longest].sum())
 
 
 def pieces(rows: memoryview, delimiters: bytes, most: int) -> Iterator[memoryview]:
