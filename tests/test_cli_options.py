@@ -218,6 +218,11 @@ def test_a_comma_in_a_text_of_a_list_is_part_of_it():
     assert cli.parse(["sweep", config({"datasets": ["a", "b"]})]).dataset == "a,b"
 
 
+def test_a_truth_and_a_text_alone_with_its_blanks_are_values_as_tables_have_them():
+    assert cli.parse(["run", config({"positive": True})]).positive == ["true"]
+    assert cli.parse(["run", "--positive", " >50K"]).positive == [" >50K"]
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

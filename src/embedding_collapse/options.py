@@ -31,7 +31,8 @@ def list_of(kind: Callable[[str], Any]) -> Callable[[str], list[Any]]:
     """A type for argparse: values separated by commas."""
 
     def values(text: str) -> list[Any]:
-        return [kind(part.strip()) for part in text.split(",")]
+        parts = text.split(",")  # one alone may begin with a blank, as UCI Adult's " >50K" does
+        return [kind(part.strip() if len(parts) > 1 else part) for part in parts]
 
     values.__name__ = f"list of {kind.__name__}"  # for argparse's messages
     values.kind = kind  # type: ignore[attr-defined]
@@ -87,7 +88,7 @@ def _default(name: str, action: argparse.Action, value: Any) -> Any:
     values = value if isinstance(value, list) else [value]
     if any(isinstance(one, dict | list) for one in values):
         raise ParameterError(f"{name} is {value!r} in the config; a value or a list is accepted")
-    texts = [str(one) for one in values]
+    texts = [str(one).lower() if isinstance(one, bool) else str(one) for one in values]
     if action.choices and (wrong := [one for one in texts if one not in action.choices]):
         raise ParameterError(
             f"{name} is {wrong[0]!r} in the config; {', '.join(action.choices)} are accepted"

@@ -60,7 +60,9 @@ def test_a_label_of_words_is_1_for_the_words_that_one_names(frame, path):
 
 def test_a_label_that_is_true_or_false_may_be_named_by_a_truth():
     frame = pd.DataFrame({"shop": range(40), "bought": [True, False] * 20})
-    assert load("table", frame=frame, label="bought", positive=False).labels.tolist() == [0, 1] * 20
+    for no in (False, np.False_):
+        data = load("table", frame=frame, label="bought", positive=no)
+        assert data.labels.tolist() == [0, 1] * 20
 
 
 @pytest.mark.parametrize("first", [10, 3 * 10**12, 10**15])
@@ -265,6 +267,26 @@ def test_min_count_is_the_fewest_rows_that_give_a_value_an_id(frame, path):
     for least in (1, int(counts.median())):
         data = load("table", **options, min_count=least)
         assert data.cardinalities == [(counts >= least).sum() + 1]
+
+
+def test_blanks_around_what_one_names_are_no_matter_in_a_header_and_stay_in_a_value(tmp_path):
+    """As in UCI's Adult."""
+    path = tmp_path / "adult.csv"
+    path.write_text("age, job, income\n" + "39, clerk, <=50K\n50, boss, >50K\n" * 20)
+    for positive in (" >50K", [" >50K"]):
+        data = load("table", path=path, label="income", positive=positive, categorical="age,job")
+        assert data.labels.tolist() == [0, 1] * 20
+        assert [field.name for field in data.fields] == ["age", " job"]
+    exact = load("table", path=path, label=" income", positive=" >50K", drop=["age"], numeric=[])
+    assert [field.name for field in exact.fields] == [" job"]
+
+
+def test_columns_that_are_numbers_may_be_named_by_them():
+    frame = pd.DataFrame({0: [0, 1] * 20, 1: range(40), 2: ["a", "b"] * 20})
+    data = load("table", frame=frame, label=0, split_by=1, categorical=[2])
+    assert data.labels.tolist() == [0, 1] * 20
+    with pytest.raises(ParameterError, match="it has no column 5; its columns are 0, 1, 2"):
+        load("table", frame=frame, label=5)
 
 
 # --- frames ---------------------------------------------------------------------------------------

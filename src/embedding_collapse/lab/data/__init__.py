@@ -5,6 +5,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from embedding_collapse.parameters import ParameterError, check_choice, check_number, check_whole
 
 from .columns import Source
@@ -138,8 +140,8 @@ def _identify(
         for option, value in options.items()
         if value is not None and not (isinstance(value, str | Path) and str(value) == "")
     }
-    if "path" in given:
-        given["path"] = str(given["path"])
+    for option in {"path", "label", "split_by"} & given.keys():
+        given[option] = str(given[option])  # a frame may name its columns by numbers
     if frame is not None and (name != "table" or "path" in given):
         raise ParameterError(
             f"frame is given, with dataset {name!r} and path {given.get('path')!r}; a frame is "
@@ -185,11 +187,11 @@ def _load(
 
 
 def _names(values: Any) -> tuple[str, ...]:
-    """Names or values, of a list or of one text with commas; a number by itself will do, and True
-    is "true", as tables have it."""
+    """Names or values, of a list as they are or of one text with commas, with blanks beside these
+    taken off; a number by itself will do, and True is "true", as tables have it."""
     if isinstance(values, str):
-        values = values.split(",")
+        values = [part.strip() for part in values.split(",")] if "," in values else [values]
     elif not isinstance(values, Iterable):
         values = [values]
-    texts = (str(value).lower() if isinstance(value, bool) else str(value) for value in values)
-    return tuple(name for text in texts if (name := text.strip()))
+    texts = (str(v).lower() if isinstance(v, bool | np.bool_) else str(v) for v in values)
+    return tuple(filter(None, texts))

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -109,11 +110,14 @@ def own_table(spec: DataSpec, frame: Any = None) -> Source:
         frame: see `data.load`.
     """
     path, label = spec.path, spec.label
-    if (not path and frame is None) or not label:
+    if (not path and frame is None) or label is None:
         missing = "label" if path or frame is not None else "path"
         raise ParameterError(
             f"{missing} is not given; the dataset 'table' needs label, and path or a frame"
         )
+    table, *held_out = _tables(spec, frame)
+    spec = _named_as_in(table, spec)
+    label = cast(str, spec.label)
     uses = Counter([label, *spec.categorical, *spec.numeric, *spec.times, *spec.drop])
     for name, count in uses.items():
         if count > 1:
@@ -121,7 +125,6 @@ def own_table(spec: DataSpec, frame: Any = None) -> Source:
                 f"column {name!r} is given twice; it can be the label, categorical, numeric, "
                 "one of times or dropped"
             )
-    table, *held_out = _tables(spec, frame)
     for one in (table, *held_out):
         check_columns(one, [*uses, *([spec.split_by] if spec.split_by else [])])
     named: dict[str, Kind] = dict.fromkeys(spec.categorical, "categorical")
@@ -178,6 +181,19 @@ def own_table(spec: DataSpec, frame: Any = None) -> Source:
         tuple(held_out),
         notes=notes,
     )
+
+
+def _named_as_in(table: Table, spec: DataSpec) -> DataSpec:
+    """The spec with the table's own names of its columns, where blanks are all that differs."""
+    stripped = {name.strip(): name for name in table.names}
+
+    def own(name: str) -> str:
+        return name if name in table.names else stripped.get(name.strip(), name)
+
+    several = ("categorical", "numeric", "times", "drop")
+    named: dict[str, Any] = {name: tuple(map(own, getattr(spec, name))) for name in several}
+    named |= {name: own(text) for name in ("label", "split_by") if (text := getattr(spec, name))}
+    return replace(spec, **named)
 
 
 def _tables(spec: DataSpec, frame: Any) -> list[Table]:
