@@ -79,6 +79,14 @@ def test_ratings_are_1_from_the_threshold_up(frame, path):
     assert np.array_equal(data.labels, frame["stars"] >= 4)
 
 
+@pytest.mark.parametrize("word", ["none", "NA", "null"])
+def test_a_word_that_elsewhere_means_a_blank_is_a_label_beside_the_positive_one(frame, word):
+    frame["bought"] = frame["bought"].replace("no", word)
+    data = load("table", frame=frame, **WORDS, categorical="shop")
+    assert np.array_equal(data.labels, frame["bought"] == "yes")
+    assert data.notes[-1] == f"bought is 1 for yes, 0 for {word}"
+
+
 def test_a_positive_value_that_no_row_has_is_refused_with_those_there_are(path):
     with pytest.raises(ParameterError, match="positive is 'yse', and no row has yse; bought holds"):
         load("table", path=path, label="bought", positive="yse")
@@ -161,6 +169,14 @@ def test_what_is_no_time_is_a_rejected_row_and_a_blank_a_value(path):
     data = load("table", path=path, label="stars", threshold=4, times="ts", min_count=1)
     assert "1 row rejected: line 402: ts is 'noon', not a time" in data.notes[-1]
     assert decoded(data, "ts hour")[-1] == decoded(data, "ts weekday")[-1] == ""
+
+
+@pytest.mark.parametrize("missing", ["NULL", "NaT", "None"])
+def test_what_tools_write_for_a_missing_time_is_a_blank(frame, path, missing):
+    frame.assign(ts=frame["ts"].astype(str).where(frame.index > 9, missing)).to_csv(path)
+    options = {"path": path, "label": "stars", "threshold": 4}
+    assert decoded(load("table", **options, times="ts", min_count=1), "ts hour")[:10] == [""] * 10
+    assert any(note.startswith("timestamps: ts") for note in load("table", **options).notes)
 
 
 def test_a_column_of_timestamps_that_was_taken_for_a_field_is_told(path):

@@ -26,7 +26,8 @@ HELP = {
     "rows": "how many, of what is read the first; all by default",
     "path": "file, folder or dataset on the Hub to read",
     "label": "of a table: its column of 0 and 1",
-    "positive": "of a table: the label's values that are 1, where it doesn't hold 0 and 1",
+    "positive": "of a table: the label's values that are 1, where it doesn't hold 0 and 1; others, "
+    "none and NA too, are 0, and a blank or NaN is no label",
     "threshold": "of a table: the least number in the label's column that is 1",
     "categorical": "of a table: columns whose values are features; those not named here or by "
     "--numeric are then left out",

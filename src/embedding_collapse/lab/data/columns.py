@@ -18,7 +18,8 @@ from .times import ACCEPTED, NUMBER, PARTS, moments, ranks
 from .vocabulary import MINIMUM_COUNT
 
 WHOLE = r"^-?[0-9]{1,18}(\.0*)?$"
-MISSING = ("nan", "na", "n/a", "<na>", "null", "none", "\\n")  # in small letters: a blank, in text
+NOTHING = ("nan", "nat", "<na>", "\\n")  # in small letters: what only tools write, for a blank
+MISSING = (*NOTHING, "na", "n/a", "null", "none")  # a blank among numbers and times, else a word
 LONGEST = 40  # characters that a message shows of a value
 
 Kind = Literal["categorical", "whole", "numeric", "hour", "weekday"]
@@ -85,7 +86,7 @@ class Source(NamedTuple):
     def label_of(self, value: str) -> int | None:
         """0 or 1; None for what is no label."""
         if self.positive:
-            blank = not value or value.lower() in MISSING
+            blank = not value or value.lower() in NOTHING
             return 1 if value in self.positive else None if blank else 0
         if self.threshold is not None:
             return int(float(value) >= self.threshold) if re.match(NUMBER, value) else None
@@ -201,11 +202,16 @@ def _show(value: bytes) -> str:
     return value.decode(errors="backslashreplace")
 
 
+def blanked(texts: pa.StringArray) -> pa.StringArray:
+    """Texts with "" for what `MISSING` lists."""
+    return pc.if_else(pc.is_in(pc.utf8_lower(texts), pa.array(MISSING)), "", texts)
+
+
 def meaning(values: pa.BinaryArray, kind: Kind) -> tuple[pa.StringArray, np.ndarray]:
     """What the values of a column stand for, and which of them (bool) are what they should be.
 
     A blank is a value of every kind, and stands for those that cannot be used as well; among
-    numbers what `MISSING` lists is one too. Whole numbers become the names of their bins.
+    numbers and times what `MISSING` lists is one too. Whole numbers become the names of their bins.
     """
     try:
         texts, usable = values.cast(pa.string()), np.ones(len(values), bool)
@@ -214,6 +220,8 @@ def meaning(values: pa.BinaryArray, kind: Kind) -> tuple[pa.StringArray, np.ndar
         texts = pc.if_else(usable, values, b"").cast(pa.string())
     if kind == "categorical":
         return texts, usable
+    if kind != "whole":
+        texts = blanked(texts)
     if kind == "hour" or kind == "weekday":
         seconds = moments(texts)
         fits = ~np.isnan(seconds)
@@ -221,9 +229,6 @@ def meaning(values: pa.BinaryArray, kind: Kind) -> tuple[pa.StringArray, np.ndar
         parts[fits] = PARTS[kind](seconds[fits])
         blank = pc.equal(texts, "").to_numpy(zero_copy_only=False)
         return pa.array(parts, pa.string()), usable & (fits | blank)
-    if kind == "numeric":
-        missing = pc.is_in(pc.utf8_lower(texts), pa.array(MISSING))
-        texts = pc.if_else(missing, "", texts)
     fits = pc.match_substring_regex(texts, WHOLE if kind == "whole" else NUMBER)
     usable &= pc.or_(fits, pc.equal(texts, "")).to_numpy(zero_copy_only=False)
     if kind == "numeric":

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from embedding_collapse.parameters import ParameterError, listed, short
 
 from . import hub
-from .columns import Kind, Source, meaning
+from .columns import Kind, Source, blanked, meaning
 from .delimited import open_text, open_text_with_header
 from .parts import three, three_files
 from .reading import Table, check_file
@@ -249,7 +249,7 @@ def _guess(table: Table, names: list[str]) -> tuple[dict[str, Kind], list[str], 
             kinds[name], text = _kind(columns[name].dictionary)
             if text is not None:
                 doubtful[name] = text
-            texts = meaning(columns[name].dictionary, "categorical")[0]
+            texts = blanked(meaning(columns[name].dictionary, "categorical")[0])
             texts = texts.filter(pc.not_equal(texts, ""))
             months = pc.all(pc.match_substring_regex(texts, MONTH)).as_py()  # true of none too
             if kinds[name] == "categorical" and not months and not np.isnan(moments(texts)).any():
