@@ -77,6 +77,17 @@ def test_a_frequent_number_has_a_bin_to_itself_and_so_has_a_blank():
     assert named.tolist() == ["", "0.5", "7", "8"]
 
 
+def test_one_number_in_two_spellings_is_in_one_bin():
+    numbers = np.append(np.arange(3200.0), 99.0)  # the last of its bin, and once more
+    named = equal_bins(numbers, np.ones(3201, int))
+    assert named[99] == named[-1]
+
+
+def test_numbers_without_end_are_in_the_bins_at_the_ends():
+    named = equal_bins(np.append([-np.inf, np.inf], np.arange(3198.0)), np.ones(3200, int))
+    assert (named[0], named[1]) == ("-inf to 98", "3099 to inf")
+
+
 @pytest.mark.parametrize("numbers", [[], [np.nan]])
 def test_equal_bins_of_nothing_are_blank(numbers):
     assert set(equal_bins(np.array(numbers, float), np.ones(len(numbers), int))) <= {""}

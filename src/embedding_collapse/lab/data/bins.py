@@ -51,7 +51,7 @@ def equal_bins(numbers: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """Name bins of about equally many rows, in ascending order.
 
     Args:
-        numbers: float64 `[V]`, distinct values; NaN is a blank, which stays apart.
+        numbers: float64 `[V]`, of distinct texts; NaN is a blank, which stays apart.
         counts: integers `[V]`, how many rows hold each.
 
     Returns:
@@ -59,7 +59,8 @@ def equal_bins(numbers: np.ndarray, counts: np.ndarray) -> np.ndarray:
         or the number where it has the bin to itself; "" for a blank.
     """
     order = np.argsort(numbers)[: np.count_nonzero(~np.isnan(numbers))]
-    rows = np.cumsum(counts[order])
+    last = np.searchsorted(numbers[order], numbers[order], side="right") - 1  # 31 and 31.0 are one
+    rows = np.cumsum(counts[order])[last]
     place = (rows - 1).clip(0) * BINS // max(counts[order].sum(), 1)
     named = np.full(len(numbers), "", object)
     for members in np.split(order, np.flatnonzero(np.diff(place)) + 1):
