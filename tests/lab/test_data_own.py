@@ -74,6 +74,21 @@ def test_whole_numbers_with_a_blank_are_ids_however_large(first):
     assert data.fields[0].cardinality == 11  # nine, the blank one and the rare
 
 
+@pytest.mark.parametrize(("no", "yes"), [("FALSE", "TRUE"), ("False", "true"), ("0.00", "1.0")])
+def test_a_label_may_be_written_as_tools_write_it(frame, no, yes):
+    frame["bought"] = frame["bought"].map({"no": no, "yes": yes})
+    data = load("table", frame=frame, label="bought", categorical="shop")
+    assert np.array_equal(data.labels, frame["bought"] == yes)
+
+
+def test_a_number_without_end_is_a_number():
+    price = np.append(np.arange(63) + 0.5, np.inf)
+    frame = pd.DataFrame({"price": np.repeat(price, 20), "y": [0, 1] * 640})
+    data = load("table", frame=frame, label="y")
+    assert data.notes == ("guessed numeric: price",)
+    assert data.fields[0].values.to_pylist()[-1] == "62.5 to inf"
+
+
 def test_ratings_are_1_from_the_threshold_up(frame, path):
     data = load("table", path=path, label="stars", threshold=4, categorical="shop")
     assert np.array_equal(data.labels, frame["stars"] >= 4)
@@ -93,7 +108,9 @@ def test_a_positive_value_that_no_row_has_is_refused_with_those_there_are(path):
 
 
 def test_who_gives_a_label_of_words_alone_learns_how_to_map_them(path):
-    with pytest.raises(ParameterError, match=r"bought is 'no', not 0 or 1.* positive or threshold"):
+    with pytest.raises(
+        ParameterError, match=r"bought is 'no', not 0 or 1, true or false.* positive or thre"
+    ):
         load("table", path=path, label="bought")
 
 
@@ -222,6 +239,15 @@ def test_the_last_rows_in_time_test_and_those_before_them_validate(frame, tmp_pa
     assert "ts" not in [field.name for field in data.fields]  # no such value comes again
 
 
+@pytest.mark.parametrize("way", ["int64", "text"])
+def test_whole_numbers_too_large_for_floats_split_exactly(frame, tmp_path, way):
+    frame["ts"] = 2**60 + np.random.default_rng(1).permutation(ROWS)
+    order = np.argsort(frame["ts"].to_numpy())
+    frame["ts"] = frame["ts"].astype("int64" if way == "int64" else str)
+    data = load("table", frame=frame, label="stars", threshold=4, split_by="ts")
+    assert np.array_equal(np.concatenate([part.numpy() for part in data.split]), order)
+
+
 def test_values_are_counted_on_the_rows_that_train_also_in_time(frame, path):
     options = {"label": "stars", "threshold": 4, "split_by": "ts", "vocabulary": "train"}
     frame.loc[frame["ts"].argsort()[-80:], "shop"] = 99
@@ -323,6 +349,7 @@ def test_a_frames_content_is_in_its_spec(frame):
     spec = describe("table", frame=frame, **of)
     assert describe("table", frame=frame.copy(), **of) == spec
     assert describe("table", frame=pa.Table.from_pandas(frame), **of) == spec
+    assert describe("table", frame=frame.set_index(frame.index[::-1].to_numpy()), **of) == spec
     changed = frame.copy()
     changed.loc[7, "shop"] += 1
     assert describe("table", frame=changed, **of) != spec

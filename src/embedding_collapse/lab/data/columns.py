@@ -39,7 +39,8 @@ class Source(NamedTuple):
         name: of the dataset.
         table: where the rows are.
         label: the label's column.
-        labels: 0 or 1 for each value that the label may have.
+        labels: 0 or 1 for each value that the label may have, in small letters; a whole number may
+            also be 1.0 or 1.00.
         fields: kind of each field: "categorical" (a value is a feature), "whole" (whole numbers in
             the paper's bins), "numeric" (in bins of about equal size), "hour" or "weekday" (of a
             timestamp).
@@ -90,7 +91,7 @@ class Source(NamedTuple):
             return 1 if value in self.positive else None if blank else 0
         if self.threshold is not None:
             return int(float(value) >= self.threshold) if re.match(NUMBER, value) else None
-        return self.labels.get(value)
+        return self.labels.get(re.sub(r"\.0+$", "", value.lower()))
 
     @property
     def accepted(self) -> str:
@@ -99,7 +100,8 @@ class Source(NamedTuple):
             return "a value"
         if self.threshold is not None:
             return "a number"
-        return " or ".join(value for value in self.labels if value.isdigit())
+        truth = ", true or false" if "true" in self.labels else ""
+        return " or ".join(value for value in self.labels if value.isdigit()) + truth
 
 
 class Accepted(NamedTuple):
@@ -114,7 +116,7 @@ class Accepted(NamedTuple):
         why: what is wrong with the first `SHOWN` of these.
         quoted: see `Batch`.
         label_values: all that the label's column holds.
-        order: float64 `[rows]`, what the rows are split by, if they are.
+        order: float64 or int64 `[rows]`, what the rows are split by, if they are.
         order_kinds: whether these are "numbers" or "times".
     """
 

@@ -210,7 +210,7 @@ def _read(
     shown: list[str] = []
     quoted = (0, "")
     label_values: set[str] = set()
-    keys, kinds = [np.empty(0)], set[str]()
+    keys, kinds = list[np.ndarray](), set[str]()
     with (
         (folder / "ids.npy").open("wb") as ids,
         pa.OSFile(str(folder / "values.arrow"), "wb") as file,
@@ -248,7 +248,7 @@ def _read(
     total = len(joined) + rejected
     order = None
     if source.split_by:
-        order = _ordered(source, np.concatenate(keys), kinds)
+        order = _ordered(source, np.concatenate(keys or [joined]), kinds)
         np.save(folder / ORDER, order)
     about = parts, sorted(label_values), order, total, rejected, shown, quoted
     if len(joined) == 0:

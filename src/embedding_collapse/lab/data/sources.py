@@ -19,11 +19,10 @@ from .parts import three, three_files
 from .reading import Table, check_file
 from .spec import DataSpec
 from .times import MONTH, PARTS, moments
-from .typed import open_frame, open_parquet, parts_in
+from .typed import PANDAS_INDEX, open_frame, open_parquet, parts_in
 
 BINARY = {"0": 0, "1": 1}
-FLOAT = BINARY | {"0.0": 0, "1.0": 1}  # as some tools write them
-TRUTH = FLOAT | {"false": 0, "true": 1, "False": 0, "True": 1}
+TRUTH = BINARY | {"false": 0, "true": 1}
 CRITEO: dict[str, Kind] = {
     **{f"I{i}": "whole" for i in range(1, 14)},
     **{f"C{i}": "categorical" for i in range(1, 27)},
@@ -46,7 +45,6 @@ AVAZU_FIELDS = [
     *(f"C{i}" for i in range(14, 22)),
 ]
 AVAZU: dict[str, Kind] = dict.fromkeys(AVAZU_FIELDS, "categorical")
-PANDAS_INDEX = "__index_level_"  # how pandas names the index that it writes beside the columns
 
 
 def criteo(path: str | None, given: bool = False) -> Source:
@@ -60,7 +58,7 @@ def criteo(path: str | None, given: bool = False) -> Source:
     path = path or "reczoo/Criteo_x4"
     names = ["label", *CRITEO]
     if hub.is_name(path):
-        tables, labels = hub.open_dataset(path, names, given), FLOAT
+        tables, labels = hub.open_dataset(path, names, given), BINARY
     else:
         _refuse_one_file(path, given)
         tables, labels = [open_text(Path(path).expanduser(), "\t", names)], BINARY
@@ -79,7 +77,7 @@ def avazu(path: str | None, given: bool = False) -> Source:
     """
     path = path or "reczoo/Avazu_x4"
     if hub.is_name(path):
-        tables, labels = hub.open_dataset(path, ["id", "click", *AVAZU], given), FLOAT
+        tables, labels = hub.open_dataset(path, ["id", "click", *AVAZU], given), BINARY
     else:
         _refuse_one_file(path, given)
         tables, labels = [open_text_with_header(Path(path).expanduser(), ",")], BINARY
@@ -261,7 +259,9 @@ def _guess(table: Table, names: list[str]) -> tuple[dict[str, Kind], list[str], 
 def _kind(values: pa.BinaryArray) -> tuple[Kind, str | None]:
     """Of a column with these values; and the first that is no number, where most are fractions."""
     texts, numbers = meaning(values, "numeric")
-    whole = pc.match_substring_regex(texts, r"^(-?[0-9]+(\.0*)?)?$").to_numpy(zero_copy_only=False)
+    whole = pc.match_substring_regex(texts, r"^(-?([0-9]+(\.0*)?|inf))?$").to_numpy(
+        zero_copy_only=False
+    )
     large = pc.match_substring_regex(
         texts, r"^-?[0-9](\.[0-9]*)?e\+?[0-9]+$"
     )  # as floats are written

@@ -1,6 +1,7 @@
 """Timestamps: which texts are some, and what is read off them."""
 
 from collections.abc import Callable
+from contextlib import suppress
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,7 @@ DATE = r"^[0-9]{4}-[0-9]"
 MONTH = r"^[0-9]{4}-[0-9]{1,2}$"  # a time, but codes look like that too
 # digits, or as floats are written: ns beside a blank are 1.7092119072500001e+18
 DIGITS = r"^([0-9]{9,19}(\.[0-9]*)?|[0-9](\.[0-9]*)?[eE]\+?(0?[89]|1[0-8]))$"
-NUMBER = r"^-?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?$"
+NUMBER = r"^-?(([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?|inf)$"
 # A number counts as a time where it falls between these years: the ranges of the four units leave
 # gaps, in which dates written as digits lie, such as 20240131 or 20240131235959.
 EARLIEST, LATEST = 631_152_000, 4_102_444_800  # the beginnings of 1990 and of 2100, in seconds
@@ -47,9 +48,12 @@ def moments(texts: pa.StringArray) -> np.ndarray:
 
 def ranks(texts: pa.StringArray) -> tuple[np.ndarray, set[str]]:
     """What rows are ordered by, float64, and whether it is "numbers" or "times"; numbers stand for
-    themselves, and NaN for what is neither."""
-    keys = moments(texts)
+    themselves, and NaN for what is neither. Where all are whole numbers, int64."""
     numbers = pc.match_substring_regex(texts, NUMBER).to_numpy(zero_copy_only=False)
+    if len(texts) and numbers.all():
+        with suppress(pa.ArrowInvalid):  # float64 would take ids above 2**53 for one another
+            return texts.cast(pa.int64()).to_numpy(), {"numbers"}
+    keys = moments(texts)
     keys[numbers] = texts.filter(pa.array(numbers)).cast(pa.float64()).to_numpy()
     times = ~numbers & ~np.isnan(keys)
     return keys, {kind for kind, some in (("numbers", numbers), ("times", times)) if some.any()}

@@ -18,6 +18,7 @@ from embedding_collapse.parameters import ParameterError, listed, short
 
 from .reading import Batch, Batches, Table, check_file, whole
 
+PANDAS_INDEX = "__index_level_"  # how pandas names the index that it writes beside the columns
 BATCH_ROWS = 1 << 15  # in a batch
 
 
@@ -70,7 +71,7 @@ def open_frame(frame: Any) -> Table:
     """A table in memory: pandas, polars, pyarrow, datasets, or whatever else gives Arrow's columns.
 
     Its content is what its columns read as: a frame has the hash of any other with the same rows,
-    whatever they are stored as.
+    whatever they are stored as, and whatever index without a name pandas has beside them.
 
     Raises:
         ParameterError: what is no table.
@@ -86,6 +87,8 @@ def open_frame(frame: Any) -> Table:
             f"frame is a {kind}; a DataFrame of pandas or polars, with columns of one type each, "
             f"is accepted ({reason})"
         ) from None
+
+    table = table.select([n for n in table.column_names if not n.startswith(PANDAS_INDEX)])
 
     def batches(wanted: Sequence[str]) -> Iterator[pa.Table]:
         chosen = table.select(list(wanted))
