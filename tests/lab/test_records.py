@@ -1,4 +1,4 @@
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -115,8 +115,7 @@ def test_records_of_several_folders_are_loaded_folder_by_folder(tmp_path, make_r
         for record in saved:
             save(record, tmp_path / folder)
     loaded = load_all(tmp_path / "b", tmp_path / "a")
-    by_key = [sorted(group, key=lambda r: r.key) for group in ([first, both], [second, both])]
-    assert loaded == by_key[0] + by_key[1]
+    assert loaded == [*sorted([first, both], key=lambda r: r.key), second]  # of copies the first
     assert load_all() == []
 
 
@@ -202,6 +201,32 @@ def test_the_summary_has_a_row_per_model_in_order_and_no_deviation_for_a_single_
     assert found["seeds"].tolist() == [2, 1, 1]
     assert found["test AUC"].tolist() == ["0.7000 ± 0.0000", "0.7000", "0.7000"]
     assert "nan" not in found.to_string()
+
+
+def test_a_run_counts_once_however_often_and_under_whichever_design_it_is_there(make_record):
+    """At scale 1 SE and ME are one model, under two keys."""
+    records = [make_record(), make_record("me"), make_record(), make_record(seed=1)]
+    assert by_label(records)["base"] == [records[0], records[3]]
+    assert summary(records)["seeds"].tolist() == [2]
+
+
+def test_me_is_not_held_against_se_of_other_settings_or_other_data(make_record):
+    me, se = make_record("me", 4), make_record("se", 4, auc=0.6)
+    assert summary([me, se]).loc["ME 4x", "ME - SE, AUC"] == "+0.1000"
+    for changes in (
+        {"spec": se.spec | {"dropout": 0.5}},
+        {"dataset": se.dataset | {"fingerprint": "other"}},
+    ):
+        assert "ME - SE, AUC" not in summary([me, replace(se, **changes)])
+
+
+def test_an_ensemble_is_a_row_of_its_own_beside_its_members(make_record):
+    member = make_record()
+    spec = member.spec | {"members": 2, "average": "logits"}
+    ensemble = replace(member, spec=spec, epochs=[])
+    found = summary([ensemble, member, make_record(seed=1)])
+    assert found["seconds"].to_dict() == {"base": "4.0", "2 of base, logits": ""}
+    assert list(by_label([ensemble])) == [ensemble.label]
 
 
 # --- provenance -----------------------------------------------------------------------------------

@@ -21,11 +21,13 @@ class Cell(NamedTuple):
     model: str
     design: str
     scale: int
+    members: int = 0  # of an ensemble, and what it averages
+    average: str = ""
 
     @property
     def label(self) -> str:
         """See `Record.label`."""
-        return design_label(self.design, self.scale)
+        return design_label(self.design, self.scale, self.members or None, self.average)
 
     @property
     def title(self) -> str:
@@ -40,12 +42,14 @@ def cell_of(record: Record) -> Cell:
     """The record's cell; at scale 1, where SE and ME are one, the design is "se"."""
     spec = record.spec
     design = "se" if spec["scale"] == 1 else spec["design"]
-    return Cell(spec["dataset"], spec["model"], design, spec["scale"])
+    ensemble = spec.get("members") or 0, spec.get("average") or ""
+    return Cell(spec["dataset"], spec["model"], design, spec["scale"], *ensemble)
 
 
 def by_cell(records: Iterable[Record]) -> dict[Cell, list[Record]]:
     """Records grouped by cell: by dataset, by model as in `models.MODELS`, base first, then by
-    scale, SE before ME; in a group by seed.
+    scale, SE before ME, ensembles last; in a group by seed, of which each counts once: at scale 1
+    SE and ME are the same run.
 
     Raises:
         ParameterError: records of one cell that differ in more than the seed.
@@ -55,23 +59,37 @@ def by_cell(records: Iterable[Record]) -> dict[Cell, list[Record]]:
         groups.setdefault(cell_of(record), []).append(record)
     for cell, group in groups.items():
         group.sort(key=lambda record: record.spec["seed"])
-        first = group[0]
         for record in group:
-            differences = {
-                name: (first.spec.get(name), record.spec.get(name))
-                for name in first.spec | record.spec
-                if name not in ("seed", "design") and record.spec.get(name) != first.spec.get(name)
-            }
-            if record.dataset["fingerprint"] != first.dataset["fingerprint"]:
-                differences["data"] = (first.dataset["fingerprint"], record.dataset["fingerprint"])
-            if differences:
+            if differences := _differences(group[0], record):
                 raise ParameterError(
                     f"runs of {cell.dataset}, {cell.model} {cell.label} differ in more than the "
                     f"seed, so that they can't be one group: {differences}"
                 )
     place = list(MODELS).index
-    ordered = sorted(groups, key=lambda c: (c.dataset, place(c.model), c.scale, c.design == "me"))
-    return {cell: groups[cell] for cell in ordered}
+    ordered = sorted(
+        groups,
+        key=lambda c: (c.dataset, place(c.model), c.members, c.average, c.scale, c.design == "me"),
+    )
+    return {cell: _one_per_seed(groups[cell]) for cell in ordered}
+
+
+def _differences(one: Record, other: Record) -> dict[str, tuple]:
+    """What two records differ in beside the seed and the design."""
+    differences = {
+        name: (one.spec.get(name), other.spec.get(name))
+        for name in one.spec | other.spec
+        if name not in ("seed", "design") and other.spec.get(name) != one.spec.get(name)
+    }
+    if other.dataset["fingerprint"] != one.dataset["fingerprint"]:
+        differences["data"] = (one.dataset["fingerprint"], other.dataset["fingerprint"])
+    return differences
+
+
+def _one_per_seed(group: Sequence[Record]) -> list[Record]:
+    by_seed: dict[int, Record] = {}
+    for record in group:
+        by_seed.setdefault(record.spec["seed"], record)
+    return list(by_seed.values())
 
 
 def select(
@@ -114,14 +132,15 @@ def by_label(records: Iterable[Record]) -> dict[str, list[Record]]:
 
 def summary(records: Iterable[Record]) -> pd.DataFrame:
     """One row per cell: test AUC, log-loss and IA/K over fields (mean and standard deviation over
-    seeds), ME's AUC minus SE's at the same scale and its 95% interval (see
+    seeds), ME's AUC minus SE's at the same scale, settings and data and its 95% interval (see
     `contrast.contrast`), the parameter counts, and time and samples per second of training
-    (medians)."""
+    (medians; an ensemble has no time of its own)."""
     groups = by_cell(records)
     rows = {}
     for cell, group in groups.items():
         first, se = group[0], groups.get(cell._replace(design="se"))
-        change, interval = _auc_change(group, se) if se and cell.design == "me" else ("", "")
+        alike = se and cell.design == "me" and not _differences(first, se[0])
+        change, interval = _auc_change(group, se) if se and alike else ("", "")
         seconds = [sum(epoch["seconds"] for epoch in run.epochs) for run in group]
         rows[cell.dataset, cell.model, cell.label] = {
             "test AUC": spread([run.test["auc"] for run in group]),
@@ -132,7 +151,7 @@ def summary(records: Iterable[Record]) -> pd.DataFrame:
             "seeds": len(group),
             "parameters": f"{sum(first.parameters.values()):,}",
             "of these embedding": f"{first.parameters['embedding']:,}",
-            "seconds": f"{median(seconds):.1f}",
+            "seconds": f"{median(seconds):.1f}" if first.epochs else "",
             "samples/s": f"{median(run.speed for run in group):,.0f}",
         }
     frame = pd.DataFrame(rows.values(), index=pd.MultiIndex.from_tuples(rows))

@@ -185,7 +185,7 @@ def check_name(path: Path, key: str, spec: Mapping[str, Any]) -> None:
 
 
 def load_all(*folders: str | Path) -> list[Record]:
-    """All records of the folders, folder by folder, ordered by name.
+    """All records of the folders, folder by folder, ordered by name; of copies the first.
 
     Warns:
         UserWarning: a damaged record, which is left out, or a folder without records.
@@ -202,7 +202,10 @@ def load_all(*folders: str | Path) -> list[Record]:
     every: list[Record] = []
     for folder in folders:  # in a comprehension, a warning's place would be one frame further up
         every += load_folder(Path(folder), load)
-    return every
+    by_key: dict[str, Record] = {}
+    for record in every:
+        by_key.setdefault(record.key, record)  # else a copy would count as a run with another seed
+    return list(by_key.values())
 
 
 def load_named(folders: str) -> list[Record]:
