@@ -1,15 +1,33 @@
-"""The precision that a name asks for, and what "auto" takes on which processor."""
+"""The device and the precision that a name asks for, and what "auto" takes on which processor."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from embedding_collapse.cli import main
-from embedding_collapse.lab.device import precision_of
+from embedding_collapse.lab import device
+from embedding_collapse.lab.device import choose_device, precision_of
 from embedding_collapse.lab.environment import BF16
+from embedding_collapse.parameters import ParameterError
 
 CPU = torch.device("cpu")
+
+
+def test_a_device_that_nothing_was_made_for_is_refused(monkeypatch):
+    apple = SimpleNamespace(item=lambda: 1.0, device=torch.device("mps"))
+    monkeypatch.setattr(torch, "ones", lambda *_, **__: apple)
+    with pytest.raises(
+        ParameterError, match=r"'mps' cannot be used here .*'auto', 'cpu' and, with"
+    ):
+        choose_device("mps")
+
+
+def test_where_the_system_does_not_tell_it_there_is_no_peak_memory(monkeypatch, tmp_path):
+    (tmp_path / "status").write_text("VmSize: 7 kB\n")
+    monkeypatch.setattr(device, "STATUS", tmp_path / "status")
+    assert device.peak_memory(CPU) is None
 
 
 @pytest.mark.parametrize(

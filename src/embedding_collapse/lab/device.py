@@ -19,13 +19,16 @@ def choose_device(name: str = "auto") -> torch.device:
     """The device called `name`; "auto" takes the GPU where there is one.
 
     Raises:
-        ParameterError: a name that torch does not know or cannot reach here.
+        ParameterError: a name that torch does not know or cannot reach here, or of a device that is
+            neither a CPU nor CUDA's.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         value = torch.ones(1, device=name)
         value.item()  # which the device "meta", without numbers, does not have
+        if value.device.type not in ("cpu", "cuda"):
+            raise RuntimeError("nothing here was made for it")
         return value.device
     except (RuntimeError, AssertionError, TypeError) as error:
         raise ParameterError(
@@ -60,14 +63,15 @@ def reset_peak_memory(device: torch.device) -> None:
 def peak_memory(device: torch.device) -> int | None:
     """Bytes since the reset: the most that tensors took of a GPU, or this process took of memory.
 
-    None on a CPU outside Linux, which alone can begin a new measurement within a process.
+    None on a CPU outside Linux, which alone can begin a new measurement within a process, and where
+    the system does not tell, as in gVisor.
     """
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     if not STATUS.exists():
         return None
-    (line,) = [line for line in STATUS.read_text().splitlines() if line.startswith("VmHWM")]
-    return int(line.split()[1]) * 1024
+    lines = [line for line in STATUS.read_text().splitlines() if line.startswith("VmHWM")]
+    return int(lines[0].split()[1]) * 1024 if lines else None
 
 
 def memory(device: torch.device) -> int | None:
