@@ -1,5 +1,6 @@
 """One run on several processes is that of one, but for rounding."""
 
+import logging
 import os
 import subprocess
 import sys
@@ -82,6 +83,17 @@ def test_torchrun_makes_one_record_of_a_run_says_it_once_and_finds_it_again(tmp_
         assert alone.environment["processes"] == 1
         # the same run, and no other; how equal they are is for the models above to say
         assert record.test["log_loss"] == pytest.approx(alone.test["log_loss"], rel=1e-3)
+
+
+@pytest.mark.parametrize(("rank", "told"), [("0", ["heard"]), ("1", [])])
+def test_the_notes_on_a_table_are_told_by_the_first_process_alone(monkeypatch, caplog, rank, told):
+    monkeypatch.setattr(torch.distributed, "is_torchelastic_launched", lambda: True)
+    monkeypatch.setattr(torch.distributed, "init_process_group", lambda: None)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", rank)
+    with processes.joined("cpu"):
+        logging.getLogger("embedding_collapse.lab.data").warning("heard")
+    assert caplog.messages == told
 
 
 def test_what_all_processes_refuse_is_told_once():

@@ -1,10 +1,7 @@
 """`run`, `sweep`, `study` and `data` on the command line: what they do."""
 
 import argparse
-import logging
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -218,21 +215,9 @@ def add_data(command: argparse.ArgumentParser) -> None:
     command.set_defaults(command=data_command)
 
 
-@contextmanager
-def without_notes() -> Iterator[None]:
-    """The library logs errors alone."""
-    log = logging.getLogger("embedding_collapse")
-    level = log.level
-    log.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        log.setLevel(level)
-
-
 def data_command(parsed: argparse.Namespace) -> int:
     """Load a dataset and print what is in it."""
-    with without_notes():  # which are printed below
+    with processes.without_notes():  # which are printed below
         loaded = load_spec(
             data_of(parsed),
             max_rejected=parsed.max_rejected,

@@ -3,11 +3,12 @@
 By themselves they are one: without `torch.distributed`, or before it is initialised.
 """
 
+import logging
 import os
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, TypeVar
 
 import torch
@@ -63,6 +64,18 @@ class _Sum(torch.autograd.Function):
 
 
 @contextmanager
+def without_notes() -> Iterator[None]:
+    """The library logs errors alone."""
+    log = logging.getLogger("embedding_collapse")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
+
+
+@contextmanager
 def joined(device: str) -> Iterator[None]:
     """Within, the processes that `torchrun` started are one run's; without it nothing happens.
 
@@ -89,7 +102,7 @@ def joined(device: str) -> Iterator[None]:
                 )
             torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
         torch.distributed.init_process_group()
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), nullcontext() if first else without_notes():
             if not first:
                 warnings.simplefilter("ignore")
             yield
