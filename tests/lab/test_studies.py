@@ -28,6 +28,7 @@ from embedding_collapse.lab.studies import (
     with_members,
 )
 from embedding_collapse.lab.studies.decide import BOTH, EQUAL, TRAINING, cells, equal_parameters
+from embedding_collapse.lab.studies.progress import core_seconds
 from embedding_collapse.parameters import ParameterError
 
 SMALL = DataSpec("synthetic-mini", 1500)
@@ -158,6 +159,13 @@ def test_data_that_take_less_are_foreseen_by_their_own_runs(make_record):
     waiting = [replace(tiny()[0], data=DataSpec("us-flights", 20_000), model="ipnn")]
     clicks, flights = made("synthetic-mini", 9000.0), made("us-flights", 90.0)
     assert progress(waiting, [clicks, flights]).left == progress(waiting, [flights]).left
+
+
+def test_a_record_of_all_rows_counts_as_many_as_its_data_have(make_record):
+    of_all = make_record()  # 1,000 rows
+    spec = Spec.read(of_all.spec)
+    some = replace(spec, data=replace(spec.data, rows=2000), seed=1)
+    assert progress([some], [of_all]).left == pytest.approx(2 * core_seconds(of_all))
 
 
 LONG = """

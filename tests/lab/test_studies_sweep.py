@@ -22,7 +22,7 @@ from embedding_collapse.lab.data import DataSpec, describe, load
 from embedding_collapse.lab.models import PAPER
 from embedding_collapse.lab.records import Record
 from embedding_collapse.lab.spec import Spec
-from embedding_collapse.lab.studies import executors, run_all, title
+from embedding_collapse.lab.studies import executors, run_all, running, title
 from embedding_collapse.lab.studies.progress import cost
 from embedding_collapse.lab.studies.sweep import grid
 from embedding_collapse.parameters import ParameterError
@@ -171,6 +171,23 @@ def test_a_dataset_that_does_not_load_is_a_failure_of_its_runs(tmp_path):
     done = sweep_here(specs, tmp_path)
     assert [failure.spec for failure in done.failures] == specs[:1]
     assert [record.key for record in done.records] == [specs[1].key]
+
+
+def test_a_worker_in_another_folder_finds_data_that_a_relative_path_names(tmp_path, monkeypatch):
+    (tmp_path / "rows.csv").write_text("colour,bought\n" + "red,1\nblue,0\n" * 200)
+    monkeypatch.chdir(tmp_path)
+    (spec,) = grid(
+        **TINY | {"datasets": [describe("table", path="rows.csv", label="bought")], "scales": [1]}
+    )
+    (tmp_path / "elsewhere").mkdir()
+    load_one = running._load
+
+    def elsewhere(data: DataSpec, **options):
+        monkeypatch.chdir(tmp_path / "elsewhere")
+        return load_one(data, cache=tmp_path / "cache", **options)
+
+    monkeypatch.setattr(running, "_load", elsewhere)
+    assert sweep_here([spec], tmp_path / "runs").trained == 1
 
 
 def test_a_damaged_record_is_set_aside_and_its_run_made_again(tmp_path):

@@ -54,12 +54,17 @@ def core_seconds(record: Record) -> float:
     return sum(epoch["cpu_seconds"] for epoch in record.epochs)
 
 
-def cost(spec: Spec) -> float:
+def cost(spec: Spec, rows: float = 1) -> float:
     """A rough measure of a run's time, to foresee that of others by: the arithmetic of its matrix
-    products, with what else a row takes for each set."""
+    products, with what else a row takes for each set.
+
+    Args:
+        spec: the run's.
+        rows: of its data, where the spec takes all there are.
+    """
     size = Size(FIELDS, spec.sets, spec.width, spec.hidden, cross_layers=spec.cross_layers)
     work = _flops(spec.model, size, spec.batch_size) + ASIDE * (1 + spec.sets)
-    return spec.epochs * (spec.data.rows or 1) * work
+    return spec.epochs * (spec.data.rows or rows) * work
 
 
 @lru_cache
@@ -75,12 +80,14 @@ class Forecast:
     def __init__(self, records: Sequence[Record]) -> None:
         self.alike: dict[Spec, list[float]] = {}
         self.rates: dict[tuple[str, str], list[float]] = {}
-        for record in records:
-            spec, seconds = Spec.read(record.spec), core_seconds(record)
+        read = [(Spec.read(record.spec), record) for record in records]
+        self.rows = {spec.data: record.dataset["rows"] for spec, record in read}
+        for spec, record in read:
+            seconds = core_seconds(record)
             if spec.members is None:
                 self.alike.setdefault(replace(spec, seed=0), []).append(seconds)
                 for kind in _kinds(spec):
-                    self.rates.setdefault(kind, []).append(seconds / cost(spec))
+                    self.rates.setdefault(kind, []).append(seconds / self._cost(spec))
 
     def __call__(self, spec: Spec) -> float:
         if spec.members is not None:  # its members are runs of their own
@@ -88,7 +95,12 @@ class Forecast:
         if alike := self.alike.get(replace(spec, seed=0)):
             return float(np.mean(alike))
         rates = next((self.rates[kind] for kind in _kinds(spec) if kind in self.rates), [0.0])
-        return float(np.mean(rates)) * cost(spec)
+        return float(np.mean(rates)) * self._cost(spec)
+
+    def _cost(self, spec: Spec) -> float:
+        """Of data of which there is no record yet, as if they had as many rows as others have."""
+        rows = self.rows.get(spec.data) or np.mean([*self.rows.values()] or [1])
+        return cost(spec, float(rows))
 
 
 def _kinds(spec: Spec) -> list[tuple[str, str]]:

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -182,7 +183,8 @@ def _side_by_side(
     running: dict[Future, Spec] = {}
     while True:
         while len(running) < places and (spec := next(specs, None)) is not None:
-            running[executor.submit(call, spec, weights=spec in weights)] = spec
+            submitted = executor.submit(call, _path_in_full(spec), weights=spec in weights)
+            running[submitted] = spec
         if not running:
             return
         while not (done := wait(running, TICK, FIRST_COMPLETED).done):
@@ -200,6 +202,14 @@ def _side_by_side(
             for text in attempt.warnings:
                 warnings.warn(f"{title(spec)}: {text}", stacklevel=3)
             yield spec, attempt.outcome
+
+
+def _path_in_full(spec: Spec) -> Spec:
+    """The same spec, whose data are found from other folders too: Ray's workers have their own."""
+    path = spec.data.path
+    if path is None or not Path(path).exists():  # none is needed, or it is a name on the Hub
+        return spec
+    return replace(spec, data=replace(spec.data, path=str(Path(path).absolute())))
 
 
 class Attempt(NamedTuple):
