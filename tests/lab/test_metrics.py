@@ -262,6 +262,16 @@ def test_groups_are_means_of_equal_parts_in_their_order():
     assert [part.tolist() for part in grouped(rows, 2)] == [[1, 4], [0.5, 5]]
 
 
+@pytest.mark.parametrize("size", [501, 750, 999, 1250, 1499])
+def test_parts_of_few_rows_are_equal_lest_the_variance_of_their_mean_be_too_large(size):
+    sizes: list[float] = []
+    for middle in grouped(Placements(np.arange(size), np.arange(size))).positive:
+        sizes.append(2 * (middle - sum(sizes)) + 1)
+    assert sum(sizes) == size and len(sizes) <= 500
+    # of independent rows of variance 1: that of a part is 1 over its size
+    assert np.mean(1 / np.array(sizes)) / len(sizes) == pytest.approx(1 / size, rel=0.01)
+
+
 def test_a_summary_is_of_bounded_size_and_keeps_the_auc():
     scores, _, labels = two_models(20_000)
     summary = grouped(placements(scores, labels))

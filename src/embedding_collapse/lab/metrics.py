@@ -136,12 +136,16 @@ def placements(scores: Tensor, labels: Tensor) -> Placements:
 def grouped(rows: Placements, groups: int = GROUPS) -> Placements:
     """The mean placements of `groups` equal parts of either class's rows, in their order.
 
+    Of less than three rows to a part there are fewer parts: parts of one row and of two, taken as
+    equal, made the variance of the AUC up to an eighth too large. Beyond, it is 2% at most.
+
     A summary of bounded size that still allows a paired test: two runs on the same test rows have
     the same groups. Rows must be in random order, as those of a random split are.
     """
-    return Placements(
-        *(
-            np.array([part.mean() for part in np.array_split(part_of_class, min(groups, size))])
-            for part_of_class, size in ((values, len(values)) for values in rows)
-        )
-    )
+
+    def means(values: np.ndarray) -> np.ndarray:
+        size = len(values)
+        parts = groups if size >= 3 * groups else size // -(-size // groups)
+        return np.array([part.mean() for part in np.array_split(values, parts)])
+
+    return Placements(*map(means, rows))
