@@ -78,9 +78,9 @@ def test_a_frequent_number_has_a_bin_to_itself_and_so_has_a_blank():
 
 
 def test_one_number_in_two_spellings_is_in_one_bin():
-    numbers = np.append(np.arange(3200.0), 99.0)  # the last of its bin, and once more
+    numbers = np.append(np.arange(3200.0), 100.0)  # between two bins
     named = equal_bins(numbers, np.ones(3201, int))
-    assert named[99] == named[-1]
+    assert named[100] == named[-1]
 
 
 def test_numbers_without_end_are_in_the_bins_at_the_ends():

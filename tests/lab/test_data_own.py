@@ -349,7 +349,7 @@ def test_a_frames_content_is_in_its_spec(frame):
     spec = describe("table", frame=frame, **of)
     assert describe("table", frame=frame.copy(), **of) == spec
     assert describe("table", frame=pa.Table.from_pandas(frame), **of) == spec
-    assert describe("table", frame=frame.set_index(frame.index[::-1].to_numpy()), **of) == spec
+    assert describe("table", frame=frame.set_axis([7] * ROWS), **of) == spec
     changed = frame.copy()
     changed.loc[7, "shop"] += 1
     assert describe("table", frame=changed, **of) != spec

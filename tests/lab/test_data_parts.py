@@ -112,7 +112,8 @@ def test_a_rejected_row_is_told_with_its_file(folder):
     with (folder / "train.csv").open("a") as file:
         file.write("late,3,maybe\n")
     (note,) = (note for note in load("table", path=folder, **TABLE).notes if "rejected" in note)
-    assert note == f"1 row rejected: {folder / 'train.csv'}, line 302: click is 'maybe', not 0 or 1"
+    said = "click is 'maybe', not 0 or 1, true or false"
+    assert note == f"1 row rejected: {folder / 'train.csv'}, line 302: {said}"
 
 
 def test_other_data_in_any_part_are_other_data(folder):

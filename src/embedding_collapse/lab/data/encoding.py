@@ -22,7 +22,7 @@ from embedding_collapse.parameters import ParameterError, listed, printable, sho
 from .cache import stored
 from .columns import Accepted, Source, accept
 from .dataset import Dataset, Field, split_rows, split_sizes
-from .numbering import number_fields
+from .numbering import number_fields, unseen
 from .parallel import available_cores, in_order
 from .reading import SHOWN
 from .spec import DataSpec
@@ -31,7 +31,6 @@ LOG = logging.getLogger(__name__)
 VERSION = 3  # of what reading and encoding make of a table: raise it with any change to that
 DERIVED = ("columns", "positive", "split_by")  # of a source, part of what is cached where given
 SHOWN_LABELS = 20
-UNSEEN = 0.5  # of the rows that are held out, the share from which on it is told
 ORDER = "order.npy"
 LISTS = pa.schema([("values", pa.list_(pa.string()))])
 
@@ -336,7 +335,8 @@ def _number(
     }
     if source.held_out:
         about["sizes"] = read.sizes
-        about["unseen"] = _unseen(source, np.load(folder / "ids.npy", mmap_mode="r"), read.sizes[0])
+        ids = np.load(folder / "ids.npy", mmap_mode="r")
+        about["unseen"] = unseen([*source.fields], ids, read.sizes[0])
     if source.positive:
         others = [value for value in read.label_values if source.label_of(value) == 0]
         about["choices"] = [
@@ -344,13 +344,3 @@ def _number(
             f"0 for {listed(others, SHOWN_LABELS)}"
         ]
     return about
-
-
-def _unseen(source: Source, ids: np.ndarray, training: int) -> dict[str, float]:
-    """Of fields where most rows that are held out have an id that none before them has: the share
-    of these rows. So it is where parts were written apart, 3 in one and 3.0 in the other."""
-    shares = {}
-    for i, name in enumerate(source.fields):
-        known = np.bincount(ids[:training, i], minlength=ids[:, i].max() + 1) > 0
-        shares[name] = float(1 - known[ids[training:, i]].mean())
-    return {name: share for name, share in shares.items() if share > UNSEEN}
