@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from embedding_collapse.lab.data import delimited
-from embedding_collapse.lab.data.rows import last_row_end, pieces, quotes, row_ends
+from embedding_collapse.lab.data.rows import last_row_end, longest_quoted, pieces, quotes, row_ends
 from embedding_collapse.parameters import ParameterError
 
 ALPHABETS = [
@@ -105,3 +105,8 @@ def test_blank_lines_come_in_parts_and_none_is_lost():
     rows = [len(row_ends(bytes(part), b",")) for part in parts]
     assert sum(rows) == 1011 and max(rows) == 100
     assert all(part[-1:] == b"\n" for part in parts)
+
+
+def test_the_longest_quoted_value_is_told_with_its_row():
+    assert longest_quoted(b'a,b\n"x\n\n",2\n"y\n",3\n', b",") == (2, 1)
+    assert longest_quoted(b'a,b\n1"x,2\n\n\n', b",") == (0, 0)  # a quote within a value opens none

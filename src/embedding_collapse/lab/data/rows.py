@@ -75,11 +75,13 @@ def _ends(codes: np.ndarray) -> np.ndarray:
 
 def longest_quoted(text: bytes | memoryview, delimiters: bytes) -> tuple[int, int]:
     """Of the text between two quotes with the most line ends: how many, and the row it begins in,
-    from 0 up."""
+    from 0 up; zeros where no value begins with a quote."""
     codes = np.frombuffer(text, np.uint8)
     ends = np.flatnonzero(_ends(codes))
     places = np.searchsorted(ends, quotes(bytes(text), delimiters))
     held = np.diff(places)[::2]  # between the quote that opens and the one that closes
+    if len(held) == 0:
+        return 0, 0
     longest = int(held.argmax())
     return int(held[longest]), int(places[2 * longest] - held[:longest].sum())
 
