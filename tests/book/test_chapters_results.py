@@ -141,7 +141,7 @@ def test_the_first_question_is_answered_for_each_model_wherever_two_seeds_are(ru
     assert [len(trace.x) for trace in figure.data] == [4, 4, 4]
     assert figure.data[0].y[0] == "DNN, us-flights, 320,000"
     table = results.everywhere(answers[1:])
-    assert table.loc[("us-flights, 320,000 rows", "DNN"), "ME 4x - SE 4x"] == one
+    assert table.loc["DNN, us-flights, 320,000", "ME 4x - SE 4x"] == one
     assert len(table) == 4 and "not run" in plots.answered(table).data
 
 

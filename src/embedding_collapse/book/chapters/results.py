@@ -247,12 +247,12 @@ def forest(answers: Sequence[Gain]) -> go.Figure:
 
 
 def everywhere(answers: Sequence[Gain]) -> pd.DataFrame:
-    """The same differences, for `plots.answered`: a row per data set and model, a column per pair,
+    """The same differences, for `plots.answered`: a row per model and data set, a column per pair,
     of which a reader's own runs may lack some."""
-    rows: dict[tuple[str, str], dict[str, Gain | SimpleNamespace]] = {}
+    rows: dict[str, dict[str, Gain | SimpleNamespace]] = {}
     blank = dict.fromkeys(PAIRS, SimpleNamespace(effect=None, verdict="not run"))
     for one in answers:
-        rows.setdefault((one.where, MODELS[one.model].name), {**blank})[one.pair] = one
+        rows.setdefault(_short_name(one), {**blank})[one.pair] = one
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
