@@ -125,7 +125,8 @@ class MultiEmbedding(nn.Module):
         def one(parameters: dict[str, Tensor], buffers: dict[str, Tensor]) -> Any:
             state = parameters | buffers
             outputs = functional_call(self.stacked, state, inputs, named)
-            return outputs, {k: state[k] for k in buffers if state[k] is not buffers[k]}
+            changed = (k for k in buffers if state[k] is not buffers[k])
+            return outputs, {k: state[k] for k in changed if state[k] is not None}
 
         outputs, assigned = vmap(one, randomness="different")(*self._state())
         self._assign(assigned)
@@ -138,7 +139,8 @@ class MultiEmbedding(nn.Module):
         outputs = [functional_call(self.stacked, state, inputs, named) for state in states]
         sets = range(self.sets)
         changed = [k for k in buffers if any(states[m][k] is not before[m][k] for m in sets)]
-        self._assign({k: torch.stack([state[k] for state in states]) for k in changed})
+        kept = [k for k in changed if all(state[k] is not None for state in states)]
+        self._assign({k: torch.stack([state[k] for state in states]) for k in kept})
         return _side_by_side(outputs)
 
     def _assign(self, buffers: dict[str, Tensor]) -> None:
@@ -254,6 +256,13 @@ def _shared(one: Tensor, other: Tensor, separate: bool) -> bool:
     return separate and one.requires_grad and one.data_ptr() == other.data_ptr() != 0
 
 
+def _alike(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors hold the same, NaN in the same places included."""
+    if one.shape != other.shape:
+        return False
+    return bool(((one == other) | ((one != one) & (other != other))).all())
+
+
 def _stack(pairs: list[_Pair]) -> _Pair:
     """One module whose parameters and buffers are those of all sets, `[M, ...]`."""
     stacked = copy.deepcopy(pairs[0])
@@ -264,7 +273,7 @@ def _stack(pairs: list[_Pair]) -> _Pair:
             if not isinstance(value, Tensor):
                 continue
             others = [vars(one[path]).get(name) for one in sets[1:]]
-            if not all(isinstance(other, Tensor) and torch.equal(value, other) for other in others):
+            if not all(isinstance(other, Tensor) and _alike(value, other) for other in others):
                 raise ParameterError(
                     f"{path}.{name} is a plain tensor, and not the same in all sets; "
                     f"register_buffer({name!r}, ...) keeps each set's own"

@@ -213,7 +213,7 @@ def test_a_worker_that_dies_is_told_and_reset_begins_anew(opened: Open, order: i
     if order == 2:
         expect(status).to_contain_text("Seed 0, step 0.")
         step.click()
-    expect(status).to_have_text("The training broke off (out of memory). Reset begins it anew.")
+    expect(status).to_have_text("The training stopped (out of memory). Reset starts it again.")
     page.get_by_role("button", name="Reset", exact=True).click()
     expect(status).to_contain_text("Seed 0, step 0.")
     step.click()

@@ -2,6 +2,7 @@
 
 import copy
 import difflib
+import math
 import os
 import subprocess
 import sys
@@ -348,8 +349,11 @@ class Ahead(nn.Module):
         self.first.register_buffer("calls", torch.zeros(1))
         self.second.register_buffer("calls", self.first.calls)
         self.register_buffer("mean", torch.ones(WIDTH))
+        self.register_buffer("cleared", torch.ones(WIDTH))
+        self.constant = torch.tensor([1.0, math.nan])  # alike in all sets
 
     def forward(self, e: Tensor) -> Tensor:
+        self.cleared = None
         h = e.sum(1) * self.mean
         self.mean = 0.9 * self.mean + 0.1 * h.mean(0).detach()
         self.first.calls += 1

@@ -94,7 +94,7 @@ def test_ratings_are_1_from_the_threshold_up(frame, path):
     assert np.array_equal(data.labels, frame["stars"] >= 4)
 
 
-@pytest.mark.parametrize("word", ["none", "NA", "null"])
+@pytest.mark.parametrize("word", ["none", "NA", "null", "NAT"])
 def test_a_word_that_elsewhere_means_a_blank_is_a_label_beside_the_positive_one(frame, word):
     frame["bought"] = frame["bought"].replace("no", word)
     data = load("table", frame=frame, **WORDS, categorical="shop")
@@ -213,6 +213,11 @@ def test_dates_that_nanoseconds_do_not_reach_are_read(frame, path):
     frame.assign(ts="9999-12-31 07:00").to_csv(path, index=False)
     data = load("table", path=path, label="stars", threshold=4, times="ts", min_count=1)
     assert {*decoded(data, "ts hour"), *decoded(data, "ts weekday")} == {"7", "Friday"}
+
+
+def test_a_fine_fraction_beside_a_late_date_costs_neither():
+    late, fine = moments(pa.array(["9999-12-31", "2024-01-01T00:00:00.123456789"]))
+    assert late > 2.5e11 and fine == pytest.approx(1_704_067_200.123456, abs=1e-6)
 
 
 def test_codes_that_look_like_months_are_not_told_as_timestamps(frame, path):

@@ -114,3 +114,10 @@ def test_a_pipe_is_told_before_anyone_waits_for_it(tmp_path):
         label = "y" if name == "table" else None
         with pytest.raises(ParameterError, match="a device or a pipe; a file is accepted"):
             load(name, path=tmp_path / "pipe", label=label, cache=tmp_path)
+
+
+def test_a_frame_with_two_columns_of_one_name_is_refused_by_it():
+    columns = [pa.array([0, 1] * 50), pa.array([*range(100)]), pa.array([*range(100)])]
+    frame = pa.table(columns, names=["label", "a", "a"])
+    with pytest.raises(ParameterError, match="several of its columns are named a"):
+        load("table", frame=frame, label="label", progress=False)

@@ -210,12 +210,21 @@ def test_a_run_counts_once_however_often_and_under_whichever_design_it_is_there(
     assert summary(records)["seeds"].tolist() == [2]
 
 
+def test_runs_of_one_name_on_other_data_are_no_copies(tmp_path, make_record):
+    one = make_record()
+    other = replace(one, dataset=one.dataset | {"fingerprint": "other"})
+    for folder, record in (("a", one), ("b", other)):
+        save(record, tmp_path / folder)
+    assert load_all(tmp_path / "a", tmp_path / "b") == [one, other]
+
+
 def test_me_is_not_held_against_se_of_other_settings_or_other_data(make_record):
     me, se = make_record("me", 4), make_record("se", 4, auc=0.6)
     assert summary([me, se]).loc["ME 4x", "ME - SE, AUC"] == "+0.1000"
     for changes in (
         {"spec": se.spec | {"dropout": 0.5}},
         {"dataset": se.dataset | {"fingerprint": "other"}},
+        {"placements": {part: values[:1] for part, values in se.placements.items()}},
     ):
         assert "ME - SE, AUC" not in summary([me, replace(se, **changes)])
 
@@ -226,7 +235,7 @@ def test_an_ensemble_is_a_row_of_its_own_beside_its_members(make_record):
     ensemble = replace(member, spec=spec, epochs=[])
     found = summary([ensemble, member, make_record(seed=1)])
     assert found["seconds"].to_dict() == {"base": "4.0", "2 of base, logits": ""}
-    assert list(by_label([ensemble])) == [ensemble.label]
+    assert by_label([ensemble, member]) == {"base": [member]}  # of which it is no size
 
 
 # --- provenance -----------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ def choose_device(name: str = "auto") -> torch.device:
         value = torch.ones(1, device=name)
         value.item()  # which the device "meta", without numbers, does not have
         if value.device.type not in ("cpu", "cuda"):
-            raise RuntimeError("nothing here was made for it")
+            raise RuntimeError("CPUs and CUDA GPUs are supported")
         return value.device
     except (RuntimeError, AssertionError, TypeError) as error:
         raise ParameterError(

@@ -46,17 +46,24 @@ def cell_of(record: Record) -> Cell:
     return Cell(spec["dataset"], spec["model"], design, spec["scale"], *ensemble)
 
 
-def by_cell(records: Iterable[Record]) -> dict[Cell, list[Record]]:
+def by_cell(records: Iterable[Record], ensembles: bool = False) -> dict[Cell, list[Record]]:
     """Records grouped by cell: by dataset, by model as in `models.MODELS`, base first, then by
-    scale, SE before ME, ensembles last; in a group by seed, of which each counts once: at scale 1
-    SE and ME are the same run.
+    scale, SE before ME; in a group by seed, of which each counts once: at scale 1 SE and ME are the
+    same run.
+
+    Args:
+        records: of any runs.
+        ensembles: whether those of ensembles come too, last; else they are left out, as they are no
+            size of their model.
 
     Raises:
         ParameterError: records of one cell that differ in more than the seed.
     """
     groups: dict[Cell, list[Record]] = {}
     for record in records:
-        groups.setdefault(cell_of(record), []).append(record)
+        cell = cell_of(record)
+        if ensembles or not cell.members:
+            groups.setdefault(cell, []).append(record)
     for cell, group in groups.items():
         group.sort(key=lambda record: record.spec["seed"])
         for record in group:
@@ -82,6 +89,9 @@ def _differences(one: Record, other: Record) -> dict[str, tuple]:
     }
     if other.dataset["fingerprint"] != one.dataset["fingerprint"]:
         differences["data"] = (one.dataset["fingerprint"], other.dataset["fingerprint"])
+    parts = [tuple(map(len, record.placements.values())) for record in (one, other)]
+    if parts[0] != parts[1]:  # of small test sets, as earlier versions summarised them
+        differences["parts that test rows are summarised in"] = (parts[0], parts[1])
     return differences
 
 
@@ -135,7 +145,7 @@ def summary(records: Iterable[Record]) -> pd.DataFrame:
     seeds), ME's AUC minus SE's at the same scale, settings and data and its 95% interval (see
     `contrast.contrast`), the parameter counts, and time and samples per second of training
     (medians; an ensemble has no time of its own)."""
-    groups = by_cell(records)
+    groups = by_cell(records, ensembles=True)
     rows = {}
     for cell, group in groups.items():
         first, se = group[0], groups.get(cell._replace(design="se"))

@@ -145,7 +145,7 @@ def grouped(rows: Placements, groups: int = GROUPS) -> Placements:
 
     def means(values: np.ndarray) -> np.ndarray:
         size = len(values)
-        parts = groups if size >= 3 * groups else size // -(-size // groups)
+        parts = groups if size >= 3 * groups else size // max(1, -(-size // groups))
         return np.array([part.mean() for part in np.array_split(values, parts)])
 
     return Placements(*map(means, rows))

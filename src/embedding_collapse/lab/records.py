@@ -202,10 +202,10 @@ def load_all(*folders: str | Path) -> list[Record]:
     every: list[Record] = []
     for folder in folders:  # in a comprehension, a warning's place would be one frame further up
         every += load_folder(Path(folder), load)
-    by_key: dict[str, Record] = {}
-    for record in every:
-        by_key.setdefault(record.key, record)  # else a copy would count as a run with another seed
-    return list(by_key.values())
+    first: dict[tuple[str, str], Record] = {}
+    for record in every:  # else a copy would count as a run with another seed
+        first.setdefault((record.key, record.dataset["fingerprint"]), record)
+    return list(first.values())
 
 
 def load_named(folders: str) -> list[Record]:

@@ -205,9 +205,10 @@ export function makePlayer(figure) {
       refresh();
     } catch (error) {
       // a worker that died, say: without a word, every button would seem to do nothing
+      console.error(error);
       [anew, wanted, owed, playing] = [true, false, 0, false];
       const { message = "no reason given" } = /** @type {{ message?: string }} */ (error);
-      status.textContent = `The training broke off (${message}). Reset begins it anew.`;
+      status.textContent = `The training stopped (${message}). Reset starts it again.`;
       name();
     } finally {
       busy = false;

@@ -29,7 +29,7 @@ TEMPLATE = go.layout.Template(
         "colorscale": {"sequential": "Viridis", "sequentialminus": "Viridis"},
     }
 )
-IN_NAME = (*Cell._fields, "seed", "members", "average")  # of a spec, see `_name`
+IN_NAME = (*Cell._fields, "seed")  # of a spec, see `_name`
 NONE = {"rows": "all", "precision": "float32"}  # what it stands for, of those left
 
 

@@ -18,8 +18,9 @@ from .times import ACCEPTED, NUMBER, PARTS, moments, ranks
 from .vocabulary import MINIMUM_COUNT
 
 WHOLE = r"^-?[0-9]{1,18}(\.0*)?$"
-NOTHING = ("nan", "nat", "<na>", "\\n")  # in small letters: what only tools write, for a blank
-MISSING = (*NOTHING, "na", "n/a", "null", "none")  # a blank among numbers and times, else a word
+NOTHING = ("nan", "NaN", "NaT", "<NA>", "\\N")  # what only tools write, for a blank
+# in small letters: a blank among numbers and times, else a word
+MISSING = (*map(str.lower, NOTHING[1:]), "na", "n/a", "null", "none")
 LONGEST = 40  # characters that a message shows of a value
 
 Kind = Literal["categorical", "whole", "numeric", "hour", "weekday"]
@@ -87,11 +88,11 @@ class Source(NamedTuple):
     def label_of(self, value: str) -> int | None:
         """0 or 1; None for what is no label."""
         if self.positive:
-            blank = not value or value.lower() in NOTHING
+            blank = not value or value in NOTHING
             return 1 if value in self.positive else None if blank else 0
         if self.threshold is not None:
             return int(float(value) >= self.threshold) if re.match(NUMBER, value) else None
-        return self.labels.get(re.sub(r"\.0+$", "", value.lower()))
+        return self.labels.get(re.sub(r"(?<=^[01])\.0+$", "", value.lower()))
 
     @property
     def accepted(self) -> str:

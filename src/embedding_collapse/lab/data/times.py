@@ -34,13 +34,16 @@ def moments(texts: pa.StringArray) -> np.ndarray:
         since[fits] = numbers[fits] / unit
     seconds[digits] = since
     dated = pc.match_substring_regex(texts, DATE).to_numpy(zero_copy_only=False)
+    dates = texts.filter(pa.array(dated))
+    # a finer one would have pandas take all in ns, which end in 2262
+    dates = pc.replace_substring_regex(dates, r"(\.[0-9]{6})[0-9]+", r"\1")
     parsed = pd.to_datetime(
-        pd.Series(texts.filter(pa.array(dated)).to_pylist(), dtype=object),
+        pd.Series(dates.to_pylist(), dtype=object),
         format="ISO8601",
         utc=True,
         errors="coerce",
     )
-    # in µs, whatever unit pandas took: its own ns end in 2262, and dates such as 9999-12-31 occur
+    # in µs, whatever unit pandas took; dates such as 9999-12-31 occur
     stamps = parsed.dt.tz_localize(None).to_numpy().astype("datetime64[us]")
     seconds[dated] = np.where(np.isnat(stamps), np.nan, stamps.astype(np.int64) / 1e6)
     return seconds

@@ -88,7 +88,8 @@ def open_frame(frame: Any) -> Table:
             f"is accepted ({reason})"
         ) from None
 
-    table = table.select([n for n in table.column_names if not n.startswith(PANDAS_INDEX)])
+    names = enumerate(table.column_names)  # by number, as two columns of one name are told later
+    table = table.select([i for i, name in names if not name.startswith(PANDAS_INDEX)])
 
     def batches(wanted: Sequence[str]) -> Iterator[pa.Table]:
         chosen = table.select(list(wanted))
