@@ -86,7 +86,7 @@ def never(monkeypatch, module, name: str) -> None:
         ("--scale=99999999", "dnn SE 99999999x with embedding_size 2, hidden 8 and"),
         ("--hidden=99999999999999999999", "hidden is 99999999999999999999; whole numbers from 1"),
         ("--embedding-size=2147483648", "embedding_size is 2147483648; whole numbers from 1 to"),
-        ("--device=meta", "device 'meta' cannot be used here (Tensor.item() cannot be called"),
+        ("--device=meta", "device 'meta' cannot be used here (it is neither a CPU nor a CUDA GPU)"),
     ],
 )
 def test_a_run_that_is_too_large_or_on_no_device_is_refused(capsys, option, message):

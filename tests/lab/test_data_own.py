@@ -220,6 +220,12 @@ def test_a_fine_fraction_beside_a_late_date_costs_neither():
     assert late > 2.5e11 and fine == pytest.approx(1_704_067_200.123456, abs=1e-6)
 
 
+def test_blanks_behind_commas_cost_no_label(path):
+    path.write_text("u, y\n" + "".join(f"u{i % 5}, {i % 2}\n" for i in range(300)))
+    data = load("table", path=path, label="y", min_count=1)
+    assert data.labels.tolist() == [i % 2 for i in range(300)]
+
+
 def test_codes_that_look_like_months_are_not_told_as_timestamps(frame, path):
     codes = [f"{7000 + i % 50}-{10 + i % 3}" for i in range(ROWS)]
     frame.assign(ts=codes).to_csv(path, index=False)

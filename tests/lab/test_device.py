@@ -1,7 +1,6 @@
 """The device and the precision that a name asks for, and what "auto" takes on which processor."""
 
 import json
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -15,12 +14,8 @@ from embedding_collapse.parameters import ParameterError
 CPU = torch.device("cpu")
 
 
-def test_a_device_that_nothing_was_made_for_is_refused(monkeypatch):
-    apple = SimpleNamespace(item=lambda: 1.0, device=torch.device("mps"))
-    monkeypatch.setattr(torch, "ones", lambda *_, **__: apple)
-    with pytest.raises(
-        ParameterError, match=r"'mps' cannot be used here .*'auto', 'cpu' and, with"
-    ):
+def test_a_device_that_nothing_was_made_for_is_refused():
+    with pytest.raises(ParameterError, match=r"'mps' cannot be used here \(it is neither a CPU"):
         choose_device("mps")
 
 

@@ -25,11 +25,9 @@ def choose_device(name: str = "auto") -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        value = torch.ones(1, device=name)
-        value.item()  # which the device "meta", without numbers, does not have
-        if value.device.type not in ("cpu", "cuda"):
-            raise RuntimeError("CPUs and CUDA GPUs are supported")
-        return value.device
+        if torch.device(name).type not in ("cpu", "cuda"):
+            raise RuntimeError("it is neither a CPU nor a CUDA GPU")
+        return torch.ones(1, device=name).device
     except (RuntimeError, AssertionError, TypeError) as error:
         raise ParameterError(
             f"device {name!r} cannot be used here ({first_line(error)}); 'auto', 'cpu' and, with "

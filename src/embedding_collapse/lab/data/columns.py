@@ -41,7 +41,7 @@ class Source(NamedTuple):
         table: where the rows are.
         label: the label's column.
         labels: 0 or 1 for each value that the label may have, in small letters; a whole number may
-            also be 1.0 or 1.00.
+            also be 1.0 or 1.00, and blanks beside it don't matter.
         fields: kind of each field: "categorical" (a value is a feature), "whole" (whole numbers in
             the paper's bins), "numeric" (in bins of about equal size), "hour" or "weekday" (of a
             timestamp).
@@ -92,7 +92,7 @@ class Source(NamedTuple):
             return 1 if value in self.positive else None if blank else 0
         if self.threshold is not None:
             return int(float(value) >= self.threshold) if re.match(NUMBER, value) else None
-        return self.labels.get(re.sub(r"(?<=^[01])\.0+$", "", value.lower()))
+        return self.labels.get(re.sub(r"(?<=^[01])\.0+$", "", value.strip().lower()))
 
     @property
     def accepted(self) -> str:
