@@ -1,5 +1,7 @@
 """Numbers of a run, on records whose numbers are known."""
 
+from itertools import combinations, product
+
 import numpy as np
 import pytest
 
@@ -16,14 +18,43 @@ def test_sets_as_diverse_as_random_tables_have_a_relative_diversity_of_one(make_
     assert np.isnan(measures.relative_diversity(make_record()))
 
 
-def test_sets_of_different_runs_are_compared_and_sets_of_one_run_are_not(make_record):
+def test_likeness_is_over_pairs_of_sets_of_one_run_and_of_different_runs(make_record):
     draw = np.random.default_rng(0)
-    a, b, c, d = (draw.random((8, 8)).tolist() for _ in range(4))
-    runs = [make_record(projection_norms=of) for of in ([a, b], [c], [d])]
-    pairs = measures.as_sets(runs)
-    expected = [[a, c], [b, c], [a, d], [b, d], [c, d]]
-    assert [pair.projection_norms for pair in pairs] == expected
-    assert max(measures.common_pattern(pair) for pair in pairs) < 1
+    shared = draw.random((2, 8, 8))
+    runs = [
+        make_record("me", 2, projection_norms=(shared + draw.random((2, 8, 8))).tolist())
+        for _ in range(4)
+    ]
+    found = measures.likeness(runs)
+    assert found.together == pytest.approx(measures.COMMON_PATTERN.mean(runs))
+    of_pairs = [
+        measures.common_pattern(make_record(projection_norms=[one, other]))
+        for first, second in combinations(runs, 2)
+        for one, other in product(first.projection_norms, second.projection_norms)
+    ]
+    assert found.apart == pytest.approx(np.mean(of_pairs))
+    assert found.nearer.value == pytest.approx(found.together - found.apart)
+    assert found.nearer.low < found.nearer.value < found.nearer.high
+    assert np.isinf(measures.likeness(runs[:2]).nearer.high)
+
+
+def test_the_interval_of_likeness_holds_none_as_often_as_it_says(make_record):
+    """Sets drawn alike in and across runs: nothing to see, at 95%, in nearly all."""
+    draw = np.random.default_rng(1)
+    pattern = draw.random((6, 6))
+    held = [
+        effect.low < 0 < effect.high
+        for _ in range(200)
+        for effect in [
+            measures.likeness(
+                [
+                    make_record("me", 2, projection_norms=of.tolist())
+                    for of in pattern + draw.random((5, 2, 6, 6))
+                ]
+            ).nearer
+        ]
+    ]
+    assert 0.9 < np.mean(held) < 0.99
 
 
 def test_a_decline_is_from_the_best_epoch_to_the_last(make_record):

@@ -85,8 +85,8 @@ def test_sets_of_different_runs_are_as_alike_as_those_of_one(place, asked, page)
     assert "they are less alike." in page
     runs = groups.by_label(run for run in asked[place].runs if run.spec["model"] == "dcnv2")
     for of in (runs["ME 4x"], runs["ME 10x"]):
-        sets, apart = (measures.COMMON_PATTERN.mean(runs) for runs in (of, measures.as_sets(of)))
-        assert abs(sets - apart) < 0.04
+        found = measures.likeness(of)
+        assert abs(found.together - found.apart) < 0.04
     fewer = ["us-flights, 100,000 rows", "synthetic-mini, 320,000 rows"][place]
     (few,) = [one for one in asked if one.name == fewer]
     assert few.findings[18 - 1].effect.high < asked[place].findings[18 - 1].effect.low

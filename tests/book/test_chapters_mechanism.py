@@ -1,5 +1,6 @@
 """Chapter 6's tables and figures, on records whose numbers are known."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from embedding_collapse.book import plots
 from embedding_collapse.book.analysis import measures
 from embedding_collapse.book.analysis.ledger import base_of
+from embedding_collapse.book.analysis.settings import settings
 from embedding_collapse.book.chapters import mechanism as chapter
 from embedding_collapse.lab.groups import by_cell
 from embedding_collapse.lab.spec import Spec
@@ -83,6 +85,20 @@ def test_norms_have_a_heat_map_per_set_on_one_scale_with_fields_by_features(make
         assert (heat.zmin, heat.zmax) == (norms.min(), norms.max())
     assert [heat.showscale for heat in plain] == [True, False, False, False]
     assert figure.layout.xaxis.dtick == figure.layout.yaxis.dtick == 1  # every field is named
+
+
+def test_likeness_stands_beside_the_steps_of_training(cells):
+    runs = [run for group in cells.values() for run in group]
+    asked = settings(runs)
+    found = chapter.likeness(asked)
+    group = cells[next(cell for cell in cells if cell[1:4] == ("dcnv2", "me", 4))]
+    row = found.loc[asked[0].name, "ME 4x"]
+    assert row["of one run"] == pytest.approx(measures.COMMON_PATTERN.mean(group))
+    assert row["one - different"] == measures.likeness(group).nearer
+    assert row["steps"] == ""  # all rows, and how many is not said
+    limited = [replace(run, spec=run.spec | {"rows": 5_000, "batch_size": 512}) for run in runs]
+    found = chapter.likeness(settings(limited))
+    assert set(found["steps"]) == {f"{10 * (group[0].best_epoch + 1)}"}
 
 
 def test_remedies_stand_beside_plain_runs_of_their_size(cells, make_record):

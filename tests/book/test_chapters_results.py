@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from embedding_collapse.book import plots
+from embedding_collapse.book.analysis import measures
 from embedding_collapse.book.analysis.settings import Setting, first_question, lines
 from embedding_collapse.book.analysis.settings import settings as settings_of
 from embedding_collapse.book.chapters import results
@@ -84,6 +85,45 @@ def test_differences_have_a_row_for_each_model_that_has_run(runs):
     }.items():
         values = [effect.value for effect in found[pair]]
         assert values == pytest.approx([AUCS[new] - AUCS[old]] * 4)
+    assert set(found["parameters, ME / SE"]) == {"1.00, 1.00"}
+    one_size = [run for run in runs if run.spec["scale"] != 4]
+    fewer = results.differences(settings_of(one_size), measures.LOG_LOSS)
+    assert set(fewer["ME 4x - SE 4x"]) == {""} and len(fewer) == 4
+    first, old = fewer["ME 10x - SE 10x"].iloc[0], runs[0].test["log_loss"]
+    assert old > 0 and first.value == pytest.approx(0)  # all have the same
+
+
+def test_validation_auc_is_drawn_by_epoch_for_each_size(runs):
+    figure = results.learning(settings_of(runs))
+    assert [button.label for button in figure.layout.updatemenus[0].buttons] == ["DNN", "DCNv2"]
+    shown = [line for line in figure.data if line.visible]
+    assert [line.name for line in shown if line.showlegend] == [
+        "base", "SE 4x", "ME 4x", "SE 10x", "ME 10x"
+    ]  # fmt: skip
+    assert len(shown) == 2 * 5
+    base = [run for run in runs if run.spec["model"] == "dnn" and run.label == "base"][:3]
+    aucs = [[epoch["valid_auc"] for epoch in run.epochs] for run in base]
+    assert list(shown[0].y) == pytest.approx(np.mean(aucs, axis=0), abs=1e-5)
+    assert list(shown[0].x) == [1, 2]
+
+
+def test_levels_have_a_row_for_each_data_set_and_a_column_for_each_size(runs):
+    found = results.levels(settings_of(runs))
+    assert found.shape == (2, 10)
+    assert set(found["DCNv2 ME 4x"]) == {f"{AUCS[ME4] + 1 / 2000:.4f}"}
+
+
+def test_models_are_held_against_averages_of_as_many_base_models_as_were_run(runs, make_record):
+    assert results.ensembles(runs, settings_of(runs)).empty
+    for spec in cells([DRAWN], ["dnn"], [BASE], range(3), members=4, average="logits"):
+        like = make_record(seed=spec.seed, auc=0.825 + spec.seed / 2000)
+        dataset = like.dataset | {"name": DRAWN.name, "rows": 920_000}
+        runs.append(replace(like, key=spec.key, spec=spec.written(), dataset=dataset))
+    found = results.ensembles(runs, settings_of(runs))
+    assert list(found) == ["minus 4 models"]
+    assert {size: effect.value for (_, size), effect in found["minus 4 models"].items()} == (
+        pytest.approx({"DNN ME 4x": 0.005, "DNN ME 10x": 0.015, "DNN SE 10x": -0.01})
+    )
 
 
 def test_where_a_model_has_no_run_the_panel_says_so_and_its_lines_keep_their_legend(runs):
@@ -105,7 +145,7 @@ def test_where_a_model_has_no_run_the_panel_says_so_and_its_lines_keep_their_leg
 
 def test_the_ledger_has_a_line_per_claim_with_verdict_effect_and_interval(runs):
     settings = settings_of(runs)
-    page = results.ledger_page(settings)
+    page = plots.ledger_page(settings)
     lines = page.split("<tr>")[2:]
     assert len(lines) == len(settings[0].findings)
     (beats,) = [line for line in lines if "beats single-embedding of the same size" in line]
@@ -113,7 +153,7 @@ def test_the_ledger_has_a_line_per_claim_with_verdict_effect_and_interval(runs):
     texts = re.findall(r"ec-effect'>([^<]*)<", beats)
     value, (low, high) = float(texts[0]), map(float, texts[1][1:-1].split(",\xa0"))
     assert low < value < high and value == pytest.approx(0.0225, abs=1e-4)
-    table = results.numbers(settings)
+    table = plots.ledger_numbers(settings)
     made = [finding for one in settings for finding in one.findings if finding.effect]
     assert 0 < len(made) == len(table) < 2 * len(lines) and "not run" not in set(table["verdict"])
 
@@ -126,9 +166,9 @@ def test_a_mean_of_effects_of_opposite_signs_is_called_so(runs):
         for run in runs
     ]
     for held, times in ((runs, 0), (worse, 1)):
-        page = results.ledger_page(settings_of(held)[:1])
+        page = plots.ledger_page(settings_of(held)[:1])
         (beats,) = [line for line in page.split("<tr>") if "beats single-embedding of the" in line]
-        assert beats.count(results.OPPOSED) == times
+        assert beats.count(plots.OPPOSED) == times
 
 
 def test_the_first_question_is_answered_for_each_model_wherever_two_seeds_are(runs):

@@ -244,6 +244,6 @@ CLAIMS = [
           "the dropout and weight decay that suit it best.", CONTROL, measures.AUC, "higher",
           _best_regularised),
     Entry("What DCNv2 gains from a wide table is the table's: ten columns, projected to the same "
-          "width, do not have it.", CONTROL, measures.AUC, "lower",
+          "width, fall short of it.", CONTROL, measures.AUC, "lower",
           _models("dcnv2-lifted", "dcnv2", SE4, SE10)),
 ]  # fmt: skip

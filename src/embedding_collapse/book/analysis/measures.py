@@ -1,8 +1,6 @@
 """What is compared of a run: one number each."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from itertools import combinations, product
 from typing import NamedTuple
 
 import numpy as np
@@ -10,7 +8,7 @@ import pandas as pd
 import torch
 from scipy.stats import rankdata
 
-from embedding_collapse.lab.contrast import Effect, Group, contrast
+from embedding_collapse.lab.contrast import Effect, Group, contrast, mean_of
 from embedding_collapse.lab.groups import Cell, spread
 from embedding_collapse.lab.records import Record
 from embedding_collapse.spectrum import normalised_abundance
@@ -137,18 +135,43 @@ def common_pattern(record: Record) -> float:
     return rank_correlation(maps[first], maps[second]).mean()
 
 
-def as_sets(runs: Sequence[Record]) -> list[Record]:
-    """Every two sets of different runs as if they were two of one run, for `common_pattern`: what
-    sets have in common that know nothing of each other.
+class Likeness(NamedTuple):
+    """How alike the weights of a cell's sets are, by `common_pattern`.
 
-    The pairs share runs, so that an interval over them is too narrow.
+    Attributes:
+        together, apart: the mean over pairs of sets of one run, and over those of different runs,
+            which know nothing of each other.
+        nearer: the first minus the second, its interval by jackknife over runs, as pairs share
+            them; without one for fewer than three runs.
     """
-    norms = [(run, run.projection_norms) for run in runs if run.projection_norms]
-    return [
-        replace(one, projection_norms=list(pair))
-        for (one, sets), (_, others) in combinations(norms, 2)
-        for pair in product(sets, others)
-    ]
+
+    together: float
+    apart: float
+    nearer: Effect
+
+
+def likeness(runs: Sequence[Record]) -> Likeness:
+    """Of the sets of several runs, each with equally many and a W of its own in each."""
+    norms = np.array([run.projection_norms for run in runs])  # [R, M, N, N]
+    count, sets, fields, _ = norms.shape
+    maps = norms[..., ~np.eye(fields, dtype=bool)]
+    ranks = rankdata(maps.reshape(count * sets, -1), axis=-1)
+    pairs = np.corrcoef(ranks).reshape(count, sets, count, sets).sum((1, 3))
+    pairs = np.where(np.eye(count, dtype=bool), (pairs - sets) / (sets - 1), pairs / sets) / sets
+
+    def parts(kept: Sequence[int]) -> tuple[float, float]:
+        some = pairs[np.ix_(kept, kept)]
+        together, number = np.trace(some), len(kept)
+        return together / number, (some.sum() - together) / (number * (number - 1))
+
+    together, apart = parts(range(count))
+    pseudo = [together - apart]
+    if count > 2:
+        for left_out in range(count):
+            one, other = parts([run for run in range(count) if run != left_out])
+            pseudo.append(count * pseudo[0] - (count - 1) * (one - other))
+        del pseudo[0]
+    return Likeness(together, apart, mean_of(pseudo))
 
 
 def in_blocks(run: Record) -> float:
@@ -183,6 +206,11 @@ def relative_diversity(record: Record) -> float:
 
 
 AUC = Measure("test AUC", _test_auc, tested=True, band=NOTABLE)
+LOG_LOSS = Measure("test log-loss", lambda record: record.test["log_loss"])
+LEAST_LOG_LOSS = Measure(
+    "least validation log-loss",
+    lambda record: min(epoch["valid_log_loss"] for epoch in record.epochs),
+)
 ABUNDANCE = Measure("mean IA/K", lambda record: record.relative_abundance.mean().item())
 FAIR_ABUNDANCE = Measure(
     "mean IA against random", lambda record: record.abundance_against_random.mean().item()

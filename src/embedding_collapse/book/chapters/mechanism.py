@@ -127,6 +127,30 @@ def projection_norms(runs: Sequence[Record]) -> go.Figure:
     return figure.update_yaxes(title="of field i", col=1)
 
 
+def likeness(asked: Sequence[Setting]) -> pd.DataFrame:
+    """How alike the sets' weights are, see `measures.likeness`, and in how many steps they were
+    trained to the tested epoch (blank where the study took all rows, however many): a row per data
+    set and size that has several seeds, by steps."""
+    rows = {
+        (one.name, cell.label): {
+            "steps": np.mean([_steps(run) for run in runs]),
+            **measures.likeness(runs)._asdict(),
+        }
+        for one in asked
+        for cell, runs in select(by_cell(one.runs), [MODEL], design="me").items()
+        if len(runs) > 1
+    }
+    words = {"together": "of one run", "apart": "of different runs", "nearer": "one - different"}
+    table = pd.DataFrame.from_dict(rows, orient="index").rename(columns=words)
+    table = table.sort_values("steps", kind="stable")
+    return table.assign(steps=[f"{n:,.0f}" if n == n else "" for n in table["steps"]])
+
+
+def _steps(run: Record) -> float:
+    rows = run.spec["rows"]
+    return (run.best_epoch + 1) * np.ceil(rows / run.spec["batch_size"]) if rows else np.nan
+
+
 # --- what ME owes to its parts --------------------------------------------------------------------
 
 

@@ -1,7 +1,6 @@
 """Chapter 7: what size gains, and what became of each claim."""
 
 from collections.abc import Sequence
-from html import escape
 from itertools import product
 from types import SimpleNamespace
 
@@ -12,11 +11,13 @@ from plotly.subplots import make_subplots
 
 from embedding_collapse.book import paper
 from embedding_collapse.book.analysis import cause, measures
-from embedding_collapse.book.analysis.claims import CONTROL, READERS
-from embedding_collapse.book.analysis.ledger import Finding
+from embedding_collapse.book.analysis.claims import CONTROL, Comparison, compared
+from embedding_collapse.book.analysis.ledger import by_spec, effect_of
+from embedding_collapse.book.analysis.measures import Measure
 from embedding_collapse.book.analysis.settings import PAIRS, Gain, Setting
 from embedding_collapse.book.plots import (
     COLOURS,
+    by_epoch,
     one_of,
     points,
     published_points,
@@ -24,16 +25,19 @@ from embedding_collapse.book.plots import (
 )
 from embedding_collapse.book.plots.scaling import with_band
 from embedding_collapse.lab.contrast import Effect
-from embedding_collapse.lab.groups import by_cell
+from embedding_collapse.lab.groups import by_cell, by_label, select
 from embedding_collapse.lab.models import MODELS, PAPER
 from embedding_collapse.lab.records import Record, load_named
-from embedding_collapse.lab.studies.decide import TELLING
+from embedding_collapse.lab.studies.decide import BASE, ME4, ME10, SE4, SE10, TELLING
 
 PUBLISHED = ("criteo", "avazu")  # what the paper trains on
-SIGNS = {"holds": "✓", "fails": "✗", "undecided": "○", "not run": "–"}
-OPPOSED = "opposite signs"
 ORDER = (*TELLING, *(model for model in PAPER if model not in TELLING))
-DIFFERENCES = ("SE 10x - base", "ME 4x - SE 4x", "ME 10x - SE 10x")
+DIFFERENCES = {
+    "SE 10x - base": (SE10, BASE),
+    "ME 4x - SE 4x": (ME4, SE4),
+    "ME 10x - SE 10x": (ME10, SE10),
+}
+AVERAGED = (2, 4, 5)  # base models of an ensemble
 OVER = {"over all": None, "within models": "model", "within sizes": "scale"}  # by `cause.Gains`'s
 
 
@@ -112,108 +116,43 @@ def _not_run(here: pd.DataFrame) -> go.Scatter:
     )
 
 
-def differences(settings: Sequence[Setting]) -> pd.DataFrame:
-    """What ten times the size gains with one set, and ME minus SE: a row per data set and model of
-    the paper that has run there, a column per pair of sizes, in test AUC."""
-    rows: dict[tuple[str, str], dict[str, Effect | str]] = {
-        (one.name, MODELS[model].name): dict.fromkeys(DIFFERENCES, "")
-        for one in settings
-        for model in ORDER
-    }
-    for one in settings:
-        for finding in one.findings:
-            if finding.claim.measure is not measures.AUC or finding.claim.where == CONTROL:
-                continue
-            for (new, old), effect in finding.parts:
-                place = one.name, MODELS[new.model].name
-                pair = f"{new.label} - {old.label}" if old and old.model == new.model else ""
-                if place in rows and pair in DIFFERENCES:
-                    rows[place][pair] = effect
-    made = {place: row for place, row in rows.items() if any(row.values())}
-    return pd.DataFrame.from_dict(made, orient="index")
+def learning(settings: Sequence[Setting]) -> go.Figure:
+    """Validation AUC epoch by epoch, means over seeds: a panel per data set, a line per size; a
+    menu of models, those of `TELLING` first."""
+    names = [one.name for one in settings]
+    figures = {}
+    for model in ORDER:
+        figure = make_subplots(cols=len(names), subplot_titles=names, horizontal_spacing=0.13)
+        legend: set[str] = set()
+        for column, one in enumerate(settings, 1):
+            for cell, runs in select(by_cell(one.runs), [model]).items():
+                curves = [[epoch["valid_auc"] for epoch in run.epochs] for run in runs]
+                line = by_epoch(cell, curves, digits=5).update(showlegend=cell.label not in legend)
+                legend.add(cell.label)
+                figure.add_trace(line, 1, column)
+        figures[MODELS[model].name] = figure
+    figure = one_of(figures, "Model").update_xaxes(title="epoch", dtick=1)
+    return figure.update_yaxes(title="validation AUC", col=1).update_yaxes(tickformat=".3f")
 
 
-# --- the ledger -----------------------------------------------------------------------------------
-
-
-def ledger_page(settings: Sequence[Setting]) -> str:
-    """The ledger in HTML, a line per claim: of each data set verdict, effect and 95% interval."""
-    heads = "".join(f"<th scope='col'>{escape(one.name)}</th>" for one in settings)
-    lines = [
-        f"<tr><th scope='row'>{number}. {first.claim.text}{_origin(first)}</th>"
-        + "".join(
-            f'<td data-of="{escape(one.name)}">{_answer(finding)}</td>'
-            for one, finding in zip(settings, findings, strict=True)
-        )
-        + "</tr>"
-        for number, findings in enumerate(zip(*(one.findings for one in settings), strict=True), 1)
-        for first in findings[:1]
-    ]
-    return (
-        '<table class="dataframe ec-ledger"><thead><tr><th scope="col">Claim</th>'
-        f"{heads}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
-    )
-
-
-def _origin(finding: Finding) -> str:
-    where = finding.claim.where
-    return f' <span class="ec-origin">{where}</span>' if where in (READERS, CONTROL) else ""
-
-
-def _answer(finding: Finding) -> str:
-    verdict, effect = finding.verdict, finding.effect
-    sign = SIGNS[verdict]
-    said = f'<span class="ec-said" data-said="{sign}">{sign} {verdict}</span>'
-    if effect is None:
-        return said
-    value = f"{said} <span class='ec-effect'>{effect.value:+z.4f}</span>"
-    if not np.isfinite(effect.low):
-        return value
-    ends = f"[{effect.low:+z.4f},\u00a0{effect.high:+z.4f}]"
-    value = f"{value} <span class='ec-effect'>{ends}</span>"
-    if finding.missing:
-        made = len(finding.parts)
-        part = f"{made} of {made + len(finding.missing)} comparisons"
-        value = f"{value} <span class='ec-effect'>{part}</span>"
-    return f"{value} <span class='ec-effect'>{OPPOSED}</span>" if opposed(finding) else value
-
-
-def opposed(finding: Finding) -> bool:
-    """Whether of the comparisons that an effect is the mean of one lies above zero beyond chance,
-    and another below it."""
-    effects = [effect for _, effect in finding.parts]
-    return any(effect.low > 0 for effect in effects) and any(effect.high < 0 for effect in effects)
-
-
-def numbers(settings: Sequence[Setting]) -> pd.DataFrame:
-    """Every claim that was run, with what is compared, effect, interval, smallest effect that could
-    have been seen, comparisons made and missing, corrected p, and verdict: a row per claim and data
-    set; of one run a cell there is no interval."""
-    made = [
-        (number, one.name, finding, effect)
-        for one in settings
-        for number, finding in enumerate(one.findings, 1)
-        if (effect := finding.effect)
-    ]
-    index = pd.MultiIndex.from_tuples([of[:2] for of in made], names=["claim", "data"])
-    return pd.DataFrame(
-        [
-            {
-                "measure": finding.claim.measure.name,
-                "expected": finding.claim.expected,
-                "effect": effect.value,
-                "low": effect.low,
-                "high": effect.high,
-                "smallest to be seen": effect.smallest,
-                "comparisons": len(finding.parts),
-                "missing": len(finding.missing),
-                "p, corrected": finding.p,
-                "verdict": finding.verdict,
-            }
-            for *_, finding, effect in made
-        ],
-        index,
-    ).replace([np.inf, -np.inf], np.nan)
+def differences(settings: Sequence[Setting], measure: Measure = measures.AUC) -> pd.DataFrame:
+    """What ten times the size gains with one set, and ME minus SE; then what part of SE's
+    parameters ME has, at 4x and at 10x: a row per data set and model of the paper that has run
+    there."""
+    rows: dict[tuple[str, str], dict[str, Effect | str]] = {}
+    for one, model in product(settings, ORDER):
+        runs, shares = by_spec(one.runs), []
+        row: dict[str, Effect | str] = dict.fromkeys(DIFFERENCES, "")
+        for pair, sizes in DIFFERENCES.items():
+            new, old = (compared(one.base, model, size) for size in sizes)
+            if new in runs and old in runs:
+                row[pair] = effect_of([Comparison(new, old)], runs, measure)
+                counts = [measures.total_parameters(runs[spec]) for spec in (new, old)]
+                if new.design == "me":
+                    shares.append(f"{counts[0] / counts[1]:.2f}")
+        if any(row.values()):
+            rows[one.name, MODELS[model].name] = row | {"parameters, ME / SE": ", ".join(shares)}
+    return pd.DataFrame.from_dict(rows, orient="index")
 
 
 # --- the first question, wherever it was asked ----------------------------------------------------
@@ -256,6 +195,16 @@ def everywhere(answers: Sequence[Gain]) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
+def levels(settings: Sequence[Setting]) -> pd.DataFrame:
+    """The test AUCs themselves: a row per data set, a column per model and size."""
+    rows: dict[str, dict[str, str]] = {}
+    for one, model in product(settings, TELLING):
+        for label, runs in by_label(r for r in one.runs if r.spec["model"] == model).items():
+            column = f"{MODELS[model].name} {label}"
+            rows.setdefault(one.name, {})[column] = f"{measures.AUC.mean(runs):.4f}"
+    return pd.DataFrame.from_dict(rows, orient="index").fillna("")
+
+
 def _short_name(one: Gain) -> str:
     """Model and runs, as a phone has room for."""
     where = one.where.replace(" rows", "").replace("split by", "by")
@@ -274,6 +223,22 @@ def controls(settings: Sequence[Setting]) -> pd.DataFrame:
         for setting, (number, finding) in zip(settings, claims, strict=True):
             for one, effect in finding.parts if finding.claim.where == CONTROL else ():
                 rows.setdefault((f"{number}.", one.label), {**blank})[setting.name] = effect
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def ensembles(runs: Sequence[Record], settings: Sequence[Setting]) -> pd.DataFrame:
+    """ME and the widest SE minus base models whose logits are averaged: a row per data set, model
+    and size, a column per number of models."""
+    groups = by_spec(runs)
+    rows: dict[tuple[str, str], dict[str, Effect]] = {}
+    for one, model, size in product(settings, TELLING, (ME4, ME10, SE10)):
+        new = compared(one.base, model, size)
+        for members in AVERAGED:
+            old = compared(one.base, model, BASE, members=members, average="logits")
+            if new in groups and old in groups:
+                place = one.name, f"{MODELS[model].name} {new.label}"
+                effect = effect_of([Comparison(new, old)], groups, measures.AUC)
+                rows.setdefault(place, {})[f"minus {members} models"] = effect
     return pd.DataFrame.from_dict(rows, orient="index")
 
 

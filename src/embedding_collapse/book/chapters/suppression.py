@@ -1,6 +1,6 @@
 """Chapter 4: models whose interaction is suppressed: less collapse, gains, overfitting?"""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
 
@@ -28,7 +28,6 @@ SERIES = [
     plots.Series("DNN", "dnn", "SE", plots.AMBER, "dashdot"),
 ]
 NAMES = {series.model: series.name for series in SERIES}
-DASHES = {1: "solid", 4: "dash", 10: "dot"}  # by scale
 LEARNING_RATE, WEIGHT_DECAY = 1e-3, 1e-6  # of all runs
 STOPPED = 3  # epochs, of the runs that are stopped together
 
@@ -104,28 +103,13 @@ def block_deviations(cells: Cells) -> go.Figure:
     figure = make_subplots(cols=len(panels), subplot_titles=titles, shared_yaxes=True)
     for cell, runs in regularised.items():
         column = panels.index(cell[:2]) + 1
-        line = _by_epoch(cell, [block_deviation(run) for run in runs], digits=4)
+        line = plots.by_epoch(cell, [block_deviation(run) for run in runs], digits=4)
         figure.add_trace(line.update(showlegend=column == 1), 1, column)
     figure.update_annotations(font_size=11)
     figure.update_xaxes(title="epoch", dtick=1)
     figure.update_yaxes(range=[-0.02, 1.02])
     figure.update_yaxes(title="mean of ‖WW<sup>T</sup> − I‖² / K", col=1)
     return figure.update_layout(legend=plots.BELOW, hovermode="closest")
-
-
-def _by_epoch(cell: Cell, curves: Sequence[Sequence[float]], digits: int) -> go.Scatter:
-    """The mean over seeds of a number, epoch by epoch, as far as all seeds have them."""
-    ended = min(map(len, curves))
-    mean = np.mean([curve[:ended] for curve in curves], axis=0)
-    return go.Scatter(
-        x=np.arange(1, ended + 1),
-        y=mean.round(digits),
-        mode="lines+markers",
-        name=cell.label,
-        line={"color": plots.colour(cell.label), "dash": DASHES.get(cell.scale, "dashdot")},
-        legendgroup=cell.label,
-        hovertemplate=f"{cell.label}, epoch %{{x}}: %{{y:.{digits - 1}f}}<extra></extra>",
-    )
 
 
 # --- is there less collapse? ----------------------------------------------------------------------
@@ -280,6 +264,6 @@ def overfitting(cells: Cells) -> go.Figure:
             column = models.index(cell.model) + 1
             for row, metric in ((1, "train_loss"), (2, "valid_auc")):
                 curves = [[epoch[metric] for epoch in record.epochs] for record in group]
-                line = _by_epoch(cell, curves, digits=5).update(showlegend=row == column == 1)
+                line = plots.by_epoch(cell, curves, digits=5).update(showlegend=row == column == 1)
                 figures[dataset].add_trace(line, row, column)
     return plots.one_of(figures, "Dataset").update_xaxes(dtick=1)

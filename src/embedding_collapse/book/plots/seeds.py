@@ -7,7 +7,11 @@ import numpy as np
 import plotly.graph_objects as go
 from scipy import stats
 
-from .style import faint
+from embedding_collapse.lab.groups import Cell
+
+from .style import colour, faint
+
+SIZES = {1: "solid", 4: "dash", 10: "dot"}  # dashes by scale
 
 
 def reach_of(values: Sequence[float] | np.ndarray) -> float:
@@ -89,4 +93,19 @@ def add_mean_and_range(
         f"%{{customdata[1]:.3g}} over {len(values)} seeds)<extra></extra>",
         line=line,
         **place,
+    )
+
+
+def by_epoch(cell: Cell, curves: Sequence[Sequence[float]], digits: int) -> go.Scatter:
+    """The mean over seeds of a number, epoch by epoch, as far as all seeds have them."""
+    ended = min(map(len, curves))
+    mean = np.mean([curve[:ended] for curve in curves], axis=0)
+    return go.Scatter(
+        x=np.arange(1, ended + 1),
+        y=mean.round(digits),
+        mode="lines+markers",
+        name=cell.label,
+        line={"color": colour(cell.label), "dash": SIZES.get(cell.scale, "dashdot")},
+        legendgroup=cell.label,
+        hovertemplate=f"{cell.label}, epoch %{{x}}: %{{y:.{digits - 1}f}}<extra></extra>",
     )

@@ -18,10 +18,10 @@ Fixed before the first run:
   .859 and .858: so ME, ahead by .027 after three epochs, was not ahead in the end. Each run keeps
   its validation AUC of every epoch, so that both can be told: who is ahead after so many passes
   over the rows, and who is in the end.
-- `us-flights` with 320,000 training rows, 100,000 for validation and 500,000 for test;
-  `synthetic-mini` with 1,000,000, 100,000 and 1,000,000, whose true probabilities are known. What
-  is asked first, ME 4x against SE 4x and both against base, is asked of 1,000,000 flights too, with
-  as many seeds, and the two answers stand side by side.
+- `us-flights` with 320,000 training rows (changed to that, see below), 100,000 for validation and
+  500,000 for test; `synthetic-mini` with 1,000,000, 100,000 and 1,000,000, whose true probabilities
+  are known. What is asked first, ME 4x against SE 4x and both against base, is asked of 1,000,000
+  flights too, with as many seeds, and the two answers stand side by side.
 - A difference is taken as the mean over seeds of the test AUC (on synthetic-mini: of the expected
   AUC) of the new cell minus that of the old, with a 95% interval for both sources of chance, seeds
   and test rows. *Holds*: the interval lies on the claim's side of zero. *Fails*: it lies on the
