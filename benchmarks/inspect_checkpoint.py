@@ -7,9 +7,9 @@
 Writes one table as safetensors and as .npy (from a folder on the disk, removed in the end), then
 runs the command on each in a process of its own. Memory is the process's peak resident set, with
 its two parts sampled: anonymous pages, which are the process's own, and pages of mapped files,
-which the system may take back at any time but which every tool counts. The command gives the
-latter back as it goes. With `--every N` one block of rows in N is drawn, and the others are zeros
-that take no room on the disk; with `--tables` it inspects files of so many small tables instead.
+which the system may take back at any time but which every tool counts. With `--every N` one block
+of rows in N is drawn, and the others are zeros that take no room on the disk; with `--tables` it
+inspects files of so many small tables instead.
 """
 
 import argparse

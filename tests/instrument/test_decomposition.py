@@ -167,6 +167,21 @@ def test_finite_entries_whose_squares_overflow_are_not_called_infinite():
         singular_values(normal(100, 4) * 1e200)
 
 
+# --- sets side by side ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rows", [200, 7])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_sets_side_by_side_are_measured_as_one_table(rows, weighted, monkeypatch):
+    monkeypatch.setattr(decomposition, "BLOCK_ROWS", 13)
+    sets = normal(3, rows, 8)
+    weights = torch.arange(1, rows + 1) if weighted else None
+    whole = sets.transpose(0, 1).flatten(1)
+    assert torch.equal(
+        singular_values(sets, weights, side_by_side=True), singular_values(whole, weights)
+    )
+
+
 # --- rows that count for more ---------------------------------------------------------------------
 
 

@@ -12,10 +12,10 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import torch
+from mapped import mapping_of
 from safetensors.torch import save_file
 
-from embedding_collapse.decomposition import BLOCK_ROWS, singular_values
-from embedding_collapse.inspection.weights import Mapped, read, view
+from embedding_collapse.inspection.weights import read
 from embedding_collapse.parameters import ParameterError
 
 TABLE = torch.randn(50, 6, generator=torch.Generator().manual_seed(0))
@@ -26,31 +26,6 @@ def refusal(path: Path) -> str:
         read(path)
     assert str(path) in str(caught.value)
     return str(caught.value)
-
-
-@pytest.mark.parametrize("kind", ["safetensors", "npy", "npz"])
-def test_sets_side_by_side_are_measured_in_the_file(tmp_path, kind):
-    """A flattened view is a copy, was called mapped, and pages outside the file given back."""
-    sets = torch.randn(3, BLOCK_ROWS + 900, 8, generator=torch.Generator().manual_seed(0))
-    path = tmp_path / f"emb.{kind}"
-    match kind:
-        case "safetensors":
-            save_file({"emb": sets}, path)
-        case "npy":
-            np.save(path, sets.numpy())
-        case "npz":
-            np.savez(path, emb=sets.numpy())
-    found = read(path)["emb"]
-    flat = view(found, lambda table: table.transpose(0, 1).flatten(1))
-    assert isinstance(found, Mapped) and not isinstance(flat, Mapped)
-    whole = sets.transpose(0, 1).flatten(1)
-    assert torch.equal(flat, whole)
-    for table in (found, sets):
-        assert torch.equal(singular_values(table, side_by_side=True), singular_values(whole))
-    weights = torch.arange(1, sets.shape[1] + 1)
-    assert torch.equal(
-        singular_values(found, weights, side_by_side=True), singular_values(whole, weights)
-    )
 
 
 # --- numpy ----------------------------------------------------------------------------------------
@@ -104,9 +79,9 @@ def test_packed_arrays_are_unpacked_to_the_disk(tmp_path):
         np.savez_compressed(file, emb=table, other=table[:3], none=table[:0])
     assert (tmp_path / "a").stat().st_size < table.nbytes / 100
     tensors = read(tmp_path / "a")
-    assert isinstance(tensors["emb"], Mapped) and isinstance(tensors["other"], Mapped)
-    assert torch.equal(tensors["emb"] + 0, torch.from_numpy(table))
+    assert torch.equal(tensors["emb"], torch.from_numpy(table))
     assert tensors["none"].shape == (0, 8)
+    assert mapping_of(tensors["emb"]) and mapping_of(tensors["other"])
 
 
 class Usage(NamedTuple):

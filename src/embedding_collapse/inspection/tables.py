@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -14,7 +13,7 @@ from embedding_collapse.parameters import ParameterError, check_whole, count, sh
 
 from .field_dims import FieldDims, read_field_dims
 from .recognition import GUESS, LAYER, MANY_ROWS, OPTIMIZER, Reading, recognise
-from .weights import off_mps, view
+from .weights import off_mps
 
 SCALES = ("_scale", ".scale", "_scales", ".scales", ".SCB", ".weight_scale")  # of whole numbers
 ZEROS = ("_zero_point", ".zero_point", ".weight_zero_point")
@@ -70,7 +69,7 @@ def by_set(table: Tensor, sets: int | None = None, *, sets_first: bool = False) 
     """
     if table.ndim == 3:
         rows_first = table.shape[0] >= table.shape[1] and not sets_first
-        stacked = view(table, lambda t: t.transpose(0, 1)) if rows_first else table
+        stacked = table.transpose(0, 1) if rows_first else table
         if sets is not None and sets != len(stacked):
             raise ParameterError(f"sets is {sets}; the table holds {len(stacked)}")
         return stacked
@@ -78,7 +77,7 @@ def by_set(table: Tensor, sets: int | None = None, *, sets_first: bool = False) 
     if width % (sets or 1):
         raise ParameterError(f"sets is {sets}; {width} columns cannot be cut into that many")
     parts = (sets or 1, width // (sets or 1))
-    return view(table, lambda t: t.unflatten(1, parts).transpose(0, 1))
+    return table.unflatten(1, parts).transpose(0, 1)
 
 
 def find(
@@ -249,7 +248,7 @@ def _cut(
         return [Table(name, table, known_by, note, name, 0, table.shape[1])]
     fields, start = [], 0
     for field, rows in field_dims.items():
-        values = view(table, partial(torch.narrow, dim=1, start=start, length=rows))
+        values = table.narrow(1, start, rows)
         label = field if alone else f"{name}: {field}"
         fields.append(Table(label, values, known_by, note, name, start, table.shape[1]))
         start += rows

@@ -2,7 +2,7 @@
 
 What a file is, its first bytes say, not its name. Nothing in a file is ever run: of a pickle,
 tensors, arrays and plain containers are known, and `strangers` stand for all other objects.
-Tables stay on disk: they are mapped, and given back block by block as they are read.
+Tables stay on disk: they are mapped, and the system takes their pages back when it needs them.
 """
 
 import pickle
@@ -19,7 +19,6 @@ from embedding_collapse.parameters import ParameterError, check_installed, first
 from .distributed_files import METADATA, read_distributed
 from .given import Tensors, as_tensor, known_in, off_mps, tensors_in
 from .hdf5_files import IN_KERAS, read_hdf5, read_keras
-from .mapping import Mapped, view
 from .numpy_files import read_npy, read_npz
 from .onnx_files import is_onnx, read_onnx
 from .parquet_files import read_arrow, read_parquet
@@ -30,7 +29,6 @@ from .shards import INDEX, read_shards
 from .torch_files import BEFORE_1_6, read_torch
 
 __all__ = [
-    "Mapped",
     "as_tensor",
     "check",
     "known_in",
@@ -38,7 +36,6 @@ __all__ = [
     "off_mps",
     "read",
     "tensors_in",
-    "view",
 ]
 
 ACCEPTED = (

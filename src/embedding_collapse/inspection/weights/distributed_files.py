@@ -19,7 +19,7 @@ from torch import Tensor
 
 from embedding_collapse.parameters import short
 
-from .mapping import check_room, lying_in, map_file, map_path, shape_alone
+from .mapping import check_room, map_file, map_path, shape_alone
 from .shards import beside
 from .torch_files import read_torch_bytes
 from .unpickler import DataUnpickler
@@ -71,9 +71,9 @@ def read_distributed(folder: Path) -> dict[str, Tensor]:
         file = map_file(room)
     for name, (shape, facts) in whole.items():
         flat = torch.frombuffer(
-            file.content, dtype=facts.properties.dtype, count=math.prod(shape), offset=places[name]
+            file, dtype=facts.properties.dtype, count=math.prod(shape), offset=places[name]
         )
-        tensors[name] = lying_in(file, flat.view(shape))
+        tensors[name] = flat.view(shape)
     return tensors
 
 
@@ -97,7 +97,7 @@ def _gather(
         if getattr(info, "transform_descriptors", None):
             raise ValueError(f"{short(name)} is packed ({info.transform_descriptors})")
         offsets = tuple(index.offset or (0,) * len(shape))
-        content = map_path(beside(folder, info.relative_path)).content
+        content = map_path(beside(folder, info.relative_path))
         part = read_torch_bytes(content[info.offset : info.offset + info.length])
         if tuple(part.shape) != chunks.get(offsets) or part.dtype is not dtype:
             raise ValueError(f"a chunk of {short(name)} has {list(part.shape)}, {part.dtype}")

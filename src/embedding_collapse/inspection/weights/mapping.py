@@ -8,9 +8,9 @@ import struct
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
-from typing import IO, Any, Literal, NamedTuple
+from typing import IO, Literal
 
 import numpy as np
 import torch
@@ -23,73 +23,22 @@ NO_RESERVE = 0x4000  # MAP_NORESERVE, which Python's mmap does not name in every
 Order = Literal["C", "F"]  # of an array's entries, as numpy names it
 
 
-class MappedFile(NamedTuple):
-    """A file as memory, and the address of its first byte.
+def map_file(file: IO[bytes]) -> mmap.mmap:
+    """Map an open file, which may be closed then.
 
-    Writes would go to a private copy, and none happen.
+    What is read of it counts as resident until the system takes it back, which it does when it
+    needs the memory. Writes would go to a private copy, and none happen.
     """
-
-    content: mmap.mmap
-    address: int
-
-
-class Mapped(Tensor):
-    """A tensor in a mapped file that gives the pages of a slice back when the next one is taken.
-
-    They would else stay resident until the system wants them, and a table of 3 GB look like 3 GB.
-    Nothing that is computed from it is mapped; `view` makes a view that still is.
-    """
-
-    # torch's own way to have subclasses do nothing; its annotations have a method here
-    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
-    file: MappedFile
-    last: Tensor | None
-
-    def __getitem__(self, index: Any) -> Tensor:
-        if self.last is not None:
-            self._give_back(self.last)
-        self.last = super().__getitem__(index)
-        return self.last
-
-    def _give_back(self, part: Tensor) -> None:
-        if not hasattr(mmap, "MADV_DONTNEED") or part.numel() == 0:
-            return
-        last = sum((n - 1) * step for n, step in zip(part.shape, part.stride(), strict=True))
-        first = part.data_ptr() - self.file.address
-        begin = first - first % mmap.PAGESIZE
-        end = first + (last + 1) * part.element_size()
-        self.file.content.madvise(mmap.MADV_DONTNEED, begin, end - begin)
-
-
-def map_file(file: IO[bytes]) -> MappedFile:
-    """Map an open file, which may be closed then."""
     if sys.platform == "linux":  # without a claim on memory for a copy of all of it
         rights = mmap.PROT_READ | mmap.PROT_WRITE
-        content = mmap.mmap(file.fileno(), 0, mmap.MAP_PRIVATE | NO_RESERVE, rights)
-    else:
-        content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
-    return MappedFile(content, torch.frombuffer(content, dtype=torch.uint8, count=1).data_ptr())
+        return mmap.mmap(file.fileno(), 0, mmap.MAP_PRIVATE | NO_RESERVE, rights)
+    return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
 
 
-def map_path(path: Path) -> MappedFile:
+def map_path(path: Path) -> mmap.mmap:
     """Map the file of that name."""
     with path.open("rb") as file:
         return map_file(file)
-
-
-def lying_in(file: MappedFile, tensor: Tensor) -> Tensor:
-    """The tensor as a mapped one, if its entries lie in the file and are no copies."""
-    if not 0 <= tensor.data_ptr() - file.address < len(file.content):
-        return tensor
-    mapped = tensor.as_subclass(Mapped)
-    mapped.file, mapped.last = file, None
-    return mapped
-
-
-def view(table: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
-    """A view of a table, which stays mapped where the table is."""
-    changed = change(table.as_subclass(Tensor))
-    return lying_in(table.file, changed) if isinstance(table, Mapped) else changed
 
 
 def shape_alone(shape: Iterable[int]) -> Tensor:
@@ -117,7 +66,7 @@ def check_packing(member: zipfile.ZipInfo) -> None:
 
 
 def map_array(
-    file: MappedFile, offset: int, dtype: np.dtype, shape: tuple[int, ...], order: Order = "C"
+    file: mmap.mmap, offset: int, dtype: np.dtype, shape: tuple[int, ...], order: Order = "C"
 ) -> Tensor | None:
     """An array that lies in a file; None where it holds no numbers.
 
@@ -128,18 +77,17 @@ def map_array(
     if dtype.hasobject:
         raise pickle.UnpicklingError("GLOBAL object")
     size, count = size_of(dtype, shape), math.prod(shape)
-    if offset + size > len(file.content):
-        raise ValueError(f"{size:,} bytes should follow byte {offset:,} of {len(file.content):,}")
+    if offset + size > len(file):
+        raise ValueError(f"{size:,} bytes should follow byte {offset:,} of {len(file):,}")
     if dtype.kind not in "biufc":
         return None
-    array = np.frombuffer(file.content, dtype, count, offset).reshape(shape, order=order)
+    array = np.frombuffer(file, dtype, count, offset).reshape(shape, order=order)
     if not dtype.isnative:
         array = array.astype(dtype.newbyteorder("="))
     try:
-        tensor = torch.from_numpy(array)
+        return torch.from_numpy(array)
     except TypeError:  # numbers that torch lacks, such as 80 bits
         return shape_alone(shape)
-    return lying_in(file, tensor) if count else tensor
 
 
 def check_room(needed: int) -> None:

@@ -27,7 +27,7 @@ def read_npy(path: Path) -> Tensors:
     """The array of a file, mapped, under the file's name; or what an array of objects holds."""
     file = map_path(path)
     with path.open("rb") as opened:
-        dtype, shape, order = _header(opened, len(file.content))
+        dtype, shape, order = _header(opened, len(file))
         offset = opened.tell()
         if dtype.hasobject:
             return unpickled(opened, path)
@@ -62,7 +62,7 @@ def read_npz(path: Path) -> Tensors:
                     offset = room.tell()
                     shutil.copyfileobj(array, room, 1 << 20)
                 else:  # its bytes lie in the file as they are
-                    offset = start_of(file.content, member) + array.tell()
+                    offset = start_of(file, member) + array.tell()
                     while array.read(1 << 20):  # to the end, where zipfile compares the checksum
                         pass
             places[member.filename] = (bool(member.compress_type), offset, *facts)

@@ -1,5 +1,6 @@
 """ONNX: the initialisers of a graph, read from its protocol buffer as it lies in the file."""
 
+import mmap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from embedding_collapse.parameters import short
 
-from .mapping import MappedFile, map_array, map_path, shape_alone, size_of, view
+from .mapping import map_array, map_path, shape_alone, size_of
 from .shards import beside
 
 GRAPH, INITIALIZER = 7, 5  # fields of a model and of a graph
@@ -51,7 +52,7 @@ def read_onnx(path: Path) -> dict[str, Tensor]:
     """The initialisers, mapped; those whose entries lie elsewhere from the files that they name."""
     file = map_path(path)
     tensors: dict[str, Tensor] = {}
-    for graph in _fields(file, 0, len(file.content)):
+    for graph in _fields(file, 0, len(file)):
         if graph.number != GRAPH:
             continue
         for field in _fields(file, graph.begin, graph.end):
@@ -64,7 +65,7 @@ def read_onnx(path: Path) -> dict[str, Tensor]:
     return tensors
 
 
-def _tensor(file: MappedFile, field: Field, folder: Path) -> tuple[str, Tensor | None]:
+def _tensor(file: mmap.mmap, field: Field, folder: Path) -> tuple[str, Tensor | None]:
     shape: list[int] = []
     name, kind, raw, floats, external = "", 0, None, None, {}
     for part in _fields(file, field.begin, field.end):
@@ -74,14 +75,14 @@ def _tensor(file: MappedFile, field: Field, folder: Path) -> tuple[str, Tensor |
         elif part.number == TYPE:
             kind = part.value
         elif part.number == NAME:
-            name = file.content[part.begin : part.end].decode()
+            name = file[part.begin : part.end].decode()
         elif part.number == RAW:
             raw = part
         elif part.number == FLOATS and part.end > part.begin:
             floats = part
         elif part.number == EXTERNAL:
             entry = {
-                f.number: file.content[f.begin : f.end].decode()
+                f.number: file[f.begin : f.end].decode()
                 for f in _fields(file, part.begin, part.end)
             }
             external[entry.get(1, "")] = entry.get(2, "")
@@ -89,7 +90,7 @@ def _tensor(file: MappedFile, field: Field, folder: Path) -> tuple[str, Tensor |
     if external:
         file = map_path(beside(folder, external.get("location", "")))
         begin = int(external.get("offset", 0))
-        end = begin + int(external.get("length", len(file.content) - begin))
+        end = begin + int(external.get("length", len(file) - begin))
     elif (data := raw or floats) is not None:
         begin, end = data.begin, data.end
     if kind not in DTYPES or end == begin:
@@ -99,11 +100,11 @@ def _tensor(file: MappedFile, field: Field, folder: Path) -> tuple[str, Tensor |
     if size_of(dtype, tuple(shape)) != end - begin:
         raise ValueError(f"{short(name)} of {shape} has {end - begin:,} bytes")
     if tensor is not None and kind == BFLOAT16:
-        tensor = view(tensor, lambda bits: bits.view(torch.bfloat16))
+        tensor = tensor.view(torch.bfloat16)
     return name, tensor
 
 
-def _fields(file: MappedFile, begin: int, end: int) -> Iterator[Field]:
+def _fields(file: mmap.mmap, begin: int, end: int) -> Iterator[Field]:
     """The fields of a message that lies between two bytes."""
     while begin < end:
         key, begin = _varint(file, begin, end)
@@ -125,7 +126,7 @@ def _fields(file: MappedFile, begin: int, end: int) -> Iterator[Field]:
         begin = last
 
 
-def _varints(file: MappedFile, begin: int, end: int) -> list[int]:
+def _varints(file: mmap.mmap, begin: int, end: int) -> list[int]:
     numbers = []
     while begin < end:
         number, begin = _varint(file, begin, end)
@@ -133,13 +134,13 @@ def _varints(file: MappedFile, begin: int, end: int) -> list[int]:
     return numbers
 
 
-def _varint(file: MappedFile, begin: int, end: int) -> tuple[int, int]:
+def _varint(file: mmap.mmap, begin: int, end: int) -> tuple[int, int]:
     """A number of seven bits a byte, and where it ends."""
     number = 0
     for shift in range(0, 70, 7):
         if begin >= end:
             break
-        byte = file.content[begin]
+        byte = file[begin]
         number, begin = number | (byte & 127) << shift, begin + 1
         if byte < 128:
             return number, begin

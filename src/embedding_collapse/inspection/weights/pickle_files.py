@@ -13,7 +13,7 @@ from .unpickler import Storage, Unpickler
 
 def read_pickle(path: Path) -> Tensors:
     """The tensors and arrays of a file, by dotted names; in memory."""
-    return unpickled(map_path(path).content, path)
+    return unpickled(map_path(path), path)
 
 
 def unpickled(content: IO[bytes] | mmap.mmap, path: Path, name: str = "") -> Tensors:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from embedding_collapse.parameters import short
 
-from .mapping import lying_in, map_path, shape_alone
+from .mapping import map_path, shape_alone
 
 DTYPES = {
     "F64": torch.float64,
@@ -40,11 +40,11 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
     As the format asks, they must lie in the file without a gap or an overlap.
     """
     file = map_path(path)
-    size = len(file.content)
-    (length,) = struct.unpack("<Q", file.content[:8])
+    size = len(file)
+    (length,) = struct.unpack("<Q", file[:8])
     if length > min(size - 8, LONGEST_HEADER):
         raise ValueError(f"its header should take {length:,} bytes of {size:,}")
-    header = json.loads(str(file.content[8 : 8 + length], "utf-8"), object_pairs_hook=_named_once)
+    header = json.loads(str(file[8 : 8 + length], "utf-8"), object_pairs_hook=_named_once)
     header.pop("__metadata__", None)
     tensors, expected = {}, 0
     for name, facts in sorted(header.items(), key=lambda item: item[1]["data_offsets"]):
@@ -69,8 +69,8 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
         if count == 0:
             tensors[name] = torch.empty(shape, dtype=dtype, device="cpu")
             continue
-        flat = torch.frombuffer(file.content, dtype=dtype, count=count, offset=start)
-        tensors[name] = lying_in(file, flat.view(shape))
+        flat = torch.frombuffer(file, dtype=dtype, count=count, offset=start)
+        tensors[name] = flat.view(shape)
     if 8 + length + expected != size:
         raise ValueError(f"{size - 8 - length - expected:,} bytes follow its last tensor")
     return {name: tensors[name] for name in header}

@@ -16,7 +16,7 @@ from torch import Tensor
 from embedding_collapse.parameters import ParameterError
 
 from .given import Tensors, tensors_in
-from .mapping import check_packing, check_room, lying_in, map_file, map_path, start_of
+from .mapping import check_packing, check_room, map_file, map_path, start_of
 from .unpickler import Storage, Unpickler
 
 # the first pickle of a file that torch wrote before 1.6
@@ -26,13 +26,9 @@ Content = mmap.mmap | bytearray  # of a file, which a tensor may lie in
 
 def read_torch(path: Path) -> Tensors:
     """The tensors of a file, by dotted names; mapped, unless packed or of torch before 1.6."""
-    file = map_path(path)
     with path.open("rb") as opened:
-        content, unpickler = load(opened, file.content, str(path))
-    tensors = tensors_in(content, str(path), path.stem, unpickler.strangers.values())
-    for name, tensor in tensors.items():
-        tensors[name] = tensor if tensor.is_meta else lying_in(file, tensor)
-    return tensors
+        content, unpickler = load(opened, map_path(path), str(path))
+    return tensors_in(content, str(path), path.stem, unpickler.strangers.values())
 
 
 def read_torch_bytes(content: bytes) -> Tensor:
@@ -126,7 +122,7 @@ def _unpacked(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> mmap.mmap:
             shutil.copyfileobj(packed, room, 1 << 20)
         room.write(b"\0")  # an empty file cannot be mapped
         room.flush()
-        return map_file(room).content
+        return map_file(room)
 
 
 def _entries(content: Content, start: int, size: int) -> torch.UntypedStorage:
