@@ -1,15 +1,12 @@
-"""How often the verdict is wrong: tables of which the truth is known, and some real ones.
+"""How often the verdict is wrong, on tables of which the truth is known.
 
 `python -m embedding_collapse.lab.calibration` makes `results/verdict/calibration.json` anew. A
 table that is sound by construction and gets another verdict is a false alarm; one that is not and
-passes as sound a miss. Models that were really trained have no truth of that kind: their verdicts
-are kept beside, and count in no rate.
+passes as sound a miss.
 """
 
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +16,6 @@ from torch import Tensor
 
 from embedding_collapse.collapse import measure
 from embedding_collapse.files import store_json
-from embedding_collapse.inspection.report import inspect
 from embedding_collapse.verdict import (
     COLLAPSED_IS,
     FEW_IS,
@@ -29,14 +25,11 @@ from embedding_collapse.verdict import (
     UNTRAINED_IS,
 )
 
-from . import experiment, records
-from .data import DataSpec
+from . import records
 from .environment import environment
-from .spec import Design, Spec
 
 SHAPES = [(6, 16), (12, 16), (100, 16), (2000, 16), (100, 64), (2000, 64)]
 SEEDS = 12
-TRAINED: list[tuple[Design, int]] = [("se", 1), ("se", 10), ("me", 10)]
 NOISE = 0.05  # of an entry of 1, across the directions that a collapsed table has
 TRUTHS = {  # what is true of a table, and the verdicts that say so; the first is the plainest
     "sound": (HEALTHY_IS,),
@@ -179,42 +172,10 @@ def calibrate(seeds: int = SEEDS) -> dict[str, Any]:
     return {"seeds": seeds, "rates": rates(cases), "cases": cases}
 
 
-def seen() -> list[dict[str, Any]]:
-    """Verdicts of models that were trained: DCNv2 here and now, and language models as packaged."""
-    models = []
-    with tempfile.TemporaryDirectory() as folder:
-        for design, scale in TRAINED:
-            spec = Spec(
-                DataSpec("synthetic-mini", 10_000),
-                model="dcnv2",
-                design=design,
-                scale=scale,
-                epochs=2,
-            )
-            record = experiment.run(spec, output=folder, device="cpu", progress=False)
-            tables = inspect(Path(folder) / f"{record.key}.safetensors").tables
-            models.append(_seen(f"DCNv2, {design.upper()} {scale}x, synthetic-mini", tables))
-    if (package := find_spec("wordllama")) and package.origin:
-        weights = Path(package.origin).parent / "weights" / "l2_supercat_256.safetensors"
-        models.append(_seen("wordllama's tokens", inspect(weights).tables))
-    return models
-
-
-def _seen(name: str, tables: list) -> dict[str, Any]:
-    return {
-        "name": name,
-        "verdicts": dict(Counter(table.verdict for table in tables)),
-        "IA/random, centred": [round(table.centred["against_random"], 4) for table in tables],
-        "IA/random": [round(table.measures["against_random"], 4) for table in tables],
-        "offset": [round(table.offset, 4) for table in tables],
-        "untrained": [round(table.untrained, 4) for table in tables],
-    }
-
-
 def record(path: Path | None = None) -> Path:
-    """Calibrate, look at the trained models, and store what was found; takes some minutes."""
+    """Calibrate and store what was found; takes some minutes."""
     path = path or records.in_repository("results") / "verdict" / "calibration.json"
-    content = calibrate() | {"seen": seen(), "environment": environment(torch.device("cpu"))}
+    content = calibrate() | {"environment": environment(torch.device("cpu"))}
     store_json(path, content)
     return path
 
