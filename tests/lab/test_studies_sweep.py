@@ -335,13 +335,9 @@ def test_on_ray_killed_workers_and_drivers_cost_no_epoch_and_leave_no_process(tm
         worker, early, before = worker_with_a_checkpoint(driver, folder, other_than=late)
         worker.kill()
         wait_until(lambda: "(1 of 2 runs" in said.read_text(), driver)
-        # Ray's agents by themselves would end a minute after the driver
         family = psutil.Process(driver.pid).children(recursive=True)
-        agents = [one for one in family if "Agent" in " ".join(one.cmdline())]
-        assert agents
         driver.kill()
         driver.wait()
-        assert psutil.wait_procs(agents, timeout=30)[1] == []
         with suppress(psutil.NoSuchProcess):  # a raylet quick enough has ended it, paused as it was
             paused.resume()
         assert psutil.wait_procs(family, timeout=300)[1] == []  # those at work find out themselves

@@ -1,36 +1,17 @@
 """Where runs take place: in this process, in processes of their own, or on Ray."""
 
-import contextlib
 import logging
 import multiprocessing
 import os
-import subprocess
-import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from embedding_collapse.parameters import ParameterError, check_installed
-
-# holds on to processes, so that no later one with their number is mistaken for them, and waits for
-# the end of whoever holds the other end of its input
-WATCHDOG = """
-import contextlib, os, signal, sys
-held = []
-for process in sys.argv[1:]:
-    with contextlib.suppress(ProcessLookupError):
-        held.append(os.pidfd_open(int(process)))
-sys.stdin.read()
-for one in held:
-    with contextlib.suppress(ProcessLookupError):
-        signal.pidfd_send_signal(one, signal.SIGKILL)
-"""
-
 
 STARTS = 5  # tries, as Ray's own patience of half a minute is no option
 
@@ -81,7 +62,7 @@ class OnRay(Executor):
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anybody
         import ray
 
-        here, before = address == "local", _descendants(os.getpid())
+        here = address == "local"
         begin = partial(
             ray.init,
             address=address,
@@ -94,8 +75,6 @@ class OnRay(Executor):
             _with_patience(begin, ray.shutdown)
         except ValueError as error:
             raise ParameterError(f"ray_address is {address!r}; Ray says: {error}") from None
-        started = [process for process in _descendants(os.getpid()) if process not in before]
-        self._watchdog = _end_with_this_process(started) if here else None
         share = gpu_share if ray.cluster_resources().get("GPU") else 0
         self._call = ray.remote(num_cpus=1, num_gpus=share, max_retries=3)(_call)
 
@@ -115,8 +94,6 @@ class OnRay(Executor):
         import ray
 
         ray.shutdown()
-        if self._watchdog:
-            self._watchdog.communicate()
 
 
 def _with_patience(begin: Callable[[], object], undo: Callable[[], None]) -> None:
@@ -136,27 +113,3 @@ def _with_patience(begin: Callable[[], object], undo: Callable[[], None]) -> Non
 
 def _call(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     return fn(*args, **kwargs)
-
-
-def _descendants(process: int) -> list[int]:
-    """The processes that one has started, and those that they have; none outside Linux."""
-    children: dict[int, list[int]] = {}
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):  # it has just ended
-            parent = int(path.read_text().rpartition(")")[2].split()[1])
-            children.setdefault(parent, []).append(int(path.parent.name))
-    family = [process]
-    for one in family:
-        family += children.get(one, [])
-    return family[1:]
-
-
-def _end_with_this_process(processes: Sequence[int]) -> subprocess.Popen | None:
-    """Have processes killed once this one has ended, were it by a kill.
-
-    Ray's own end with the driver, but for the agents beside them, which find out after a minute.
-    """
-    if not hasattr(os, "pidfd_open"):
-        return None
-    command = [sys.executable, "-c", WATCHDOG, *map(str, processes)]
-    return subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
