@@ -200,11 +200,7 @@ def test_a_pin_keeps_the_state_and_gives_it_back(made):
     assert explorer.changed(pinned, "pinned", False) == explorer.start | {"pinned": None}
 
 
-def test_an_impossible_turn_is_named(made):
-    with pytest.raises(ParameterError, match=r"eps is 7; accepted: \[0.05"):
-        made["sizing"].changed(made["sizing"].start, "eps", 7)
-    with pytest.raises(ParameterError, match="no control 'width'; known: D, eps"):
-        made["sizing"].changed(made["sizing"].start, "width", 7)
+def test_an_explorer_that_is_not_there_is_named():
     with pytest.raises(ParameterError, match="explorer 'nothing' is unknown; known: sizing"):
         explorers.show("nothing")
 

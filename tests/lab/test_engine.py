@@ -15,7 +15,6 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from embedding_collapse.lab.data import Dataset, DataSpec, Field
-from embedding_collapse.lab.engine import products
 from embedding_collapse.lab.engine.captured import Engine, loss_of, windows
 from embedding_collapse.lab.environment import instruction_set
 from embedding_collapse.lab.experiment import run
@@ -158,14 +157,6 @@ def test_fused_it_trains_as_unfused():
         list(engine.epoch(torch.arange(1000), losses, torch.zeros_like(losses)))
         tables.append(model.table.detach())
     assert_rounding_alone(*tables)
-
-
-def test_where_bf16_is_made_of_float32_nothing_is_compiled_and_that_is_said(monkeypatch):
-    monkeypatch.setattr(products, "multiplies_bf16", lambda: False)
-    dataset = tiny_dataset(200)
-    with pytest.warns(UserWarning, match="compile is True, and this processor has no instructions"):
-        engine = engine_of(tiny_model(dataset), dataset, compile=True, precision="bf16")
-    assert not engine.compiled and engine._loss is loss_of
 
 
 @pytest.mark.filterwarnings("ignore:.torch.jit.script:DeprecationWarning")

@@ -101,12 +101,6 @@ def test_draws_depend_on_the_seed_alone():
     assert len(set(first.worst.tolist())) == 3
 
 
-@pytest.mark.parametrize("size", [{"points": 1}, {"width": 0}, {"draws": 0}])
-def test_projections_that_cannot_be_are_named(size):
-    with pytest.raises(ValueError, match="at least 2 points and one of the others are needed"):
-        sizing.project(**{"points": 5, "width": 3, "draws": 2} | size)
-
-
 # --- how loose ------------------------------------------------------------------------------------
 
 

@@ -93,20 +93,12 @@ def project(points: int, width: int, draws: int = 1, seed: int = 0) -> Distortio
     Args:
         points: D, from 2 up.
         width: K, from 1 up.
-        draws: independent projections.
+        draws: independent projections, from 1 up.
         seed: of all draws together.
 
     Returns:
         Three vectors `[draws]`, float64.
-
-    Raises:
-        ValueError: a number that is too small.
     """
-    if points < 2 or min(width, draws) < 1:
-        raise ValueError(
-            f"no {draws} projections of {points} points into {width} dimensions; at least 2 points "
-            "and one of the others are needed"
-        )
     generator = torch.Generator().manual_seed(seed)
     distortions = [
         _distortion(torch.randn(points, width, generator=generator).div_(width**0.5))

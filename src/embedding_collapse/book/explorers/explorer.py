@@ -17,7 +17,6 @@ import plotly.graph_objects as go
 
 from embedding_collapse.book.plots.style import as_text
 from embedding_collapse.lab.records import Record
-from embedding_collapse.parameters import ParameterError
 
 State = dict[str, Any]
 Options = Sequence[tuple[Any, str]]  # values and their names
@@ -117,22 +116,13 @@ class Explorer:
         """The state after one control was turned.
 
         A control whose options no longer hold its value goes to the last of them.
-
-        Raises:
-            ParameterError: no such control, or not one of its options.
         """
-        control = next((control for control in self.controls if control.name == name), None)
-        if control is None:
-            known = ", ".join(control.name for control in self.controls)
-            raise ParameterError(f"{self.name} has no control {name!r}; known: {known}")
+        control = next(control for control in self.controls if control.name == name)
         if control.kind == "presets":
             return state | value
         if control.kind == "pin":
             copy = {key: kept for key, kept in state.items() if key != name}
             return state | {name: copy if value else None}
-        values = [option for option, _ in control.choices(state)]
-        if value not in values:
-            raise ParameterError(f"{name} is {value!r}; accepted: {values}")
         state = state | {name: value}
         for dependent in self.controls:
             if dependent.by == name:

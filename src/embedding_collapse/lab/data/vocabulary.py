@@ -16,12 +16,7 @@ def number_values(counts: np.ndarray, minimum: int = MINIMUM_COUNT) -> np.ndarra
     Returns:
         int32 `[V]`, raw id -> new id. Values with `minimum` rows or more are numbered from 1 in
         the order of their raw ids; all others get `RARE`.
-
-    Raises:
-        ValueError: `minimum` is below 1.
     """
-    if minimum < 1:
-        raise ValueError(f"minimum count is {minimum}; at least 1 is needed")
     kept = counts >= minimum
     return np.where(kept, np.cumsum(kept), RARE).astype(np.int32)
 

@@ -11,7 +11,6 @@ On a CPU the same steps run uncaptured, and the tests hold them against the plai
 holds the capture against the plain loop at the start of every run.
 """
 
-import warnings
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -24,7 +23,7 @@ from embedding_collapse.lab.environment import keep_kernels_apart
 from embedding_collapse.lab.models import Recommender
 
 from .loop import STEPS_BETWEEN_CHECKS
-from .products import products, taken_in_float32
+from .products import products
 
 ALIGN = {  # numbers: on a GPU 16 bytes for tensor cores, on a CPU as measured; 1 is as it comes
     "cuda": {None: 1, "tf32": 4, "bf16": 8},
@@ -101,7 +100,7 @@ class Engine:
             `LONGER`.
         compile: whether `torch.compile` fuses what stands between the products; by default where
             steps are captured and the dataset has `WORTH_COMPILING` rows. It draws other random
-            numbers for dropout. Nothing is compiled, with a warning, where `taken_in_float32`.
+            numbers for dropout. Where `taken_in_float32`, nothing can be compiled.
     """
 
     def __init__(
@@ -136,13 +135,6 @@ class Engine:
         self._loss = loss_of  # not a method: a cycle would keep the GPU's memory from the next fit
         if compile is None:
             compile = self.capture and len(ids) >= WORTH_COMPILING
-        elif compile and taken_in_float32(precision, self.device):
-            warnings.warn(
-                "compile is True, and this processor has no instructions for products in bf16; "
-                "what makes them of float32 cannot be compiled, so nothing is",
-                stacklevel=2,
-            )
-            compile = False
         self.compiled = compile
         if compile:
             keep_kernels_apart()

@@ -71,7 +71,6 @@ def run_all(
     max_rejected: float = 0.01,
     bars: bool = False,
     tell: Callable[[str], None] = print,
-    clock: Callable[[], float] = time.monotonic,
 ) -> Outcome:
     """Make the runs that are missing, in their order; none is begun once the time is up.
 
@@ -91,7 +90,6 @@ def run_all(
         max_rejected: see `data.load`.
         bars: show one of each run where that is made in this process, else one of all runs.
         tell: gets a line after each run.
-        clock: what tells the time, in seconds.
 
     Raises:
         ParameterError: a number out of range, or Ray is asked for and not there.
@@ -107,7 +105,7 @@ def run_all(
     by_key, waiting = _recorded(specs, folder, kept) if folder else ({}, list(specs))
     trained, failures = 0, []
     busy: list[Spec] = []
-    until = float("inf") if minutes is None else clock() + 60 * minutes
+    until = float("inf") if minutes is None else time.monotonic() + 60 * minutes
     with (
         _executor(workers, ray_address if waiting else None, gpu_share) as executor,
         _bar(len(waiting), shown=bars and not isinstance(executor, InThisProcess)) as bar,
@@ -124,7 +122,7 @@ def run_all(
                 max_rejected=max_rejected,
                 progress=bars and isinstance(executor, InThisProcess),
             )
-            due = (spec for spec in runs if clock() < until)
+            due = (spec for spec in runs if time.monotonic() < until)
             for spec, outcome in _side_by_side(executor, call, kept, due, places, bar):
                 bar.update(outcome is not None)
                 if outcome is None:
