@@ -5,7 +5,7 @@ loader, no worker processes. All randomness of an epoch comes from (seed, epoch)
 needs no random state and, on a CPU, ends with the same bits as one that was never interrupted.
 
 Several processes (see `processes`) train one model as one would, but for rounding, dropout and
-batch norm included (`engine.together`): each takes a part of every batch, and its share of the
+batch norm included (`engine.loop`): each takes a part of every batch, and its share of the
 batches that are evaluated. The first alone reads and writes checkpoints.
 """
 
@@ -28,8 +28,7 @@ from .data import Dataset
 from .device import choose_device, peak_memory, prepare, random_state_kept
 from .engine.captured import Engine
 from .engine.checked import FALLBACK, CheckedEngine
-from .engine.loop import STEPS_BETWEEN_CHECKS, StepByStep
-from .engine.together import Together
+from .engine.loop import STEPS_BETWEEN_CHECKS, StepByStep, Together
 from .metrics import Placements, auc, excess_log_loss, expected_auc, grouped, log_loss, placements
 from .models import Recommender
 

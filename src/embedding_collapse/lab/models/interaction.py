@@ -49,7 +49,7 @@ class Layer(nn.Module):
         align: what the dimensions of products are filled up to a multiple of; see
             `layers.aligned`.
         dropout: rate.
-        part: of the batch that it is given, see `engine.together`; None where it is the whole.
+        part: of the batch that it is given, see `engine.loop.Together`; None where it is the whole.
     """
 
     align: int = 1
