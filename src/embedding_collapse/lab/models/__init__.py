@@ -17,11 +17,10 @@ from .finalmlp import FinalMLP, Fusion
 from .interaction import Interaction, Size
 from .ipnn import IPNN
 from .layers import Head, LinearProjection
-from .lifted import Lifted
 from .nfwfm import NFwFM
 from .penalties import norm_variance, orthogonality, set_overlap, spectral_spread
 from .recommender import Penalty, Recommender
-from .shared import Shared
+from .variants import Lifted, Shared
 from .xdeepfm import XDeepFM, XDeepFMHead
 
 
