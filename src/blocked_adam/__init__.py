@@ -1,9 +1,8 @@
 """Dense Adam with weight decay on embedding tables, without streaming the tables at every step."""
 
-from .adam import Adam
 from .choice import kernels_run_on, numba_runs
 from .look_ups import LookUps, group_look_ups
-from .optimizer import ExactBlockedAdam
+from .optimizer import Adam, ExactBlockedAdam
 from .threads import on_all_threads
 
 __all__ = [

@@ -7,6 +7,7 @@ row is next read and then be replayed, several steps at once, while the row is a
 `block` steps all rows are brought up to date (flushed), which bounds how much there is to replay.
 """
 
+import inspect
 import math
 from collections.abc import Callable
 from types import ModuleType
@@ -15,12 +16,26 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .adam import Adam, dense_step
 from .choice import PASSES, fastest, passes
 from .look_ups import LookUps, group_look_ups
 from .reference import Decay, Table
 
 OTHERS = ("amsgrad", "maximize", "decoupled_weight_decay")  # Adam's options that tables lack
+dense_step = inspect.unwrap(torch.optim.Adam.step)
+
+
+class Adam(torch.optim.Adam):
+    """`torch.optim.Adam` without the compiler.
+
+    Torch keeps its optimizers out of what `torch.compile` traces, and imports all of the compiler
+    to do so: two to three seconds of every process that trains. Nothing here is traced.
+    """
+
+    add_param_group = inspect.unwrap(torch.optim.Adam.add_param_group)
+    zero_grad = inspect.unwrap(torch.optim.Adam.zero_grad)
+    state_dict = inspect.unwrap(torch.optim.Adam.state_dict)
+    load_state_dict = inspect.unwrap(torch.optim.Adam.load_state_dict)
+    step = torch.no_grad()(dense_step)
 
 
 class ExactBlockedAdam(Adam):
