@@ -1,10 +1,12 @@
-"""What a page holds of a figure that trains where no script runs, and what it tells the script."""
+"""What a page holds of a figure that trains where no script runs, what it tells the script, and the
+widget that it is in a notebook with a kernel."""
 
 import json
 
 import numpy as np
+from test_explorers_live import WIDGET, Notebook, notebook  # noqa: F401
 
-from embedding_collapse.book import explorers
+from embedding_collapse.book import explorers, joining
 from embedding_collapse.book.explorers import bottleneck, collapse, sets, training
 from embedding_collapse.decomposition import singular_values
 from embedding_collapse.files import load_json
@@ -48,3 +50,13 @@ def test_without_a_script_the_page_shows_what_the_record_of_the_sets_holds() -> 
     for effect in held["effects"]:
         assert f"<td>{effect['verdict']}</td>" in html
     assert len(html.encode()) < 50_000
+
+
+def test_a_kernel_sends_the_section_the_script_and_the_look(notebook: Notebook) -> None:  # noqa: F811
+    notebook.run("from embedding_collapse.book import explorers; explorers.train('bottleneck')")
+    assert set(notebook.bundle) == {WIDGET, "text/html", "text/plain"}
+    state = notebook.widgets[notebook.bundle[WIDGET]["model_id"]]
+    assert state["_model_module"] == "anywidget"
+    assert state["page"] == training.page(bottleneck.FIGURE) == notebook.bundle["text/html"]
+    assert state["_esm"] == joining.widget("bottleneck")
+    assert state["_css"] == (joining.LIVE / "live.css").read_text()

@@ -5,9 +5,9 @@
     explorers.train("collapse")                                 # one of TRAINING, in the page
 
 `explorer` says what an explorer is made of; `display` shows it, `live` with a kernel and `static`
-without a script. `training` says what a figure that trains is made of, `widget` shows it with a
-kernel, and `collapse`, `sets` and `bottleneck` hold one each. Each of the other modules holds the
-explorer of its name: `explorer` makes it, and `view` is what it shows.
+without a script. `training` says what a figure that trains is made of and shows it, and `collapse`,
+`sets` and `bottleneck` hold one each. Each of the other modules holds the explorer of its name:
+`explorer` makes it, and `view` is what it shows.
 """
 
 from collections.abc import Callable

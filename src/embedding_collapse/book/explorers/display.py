@@ -8,12 +8,11 @@ where no script runs, all of it stays. In Jupyter, ipywidgets call the view in P
 import hashlib
 import html
 from collections.abc import Sequence
-from importlib.util import find_spec
-from typing import Any
 
 from embedding_collapse.book.plots import provenance
 
 from .explorer import Explorer, Step
+from .live import Live
 from .static import as_json, image, key, table
 
 
@@ -21,12 +20,8 @@ def show(explorer: Explorer) -> None:
     """Display an explorer in a notebook, and in the page made of it."""
     from IPython.display import display
 
-    bundle: dict[str, Any] = {"text/html": page(explorer), "text/plain": explorer.title}
-    if find_spec("ipywidgets"):
-        from .live import Live
-
-        bundle = Live(explorer).box._repr_mimebundle_() | bundle
-    display(bundle, raw=True)
+    bundle = {"text/html": page(explorer), "text/plain": explorer.title}
+    display(Live(explorer).box._repr_mimebundle_() | bundle, raw=True)
 
 
 def page(explorer: Explorer) -> str:

@@ -7,10 +7,14 @@ training ends. In a notebook with a kernel the same script is an anywidget's.
 import html
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from typing import Any
 
+import anywidget
 import plotly.graph_objects as go
+import traitlets
+
+from embedding_collapse.book.joining import LIVE
+from embedding_collapse.book.joining import widget as script
 
 from .static import as_json, image, key, table
 
@@ -38,18 +42,25 @@ class LiveFigure:
     content: dict[str, Any] = field(default_factory=dict)
 
 
+class TrainingWidget(anywidget.AnyWidget):
+    """A page's section, brought to life by the script of its figure: training takes place in the
+    browser, and the kernel is free.
+
+    Attributes:
+        page: the section as HTML.
+    """
+
+    _css = LIVE / "live.css"
+    page = traitlets.Unicode().tag(sync=True)
+
+
 def show(figure: LiveFigure) -> None:
     """Display a figure in a notebook, and in the page made of it."""
     from IPython.display import display
 
     html = page(figure)
-    bundle: dict[str, Any] = {"text/html": html, "text/plain": figure.title}
-    if find_spec("anywidget"):
-        from .widget import widget
-
-        view, _ = widget(figure.name, html)._repr_mimebundle_() or ({}, {})
-        bundle = view | bundle
-    display(bundle, raw=True)
+    view, _ = TrainingWidget(page=html, _esm=script(figure.name))._repr_mimebundle_() or ({}, {})
+    display(view | {"text/html": html, "text/plain": figure.title}, raw=True)
 
 
 def page(figure: LiveFigure) -> str:
