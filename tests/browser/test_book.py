@@ -201,8 +201,7 @@ def controls_change_their_figure(view: View) -> None:
         figure = box.element_handle()
         for control in box.locator(".ec-controls :is(input, select, button)").all():
             before = figure.evaluate_handle("it => it.querySelector('.main-svg').innerHTML")
-            kind, pressed = control.evaluate("it => [it.tagName, it.ariaPressed]")
-            if kind == "BUTTON":
+            if control.evaluate("it => it.tagName") == "BUTTON":
                 control.click()
             else:
                 control.evaluate(
@@ -213,8 +212,6 @@ def controls_change_their_figure(view: View) -> None:
                         it.dispatchEvent(new Event(menu ? 'change' : 'input'));
                     }"""
                 )
-            if pressed == "true":
-                continue
             try:
                 view.page.wait_for_function(
                     "([it, before]) => it.querySelector('.main-svg').innerHTML !== before",

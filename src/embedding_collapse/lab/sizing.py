@@ -126,7 +126,7 @@ def _distortion(table: Tensor) -> tuple[float, float, float]:
 
 
 def sweep(points: int, widths: Sequence[int], draws: int = 5, seed: int = 0) -> pd.DataFrame:
-    """`project` for every K: the columns width, draw, worst, worst_squared and typical."""
+    """`project` for every K: the columns width, draw, worst and typical."""
     parts = []
     for width in widths:
         projected = project(points, width, draws, seed)
@@ -136,7 +136,6 @@ def sweep(points: int, widths: Sequence[int], draws: int = 5, seed: int = 0) -> 
                     "width": width,
                     "draw": range(draws),
                     "worst": projected.worst,
-                    "worst_squared": projected.worst_squared,
                     "typical": projected.typical,
                 }
             )

@@ -16,7 +16,6 @@ from embedding_collapse.book import plots
 from embedding_collapse.book.analysis.cause import FORMS
 from embedding_collapse.book.analysis.ledger import bases, sharing
 from embedding_collapse.book.analysis.measures import FAIR_ABUNDANCE, in_blocks
-from embedding_collapse.book.explorers.bend import SHAPES
 from embedding_collapse.book.language_model import TokenEmbedding, TokenSpectrum, measure
 from embedding_collapse.lab.contrast import difference
 from embedding_collapse.lab.groups import by_label, cell_of
@@ -41,12 +40,6 @@ MEASURES: dict[str, Callable[[Tensor], Tensor]] = {
 }
 READINGS = ("as it is", "over K", "against random")
 INKS = {"field": plots.COLOURS["SE"], "language model": plots.INKS["information abundance"]}
-
-
-def of_shape(name: str) -> dict[str, float]:
-    """Each measure of one of the shapes that the first figure offers."""
-    spectrum = torch.tensor(SHAPES[name], dtype=torch.float64)
-    return {title: formula(spectrum).item() for title, formula in MEASURES.items()}
 
 
 # --- the phenomenon -------------------------------------------------------------------------------
