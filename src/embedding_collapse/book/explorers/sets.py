@@ -25,7 +25,6 @@ from embedding_collapse.lab.environment import environment
 from embedding_collapse.lab.metrics import Placements, auc, grouped, placements
 from embedding_collapse.lab.models import Recommender, Size, build
 from embedding_collapse.lab.records import folder_of
-from embedding_collapse.lab.studies.index import OTHERS
 from embedding_collapse.lab.training import predict
 from embedding_collapse.spectrum import field_spectra, normalised_abundance
 
@@ -232,7 +231,6 @@ def record() -> Path:
     """Train from `START` and keep what the page shows of it without a script; a minute."""
     runs = trained(*START.values())
     content = {  # spectra: of the largest field, [set][direction]
-        "command": OTHERS["live"][0],
         "setting": SETTING | START,
         "steps": [step for step, _ in runs[0][0].points],
         "runs": [

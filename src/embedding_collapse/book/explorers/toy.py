@@ -10,7 +10,6 @@ from embedding_collapse.book.plots.style import BELOW, PINK, SKY
 from embedding_collapse.files import load_json, store_json
 from embedding_collapse.lab.environment import environment
 from embedding_collapse.lab.records import folder_of
-from embedding_collapse.lab.studies.index import OTHERS
 
 from .explorer import Control, Explorer, State, Step, View, packed, signed, unpacked
 
@@ -61,7 +60,6 @@ def record(folder: str = FOLDER) -> Path:
     curves = [run(width=width, **fixed) for width in GRID["widths"]]
     abundance = torch.stack([curve.abundance for curve in curves], 1)
     content = {  # abundance: [D_3, K, seed, step]
-        "command": OTHERS["toy"][0],
         "grid": GRID,
         "steps": curves[0].steps.tolist(),
         "abundance": np.round(abundance.double().numpy(), 3).tolist(),
