@@ -242,19 +242,10 @@ def inspect(
         if isinstance(row_weights, str | os.PathLike):
             called = Path(row_weights).name
         row_weights_of, remark = match(read_counts(row_weights), embeddings, called)
-    measured = []
-    entries = sum(table.values.numel() for table in embeddings)
-    with tqdm(
-        total=entries,
-        desc="measuring",
-        unit=" entries",
-        unit_scale=True,
-        disable=not progress,
-        delay=3,
-    ) as bar:
-        for table, weight in zip(embeddings, row_weights_of, strict=True):
-            measured.append(inspect_table(table, weight))
-            bar.update(table.values.numel())
+    bar = tqdm(embeddings, "measuring", unit="table", disable=not progress, delay=3)
+    measured = [
+        inspect_table(table, weight) for table, weight in zip(bar, row_weights_of, strict=True)
+    ]
     asked = {
         "--tables": ", ".join(include),
         "--exclude": ", ".join(exclude),
