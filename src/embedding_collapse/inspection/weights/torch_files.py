@@ -63,7 +63,11 @@ def _load_archive(archive: zipfile.ZipFile, content: Content, what: str) -> tupl
     elif damaged := archive.testzip():
         raise zipfile.BadZipFile(f"the checksum of {damaged!r} differs")
     order = f"{root}byteorder"
-    little = order not in archive.namelist() or archive.read(order) == b"little"
+    if order in archive.namelist() and archive.read(order) != sys.byteorder.encode():
+        raise ParameterError(
+            f"{what} holds numbers in another order of bytes than this machine's; loaded and saved "
+            "by torch here, they are in its order"
+        )
     storages: dict[str, torch.UntypedStorage] = {}
 
     def storage(dtype: torch.dtype, key: str, _: Any, numel: int, *__: Any) -> Storage:
@@ -73,7 +77,7 @@ def _load_archive(archive: zipfile.ZipFile, content: Content, what: str) -> tupl
                 entries = _entries(content, start_of(content, member), member.file_size)
             else:
                 entries = _entries(_unpacked(archive, member), 0, member.file_size)
-            storages[key] = _native(entries, dtype, little)
+            storages[key] = entries
         return _of_size(storages[key], dtype, numel)
 
     check_packing(pickled)
@@ -98,7 +102,8 @@ def _load_before_1_6(opened: IO[bytes], content: Content) -> tuple[Any, Unpickle
         return _of_size(part, dtype, count)
 
     size = len(content)
-    _, _, system = (Unpickler(opened, size).load() for _ in range(3))
+    for _ in range(3):  # a mark, the version, the system; every system wrote the little end first
+        Unpickler(opened, size).load()
     unpickler = Unpickler(opened, size, storage)
     held = unpickler.load()
     keys = Unpickler(opened, size).load()
@@ -109,8 +114,7 @@ def _load_before_1_6(opened: IO[bytes], content: Content) -> tuple[Any, Unpickle
         size = count * types[key].itemsize
         if size != storages[key].nbytes():
             raise ValueError(f"{size:,} bytes follow in place of {storages[key].nbytes():,}")
-        entries = _entries(content, opened.tell(), size)
-        storages[key].copy_(_native(entries, types[key], system["little_endian"]))
+        storages[key].copy_(_entries(content, opened.tell(), size))
         opened.seek(size, io.SEEK_CUR)
     return held, unpickler
 
@@ -131,16 +135,6 @@ def _entries(content: Content, start: int, size: int) -> torch.UntypedStorage:
         return torch.UntypedStorage(0)
     flat = torch.frombuffer(content, dtype=torch.uint8, count=size, offset=start)
     return flat.untyped_storage()
-
-
-def _native(
-    entries: torch.UntypedStorage, dtype: torch.dtype, little: bool
-) -> torch.UntypedStorage:
-    """Entries in the order of bytes that this machine has."""
-    if little != (sys.byteorder == "little"):
-        entries = entries.clone()
-        entries.byteswap(dtype)
-    return entries
 
 
 def _of_size(entries: torch.UntypedStorage, dtype: torch.dtype, numel: int) -> Storage:
