@@ -45,7 +45,7 @@ STEPS = [  # over the runs of the study "decide"
     ),
     Step(
         "Now read columns. If the partner counted, they would brighten from left to right.",
-        "Of all that is made for weekday the mean is 0.169, for the time of day 0.170: they don't.",
+        "Of all that is made for weekday the mean is 0.169, for the time of day 0.170: hardly.",
         {"dataset": "us-flights", "run": "SE 4x", "of": WEEKDAY, "for": WEEKDAY},
     ),
     Step(
