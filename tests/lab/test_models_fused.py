@@ -120,6 +120,23 @@ def test_fused_bf16_is_read_where_it_lies_and_its_gradient_rounded_as_torch_does
     assert found[0][1].isnan().any() and found[0][1].isfinite().any()
 
 
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("how", HOW, ids=lambda how: "-".join(how))
+def test_what_is_no_number_stays_none_where_it_is_kept(how, training, monkeypatch):
+    """Else a model that diverged would go on."""
+    x, found = torch.randn(3, 5, ROWS), []
+    x[:, 0, 0], x[:, 1, 0] = torch.nan, torch.inf
+    norm = SetNorm(3, 5).train(training)
+    for worth in (0, 2**62):
+        monkeypatch.setattr(fused, "WORTH_FUSING", worth)
+        torch.manual_seed(2)
+        with torch.no_grad():
+            found.append(norm(x.clone(), **how))
+    ours, plain = found
+    dropped = (ours == 0) & (training and "rate" in how)  # times 0 it would be none either
+    assert torch.equal(ours.isnan(), plain.isnan() & ~dropped) and ours.isnan().any()
+
+
 @pytest.mark.parametrize("of_norm", [torch.float64, torch.bfloat16])
 def test_bf16_beside_other_numbers_than_float32_is_no_fused_pass(of_norm, monkeypatch):
     """Its bits would be taken for numbers."""

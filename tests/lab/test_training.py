@@ -14,7 +14,7 @@ from embedding_collapse.lab.data import Dataset, Field
 from embedding_collapse.lab.device import choose_device
 from embedding_collapse.lab.engine.loop import StepByStep
 from embedding_collapse.lab.metrics import auc, excess_log_loss, expected_auc, log_loss
-from embedding_collapse.lab.models import Recommender, Size, build
+from embedding_collapse.lab.models import Recommender, Size, build, fused
 from embedding_collapse.lab.training import Training, fit, predict
 
 
@@ -168,6 +168,13 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_says_where():
         DivergedError, match=r"not finite at step 0 of epoch 0; .* nan\. Try a smaller learning"
     ):
         fit_tiny(model, dataset)
+
+
+def test_a_run_that_diverges_is_stopped_where_compiled_code_takes_its_steps_too(monkeypatch):
+    monkeypatch.setattr(fused, "WORTH_FUSING", 0)
+    dataset = tiny_dataset(300)
+    with pytest.raises(DivergedError, match=r"not finite at step 1 of epoch 0; .* nan\. Try"):
+        fit_tiny(tiny_model(dataset), dataset, learning_rate=1e5)
 
 
 def test_no_batch_of_one_row_meets_batch_norm():

@@ -136,18 +136,18 @@ def forward(x, weight, bias, eps, drop, relu, y, mean, variance, known, part, th
             shift = bias[m, h] - mean[m, h] * scale
             if lowest > -32_768:
                 _draw(seed, (m * features + h) * words, drawn)
-            if len(y) == sets:
+            if len(y) == sets:  # what is no number is not below zero, and stays
                 to = y[m, h]
                 for b in range(rows):
                     z = row[b] * scale + shift
-                    to[b] = z * factor if bits[b] >= lowest and (z > zero or not relu) else zero
+                    to[b] = z * factor if bits[b] >= lowest and not (relu and z <= zero) else zero
             else:
                 to = y[0, h]
                 if m == 0:
                     to[:] = zero
                 for b in range(rows):
                     z = row[b] * scale + shift
-                    to[b] += z * factor if bits[b] >= lowest and (z > zero or not relu) else zero
+                    to[b] += z * factor if bits[b] >= lowest and not (relu and z <= zero) else zero
 
 
 @_compiled
@@ -172,7 +172,7 @@ def backward(x, weight, bias, eps, drop, relu, mean, variance, gradient, of_weig
             given = gradient[m if len(gradient) == sets else 0, h]
             for b in range(rows):
                 z = row[b] * scale + shift
-                keep = bits[b] >= lowest and (z > zero or not relu)
+                keep = bits[b] >= lowest and not (relu and z <= zero)
                 kept[b] = given[b] * factor if keep else zero
             total, along = _sums(kept, row, center)
             of_weight[m, h], of_bias[m, h] = along * inverse, total
