@@ -85,6 +85,8 @@ class ExactBlockedAdam(Adam):
         if unknown := options.keys() - {"fused", "foreach", "capturable"}:
             raise ValueError(f"{', '.join(sorted(unknown))}: not an option of this optimizer")
         super().__init__(params, lr, betas, eps, weight_decay, **options)
+        # or a GradScaler leaves all to the fused step, which sees no table's gradients
+        self._step_supports_amp_scaling = False
         self.block = block
         self.passes = passes
         self._windows: dict[Tensor, _Window] = {}
@@ -114,7 +116,8 @@ class ExactBlockedAdam(Adam):
             table: a parameter `[D, ...]` of this optimizer.
             ids: the rows looked up, `[n]` in all, or grouped already.
             gradients: of each look-up, `[n]` times the shape of a row; those of a row that was
-                looked up several times are summed, always in the same order.
+                looked up several times are summed, always in the same order. They are taken as
+                they are: a `GradScaler` neither unscales them nor looks for infinite ones.
 
         Raises:
             ValueError: another number of gradients than of look-ups, a second gradient before a

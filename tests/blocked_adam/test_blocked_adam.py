@@ -306,6 +306,29 @@ def test_a_copy_of_the_optimizer_has_all_its_steps():
     assert both["optimizer"].state_dict()["state"][0]["step"] == 10
 
 
+@pytest.mark.parametrize("fused", [False, True])
+def test_scaled_gradients_are_unscaled_and_infinite_ones_no_step(fused):
+    """As under `GradScaler`; powers of two scale without rounding."""
+    scaled, plain = (Theirs(sparse=True) for _ in range(2))
+    ours, theirs = (ExactBlockedAdam(m.parameters(), fused=fused) for m in (scaled, plain))
+    scaler = torch.amp.GradScaler(torch.get_default_device().type, init_scale=2.0**10)
+    for number, ids in enumerate(zipf_batches(5)):
+        for model, optimizer in ((scaled, ours), (plain, theirs)):
+            optimizer.catch_up(model.embedding.weight, ids)
+            optimizer.zero_grad()
+        overflows = number == 2
+        loss = F.softplus(scaled(ids)).mean()
+        scaler.scale(loss * torch.inf if overflows else loss).backward()
+        scaler.step(ours)
+        scaler.update()
+        if not overflows:
+            F.softplus(plain(ids)).mean().backward()
+            theirs.step()
+    assert scaler.get_scale() == 2.0**9
+    states = [optimizer.state_dict()["state"][0]["exp_avg_sq"] for optimizer in (ours, theirs)]
+    assert torch.equal(*states) and torch.equal(scaled.embedding.weight, plain.embedding.weight)
+
+
 def test_a_gradient_may_be_handed_over_by_look_up():
     """As an engine does that looks rows up outside autograd; rows of any shape."""
     batches = zipf_batches(40)
