@@ -204,16 +204,18 @@ class ExactBlockedAdam(Adam):
         if window is None:
             window = self._windows[p] = self._begin(p, group)
         decay = _decay(group)
-        if decay != window.decay:  # the steps so far were taken with the old ones
+        # the steps so far were taken with the old ones; or a flush was interrupted
+        if decay != window.decay or window.now >= self.block:
             self._flush(p)
             window.decay = decay
-        if window.now >= window.announced:
-            window.announce(group, window.now, 1)
+        now = window.now
+        if now >= window.announced:
+            window.announce(group, now, 1)
         passes, table = self._passes(p), self._table(p)
-        if self._caught_up.pop(p, None) is not look_ups and window.now:
-            passes.catch_up(table, look_ups, window.now, decay)
-        passes.apply(table, look_ups, gradients, window.now, decay)
-        window.now += 1
+        if self._caught_up.pop(p, None) is not look_ups and now:
+            passes.catch_up(table, look_ups, now, decay)
+        window.now += 1  # first: interrupted, no row has had more steps than are counted
+        passes.apply(table, look_ups, gradients, now, decay)
         if window.now == self.block:
             self._flush(p)
 

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from rounding import assert_rounding_alone, unit
 from torch import Tensor, nn
 
-from blocked_adam import ExactBlockedAdam, group_look_ups, reference
+from blocked_adam import ExactBlockedAdam, choice, group_look_ups, reference
 
 pytestmark = pytest.mark.rounding
 
@@ -355,6 +355,28 @@ def test_coefficients_announced_ahead_are_those_of_the_steps():
         optimizer.announce(8)
         train(p, optimizer, window)
     assert torch.equal(p.detach(), blocked(batches, 8)[0])
+
+
+@pytest.mark.parametrize("passes", ["compiled", "reference"])
+@pytest.mark.parametrize(("work", "first"), [("apply", True), ("flush", False)])
+def test_interrupted_after_a_step_or_before_a_flush_it_goes_on(work, first, passes, monkeypatch):
+    """As by Ctrl-C in a notebook, at the fourth step of a window of four."""
+    module, batches, p = choice.passes(passes), zipf_batches(20), table()
+    optimizer = ExactBlockedAdam([p], block=4, passes=passes, **SETTINGS)
+    train(p, optimizer, batches[:3])
+    done = getattr(module, work)
+
+    def interrupted(*inputs) -> None:
+        if first:
+            done(*inputs)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(module, work, interrupted)
+        train(p, optimizer, batches[3:4])
+    train(p, optimizer, batches[4:])
+    state = optimizer.state_dict()["state"][0]
+    assert_same_bits((p.detach(), state), blocked(batches, 4, passes=passes))
 
 
 def test_what_it_cannot_do_is_an_error():
