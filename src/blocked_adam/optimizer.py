@@ -136,15 +136,14 @@ class ExactBlockedAdam(Adam):
         self._given[table] = look_ups, gradients.detach().reshape(n, width)
 
     def attach(self, embedding: nn.Embedding) -> None:
-        """Catch up whenever an embedding is called, flush before its state is saved or loaded."""
-        embedding.register_forward_pre_hook(
-            lambda module, args, named: self.catch_up(
-                module.weight, args[0] if args else named["input"]
-            ),
-            with_kwargs=True,
-        )
-        embedding.register_state_dict_pre_hook(lambda *_: self.flush())
-        embedding.register_load_state_dict_pre_hook(lambda *_: self.flush())
+        """Catch up whenever an embedding is called, flush before its state is saved or loaded.
+
+        A copy of the embedding, a pickled one too, is attached to a copy of the optimizer; it is
+        refused where rows are behind, so `flush()` before.
+        """
+        embedding.register_forward_pre_hook(_Hook(self, look_up=True), with_kwargs=True)
+        embedding.register_state_dict_pre_hook(_Hook(self))
+        embedding.register_load_state_dict_pre_hook(_Hook(self))
 
     # --- steps ------------------------------------------------------------------------------------
 
@@ -276,6 +275,29 @@ class ExactBlockedAdam(Adam):
         self.flush()
         for p, window in self._windows.items():
             self.state[p]["step"].fill_(window.before)
+
+
+class _Hook:
+    """Of an attached embedding: catches up with a look-up, or flushes."""
+
+    def __init__(self, optimizer: ExactBlockedAdam, look_up: bool = False) -> None:
+        self.optimizer, self.look_up = optimizer, look_up
+
+    def __call__(self, module: nn.Embedding, *inputs: Any) -> None:
+        if self.look_up:
+            args, named = inputs
+            self.optimizer.catch_up(module.weight, args[0] if args else named["input"])
+        else:
+            self.optimizer.flush()
+
+    def __reduce__(self) -> tuple:
+        """Of copies too; the embedding's weights were copied before, as they are."""
+        if any(window.now for window in self.optimizer._windows.values()):
+            raise RuntimeError(
+                "an embedding is copied while rows of it are behind; call its optimizer's flush() "
+                "before the model is copied or pickled"
+            )
+        return _Hook, (self.optimizer, self.look_up)
 
 
 class _Window:

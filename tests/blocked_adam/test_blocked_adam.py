@@ -6,6 +6,7 @@ rounded once, in the same order.
 
 import copy
 import io
+import pickle
 from collections.abc import Iterator
 from types import ModuleType
 
@@ -304,6 +305,22 @@ def test_a_copy_of_the_optimizer_has_all_its_steps():
     optimizer.flush()
     assert torch.equal(both["model"].embedding.weight, model.embedding.weight)
     assert both["optimizer"].state_dict()["state"][0]["step"] == 10
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda pair: pickle.loads(pickle.dumps(pair))])
+def test_a_copy_of_model_and_optimizer_trains_on_as_they_do(copied):
+    model, optimizer = theirs(10, sparse=True)
+    with pytest.raises(RuntimeError, match="rows of it are behind; call its optimizer's flush"):
+        copied((model, optimizer))
+    optimizer.flush()
+    ends = []
+    for each, its_own in ((model, optimizer), copied((model, optimizer))):
+        for ids in zipf_batches(10):
+            its_own.zero_grad()
+            F.softplus(each(ids)).mean().backward()
+            its_own.step()
+        ends.append((each(torch.arange(ROWS)), each.state_dict()["embedding.weight"]))
+    assert all(map(torch.equal, *ends))
 
 
 @pytest.mark.parametrize("fused", [False, True])
