@@ -11,7 +11,7 @@ from test_training import fit_tiny, tiny_dataset, tiny_model
 
 from embedding_collapse.files import store_json
 from embedding_collapse.lab import checkpoint, training
-from embedding_collapse.lab.checkpoint import STATE, Fit, save_tensors
+from embedding_collapse.lab.checkpoint import STATE, Fit, resume, save_tensors
 from embedding_collapse.lab.models import Recommender
 from embedding_collapse.parameters import ParameterError
 
@@ -150,6 +150,24 @@ def test_what_killed_processes_were_writing_goes_with_the_next_checkpoint(tmp_pa
     (tmp_path / "lock").touch()
     go_on(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {STATE, "epoch-2.safetensors", "lock"}
+
+
+def test_what_cannot_be_removed_does_not_end_training(tmp_path, whole):
+    """As on NFS, where a file that is open stays under another name."""
+    begin(tmp_path)
+    (tmp_path / ".nfs0001").mkdir()
+    assert same_bits(go_on(tmp_path), whole)
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="Linux tells what is mapped")
+def test_a_resumed_run_has_its_checkpoint_no_longer_open(tmp_path):
+    begin(tmp_path)
+    model = tiny_model(DATA)
+    optimizer = torch.optim.Adam(model.parameters())
+    settings = json.loads((tmp_path / STATE).read_text())["settings"]
+    resumed = resume(tmp_path, model, optimizer, settings)
+    assert resumed is not None and optimizer.state_dict()["state"]
+    assert str(tmp_path) not in Path("/proc/self/maps").read_text()
 
 
 def test_tensors_have_a_checksum_that_follows_from_them_alone(tmp_path):

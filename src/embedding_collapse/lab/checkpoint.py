@@ -1,5 +1,6 @@
 """Checkpoints: safetensors plus JSON, never pickle; a kill at any moment leaves a whole one."""
 
+import contextlib
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -112,7 +113,8 @@ def save(
     )
     for old in folder.iterdir():  # and what killed processes were writing
         if old.name.startswith(".") or (old.match("epoch-*.safetensors") and old.name != name):
-            old.unlink()
+            with contextlib.suppress(OSError):  # NFS keeps what some process has open
+                old.unlink()
 
 
 def resume(
@@ -150,7 +152,8 @@ def resume(
         device = str(next(model.parameters()).device)
         for name, value in load_file(folder / state["tensors"], device=device).items():
             part, _, rest = name.partition("/")
-            parts[part][rest] = value
+            stays_mapped = device == "cpu" and part != "model"  # which keeps the file open
+            parts[part][rest] = value.clone() if stays_mapped else value
         model.load_state_dict(parts["model"])
         adam = optimizer.state_dict()
         for name, value in parts["adam"].items():
