@@ -11,6 +11,7 @@ each processor and each torch.
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,9 +26,10 @@ IN_HAND = 2**11  # numbers of each of w, m and v: 24 KB of float32
 DIGIT = 11  # bits that a round of the sort looks at: its counts take 16 KB
 
 
-def _compiled(function: Callable) -> Callable:
-    """Kept for the next process, where there is a folder that may be written."""
-    jit = partial(njit, nogil=True, error_model="numpy")  # by which a number over 0 is inf
+def compiled(function: Callable, **options: Any) -> Callable:
+    """By Numba; kept for the next process, where there is a folder that may be written."""
+    # by numpy's error model a number over 0 is inf
+    jit = partial(njit, nogil=True, error_model="numpy", **options)
     try:
         return jit(cache=True)(function)
     except RuntimeError:
@@ -87,7 +89,7 @@ def _factors(table: Table, decay: Decay) -> tuple[np.floating, ...]:
 # --- compiled: rows in hand -----------------------------------------------------------------------
 
 
-@_compiled
+@compiled
 def _replay(parts, last, coefficients, rows, now, factors, part, threads):
     """Give rows the steps that they lack."""
     width = parts[0].shape[1]
@@ -105,7 +107,7 @@ def _replay(parts, last, coefficients, rows, now, factors, part, threads):
             last[row] = now
 
 
-@_compiled
+@compiled
 def _from_most_to_fewest(rows, last, now):
     """Those that lack steps, sorted by how many they have had, and where those of so many end."""
     ends = np.zeros(now + 2, np.int64)
@@ -121,7 +123,7 @@ def _from_most_to_fewest(rows, last, now):
     return behind, ends
 
 
-@_compiled
+@compiled
 def _apply(parts, last, coefficients, order, rows, starts, gradients, now, factors, part, threads):
     """Give rows a step with the sums of their gradients."""
     width, w_type = parts[0].shape[1], parts[0].dtype
@@ -145,7 +147,7 @@ def _apply(parts, last, coefficients, order, rows, starts, gradients, now, facto
             last[row] = now + 1
 
 
-@_compiled
+@compiled
 def _take(parts, rows, hand):
     for number in range(3):
         part, to = parts[number], hand[number]
@@ -156,7 +158,7 @@ def _take(parts, rows, hand):
                 to[at + column] = row[column]
 
 
-@_compiled
+@compiled
 def _put_back(parts, rows, hand):
     for number in range(3):
         part, held = parts[number], hand[number]
@@ -167,7 +169,7 @@ def _put_back(parts, rows, hand):
                 row[column] = held[at + column]
 
 
-@_compiled
+@compiled
 def _step(w, m, v, gradients, coefficients, factors):
     """As `reference.step`; without gradients where they are None, which is compiled for itself."""
     minus_size, inverse_root = coefficients[0], coefficients[1]
@@ -184,7 +186,7 @@ def _step(w, m, v, gradients, coefficients, factors):
 # --- compiled: a stable sort ----------------------------------------------------------------------
 
 
-@_compiled
+@compiled
 def _group(ids, length, order, rows, starts):
     """Fill in a batch's grouping; how many rows are different."""
     n, bits = len(ids), 0

@@ -143,4 +143,4 @@ def test_where_no_folder_may_be_written_code_is_compiled_and_not_kept(monkeypatc
     monkeypatch.setattr("numba.core.caching.CacheImpl._locator_classes", [])
     with pytest.raises(RuntimeError, match="cannot cache"):
         compiled.njit(cache=True)(lambda number: number + 1)
-    assert compiled._compiled(lambda number: number + 1)(1) == 2
+    assert compiled.compiled(lambda number: number + 1)(1) == 2

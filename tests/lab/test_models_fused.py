@@ -1,8 +1,10 @@
 """One pass over the hidden units is batch norm, ReLU, dropout and the mean over sets."""
 
 import copy
+import runpy
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 from rounding import assert_rounding_alone, assert_same_sums
@@ -16,7 +18,7 @@ from embedding_collapse.lab.models.layers import SetNorm
 from embedding_collapse.lab.models.nfwfm import weighted
 from embedding_collapse.lab.models.xdeepfm import compressed
 
-pytest.importorskip("numba")
+compiled = pytest.importorskip("embedding_collapse.lab.models.compiled")
 CARDINALITIES, ROWS = [30, 7, 11, 5], 37
 # a mean, a variance and their gradients are sums over the rows; then there is the mean over sets
 TERMS = 8 * (ROWS + 3)
@@ -338,6 +340,12 @@ def test_draws_are_even():
     signs = 2.0 * bits - 1
     assert signs.mean((0, 1)).abs().max() < 5 / 200_050**0.5
     assert (signs[:, 1:] * signs[:, :-1]).mean((0, 1)).abs().max() < 5 / 200_000**0.5
+
+
+def test_where_no_folder_may_be_written_code_is_compiled_and_not_kept(monkeypatch):
+    monkeypatch.setattr("numba.core.caching.CacheImpl._locator_classes", [])
+    anew = runpy.run_path(compiled.__file__)
+    assert anew["_mean"](np.array([1.0, 3.0])) == 2
 
 
 def test_a_second_backward_pass_is_an_error_and_no_wrong_gradient(monkeypatch):

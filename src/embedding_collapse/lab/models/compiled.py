@@ -5,18 +5,16 @@ row belongs to one thread, so bits do not depend on how many there are. Nothing 
 fused.
 """
 
-from typing import Any
+from functools import partial
 
 import numpy as np
-from numba import njit, types
+from numba import types
 from numba.extending import overload
 
-# by numpy's error model a number over 0 is inf
-_compiled: Any = njit(nogil=True, cache=True, error_model="numpy")
-_multiplied_and_added_at_once: Any = njit(
-    nogil=True, cache=True, error_model="numpy", fastmath={"contract"}
-)
-_in_any_order: Any = njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "nsz"})
+from blocked_adam.compiled import compiled
+
+_multiplied_and_added_at_once = partial(compiled, fastmath={"contract"})
+_in_any_order = partial(compiled, fastmath={"reassoc", "nsz"})
 
 # SplitMix64 (Steele, Lea & Flood 2014), of which `layers.draws` is the same in plain PyTorch
 STEP, FIRST, SECOND = map(np.uint64, (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB))
@@ -102,7 +100,7 @@ def _(wide, row):
     return put
 
 
-@_compiled
+@compiled
 def _draw(seed, first, drawn):
     for i in range(len(drawn)):
         z = seed + STEP * np.uint64(first + i)
@@ -111,7 +109,7 @@ def _draw(seed, first, drawn):
         drawn[i] = z ^ (z >> np.uint64(31))
 
 
-@_compiled
+@compiled
 def forward(x, weight, bias, eps, drop, relu, y, mean, variance, known, part, threads):
     """Norm, ReLU, dropout of x `[M, H, B]` into y `[M, H, B]`, or the sum over sets `[1, H, B]`.
 
@@ -150,7 +148,7 @@ def forward(x, weight, bias, eps, drop, relu, y, mean, variance, known, part, th
                     to[b] += z * factor if bits[b] >= lowest and not (relu and z <= zero) else zero
 
 
-@_compiled
+@compiled
 def backward(x, weight, bias, eps, drop, relu, mean, variance, gradient, of_weight, of_bias,
              of_offset, part, threads):  # fmt: skip
     """From the gradient of y to those of weight, bias and an offset of x; x becomes its own."""
@@ -183,7 +181,7 @@ def backward(x, weight, bias, eps, drop, relu, mean, variance, gradient, of_weig
             _rounded(row, x[m, h])
 
 
-@_compiled
+@compiled
 def lay(embeddings, to, again, part, threads):
     """Embeddings `[B, N, M, K]` side by side in `to`, `[M, B, I]`, with zeros behind N*K numbers;
     bf16 as bits. The same in `again`, which may be None."""
@@ -200,7 +198,7 @@ def lay(embeddings, to, again, part, threads):
                 _put(line, again[m, b])
 
 
-@_compiled
+@compiled
 def lay_back(gradient, more, to, part, threads):
     """A gradient of what `lay` writes in `to`, as embeddings are; `more`, if not None, is added."""
     rows, fields, sets, width = to.shape
@@ -246,7 +244,7 @@ def cross(x, x0, projected, bias, to, multiplied, part, threads):
         _rounded(out, multiplied[m, b])
 
 
-@_compiled
+@compiled
 def cross_back(gradient, of_x, x0, projected, of_x0, of_projected, first, last, part, threads):
     """The gradients of x, x0 and what is projected.
 
