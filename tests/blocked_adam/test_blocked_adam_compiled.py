@@ -1,6 +1,9 @@
 """The passes that Numba compiles give the reference's bits, on any number of threads."""
 
 import os
+import signal
+import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -9,7 +12,7 @@ import torch
 from test_blocked_adam import DECAY, blocked, check_a_row_beyond_2_to_the_31, zipf_batches
 from torch import Tensor
 
-from blocked_adam import choice, compiled, group_look_ups, reference
+from blocked_adam import choice, compiled, group_look_ups, on_all_threads, reference
 
 LENGTH, STEPS = 700, 9
 
@@ -105,6 +108,29 @@ def test_two_trainings_at_once_get_their_own_bits():
     with ThreadPoolExecutor(4) as pool:
         for found, _ in pool.map(lambda _: blocked(batches, 8), range(8)):
             assert torch.equal(found, alone)
+
+
+@pytest.mark.parametrize("threads", [3], indirect=True)
+@pytest.mark.parametrize("error", [MemoryError, KeyboardInterrupt])
+def test_an_error_or_an_interrupt_comes_once_no_thread_is_at_work(error, threads):
+    """Of the caller's own part, or from a Ctrl-C while it waits."""
+    done, all_begun = [], threading.Event()
+
+    def work(part: int, threads: int) -> None:
+        if part == 0:
+            all_begun.set()
+            if error is MemoryError:
+                raise error
+            return
+        all_begun.wait()
+        if part == 1 and error is KeyboardInterrupt:
+            os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.1)
+        done.append(part)
+
+    with pytest.raises(error):
+        on_all_threads(work)
+    assert sorted(done) == [1, 2]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
