@@ -1,5 +1,6 @@
 """Training: deterministic, interruptible, and clear about what went wrong."""
 
+from concurrent.futures import ThreadPoolExecutor
 from itertools import combinations
 from pathlib import Path
 
@@ -94,6 +95,18 @@ def test_the_global_random_state_is_left_alone():
     torch.manual_seed(3)
     fit_tiny(tiny_model(dataset), dataset, epochs=1)
     assert torch.rand(1) == expected
+
+
+def test_runs_in_threads_of_one_process_end_as_each_does_alone():
+    dataset = tiny_dataset(500)
+
+    def losses(seed: int) -> list[float]:
+        run = fit_tiny(tiny_model(dataset), dataset, batch_size=20, epochs=2, seed=seed)
+        return [epoch["train_loss"] for epoch in run.epochs]
+
+    alone = list(map(losses, range(3)))
+    with ThreadPoolExecutor(3) as pool:
+        assert list(pool.map(losses, range(3))) == alone
 
 
 @pytest.fixture

@@ -4,6 +4,8 @@ import contextlib
 import ctypes
 import os
 import platform
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -13,6 +15,7 @@ from embedding_collapse.parameters import ParameterError, first_line
 from .environment import multiplies_bf16
 
 STATUS = Path("/proc/self/status")
+_seeding = threading.RLock()
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -89,9 +92,13 @@ def prepare(device: torch.device) -> None:
     reset_peak_memory(device)
 
 
-def random_state_kept(device: torch.device) -> contextlib.AbstractContextManager[None]:
-    """Within, torch's generators may be seeded; afterwards they are as they were."""
-    return torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
+@contextlib.contextmanager
+def random_state_kept(device: torch.device) -> Iterator[None]:
+    """Within, torch's generators may be seeded, by one thread at a time, as all threads draw from
+    the same; afterwards they are as they were."""
+    devices = [device] if device.type == "cuda" else []
+    with _seeding, torch.random.fork_rng(devices):
+        yield
 
 
 def _keep_freed_memory() -> None:

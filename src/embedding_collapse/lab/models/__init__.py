@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
+from embedding_collapse.lab.device import random_state_kept
 from embedding_collapse.parameters import check_choice
 
 from .dcnv2 import DCNv2
@@ -91,7 +92,7 @@ def build(name: str, cardinalities: Sequence[int], size: Size, seed: int = 0) ->
     """
     check_choice("model", name, MODELS)
     model = MODELS[name]
-    with torch.random.fork_rng(devices=[]):
+    with random_state_kept(torch.device("cpu")):
         torch.manual_seed(seed)
         interaction, head = model.interaction(size), model.head(size)
         table_size = replace(size, width=interaction.columns(size))
