@@ -48,8 +48,9 @@ class Effect(NamedTuple):
 
     Attributes:
         value: the estimate.
-        low, high: the interval's ends; infinite where a cell has one run only.
-        p: two-sided, of the hypothesis that it is zero; 1 where a cell has one run only.
+        low, high: the interval's ends; infinite where the noise is not known: a cell has one run
+            only, or a class one test row, or all values of each cell are equal.
+        p: two-sided, of the hypothesis that it is zero; 1 where the noise is not known.
         smallest: the size that an effect needs to be seen with a chance of `POWER`: for its
             interval to leave out zero.
     """
@@ -93,8 +94,9 @@ def contrast(groups: Sequence[Group], level: float = 0.95, against: float = 0.0)
             "least one run in each is needed"
         )
     value = float(sum(group.weight * np.mean(group.values) for group in groups)) - against
+    unsure = Effect(value, -np.inf, np.inf, 1.0, np.inf)
     if any(len(group.values) < 2 for group in groups):
-        return Effect(value, -np.inf, np.inf, 1.0, np.inf)
+        return unsure
     parts = [
         (
             float(group.weight**2 * np.var(group.values, ddof=1) / len(group.values)),
@@ -107,8 +109,8 @@ def contrast(groups: Sequence[Group], level: float = 0.95, against: float = 0.0)
         parts.append(_rows_variance(of_rows))
     variances, freedom = np.array(parts, float).T
     variance = variances.sum()
-    if variance == 0:
-        return Effect(value, value, value, float(value == 0), 0.0)
+    if not variance > 0:
+        return unsure
     degrees = variance**2 / (variances**2 / freedom).sum()
     error = np.sqrt(variance)
     reach = stdtrit(degrees, (1 + level) / 2)
@@ -149,7 +151,7 @@ def _rows_variance(groups: Sequence[tuple[float, Sequence[Placements]]]) -> tupl
         ]
         # a run's own part is 1 - 1/n of it once their mean is taken off
         variance -= weight**2 * float(np.mean(apart)) / (len(runs) - 1)
-    return max(variance, 0.0), max(min(map(len, weighted)) - 1, 1)
+    return max(variance, 0.0), min(map(len, weighted)) - 1  # NaN stays
 
 
 def _mean(placements: Sequence[Placements]) -> list[np.ndarray]:
@@ -157,8 +159,10 @@ def _mean(placements: Sequence[Placements]) -> list[np.ndarray]:
 
 
 def _delong(parts: Sequence[np.ndarray]) -> float:
-    """The variance of an AUC, or of a sum of AUCs, from the placements of either class's rows."""
-    return float(sum(part.var(ddof=1) / len(part) for part in parts if len(part) > 1))
+    """The variance of an AUC, or of a sum of AUCs, from the placements of either class's rows; NaN
+    where a class has one row, which tells none."""
+    known = all(len(part) > 1 for part in parts)
+    return float(sum(part.var(ddof=1) / len(part) for part in parts)) if known else np.nan
 
 
 def holm(p: Sequence[float]) -> np.ndarray:
