@@ -50,9 +50,22 @@ def test_a_cell_without_all_three_is_left_out_and_so_is_a_variant(make_record):
 def test_the_correlation_is_spearmans_and_its_interval_holds_it():
     random = np.random.default_rng(3)
     x, noise = random.normal(size=(2, 24))
-    result = correlation(made(base=list(x), gain_of_me=list(x + noise)), "base", "gain_of_me")
+    cells_ = made(base=list(x), gain_of_me=list(x + noise))
+    cells_ = [cell._replace(data=f"data {i // 12}") for i, cell in enumerate(cells_)]
+    result = correlation(cells_, "base", "gain_of_me")
     assert result.value == pytest.approx(spearmanr(x, x + noise).statistic)
     assert result.low < result.value < result.high and result.cells == 24
+
+
+def test_of_few_pairs_there_is_no_interval():
+    """A bootstrap over two or three of them leaves out the truth nearly always."""
+    random = np.random.default_rng(3)
+    cells_ = made(base=random.normal(size=24), gain_of_me=random.normal(size=24))
+    cells_ = [cell._replace(data=f"data {i // 12}") for i, cell in enumerate(cells_)]
+    few = [cell for cell in cells_ if (cell.data, cell.model) != ("data 1", "ipnn")]
+    results = [correlation(some, "base", "gain_of_me") for some in (few[:12], few, cells_)]
+    assert not np.isnan([result.value for result in results]).any()
+    assert np.isnan([result.low for result in results]).tolist() == [True, False, False]
 
 
 def test_the_interval_leaves_out_one_resample_in_forty_at_either_end():

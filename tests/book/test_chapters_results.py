@@ -8,6 +8,7 @@ import pytest
 
 from embedding_collapse.book import plots
 from embedding_collapse.book.analysis import measures
+from embedding_collapse.book.analysis.cause import Correlation
 from embedding_collapse.book.analysis.settings import Setting, first_question, lines
 from embedding_collapse.book.analysis.settings import settings as settings_of
 from embedding_collapse.book.chapters import results
@@ -207,6 +208,10 @@ def test_correlations_that_few_cells_allow_are_said_to_be_missing(runs):
     found = results.foretold(runs[:5])
     assert found.iloc[0].tolist() == ["5 cells needed", "5 cells needed", 2]
     assert results.foretold(runs[:-1]).iloc[0].tolist()[::2] == ["all alike", 8]
+
+
+def test_a_correlation_without_an_interval_is_its_value_alone():
+    assert results._in_words(Correlation(0.5, np.nan, np.nan, 8)) == "+0.50"
 
 
 def test_results_stand_beside_the_papers(runs):

@@ -24,7 +24,9 @@ from .ledger import by_spec
 from .measures import ABUNDANCE, AUC, FAIR_ABUNDANCE
 
 BOOTSTRAPS = 10_000
-FEWEST = 5  # cells that a correlation asks for; of four, one order in 12 is perfect by chance
+# cells that a correlation asks for, since of four one order in 12 is perfect by chance; and pairs
+# that its interval asks for, since resamples of two or three leave out what they should hold
+FEWEST = 5
 RANK = 0.01  # of the largest singular value: what counts as a direction in use
 
 
@@ -60,7 +62,8 @@ class Correlation(NamedTuple):
 
     Attributes:
         value: Spearman's; nan of fewer than `FEWEST` cells, or where one side has no order.
-        low, high: its 95% interval, by bootstrap over pairs of data set and model.
+        low, high: its 95% interval, by bootstrap over pairs of data set and model; nan of fewer
+            than `FEWEST` pairs.
         cells: how many.
     """
 
@@ -141,9 +144,9 @@ def correlation(
     y = np.array([getattr(cell, second) for cell in cells])
     groups = np.array([getattr(cell, within) if within else "" for cell in cells])
     (value,) = _correlations(x, y, groups, np.ones((1, len(cells))))
-    if np.isnan(value):
-        return Correlation(value, np.nan, np.nan, len(cells))
     pairs = sorted({(cell.data, cell.model) for cell in cells})
+    if np.isnan(value) or len(pairs) < FEWEST:
+        return Correlation(value, np.nan, np.nan, len(cells))
     pair_of = [pairs.index((cell.data, cell.model)) for cell in cells]
     draws = np.random.default_rng(0).multinomial(
         len(pairs), np.full(len(pairs), 1 / len(pairs)), size=BOOTSTRAPS

@@ -265,6 +265,8 @@ def _in_words(found: cause.Correlation) -> str:
         return f"{cause.FEWEST} cells needed"
     if np.isnan(found.value):
         return "all alike"
+    if np.isnan(found.low):  # of few pairs
+        return f"{found.value:+.2f}"
     return f"{found.value:+.2f} [{found.low:+.2f}, {found.high:+.2f}]"
 
 
