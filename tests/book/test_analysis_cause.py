@@ -110,6 +110,20 @@ def test_of_too_few_cells_or_without_an_order_there_is_no_correlation():
     assert np.isnan(correlation(made(base=[1.0, 2.0, 3.0, 4.0, 5.0]), "base", "fall").value)
 
 
+def test_cells_whose_form_has_no_value_are_left_out(make_record):
+    """Of one column nothing is left without its singular value."""
+    form = "IA/K without the first singular value"
+    records = []
+    for size in (1, 2):
+        for spec in specs([FLIGHTS], ["dnn"], [BASE, SE4, ME4], [0], embedding_size=size):
+            spectrum = [[[1.0] * spec.width]]
+            like = make_record(spec.design, spec.scale, spectra=spectrum)
+            records.append(replace(like, key=spec.key, spec=spec.written()))
+    assert len(cells(records)) == 2
+    (cell,) = cells(records, form)
+    assert cell.base == 1
+
+
 def test_the_forms_of_collapse_tell_an_offset_from_few_directions(make_record):
     spectrum = [[[8.0, 1.0, 1.0, 1.0]]]
     record = replace(

@@ -79,6 +79,12 @@ def _of_spectra(kind: str, share: Callable[[Tensor], Tensor]) -> Callable[[Recor
     )
 
 
+def _without_the_first(spectra: Tensor) -> Tensor:
+    """NaN of one column, of which nothing is left."""
+    rest = spectra[..., 1:]
+    return normalised_abundance(rest) if rest.shape[-1] else torch.full(rest.shape[:-1], torch.nan)
+
+
 def _share_in_use(spectra: Tensor) -> Tensor:
     return (spectra >= RANK * spectra.amax(-1, keepdim=True)).double().mean(-1)
 
@@ -87,16 +93,15 @@ FORMS: dict[str, Callable[[Record], float]] = {
     "IA/K": ABUNDANCE.value,
     "IA against random": FAIR_ABUNDANCE.value,
     "IA/K, mean row taken off": _of_spectra("centred_spectra", normalised_abundance),
-    "IA/K without the first singular value": _of_spectra(
-        "spectra", lambda spectra: normalised_abundance(spectra[..., 1:])
-    ),
+    "IA/K without the first singular value": _of_spectra("spectra", _without_the_first),
     "IA/K, rows weighted by frequency": _of_spectra("weighted_spectra", normalised_abundance),
     "share of directions above 1%": _of_spectra("spectra", _share_in_use),
 }
 
 
 def cells(records: Iterable[Record], form: str = "IA/K") -> list[Gains]:
-    """Every cell of the paper's models for which base, SE and ME were run.
+    """Every cell of the paper's models for which base, SE and ME were run, and the form of collapse
+    has a value.
 
     Args:
         records: of a study; runs that differ from the others' settings make cells of their own.
@@ -126,7 +131,7 @@ def cells(records: Iterable[Record], form: str = "IA/K") -> list[Gains]:
                     mean(me, auc) - ends,
                 )
             )
-    return complete
+    return [cell for cell in complete if not np.isnan(cell.base)]
 
 
 def correlation(
