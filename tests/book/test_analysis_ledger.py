@@ -8,6 +8,7 @@ from statistics import NormalDist
 import numpy as np
 import pytest
 
+from embedding_collapse.book.analysis import cause
 from embedding_collapse.book.analysis.claims import CLAIMS, CONTROL, READERS, Comparison, compared
 from embedding_collapse.book.analysis.ledger import (
     LEVELS,
@@ -134,6 +135,18 @@ def test_one_seed_of_a_size_does_not_leave_the_others_without_an_interval(run):
     ones = runs_of(run, {SE10: 0.815, ME10: 0.84}, models=["dnn"], seeds=1)
     found = finding(ones, BEATS)  # where there is no more, it is told, without an interval
     assert found.effect.value == pytest.approx(0.025) and found.verdict == "undecided"
+
+
+def test_me_of_scale_1_is_the_base_run(run):
+    """Alone it stands for it, and beside it counts once."""
+    once, alone, both = (
+        runs_of(run, dict.fromkeys(base, 0.80) | {SE4: 0.81, ME4: 0.83}, models=["dnn"])
+        for base in ([BASE], [("me", 1)], [BASE, ("me", 1)])
+    )
+    seeds = {spec: len(group) for spec, group in by_spec(once).items()}
+    for records in (alone, both):
+        assert {spec: len(group) for spec, group in by_spec(records).items()} == seeds
+        assert cause.cells(records) == cause.cells(once)
 
 
 def test_what_several_comparisons_share_is_counted_once(run):

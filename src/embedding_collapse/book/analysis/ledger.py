@@ -56,12 +56,14 @@ class Finding(NamedTuple):
 
 
 def by_spec(records: Iterable[Record]) -> Runs:
-    """Records of runs that differ in the seed alone, by their spec with seed 0."""
-    groups: Runs = {}
+    """Records of runs that differ in the seed alone, by their spec with seed 0; of each seed one,
+    as at scale 1 SE and ME, both under "se", are the same run."""
+    groups: dict[Spec, dict[int, Record]] = {}
     for record in records:
-        spec = replace(Spec.read(record.spec), seed=0)
-        groups.setdefault(spec, []).append(record)
-    return groups
+        spec = Spec.read(record.spec)
+        cell = replace(spec, seed=0, design="se" if spec.scale == 1 else spec.design)
+        groups.setdefault(cell, {}).setdefault(spec.seed, record)
+    return {cell: list(by_seed.values()) for cell, by_seed in groups.items()}
 
 
 def effect_of(
