@@ -12,6 +12,7 @@ from embedding_collapse.book.analysis import cause
 from embedding_collapse.book.analysis.claims import CLAIMS, CONTROL, READERS, Comparison, compared
 from embedding_collapse.book.analysis.ledger import (
     LEVELS,
+    base_of,
     bases,
     by_spec,
     effect_of,
@@ -345,6 +346,15 @@ def test_claims_are_asked_of_the_settings_that_most_runs_share(run):
     assert found[1] == replace(BASES[0], data=elsewhere.data)  # NFwFM's own size is in proportion
     assert len(found) == 2
     assert [one.verdict for one in ledger(records, found[1])].count("not run") == len(CLAIMS)
+
+
+def test_an_embedding_size_out_of_proportion_shares_no_base():
+    """Five numbers of NFwFM's are one of DCNv2's."""
+    sizes = {20: ("dcnv2", 4), 24: ("nfwfm", 24), 4: ("nfwfm", 4)}
+    for size, known in sizes.items():
+        base = base_of(Spec(model="nfwfm", design="me", scale=4, embedding_size=size, seed=3))
+        assert (base.model, base.embedding_size) == known
+        assert (base.design, base.scale, base.seed) == ("se", 1, 0)
 
 
 def test_the_study_adds_seeds_where_its_first_look_wants_them_and_nowhere_else():

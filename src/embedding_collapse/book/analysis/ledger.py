@@ -168,17 +168,21 @@ def bases(records: Iterable[Record]) -> list[Spec]:
 
 
 def base_of(spec: Spec) -> Spec:
-    """The base run of `MODEL` with the data and settings of a run."""
-    size = cast(int, spec.embedding_size)  # `Spec` has written it out
+    """The base run of `MODEL` with the data and settings of a run; of its own model, where `MODEL`
+    has no embedding size in proportion: NFwFM's is five times it."""
+    model, size = MODEL, cast(int, spec.embedding_size)  # `Spec` has written it out
+    whole, rest = divmod(size * MODELS[model].embedding_size, MODELS[spec.model].embedding_size)
+    if rest:
+        model, whole = spec.model, size
     return replace(
         spec,
-        model=MODEL,
+        model=model,
         design="se",
         scale=1,
         seed=0,
         members=None,
         average=None,
-        embedding_size=size * MODELS[MODEL].embedding_size // MODELS[spec.model].embedding_size,
+        embedding_size=whole,
     )
 
 
