@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from rounding import assert_same_sums
 
 from embedding_collapse.decomposition import singular_values
+from embedding_collapse.errors import DivergedError
 from embedding_collapse.lab import toy
 from embedding_collapse.parameters import ParameterError
 from embedding_collapse.spectrum import information_abundance
@@ -79,6 +80,16 @@ def test_the_abundance_is_that_of_the_spectra_and_everything_is_inside_a_full_sp
     assert torch.equal(found.abundance, information_abundance(found.spectra))
     assert_same_sums(found.inside[1], torch.ones_like(found.inside[1]), 100 * 10 + 20 * 10)
     assert (found.inside[0] < 0.6).all()
+
+
+def test_of_a_table_of_zeros_nothing_is_inside_a_span():
+    found = toy.run(3, 4, [0], 1, first=6, second=5, spread=0.0)
+    assert found.inside[0, 0, 0] == 0 and found.inside.isfinite().all()
+
+
+def test_training_that_diverges_says_so():
+    with pytest.raises(DivergedError, match=r"no longer finite; .* learning_rate \(now 1000\)"):
+        toy.run(3, seeds=[0], iterations=100, first=6, second=5, learning_rate=1e3, loss="squared")
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from safetensors.torch import load_file
+from torch import Tensor
 
 from embedding_collapse.files import set_aside
 from embedding_collapse.parameters import ParameterError
@@ -261,8 +263,7 @@ def _average(
         model.load_state_dict(load_file(store.weights_path(folder, member.key)))
         logits.append(predict(model.to(device), ids, rows))
     stacked = torch.stack(logits).double()
-    of_logits = spec.average == "logits"
-    mean = stacked.mean(0) if of_logits else stacked.sigmoid().mean(0).logit()
+    mean = stacked.mean(0) if spec.average == "logits" else _of_mean_probability(stacked)
     test, placements = tested(mean, dataset)
     return replace(
         members[0],
@@ -284,6 +285,13 @@ def _average(
         projected_abundance=None,
         projection_norms=None,
     )
+
+
+def _of_mean_probability(logits: Tensor) -> Tensor:
+    """The logit of the members' mean probability, from their logits `[M, rows]`; finite also where
+    no float64 lies between all of these and 1."""
+    yes, no = (F.logsigmoid(sign * logits).logsumexp(0) for sign in (1, -1))
+    return yes - no
 
 
 def _side_by_side(spectra: Sequence[list[list[list[float]]]]) -> list[list[list[float]]]:

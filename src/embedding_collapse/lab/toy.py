@@ -16,7 +16,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from embedding_collapse.decomposition import singular_values
+from embedding_collapse.decomposition import ratio, singular_values
+from embedding_collapse.errors import DivergedError
 from embedding_collapse.parameters import check_choice, check_number, check_whole
 from embedding_collapse.spectrum import information_abundance
 
@@ -37,7 +38,7 @@ class Curves(NamedTuple):
         steps: int64 `[T]`, the iterations at which E_1 was measured, from 0.
         spectra: float64 `[C, S, T, min(D_1, K)]`, its singular values, descending.
         inside: float64 `[C, S, T]`, the share of `||E_1||_F^2` in the span of E_3's rows; about
-            `min(D_3, K) / K` for a table that knows nothing of E_3.
+            `min(D_3, K) / K` for a table that knows nothing of E_3; 0 for a table of zeros.
     """
 
     steps: Tensor
@@ -94,6 +95,7 @@ def run(
 
     Raises:
         ParameterError: a value of the wrong type or out of range.
+        DivergedError: a table that is no longer finite.
     """
     thirds, seeds = [third] if isinstance(third, int) else list(third), list(seeds)
     check_whole("the number of seeds", len(seeds), least=1)
@@ -115,10 +117,16 @@ def run(
     for start in range(0, len(draws), TOGETHER):
         group = stack(draws[start : start + TOGETHER])
         tables = descend(group, steps, learning_rate, LOSSES[loss]).double()
+        if not tables.isfinite().all():
+            raise DivergedError(
+                f"the first table is no longer finite; try a smaller learning_rate (now "
+                f"{learning_rate:g})"
+            )
         spectra.append(singular_values(tables))
         span = group.third.double()
         projector = (torch.linalg.pinv(span) @ span).unsqueeze(1)  # onto the rows of E_3
-        inside.append((tables @ projector).square().sum((-2, -1)) / tables.square().sum((-2, -1)))
+        squares = (part.square().sum((-2, -1)) for part in (tables @ projector, tables))
+        inside.append(ratio(*squares))
     grid = (len(thirds), len(seeds))
     return Curves(
         torch.tensor(steps),
