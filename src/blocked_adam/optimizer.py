@@ -55,6 +55,9 @@ class ExactBlockedAdam(Adam):
     Without `attach`, call `catch_up(table, ids)` before a look-up and `flush()` before the table
     is read in any other way.
 
+    The learning rate may change at every step. All else ends a window: where betas change at every
+    step, as `OneCycleLR` has them by default (`cycle_momentum`), each step flushes.
+
     Args:
         params, lr, betas, eps, weight_decay: as in `torch.optim.Adam`.
         block: T, steps from one flush to the next. 1 is dense Adam in all but name.
@@ -123,7 +126,7 @@ class ExactBlockedAdam(Adam):
             ValueError: another number of gradients than of look-ups, a second gradient before a
                 step, or a table that is no parameter of this optimizer.
         """
-        look_ups, width = _grouped(ids, table), table.numel() // len(table)
+        look_ups, width = _grouped(ids, table), math.prod(table.shape[1:])
         n = look_ups.order.shape[-1]
         if gradients.numel() != n * width:
             raise ValueError(
@@ -199,6 +202,8 @@ class ExactBlockedAdam(Adam):
             window.announced = 0
 
     def _step_table(self, p: Tensor, group: dict, look_ups: LookUps, gradients: Tensor) -> None:
+        if others := [name for name in OTHERS if group.get(name)]:
+            raise ValueError(f"{', '.join(others)}: not an option of tables")
         window = self._windows.get(p)
         if window is None:
             window = self._windows[p] = self._begin(p, group)
@@ -220,7 +225,7 @@ class ExactBlockedAdam(Adam):
 
     def _flush(self, p: Tensor) -> None:
         window = self._windows[p]
-        if window.now:
+        if window.now and len(p):
             self._passes(p).flush(self._table(p), window.now, window.decay)
         window.before += window.now
         window.now = window.announced = 0
@@ -231,8 +236,6 @@ class ExactBlockedAdam(Adam):
         """The state of a table: dense Adam's, and where the window stands."""
         if not p.is_contiguous():
             raise ValueError(f"a table of shape {tuple(p.shape)} is not contiguous in memory")
-        if others := [name for name in OTHERS if group.get(name)]:
-            raise ValueError(f"{', '.join(others)}: not an option of tables")
         state = self.state[p]
         if not state:
             on_device = group["capturable"] or group["fused"]
@@ -249,7 +252,7 @@ class ExactBlockedAdam(Adam):
     def _table(self, p: Tensor) -> Table:
         state, window = self.state[p], self._windows[p]
         parts = (p.detach(), state["exp_avg"], state["exp_avg_sq"])
-        w, m, v = (part.view(len(p), -1) for part in parts)
+        w, m, v = (part.view(len(p), math.prod(p.shape[1:])) for part in parts)
         return Table(w, m, v, window.last, window.coefficients)
 
     def _passes(self, p: Tensor) -> ModuleType:

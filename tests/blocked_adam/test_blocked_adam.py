@@ -451,6 +451,19 @@ def test_options_of_adam_that_tables_lack_are_refused_wherever_they_come_from():
     optimizer.give(p, torch.tensor([0]), torch.ones(1, p.shape[1]))
     with pytest.raises(ValueError, match="maximize: not an option of tables"):
         optimizer.step()
+    later = ExactBlockedAdam([p])
+    train(p, later, zipf_batches(1))
+    later.param_groups[0]["amsgrad"] = True
+    with pytest.raises(ValueError, match="amsgrad: not an option of tables"):
+        train(p, later, zipf_batches(1))
+
+
+@pytest.mark.parametrize("passes", ["compiled", "reference"])
+def test_a_table_without_rows_is_stepped_with_as_by_dense_adam(passes):
+    p = nn.Parameter(torch.empty(0, 4))
+    optimizer = ExactBlockedAdam([p], block=2, passes=passes)
+    train(p, optimizer, [torch.empty(0, dtype=torch.long)] * 3)
+    assert optimizer.state_dict()["state"][0]["step"] == 3
 
 
 def test_an_attached_module_may_be_called_by_name():
