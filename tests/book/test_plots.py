@@ -1,5 +1,6 @@
 import json
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
 
@@ -214,6 +215,16 @@ def test_points_hold_the_mean_over_seeds_and_the_reach_of_its_interval(by_size):
 def test_points_of_one_seed_have_no_interval(by_size):
     found = plots.points([by_size[0]], measures.AUC)
     assert found["reach"].isna().all() and found["mean"].notna().all()
+
+
+def test_ensembles_are_no_size_of_a_model_in_figures(records):
+    """Their sets are of several runs; alone they leave a figure empty."""
+    spec = records[0].spec | {"members": 2, "average": "logits"}
+    ensemble = replace(records[0], spec=spec, joined_spectra=[])
+    assert plots.points([ensemble], measures.AUC).empty
+    beside, alone = (plots.abundance_by_field([*some, ensemble]) for some in (records, []))
+    assert len(beside.data) == len(plots.abundance_by_field(records).data)
+    assert not alone.data
 
 
 def test_points_leave_out_what_a_run_does_not_have(by_size):

@@ -105,6 +105,8 @@ def test_a_word_that_elsewhere_means_a_blank_is_a_label_beside_the_positive_one(
 def test_a_positive_value_that_no_row_has_is_refused_with_those_there_are(path):
     with pytest.raises(ParameterError, match="positive is 'yse', and no row has yse; bought holds"):
         load("table", path=path, label="bought", positive="yse")
+    with pytest.raises(ParameterError, match=r"no row has true; .* YAML reads yes and no as true"):
+        load("table", path=path, label="bought", positive="true")
 
 
 def test_who_gives_a_label_of_words_alone_learns_how_to_map_them(path):

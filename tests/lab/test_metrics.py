@@ -75,6 +75,12 @@ def test_auc_of_one_class_is_refused(label, found):
         auc(torch.rand(3), torch.full((3,), label))
 
 
+@pytest.mark.parametrize("measure", [auc, placements])
+def test_labels_that_are_neither_0_nor_1_are_counted(measure):
+    with pytest.raises(ValueError, match="2 of 3 labels are neither 0 nor 1"):
+        measure(torch.rand(3), torch.tensor([1, -1, -1]))
+
+
 def test_auc_of_no_rows_is_refused():
     with pytest.raises(ValueError, match="found 0 positive and 0 negative rows"):
         auc(torch.zeros(0), torch.zeros(0))

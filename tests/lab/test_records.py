@@ -187,6 +187,10 @@ def test_the_summary_gives_mean_and_sample_deviation_over_seeds(make_record):
     }
 
 
+def test_the_summary_of_no_records_is_empty():
+    assert summary([]).empty
+
+
 def test_the_seconds_of_the_summary_are_those_of_the_median_run(make_record):
     epochs = [[make_record().epochs[0] | {"seconds": seconds}] for seconds in (1.0, 2.0, 9.0)]
     records = [make_record("se", 4, seed, epochs=own) for seed, own in enumerate(epochs)]

@@ -146,6 +146,8 @@ def summary(records: Iterable[Record]) -> pd.DataFrame:
     `contrast.contrast`), the parameter counts, and time and samples per second of training
     (medians; an ensemble has no time of its own)."""
     groups = by_cell(records, ensembles=True)
+    if not groups:
+        return pd.DataFrame()
     rows = {}
     for cell, group in groups.items():
         first, se = group[0], groups.get(cell._replace(design="se"))

@@ -20,7 +20,8 @@ def auc(scores: Tensor, labels: Tensor) -> float:
         labels: `[rows]`, 0 or 1.
 
     Raises:
-        ValueError: different lengths, a NaN score, or one class only.
+        ValueError: different lengths, a NaN score, a label that is neither 0 nor 1, or one class
+            only.
     """
     _check(scores, labels)
     return expected_auc(scores, labels)
@@ -96,8 +97,9 @@ def _check_shapes(scores: Tensor, labels: Tensor) -> None:
 def _check(scores: Tensor, labels: Tensor) -> None:
     """Raise a `ValueError` unless scores and labels are sound and hold both classes."""
     _check_shapes(scores, labels)
-    positives = int((labels == 1).sum())
-    negatives = len(labels) - positives
+    positives, negatives = (int((labels == value).sum()) for value in (1, 0))
+    if other := len(labels) - positives - negatives:
+        raise ValueError(f"{other} of {len(labels)} labels are neither 0 nor 1")
     if positives == 0 or negatives == 0:
         raise ValueError(
             f"AUC needs both classes; found {positives} positive and {negatives} negative rows"

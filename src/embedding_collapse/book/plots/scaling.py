@@ -37,7 +37,8 @@ def points(records: Iterable[Record], measure: Measure) -> pd.DataFrame:
                     "reach": reach_of(values),
                 }
             )
-    return pd.DataFrame(rows).dropna(subset="mean")
+    columns = ["dataset", "model", "line", "scale", "mean", "runs", "reach"]
+    return pd.DataFrame(rows, columns=columns).dropna(subset="mean")
 
 
 def published_points() -> pd.DataFrame:

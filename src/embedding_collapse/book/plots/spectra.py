@@ -21,8 +21,8 @@ from .style import BELOW, BY_FEATURES, COLOURS, DASHES, colour, fields, one_of
 def abundance_by_field(records: Sequence[Record]) -> go.Figure:
     """IA / K of every field, fields sorted by cardinality: mean and range over seeds."""
     names, cardinalities, order = fields(records[0])
-    figure = go.Figure()
-    for label, group in by_label(records).items():
+    figure, groups = go.Figure(), by_label(records)
+    for label, group in groups.items():
         values = torch.stack([r.relative_abundance for r in group])[:, order].numpy()
         figure.add_trace(by_field(names, values, cardinalities, label, colour(label)))
         if len(group[0].spectra[0]) > 1:
@@ -34,8 +34,8 @@ def abundance_by_field(records: Sequence[Record]) -> go.Figure:
                 mode="lines",
                 line={"color": colour(label), "dash": "dot"},
             )
-    widths = sorted({len(record.joined_spectra[0]) for record in records})
-    for width, dash in zip(widths, DASHES[2:], strict=False):
+    widths = {len(record.joined_spectra[0]) for group in groups.values() for record in group}
+    for width, dash in zip(sorted(widths), DASHES[2:], strict=False):
         ratio = [normalised_abundance(random_spectrum(c, width)) for c in cardinalities]
         figure.add_scatter(
             x=names,

@@ -162,9 +162,11 @@ def _check(source: Source, rows: int | None, max_rejected: float, read: Read) ->
     trains = "" if len(read.sizes) == 1 else " to train on"
     _check_rejected(source, max_rejected, read.total, read.rejected, read.shown)
     if lost := [value for value in source.positive if value not in read.label_values]:
+        yaml = "; YAML reads yes and no as true and false, unless they are quoted"
         raise ParameterError(
             f"positive is {','.join(source.positive)!r}, and no row has {listed(lost)}; "
             f"{short(source.label)} holds {listed(read.label_values, SHOWN_LABELS)}"
+            f"{yaml if {'true', 'false'} & {*lost} else ''}"
         )
     if have < 10:
         held = f"{have} rows that can be used" if have else "no rows"
