@@ -99,6 +99,8 @@ def test_likeness_stands_beside_the_steps_of_training(cells):
     limited = [replace(run, spec=run.spec | {"rows": 5_000, "batch_size": 512}) for run in runs]
     found = chapter.likeness(settings(limited))
     assert set(found["steps"]) == {f"{10 * (group[0].best_epoch + 1)}"}
+    single = [run for run in runs if run.spec["seed"] == 0]
+    assert chapter.likeness(settings(single)).empty  # a reader's runs of one seed
 
 
 def test_remedies_stand_beside_plain_runs_of_their_size(cells, make_record):

@@ -215,10 +215,6 @@ ABUNDANCE = Measure("mean IA/K", lambda record: record.relative_abundance.mean()
 FAIR_ABUNDANCE = Measure(
     "mean IA against random", lambda record: record.abundance_against_random.mean().item()
 )
-RANDOM_ABUNDANCE = Measure(
-    "mean IA/K of random tables",
-    lambda record: (record.relative_abundance / record.abundance_against_random).mean().item(),
-)
 JOINED_ABUNDANCE = Measure(
     "mean IA/K, sets joined", lambda record: record.joined_abundance.mean().item()
 )

@@ -141,7 +141,8 @@ def likeness(asked: Sequence[Setting]) -> pd.DataFrame:
         if len(runs) > 1
     }
     words = {"together": "of one run", "apart": "of different runs", "nearer": "one - different"}
-    table = pd.DataFrame.from_dict(rows, orient="index").rename(columns=words)
+    table = pd.DataFrame.from_dict(rows, orient="index", columns=["steps", *words])
+    table = table.rename(columns=words)
     table = table.sort_values("steps", kind="stable")
     return table.assign(steps=[f"{n:,.0f}" if n == n else "" for n in table["steps"]])
 

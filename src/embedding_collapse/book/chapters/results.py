@@ -140,8 +140,9 @@ def differences(settings: Sequence[Setting], measure: Measure = measures.AUC) ->
     parameters ME has, at 4x and at 10x: a row per data set and model of the paper that has run
     there."""
     rows: dict[tuple[str, str], dict[str, Effect | str]] = {}
+    groups = {one.name: by_spec(one.runs) for one in settings}
     for one, model in product(settings, ORDER):
-        runs, shares = by_spec(one.runs), []
+        runs, shares = groups[one.name], []
         row: dict[str, Effect | str] = dict.fromkeys(DIFFERENCES, "")
         for pair, sizes in DIFFERENCES.items():
             new, old = (compared(one.base, model, size) for size in sizes)
