@@ -220,7 +220,7 @@ def test_every_comparison_is_of_runs_that_the_study_makes():
 def wanting_seeds(records: Iterable[Record]) -> list[tuple[Comparison, Effect]]:
     """The differences that the first look left too wide, which seeds 5 to 9 are run for, once.
 
-    The rule was fixed before the study ran, see `lab.studies.decide`.
+    The rule was fixed before the study ran, see `book/protocol.md`.
     """
     runs = by_spec(records)
     wide = []

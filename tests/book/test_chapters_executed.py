@@ -236,6 +236,13 @@ def test_chapter_7_answers_every_claim_from_the_records_of_a_folder(kernel, smal
     assert asserted(page) == []
 
 
+def test_what_stands_behind_chapter_7_takes_the_records_of_a_folder(kernel, small):
+    page = kernel.run(small, "robustness", folders="kept")
+    assert error(page) == "" and OTHER_RUNS in shown(page, "speaks_of(")
+    assert "None of these runs is made yet" in shown(page, "ensembles")
+    assert asserted(page) == []
+
+
 def test_chapter_8_runs_on_the_readers_file(kernel, tmp_path):
     low = torch.randn(400, 2, generator=torch.Generator().manual_seed(0)) @ torch.ones(2, 24)
     tables = {"my_tower.emb_a": low, "my_tower.emb_b": nn.Embedding(90, 4).weight}

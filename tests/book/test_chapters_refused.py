@@ -27,6 +27,7 @@ SCALE = "scale is 'abc'; whole numbers from 2 up are accepted"
         ("05_multi_embedding", "weights", "no", "weights is 'no'; true or false is accepted"),
         ("06_how_it_works", "folder", "nowhere", "there is no folder 'nowhere'"),
         ("07_results", "folders", "nowhere", "there is no folder 'nowhere'"),
+        ("robustness", "folders", "nowhere", "there is no folder 'nowhere'"),
         ("08_your_embeddings", "checkpoint", "nowhere.pt", "there is no file 'nowhere.pt'"),
         ("08_your_embeddings", "include", "user*", "include given without a checkpoint, for which"),
         ("08_your_embeddings", "row_weights", "n.npy", "row_weights given without a checkpoint"),

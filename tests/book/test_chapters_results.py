@@ -81,6 +81,7 @@ def test_differences_have_a_row_for_each_model_that_has_run(runs):
     assert [model for _, model in found.index] == ["DNN", "DCNv2"] * 2
     for pair, (new, old) in {
         "SE 10x - base": (SE10, BASE),
+        "ME 10x - base": (ME10, BASE),
         "ME 4x - SE 4x": (ME4, SE4),
         "ME 10x - SE 10x": (ME10, SE10),
     }.items():
@@ -149,6 +150,7 @@ def test_the_ledger_has_a_line_per_claim_with_verdict_effect_and_interval(runs):
     page = plots.ledger_page(settings)
     lines = page.split("<tr>")[2:]
     assert len(lines) == len(settings[0].findings)
+    assert ">test AUC, no gain<" in lines[2] and ">test AUC, higher · a control<" in lines[21]
     (beats,) = [line for line in lines if "beats single-embedding of the same size" in line]
     assert beats.count("✓ holds") == 2
     texts = re.findall(r"ec-effect'>([^<]*)<", beats)

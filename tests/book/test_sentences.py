@@ -33,6 +33,7 @@ CHECKED = [
     "opening",
     "cost",
     "data",
+    "robustness",
 ]
 ROOT = NOTEBOOKS.parent
 

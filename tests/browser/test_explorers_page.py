@@ -21,7 +21,7 @@ PAGES = {
     "spectrum": "notebooks/02_information_abundance.html",
     "toy": "notebooks/03_interaction_collapse.html",
     "sub_embeddings": "notebooks/03_interaction_collapse.html",
-    "scaling": "notebooks/07_results.html",
+    "scaling": "notebooks/robustness.html",
 }
 SOME = 3  # options of a control to try: the first, the last and one between
 pytestmark = pytest.mark.xdist_group("explorers")  # one visit for what the mouse does

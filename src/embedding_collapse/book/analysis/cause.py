@@ -1,7 +1,7 @@
 """Collapse's part: does how far tables collapse foretell what size gains?
 
 A cell is a data set, a model and a size. Two questions, fixed before the study ran
-(`lab.studies.decide`): does the collapse of the base model's tables foretell by how much ME beats
+(`book/protocol.md`): does the collapse of the base model's tables foretell by how much ME beats
 SE, and does the fall of IA/K along SE's sizes foretell how much SE gains? A correlation over a few
 cells shows what goes together, not what causes what. Cells of one data set and model share their
 base runs, so intervals are by bootstrap over these pairs and not over cells.

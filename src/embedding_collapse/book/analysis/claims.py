@@ -238,7 +238,7 @@ CLAIMS = [
           "higher", _controls("all", "head"), each=True),
     Entry("It is more than that of as many parameters in the interaction of one set.", CONTROL,
           measures.AUC, "higher", _controls("interaction", "layers"), each=True),
-    Entry("With as many parameters in its interaction as single-embedding's at 4x, it beats that.",
+    Entry("Four sets with as many interaction parameters as single-embedding's at 4x beat it.",
           CONTROL, measures.AUC, "higher", _me_with_ses_interaction),
     Entry("It is more than regularisation: DNN's multi-embedding beats single-embedding, each with "
           "the dropout and weight decay that suit it best.", CONTROL, measures.AUC, "higher",

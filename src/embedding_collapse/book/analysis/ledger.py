@@ -28,8 +28,8 @@ from .measures import Measure
 Verdict = Literal["holds", "fails", "undecided", "not run"]
 MODEL = "dcnv2"  # of the base run whose settings tell runs apart
 LEVEL = 0.95
-# by how many looks there were at cells that got more seeds after the first (see `studies.decide`):
-# Pocock's levels, at which all looks together are wrong as often as one is at `LEVEL`
+# by how many looks there were at cells that got more seeds after the first (`book/protocol.md` has
+# them): Pocock's levels, at which all looks together are wrong as often as one is at `LEVEL`
 LEVELS = {1: LEVEL, 2: 0.9706, 3: 0.9779}
 MORE = [STUDY.part(name).specs for name in ("second look", "closer look", "last look")]
 

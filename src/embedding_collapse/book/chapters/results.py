@@ -1,4 +1,4 @@
-"""Chapter 7: what size gains, and what became of each claim."""
+"""Chapter 7 and its appendix: what size gains, and what became of each claim."""
 
 from collections.abc import Sequence
 from itertools import product
@@ -34,6 +34,7 @@ PUBLISHED = ("criteo", "avazu")  # what the paper trains on
 ORDER = (*TELLING, *(model for model in PAPER if model not in TELLING))
 DIFFERENCES = {
     "SE 10x - base": (SE10, BASE),
+    "ME 10x - base": (ME10, BASE),
     "ME 4x - SE 4x": (ME4, SE4),
     "ME 10x - SE 10x": (ME10, SE10),
 }
@@ -136,8 +137,8 @@ def learning(settings: Sequence[Setting]) -> go.Figure:
 
 
 def differences(settings: Sequence[Setting], measure: Measure = measures.AUC) -> pd.DataFrame:
-    """What ten times the size gains with one set, and ME minus SE; then what part of SE's
-    parameters ME has, at 4x and at 10x: a row per data set and model of the paper that has run
+    """What ten times the size gains with one set and with ten, and ME minus SE; then what part of
+    SE's parameters ME has, at 4x and at 10x: a row per data set and model of the paper that has run
     there."""
     rows: dict[tuple[str, str], dict[str, Effect | str]] = {}
     groups = {one.name: by_spec(one.runs) for one in settings}
@@ -149,7 +150,7 @@ def differences(settings: Sequence[Setting], measure: Measure = measures.AUC) ->
             if new in runs and old in runs:
                 row[pair] = effect_of([Comparison(new, old)], runs, measure)
                 counts = [measures.total_parameters(runs[spec]) for spec in (new, old)]
-                if new.design == "me":
+                if new.scale == old.scale:
                     shares.append(f"{counts[0] / counts[1]:.2f}")
         if any(row.values()):
             rows[one.name, MODELS[model].name] = row | {"parameters, ME / SE": ", ".join(shares)}

@@ -6,7 +6,7 @@ from html import escape
 import numpy as np
 import pandas as pd
 
-from embedding_collapse.book.analysis.claims import CONTROL, READERS
+from embedding_collapse.book.analysis.claims import CONTROL, READERS, Entry
 from embedding_collapse.book.analysis.ledger import Finding
 from embedding_collapse.book.analysis.settings import Setting
 
@@ -15,10 +15,11 @@ OPPOSED = "opposite signs"
 
 
 def ledger_page(settings: Sequence[Setting]) -> str:
-    """The ledger in HTML, a line per claim: of each data set verdict, effect and 95% interval."""
+    """The ledger in HTML, a line per claim: what is expected, and of each data set verdict, effect
+    and 95% interval."""
     heads = "".join(f"<th scope='col'>{escape(one.name)}</th>" for one in settings)
     lines = [
-        f"<tr><th scope='row'>{number}. {first.claim.text}{_origin(first)}</th>"
+        f"<tr><th scope='row'>{number}. {first.claim.text} {_expected(first.claim)}</th>"
         + "".join(
             f'<td data-of="{escape(one.name)}">{_answer(finding)}</td>'
             for one, finding in zip(settings, findings, strict=True)
@@ -33,9 +34,10 @@ def ledger_page(settings: Sequence[Setting]) -> str:
     )
 
 
-def _origin(finding: Finding) -> str:
-    where = finding.claim.where
-    return f' <span class="ec-origin">{where}</span>' if where in (READERS, CONTROL) else ""
+def _expected(claim: Entry) -> str:
+    """What is measured and which way it should go; then whose claim it is, if not the paper's."""
+    whose = f" · {claim.where}" if claim.where in (READERS, CONTROL) else ""
+    return f'<span class="ec-expected">{claim.measure.name}, {claim.expected}{whose}</span>'
 
 
 def _answer(finding: Finding) -> str:

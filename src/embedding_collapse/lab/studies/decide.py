@@ -1,118 +1,11 @@
 """Decide the paper's central claim, on data large enough for size to matter.
 
 Question: does a single embedding set (SE) stop gaining from size, do several sets (ME) go on
-gaining, and is collapse the reason?
+gaining, and is collapse the reason? What was fixed before the first run, and what was changed or
+added since, is told by `book/protocol.md`.
 
 Command: `python -m embedding_collapse study decide --workers 2`; `--status` tells what is done.
 Records: `results/decide`.
-
-Fixed before the first run:
-
-- The paper's sizes (K = 10, hidden 400, NFwFM its own), Adam at 1e-3, weight decay 1e-6, dropout
-  0.2. Batches of 512 rows, a quarter of the paper's, since a million rows at 2,048 make only 488
-  steps an epoch. At most 20 epochs, stopped early after two without a gain in validation AUC.
-  Products in bf16, weights and sums in float32. A pilot with one seed of DNN on `us-flights` chose
-  batch and epochs: its base model reached a validation AUC of .829 after five epochs at 512 and
-  after six at 2,048, and peaked in the nineteenth at 1,024 with a learning rate of 3e-3. There SE
-  4x peaked in the fourteenth and ME 4x in the sixth, and the three ended at a test AUC of .850,
-  .859 and .858: so ME, ahead by .027 after three epochs, was not ahead in the end. Each run keeps
-  its validation AUC of every epoch, so that both can be told: who is ahead after so many passes
-  over the rows, and who is in the end.
-- `us-flights` with 320,000 training rows (changed to that, see below), 100,000 for validation and
-  500,000 for test; `synthetic-mini` with 1,000,000, 100,000 and 1,000,000, whose true probabilities
-  are known. What is asked first, ME 4x against SE 4x and both against base, is asked of 1,000,000
-  flights too, with as many seeds, and the two answers stand side by side.
-- A difference is taken as the mean over seeds of the test AUC (on synthetic-mini: of the expected
-  AUC) of the new cell minus that of the old, with a 95% interval for both sources of chance, seeds
-  and test rows. *Holds*: the interval lies on the claim's side of zero. *Fails*: it lies on the
-  other side, or wholly within +-0.001, which counts as no difference. *Undecided*: anything else.
-- Adding seeds: if after seeds 0 to 4 the half-width of ME minus SE at 4x is above 0.002 and above
-  a fifth of the effect for DNN or DCNv2 on either data set, that trio (base, SE 4x, ME 4x) is run
-  with seeds 5 to 9 too, once. Since that is a second look, both looks at these differences are
-  taken at Pocock's level for two, 97.06% instead of 95%.
-- Ensembles of base models: disjoint groups of seeds. ME is more than an ensemble if ME 4x minus
-  four base models is above zero, averaged either way.
-- Equal parameters: ME is more than parameters if ME 4x minus each of the controls of equal size
-  is above zero; where SE of equal interaction parameters is compared, so is ME with SE's.
-- Regularisation: dropout and weight decay are chosen for base, SE and ME each by mean validation
-  AUC over seeds, and the chosen ones compared on test rows.
-- Collapse's part: over all cells of `main` and `models`, the rank correlation of the base model's
-  IA/K with the gain of ME over SE, and of the fall of IA/K along SE's sizes with SE's gain; each
-  with its 95% interval by bootstrap over cells, over all and within models.
-
-Changed twice. When three runs were made (DNN, seed 0, on 1,000,000 flights): all parts were to have
-that many rows, which those runs' times put at more than 70 core-hours, some 50 too many. Until then
-DNN's ME 4x was ahead of SE 4x by .0005 and SE 4x of base by .0045; of other numbers of rows nothing
-was known but the pilot, whose runs of three epochs on 300,000 rows showed larger differences. And
-when DNN's trio was made on 320,000 rows of synthetic-mini: there all of them stayed below the AUC
-of a linear model, so that size had nothing to gain, and ME 4x was ahead of SE 4x by .0007. It went
-back to 1,000,000 rows, as first planned, and those runs to `rows`. Criteria, models, sizes and
-seeds stayed as they were.
-
-Part `lifted` was added when SE 10x of DCNv2 had one seed on `us-flights`: .8049, .0106 above ME
-10x. A table of ten columns, projected to as many as SE's, has at most ten directions, so what it
-has of SE's gain is the wide interaction's and not the wide table's. That the gain is the table's
-*holds* if the lifted model stays below SE at 4x and 10x taken together, and *fails* if it is above
-or within +-0.001; the share that it has of SE's gain over base is told beside.
-
-Parts `decay` and `remedies` were added when all else but `suppressed` had verdicts on the flights.
-They ask on rows enough what two earlier studies, which went, had asked on 100,000 and fewer: DCNv2
-without weight decay, beside DNN's in `regularisation`, and two other ways to fill a wide table,
-both at 4x. There, decay had been a small part of the collapse; a flat spectrum had filled the
-tables; of AUC nothing was decided. That decay empties the tables *holds* if IA against random is
-higher without it; that it alone does, *fails* if without it SE 4x is still below base.
-
-Part `closer look` was added last. Of what was asked of the flights with three seeds, three claims
-lay between chance and a verdict: their 95% intervals left out zero, and corrected for being several
-they were undecided. These were that overfitting grows with size (the regularised model's part of
-it), that ME beats SE with as many parameters in the interaction, and that ME is more than
-regularisation. They get seeds 3 and 4 too, once, and are then taken at the second look's level. Of
-the claims that were decided on three seeds none would have been undecided at that level.
-
-The paper's other models but FinalMLP were to have two seeds. When IPNN had them on the flights, two
-left its intervals so wide that claims on all models together came out undecided which were decided
-without it. All of these models get a third seed; IPNN's, on the flights, is a second look.
-
-FinalMLP's three base models on the flights lay .0193 apart in AUC, and with them it was undecided
-whether size harms DNN, xDeepFM and FinalMLP, which had failed of DNN alone. It gets seeds 3 and 4
-of every size there, once, taken at the second look's level. xDeepFM's three seeds come after these.
-
-Part `last look` was added when all six models had run on the flights and it was undecided whether
-ME beats SE of the same size: +.0026, from .0004 to .0048, p .022 before Holm's correction. Three
-quarters of that mean's variance were NFwFM's and FinalMLP's, most of the rest IPNN's and xDeepFM's.
-The former two get seeds up to 7 of the sizes that this claim compares, the latter two up to 4. As
-it is the third look at IPNN and FinalMLP, what they are part of is taken at Pocock's level for
-three, 97.79%. No more seeds are added to that claim: undecided then, it stays so.
-
-When most runs were made, a critical reading of the pages set four things right. This text did not
-say that verdicts are corrected for being several (Holm), as the code did from the first run on. The
-claims of a data set that have no runs yet are counted too now, so that no verdict changes because
-others are asked; one did, claim 21 on the clicks, to undecided until they are. *Each* of the
-controls of equal size had been judged by their mean; it is the least sure one now, by which that ME
-is more than parameters went from *holds* to *undecided*. And the bootstrap over cells took cells
-that share their base runs for independent; it is over pairs of data set and model now, with ranks
-within sizes beside those within models.
-
-Part `linear` was added for what chapter 6 had left open: ME 4x of DCNv2 loses .0110 on the flights
-without its non-linearity, and base was not run without it. That ME owes its gain to it *holds* if
-ME 4x loses more without it than base does, and *fails* if it loses less, or as much within +-0.001;
-the same against SE 4x is told beside. Written before its runs; it is no claim of the ledger.
-
-Part `three epochs` was added when a reader saw that a table's IA depends on the epoch that is
-tested: on the flights regularised SE 10x of DCNv2 was tested after three epochs in four of its five
-runs and after four in the fifth, which was fuller by .03 than the others, plain SE 10x after four
-in all. After three epochs each, that the regularised model is less collapsed *holds* if IA/K is
-higher beyond chance, and *fails* if it is lower; and so that wide tables are more collapsed than
-base ones, in each of three models. Written before its runs; the ledger's claims stay as they were.
-
-Where ensembles are made of it, the base model has more seeds than 0 to 4, and all count in its
-cell; that a comparison was looked at twice is told by the wider models' seeds. Ensembles and these
-seeds were made with later code than the rest: its products in bf16 leave batch norm in float32.
-On a processor without instructions for bf16 the same numbers are multiplied in float32 and rounded
-(`lab.engine.products`). DNN's runs on a million synthetic clicks were made on one, those on 100,000
-flights, DCNv2's on 320,000 clicks, and at ten times the size those of `forecast` and `lifted`; for
-the ensembles the first's base model was trained again on another with seeds 0 to 4, and the first
-records stay.
 """
 
 from collections.abc import Iterable
@@ -248,6 +141,7 @@ STUDY = Study(
         "07_results",
         "cost",
         "opening",
+        "robustness",
     ),
     parts=(
         Part(
