@@ -220,7 +220,7 @@ CLAIMS = [
           "section 5", measures.JOINED_ABUNDANCE, "higher", _sizes(PAPER, *LIKE)),
     Entry("In multi-embedding the sub-embeddings are less collapsed too.", "section 5",
           measures.PROJECTED_ABUNDANCE, "higher", _sizes(("dcnv2",), *LIKE)),
-    Entry("The embedding sets are diverse, more so than blocks of one wide table.", "section 5",
+    Entry("The embedding sets are diverse, more so than slices of one wide table.", "section 5",
           measures.DIVERSITY, "higher", _sizes(("dcnv2",), *LIKE)),
     Entry("Each set lets other pairs of fields interact than the rest do.", "section 5",
           measures.COMMON_PATTERN, "lower", _alone("dcnv2", ME4, ME10), SAME_ORDER),

@@ -69,7 +69,7 @@ def diversity_by_field(cells: Cells) -> go.Figure:
     """Diversity of every field, fields sorted by cardinality: mean and range over seeds, beside
     that of random tables; a menu of data sets and scales; one model."""
     figures: dict[str, go.Figure] = {}
-    what = {"se": "SE, blocks of its table", "me": "ME, its sets"}
+    what = {"se": "SE, slices of its table", "me": "ME, its sets"}
     for cell, group in ((cell, group) for cell, group in cells.items() if cell.scale > 1):
         names, cardinalities, order = plots.fields(group[0])
         width = group[0].spec["embedding_size"]
