@@ -160,6 +160,34 @@
       return { marks, readout: [[...head, "of its column"], [told(i), told(j), ...values]] };
     },
 
+    projection({ choices: [tables, factors, favours], ...spectra }, state) {
+      const [table, factor, favoured] = [
+        tables.indexOf(state.table),
+        factors.indexOf(state.factor),
+        favours.indexOf(state.favours),
+      ];
+      const shown = {
+        table: ["table E", spectra.tables, table],
+        projection: ["projection W", spectra.projections, factor],
+        seen: [
+          "sub-embedding E Wᵀ",
+          spectra.seen,
+          (table * factors.length + factor) * favours.length + favoured,
+        ],
+      };
+      const width = unpacked(spectra.tables).length / tables.length;
+      const marks = [];
+      const readout = [["", "IA", "IA/K"]];
+      for (const [like, [name, values, row]] of Object.entries(shown)) {
+        const spectrum = rows(unpacked(values), width)[row];
+        marks.push({ like, name, x: range(width).map((k) => k + 1), y: spectrum });
+        const abundance = informationAbundance(spectrum);
+        const counts = [abundance, abundance / width].map((count) => (count + UP).toFixed(2));
+        readout.push([name, ...counts]);
+      }
+      return { marks, readout };
+    },
+
     toy({ third: thirds, widths, seeds, steps, shares }, { third, width, seed }) {
       const marks = [];
       const readout = [["", "IA(E₁) at the start", "at the end", "change"]];

@@ -9,10 +9,11 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+import torch
 from harm import flip
 
 from embedding_collapse.book import explorers
-from embedding_collapse.book.explorers import display, static, toy
+from embedding_collapse.book.explorers import display, projection, static, toy
 from embedding_collapse.book.explorers.explorer import Explorer, packed, unpacked
 from embedding_collapse.files import DamagedError
 from embedding_collapse.lab.records import Record, folder_of
@@ -361,3 +362,33 @@ def test_spectra_are_of_the_sizes_that_every_model_has_on_every_dataset(runs, ma
 def test_records_without_sub_embeddings_are_refused(runs):
     with pytest.raises(ParameterError, match="hold no sub-embeddings of 'dcnv2'"):
         explorers.sub_embeddings.explorer([run for run in runs if run.spec["model"] == "dnn"])
+
+
+@pytest.mark.parametrize("table", projection.TABLES)
+def test_what_a_projection_leaves_of_a_table(made, table):
+    explorer = made["projection"]
+
+    def abundance(**state):
+        view = explorer.view(explorer.data, explorer.start | {"table": table} | state)
+        return float(cell(view, "sub-embedding E Wᵀ")), float(cell(view, "table E"))
+
+    for favours in projection.FAVOURS:
+        kept, own = abundance(factor=1.0, favours=favours)
+        assert kept == own  # orthogonal
+        assert abundance(factor=0.0, favours=favours)[0] == 1  # one direction
+    strong, random = (abundance(favours=favours)[0] for favours in ("strong", "random"))
+    assert strong < random or table == "flat"
+
+
+def test_a_projection_is_applied_as_to_a_table_of_that_spectrum():
+    draw = torch.Generator().manual_seed(1)
+    spectrum = torch.tensor(projection.TABLES["falling"], dtype=torch.float64)
+    weights = 0.7 ** torch.arange(projection.WIDTH)
+    rows = torch.randn(50, projection.WIDTH, dtype=torch.float64, generator=draw)
+    left, right = (torch.linalg.qr(rows[:n]).Q for n in (50, projection.WIDTH))
+    table = left * spectrum @ right.T
+    for favours, order in (("strong", weights), ("weak", weights.flip(0))):
+        sub = table @ (right * order @ right.T).T
+        values = torch.linalg.svdvals(sub)
+        found = projection.projected(spectrum, weights, favours)
+        torch.testing.assert_close(found, values / values[0])

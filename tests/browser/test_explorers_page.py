@@ -19,6 +19,7 @@ PAGES = {
     "sizing": "notebooks/01_jl_sizing.html",
     "bend": "notebooks/02_information_abundance.html",
     "spectrum": "notebooks/02_information_abundance.html",
+    "projection": "notebooks/04_suppressing_interaction.html",
     "toy": "notebooks/03_interaction_collapse.html",
     "sub_embeddings": "notebooks/03_interaction_collapse.html",
     "scaling": "notebooks/robustness.html",

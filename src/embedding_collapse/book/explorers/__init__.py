@@ -25,6 +25,7 @@ from . import (
     bottleneck,
     collapse,
     display,
+    projection,
     scaling,
     sets,
     sizing,
@@ -63,6 +64,7 @@ EXPLORERS: dict[str, Callable[[], Explorer]] = {
     "bend": bend.explorer,
     "sub_embeddings": lambda: sub_embeddings.explorer(_in_both(), steps=sub_embeddings.STEPS),
     "toy": toy.explorer,
+    "projection": projection.explorer,
     "scaling": lambda: scaling.explorer(_decided(), scaling.STEPS),
 }
 
