@@ -1,5 +1,6 @@
 """Numbers of a run, on records whose numbers are known."""
 
+from dataclasses import replace
 from itertools import combinations, product
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from embedding_collapse.book.analysis import measures
 from embedding_collapse.lab.contrast import difference
 from embedding_collapse.lab.groups import by_cell
+from embedding_collapse.parameters import ParameterError
 
 
 def test_sets_as_diverse_as_random_tables_have_a_relative_diversity_of_one(make_record):
@@ -55,6 +57,24 @@ def test_the_interval_of_likeness_holds_none_as_often_as_it_says(make_record):
         ]
     ]
     assert 0.9 < np.mean(held) < 0.99
+
+
+def test_runs_tested_on_other_rows_are_not_compared_row_by_row(make_record):
+    """One table, read by two versions that order its test rows in two ways."""
+    old, new = (
+        [
+            replace(
+                one, spec=one.spec | {"dataset": "table"}, dataset=one.dataset | {"fingerprint": f}
+            )
+            for one in (make_record(design, 4, seed, auc=0.7 + seed / 100) for seed in range(3))
+        ]
+        for design, f in (("se", "an order"), ("me", "another"))
+    )
+    with pytest.raises(ParameterError, match="with the fingerprints an order, another; runs of on"):
+        measures.AUC.difference(new, old)
+    assert np.isfinite(measures.ABUNDANCE.difference(new, old).value)  # of no rows
+    alike = [replace(one, dataset=old[0].dataset) for one in new]
+    assert np.isfinite(measures.AUC.difference(alike, old).value)
 
 
 def test_a_decline_is_from_the_best_epoch_to_the_last(make_record):

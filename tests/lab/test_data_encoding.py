@@ -6,11 +6,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from embedding_collapse.lab.contrast import _delong
 from embedding_collapse.lab.data import Dataset, delimited, load
 from embedding_collapse.lab.data.dataset import split_rows
+from embedding_collapse.lab.metrics import grouped, placements
 
 DATA = Path(__file__).parents[1] / "data"
 FORMATS = {"criteo": "criteo_format.txt.gz", "avazu": "avazu_format.csv.gz"}
@@ -208,6 +211,60 @@ def test_text_quotes_and_types_of_a_table_survive(read):
     data = read("x,y\n" + "\n".join(rows), categorical="x")
     said = [data.fields[0].decode(i) for i in range(1, 5)]
     assert said == ["a,b", "line\nend", 'say "so"', "plain"]
+
+
+# --- the order of the rows that are held out ------------------------------------------------------
+
+
+def ways_to_hold_out(frame: pd.DataFrame) -> list[dict]:
+    """Of a table that lies in the order of its column `number`: by it, and in three parts."""
+    parts = np.split(np.arange(len(frame)), [8 * len(frame) // 10, 9 * len(frame) // 10])
+    given = {
+        name: frame.iloc[rows]
+        for name, rows in zip(("train", "validation", "test"), parts, strict=True)
+    }
+    return [{"frame": frame, "split_by": "number"}, {"frame": given, "split": "given"}]
+
+
+@pytest.mark.parametrize("way", [0, 1], ids=["by a column", "given"])
+def test_parts_of_test_rows_differ_by_chance_alone_where_a_table_is_sorted(tmp_path, way):
+    """Their variance is that of the rows, which an interval rests on."""
+    generator = np.random.default_rng(0)
+    rows = 60_000
+    user = np.arange(rows) // 300  # a user's rows lie side by side
+    rate = generator.uniform(0.2, 0.8, user.max() + 1)[user]
+    label = (generator.random(rows) < rate).astype(int)
+    frame = pd.DataFrame({"number": np.arange(rows), "user": user, "y": label})
+    options = {"label": "y", "categorical": "user", "cache": tmp_path, "progress": False}
+    data = load("table", **ways_to_hold_out(frame)[way], **options)
+    train, valid, test = (part.numpy() for part in data.split)
+    assert np.array_equal(train, np.arange(48_000))
+    assert set(valid) == set(range(48_000, 54_000)) and set(test) == set(range(54_000, rows))
+    scores = torch.from_numpy(rate + 0.3 * generator.normal(size=rows))[test]
+    stand = placements(scores, torch.from_numpy(data.labels)[test])
+    assert _delong(grouped(stand)) == pytest.approx(_delong(stand), rel=0.2)
+
+
+def test_the_order_is_the_same_on_every_machine(tmp_path):
+    frame = pd.DataFrame({"number": range(100), "shop": [*range(5)] * 20, "y": [0, 1] * 50})
+    for way in ways_to_hold_out(frame):
+        data = load("table", **way, label="y", cache=tmp_path, progress=False)
+        assert data.split[2].tolist() == [91, 92, 97, 98, 93, 90, 96, 99, 94, 95]
+
+
+def test_rows_in_an_order_of_earlier_versions_are_other_data(tmp_path):
+    """And those held out at random, whose order has not changed, are the same data as ever."""
+    text = "y,shop,ts\n" + "".join(f"{i % 2},{i % 7},{i * 7919 % 10007}\n" for i in range(400))
+    (tmp_path / "parts").mkdir()
+    for name in ("table", "parts/train", "parts/valid", "parts/test"):
+        (tmp_path / f"{name}.csv").write_text(text)
+    options = {"label": "y", "vocabulary": "all", "cache": tmp_path, "progress": False}
+    file = tmp_path / "table.csv"
+    at_random, by_time = (load("table", path=file, split_by=by, **options) for by in ("", "ts"))
+    given = load("table", path=tmp_path / "parts", split="given", **options)
+    assert at_random.fingerprint.startswith("fe3556a7fd9b")
+    assert not by_time.fingerprint.startswith("3ec7d16d178c")
+    assert not given.fingerprint.startswith("92c8432c75d7")
 
 
 # --- encode, then decode --------------------------------------------------------------------------

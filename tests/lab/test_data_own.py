@@ -247,8 +247,8 @@ def test_the_last_rows_in_time_test_and_those_before_them_validate(frame, tmp_pa
     data = load("table", path=path, label="stars", threshold=4, split_by="ts")
     order = np.argsort(frame["ts"].to_numpy())
     train, valid, test = (part.numpy() for part in data.split)
-    assert (len(train), len(valid), len(test)) == (320, 40, 40)
-    assert np.array_equal(np.concatenate([train, valid, test]), order)
+    assert np.array_equal(train, order[:320])
+    assert set(valid) == set(order[320:360]) and set(test) == set(order[360:])
     assert "ts" not in [field.name for field in data.fields]  # no such value comes again
 
 
@@ -258,7 +258,8 @@ def test_whole_numbers_too_large_for_floats_split_exactly(frame, tmp_path, way):
     order = np.argsort(frame["ts"].to_numpy())
     frame["ts"] = frame["ts"].astype("int64" if way == "int64" else str)
     data = load("table", frame=frame, label="stars", threshold=4, split_by="ts")
-    assert np.array_equal(np.concatenate([part.numpy() for part in data.split]), order)
+    parts = [set(part.tolist()) for part in data.split]
+    assert parts == [set(part) for part in np.split(order, [320, 360])]
 
 
 def test_values_are_counted_on_the_rows_that_train_also_in_time(frame, path):
@@ -285,8 +286,22 @@ def test_a_column_that_is_the_same_in_all_rows_splits_nothing(frame, path):
 
 def test_rows_that_are_alike_in_what_splits_them_stay_as_they_lie(frame, path):
     data = load("table", path=path, **WORDS, split_by="stars")
-    order = np.concatenate([part.numpy() for part in data.split])
-    assert np.array_equal(order, np.argsort(frame["stars"].to_numpy(), kind="stable"))
+    order = np.argsort(frame["stars"].to_numpy(), kind="stable")
+    parts = [set(part.tolist()) for part in data.split]
+    assert parts == [set(part) for part in np.split(order, [320, 360])]
+    assert np.array_equal(data.split[0], order[:320])
+
+
+def test_a_field_that_the_rows_before_lack_the_values_of_is_told(frame, path):
+    """Whatever rows values are counted on: they would lie in the rare bucket, unseen."""
+    later = frame["ts"].argsort().to_numpy()[-60:]
+    frame.loc[later, "shop"] += 100
+    frame.to_csv(path, index=False)
+    told = "no training row has the value of shop that 75% of the others have"
+    for vocabulary in ("all", "train"):
+        options = {"label": "stars", "threshold": 4, "vocabulary": vocabulary, "drop": "bought"}
+        assert told in load("table", path=path, **options, split_by="ts").notes
+        assert told not in load("table", path=path, **options).notes
 
 
 # --- columns --------------------------------------------------------------------------------------

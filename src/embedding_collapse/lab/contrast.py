@@ -15,6 +15,7 @@ the first from the spread between seeds, the second from the placements of the t
 al. 1988), averaged over seeds. Those averages still hold `both / runs`, which the first part has
 too; it is estimated from how runs of one cell differ row by row, and taken off once. The interval
 is Student's with degrees of freedom after Welch and Satterthwaite. Its tests simulate its coverage.
+Test rows count as independent: where many are of one user, intervals are too narrow.
 """
 
 from collections.abc import Sequence

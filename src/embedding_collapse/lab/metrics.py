@@ -142,7 +142,8 @@ def grouped(rows: Placements, groups: int = GROUPS) -> Placements:
     equal, made the variance of the AUC up to an eighth too large. Beyond, it is 2% at most.
 
     A summary of bounded size that still allows a paired test: two runs on the same test rows have
-    the same groups. Rows must be in random order, as those of a random split are.
+    the same groups. Rows must be in random order, as the test rows of every `lab.data.Dataset` are:
+    in time's order, or a file's, neighbours are alike, and parts differ by more than chance.
     """
 
     def means(values: np.ndarray) -> np.ndarray:

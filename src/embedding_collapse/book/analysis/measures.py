@@ -9,8 +9,10 @@ import torch
 from scipy.stats import rankdata
 
 from embedding_collapse.lab.contrast import Effect, Group, contrast, mean_of
+from embedding_collapse.lab.data import READ
 from embedding_collapse.lab.groups import Cell, spread
 from embedding_collapse.lab.records import Record
+from embedding_collapse.parameters import ParameterError
 from embedding_collapse.spectrum import normalised_abundance
 from embedding_collapse.subspace import random_diversity
 
@@ -55,6 +57,9 @@ class Measure(NamedTuple):
             pairs: new and old; where old is empty, the new cell's own number.
             level: of the interval.
             against: what the mean is held against; it is taken off.
+
+        Raises:
+            ParameterError: runs that were tested on other rows, or on the same in another order.
         """
         cells: dict[tuple[str, ...], list[Record]] = {}
         weights: dict[tuple[str, ...], float] = {}
@@ -64,12 +69,25 @@ class Measure(NamedTuple):
                     key = tuple(run.key for run in runs)
                     cells[key] = runs
                     weights[key] = weights.get(key, 0.0) + sign / len(pairs)
+        if self.tested:
+            _check_rows([run for runs in cells.values() for run in runs])
         groups = [self.group(weight, cells[key]) for key, weight in weights.items() if weight]
         return contrast(groups, level, against)
 
     def mean(self, runs: list[Record]) -> float:
         """The mean over the runs of a cell."""
         return float(np.mean([self.value(run) for run in runs]))
+
+
+def _check_rows(runs: list[Record]) -> None:
+    """Raise a `ParameterError` unless all were tested on the same rows in one order; of drawn data
+    and of US flights these are the same whatever number of rows trains."""
+    read = {run.dataset["fingerprint"][:12] for run in runs if run.spec["dataset"] in READ}
+    if len(read) > 1:
+        raise ParameterError(
+            f"runs on data with the fingerprints {', '.join(sorted(read))}; runs of one file, read "
+            "by the same options and versions of the library, can be compared row by row"
+        )
 
 
 def _test_auc(record: Record) -> float:

@@ -21,6 +21,7 @@ from .us_flights import load_us_flights
 
 __all__ = [
     "DATASETS",
+    "READ",
     "DataSpec",
     "Dataset",
     "Field",

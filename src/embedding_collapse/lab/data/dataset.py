@@ -73,7 +73,8 @@ class Dataset:
         held_out: validation and test rows, of rows that lie as train, validation, test; None for
             the paper's split, which is random.
         order: int64 `[rows]`, row numbers in the order in which they train, validate and test; None
-            where `held_out` or the paper's split says it.
+            where `held_out` or the paper's split says it. Test rows have to be in random order in
+            either, see `metrics.grouped`.
         truth: float64 `[test rows]`, the probability that the label is 1, in the order of the
             split's test rows; None where nobody knows it.
 
@@ -180,8 +181,8 @@ class Dataset:
     def split(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Row numbers (int64) of train, validation and test.
 
-        As they lie if rows are held out; else 8:1:1, in their order if they have one, or at random,
-        as in the paper.
+        In their order if they have one, or else as they lie if rows are held out; without either
+        8:1:1 at random, as in the paper.
         """
         if self.order is not None:
             return torch.from_numpy(self.order).split(self.split_sizes)

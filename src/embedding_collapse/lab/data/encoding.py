@@ -7,7 +7,7 @@ the numbers' place on disk.
 
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
@@ -21,8 +21,8 @@ from embedding_collapse.parameters import ParameterError, listed, printable, sho
 
 from .cache import stored
 from .columns import Accepted, Source, accept
-from .dataset import Dataset, Field, split_rows, split_sizes
-from .numbering import number_fields, unseen
+from .dataset import SPLIT_SEED, Dataset, Field, split_rows, split_sizes
+from .numbering import UNSEEN, number_fields
 from .parallel import available_cores, in_order
 from .reading import SHOWN
 from .spec import DataSpec
@@ -44,7 +44,7 @@ class Read(NamedTuple):
         labels: uint8 `[rows]`, of all batches.
         sizes: how many of these rows each part has: one, or those to train, validate and test on.
         label_values: all that the label's column holds, where some of them count as 1.
-        order: int64 `[rows]`, see `Dataset`; None where nothing orders the rows.
+        order: int64 `[rows]`, see `Dataset`; None where rows are held out at random.
         total: how many rows were read, rejected ones included.
         rejected: how many cannot be used.
         shown: what is wrong with the first of them.
@@ -98,6 +98,9 @@ def encode(
     truth |= {name: value for name in DERIVED if (value := getattr(source, name))}
     if source.threshold is not None:
         truth["threshold"] = source.threshold
+    ordered = bool(source.split_by or source.held_out)
+    if ordered:  # or rows in the order of earlier versions would pass for these
+        truth["held_out"] = "in random order"
 
     def build(folder: Path) -> dict[str, Any]:
         threads = workers or available_cores()
@@ -133,7 +136,7 @@ def encode(
             notes,
             spec,
             held_out=tuple(about["sizes"][1:]) if source.held_out else None,
-            order=np.load(kept.folder / ORDER, mmap_mode="c") if source.split_by else None,
+            order=np.load(kept.folder / ORDER, mmap_mode="c") if ordered else None,
         )
     except ParameterError as error:  # a split without one of the classes
         raise ParameterError(f"path is {source.table.path!r}; {error}") from None
@@ -249,7 +252,11 @@ def _read(
     total = len(joined) + rejected
     order = None
     if source.split_by:
-        order = _ordered(source, np.concatenate(keys or [joined]), kinds)
+        by_key = _ordered(source, np.concatenate(keys or [joined]), kinds)
+        order = _shuffled(by_key, split_sizes(len(joined)))
+    elif source.held_out:
+        order = _shuffled(np.arange(len(joined)), parts)
+    if order is not None:
         np.save(folder / ORDER, order)
     about = parts, sorted(label_values), order, total, rejected, shown, quoted
     if len(joined) == 0:
@@ -290,6 +297,18 @@ def _ordered(source: Source, keys: np.ndarray, kinds: set[str]) -> np.ndarray:
     return order
 
 
+def _shuffled(order: np.ndarray, sizes: Sequence[int]) -> np.ndarray:
+    """The order with its rows that validate and those that test each in a fixed random order.
+
+    In time's order, or a file's, neighbours are alike, and the parts that a run's summary of its
+    test rows has (see `metrics.grouped`) would differ by more than chance.
+    """
+    rank = np.random.Philox(key=SPLIT_SEED).random_raw(len(order))  # the same in every numpy
+    train, *held_out = np.split(order, np.cumsum(sizes)[:-1])
+    shuffled = (part[np.argsort(rank[part], kind="stable")] for part in held_out)
+    return np.concatenate([train, *shuffled])
+
+
 def _write_header(file: Any, rows: int, columns: int) -> None:
     header = {"descr": "<i4", "fortran_order": False, "shape": (rows, columns)}
     np.lib.format.write_array_header_1_0(file, header)
@@ -310,16 +329,22 @@ def _number(
     progress: bool,
 ) -> dict[str, Any]:
     """Turn what was read into ids, and write down what they stand for."""
-    counted = None
-    if vocabulary == "train":
-        counted = np.zeros(len(read.labels), bool)
-        if source.held_out:
-            counted[: read.sizes[0]] = True
-        else:
-            order = split_rows(len(counted))[0].numpy() if read.order is None else read.order
-            counted[order[: split_sizes(len(counted))[0]]] = True
+    trains = None
+    if read.order is not None or vocabulary == "train":
+        trains = np.zeros(len(read.labels), bool)
+        trains[_training_rows(source, read)] = True
     kinds, minimum, scratch = list(source.fields.values()), source.minimum_count, folder / "scratch"
-    known = number_fields(read.codes, read.values, kinds, minimum, counted, scratch, pool, progress)
+    known = number_fields(
+        read.codes,
+        read.values,
+        kinds,
+        minimum,
+        trains,
+        scratch,
+        pool,
+        progress,
+        everywhere=vocabulary == "all",
+    )
     (folder / "values.arrow").unlink()
     with (
         pa.OSFile(str(folder / "vocabulary.arrow"), "wb") as file,
@@ -337,8 +362,8 @@ def _number(
     }
     if source.held_out:
         about["sizes"] = read.sizes
-        ids = np.load(folder / "ids.npy", mmap_mode="r")
-        about["unseen"] = unseen([*source.fields], ids, read.sizes[0])
+    if read.order is not None:
+        about["unseen"] = {name: field.unseen for name, field in named if field.unseen > UNSEEN}
     if source.positive:
         others = [value for value in read.label_values if source.label_of(value) == 0]
         about["choices"] = [
@@ -346,3 +371,10 @@ def _number(
             f"0 for {listed(others, SHOWN_LABELS)}"
         ]
     return about
+
+
+def _training_rows(source: Source, read: Read) -> np.ndarray:
+    """The numbers of the rows that train, int64."""
+    if read.order is None:
+        return split_rows(len(read.labels))[0].numpy()
+    return read.order[: read.sizes[0] if source.held_out else split_sizes(len(read.labels))[0]]

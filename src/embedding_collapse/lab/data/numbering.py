@@ -16,14 +16,22 @@ from .columns import Kind
 from .parallel import under_bar
 from .vocabulary import RARE, number_values
 
-UNSEEN = 0.5  # of the rows that are held out, the share from which on it is told
+UNSEEN = 0.5  # the share of `Known.unseen` from which on it is told
 
 
 class Known(NamedTuple):
-    """A field's vocabulary: what its ids from 1 up stand for, and whether all rows are blank."""
+    """A field's vocabulary.
+
+    Attributes:
+        values: what its ids from 1 up stand for.
+        blank: whether all rows are.
+        unseen: of the rows that do not train, the share whose value, or bin, no row has that does.
+            It is large where parts were written apart, 3 in one and 3.0 in the other.
+    """
 
     values: pa.StringArray
     blank: bool
+    unseen: float
 
 
 def number_fields(
@@ -31,10 +39,12 @@ def number_fields(
     values: list[pa.ListArray],
     kinds: Sequence[Kind],
     minimum: int,
-    counted: np.ndarray | None,
+    trains: np.ndarray | None,
     scratch: Path,
     pool: ThreadPoolExecutor,
     progress: bool,
+    *,
+    everywhere: bool,
 ) -> list[Known]:
     """Replace the numbers that values have in their batches by the fields' ids, in place.
 
@@ -44,15 +54,18 @@ def number_fields(
         values: of each batch the N fields' values.
         kinds: of the N fields.
         minimum: the fewest rows with which a value keeps an id of its own.
-        counted: bool `[rows of all batches]`, those to count values on; None is all.
+        trains: bool `[rows of all batches]`, those that train; None where they needn't be known.
         scratch: name for a file that is written and removed.
         pool: where to work.
         progress: show a bar where this takes more than a few seconds.
+        everywhere: whether values are counted on all rows, or on those that train alone.
     """
     count = len(kinds)
-    masks: list[np.ndarray | slice] = [slice(None)] * len(codes)
-    if counted is not None:
-        masks = list(np.split(counted, np.cumsum([batch.shape[1] for batch in codes])[:-1]))
+    masks: list[list[np.ndarray | slice]] = [[slice(None)] for _ in codes]  # of all rows
+    if trains is not None:
+        for batch, part in zip(codes, masks, strict=True):
+            part.append(trains[: batch.shape[1]])
+            trains = trains[batch.shape[1] :]
     # the id of each value, batch by batch and in it field by field: too many to hold in memory
     sizes = [len(lists[field].values) for lists in values for field in range(count)]
     every = np.memmap(scratch, np.int32, "w+", shape=sum(sizes))
@@ -64,9 +77,11 @@ def number_fields(
         seen = seen.dictionary_encode().chunks  # each with the dictionary of them all
         places = [chunk.indices.to_numpy() for chunk in seen]
         texts = seen[0].dictionary
-        counts = np.zeros(len(texts), np.int64)
-        for batch, mask, place in zip(codes, masks, places, strict=True):
-            np.add.at(counts, place, np.bincount(batch[field][mask], minlength=len(place)))
+        by_rows = np.zeros((len(masks[0]), len(texts)), np.int64)
+        for batch, own_masks, place in zip(codes, masks, places, strict=True):
+            for counts, mask in zip(by_rows, own_masks, strict=True):
+                np.add.at(counts, place, np.bincount(batch[field][mask], minlength=len(place)))
+        counts = by_rows[0 if everywhere else -1]
         blanks = pc.equal(texts, "").to_numpy(zero_copy_only=False)
         blank = counts.sum() == counts[blanks].sum()
         group = np.arange(len(texts))
@@ -75,11 +90,14 @@ def number_fields(
             order = np.argsort(numbers)  # ids ascend with the numbers; a blank comes last
             binned = pa.array(equal_bins(numbers, counts)[order], pa.string()).dictionary_encode()
             group[order], texts = binned.indices.to_numpy(), binned.dictionary
-            counts = np.bincount(group, counts).astype(np.int64)
+            by_rows = np.array([np.bincount(group, each).astype(np.int64) for each in by_rows])
+            counts = by_rows[0 if everywhere else -1]
         numbering = number_values(counts, minimum)
         for own, place in zip(ids[field::count], places, strict=True):
             own[:] = numbering[group[place]]
-        return Known(texts.filter(numbering != RARE), bool(blank))
+        whole, trained = by_rows[0], by_rows[-1]
+        unseen = whole[trained == 0].sum() / max((whole - trained).sum(), 1)
+        return Known(texts.filter(numbering != RARE), bool(blank), float(unseen))
 
     def replace(number: int) -> None:
         batch, new = codes[number], np.empty_like(codes[number])
@@ -93,13 +111,3 @@ def number_fields(
     finally:
         scratch.unlink()
     return known
-
-
-def unseen(names: Sequence[str], ids: np.ndarray, training: int) -> dict[str, float]:
-    """Of fields where most rows that are held out have an id that none before them has: the share
-    of these rows. So it is where parts were written apart, 3 in one and 3.0 in the other."""
-    shares = {}
-    for i, name in enumerate(names):
-        known = np.bincount(ids[:training, i], minlength=ids[:, i].max() + 1) > 0
-        shares[name] = float(1 - known[ids[training:, i]].mean())
-    return {name: share for name, share in shares.items() if share > UNSEEN}
