@@ -263,11 +263,31 @@ def test_whole_numbers_too_large_for_floats_split_exactly(frame, tmp_path, way):
 
 
 def test_values_are_counted_on_the_rows_that_train_also_in_time(frame, path):
-    options = {"label": "stars", "threshold": 4, "split_by": "ts", "vocabulary": "train"}
+    options = {"label": "stars", "threshold": 4, "split_by": "ts"}
     frame.loc[frame["ts"].argsort()[-80:], "shop"] = 99
     frame.to_csv(path, index=False)
-    field = load("table", path=path, **options, min_count=1).fields[0]
-    assert "99" not in field.values.to_pylist()
+    data = load("table", path=path, **options)
+    assert "99" not in data.fields[0].values.to_pylist()
+    assert (data.ids[data.split[2].numpy(), 0] == 0).all()  # the rare bucket
+    everywhere = load("table", path=path, **options, vocabulary="all")
+    assert "99" in everywhere.fields[0].values.to_pylist()
+
+
+def test_a_rare_bucket_that_nothing_trains_and_others_need_is_told(frame, path):
+    frame.loc[frame["ts"].argsort()[-20:], "shop"] = 99
+    frame.loc[frame["ts"].argsort()[:3], "shop"] = 98
+    frame.to_csv(path, index=False)
+    options = {"label": "stars", "threshold": 4, "split_by": "ts", "drop": "bought"}
+    data = load("table", path=path, **options, min_count=1)
+    told = (
+        "no training row is in the rare bucket of shop, where up to 25.0% of the others are: "
+        "nothing trains its vector; a min_count above 1 puts rare values there"
+    )
+    assert data.notes == ("guessed categorical: shop", told)
+    for remedy in ({"min_count": 4}, {"min_count": 1, "vocabulary": "all"}):
+        assert not any(
+            "rare bucket" in n for n in load("table", path=path, **options | remedy).notes
+        )
 
 
 def test_rows_of_numbers_and_times_cannot_be_split_by_both(frame, path):

@@ -1,6 +1,7 @@
 """A data spec determines the rows; nothing that changes them is outside it."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,7 @@ def test_whatever_changes_the_rows_changes_the_key(tmp_path):
         of(a, threshold=0.5),
         of(a, min_count=3),
         of(a, split_by="hour"),
+        of(a, split_by="hour", vocabulary="all"),
         of(a, drop="hour"),
         of(a, drop="day,hour"),
         of(a, times="hour"),
@@ -74,6 +76,20 @@ def test_whatever_changes_the_rows_changes_the_key(tmp_path):
         DataSpec("us-flights-forecast"),
     ]
     assert len({Spec(data).key for data in specs}) == len(specs)
+
+
+def test_a_vocabulary_is_counted_on_the_rows_that_train_where_the_others_come_later(tmp_path):
+    a = write(tmp_path / "a.csv")
+    by_time, given = of(a, split_by="hour"), {"label": "y", "content": "a hash", "split": "given"}
+    at_random = [of(a), DataSpec("criteo", content="a hash", split="given"), DataSpec("us-flights")]
+    later = [by_time, DataSpec("table", **given)]
+    assert {data.counted_on for data in at_random} == {"all"}
+    assert {data.counted_on for data in later} == {"train"}
+    for data in (*at_random, *later):  # whoever says what is so anyway names the same run
+        same = replace(data, vocabulary=data.counted_on)
+        assert same == data and "vocabulary" not in same.written()
+    kept = replace(by_time, vocabulary="all")
+    assert kept.counted_on == kept.written()["vocabulary"] == "all"
 
 
 def test_a_whole_threshold_is_the_same_with_a_fraction(tmp_path):

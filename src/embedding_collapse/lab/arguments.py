@@ -38,7 +38,8 @@ HELP = {
     "split_by": "of a table: the last tenth of the rows by this column tests, the tenth before "
     "validates; by default both are drawn at random",
     "min_count": "of what is read: the fewest rows with which a value has an id of its own",
-    "vocabulary": "count values on all rows, or on those that train",
+    "vocabulary": "count values on all rows, or on those that train (all; of a table split by a "
+    "column or as given train)",
     "held_out": "of drawn data and US flights: rows that validate and that test; --rows then train",
     "split": "how rows are held out: random; of US flights also time, the last; of a table, Criteo "
     "and Avazu also given, which is by a Hub dataset's splits or by three files in a folder",

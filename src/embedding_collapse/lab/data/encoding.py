@@ -22,7 +22,7 @@ from embedding_collapse.parameters import ParameterError, listed, printable, sho
 from .cache import stored
 from .columns import Accepted, Source, accept
 from .dataset import SPLIT_SEED, Dataset, Field, split_rows, split_sizes
-from .numbering import UNSEEN, number_fields
+from .numbering import UNSEEN, UNTRAINED, number_fields
 from .parallel import available_cores, in_order
 from .reading import SHOWN
 from .spec import DataSpec
@@ -92,7 +92,7 @@ def encode(
         "label": [source.label, source.labels],
         "fields": list(source.fields.items()),
         "minimum_count": source.minimum_count,
-        "vocabulary": spec.vocabulary,
+        "vocabulary": spec.counted_on,
         "rows": spec.rows,
     }
     truth |= {name: value for name in DERIVED if (value := getattr(source, name))}
@@ -107,7 +107,7 @@ def encode(
         with ThreadPoolExecutor(threads) as pool:
             read = _read(source, spec.rows, folder, pool, threads, progress)
             _check(source, spec.rows, max_rejected, read)
-            return _number(source, spec.vocabulary, read, folder, pool, progress)
+            return _number(source, spec.counted_on, read, folder, pool, progress)
 
     kept = stored(source.name, truth, build, cache, progress)
     about = kept.about
@@ -118,7 +118,7 @@ def encode(
         Field(name, len(known[i].values) + 1, known[i].values)
         for i, name in enumerate(source.fields)
     ]
-    notes = (*source.notes, *about.get("choices", ()), *_notes(about))
+    notes = (*source.notes, *about.get("choices", ()), *_notes(about, source.minimum_count))
     for note in notes:
         LOG.warning("%s", printable(f"{source.table.path}: {note}"))
     facts = {
@@ -142,7 +142,7 @@ def encode(
         raise ParameterError(f"path is {source.table.path!r}; {error}") from None
 
 
-def _notes(about: dict[str, Any]) -> Iterator[str]:
+def _notes(about: dict[str, Any], minimum: int) -> Iterator[str]:
     count, shown = about["rejected"], about["shown"]
     if sizes := about.get("sizes"):
         yield f"{sizes[0]:,} rows train, {sizes[1]:,} validate and {sizes[2]:,} test, as given"
@@ -156,6 +156,12 @@ def _notes(about: dict[str, Any]) -> Iterator[str]:
         yield f"blank in every row: {listed(about['blank'], 200)}"
     for name, share in about.get("unseen", {}).items():
         yield f"no training row has the value of {short(name)} that {share:.0%} of the others have"
+    if bare := about.get("untrained"):
+        yield (
+            f"no training row is in the rare bucket of {listed(bare, 200)}, where up to "
+            f"{max(bare.values()):.1%} of the others are: nothing trains its vector; a min_count "
+            f"above {minimum} puts rare values there"
+        )
     if about["rare"]:
         yield f"no value is frequent enough for an id of its own: {listed(about['rare'], 200)}"
 
@@ -362,6 +368,10 @@ def _number(
     }
     if source.held_out:
         about["sizes"] = read.sizes
+    if trains is not None:
+        about["untrained"] = {
+            name: field.untrained for name, field in named if field.untrained > UNTRAINED
+        }
     if read.order is not None:
         about["unseen"] = {name: field.unseen for name, field in named if field.unseen > UNSEEN}
     if source.positive:

@@ -17,6 +17,7 @@ from .parallel import under_bar
 from .vocabulary import RARE, number_values
 
 UNSEEN = 0.5  # the share of `Known.unseen` from which on it is told
+UNTRAINED = 0.001  # and that of `Known.untrained`
 
 
 class Known(NamedTuple):
@@ -27,11 +28,13 @@ class Known(NamedTuple):
         blank: whether all rows are.
         unseen: of the rows that do not train, the share whose value, or bin, no row has that does.
             It is large where parts were written apart, 3 in one and 3.0 in the other.
+        untrained: likewise the share in the rare bucket, where no row is in it that trains; else 0.
     """
 
     values: pa.StringArray
     blank: bool
     unseen: float
+    untrained: float
 
 
 def number_fields(
@@ -97,7 +100,9 @@ def number_fields(
             own[:] = numbering[group[place]]
         whole, trained = by_rows[0], by_rows[-1]
         unseen = whole[trained == 0].sum() / max((whole - trained).sum(), 1)
-        return Known(texts.filter(numbering != RARE), bool(blank), float(unseen))
+        known, rare = texts.filter(numbering != RARE), by_rows[:, numbering == RARE].sum(1)
+        untrained = rare[0] / max((whole - trained).sum(), 1) if rare[-1] == 0 else 0
+        return Known(known, bool(blank), float(unseen), float(untrained))
 
     def replace(number: int) -> None:
         batch, new = codes[number], np.empty_like(codes[number])

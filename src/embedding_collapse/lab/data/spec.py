@@ -56,7 +56,9 @@ class DataSpec:
         min_count: of what is read, the fewest rows with which a value keeps an id of its own; by
             default the paper's, 4 for Avazu, else 10.
         vocabulary: of what is read, the rows that a value is counted on: "all", as in the paper,
-            or "train", the training rows.
+            or "train", the training rows. None is "all", but of a table that is split by a column
+            or as given "train": else a value that only later rows hold would have an id of its own,
+            whose vector nothing trains; in use it falls into the rare bucket.
         held_out: of drawn data and of US flights, how many rows validate and how many test; `rows`
             are then the training rows. None cuts `rows` 8:1:1 (of US flights: 100,000 and 500,000).
         split: of US flights, whether rows are held out at "random" or are the last in "time". Of a
@@ -84,7 +86,7 @@ class DataSpec:
     drop: tuple[str, ...] = ()
     split_by: str | None = None
     min_count: int | None = None
-    vocabulary: str = "all"
+    vocabulary: str | None = None
     held_out: tuple[int, int] | None = None
     split: str = "random"
     content: str | None = None
@@ -95,7 +97,10 @@ class DataSpec:
         if self.rows is not None:
             least, most = LIMITS.get(self.name, (10, 2**40))
             check_whole("rows", self.rows, least, most)
-        check_choice("vocabulary", self.vocabulary, VOCABULARIES)
+        if self.vocabulary is not None:
+            check_choice("vocabulary", self.vocabulary, VOCABULARIES)
+            if self.vocabulary == self._usual_vocabulary:  # one value, one key
+                object.__setattr__(self, "vocabulary", None)
         for field in dataclasses.fields(self):
             value, names = getattr(self, field.name), ONLY.get(field.name, DATASETS)
             if isinstance(value, list):  # JSON has lists
@@ -125,6 +130,16 @@ class DataSpec:
                 f"the content of {self.name!r} is not known; data.describe(name, path=...) reads it"
             )
         self._check_held_out()
+
+    @property
+    def counted_on(self) -> str:
+        """The rows that a value is counted on, "all" or "train"."""
+        return self.vocabulary or self._usual_vocabulary
+
+    @property
+    def _usual_vocabulary(self) -> str:
+        later = self.name == "table" and (self.split_by or self.split == "given")
+        return "train" if later else "all"
 
     def _check_held_out(self) -> None:
         if self.held_out is None:
