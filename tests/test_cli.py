@@ -71,6 +71,7 @@ def test_run_is_a_command_that_does_one_run_and_prints_its_table_and_record(tmp_
     lines = said.out.splitlines()
     assert lines[0].split() == ["ME", "2x"]
     assert lines[1].split() == ["test", "AUC", f"{record.test['auc']:.4f}"]
+    assert lines[-2].startswith("still rising: in 1 of 1 run the last of 1 epoch was the best")
     assert lines[-1] == f"record: {tmp_path / record.key}.json"
     assert (tmp_path / f"{record.key}.safetensors").exists()
 
@@ -300,8 +301,13 @@ def test_a_second_sweep_trains_nothing_and_prints_the_same_table(tmp_path, monke
     assert main(command) == 0
     *table, last = capsys.readouterr().out.splitlines()
     assert last == f"6 runs: 0 were there, 6 trained; records in {tmp_path}/"
-    for label in ("base", "SE 2x", "ME 2x"):
-        assert sum(line.startswith(f"{label} ") for line in table) == 1
+    starts = [line.partition("  ")[0] for line in table if line[:1].isalpha()]
+    differences = ["SE 2x - base", "ME 2x - base", "ME 2x - SE 2x"]
+    assert starts[:6] == ["base", "SE 2x", "ME 2x", *differences]
+    (intervals,) = (line for line in table if "interval" in line and "not corrected" in line)
+    assert intervals.startswith("3 intervals, not corrected for being 3; smallest to be seen: ")
+    assert starts[-1].startswith("still rising: in 6 of 6 runs the last of 1 epoch was the best; ")
+    assert max(map(len, table)) <= 100
     never_trained(monkeypatch)
     assert main(command) == 0
     assert capsys.readouterr().out.splitlines() == [
@@ -347,6 +353,7 @@ def test_a_sweeps_table_has_a_row_per_model_and_size(tmp_path, capsys):
         assert f"{record.test['auc']:.4f}" in table
         assert record.spec["model"] in table
     assert "±" not in table  # one seed each: no two runs are of one model and size
+    assert "interval needs two seeds of both" in table
 
 
 def test_a_quiet_sweep_tells_of_a_failure_once(tmp_path, monkeypatch, capsys):

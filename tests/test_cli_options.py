@@ -157,6 +157,12 @@ def test_a_sweep_takes_lists_and_tells_of_its_runs(capsys):
     content = printed(capsys, "sweep", config(grid), "--no-weights")
     assert [run["label"] for run in content["runs"]] == ["base", "ME 2x"]
     assert content["trained"] == 2 and content["failures"] == []
+    assert [run["still_rising"] for run in content["runs"]] == [True, True]
+    (one,) = content["differences"]
+    assert (one["model"], one["new"], one["old"]) == ("dnn", "ME 2x", "base")
+    base, me = (run["test"]["auc"] for run in content["runs"])
+    assert one["value"] == pytest.approx(me - base)
+    assert one["low"] is one["high"] is one["smallest"] is None  # one seed leaves that open
     assert not list(Path("runs").glob("*.safetensors"))
 
 

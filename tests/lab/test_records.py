@@ -6,7 +6,8 @@ from harm import each_harm
 
 from embedding_collapse.files import DamagedError, load_json, store_json
 from embedding_collapse.lab import records
-from embedding_collapse.lab.groups import by_label, summary
+from embedding_collapse.lab.contrast import Group, contrast
+from embedding_collapse.lab.groups import by_label, differences, still_rising, summary
 from embedding_collapse.lab.records import find, load, load_all, path_of, provenance, save
 from embedding_collapse.lab.studies import index
 from embedding_collapse.spectrum import random_spectrum
@@ -231,6 +232,45 @@ def test_me_is_not_held_against_se_of_other_settings_or_other_data(make_record):
         {"placements": {part: values[:1] for part, values in se.placements.items()}},
     ):
         assert "ME - SE, AUC" not in summary([me, replace(se, **changes)])
+
+
+def test_differences_are_those_of_every_design_from_base_and_of_me_from_se(make_record):
+    aucs = {("se", 1): 0.6, ("se", 4): 0.62, ("me", 4): 0.65, ("me", 10): 0.7}
+    made = [
+        make_record(*cell, seed, auc=auc + seed / 1000)
+        for cell, auc in aucs.items()
+        for seed in range(3)
+    ]
+    found = {one.label: one.auc for one in differences(made)}
+    expected = {"SE 4x - base": 0.02, "ME 4x - base": 0.05, "ME 4x - SE 4x": 0.03}
+    expected["ME 10x - base"] = 0.1  # beside which no SE is
+    assert {label: effect.value for label, effect in found.items()} == pytest.approx(expected)
+    by_hand = contrast(
+        [
+            Group(sign, [run.test["auc"] for run in runs], [run.score_summary for run in runs])
+            for sign, runs in ((1, by_label(made)["ME 4x"]), (-1, by_label(made)["SE 4x"]))
+        ]
+    )
+    assert found["ME 4x - SE 4x"] == by_hand
+
+
+def test_nothing_is_held_against_base_of_other_settings_or_other_data(make_record):
+    me, base = make_record("me", 4), make_record(auc=0.6)
+    assert [one.label for one in differences([me, base])] == ["ME 4x - base"]
+    for changes in (
+        {"spec": base.spec | {"dropout": 0.5}},
+        {"dataset": base.dataset | {"fingerprint": "other"}},
+    ):
+        assert differences([me, replace(base, **changes)]) == []
+
+
+def test_runs_that_were_best_at_the_last_epoch_allowed_are_told(make_record):
+    last, before = (replace(make_record(), best_epoch=epoch) for epoch in (9, 8))
+    assert last.spec["epochs"] == 10
+    told = "still rising: in 1 of 2 runs the last of 10 epochs was the best; more might change the "
+    assert still_rising([last, before]) == f"{told}order"
+    assert still_rising([before]) == ""
+    assert still_rising([replace(before, epochs=[], best_epoch=-1)]) == ""  # an ensemble
 
 
 def test_an_ensemble_is_a_row_of_its_own_beside_its_members(make_record):

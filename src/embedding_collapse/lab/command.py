@@ -2,9 +2,12 @@
 
 import argparse
 import sys
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 from embedding_collapse.options import list_of, print_result
 from embedding_collapse.parameters import ParameterError, printable
@@ -24,12 +27,16 @@ from .arguments import (
     settle_precision,
     teller,
 )
+from .contrast import POWER
 from .data import DATASETS, DataSpec, load_spec, summarise
 from .device import choose_device
 from .experiment import run
 from .spec import Spec
 from .studies import STUDIES, Outcome, progress, run_all, study, title, with_members
 from .studies.sweep import grid
+
+# of a sweep's table, which 100 columns hold
+SHOWN = ["test AUC", "test log-loss", "mean IA/K", "seeds", "parameters", "samples/s"]
 
 # --- run and sweep --------------------------------------------------------------------------------
 
@@ -77,9 +84,10 @@ def _run(parsed: argparse.Namespace) -> int:
         weights=parsed.weights,
     )
     if processes.rank() == 0:
-        summary = groups.summary([record]).T.to_string()
+        lines = [groups.summary([record]).T.to_string(), groups.still_rising([record])]
         content = as_json(record, folder)
-        print_result(parsed, content, f"{summary}\nrecord: {content['record']}")
+        lines.append(f"record: {content['record']}")
+        print_result(parsed, content, "\n".join(filter(None, lines)))
     return 0
 
 
@@ -92,6 +100,7 @@ def as_json(record: records.Record, folder: Path) -> dict[str, Any]:
         "spec": record.spec,
         "parameters": record.parameters,
         "test": record.test,
+        "still_rising": record.still_rising,
     }
 
 
@@ -121,16 +130,61 @@ def sweep_command(parsed: argparse.Namespace) -> int:
     ended = {record.key for record in done.records} | {fail.spec.key for fail in done.failures}
     if waiting := [spec for spec in specs if spec.key not in ended]:
         counts += f"\n{len(waiting)} wait, first {title(waiting[0])}; the same command goes on"
-    table = f"{groups.summary(done.records).to_string()}\n" if done.records else ""
+    differences = groups.differences(done.records)
+    last = "\n".join(filter(None, [groups.still_rising(done.records), counts]))
+    told = "\n\n".join(filter(None, [*_tables(done.records), _told(differences), last]))
     content = {
         "folder": str(folder),
         "trained": done.trained,
         "failures": [str(failure) for failure in done.failures],
         "runs": [as_json(record, folder) for record in done.records],
+        "differences": [
+            {
+                "dataset": one.new.dataset,
+                "model": one.new.model,
+                "new": one.new.label,
+                "old": one.old.label,
+                **one.auc._asdict(),
+            }
+            for one in differences
+        ],
         "waiting": len(waiting),
     }
-    print_result(parsed, content, table + counts)
+    print_result(parsed, content, told)
     return exit_code(done)
+
+
+def _tables(runs: Sequence[records.Record]) -> list[str]:
+    """A table of the cells of each data set, below its name where there are several."""
+    by_dataset: dict[str, list[records.Record]] = {}
+    for record in runs:
+        by_dataset.setdefault(record.spec["dataset"], []).append(record)
+    return [
+        (f"{name}:\n" if len(by_dataset) > 1 else "") + groups.summary(own)[SHOWN].to_string()
+        for name, own in by_dataset.items()
+    ]
+
+
+def _told(differences: Sequence[groups.Difference]) -> str:
+    """A table of the differences, and what its intervals are."""
+    if not differences:
+        return ""
+    rows = {}
+    for one in differences:
+        value, _, interval = format(one.auc, "+.4f").partition(" ")
+        rows[one.new.dataset, one.new.model, one.label] = {
+            "test AUC": value,
+            "its 95% interval": interval,
+            "smallest to be seen": f"{one.auc.smallest:.4f}" if interval else "",
+        }
+    frame = pd.DataFrame(rows.values(), index=pd.MultiIndex.from_tuples(rows))
+    told = f"smallest to be seen: told from zero in {POWER:.0%} of cases"
+    intervals = int(frame["its 95% interval"].astype(bool).sum())
+    if intervals > 1:
+        told = f"{intervals} intervals, not corrected for being {intervals}; {told}"
+    elif not intervals:
+        frame, told = frame[["test AUC"]], "an interval needs two seeds of both"
+    return f"{groups.without_constants(frame).to_string()}\n{told}"
 
 
 def exit_code(done: Outcome) -> int:

@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from embedding_collapse.parameters import ParameterError
+from embedding_collapse.parameters import ParameterError, count
 
-from .contrast import Group, contrast
+from .contrast import Effect, Group, contrast
 from .models import MODELS
 from .records import Record, design_label
 
@@ -36,6 +36,25 @@ class Cell(NamedTuple):
 
 
 Cells = Mapping[Cell, list[Record]]  # as `by_cell` makes them
+ALIKE = ("seed", "design")  # what runs may differ in that are compared at one scale
+
+
+class Difference(NamedTuple):
+    """Two cells of a model on one data set, compared.
+
+    Attributes:
+        new, old: which.
+        auc: the mean test AUC of the one minus that of the other, see `contrast.contrast`.
+    """
+
+    new: Cell
+    old: Cell
+    auc: Effect
+
+    @property
+    def label(self) -> str:
+        """Such as "ME 4x - SE 4x"."""
+        return f"{self.new.label} - {self.old.label}"
 
 
 def cell_of(record: Record) -> Cell:
@@ -80,12 +99,12 @@ def by_cell(records: Iterable[Record], ensembles: bool = False) -> dict[Cell, li
     return {cell: _one_per_seed(groups[cell]) for cell in ordered}
 
 
-def _differences(one: Record, other: Record) -> dict[str, tuple]:
-    """What two records differ in beside the seed and the design."""
+def _differences(one: Record, other: Record, but: Sequence[str] = ALIKE) -> dict[str, tuple]:
+    """What two records differ in beside the seed and the design, or beside what `but` names."""
     differences = {
         name: (one.spec.get(name), other.spec.get(name))
         for name in one.spec | other.spec
-        if name not in ("seed", "design") and other.spec.get(name) != one.spec.get(name)
+        if name not in but and other.spec.get(name) != one.spec.get(name)
     }
     if other.dataset["fingerprint"] != one.dataset["fingerprint"]:
         differences["data"] = (one.dataset["fingerprint"], other.dataset["fingerprint"])
@@ -140,6 +159,43 @@ def by_label(records: Iterable[Record]) -> dict[str, list[Record]]:
     return {cell.label: group for cell, group in groups.items()}
 
 
+def differences(records: Iterable[Record]) -> list[Difference]:
+    """SE - base, ME - base and ME - SE at each scale, in test AUC, of each model on each data set,
+    where both have runs of the same settings and data.
+
+    The intervals are each by itself, not corrected for being several; `contrast.holm` corrects
+    p-values.
+
+    Args:
+        records: of any runs.
+
+    Raises:
+        ParameterError: records of one cell that differ in more than the seed.
+    """
+    groups = by_cell(records, ensembles=True)
+    found = []
+    for cell, group in groups.items():
+        base, se = cell._replace(design="se", scale=1), cell._replace(design="se")
+        for old in dict.fromkeys([base, se]):
+            runs = groups.get(old)
+            if runs and old != cell and not _differences(group[0], runs[0], (*ALIKE, "scale")):
+                found.append(Difference(cell, old, _auc_change(group, runs)))
+    return found
+
+
+def still_rising(records: Sequence[Record]) -> str:
+    """How many runs were best after the last epoch that was allowed, in a line; "" for none."""
+    rising = [record for record in records if record.still_rising]
+    if not rising:
+        return ""
+    *some, most = sorted({record.spec["epochs"] for record in rising})
+    epochs = " or ".join([*map(str, some), count(most, "epoch")])
+    return (
+        f"still rising: in {len(rising)} of {count(len(records), 'run')} the last of {epochs} was "
+        "the best; more might change the order"
+    )
+
+
 def summary(records: Iterable[Record]) -> pd.DataFrame:
     """One row per cell: test AUC, log-loss and IA/K over fields (mean and standard deviation over
     seeds), ME's AUC minus SE's at the same scale, settings and data and its 95% interval (see
@@ -152,7 +208,8 @@ def summary(records: Iterable[Record]) -> pd.DataFrame:
     for cell, group in groups.items():
         first, se = group[0], groups.get(cell._replace(design="se"))
         alike = se and cell.design == "me" and not _differences(first, se[0])
-        change, interval = _auc_change(group, se) if se and alike else ("", "")
+        change = format(_auc_change(group, se), "+.4f") if se and alike else ""
+        change, _, interval = change.partition(" ")
         seconds = [sum(epoch["seconds"] for epoch in run.epochs) for run in group]
         rows[cell.dataset, cell.model, cell.label] = {
             "test AUC": spread([run.test["auc"] for run in group]),
@@ -169,6 +226,11 @@ def summary(records: Iterable[Record]) -> pd.DataFrame:
     frame = pd.DataFrame(rows.values(), index=pd.MultiIndex.from_tuples(rows))
     if not frame["ME - SE, AUC"].any():  # nothing to compare
         frame = frame.drop(columns=["ME - SE, AUC", "its 95% interval"])
+    return without_constants(frame)
+
+
+def without_constants(frame: pd.DataFrame) -> pd.DataFrame:
+    """A frame by data set, model and more, without the level of these two that all rows share."""
     constant: list[Hashable] = [
         level for level in (0, 1) if frame.index.get_level_values(level).nunique() == 1
     ]
@@ -181,14 +243,11 @@ def spread(values: Sequence[float]) -> str:
     return f"{np.mean(values):.4f}{deviation}"
 
 
-def _auc_change(new: Sequence[Record], old: Sequence[Record]) -> tuple[str, str]:
-    """Mean test AUC of one group of runs minus that of another on the same data, and its interval,
-    "" where one seed leaves that open."""
-    change = contrast(
+def _auc_change(new: Sequence[Record], old: Sequence[Record]) -> Effect:
+    """Mean test AUC of one group of runs minus that of another on the same data."""
+    return contrast(
         [
             Group(weight, [run.test["auc"] for run in runs], [run.score_summary for run in runs])
             for weight, runs in ((1, new), (-1, old))
         ]
     )
-    value, _, interval = format(change, "+.4f").partition(" ")
-    return value, interval

@@ -83,6 +83,12 @@ class Record:
         return design_label(self.spec["design"], self.spec["scale"], *ensemble)
 
     @property
+    def still_rising(self) -> bool:
+        """Whether the last epoch that was allowed had the best validation AUC, so that training had
+        not ended by itself."""
+        return bool(self.epochs) and self.best_epoch + 1 == self.spec["epochs"]
+
+    @property
     def score_summary(self) -> Placements:
         """The placements, as `contrast.contrast` takes them."""
         return Placements(*(np.array(self.placements[part]) for part in Placements._fields))
