@@ -57,6 +57,15 @@ def test_a_run_that_fails_stops_the_chapter_which_says_why(tmp_path):
         chapter.train(broken, clicks, tmp_path, "cpu", False, 0.01)
 
 
+def test_page_and_terminal_are_told_of_runs_that_were_still_rising(capfd):
+    specs = chapter.specs_of("synthetic-mini", 1000, {}, scale=2, seeds=1, model="dnn", epochs=1)
+    clicks = data.load_spec(specs[0].data, progress=False)
+    chapter.train(specs[:1], clicks, None, "cpu", False, 0.01)
+    page, terminal = capfd.readouterr()
+    told = "still rising: in 1 of 1 run the last of 1 epoch was the best"
+    assert page.startswith(told) and told in terminal
+
+
 @pytest.mark.parametrize(
     ("rows", "features", "threads", "expected"),
     [

@@ -83,7 +83,8 @@ def train(
     weights: bool,
     max_rejected: float,
 ) -> list[Record]:
-    """Run the specs, and tell the terminal that papermill was started from how far they are.
+    """Run the specs, and tell the terminal that papermill was started from how far they are, and
+    the page too which were still rising when they ended.
 
     Args:
         specs: what to run.
@@ -107,6 +108,9 @@ def train(
     )
     if done.failures:
         raise ChildProcessError("; ".join(map(str, done.failures)))
+    if rising := groups.still_rising(done.records):
+        print(rising)
+        _tell(rising)
     return done.records
 
 
