@@ -9,6 +9,7 @@ from embedding_collapse.collapse import inspect_table
 from embedding_collapse.inspection import report
 from embedding_collapse.inspection.tables import Table
 from embedding_collapse.lab import data
+from embedding_collapse.lab.contrast import Group, contrast, difference
 from embedding_collapse.verdict import COLLAPSED, PARTLY
 
 
@@ -106,6 +107,13 @@ def test_what_is_told_follows_from_the_runs():
     assert tables == {"base": 12, "SE 4x": 12, "ME 4x": 12}
     se, me = ([run.auc for run in runs if run.label.startswith(kind)] for kind in ("SE", "ME"))
     assert f"test AUC, ME minus SE: {(sum(me) - sum(se)) / 2:+.4f}" in your_embeddings.outcome(runs)
+    groups = [
+        Group(sign, [run.auc for run in of], [run.placements for run in of])
+        for sign, of in ((1, runs[2::3]), (-1, runs[1::3]))
+    ]
+    low = f"(95% interval {contrast(groups).low:+.4f}"  # of the test rows too, not of seeds alone
+    assert low in your_embeddings.outcome(runs)
+    assert low != f"(95% interval {difference(me, se).low:+.4f}"
     assert f"{sum(me) / 2:.4f} ({min(me):.4f} to {max(me):.4f})" in set(
         your_embeddings.summary(runs)["ME 4x"]
     )

@@ -1,11 +1,14 @@
 """The interval of a contrast holds the truth as often as it says, and an effect that is as large as
 the smallest that could be seen is seen."""
 
+import doctest
+
 import numpy as np
 import pytest
 import torch
 from scipy import stats
 
+from embedding_collapse.lab import contrast as module
 from embedding_collapse.lab.contrast import (
     POWER,
     Effect,
@@ -48,6 +51,12 @@ def simulated(
         values = [run.positive.mean() for run in runs]
         groups.append(Group((1.0, -1.0, -0.5, 0.5)[design], values, runs))
     return groups
+
+
+def test_the_example_of_ones_own_models_is_true():
+    (test,) = doctest.DocTestFinder(recurse=False).find(contrast, "contrast", module, globs={})
+    report: list[str] = []
+    assert not doctest.DocTestRunner().run(test, out=report.append).failed, "".join(report)
 
 
 def test_what_is_simulated_are_placements():

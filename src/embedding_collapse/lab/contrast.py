@@ -87,7 +87,27 @@ def contrast(groups: Sequence[Group], level: float = 0.95, against: float = 0.0)
         against: what is taken off the sum: the value that it is tested against.
 
     Raises:
-        ValueError: no groups, a group without runs, or placements of different rows.
+        ValueError: no groups, a group without runs, or placements of different numbers of rows.
+
+    Example:
+        Two models of one's own, two seeds of each, all tested on the same rows in the same, random
+        order. Of a `Record` these numbers are `test["auc"]` and `score_summary`.
+
+        >>> import torch
+        >>> from embedding_collapse.lab.contrast import Group, contrast
+        >>> from embedding_collapse.lab.metrics import auc, grouped, placements
+        >>> labels = torch.arange(1000) % 2
+        >>> def group(weight, runs):
+        ...     stand = [grouped(placements(scores, labels)) for scores in runs]
+        ...     return Group(weight, [auc(scores, labels) for scores in runs], stand)
+        >>> draw = torch.Generator().manual_seed(0)
+        >>> several, wide = (
+        ...     [gain * labels + torch.randn(1000, generator=draw) for seed in range(2)]
+        ...     for gain in (1.5, 0.5)
+        ... )
+        >>> effect = contrast([group(+1, several), group(-1, wide)])
+        >>> 0 < effect.low < effect.value < effect.high
+        True
     """
     if not groups or not all(len(group.values) for group in groups):
         raise ValueError(
@@ -125,12 +145,13 @@ def contrast(groups: Sequence[Group], level: float = 0.95, against: float = 0.0)
 
 
 def difference(new: Sequence[float] | np.ndarray, old: Sequence[float] | np.ndarray) -> Effect:
-    """The mean of the new values minus that of the old, each of a run; see `contrast`."""
+    """The mean of the new values minus that of the old, each of a run; see `contrast`, which test
+    metrics need: this interval is over seeds alone, as if the test rows were all there are."""
     return contrast([Group(1, new), Group(-1, old)])
 
 
 def mean_of(values: Sequence[float] | np.ndarray) -> Effect:
-    """The mean of values, each of a run; see `contrast`."""
+    """The mean of values, each of a run; see `contrast`. The interval is over runs alone."""
     return contrast([Group(1, values)])
 
 

@@ -18,9 +18,10 @@ from torch import Tensor, nn
 from embedding_collapse.book.plots import BELOW, COLOURS, DASHES, as_text, one_of
 from embedding_collapse.files import load_json
 from embedding_collapse.inspection import report
-from embedding_collapse.lab import calibration, contrast
+from embedding_collapse.lab import calibration
+from embedding_collapse.lab.contrast import Group, contrast
 from embedding_collapse.lab.data import Dataset
-from embedding_collapse.lab.metrics import auc
+from embedding_collapse.lab.metrics import Placements, auc, grouped, placements
 from embedding_collapse.lab.records import in_repository
 from embedding_collapse.monitor import CollapseMonitor
 from embedding_collapse.verdict import COLLAPSED, PARTLY, Collapse
@@ -48,6 +49,7 @@ class Run:
     """A trained model: its design, seed and test AUC, and what the monitor saw.
 
     Attributes:
+        placements: where the test rows stand, from `metrics.grouped`.
         history: `CollapseMonitor.history` as a table; the last step is the end of training.
         overhead: the share of the training time that the monitor took.
         state: the trained weights.
@@ -56,6 +58,7 @@ class Run:
     label: str
     seed: int
     auc: float
+    placements: Placements
     parameters: int
     history: pd.DataFrame
     overhead: float
@@ -74,19 +77,26 @@ def _run(label: str, seed: int, clicks: Dataset, epochs: int, batch_size: int) -
         torch.manual_seed(seed)
         model = DESIGNS[label](clicks.cardinalities)
         monitor = CollapseMonitor(model, every=EVERY)
-        score = train(model, clicks, epochs, batch_size, monitor)
+        scores = train(model, clicks, epochs, batch_size, monitor)
     overhead = monitor.overhead
     monitor.measure()
-    parameters = sum(weights.numel() for weights in model.parameters())
+    labels = torch.as_tensor(clicks.labels[:])[clicks.split[2]]
     return Run(
-        label, seed, score, parameters, pd.DataFrame(monitor.history), overhead, model.state_dict()
+        label,
+        seed,
+        auc(scores, labels),
+        grouped(placements(scores, labels)),
+        sum(weights.numel() for weights in model.parameters()),
+        pd.DataFrame(monitor.history),
+        overhead,
+        model.state_dict(),
     )
 
 
 def train(
     model: nn.Module, clicks: Dataset, epochs: int, batch_size: int, monitor: CollapseMonitor
-) -> float:
-    """Train from ids `[B, N]` to logits `[B]` with Adam; returns the AUC on the test rows."""
+) -> Tensor:
+    """Train from ids `[B, N]` to logits `[B]` with Adam; returns those of the test rows."""
     ids, labels = torch.as_tensor(clicks.ids[:]).long(), torch.as_tensor(clicks.labels[:]).float()
     rows, _, test = (torch.as_tensor(part[:]) for part in clicks.split)
     optimizer = torch.optim.Adam(model.parameters(), 1e-3, weight_decay=1e-6)
@@ -100,8 +110,7 @@ def train(
             monitor.step()
     model.eval()
     with torch.no_grad():
-        scores = torch.cat([model(part) for part in ids[test].split(8192)])
-    return auc(scores, labels[test])
+        return torch.cat([model(part) for part in ids[test].split(8192)])
 
 
 def told_by_the_monitor(runs: list[Run]) -> str:
@@ -141,14 +150,20 @@ def _spread(values: list[float], digits: int) -> str:
 
 
 def outcome(runs: list[Run]) -> str:
-    """ME against SE in a sentence each for AUC and collapse, with 95% intervals over seeds."""
+    """ME against SE in a sentence each for AUC and collapse, with 95% intervals: over seeds, and of
+    AUC over test rows too, which are the same for all runs."""
     se, me = ([run for run in runs if run.label.startswith(design)] for design in ("SE", "ME"))
     sentences = []
-    for name, digits, value in (
-        ("test AUC", 4, lambda run: run.auc),
-        ("IA/random", 3, lambda run: _ends(run)[1]),
+    for name, digits, value, tested in (
+        ("test AUC", 4, lambda run: run.auc, True),
+        ("IA/random", 3, lambda run: _ends(run)[1], False),
     ):
-        change = contrast.difference([value(run) for run in me], [value(run) for run in se])
+        change = contrast(
+            [
+                Group(weight, list(map(value, of)), [r.placements for r in of] if tested else None)
+                for weight, of in ((1, me), (-1, se))
+            ]
+        )
         apart = "higher" if change.low > 0 else "lower" if change.high < 0 else "inside the noise"
         sentences.append(
             f"{name}, ME minus SE: {change.value:+.{digits}f} (95% interval "
