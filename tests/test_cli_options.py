@@ -3,6 +3,7 @@
 import dataclasses
 import inspect
 import json
+import shlex
 import shutil
 import subprocess
 import sys
@@ -137,6 +138,21 @@ def test_data_prints_what_it_read_and_takes_it_back(capsys):
     assert content["rows"] == 400 and content["fields"][0]["name"] == "shop"
     Path("data.json").write_text(json.dumps(content))
     assert printed(capsys, "data", "--config=data.json", *given) == content
+
+
+def test_a_guess_is_printed_as_the_options_that_correct_it(capsys):
+    rows = [f"{i % 7},{i % 4},{i / 8},{i % 2}" for i in range(200)]
+    Path("own.csv").write_text("\n".join(["shop,day's count,price,y", *rows]))
+    command = ["data", "table", "--path=own.csv", "--label=y", "--quiet"]
+    assert main(command) == 0
+    said = capsys.readouterr().out
+    (line,) = (line for line in said.splitlines() if line.startswith("to correct the guess, edit "))
+    options = shlex.split(line.removeprefix("to correct the guess, edit "))
+    assert options == ["--categorical", "shop,day's count", "--numeric", "price"]
+    assert main([*command, *options]) == 0
+    named = capsys.readouterr().out
+    assert named.splitlines()[-4:] == said.splitlines()[-4:]  # the fields
+    assert "to correct" not in named
 
 
 def test_a_run_is_given_by_a_file_and_by_what_it_prints_itself(capsys, here):

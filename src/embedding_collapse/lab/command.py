@@ -1,8 +1,9 @@
 """`run`, `sweep`, `study` and `data` on the command line: what they do."""
 
 import argparse
+import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from .arguments import (
     teller,
 )
 from .contrast import POWER
-from .data import DATASETS, DataSpec, load_spec, summarise
+from .data import DATASETS, DataSpec, guessed, load_spec, summarise
 from .device import choose_device
 from .experiment import run
 from .spec import Spec
@@ -286,9 +287,11 @@ def data_command(parsed: argparse.Namespace) -> int:
         f"label rate {loaded.labels.mean():.4f}, rare share {rare.mean():.4f}",
         *map(printable, loaded.notes),
     ]
+    assert loaded.spec is not None  # it was loaded by it
+    if guess := guessed(loaded.spec):
+        lines.append(f"to correct the guess, edit {printable(_as_options(guess))}")
     formats = {"features": "{:,}".format, "rare share": "{:.4f}".format}
     lines.append(fields.rename(index=printable).to_string(formatters=formats))
-    assert loaded.spec is not None  # it was loaded by it
     content = {
         "name": loaded.name,
         "rows": len(loaded),
@@ -302,3 +305,8 @@ def data_command(parsed: argparse.Namespace) -> int:
     }
     print_result(parsed, content, "\n".join(lines))
     return 0
+
+
+def _as_options(columns: Mapping[str, Sequence[str]]) -> str:
+    """Lists of columns by what they are taken for, as a shell takes the options that say so."""
+    return " ".join(f"--{kind} {shlex.quote(','.join(own))}" for kind, own in columns.items())
