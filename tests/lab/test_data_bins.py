@@ -1,11 +1,19 @@
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embedding_collapse.lab.data.bins import BINS, LARGEST, equal_bins, whole_number_bins
+from embedding_collapse.lab.data.bins import (
+    BINS,
+    LARGEST,
+    bins_of,
+    equal_bins,
+    whole_number_bins,
+)
+from embedding_collapse.lab.data.vocabulary import number_values
 
 
 def official(number: int) -> int:
@@ -91,3 +99,37 @@ def test_numbers_without_end_are_in_the_bins_at_the_ends():
 @pytest.mark.parametrize("numbers", [[], [np.nan]])
 def test_equal_bins_of_nothing_are_blank(numbers):
     assert set(equal_bins(np.array(numbers, float), np.ones(len(numbers), int))) <= {""}
+
+
+def numbered(numbers: np.ndarray, counts: np.ndarray, minimum: int) -> np.ndarray:
+    """The ids of the numbers' bins, which ascend with them; rare ones share 0."""
+    order, group = np.argsort(numbers), np.empty(len(numbers), np.int64)
+    group[order] = pd.factorize(equal_bins(numbers, counts)[order])[0]
+    return number_values(np.bincount(group, counts).astype(np.int64), minimum)[group]
+
+
+ROUND = st.floats(-100, 100).map(lambda x: round(x, 1))
+
+
+@given(
+    st.lists(
+        st.tuples(ROUND, st.integers(0, 50)), min_size=1, max_size=80, unique_by=lambda p: p[0]
+    ),
+    st.lists(ROUND, min_size=1, max_size=40),
+    st.integers(1, 20),
+)
+def test_a_number_never_seen_has_the_id_of_one_that_no_training_row_holds(pairs, more, minimum):
+    """As in data whose values are counted on the training rows, and which hold it elsewhere."""
+    numbers, counts = (np.array(part) for part in zip(*pairs, strict=True))
+    numbers = numbers.astype(float)
+    bins = bins_of(numbers, counts, numbered(numbers, counts, minimum))
+    others = np.setdiff1d(more, numbers)
+    held = np.concatenate([numbers, others])
+    every = numbered(held, np.concatenate([counts, np.zeros_like(others, int)]), minimum)
+    assert np.array_equal(bins.number(held), every)
+
+
+def test_bins_of_blanks_alone_take_every_number_for_rare():
+    blank = np.array([np.nan])
+    bins = bins_of(blank, np.array([7]), np.array([1], np.int32))
+    assert bins.number(np.array([-np.inf, 0.0, np.inf])).tolist() == [0, 0, 0]

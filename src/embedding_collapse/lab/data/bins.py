@@ -3,8 +3,11 @@
 import math
 from bisect import bisect_left
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
+
+from .vocabulary import RARE
 
 LARGEST = 10**18 - 1  # of a whole number, either sign
 BINS = 32  # of about equal size
@@ -68,3 +71,38 @@ def equal_bins(numbers: np.ndarray, counts: np.ndarray) -> np.ndarray:
             low, high = (f"{numbers[members[end]]:.12g}" for end in (0, -1))
             named[members] = low if low == high else f"{low} to {high}"
     return named
+
+
+class Bins(NamedTuple):
+    """Which id any number has, whether `equal_bins` was given it or not.
+
+    Attributes:
+        starts: float64 `[B]`, ascending, the least number of each bin.
+        ids: int32 `[B + 1]`: of a number below all of these, then of the bins.
+    """
+
+    starts: np.ndarray
+    ids: np.ndarray
+
+    def number(self, numbers: np.ndarray) -> np.ndarray:
+        """The ids, int32, of float64 numbers of the same shape."""
+        return self.ids[np.searchsorted(self.starts, numbers, side="right")]
+
+
+def bins_of(numbers: np.ndarray, counts: np.ndarray, ids: np.ndarray) -> Bins:
+    """The bins that `equal_bins` made, as they take in a number that no row counts for.
+
+    Such a number falls into the bin of the next one below it. Below all it is in the first bin,
+    which may be empty: the least number, where it has many rows, is in a later one.
+
+    Args:
+        numbers, counts: as `equal_bins` was given them.
+        ids: int32 `[V]`, what the bin of each was numbered.
+    """
+    order = np.argsort(numbers)[: np.count_nonzero(~np.isnan(numbers))]
+    ascending, own = numbers[order], ids[order]
+    least = counts[order][ascending == ascending[:1]].sum()
+    in_first = len(own) and (least - 1) * BINS < max(counts[order].sum(), 1)
+    below = own[:1] if in_first else [RARE]
+    begins = np.flatnonzero(np.diff(own, prepend=-1))
+    return Bins(ascending[begins], np.concatenate([below, own[begins]]).astype(np.int32))

@@ -155,18 +155,18 @@ def accept(source: Source, task: Callable[[], Batch]) -> Accepted:
         codes[i] = column.indices
         texts, usable = meaning(column.dictionary, kind)
         values.append(texts)
-        _reject(kept, wrong, column, usable, source.column_of(name), NOUN[kind])
+        reject(kept, wrong, column, usable, source.column_of(name), NOUN[kind])
     label = batch.columns[source.label]
     label_values = [_show(value) for value in label.dictionary.to_pylist()]
     given = list(map(source.label_of, label_values))
     usable = np.array([value is not None for value in given], bool)
-    _reject(kept, wrong, label, usable, source.label, source.accepted)
+    reject(kept, wrong, label, usable, source.label, source.accepted)
     labels = np.array([value or 0 for value in given], np.uint8).take(label.indices)
     order, kinds = None, set[str]()
     if source.split_by:
         column = batch.columns[source.split_by]
         keys, kinds = ranks(meaning(column.dictionary, "categorical")[0])
-        _reject(kept, wrong, column, ~np.isnan(keys), source.split_by, f"a number or {ACCEPTED}")
+        reject(kept, wrong, column, ~np.isnan(keys), source.split_by, f"a number or {ACCEPTED}")
         order = keys.take(column.indices)
 
     numbers = batch.numbers
@@ -181,7 +181,7 @@ def accept(source: Source, task: Callable[[], Batch]) -> Accepted:
     return Accepted(codes, values, labels, numbers, rejected, label_values, *told)
 
 
-def _reject(
+def reject(
     kept: np.ndarray,
     wrong: dict[int, str],
     column: pa.DictionaryArray,

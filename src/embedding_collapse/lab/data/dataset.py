@@ -9,6 +9,7 @@ import torch
 
 from embedding_collapse.parameters import ParameterError
 
+from .codebook import Codebook
 from .spec import DataSpec
 from .vocabulary import RARE
 
@@ -77,6 +78,7 @@ class Dataset:
             either, see `metrics.grouped`.
         truth: float64 `[test rows]`, the probability that the label is 1, in the order of the
             split's test rows; None where nobody knows it.
+        codebook: what gives other rows ids; None of data that were not read from a table.
 
     Raises:
         ParameterError: shapes that do not fit together, an id outside its field, a label other than
@@ -95,6 +97,7 @@ class Dataset:
     held_out: tuple[int, int] | None = None
     order: np.ndarray | None = None
     truth: np.ndarray | None = None
+    codebook: Codebook | None = None
 
     def __post_init__(self) -> None:
         if self.ids.ndim != 2:

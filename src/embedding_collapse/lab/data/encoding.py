@@ -20,6 +20,7 @@ import pyarrow as pa
 from embedding_collapse.parameters import ParameterError, listed, printable, short
 
 from .cache import stored
+from .codebook import Codebook, written_bins
 from .columns import Accepted, Source, accept
 from .dataset import SPLIT_SEED, Dataset, Field, split_rows, split_sizes
 from .numbering import UNSEEN, UNTRAINED, number_fields
@@ -118,6 +119,8 @@ def encode(
         Field(name, len(known[i].values) + 1, known[i].values)
         for i, name in enumerate(source.fields)
     ]
+    values = {field.name: field.values for field in fields}
+    codebook = Codebook.of(kept.fingerprint, source, values, about.get("bins", {}))
     notes = (*source.notes, *about.get("choices", ()), *_notes(about, source.minimum_count))
     for note in notes:
         LOG.warning("%s", printable(f"{source.table.path}: {note}"))
@@ -137,6 +140,7 @@ def encode(
             spec,
             held_out=tuple(about["sizes"][1:]) if source.held_out else None,
             order=np.load(kept.folder / ORDER, mmap_mode="c") if ordered else None,
+            codebook=codebook,
         )
     except ParameterError as error:  # a split without one of the classes
         raise ParameterError(f"path is {source.table.path!r}; {error}") from None
@@ -365,6 +369,7 @@ def _number(
         "quoted": read.quoted,
         "blank": [name for name, field in named if field.blank],
         "rare": [name for name, field in named if len(field.values) == 0],
+        "bins": {name: written_bins(field.bins) for name, field in named if field.bins},
     }
     if source.held_out:
         about["sizes"] = read.sizes

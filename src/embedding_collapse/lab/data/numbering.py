@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from embedding_collapse.files import reserve
 
-from .bins import equal_bins
+from .bins import Bins, bins_of, equal_bins
 from .columns import Kind
 from .parallel import under_bar
 from .vocabulary import RARE, number_values
@@ -29,12 +29,14 @@ class Known(NamedTuple):
         unseen: of the rows that do not train, the share whose value, or bin, no row has that does.
             It is large where parts were written apart, 3 in one and 3.0 in the other.
         untrained: likewise the share in the rare bucket, where no row is in it that trains; else 0.
+        bins: where those of a numeric field begin.
     """
 
     values: pa.StringArray
     blank: bool
     unseen: float
     untrained: float
+    bins: Bins | None
 
 
 def number_fields(
@@ -84,7 +86,7 @@ def number_fields(
         for batch, own_masks, place in zip(codes, masks, places, strict=True):
             for counts, mask in zip(by_rows, own_masks, strict=True):
                 np.add.at(counts, place, np.bincount(batch[field][mask], minlength=len(place)))
-        counts = by_rows[0 if everywhere else -1]
+        of_each = counts = by_rows[0 if everywhere else -1]
         blanks = pc.equal(texts, "").to_numpy(zero_copy_only=False)
         blank = counts.sum() == counts[blanks].sum()
         group = np.arange(len(texts))
@@ -102,7 +104,9 @@ def number_fields(
         unseen = whole[trained == 0].sum() / max((whole - trained).sum(), 1)
         known, rare = texts.filter(numbering != RARE), by_rows[:, numbering == RARE].sum(1)
         untrained = rare[0] / max((whole - trained).sum(), 1) if rare[-1] == 0 else 0
-        return Known(known, bool(blank), float(unseen), float(untrained))
+        is_binned = kinds[field] == "numeric"
+        bins = bins_of(numbers, of_each, numbering[group]) if is_binned else None
+        return Known(known, bool(blank), float(unseen), float(untrained), bins)
 
     def replace(number: int) -> None:
         batch, new = codes[number], np.empty_like(codes[number])

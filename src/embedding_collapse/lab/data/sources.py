@@ -218,11 +218,16 @@ def _tables(spec: DataSpec, frame: Any) -> list[Table]:
         return hub.open_dataset(path, given=given)
     file = Path(path).expanduser()
     if given:
-        return [_open(part) for part in three_files(file)]
-    return [_open(file)]
+        return [open_file(part) for part in three_files(file)]
+    return [open_file(file)]
 
 
-def _open(file: Path) -> Table:
+def open_file(file: Path) -> Table:
+    """A file of delimited text with a header, a Parquet file, or a folder of these.
+
+    Raises:
+        ParameterError: it is none of these.
+    """
     if file.is_dir() and parts_in(file):
         return open_parquet(file)
     if file.is_dir():

@@ -1,0 +1,150 @@
+"""Rows that a dataset never held have the ids that it would have given them."""
+
+import gzip
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from embedding_collapse.lab.data import Dataset, load
+from embedding_collapse.lab.data.bins import Bins
+from embedding_collapse.lab.data.codebook import Codebook, read_bins, written_bins
+from embedding_collapse.lab.data.sources import CRITEO
+from embedding_collapse.parameters import ParameterError
+
+ROWS = 600
+CRITEO_FILE = Path(__file__).parents[1] / "data" / "criteo_format.txt.gz"
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("EMBEDDING_COLLAPSE_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def frame() -> pd.DataFrame:
+    """Visits with fields of every kind of a table, blanks and rare values among them."""
+    numbers = np.random.default_rng(0)
+    minutes = np.round(numbers.lognormal(2, 1, ROWS), 2)
+    minutes[numbers.random(ROWS) < 0.2] = 0.0
+    minutes[numbers.random(ROWS) < 0.1] = np.nan
+    return pd.DataFrame(
+        {
+            "shop": numbers.geometric(0.1, ROWS),
+            "town": numbers.choice(["Ulm", "Bonn", ""], ROWS),
+            "minutes": minutes,
+            "ts": pd.Timestamp("2024-01-01") + pd.to_timedelta(numbers.permutation(ROWS), unit="h"),
+            "bought": numbers.integers(0, 2, ROWS),
+        }
+    )
+
+
+def read(frame: pd.DataFrame, **options) -> Dataset:
+    return load("table", frame=frame, label="bought", times="ts", progress=False, **options)
+
+
+@pytest.mark.parametrize("options", [{}, {"vocabulary": "train"}, {"min_count": 1}, {"rows": 300}])
+def test_the_rows_of_a_dataset_have_its_ids(frame, options):
+    data = read(frame, **options)
+    assert np.array_equal(data.codebook.number(frame)[: len(data)], data.ids)
+
+
+def test_a_codebook_read_again_gives_the_same_ids(frame):
+    data = read(frame)
+    again = Codebook.read(json.loads(json.dumps(data.codebook.written(), allow_nan=False)))
+    assert again.fingerprint == data.fingerprint
+    assert np.array_equal(again.number(frame), data.ids)
+
+
+def test_bins_that_begin_anywhere_are_written_to_the_last_bit():
+    starts = np.array([-np.inf, -1e-310, 0.1 + 0.2, np.inf])
+    bins = read_bins(json.loads(json.dumps(written_bins(Bins(starts, np.arange(5))))))
+    assert np.array_equal(bins.starts, starts) and bins.ids.tolist() == [0, 1, 2, 3, 4]
+
+
+def test_parts_that_are_held_out_have_the_ids_of_a_dataset_that_holds_them(frame):
+    """Its values are counted on the training rows alone, as if the others were new."""
+    parts = {"train": frame[:400], "valid": frame[400:500], "test": frame[500:]}
+    data = load("table", frame=parts, label="bought", times="ts", split="given", vocabulary="train")
+    assert np.array_equal(data.codebook.number(parts["test"]), data.ids[500:])
+
+
+def test_whole_numbers_and_tokens_of_criteo_have_the_papers_ids():
+    data = load("criteo", path=CRITEO_FILE)
+    lines = gzip.decompress(CRITEO_FILE.read_bytes()).decode().splitlines()
+    rows = [row for row in (line.split("\t") for line in lines) if len(row) == 40]
+    rows = pd.DataFrame(rows, columns=["label", *CRITEO])
+    assert np.array_equal(data.codebook.number(rows), data.ids)
+
+
+def test_columns_in_another_order_of_other_types_have_the_same_ids(frame, tmp_path):
+    data = read(frame)
+    other = frame[["ts", "minutes", "bought", "town", "shop"]]
+    other = other.astype({"shop": float, "town": "category", "minutes": "float32", "ts": str})
+    other["minutes"] = frame["minutes"]
+    assert np.array_equal(data.codebook.number(other.drop(columns="bought")), data.ids)
+    frame.to_parquet(tmp_path / "rows.parquet")
+    frame.to_csv(tmp_path / "rows.csv", index=False)
+    for name in ("rows.parquet", "rows.csv"):
+        assert np.array_equal(data.codebook.number(tmp_path / name), data.ids)
+
+
+def test_what_is_new_is_in_the_rare_bucket_and_a_blank_is_a_value(frame):
+    data = read(frame)
+    shop, town, minutes, *_ = data.fields
+    new = pd.DataFrame(
+        {
+            "shop": [10_000, 1],
+            "town": ["Rome", None],
+            "minutes": [1e9, np.nan],
+            "ts": [frame["ts"][0], pd.NaT],
+        }
+    )
+    ids = data.codebook.number(new)
+    assert ids[0, :2].tolist() == [0, 0]
+    assert ids[0, 2] == data.ids[:, 2][frame["minutes"] == frame["minutes"].max()][0]
+    assert (shop.decode(ids[1, 0]), town.decode(ids[1, 1])) == ("1", "")
+    assert minutes.decode(ids[1, 2]) == ""
+
+
+def test_what_cannot_be_used_counts_as_a_blank_and_is_told(frame, caplog):
+    data = read(frame)
+    new = frame[:20].astype({"minutes": object})
+    new.loc[3, "minutes"] = "soon"
+    new["ts"] = new["ts"].astype(str)
+    new.loc[[3, 7], "ts"] = "yesterday"
+    caplog.clear()
+    ids = data.codebook.number(new.astype({"minutes": str}))
+    assert data.fields[2].decode(ids[3, 2]) == ""
+    assert np.array_equal(np.delete(ids, [3, 7], 0), np.delete(data.ids[:20], [3, 7], 0))
+    (note,) = caplog.messages
+    assert "2 rows with a value that cannot be used, taken for a blank: row 4: " in note
+    assert "row 8: ts is 'yesterday', not a time" in note
+
+
+def test_a_column_without_a_known_value_is_told(frame, caplog):
+    data = read(frame)
+    caplog.clear()
+    data.codebook.number(frame.assign(shop="shop " + frame["shop"].astype(str)))
+    assert caplog.messages == ["pandas DataFrame: no row has a value that training knew: shop"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("shop,town,ts\n", "it has no column minutes; its columns are shop, town, ts"),
+        ("shop,town,minutes,ts\n", "which holds no rows; one is needed"),
+        ("shop,town,minutes,ts\n1,Ulm,2.5,\n1,Ulm\n", "line 3 has 2 columns, 4 are needed in each"),
+    ],
+)
+def test_rows_that_cannot_be_numbered_are_refused(frame, tmp_path, text, message):
+    path = tmp_path / "rows.csv"
+    path.write_text(text)
+    with pytest.raises(ParameterError, match=message):
+        read(frame).codebook.number(path)
+
+
+def test_drawn_data_have_no_codebook():
+    assert load("synthetic-mini", 200).codebook is None
