@@ -11,6 +11,7 @@ from pathlib import Path
 
 import jsonschema
 import nbformat
+import pandas as pd
 import pytest
 import torch
 import yaml
@@ -166,6 +167,22 @@ def test_a_run_is_given_by_a_file_and_by_what_it_prints_itself(capsys, here):
     Path("visits.csv").write_text(Path("visits.csv").read_text() + "\n3,2024-01-01,5")
     assert main(["run", "--config=printed.json", *where]) == 1
     assert "error: content is '" in capsys.readouterr().err
+
+
+def test_score_writes_a_probability_per_row_of_a_file(capsys):
+    made = printed(capsys, "run", config(TINY | {"max_rejected": 0.1}))
+    rows = pd.DataFrame({"shop": [3, 999, None], "more": "x"})
+    rows.to_csv("rows.csv", index=False)
+    options = ["--device=cpu", "--quiet"]
+    content = printed(capsys, "score", made["record"], "rows.csv", *options)
+    scores = pd.read_parquet(content["output"])["probability"]
+    assert scores.between(0, 1).all() and content["rows"] == len(scores) == 3
+    assert content["mean"] == pytest.approx(scores.mean())
+    printed(capsys, "score", made["record"], "rows.csv", "--output=scores.csv", *options)
+    assert pd.read_csv("scores.csv")["probability"].tolist() == scores.tolist()
+    rows.drop(columns="shop").to_csv("rows.csv", index=False)
+    assert main(["score", made["record"], "rows.csv", *options]) == 1
+    assert "it has no column shop; its columns are more" in capsys.readouterr().err
 
 
 def test_a_sweep_takes_lists_and_tells_of_its_runs(capsys):

@@ -309,7 +309,7 @@ def asks_for(what: str, extra: str) -> re.Pattern:
 
 @pytest.mark.parametrize(
     ("verb", "extra"),
-    [("data", "lab"), ("run", "lab"), ("sweep", "lab"), ("study", "lab")],
+    [("data", "lab"), ("run", "lab"), ("sweep", "lab"), ("study", "lab"), ("score", "lab")],
 )
 def test_a_command_says_which_extra_brings_what_it_needs(bare, tmp_path, verb, extra):
     done = run(bare, "-m", "embedding_collapse", verb, "--help", cwd=tmp_path)

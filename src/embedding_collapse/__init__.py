@@ -11,6 +11,7 @@ With the extra `lab`:
 
 - `load_dataset`: a dataset by name.
 - `Spec`, `run`, `load_records`: a run, what makes its record, and the records in folders.
+- `load_scorer`: the model of a record, to score new rows.
 - `study`: a named list of runs and the question that they answer.
 """
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from .lab.data import load as load_dataset
     from .lab.experiment import run
     from .lab.records import load_all as load_records
+    from .lab.scoring import load_scorer
     from .lab.spec import Spec
     from .lab.studies import study
     from .monitor import CollapseMonitor
@@ -44,6 +46,7 @@ __all__ = [
     "inspect",
     "load_dataset",
     "load_records",
+    "load_scorer",
     "measure",
     "run",
     "study",
@@ -56,6 +59,7 @@ _PLACES = {  # the module of a name, and the name there
     "inspect": ("inspection.report", "inspect"),
     "load_dataset": ("lab.data", "load"),
     "load_records": ("lab.records", "load_all"),
+    "load_scorer": ("lab.scoring", "load_scorer"),
     "measure": ("collapse", "measure"),
     "run": ("lab.experiment", "run"),
     "study": ("lab.studies", "study"),

@@ -52,6 +52,12 @@ COMMANDS = {
         "data table --path ratings.csv --label stars --threshold 4 --split-by ts",
         resumes=False,
     ),
+    "score": Command(
+        "lab",
+        "score new rows with the model of a record",
+        "score runs/0123456789ab.json rows.parquet --output scores.parquet",
+        resumes=False,
+    ),
     "inspect": Command(
         "inspection",
         "tell which tables of a checkpoint have collapsed",

@@ -355,14 +355,6 @@ def test_an_ensemble_averages_the_predictions_of_runs_of_its_own(clicks, tmp_pat
     assert sum(record.parameters.values()) == 2 * sum(alone[0].parameters.values())
 
 
-def test_mean_probabilities_have_finite_logits_in_order():
-    logits = torch.tensor([0.3, 5.0, -40.0, 40.0, -800.0, 800.0, -900.0, 900.0]).double()
-    mean = experiment._of_mean_probability(torch.stack([logits, logits]))
-    torch.testing.assert_close(mean, logits)
-    mean = experiment._of_mean_probability(torch.stack([logits[:2], -logits[:2]]))
-    assert mean.abs().max() < 1e-12
-
-
 def test_ensembles_of_other_seeds_share_no_run():
     seeds = [
         one.seed for seed in range(3) for one in Spec(members=4, average="logits", seed=seed).runs

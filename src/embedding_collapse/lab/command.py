@@ -1,4 +1,4 @@
-"""`run`, `sweep`, `study` and `data` on the command line: what they do."""
+"""`run`, `sweep`, `study`, `data` and `score` on the command line: what they do."""
 
 import argparse
 import shlex
@@ -9,7 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
 
+from embedding_collapse.files import write_atomically
 from embedding_collapse.options import list_of, print_result
 from embedding_collapse.parameters import ParameterError, printable
 
@@ -32,6 +36,7 @@ from .contrast import POWER
 from .data import DATASETS, DataSpec, guessed, load_spec, summarise
 from .device import choose_device
 from .experiment import run
+from .scoring import load_scorer
 from .spec import Spec
 from .studies import STUDIES, Outcome, progress, run_all, study, title, with_members
 from .studies.sweep import grid
@@ -310,3 +315,39 @@ def data_command(parsed: argparse.Namespace) -> int:
 def _as_options(columns: Mapping[str, Sequence[str]]) -> str:
     """Lists of columns by what they are taken for, as a shell takes the options that say so."""
     return " ".join(f"--{kind} {shlex.quote(','.join(own))}" for kind, own in columns.items())
+
+
+# --- score ----------------------------------------------------------------------------------------
+
+
+def add_score(command: argparse.ArgumentParser) -> None:
+    """The options of `score`."""
+    command.add_argument(
+        "record", metavar="RECORD", help="<key>.json, with the weights and the codebook beside it"
+    )
+    command.add_argument(
+        "rows", metavar="ROWS", help="Parquet or text with the columns that were fields in training"
+    )
+    command.add_argument(
+        "--output",
+        default="scores.parquet",
+        metavar="FILE",
+        help="Parquet, or CSV if its name ends so: a probability per row, in their order "
+        "(scores.parquet)",
+    )
+    command.add_argument("--device", default="auto", help="auto, cpu or cuda (auto)")
+    command.set_defaults(command=score_command)
+
+
+def score_command(parsed: argparse.Namespace) -> int:
+    """Score rows and write their probabilities."""
+    output = Path(parsed.output).expanduser()
+    scorer = load_scorer(parsed.record, device=parsed.device)
+    scores = scorer.score(parsed.rows, progress=parsed.progress)
+    write = pa.csv.write_csv if output.suffix == ".csv" else pa.parquet.write_table
+    table = pa.table({"probability": scores})
+    write_atomically(output, lambda temporary: write(table, temporary))
+    mean = float(scores.mean())
+    text = f"{len(scores):,} rows, mean probability {mean:.4f}: {output}"
+    print_result(parsed, {"output": str(output), "rows": len(scores), "mean": mean}, text)
+    return 0

@@ -8,11 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from safetensors.torch import load_file
-from torch import Tensor
 
-from embedding_collapse.files import set_aside
+from embedding_collapse.files import set_aside, store_json
 from embedding_collapse.parameters import ParameterError
 
 from . import processes, records, store
@@ -23,6 +21,7 @@ from .environment import environment
 from .measured import measured, written
 from .models import Recommender
 from .records import Record
+from .scoring import averaged
 from .spec import Spec, build_model, check_memory
 from .training import Training, fit, predict, tested
 
@@ -67,8 +66,9 @@ def run(
         dataset: what `data.load_spec(spec.data)` returns, to load it once for many runs.
         output: folder of records. A spec that has its record there is not trained again; one
             whose training was interrupted goes on from its last epoch. The record lands there as
-            `<key>.json`, the weights of the best epoch as `<key>.safetensors`. Several processes
-            may share the folder. Where it cannot be written to, what it holds serves.
+            `<key>.json`, the weights of the best epoch as `<key>.safetensors`, and beside these as
+            `<data>.codebook` the values that the ids of a table stand for. Several processes may
+            share the folder. Where it cannot be written to, what it holds serves.
         device: see `device.choose_device`.
         progress: show a bar.
         weights: keep the weights too. Where they are missing beside a record, or have changed,
@@ -181,6 +181,10 @@ def _train_and_store(
             f"that said so is set aside as {set_aside(path).name}",
             stacklevel=3,
         )
+    codebook = dataset.codebook
+    if weights and codebook is not None and codebook.whole:
+        kept = store.codebook_path(output, codebook.fingerprint)
+        store_json(kept, codebook.written(), scratch=checkpoints)
     records.save(record, output, replace=old is not None, scratch=checkpoints)
     return record
 
@@ -262,9 +266,7 @@ def _average(
         model = build_model(member, dataset.cardinalities)
         model.load_state_dict(load_file(store.weights_path(folder, member.key)))
         logits.append(predict(model.to(device), ids, rows))
-    stacked = torch.stack(logits).double()
-    mean = stacked.mean(0) if spec.average == "logits" else _of_mean_probability(stacked)
-    test, placements = tested(mean, dataset)
+    test, placements = tested(averaged(logits, spec.average), dataset)
     return replace(
         members[0],
         key=spec.key,
@@ -285,13 +287,6 @@ def _average(
         projected_abundance=None,
         projection_norms=None,
     )
-
-
-def _of_mean_probability(logits: Tensor) -> Tensor:
-    """The logit of the members' mean probability, from their logits `[M, rows]`; finite also where
-    no float64 lies between all of these and 1."""
-    yes, no = (F.logsigmoid(sign * logits).logsumexp(0) for sign in (1, -1))
-    return yes - no
 
 
 def _side_by_side(spectra: Sequence[list[list[list[float]]]]) -> list[list[list[float]]]:

@@ -1,8 +1,9 @@
 """A folder of runs: which are there and whole, who is at work on one, what makes room.
 
-A run has its record, `<key>.json`, and its weights, `<key>.safetensors`, if they were kept; while
-it is trained, and until it has its record, also a folder of its own, `<key>-<data>.checkpoint`,
-with its lock and all that is only half written.
+A run has its record, `<key>.json`, and its weights, `<key>.safetensors`, if they were kept; beside
+these lies what the ids stand for, once for all runs of the same data, `<data>.codebook`, if they
+were read from a table. While a run is trained, and until it has its record, it also has a folder
+of its own, `<key>-<data>.checkpoint`, with its lock and all that is only half written.
 """
 
 import contextlib
@@ -22,6 +23,11 @@ from .records import Record
 def weights_path(output: Path, key: str) -> Path:
     """Where the weights of that run lie, if they were kept."""
     return output / f"{key}.safetensors"
+
+
+def codebook_path(output: Path, fingerprint: str) -> Path:
+    """Where it lies what the ids of the data of that fingerprint stand for."""
+    return output / f"{fingerprint[:12]}.codebook"
 
 
 def recorded(key: str, output: Path, weights: bool) -> Record | None:
