@@ -9,6 +9,7 @@ row is next read and then be replayed, several steps at once, while the row is a
 
 import inspect
 import math
+import warnings
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
@@ -52,8 +53,15 @@ class ExactBlockedAdam(Adam):
         optimizer.step()
         torch.save((model.state_dict(), optimizer.state_dict()), path)  # both are flushed before
 
-    Without `attach`, call `catch_up(table, ids)` before a look-up and `flush()` before the table
-    is read in any other way.
+    All embeddings of a model are attached so:
+
+        for module in model.modules():
+            if isinstance(module, nn.Embedding | nn.EmbeddingBag):
+                optimizer.attach(module)
+
+    Without `attach`, call `catch_up(table, ids)` before a look-up. Where neither was done, the
+    first step of rows that were read behind warns. Before a table is read in any other way, call
+    `flush()`.
 
     The learning rate may change at every step. All else ends a window: where betas change at every
     step, as `OneCycleLR` has them by default (`cycle_momentum`), each step flushes.
@@ -67,6 +75,9 @@ class ExactBlockedAdam(Adam):
 
     Raises:
         ValueError: a block that is not a whole number from 1, or unknown passes.
+
+    Warns:
+        UserWarning: once, where rows that were behind were read, at the next step.
     """
 
     def __init__(
@@ -95,6 +106,7 @@ class ExactBlockedAdam(Adam):
         self._windows: dict[Tensor, _Window] = {}
         self._given: dict[Tensor, tuple[LookUps, Tensor]] = {}
         self._caught_up: dict[Tensor, LookUps] = {}
+        self._has_warned = False
 
     # --- before and after a look-up ---------------------------------------------------------------
 
@@ -138,7 +150,7 @@ class ExactBlockedAdam(Adam):
             raise ValueError(f"a table of shape {tuple(table.shape)} is not this optimizer's")
         self._given[table] = look_ups, gradients.detach().reshape(n, width)
 
-    def attach(self, embedding: nn.Embedding) -> None:
+    def attach(self, embedding: nn.Embedding | nn.EmbeddingBag) -> None:
         """Catch up whenever an embedding is called, flush before its state is saved or loaded.
 
         A copy of the embedding, a pickled one too, is attached to a copy of the optimizer; it is
@@ -216,12 +228,30 @@ class ExactBlockedAdam(Adam):
         if now >= window.announced:
             window.announce(group, now, 1)
         passes, table = self._passes(p), self._table(p)
-        if self._caught_up.pop(p, None) is not look_ups and now:
+        caught_up = self._caught_up.pop(p, None)
+        if caught_up is None and now and not self._has_warned:
+            self._warn_if_behind(p, look_ups)
+        if caught_up is not look_ups and now:
             passes.catch_up(table, look_ups, now, decay)
         window.now += 1  # first: interrupted, no row has had more steps than are counted
         passes.apply(table, look_ups, gradients, now, decay)
         if window.now == self.block:
             self._flush(p)
+
+    def _warn_if_behind(self, p: Tensor, look_ups: LookUps) -> None:
+        """Of rows that nobody caught up with in this step, and whose gradients are thus those of
+        other weights."""
+        window = self._windows[p]
+        had = window.last[look_ups.rows[: int(look_ups.different)]]
+        if behind := int((had < window.now).sum()):
+            self._has_warned = True
+            warnings.warn(
+                f"{behind:,} rows of a table of shape {tuple(p.shape)} were read while they were "
+                "behind, so this is not dense Adam: call optimizer.attach(module) for each "
+                "embedding of the model, or optimizer.catch_up(table, ids) before its rows are "
+                "read",
+                stacklevel=6,
+            )
 
     def _flush(self, p: Tensor) -> None:
         window = self._windows[p]
@@ -273,6 +303,7 @@ class ExactBlockedAdam(Adam):
         not replayed yet are forgotten: the weights that belong to it are loaded into the model."""
         super().__setstate__(state)
         self._windows, self._given, self._caught_up = {}, {}, {}
+        self._has_warned = False
 
     def _settle(self) -> None:
         self.flush()
@@ -286,7 +317,7 @@ class _Hook:
     def __init__(self, optimizer: ExactBlockedAdam, look_up: bool = False) -> None:
         self.optimizer, self.look_up = optimizer, look_up
 
-    def __call__(self, module: nn.Embedding, *inputs: Any) -> None:
+    def __call__(self, module: nn.Embedding | nn.EmbeddingBag, *inputs: Any) -> None:
         if self.look_up:
             args, named = inputs
             self.optimizer.catch_up(module.weight, args[0] if args else named["input"])

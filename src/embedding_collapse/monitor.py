@@ -39,6 +39,8 @@ class CollapseMonitor:
             others are found as in a checkpoint (`tables.find`); or tables by name, tensors or
             arrays `[D, K]`, or for M sets `[D, M, K]` or `[M, D, K]`, of which the shorter of the
             two first dimensions is taken for M; a `MultiEmbedding`'s parameters have M first.
+            Where `ExactBlockedAdam` is attached to an embedding, its rows are brought up to date
+            before; of a tensor by name it does not know, so call the optimizer's `flush()`.
         every: measure after that many steps. By default the monitor sees to it that measuring takes
             no more than `budget` of the time since it was made: a small table is measured often, a
             huge one rarely.
@@ -201,6 +203,9 @@ class CollapseMonitor:
         """Looked up anew each time, for a model may have moved to another device."""
         source = self._source
         given: Mapping[str, Any]
+        for one in source.modules() if isinstance(source, nn.Module) else source.values():
+            if isinstance(one, nn.Embedding | nn.EmbeddingBag):
+                one.state_dict()  # an optimizer whose rows may wait brings them up to date for it
         if isinstance(source, nn.Module):
             # under each of its names: a table may be tied to a layer that comes first
             given = dict(source.named_parameters(remove_duplicate=False))

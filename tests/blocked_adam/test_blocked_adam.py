@@ -290,6 +290,43 @@ def test_attached_to_a_module_it_replaces_adam_and_nobody_reads_a_row_that_is_be
     )
 
 
+def test_rows_that_are_read_behind_since_nothing_is_attached_are_told_once():
+    model = Theirs(sparse=True)
+    optimizer = ExactBlockedAdam(model.parameters(), block=4, **SETTINGS)
+    with pytest.warns(UserWarning, match=r"rows of a table of shape .*optimizer\.attach") as told:
+        for ids in zipf_batches(12):
+            optimizer.zero_grad()
+            F.softplus(model(ids)).mean().backward()
+            optimizer.step()
+    assert len(told) == 1 and told[0].filename == __file__
+
+
+def test_rows_that_are_read_at_every_step_are_never_behind():
+    model = Theirs(sparse=True)  # nothing attached, and nothing to tell
+    optimizer = ExactBlockedAdam(model.parameters(), **SETTINGS)
+    for _ in range(3):
+        optimizer.zero_grad()
+        F.softplus(model(torch.arange(ROWS))).mean().backward()
+        optimizer.step()
+
+
+def test_an_embedding_bag_is_attached_as_an_embedding_is():
+    ends = []
+    for sparse in (False, True):
+        torch.manual_seed(0)
+        bag = nn.EmbeddingBag(ROWS, WIDTH, sparse=sparse, dtype=torch.float64)
+        kind = ExactBlockedAdam if sparse else torch.optim.Adam
+        optimizer = kind(bag.parameters(), **SETTINGS)
+        if sparse:
+            optimizer.attach(bag)
+        for ids in zipf_batches(10):
+            optimizer.zero_grad()
+            loss_of(bag(ids.view(-1, 4))).backward()
+            optimizer.step()
+        ends.append(bag.state_dict()["weight"])
+    torch.testing.assert_close(*ends)
+
+
 def test_weights_loaded_into_an_attached_module_stay_as_they_were_loaded():
     model, optimizer = theirs(10, sparse=True)
     fresh = Theirs(sparse=True).state_dict()

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import nn
 
+from blocked_adam import ExactBlockedAdam
 from embedding_collapse import collapse
 from embedding_collapse import monitor as module
 from embedding_collapse.collapse import MEASURES, measure
@@ -179,6 +180,25 @@ def test_an_embedding_by_name_is_followed_while_it_changes():
     monitor.step()
     first, last = (row["against_random"] for row in monitor.history)
     assert last < first / 2
+
+
+@pytest.mark.parametrize("by_name", [False, True])
+def test_rows_that_blocked_adam_has_yet_to_move_are_measured_where_they_belong(by_name):
+    model = Model()
+    model.embedding = nn.Embedding(60, 8, sparse=True)
+    optimizer = ExactBlockedAdam(model.parameters(), lr=0.1, weight_decay=0.1)
+    optimizer.attach(model.embedding)
+    monitor = CollapseMonitor({"t": model.embedding} if by_name else model, every=100)
+    for ids in torch.arange(10).view(5, 1, 2):  # the rows above 9 wait
+        optimizer.zero_grad()
+        model(ids).square().mean().backward()
+        optimizer.step()
+    behind = singular_values(model.embedding.weight.detach())
+    (row,) = monitor.measure()
+    optimizer.flush()
+    after = singular_values(model.embedding.weight.detach())
+    assert row["relative_abundance"] == pytest.approx(normalised_abundance(after).item())
+    assert abs(row["relative_abundance"] - normalised_abundance(behind).item()) > 1e-3
 
 
 def test_with_row_weights_it_measures_what_the_verdict_goes_by_then():
