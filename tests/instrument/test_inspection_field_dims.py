@@ -4,6 +4,7 @@ import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 from harm import flip
 
@@ -20,6 +21,12 @@ def test_field_dims_are_numbers_or_a_file(tmp_path):
     ):
         (tmp_path / "dims.json").write_text(json.dumps(content))
         assert read_field_dims(str(tmp_path / "dims.json")) == expected
+
+
+def test_field_dims_follow_from_offsets_with_a_row_for_padding_before_them():
+    offsets, rows = [1, 11, 14], 20
+    dims = read_field_dims(np.diff([0, *offsets, rows]))
+    assert list(dims.values()) == [1, 10, 3, 6] and sum(dims.values()) == rows
 
 
 def test_field_dims_of_a_record_are_taken_where_it_is_whole(tmp_path):

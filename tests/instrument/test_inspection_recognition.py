@@ -34,6 +34,7 @@ from embedding_collapse.inspection.recognition import recognise
         ("table", (3, 8), "this library"),
         ("stacked.embedding.tables.0.weight", (4, 100, 8), "this library"),
         ("fm.lookup", (100, 8), "name (guess)"),
+        ("model.embeddings.0.weight", (3, 8), "name (guess)"),  # a list that anyone may have
         ("lookups.conversion_type.weight", (9, 8), "name (guess)"),
         ("lookups.headline.weight", (9, 8), "name (guess)"),
         ("lookups.gateway.weight", (9, 8), "name (guess)"),
@@ -91,3 +92,33 @@ def test_what_has_a_bias_beside_it_is_a_dense_layer_whatever_its_name(name, bias
     assert recognise(name, tensors) == (False, "a dense layer: its bias is beside it")
     tensors[bias] = torch.ones(outputs + 1)  # a bias of something else
     assert recognise(name, tensors).why != "a dense layer: its bias is beside it"
+
+
+@pytest.mark.parametrize(
+    "field",
+    ["conv_type", "norm_price", "gate_id", "headset", "interaction_type", "classification", "user"],
+)
+@pytest.mark.parametrize("holder", ["module.emb", "ec.embeddings"])
+def test_a_field_named_as_layers_are_is_a_table_where_tables_of_its_width_are_beside_it(
+    holder, field
+):
+    name = f"{holder}.{field}.weight"
+    tensors = {name: torch.ones(40, 8), f"{holder}.item.weight": torch.ones(300, 8)}
+    assert recognise(name, tensors).is_table
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "beside"),
+    [
+        ("emb.conv_type.weight", (40, 8), ("emb.item.weight", (300, 16))),  # another width
+        ("emb.conv_type.weight", (40, 8), ("other.emb.item.weight", (300, 8))),
+        ("emb.conv_type.weight", (40, 8), ("emb.gate_id.weight", (300, 8))),  # as doubtful
+        ("emb.conv.weight", (40, 3, 8), ("emb.item.weight", (300, 8))),
+        ("emb.conv_proj.weight", (40, 8), ("emb.item.weight", (300, 8))),
+        ("model.lm_head.weight", (300, 8), ("model.embed_tokens.weight", (300, 8))),
+        ("head.weight", (300, 8), ("tok_emb.weight", (300, 8))),
+    ],
+)
+def test_a_layer_stays_one_where_what_is_beside_it_tells_nothing(name, shape, beside):
+    tensors = {name: torch.ones(shape), beside[0]: torch.ones(beside[1])}
+    assert recognise(name, tensors) == (False, "a layer, by its name")

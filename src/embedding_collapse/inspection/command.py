@@ -73,7 +73,9 @@ def add_inspect(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--field-dims",
         metavar="D,D",
-        help="features per field, or a JSON file of them, to cut a joint table into fields",
+        help="features per field, or a JSON file of them, to cut a joint table into fields; in all "
+        "as many as it has rows: of offsets numpy.diff([*offsets, rows]), a row for padding being "
+        "a field of its own",
     )
     command.add_argument(
         "--sets", type=int, metavar="M", help="embedding sets that a table holds side by side"

@@ -22,6 +22,10 @@ FieldDims = str | Path | Sequence[int] | Mapping[str, int]
 def read_field_dims(given: FieldDims) -> dict[str, int]:
     """Features per field, from `10,200,3`, from a JSON file, or from numbers.
 
+    They have to add up to the rows of the table. A model that keeps offsets, the first row of each
+    field, has `numpy.diff([*offsets, rows])` of them. A row for padding is a field of its own:
+    before the first field the offsets are `[0, *offsets]`.
+
     Args:
         given: numbers separated by commas; or a file's name: a list of numbers, an object from
             fields to numbers, or the record of a run of this library; or such a list or mapping.

@@ -24,7 +24,8 @@ CONVENTIONS = {
     "cornac": re.compile(r"(.*\.)?[ui]_factors"),
     "dlrm": re.compile(r"(.*\.)?emb_l\.\d+\.weight"),
     "torchrec": re.compile(
-        r"(.*\.)?(embedding_bags|embeddings\.(?!proj|linear|norm|dense))(\.?[^.]+)\.weight"
+        # not of numbers alone, as any list called `embeddings` has them
+        r"(.*\.)?(embedding_bags|embeddings\.(?!proj|linear|norm|dense|\d+\.))(\.?[^.]+)\.weight"
     ),
     "keras": re.compile(r"(.*/)?embedding(_\d+)?/(embeddings|vars/0|0)(:0)?"),
     "tensorflow": re.compile(
@@ -40,12 +41,12 @@ ENTITY = re.compile(
 )
 # of a layer; one behind a table is named after both ("embedding.proj.weight"); conversions,
 # headlines, gateways and projects are fields of advertising
-LAYER = re.compile(
-    r"linear|proj(?!ect_?id)|norm|mlp|conv(?!ersion)|attn|attention|dense|interaction|gate(?!way)"
-    r"|head(?!line)|bias|kernel|classifi"
-    r"|weight_[ih]h|(^|[./_])(fc|dnn|ffn)\d*([./_]|$)",
-    re.IGNORECASE,
+FIELDS_TOO = r"norm|conv(?!ersion)|interaction|gate(?!way)|head(?!line)|classifi"  # "conv_type"
+LAYERS_ALONE = (
+    r"linear|proj(?!ect_?id)|mlp|attn|attention|dense|bias|kernel"
+    r"|weight_[ih]h|(^|[./_])(fc|dnn|ffn)\d*([./_]|$)"
 )
+LAYER = re.compile(f"{FIELDS_TOO}|{LAYERS_ALONE}", re.IGNORECASE)
 OPTIMIZER = re.compile(
     r"optimi[sz]er|exp_avg|momentum|max_exp|square_avg|OPTIMIZER_SLOT|/(Adam|Adagrad|Ftrl)"
     r"|gradients?$",
@@ -68,8 +69,8 @@ def recognise(name: str, tensors: Mapping[str, Tensor]) -> Reading:
 
     What an optimizer keeps is none, nor is a dense layer, which has a bias beside it. Then speaks
     the convention of a library; a name that says embedding, table or lookup; and, of two
-    dimensions, a name such as `user`, or many rows: `MANY_ROWS`, and `TALL` times as many as
-    columns. The latter three are guesses.
+    dimensions, tables of its width beside it, a name such as `user`, or many rows: `MANY_ROWS`,
+    and `TALL` times as many as columns. The latter four are guesses.
     """
     tensor = tensors[name]
     rows, width = tensor.shape[0], tensor.shape[-1]
@@ -90,6 +91,8 @@ def recognise(name: str, tensors: Mapping[str, Tensor]) -> Reading:
     ends = [match.end() for match in NAMED.finditer(name)]
     if ends and not LAYER.search(name, ends[-1]):
         return Reading(True, "name" + GUESS)
+    if tensor.ndim == 2 and _is_field_beside_others(name, tensors):
+        return Reading(True, "tables beside it" + GUESS)
     if LAYER.search(name):
         return Reading(False, "a layer, by its name")
     if tensor.ndim == 2 and rows > width and ENTITY.search(name):
@@ -111,3 +114,27 @@ def _has_bias(name: str, tensors: Mapping[str, Tensor]) -> bool:
         if by_set or beside.shape == (outputs,):
             return True
     return False
+
+
+def _is_field_beside_others(name: str, tensors: Mapping[str, Tensor]) -> bool:
+    """Whether it has a name that a layer or a field may have, such as `emb.conv_type.weight`, and
+    tables of its width lie beside it in what is named after tables."""
+    holder, key = _holder_and_key(name)
+    if not NAMED.search(holder) or not LAYER.search(key):
+        return False
+    if re.search(LAYERS_ALONE, key, re.IGNORECASE):
+        return False
+    return any(
+        tensor.ndim == 2
+        and tensor.shape[-1] == tensors[name].shape[-1]
+        and _holder_and_key(other)[0] == holder
+        and not LAYER.search(_holder_and_key(other)[1])
+        and recognise(other, tensors).is_table
+        for other, tensor in tensors.items()
+    )
+
+
+def _holder_and_key(name: str) -> tuple[str, str]:
+    """Of `module.emb.user.weight`, "module.emb" and "user"."""
+    holder, _, key = name.removesuffix(".weight").rpartition(".")
+    return holder, key

@@ -263,6 +263,7 @@ def inspect(
         )
     if PACKED in tensors.strangers:
         remarks.append(_packed(name))
+    # not of one far larger than others: where each field has its own, sizes differ as much
     if len(embeddings) == 1 and field_dims is None and not isinstance(checkpoint, nn.Module):
         remarks.append("it is the only table; if it joins several fields, --field-dims cuts it")
     return Inspection(name, measured, left_out, given, remarks)

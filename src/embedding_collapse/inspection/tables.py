@@ -31,8 +31,8 @@ class Table:
         name: of the tensor in the checkpoint, or of the field.
         values: `[M, D, K]`, a view of what is on disk; M embedding sets, 1 for an ordinary table.
         known_by: what says that it is a table: the class of its module, the library whose
-            convention names it so, or its name or its shape, which are guesses and end with
-            `GUESS`; or who asked for it.
+            convention names it so, or its name, its shape or the tables beside it, which are
+            guesses and end with `GUESS`; or who asked for it.
         note: what a reader should know of it, "" where there is nothing.
         source: the tensor's name in the checkpoint, which a field was cut from.
         start: the field's first row in it.
@@ -151,7 +151,10 @@ def find(
         rows = ", ".join(
             f"{short(table.name)} has {table.values.shape[1]:,}" for table in tables[:5]
         )
-        raise ParameterError(f"the field dims add up to {total:,} rows; {rows}")
+        raise ParameterError(
+            f"the field dims add up to {total:,} rows; {rows}; a row for padding is a field of its "
+            "own"
+        )
     return tables, left_out
 
 
