@@ -36,8 +36,9 @@ class MultiEmbedding(nn.Module):
 
     Args:
         factory: makes an (embedding, interaction) pair of fresh modules. The embedding takes what
-            `forward` is given; the interaction takes what the embedding returns, and returns a
-            tensor or a tuple, list or dictionary of tensors.
+            `forward` is given; the interaction takes what the embedding returns, as one argument,
+            which may be `(vectors, numbers)`; and returns a tensor or a tuple, list or dictionary
+            of tensors.
         sets: M, at least 1.
         head: takes the mean over the sets; None returns that mean.
         seed: set m is drawn under `torch.manual_seed(seed + m)`, and torch's random state is then
@@ -58,6 +59,8 @@ class MultiEmbedding(nn.Module):
     lazy modules before their first batch, hooks on the modules of single sets that are stacked, two
     sets sharing parameters, and plain tensors as attributes that differ between sets (buffers may).
     Initialise in the factory: `apply` sees stacked weights, `[M, out, in]`, whose fans are others.
+    While the sets are stacked, up to two more of the largest table are in memory beside the M (on a
+    GPU M more, for a moment).
 
     Raises:
         ParameterError: modules in place of a factory; sets that share weights or start equal, that
@@ -264,31 +267,53 @@ def _alike(one: Tensor, other: Tensor) -> bool:
 
 
 def _stack(pairs: list[_Pair]) -> _Pair:
-    """One module whose parameters and buffers are those of all sets, `[M, ...]`."""
-    stacked = copy.deepcopy(pairs[0])
+    """One module whose parameters and buffers are those of all sets, `[M, ...]`.
+
+    The list of pairs is emptied, so that their tensors go as they are stacked, unless somebody else
+    holds them: at most two of a kind are there beside the stack, and not all M.
+    """
+    own = [*pairs[0].parameters(), *pairs[0].buffers()]
+    stacked = copy.deepcopy(pairs[0], {id(tensor): tensor for tensor in own})  # but for these
+    sets = [_tensors(pair) for pair in pairs]
+    pairs.clear()
+    own.clear()
     done: dict[int, Any] = {}  # weights and buffers that are tied in a set stay tied
-    sets = [dict(pair.named_modules(remove_duplicate=False)) for pair in pairs]
     for path, module in stacked.named_modules():
         for name, value in vars(module).items():
             if not isinstance(value, Tensor):
                 continue
-            others = [vars(one[path]).get(name) for one in sets[1:]]
+            others = [one.get((path, name)) for one in sets[1:]]
             if not all(isinstance(other, Tensor) and _alike(value, other) for other in others):
                 raise ParameterError(
                     f"{path}.{name} is a plain tensor, and not the same in all sets; "
                     f"register_buffer({name!r}, ...) keeps each set's own"
                 )
-        for name, value in list(module._parameters.items()):
-            if value is None:
-                continue
-            if id(value) not in done:
-                parts = [one[path]._parameters[name].detach() for one in sets]
-                done[id(value)] = nn.Parameter(torch.stack(parts), value.requires_grad)
-            module._parameters[name] = done[id(value)]
-        for name, value in list(module._buffers.items()):
-            if value is None:
-                continue
-            if id(value) not in done:
-                done[id(value)] = torch.stack([one[path]._buffers[name] for one in sets])
-            module._buffers[name] = done[id(value)]
+        for held in (module._parameters, module._buffers):
+            for name, value in list(held.items()):
+                if value is None:
+                    continue
+                if id(value) not in done:
+                    whole = _stacked(sets, (path, name))
+                    learned = isinstance(value, nn.Parameter)
+                    done[id(value)] = nn.Parameter(whole, value.requires_grad) if learned else whole
+                held[name] = done[id(value)]
     return stacked
+
+
+def _tensors(pair: _Pair) -> dict[tuple[str, str], Tensor]:
+    """A set's parameters, buffers and plain tensors, by path and name."""
+    return {
+        (path, name): value
+        for path, module in pair.named_modules(remove_duplicate=False)
+        for name, value in (vars(module) | module._parameters | module._buffers).items()
+        if isinstance(value, Tensor)
+    }
+
+
+@torch.no_grad()
+def _stacked(sets: list[dict[tuple[str, str], Tensor]], key: tuple[str, str]) -> Tensor:
+    """That tensor of each set as `[M, ...]`; taken out of the sets."""
+    whole = sets[0][key].new_empty(len(sets), *sets[0][key].shape)
+    for part, one in zip(whole, sets, strict=True):
+        part.copy_(one.pop(key))
+    return whole

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import warnings
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import torch
 from rounding import assert_same_sums
 from torch import Tensor, nn
 
+from embedding_collapse import multi_embedding
 from embedding_collapse.book.chapters.your_embeddings import example
 from embedding_collapse.lab.models import build
 from embedding_collapse.lab.models.recommender import Recommender, Size
@@ -145,6 +147,39 @@ def test_it_is_exported_for_batches_of_any_size():
     program = torch.export.export(model, (ids(),), dynamic_shapes=((({0: rows},)),))
     assert_same_sums(program.module()(ids(50)), model(ids(50)), TERMS)
     assert model.loop_reason is None  # of the model itself
+
+
+def test_tables_go_as_they_are_stacked(monkeypatch):
+    """Or building a model would take twice its memory."""
+    tables: list[weakref.ref] = []
+    there: list[int] = []
+
+    def one_set() -> tuple[nn.Module, nn.Module]:
+        embedding = nn.ModuleList([nn.Embedding(30, WIDTH) for _ in range(3)])
+        tables.extend(weakref.ref(one.weight) for one in embedding)
+        return embedding, nn.Linear(WIDTH, HIDDEN)
+
+    def stacked(*given) -> Tensor:
+        there.append(sum(table() is not None for table in tables))
+        return as_it_is(*given)
+
+    as_it_is = multi_embedding._stacked
+    monkeypatch.setattr(multi_embedding, "_stacked", stacked)
+    MultiEmbedding(one_set, sets=4)
+    assert there[:4] == [12, 8, 4, 0]  # the last is a layer's
+
+
+def test_modules_that_somebody_else_holds_stay_as_they_were():
+    made = [pair() for _ in range(3)]
+    before = copy.deepcopy(made)
+    given = iter(made)
+    model = MultiEmbedding(lambda: next(given), sets=3)
+    for m, (theirs, was) in enumerate(zip(made, before, strict=True)):
+        for one, other in zip(theirs, was, strict=True):
+            state = other.state_dict()
+            assert one.state_dict().keys() == state.keys()
+            assert all(torch.equal(one.state_dict()[name], state[name]) for name in state)
+        assert torch.equal(model.stacked.embedding.weight[m], theirs[0].weight)
 
 
 def test_it_trains():
