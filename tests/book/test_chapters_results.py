@@ -5,13 +5,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from sized import AUCS, runs_of_sizes
 
 from embedding_collapse.book import plots
 from embedding_collapse.book.analysis import measures
-from embedding_collapse.book.analysis.cause import Correlation
-from embedding_collapse.book.analysis.settings import Setting, first_question, lines
+from embedding_collapse.book.analysis.settings import Setting, differences, first_question, lines
 from embedding_collapse.book.analysis.settings import settings as settings_of
-from embedding_collapse.book.chapters import results
+from embedding_collapse.book.chapters import results, robustness
 from embedding_collapse.lab.data import DataSpec
 from embedding_collapse.lab.spec import Spec
 from embedding_collapse.lab.studies.decide import (
@@ -22,25 +22,13 @@ from embedding_collapse.lab.studies.decide import (
     ME10,
     SE4,
     SE10,
-    TELLING,
     cells,
 )
-
-AUCS = {BASE: 0.80, SE4: 0.81, ME4: 0.83, SE10: 0.815, ME10: 0.84}
 
 
 @pytest.fixture
 def runs(make_record):
-    """Three seeds of every size on two data sets, and of other settings one that is no part."""
-    made = []
-    for data in (FLIGHTS, DRAWN):
-        for spec in cells([data], TELLING, list(AUCS), range(3)):
-            auc = AUCS[spec.design, spec.scale] + spec.seed / 2000
-            like = make_record(spec.design, spec.scale, spec.seed, auc=auc)
-            dataset = like.dataset | {"name": data.name, "rows": 920_000}
-            made.append(replace(like, key=spec.key, spec=spec.written(), dataset=dataset))
-    (other,) = cells([FLIGHTS], ["dnn"], [BASE], [0], dropout=0.5)
-    return [*made, replace(made[0], key=other.key, spec=other.written())]
+    return runs_of_sizes(make_record)
 
 
 def test_settings_are_the_studys_two_data_sets_first(runs):
@@ -50,7 +38,6 @@ def test_settings_are_the_studys_two_data_sets_first(runs):
         "synthetic-mini, 1,000,000 rows",
     )
     assert len(flights.runs) == len(drawn.runs) == 30  # the one with another dropout left out
-    assert results.about([flights])["runs, controls apart"].item() == 30
 
 
 def test_lines_of_the_ledger_are_its_findings_word_for_word(runs):
@@ -77,7 +64,7 @@ def test_gains_have_a_line_with_its_band_for_each_design_and_panel(runs):
 
 
 def test_differences_have_a_row_for_each_model_that_has_run(runs):
-    found = results.differences(settings_of(runs))
+    found = differences(settings_of(runs))
     assert [model for _, model in found.index] == ["DNN", "DCNv2"] * 2
     for pair, (new, old) in {
         "SE 10x - base": (SE10, BASE),
@@ -89,7 +76,7 @@ def test_differences_have_a_row_for_each_model_that_has_run(runs):
         assert values == pytest.approx([AUCS[new] - AUCS[old]] * 4)
     assert set(found["parameters, ME / SE"]) == {"1.00, 1.00"}
     one_size = [run for run in runs if run.spec["scale"] != 4]
-    fewer = results.differences(settings_of(one_size), measures.LOG_LOSS)
+    fewer = differences(settings_of(one_size), measures.LOG_LOSS)
     assert set(fewer["ME 4x - SE 4x"]) == {""} and len(fewer) == 4
     first, old = fewer["ME 10x - SE 10x"].iloc[0], runs[0].test["log_loss"]
     assert old > 0 and first.value == pytest.approx(0)  # all have the same
@@ -107,25 +94,6 @@ def test_validation_auc_is_drawn_by_epoch_for_each_size(runs):
     aucs = [[epoch["valid_auc"] for epoch in run.epochs] for run in base]
     assert list(shown[0].y) == pytest.approx(np.mean(aucs, axis=0), abs=1e-5)
     assert list(shown[0].x) == [1, 2]
-
-
-def test_levels_have_a_row_for_each_data_set_and_a_column_for_each_size(runs):
-    found = results.levels(settings_of(runs))
-    assert found.shape == (2, 10)
-    assert set(found["DCNv2 ME 4x"]) == {f"{AUCS[ME4] + 1 / 2000:.4f}"}
-
-
-def test_models_are_held_against_averages_of_as_many_base_models_as_were_run(runs, make_record):
-    assert results.ensembles(runs, settings_of(runs)).empty
-    for spec in cells([DRAWN], ["dnn"], [BASE], range(3), members=4, average="logits"):
-        like = make_record(seed=spec.seed, auc=0.825 + spec.seed / 2000)
-        dataset = like.dataset | {"name": DRAWN.name, "rows": 920_000}
-        runs.append(replace(like, key=spec.key, spec=spec.written(), dataset=dataset))
-    found = results.ensembles(runs, settings_of(runs))
-    assert list(found) == ["minus 4 models"]
-    assert {size: effect.value for (_, size), effect in found["minus 4 models"].items()} == (
-        pytest.approx({"DNN ME 4x": 0.005, "DNN ME 10x": 0.015, "DNN SE 10x": -0.01})
-    )
 
 
 def test_where_a_model_has_no_run_the_panel_says_so_and_its_lines_keep_their_legend(runs):
@@ -183,7 +151,7 @@ def test_the_first_question_is_answered_for_each_model_wherever_two_seeds_are(ru
     figure = results.forest(answers)
     assert [len(trace.x) for trace in figure.data] == [4, 4, 4]
     assert figure.data[0].y[0] == "DNN, us-flights, 320,000"
-    table = results.everywhere(answers[1:])
+    table = robustness.everywhere(answers[1:])
     assert table.loc["DNN, us-flights, 320,000", "ME 4x - SE 4x"] == one
     assert len(table) == 4 and "not run" in plots.answered(table).data
 
@@ -204,24 +172,6 @@ def test_controls_have_a_row_for_each_comparison_and_a_column_for_each_data_set(
     assert first.value == pytest.approx(AUCS[ME4] - 0.82)
     assert second.value == pytest.approx(AUCS[ME4] - 0.81)
     assert found.loc[deeper].iloc[0] == "" and found.loc[deeper].iloc[1].value > 0
-
-
-def test_correlations_that_few_cells_allow_are_said_to_be_missing(runs):
-    found = results.foretold(runs[:5])
-    assert found.iloc[0].tolist() == ["5 cells needed", "5 cells needed", 2]
-    assert results.foretold(runs[:-1]).iloc[0].tolist()[::2] == ["all alike", 8]
-
-
-def test_a_correlation_without_an_interval_is_its_value_alone():
-    assert results._in_words(Correlation(0.5, np.nan, np.nan, 8)) == "+0.50"
-
-
-def test_results_stand_beside_the_papers(runs):
-    ours = results.beside(runs[:-1], "us-flights")
-    assert ours.loc[("DNN", "4x"), "ME - SE"] == "+0.02000"
-    theirs = results.beside([], "criteo")
-    assert theirs.loc[("DNN", "10x"), "ME - SE"] == f"{0.81287 - 0.81142:+.5f}"
-    assert np.all(theirs.index.get_level_values(1) != "5x")
 
 
 def test_two_files_of_one_kind_are_two_data_sets(make_record):

@@ -55,6 +55,7 @@ QUESTIONS = {
     "base collapse and ME's gain over SE": ("base", "gain_of_me"),
     "fall along SE and SE's gain": ("fall", "gain_of_se"),
 }
+OVER = {"over all": None, "within models": "model", "within sizes": "scale"}  # of `Gains`
 
 
 class Correlation(NamedTuple):

@@ -2,19 +2,29 @@
 
 from collections.abc import Container, Sequence
 from dataclasses import replace
+from itertools import product
 from typing import NamedTuple
 
 import pandas as pd
 
 from embedding_collapse.lab.contrast import Effect
+from embedding_collapse.lab.models import MODELS, PAPER
 from embedding_collapse.lab.records import Record
 from embedding_collapse.lab.spec import Spec
-from embedding_collapse.lab.studies.decide import BASE, BASES, ME4, SE4, TELLING
+from embedding_collapse.lab.studies.decide import BASE, BASES, ME4, ME10, SE4, SE10, TELLING
 
 from . import measures
 from .claims import Comparison, compared
 from .ledger import Finding, Judged, Verdict, bases, by_spec, effect_of, judge, ledger, sharing
+from .measures import Measure
 
+ORDER = (*TELLING, *(model for model in PAPER if model not in TELLING))
+DIFFERENCES = {
+    "SE 10x - base": (SE10, BASE),
+    "ME 10x - base": (ME10, BASE),
+    "ME 4x - SE 4x": (ME4, SE4),
+    "ME 10x - SE 10x": (ME10, SE10),
+}
 PAIRS = {"SE 4x - base": (SE4, BASE), "ME 4x - base": (ME4, BASE), "ME 4x - SE 4x": (ME4, SE4)}
 
 
@@ -76,6 +86,12 @@ class Gain(NamedTuple):
     effect: Effect
     verdict: Verdict
 
+    @property
+    def short_name(self) -> str:
+        """Model and runs, as a phone has room for."""
+        where = self.where.replace(" rows", "").replace("split by", "by")
+        return f"{MODELS[self.model].name}, {where}"
+
 
 def first_question(settings: Sequence[Setting]) -> list[Gain]:
     """What four times the size gains, and ME beside SE, wherever there are two seeds; verdicts on
@@ -92,3 +108,24 @@ def first_question(settings: Sequence[Setting]) -> list[Gain]:
                     asked.append((setting.name, model, pair, effect))
     judged = judge([Judged(effect, "higher", measures.AUC) for *_, effect in asked])
     return [Gain(*gain, verdict) for gain, (verdict, _) in zip(asked, judged, strict=True)]
+
+
+def differences(settings: Sequence[Setting], measure: Measure = measures.AUC) -> pd.DataFrame:
+    """What ten times the size gains with one set and with ten, and ME minus SE; then what part of
+    SE's parameters ME has, at 4x and at 10x: a row per data set and model of the paper that has run
+    there."""
+    rows: dict[tuple[str, str], dict[str, Effect | str]] = {}
+    groups = {one.name: by_spec(one.runs) for one in settings}
+    for one, model in product(settings, ORDER):
+        runs, shares = groups[one.name], []
+        row: dict[str, Effect | str] = dict.fromkeys(DIFFERENCES, "")
+        for pair, sizes in DIFFERENCES.items():
+            new, old = (compared(one.base, model, size) for size in sizes)
+            if new in runs and old in runs:
+                row[pair] = effect_of([Comparison(new, old)], runs, measure)
+                counts = [measures.total_parameters(runs[spec]) for spec in (new, old)]
+                if new.scale == old.scale:
+                    shares.append(f"{counts[0] / counts[1]:.2f}")
+        if any(row.values()):
+            rows[one.name, MODELS[model].name] = row | {"parameters, ME / SE": ", ".join(shares)}
+    return pd.DataFrame.from_dict(rows, orient="index")
