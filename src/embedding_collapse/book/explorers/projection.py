@@ -83,10 +83,10 @@ def explorer() -> Explorer:
             Control(
                 "slider",
                 "factor",
-                "Each singular value of W over the one before",
+                "σₖ₊₁/σₖ of W",
                 [(factor, ENDS.get(factor, str(factor))) for factor in FACTORS],
             ),
-            Control("choice", "favours", "Directions that W favours", list(FAVOURS.items())),
+            Control("choice", "favours", "W favours", list(FAVOURS.items())),
         ],
         start={"table": "falling", "factor": 0.7, "favours": "strong"},
         steps=STEPS,
