@@ -42,6 +42,7 @@ SLOW = (  # of the notebooks
     "03_interaction_collapse.ipynb",
     "07_results.ipynb",
     "08_your_embeddings.ipynb",
+    "robustness.ipynb",
 )
 
 FIELDS = {"user": 50, "device": 3, "site": 20}  # features per field; the order is not by size
