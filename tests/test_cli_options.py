@@ -19,6 +19,7 @@ import yaml
 from embedding_collapse import cli
 from embedding_collapse.cli import COMMANDS, main
 from embedding_collapse.lab.data import OPTIONS, DataSpec
+from embedding_collapse.lab.scoring import load_scorer
 from embedding_collapse.lab.spec import Spec
 
 ROOT = Path(__file__).parent.parent
@@ -176,6 +177,11 @@ def test_score_writes_a_probability_per_row_of_a_file(capsys):
     options = ["--device=cpu", "--quiet"]
     content = printed(capsys, "score", made["record"], "rows.csv", *options)
     scores = pd.read_parquet(content["output"])["probability"]
+    codebook = load_scorer(made["record"]).codebook
+    ids = codebook.number("rows.csv")[:, 0].tolist()
+    assert "3.0" in Path("rows.csv").read_text()  # of what training read as 3
+    assert codebook.entries[0].values[ids[0] - 1].as_py() == "3" and ids[1:] == [0, 0]
+    assert scores[0] != scores[1] == scores[2]
     assert scores.between(0, 1).all() and content["rows"] == len(scores) == 3
     assert content["mean"] == pytest.approx(scores.mean())
     printed(capsys, "score", made["record"], "rows.csv", "--output=scores.csv", *options)

@@ -174,6 +174,11 @@ def load_json(path: Path) -> dict[str, Any]:
     Warns:
         UserWarning: its checksum cannot be compared here.
     """
+    return json.loads(checked_text(path))
+
+
+def checked_text(path: Path) -> bytes:
+    """As `load_json`, the text: of a large file it is far sooner there than what it says."""
     if path.exists() and not path.is_file():
         kind = "a folder" if path.is_dir() else "a device or a pipe"
         raise DamagedError(f"{path} is {kind}; a file is needed")
@@ -192,10 +197,10 @@ def load_json(path: Path) -> dict[str, Any]:
         )
     text = parts[1] + END.encode()
     if not _has_xxhash():
-        warnings.warn(f"{path}: {UNCHECKED}", stacklevel=3)
+        warnings.warn(f"{path}: {UNCHECKED}", stacklevel=4)
     elif _sum(text) != parts[2].decode():
         raise DamagedError(f"{path} is damaged: its content does not fit its checksum")
-    return json.loads(text)
+    return text
 
 
 def add_sum(path: str | Path) -> None:

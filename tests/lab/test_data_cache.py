@@ -1,5 +1,6 @@
 """A dataset is built once, whole or not at all, and is what was built."""
 
+import json
 import os
 import shutil
 import signal
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from harm import READ_ONLY, SMALL, each_harm, largest_file, on_a_disk
 
+from embedding_collapse.files import checksum
 from embedding_collapse.lab.data import Dataset, cache, encoding, load
 from embedding_collapse.lab.data.cache import stored
 
@@ -94,6 +96,21 @@ def criteo(tmp_path_factory) -> tuple[Dataset, Path]:
     data = load_criteo(cache)
     (folder,) = finished(cache)
     return data, folder
+
+
+def test_what_an_earlier_version_built_is_built_anew_to_the_same_ids(tmp_path, criteo):
+    """It kept neither bins nor which buckets are trained, without which nothing new is scored."""
+    data, folder = criteo
+    older = shutil.copytree(folder, tmp_path / folder.name)
+    about, sums = ((older / name) for name in ("about.json", "checksums.json"))
+    content = json.loads(about.read_text())
+    del content["bins"], content["rare_share"]
+    about.write_text(json.dumps(content))
+    sums.write_text(json.dumps(json.loads(sums.read_text()) | {about.name: checksum(about)}))
+    with pytest.warns(UserWarning, match=r"built without bins, rare_share\); building it anew"):
+        again = load_criteo(tmp_path)
+    assert again.fingerprint == data.fingerprint and np.array_equal(data.ids, again.ids)
+    assert json.loads(about.read_text()).keys() == {*content, "bins", "rare_share"}
 
 
 @pytest.mark.parametrize("part", PARTS)

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from embedding_collapse.lab.data import Dataset, load
 from embedding_collapse.lab.data.bins import Bins
-from embedding_collapse.lab.data.codebook import Codebook, read_bins, written_bins
+from embedding_collapse.lab.data.codebook import Codebook, Entry, read_bins, written_bins
 from embedding_collapse.lab.data.sources import CRITEO
 from embedding_collapse.parameters import ParameterError
 
@@ -82,8 +83,7 @@ def test_whole_numbers_and_tokens_of_criteo_have_the_papers_ids():
 def test_columns_in_another_order_of_other_types_have_the_same_ids(frame, tmp_path):
     data = read(frame)
     other = frame[["ts", "minutes", "bought", "town", "shop"]]
-    other = other.astype({"shop": float, "town": "category", "minutes": "float32", "ts": str})
-    other["minutes"] = frame["minutes"]
+    other = other.astype({"shop": float, "town": "category", "ts": str})
     assert np.array_equal(data.codebook.number(other.drop(columns="bought")), data.ids)
     frame.to_parquet(tmp_path / "rows.parquet")
     frame.to_csv(tmp_path / "rows.csv", index=False)
@@ -119,16 +119,87 @@ def test_what_cannot_be_used_counts_as_a_blank_and_is_told(frame, caplog):
     ids = data.codebook.number(new.astype({"minutes": str}))
     assert data.fields[2].decode(ids[3, 2]) == ""
     assert np.array_equal(np.delete(ids, [3, 7], 0), np.delete(data.ids[:20], [3, 7], 0))
-    (note,) = caplog.messages
+    note, bare = caplog.messages
     assert "2 rows with a value that cannot be used, taken for a blank: row 4: " in note
     assert "row 8: ts is 'yesterday', not a time" in note
+    assert "nothing trained the rare bucket of ts hour, ts weekday, where up to 2 rows" in bare
 
 
-def test_a_column_without_a_known_value_is_told(frame, caplog):
+@pytest.mark.parametrize("known", [["3", "true"], ["3.0", "True"], ["3.00", "TRUE"]])
+def test_a_value_that_other_tools_spell_otherwise_is_the_same(known):
+    entry = categories(known)
+    for number, truth in (("3", "true"), ("3.0", "True"), ("3", "TRUE")):
+        expected = [1, 2] if known[0] in (number, "3", "3.0") else [0, 2]
+        assert entry.number(pa.chunked_array([[number, truth]])).tolist() == expected
+
+
+def test_a_value_with_a_spelling_of_its_own_keeps_to_it_and_one_between_several_is_new():
+    entry = categories(["3", "3.0", "true", "TRUE", "7", "v1", "-5"])
+    texts = ["3", "3.0", "3.00", "True", "007", "7.5", "7.0", "V1", "v1.0", "-5.0", "NA", ""]
+    ids = entry.number(pa.chunked_array([texts[:5], texts[5:]])).tolist()
+    assert ids == [1, 2, 0, 0, 0, 0, 5, 0, 0, 7, 0, 0]
+
+
+def categories(values: list[str]) -> Entry:
+    return Entry("shop", "shop", "categorical", pa.array(values), None, 0.1)
+
+
+def test_whole_numbers_and_truth_values_with_blanks_are_the_same_in_text_and_frames(tmp_path):
+    """A column of whole numbers or truth values that has a blank is none of either in pandas: it
+    writes 3.0, and reads 3 as 3.0 and "True" as an object."""
+    numbers = np.random.default_rng(0)
+    shop, club = numbers.integers(0, 7, ROWS), numbers.random(ROWS) < 0.5
+    frame = pd.DataFrame({"shop": shop, "club": club, "bought": numbers.integers(0, 2, ROWS)})
+    columns = {"shop": object, "club": object}
+    frame = frame.astype(columns)
+    frame.loc[shop == 4, list(columns)] = None
+    typed = frame.astype({"shop": "Int64", "club": "boolean"})
+    floats = frame.astype({"shop": float, "club": object})
+    files = {}
+    for name, one in {"typed": typed, "floats": floats}.items():
+        files[name] = tmp_path / f"{name}.csv"
+        one.to_csv(files[name], index=False)
+    assert "3.0,True" in files["floats"].read_text()
+    by_text = [load("table", path=file, label="bought") for file in files.values()]
+    for data in (*by_text, load("table", frame=typed, label="bought")):
+        known = data.codebook.number(typed)
+        assert (known != 0).all()
+        for rows in (floats, pd.read_csv(files["floats"]), *files.values()):
+            assert np.array_equal(data.codebook.number(rows), known)
+
+
+def test_a_column_of_values_that_are_mostly_new_is_told(frame, caplog):
     data = read(frame)
+    new = frame["shop"].astype(str)
+    new[:380] = "shop " + new[:380]
     caplog.clear()
-    data.codebook.number(frame.assign(shop="shop " + frame["shop"].astype(str)))
-    assert caplog.messages == ["pandas DataFrame: no row has a value that training knew: shop"]
+    ids = data.codebook.number(frame.assign(shop=new))
+    share, trained = ((own[:, 0] == 0).mean() for own in (ids, data.ids))
+    assert 0 < trained < 0.5 < share
+    assert caplog.messages == [
+        f"pandas DataFrame: {share:.0%} of the rows with a value of shop have one that is new or "
+        f"rare, {trained:.0%} of those it was trained on"
+    ]
+
+
+def test_blanks_and_a_field_of_rare_values_are_not_told(frame, caplog):
+    data = read(frame, min_count=60)
+    assert (data.ids[:, 0] == 0).mean() > 0.5  # it is so in training
+    caplog.clear()
+    data.codebook.number(frame.assign(town=None, minutes=np.nan))
+    assert caplog.messages == []
+
+
+def test_rows_in_a_bucket_that_nothing_trained_are_told(frame, caplog):
+    """Of min_count=1 no row that trains is rare, and so is each that is new."""
+    data = read(frame, min_count=1)
+    new = frame[:50].assign(town=["Rome"] * 3 + ["Ulm"] * 47)
+    caplog.clear()
+    assert (data.codebook.number(new)[:3, 1] == 0).all()
+    assert caplog.messages == [
+        "pandas DataFrame: nothing trained the rare bucket of town, where up to 3 rows of 50 are; "
+        "a larger min_count in training puts rare values there"
+    ]
 
 
 @pytest.mark.parametrize(

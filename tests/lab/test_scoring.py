@@ -9,9 +9,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from embedding_collapse.files import DamagedError
+from embedding_collapse.files import DamagedError, store_json
 from embedding_collapse.lab import scoring
-from embedding_collapse.lab.data import load
+from embedding_collapse.lab.data import codebook as codebooks
+from embedding_collapse.lab.data import load, typed
 from embedding_collapse.lab.experiment import run
 from embedding_collapse.lab.metrics import auc
 from embedding_collapse.lab.records import path_of
@@ -117,12 +118,71 @@ def test_a_dataset_of_other_data_is_refused(frame, made, tmp_path):
         load_scorer(made[0], other)
 
 
-def test_a_dataset_that_an_earlier_version_encoded_lacks_bins(data, made):
-    entries = tuple(entry._replace(bins=None) for entry in data.codebook.entries)
-    old = replace(data, codebook=data.codebook._replace(entries=entries))
-    cached = Path(data.ids.filename).parent
-    with pytest.raises(ParameterError, match=f"remove {cached} and load it again"):
-        load_scorer(made[0], old)
+def copied(folder: Path, to: Path) -> None:
+    for one in folder.iterdir():
+        (to / one.name).write_bytes(one.read_bytes())
+
+
+def test_a_codebook_of_another_version_or_of_other_data_is_refused(data, made, tmp_path):
+    path, _ = made
+    copied(path.parent, tmp_path)
+    codebook = codebook_path(tmp_path, data.fingerprint)
+    whole = data.codebook.written()
+    for change, why in (
+        ({"version": 2}, "is of version 2, where 3 is needed"),
+        ({"fingerprint": data.fingerprint[:12] + "0"}, "is of other data"),
+        ({"entries": [e | {"values": ["1"]} for e in whole["entries"]]}, "is of other data"),
+    ):
+        store_json(codebook, whole | change)
+        with pytest.raises(ParameterError, match=f"{codebook.name} beside it {why}; the run again"):
+            load_scorer(tmp_path / path.name)
+
+
+def test_a_run_that_is_there_leaves_a_codebook_where_none_is_whole(data, made, tmp_path):
+    path, spec = made
+    copied(path.parent, tmp_path)
+    codebook = codebook_path(tmp_path, data.fingerprint)
+    whole = codebook.read_bytes()
+    codebook.unlink()
+    run(spec, data, output=tmp_path, weights=False, **HERE)
+    assert not codebook.exists()  # nobody asks for what could score
+    run(spec, data, output=tmp_path, **HERE)
+    assert codebook.read_bytes() == whole
+    codebook.write_bytes(whole[:-20])
+    with pytest.warns(UserWarning, match=f"set aside as {codebook.name}.damaged: .*checksum"):
+        run(spec, data, output=tmp_path, **HERE)
+    assert codebook.read_bytes() == whole
+
+
+def test_an_ensemble_that_is_there_leaves_a_codebook_too(data, ensemble, tmp_path):
+    copied(ensemble.parent, tmp_path)
+    codebook_path(tmp_path, data.fingerprint).unlink()
+    run(Spec.read(scoring.records.load(ensemble).spec), data, output=tmp_path, **HERE)
+    assert len(load_scorer(tmp_path / ensemble.name, device="cpu").models) == 2
+
+
+def test_a_codebook_that_is_whole_is_not_written_again(data, made, tmp_path):
+    path, spec = made
+    copied(path.parent, tmp_path)
+    codebook = codebook_path(tmp_path, data.fingerprint)
+    before = codebook.stat().st_ino, codebook.stat().st_mtime_ns
+    run(replace(spec, seed=2), data, output=tmp_path, **HERE)
+    assert (codebook.stat().st_ino, codebook.stat().st_mtime_ns) == before
+
+
+def test_rows_score_alike_some_at_a_time(frame, made, monkeypatch):
+    at_once = load_scorer(made[0], device="cpu").logits(frame)
+    monkeypatch.setattr(typed, "BATCH_ROWS", 50)
+    monkeypatch.setattr(codebooks, "PART", 100)
+    scorer, sizes = load_scorer(made[0], device="cpu"), []
+
+    def counted(model, ids, rows):
+        sizes.append(len(ids))
+        return predict(model, ids, rows)
+
+    monkeypatch.setattr(scoring, "predict", counted)
+    torch.testing.assert_close(scorer.logits(frame), at_once)
+    assert sizes == [100] * 6
 
 
 def test_a_run_without_weights_leaves_no_codebook_and_cannot_score(data, tmp_path):
@@ -144,8 +204,7 @@ def test_runs_on_drawn_data_cannot_score(tmp_path):
 def test_what_is_not_there_or_has_changed_is_named(data, ensemble, tmp_path):
     with pytest.raises(ParameterError, match=r"runs/no.json'; there is no such file"):
         load_scorer("runs/no.json")
-    for one in ensemble.parent.iterdir():
-        (tmp_path / one.name).write_bytes(one.read_bytes())
+    copied(ensemble.parent, tmp_path)
     spec = Spec.read(scoring.records.load(ensemble).spec).runs[1]
     record, weights = path_of(tmp_path, spec.key), weights_path(tmp_path, spec.key)
     weights.write_bytes(b"other")

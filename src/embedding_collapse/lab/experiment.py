@@ -1,5 +1,6 @@
 """One run: a frozen spec goes in, a record comes out. Every run goes through this door."""
 
+import contextlib
 import statistics
 import tempfile
 import warnings
@@ -10,7 +11,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 
-from embedding_collapse.files import set_aside, store_json
+from embedding_collapse.files import set_aside
 from embedding_collapse.parameters import ParameterError
 
 from . import processes, records, store
@@ -133,6 +134,9 @@ def _run(
     output = Path(output)
     weights = weights and spec.members is None  # an ensemble has none beside its members'
     stored = _stored(spec, dataset, output, weights)
+    if stored is not None and dataset.codebook is not None and (weights or spec.members):
+        with contextlib.suppress(OSError):  # of a folder that can only be read, all that is there
+            store.keep_codebook(dataset.codebook, output)
     if stored is None:
         checkpoints = output / f"{spec.key}-{dataset.fingerprint[:12]}.checkpoint"
         # Whoever comes second waits, then finds the record. The lock dies with its process.
@@ -181,10 +185,8 @@ def _train_and_store(
             f"that said so is set aside as {set_aside(path).name}",
             stacklevel=3,
         )
-    codebook = dataset.codebook
-    if weights and codebook is not None and codebook.whole:
-        kept = store.codebook_path(output, codebook.fingerprint)
-        store_json(kept, codebook.written(), scratch=checkpoints)
+    if weights and dataset.codebook is not None:
+        store.keep_codebook(dataset.codebook, output, checkpoints)
     records.save(record, output, replace=old is not None, scratch=checkpoints)
     return record
 

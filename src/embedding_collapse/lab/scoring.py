@@ -1,6 +1,6 @@
 """Scores of new rows, from a run's record and what lies beside it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from embedding_collapse.parameters import ParameterError
 
 from . import records, store
 from .data import Dataset
-from .data.codebook import Codebook
+from .data.codebook import VERSION, Codebook
 from .data.spec import READ
 from .device import choose_device
 from .models import Recommender
@@ -43,17 +43,21 @@ class Scorer:
 
     def logits(self, rows: Any, *, progress: bool = False) -> Tensor:
         """Logits `[rows]`, in the order of the rows; see `score`."""
-        ids = torch.from_numpy(self.codebook.number(rows, progress=progress)).to(self.device)
+        return torch.cat([self._of(ids) for ids in self.codebook.parts(rows, progress=progress)])
+
+    def _of(self, ids: np.ndarray) -> Tensor:
+        """Logits `[rows]` of ids `[rows, N]`."""
+        there = torch.from_numpy(ids).to(self.device)
         every = torch.arange(len(ids), device=self.device)
-        logits = [predict(model, ids, every) for model in self.models]
-        return averaged(logits, self.average)
+        return averaged([predict(model, there, every) for model in self.models], self.average)
 
     def score(self, rows: Any, *, progress: bool = False) -> np.ndarray:
         """Probabilities that the label is 1, float64 `[rows]`, in the order of the rows.
 
         Values become ids as in training: what was never seen or was rare there is in its field's
         rare bucket, a number in the bin of the training rows. A value that cannot be used counts as
-        a blank, and a note in the log says how many there are.
+        a blank. Notes in the log say how many of these there are, of which fields most values are
+        new, and where rows fall into a bucket that nothing trained.
 
         Args:
             rows: a DataFrame or whatever `load_dataset` takes as a frame, or the path of a Parquet
@@ -100,13 +104,12 @@ def load_scorer(
     one = _record(path)
     spec = Spec.read(one.spec)
     codebook = _codebook(one, path, dataset)
-    cardinalities = [len(entry.values) + 1 for entry in codebook.entries]
     models = []
     for own in spec.runs or [spec]:
         beside = records.path_of(path.parent, own.key)
         if lack := store.weights_lack(_record(beside), path.parent):
             raise ParameterError(f"record is {str(path)!r}, which cannot score: {lack}")
-        model = build_model(own, cardinalities)
+        model = build_model(own, codebook.cardinalities)
         model.load_state_dict(load_file(store.weights_path(path.parent, own.key)))
         models.append(model.to(where))
     return Scorer(tuple(models), spec.average, codebook, where)
@@ -130,25 +133,34 @@ def _codebook(record: Record, path: Path, dataset: Dataset | None) -> Codebook:
     if dataset is None:
         beside = store.codebook_path(path.parent, trained_on)
         try:
-            return Codebook.read(load_json(beside))
+            written = load_json(beside)
         except FileNotFoundError:
             raise ParameterError(
                 f"{said}, and {beside.name} is not beside it, which says what its ids stand for; "
                 "the dataset that it was trained on is needed then"
             ) from None
+        if why := _foreign(written, record):
+            raise ParameterError(
+                f"{said}, and {beside.name} beside it {why}; the run again, once that file is "
+                "gone, leaves another"
+            )
+        return Codebook.read(written)
     if dataset.fingerprint != trained_on or dataset.codebook is None:
         raise ParameterError(
             f"{said}, trained on data of fingerprint {trained_on[:12]}; the dataset has "
             f"{dataset.fingerprint[:12]}"
         )
-    if not dataset.codebook.whole:
-        file = getattr(dataset.ids, "filename", None)  # of a memory map
-        cached = Path(file).parent if file else "the copy in the cache"
-        raise ParameterError(
-            f"{said}, whose dataset an earlier version encoded, without the bins of its numeric "
-            f"fields; remove {cached} and load it again: ids and fingerprint stay the same"
-        )
     return dataset.codebook
+
+
+def _foreign(written: Mapping[str, Any], record: Record) -> str | None:
+    """Why a written codebook is not that of a run; None where it is."""
+    if (version := written.get("version")) != VERSION:
+        return f"is of version {version}, where {VERSION} is needed"
+    sizes = [len(entry["values"]) + 1 for entry in written["entries"]]
+    data = record.dataset
+    same = (written["fingerprint"], sizes) == (data["fingerprint"], data["cardinalities"])
+    return None if same else "is of other data"
 
 
 def averaged(logits: Sequence[Tensor], average: str | None) -> Tensor:

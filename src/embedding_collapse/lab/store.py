@@ -14,9 +14,10 @@ from pathlib import Path
 
 from filelock import AcquireReturnProxy, FileLock
 
-from embedding_collapse.files import DamagedError, damage, set_aside
+from embedding_collapse.files import DamagedError, checked_text, damage, set_aside, store_json
 
 from . import records
+from .data.codebook import Codebook
 from .records import Record
 
 
@@ -28,6 +29,32 @@ def weights_path(output: Path, key: str) -> Path:
 def codebook_path(output: Path, fingerprint: str) -> Path:
     """Where it lies what the ids of the data of that fingerprint stand for."""
     return output / f"{fingerprint[:12]}.codebook"
+
+
+def keep_codebook(codebook: Codebook, output: Path, scratch: Path | None = None) -> None:
+    """Write it down in a folder of runs, unless it lies there whole.
+
+    Args:
+        codebook: of the data of a run.
+        output: folder of runs.
+        scratch: see `files.write_atomically`.
+
+    Raises:
+        OSError: it cannot be written.
+
+    Warns:
+        UserWarning: what lies there is damaged, and set aside.
+    """
+    path = codebook_path(output, codebook.fingerprint)
+    try:
+        checked_text(path)
+        return
+    except FileNotFoundError:
+        pass
+    except DamagedError as error:
+        with contextlib.suppress(FileNotFoundError):  # another process has just done so
+            warnings.warn(f"set aside as {set_aside(path).name}: {error}", stacklevel=4)
+    store_json(path, codebook.written(), scratch=scratch)
 
 
 def recorded(key: str, output: Path, weights: bool) -> Record | None:

@@ -6,7 +6,7 @@ import logging
 import os
 import shutil
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -45,6 +45,7 @@ def stored(
     build: Callable[[Path], dict[str, Any]],
     cache: str | Path | None,
     progress: bool = False,
+    needed: Sequence[str] = (),
 ) -> Stored:
     """The dataset that `build` makes, built only if it is not there.
 
@@ -60,6 +61,8 @@ def stored(
         cache: folder of all datasets; by default the environment variable
             EMBEDDING_COLLAPSE_CACHE, else ~/.cache/embedding-collapse.
         progress: show a bar where checking what is there takes more than a few seconds.
+        needed: what the builder returns and an earlier version did not, so that what it built is
+            built anew.
 
     Raises:
         OSError: it has to be built and cannot be written; the message names a path, and nothing is
@@ -74,7 +77,7 @@ def stored(
     root = Path(root).expanduser()
     folder = root / f"{name}-{fingerprint[:16]}"
     with _locked(folder):
-        if os.path.lexists(folder) and (damage := _damage(folder, progress)):
+        if os.path.lexists(folder) and (damage := _damage(folder, progress, needed)):
             warnings.warn(f"{folder} is damaged ({damage}); building it anew", stacklevel=3)
             _remove(folder)
         if not folder.exists():
@@ -102,16 +105,19 @@ def _build(folder: Path, build: Callable[[Path], dict[str, Any]], progress: bool
         shutil.rmtree(unfinished, ignore_errors=True)
 
 
-def _damage(folder: Path, progress: bool) -> str | None:
-    """What is wrong with a finished folder."""
+def _damage(folder: Path, progress: bool, needed: Sequence[str]) -> str | None:
+    """What is wrong with a finished folder, or lacks in it."""
     try:
         sums = json.loads((folder / SUMS).read_text())
         if lacking := {"about.json", "ids.npy", "labels.npy"} - {*sums}:
             return f"{SUMS} lacks {', '.join(sorted(lacking))}"
         changed = [name for name in sums if checksum(folder / name, progress) != sums[name]]
+        if changed:
+            return f"{', '.join(changed)} changed"
+        lacking = {*needed} - {*json.loads((folder / "about.json").read_text())}
     except (OSError, ValueError, TypeError) as error:
         return str(error)
-    return f"{', '.join(changed)} changed" if changed else None
+    return f"built without {', '.join(sorted(lacking))}" if lacking else None
 
 
 def _remove(path: Path) -> None:

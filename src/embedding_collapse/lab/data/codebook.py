@@ -1,7 +1,8 @@
 """What the ids of a table stand for, so that rows it never held have ids too."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -13,13 +14,17 @@ from embedding_collapse.parameters import ParameterError, count, listed, printab
 
 from .bins import Bins
 from .columns import NOUN, Kind, Source, meaning, reject
+from .numbering import UNSEEN
 from .reading import SHOWN, Batch, Table
 from .sources import check_columns, open_file
 from .typed import open_frame
 from .vocabulary import RARE
 
 LOG = logging.getLogger(__name__)
-TELLING = 10  # rows, from which on it is told that a column has no value that is known
+VERSION = 3  # of what reading and encoding make of a table: raise it with any change to that
+PART = 1 << 18  # rows that are numbered at once
+WHOLE = r"^(-?[0-9]+)(\.0+)?$"
+TRUTHS = pa.array(["true", "false"])
 
 
 class Entry(NamedTuple):
@@ -30,7 +35,8 @@ class Entry(NamedTuple):
         column: where its values are read.
         kind: see `columns.Source`.
         values: strings `[cardinality - 1]`, what the ids from 1 up stand for.
-        bins: of a numeric field; None of others, and of one that an earlier version encoded.
+        bins: of a numeric field; None of others.
+        rare: the share of the training rows that are in the rare bucket.
     """
 
     field: str
@@ -38,15 +44,51 @@ class Entry(NamedTuple):
     kind: Kind
     values: pa.StringArray
     bins: Bins | None
+    rare: float
 
     def number(self, texts: pa.ChunkedArray) -> np.ndarray:
-        """The ids, int32, of what `columns.meaning` made of values; what has none is `RARE`."""
-        known = pc.index_in(texts, value_set=self.values).fill_null(RARE - 1).to_numpy() + 1
+        """The ids, int32, of what `columns.meaning` made of values; what has none is `RARE`.
+
+        A category may be spelled otherwise than in training, where that is clear: "3.0" is 3.
+        """
+        known = self._of(texts)
+        if self.kind == "categorical":
+            missed = np.flatnonzero(known == RARE)
+            known[missed] = self._respelled(texts.take(pa.array(missed)))
         if self.bins is None:
             return known
         blank = pc.equal(texts, "")
         numbers = pc.if_else(blank, "nan", texts).cast(pa.float64()).to_numpy()
         return np.where(blank.to_numpy(), known, self.bins.number(numbers))
+
+    def _of(self, texts: pa.ChunkedArray) -> np.ndarray:
+        """The ids, int32, of what is spelled as the values are."""
+        return pc.index_in(texts, value_set=self.values).fill_null(RARE - 1).to_numpy() + 1
+
+    def _respelled(self, texts: pa.ChunkedArray) -> np.ndarray:
+        """The ids of the same values in other spellings; `RARE` where there is none, or several."""
+        ids = np.full(len(texts), RARE, np.int32)
+        whole = pc.match_substring_regex(texts, WHOLE)
+        truth = pc.is_in(pc.utf8_lower(texts), TRUTHS)
+        several = pc.or_(whole, truth)
+        if pc.any(several).as_py():  # else the values need not be looked through again
+            found = np.stack([self._of(one) for one in spellings(texts.filter(several))])
+            most = found.max(0)
+            clear = ((found == RARE) | (found == most)).all(0)
+            ids[several.to_numpy()] = np.where(clear, most, RARE)
+        return ids
+
+
+def spellings(texts: pa.ChunkedArray) -> list[pa.ChunkedArray]:
+    """Whole numbers and truth values `[V]` in each of the ways that tools write them: 3 and 3.0,
+    as a column of numbers is written once it has a blank; true, True and TRUE."""
+    whole = pc.match_substring_regex(texts, WHOLE)
+    bare = pc.replace_substring_regex(texts, r"\.0+$", "")
+    return [
+        pc.if_else(whole, bare, pc.utf8_lower(texts)),
+        pc.if_else(whole, pc.binary_join_element_wise(bare, ".0", ""), pc.utf8_capitalize(texts)),
+        pc.utf8_upper(texts),
+    ]
 
 
 class Codebook(NamedTuple):
@@ -67,26 +109,36 @@ class Codebook(NamedTuple):
         source: Source,
         values: Mapping[str, pa.StringArray],
         bins: Mapping[str, Any],
+        rare: Mapping[str, float],
     ) -> "Codebook":
-        """That of what was read of a source: values by field, and bins as `written_bins` has them;
-        an earlier version kept none."""
+        """That of what was read of a source: by field its values, its bins as `written_bins` has
+        them, and its share of rare rows."""
         entries = (
-            Entry(field, source.column_of(field), kind, values[field], read_bins(bins.get(field)))
+            Entry(
+                field,
+                source.column_of(field),
+                kind,
+                values[field],
+                read_bins(bins.get(field)),
+                rare[field],
+            )
             for field, kind in source.fields.items()
         )
         return cls(fingerprint, tuple(entries))
 
     @property
-    def whole(self) -> bool:
-        """Whether the bins of all numeric fields are known."""
-        return all(entry.bins is not None for entry in self.entries if entry.kind == "numeric")
+    def cardinalities(self) -> list[int]:
+        """Ids per field, the rare bucket included."""
+        return [len(entry.values) + 1 for entry in self.entries]
 
     def number(self, rows: Any, *, progress: bool = False) -> np.ndarray:
         """The ids of rows, int32 `[rows, N]`, as reading the dataset would have given them.
 
-        A value without an id of its own, never seen or rare, is in the field's rare bucket. A value
-        that cannot be used, such as a text among numbers, counts as a blank, and a note in the log
-        says how many rows have one.
+        A value without an id of its own, never seen or rare, is in the field's rare bucket; a note
+        in the log says of which fields most are, and training's were not, and whose bucket no row
+        trained. Whole numbers and truth values may be written as other tools do: 3 as 3.0, true as
+        True. A value that cannot be used, such as a text among numbers, counts as a blank, and a
+        note says how many rows have one.
 
         Args:
             rows: a DataFrame or a file, as `data.load` takes them; with the columns of the fields,
@@ -96,12 +148,22 @@ class Codebook(NamedTuple):
         Raises:
             ParameterError: a column that is not there, or no rows, or what cannot be read.
         """
+        return np.concatenate(list(self.parts(rows, progress=progress)))
+
+    def parts(self, rows: Any, *, progress: bool = False) -> Iterator[np.ndarray]:
+        """The same some rows at a time, in memory that does not grow with them."""
         table = open_file(Path(rows).expanduser()) if isinstance(rows, str | Path) else None
         table = open_frame(rows) if table is None else table
         wanted = list(dict.fromkeys(entry.column for entry in self.entries))
         check_columns(table, wanted)
-        batches = [task() for task in table.read(wanted, progress)]
-        _check(table, batches)
+        told = _Told.of(len(self.entries))
+        for batches in _groups(table, wanted, progress):
+            yield self._number(table, batches, told)
+        for note in told.notes(self.entries, table.unit):
+            LOG.warning("%s", printable(f"{table.path}: {note}"))
+
+    def _number(self, table: Table, batches: list[Batch], told: "_Told") -> np.ndarray:
+        """The ids of some rows, int32 `[rows, N]`."""
         ids = np.empty((sum(batch.rows for batch in batches), len(self.entries)), np.int32)
         kept = [np.ones(batch.rows, bool) for batch in batches]
         wrong: list[dict[int, str]] = [{} for _ in batches]
@@ -112,41 +174,28 @@ class Codebook(NamedTuple):
                 meant, usable = meaning(column.dictionary, entry.kind)
                 texts.append(meant)
                 reject(own, why, column, usable, entry.column, NOUN[entry.kind])
-            of_values = entry.number(pa.chunked_array(texts, pa.string()))
-            parts = np.split(of_values, np.cumsum([len(own) for own in texts])[:-1])
-            taken = [own.take(column.indices) for own, column in zip(parts, columns, strict=True)]
-            ids[:, i] = np.concatenate(taken)
-        self._tell(table, ids, kept, wrong)
+            values = pa.chunked_array(texts, pa.string())
+            of_values, blank = entry.number(values), pc.equal(values, "").to_numpy()
+            ends = np.cumsum([len(own) for own in texts])[:-1]
+            for part, of_part, column in zip(
+                np.split(ids[:, i], np.cumsum([len(own) for own in kept])[:-1]),
+                np.split(of_values, ends),
+                columns,
+                strict=True,
+            ):
+                part[:] = of_part.take(column.indices)
+            counts = [
+                np.bincount(column.indices, minlength=len(own))
+                for own, column in zip(texts, columns, strict=True)
+            ]
+            told.count(i, np.concatenate(counts), of_values == RARE, blank)
+        told.reject(kept, wrong, table.first)
         return ids
-
-    def _tell(
-        self, table: Table, ids: np.ndarray, kept: list[np.ndarray], wrong: list[dict[int, str]]
-    ) -> None:
-        """What reading the rows brought up."""
-        first = table.first + np.cumsum([0, *map(len, kept)])
-        shown = [
-            f"{table.unit} {start + row}: {why}"
-            for start, reasons in zip(first.tolist(), wrong, strict=False)
-            for row, why in sorted(reasons.items())
-        ]
-        notes = []
-        if lost := sum(int((~own).sum()) for own in kept):
-            more = "; ..." if lost > SHOWN else ""
-            what = f"{count(lost, 'row')} with a value that cannot be used, taken for a blank"
-            notes.append(f"{what}: {'; '.join(shown[:SHOWN])}{more}")
-        unknown = [
-            entry.field
-            for entry, own in zip(self.entries, ids.T, strict=True)
-            if len(entry.values) and len(own) >= TELLING and (own == RARE).all()
-        ]
-        if unknown:
-            notes.append(f"no row has a value that training knew: {listed(unknown, 200)}")
-        for note in notes:
-            LOG.warning("%s", printable(f"{table.path}: {note}"))
 
     def written(self) -> dict[str, Any]:
         """As JSON takes it; numbers as text, for JSON has no infinity."""
         return {
+            "version": VERSION,
             "fingerprint": self.fingerprint,
             "entries": [
                 {
@@ -155,6 +204,7 @@ class Codebook(NamedTuple):
                     "kind": entry.kind,
                     "values": entry.values.to_pylist(),
                     "bins": None if entry.bins is None else written_bins(entry.bins),
+                    "rare": entry.rare,
                 }
                 for entry in self.entries
             ],
@@ -162,7 +212,7 @@ class Codebook(NamedTuple):
 
     @classmethod
     def read(cls, written: Mapping[str, Any]) -> "Codebook":
-        """The codebook that was written so."""
+        """The codebook that was written so, by a version of the same `VERSION`."""
         entries = [
             Entry(
                 one["field"],
@@ -170,23 +220,100 @@ class Codebook(NamedTuple):
                 cast(Kind, one["kind"]),
                 pa.array(one["values"], pa.string()),
                 read_bins(one["bins"]),
+                one["rare"],
             )
             for one in written["entries"]
         ]
         return cls(written["fingerprint"], tuple(entries))
 
 
-def _check(table: Table, batches: list[Batch]) -> None:
-    """Raise a `ParameterError` unless there are rows, each with as many columns as it should have:
-    a score for each comes in their order."""
-    number = table.first
-    for batch in batches:
+@dataclass
+class _Told:
+    """What numbering rows brings up.
+
+    Attributes:
+        rows: how many there were.
+        lost: how many of them have a value that cannot be used.
+        shown: number of the row, and what is wrong with it, of the first of these.
+        filled, unknown, rare: int64 `[N]`, of each field the rows that are not blank, those of them
+            whose value has no id of its own, and all that are in the rare bucket.
+    """
+
+    rows: int
+    lost: int
+    shown: list[tuple[int, str]]
+    filled: np.ndarray
+    unknown: np.ndarray
+    rare: np.ndarray
+
+    @classmethod
+    def of(cls, fields: int) -> "_Told":
+        return cls(0, 0, [], *np.zeros((3, fields), np.int64))
+
+    def count(self, field: int, rows: np.ndarray, rare: np.ndarray, blank: np.ndarray) -> None:
+        """Take in values: how many rows have each, whether it is in the bucket, and blank."""
+        self.filled[field] += rows[~blank].sum()
+        self.unknown[field] += rows[rare & ~blank].sum()
+        self.rare[field] += rows[rare].sum()
+
+    def reject(self, kept: list[np.ndarray], wrong: list[dict[int, str]], first: int) -> None:
+        """Take in which rows of some batches can be used, and what is wrong with others."""
+        for own, why in zip(kept, wrong, strict=True):
+            start = first + self.rows
+            self.shown += [(start + row, reason) for row, reason in sorted(why.items())]
+            self.shown = self.shown[: SHOWN + 1]
+            self.lost += int((~own).sum())
+            self.rows += len(own)
+
+    def notes(self, entries: Sequence[Entry], unit: str) -> Iterator[str]:
+        """In sentences."""
+        if self.lost:
+            more = "; ..." if self.lost > SHOWN else ""
+            reasons = "; ".join(f"{unit} {row}: {why}" for row, why in self.shown[:SHOWN])
+            what = f"{count(self.lost, 'row')} with a value that cannot be used, taken for a blank"
+            yield f"{what}: {reasons}{more}"
+        shares = self.unknown / np.maximum(self.filled, 1)
+        for entry, share in zip(entries, shares.tolist(), strict=True):
+            if len(entry.values) and share > UNSEEN >= entry.rare:
+                yield (
+                    f"{share:.0%} of the rows with a value of {short(entry.field)} have one that "
+                    f"is new or rare, {entry.rare:.0%} of those it was trained on"
+                )
+        bare = {
+            entry.field: rows
+            for entry, rows in zip(entries, self.rare.tolist(), strict=True)
+            if rows and not entry.rare
+        }
+        if bare:
+            yield (
+                f"nothing trained the rare bucket of {listed(bare, 200)}, where up to "
+                f"{count(max(bare.values()), 'row')} of {self.rows:,} are; a larger min_count in "
+                "training puts rare values there"
+            )
+
+
+def _groups(table: Table, wanted: list[str], progress: bool) -> Iterator[list[Batch]]:
+    """The batches of a table, together of `PART` rows or little more.
+
+    Raises:
+        ParameterError: there are no rows, or one has not as many columns as it should have: a score
+            for each comes in their order.
+    """
+    number, group, rows = table.first, list[Batch](), 0
+    for task in table.read(wanted, progress):
+        batch = task()
         if len(batch.skipped):
             raise ParameterError(
                 f"path is {short(table.path)!r}; {table.unit} {number + int(batch.skipped[0])} has "
                 f"{count(batch.counts[0], 'column')}, {len(table.names)} are needed in each"
             )
-        number += batch.rows
+        group.append(batch)
+        number, rows = number + batch.rows, rows + batch.rows
+        if rows >= PART:
+            yield group
+            group, rows = [], 0
+    if rows:
+        yield group
     if number == table.first:
         raise ParameterError(f"path is {short(table.path)!r}, which holds no rows; one is needed")
 

@@ -20,7 +20,7 @@ import pyarrow as pa
 from embedding_collapse.parameters import ParameterError, listed, printable, short
 
 from .cache import stored
-from .codebook import Codebook, written_bins
+from .codebook import VERSION, Codebook, written_bins
 from .columns import Accepted, Source, accept
 from .dataset import SPLIT_SEED, Dataset, Field, split_rows, split_sizes
 from .numbering import UNSEEN, UNTRAINED, number_fields
@@ -29,10 +29,10 @@ from .reading import SHOWN
 from .spec import DataSpec
 
 LOG = logging.getLogger(__name__)
-VERSION = 3  # of what reading and encoding make of a table: raise it with any change to that
 DERIVED = ("columns", "positive", "split_by")  # of a source, part of what is cached where given
 SHOWN_LABELS = 20
 ORDER = "order.npy"
+SCORING = ("bins", "rare_share")  # of what is kept, for a codebook; earlier versions left them out
 LISTS = pa.schema([("values", pa.list_(pa.string()))])
 
 
@@ -110,7 +110,7 @@ def encode(
             _check(source, spec.rows, max_rejected, read)
             return _number(source, spec.counted_on, read, folder, pool, progress)
 
-    kept = stored(source.name, truth, build, cache, progress)
+    kept = stored(source.name, truth, build, cache, progress, needed=SCORING)
     about = kept.about
     _check_rejected(source, max_rejected, about["total"], about["rejected"], about["shown"])
     with pa.memory_map(str(kept.folder / "vocabulary.arrow")) as file:
@@ -120,7 +120,7 @@ def encode(
         for i, name in enumerate(source.fields)
     ]
     values = {field.name: field.values for field in fields}
-    codebook = Codebook.of(kept.fingerprint, source, values, about.get("bins", {}))
+    codebook = Codebook.of(kept.fingerprint, source, values, about["bins"], about["rare_share"])
     notes = (*source.notes, *about.get("choices", ()), *_notes(about, source.minimum_count))
     for note in notes:
         LOG.warning("%s", printable(f"{source.table.path}: {note}"))
@@ -370,6 +370,7 @@ def _number(
         "blank": [name for name, field in named if field.blank],
         "rare": [name for name, field in named if len(field.values) == 0],
         "bins": {name: written_bins(field.bins) for name, field in named if field.bins},
+        "rare_share": {name: field.rare for name, field in named},
     }
     if source.held_out:
         about["sizes"] = read.sizes

@@ -28,13 +28,16 @@ class Known(NamedTuple):
         blank: whether all rows are.
         unseen: of the rows that do not train, the share whose value, or bin, no row has that does.
             It is large where parts were written apart, 3 in one and 3.0 in the other.
-        untrained: likewise the share in the rare bucket, where no row is in it that trains; else 0.
+        rare: the share of the rows that train, or of all where these needn't be known, that are in
+            the rare bucket.
+        untrained: the share of the others in it, where no row is in it that trains; else 0.
         bins: where those of a numeric field begin.
     """
 
     values: pa.StringArray
     blank: bool
     unseen: float
+    rare: float
     untrained: float
     bins: Bins | None
 
@@ -103,10 +106,12 @@ def number_fields(
         whole, trained = by_rows[0], by_rows[-1]
         unseen = whole[trained == 0].sum() / max((whole - trained).sum(), 1)
         known, rare = texts.filter(numbering != RARE), by_rows[:, numbering == RARE].sum(1)
+        rare_share = rare[-1] / max(trained.sum(), 1)
         untrained = rare[0] / max((whole - trained).sum(), 1) if rare[-1] == 0 else 0
         is_binned = kinds[field] == "numeric"
         bins = bins_of(numbers, of_each, numbering[group]) if is_binned else None
-        return Known(known, bool(blank), float(unseen), float(untrained), bins)
+        shares = float(unseen), float(rare_share), float(untrained)
+        return Known(known, bool(blank), *shares, bins)
 
     def replace(number: int) -> None:
         batch, new = codes[number], np.empty_like(codes[number])
