@@ -1,6 +1,7 @@
 """Numbers of a run, on records whose numbers are known."""
 
 from dataclasses import replace
+from hashlib import sha256
 from itertools import combinations, product
 
 import numpy as np
@@ -70,11 +71,61 @@ def test_runs_tested_on_other_rows_are_not_compared_row_by_row(make_record):
         ]
         for design, f in (("se", "an order"), ("me", "another"))
     )
-    with pytest.raises(ParameterError, match="with the fingerprints an order, another; runs of on"):
+    with pytest.raises(
+        ParameterError, match="other rows, fingerprint an order and fingerprint another;"
+    ):
         measures.AUC.difference(new, old)
     assert np.isfinite(measures.ABUNDANCE.difference(new, old).value)  # of no rows
     alike = [replace(one, dataset=old[0].dataset) for one in new]
     assert np.isfinite(measures.AUC.difference(alike, old).value)
+
+
+def of_data(make_record, **spec) -> list:
+    """Runs on data of a description, whose fingerprint follows from it."""
+    runs = [make_record("se", 1, seed, auc=0.7 + seed / 100) for seed in range(3)]
+    return [
+        replace(
+            one,
+            key=f"{one.key} {spec}",
+            spec=one.spec | spec,
+            dataset=one.dataset | {"fingerprint": sha256(repr(spec).encode()).hexdigest()},
+        )
+        for one in runs
+    ]
+
+
+FLIGHTS = {"dataset": "us-flights"}
+DRAWN = {"dataset": "synthetic-mini"}
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (FLIGHTS | {"rows": 60_000}, FLIGHTS | {"rows": None}),
+        (DRAWN | {"rows": 1000, "held_out": [10, 20]}, DRAWN | {"rows": 900, "held_out": [10, 20]}),
+    ],
+)
+def test_runs_on_other_numbers_of_rows_are_compared_where_the_same_are_held_out(
+    make_record, one, other
+):
+    new, old = of_data(make_record, **one), of_data(make_record, **other)
+    assert np.isfinite(measures.AUC.difference(new, old).value)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (DRAWN | {"rows": 1000}, DRAWN | {"rows": 900}),  # cut 8:1:1
+        (DRAWN | {"held_out": [10, 20]}, DRAWN | {"held_out": [10, 30]}),
+        (DRAWN | {"held_out": [10, 20]}, {"dataset": "synthetic", "held_out": [10, 20]}),
+        (FLIGHTS, FLIGHTS | {"split": "time"}),
+        (FLIGHTS, FLIGHTS | {"held_out": [1000, 1000]}),
+    ],
+)
+def test_runs_that_hold_out_other_rows_are_not_compared(make_record, one, other):
+    new, old = of_data(make_record, **one), of_data(make_record, **other)
+    with pytest.raises(ParameterError, match="runs tested on other rows, "):
+        measures.AUC.difference(new, old)
 
 
 def test_a_decline_is_from_the_best_epoch_to_the_last(make_record):

@@ -9,7 +9,7 @@ import torch
 from scipy.stats import rankdata
 
 from embedding_collapse.lab.contrast import Effect, Group, contrast, mean_of
-from embedding_collapse.lab.data import READ
+from embedding_collapse.lab.data.spec import US_FLIGHTS
 from embedding_collapse.lab.groups import Cell, spread
 from embedding_collapse.lab.records import Record
 from embedding_collapse.parameters import ParameterError
@@ -80,14 +80,22 @@ class Measure(NamedTuple):
 
 
 def _check_rows(runs: list[Record]) -> None:
-    """Raise a `ParameterError` unless all were tested on the same rows in one order; of drawn data
-    and of US flights these are the same whatever number of rows trains."""
-    read = {run.dataset["fingerprint"][:12] for run in runs if run.spec["dataset"] in READ}
-    if len(read) > 1:
+    """Raise a `ParameterError` unless all were tested on the same rows in one order."""
+    tested = {_test_rows(run) for run in runs}
+    if len(tested) > 1:
         raise ParameterError(
-            f"runs on data with the fingerprints {', '.join(sorted(read))}; runs of one file, read "
-            "by the same options and versions of the library, can be compared row by row"
+            f"runs tested on other rows, {' and '.join(sorted(tested))}; runs on the same data, "
+            "made or read by the same options and versions, can be compared row by row"
         )
+
+
+def _test_rows(run: Record) -> str:
+    """What tells a run's test rows: the fingerprint of its data; but of US flights, and of drawn
+    data that hold out a fixed number, they are the same whatever number of rows trains."""
+    held_out, split = run.spec.get("held_out"), run.spec.get("split", "random")
+    if run.spec["dataset"] in US_FLIGHTS or held_out is not None:
+        return f"{run.spec['dataset']}, split {split}, held_out {held_out}"
+    return f"fingerprint {run.dataset['fingerprint'][:12]}"
 
 
 def _test_auc(record: Record) -> float:
