@@ -56,9 +56,9 @@ class DataSpec:
         min_count: of what is read, the fewest rows with which a value keeps an id of its own; by
             default the paper's, 4 for Avazu, else 10.
         vocabulary: of what is read, the rows that a value is counted on: "all", as in the paper,
-            or "train", the training rows. None is "all", but of a table that is split by a column
-            or as given "train": else a value that only later rows hold would have an id of its own,
-            whose vector nothing trains; in use it falls into the rare bucket.
+            or "train", the training rows. None is "all", but becomes "train" of a table that is
+            split by a column or as given: else a value that only later rows hold would have an id
+            of its own, whose vector nothing trains; in use it falls into the rare bucket.
         held_out: of drawn data and of US flights, how many rows validate and how many test; `rows`
             are then the training rows. None cuts `rows` 8:1:1 (of US flights: 100,000 and 500,000).
         split: of US flights, whether rows are held out at "random" or are the last in "time". Of a
@@ -97,10 +97,7 @@ class DataSpec:
         if self.rows is not None:
             least, most = LIMITS.get(self.name, (10, 2**40))
             check_whole("rows", self.rows, least, most)
-        if self.vocabulary is not None:
-            check_choice("vocabulary", self.vocabulary, VOCABULARIES)
-            if self.vocabulary == self._usual_vocabulary:  # one value, one key
-                object.__setattr__(self, "vocabulary", None)
+        self._settle_vocabulary()
         for field in dataclasses.fields(self):
             value, names = getattr(self, field.name), ONLY.get(field.name, DATASETS)
             if isinstance(value, list):  # JSON has lists
@@ -134,12 +131,18 @@ class DataSpec:
     @property
     def counted_on(self) -> str:
         """The rows that a value is counted on, "all" or "train"."""
-        return self.vocabulary or self._usual_vocabulary
+        return self.vocabulary or "all"
 
-    @property
-    def _usual_vocabulary(self) -> str:
+    def _settle_vocabulary(self) -> None:
+        """One value, one key: "all" is written None where it is the default, and "train" out, for
+        where later rows are held out None was "all" in earlier versions."""
         later = self.name == "table" and (self.split_by or self.split == "given")
-        return "train" if later else "all"
+        if self.vocabulary is not None:
+            check_choice("vocabulary", self.vocabulary, VOCABULARIES)
+        elif later:
+            object.__setattr__(self, "vocabulary", "train")
+        if self.vocabulary == "all" and not later:
+            object.__setattr__(self, "vocabulary", None)
 
     def _check_held_out(self) -> None:
         if self.held_out is None:
