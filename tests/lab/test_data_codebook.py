@@ -16,6 +16,7 @@ from embedding_collapse.lab.data.sources import CRITEO
 from embedding_collapse.parameters import ParameterError
 
 ROWS = 600
+MIXED = {"bought": [object(), "soon", 1] * 200}  # of no type that Arrow has
 CRITEO_FILE = Path(__file__).parents[1] / "data" / "criteo_format.txt.gz"
 
 
@@ -77,6 +78,23 @@ def test_whole_numbers_and_tokens_of_criteo_have_the_papers_ids():
     lines = gzip.decompress(CRITEO_FILE.read_bytes()).decode().splitlines()
     rows = [row for row in (line.split("\t") for line in lines) if len(row) == 40]
     rows = pd.DataFrame(rows, columns=["label", *CRITEO])
+    assert np.array_equal(data.codebook.number(rows), data.ids)
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_the_text_of_criteo_has_no_header_with_the_label_and_without(tmp_path, first):
+    data = load("criteo", path=CRITEO_FILE)
+    lines = gzip.decompress(CRITEO_FILE.read_bytes()).decode().splitlines()
+    rows = [row[first:] for row in (line.split("\t") for line in lines) if len(row) == 40]
+    (tmp_path / "test.txt").write_text("\n".join(map("\t".join, rows)))
+    assert np.array_equal(data.codebook.number(tmp_path / "test.txt"), data.ids)
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_columns_that_are_not_fields_are_not_read(frame, library):
+    data = read(frame)
+    frames = pytest.importorskip(library)
+    rows = frames.DataFrame({name: list(frame[name]) for name in frame.columns[:-1]} | MIXED)
     assert np.array_equal(data.codebook.number(rows), data.ids)
 
 
@@ -215,6 +233,13 @@ def test_rows_that_cannot_be_numbered_are_refused(frame, tmp_path, text, message
     path.write_text(text)
     with pytest.raises(ParameterError, match=message):
         read(frame).codebook.number(path)
+
+
+def test_an_empty_frame_is_refused_and_a_row_will_do(frame):
+    data = read(frame)
+    with pytest.raises(ParameterError, match="a pandas DataFrame without rows; 1 is needed"):
+        data.codebook.number(frame[:0])
+    assert np.array_equal(data.codebook.number(frame[:1]), data.ids[:1])
 
 
 def test_drawn_data_have_no_codebook():

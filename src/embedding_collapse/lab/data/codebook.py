@@ -16,7 +16,7 @@ from .bins import Bins
 from .columns import NOUN, Kind, Source, meaning, reject
 from .numbering import UNSEEN
 from .reading import SHOWN, Batch, Table
-from .sources import check_columns, open_file
+from .sources import check_columns, open_rows
 from .typed import open_frame
 from .vocabulary import RARE
 
@@ -142,7 +142,7 @@ class Codebook(NamedTuple):
 
         Args:
             rows: a DataFrame or a file, as `data.load` takes them; with the columns of the fields,
-                in any order, and whatever others.
+                in any order, and whatever others. Criteo's text needs no header.
             progress: show a bar where reading takes more than a few seconds.
 
         Raises:
@@ -152,9 +152,11 @@ class Codebook(NamedTuple):
 
     def parts(self, rows: Any, *, progress: bool = False) -> Iterator[np.ndarray]:
         """The same some rows at a time, in memory that does not grow with them."""
-        table = open_file(Path(rows).expanduser()) if isinstance(rows, str | Path) else None
-        table = open_frame(rows) if table is None else table
         wanted = list(dict.fromkeys(entry.column for entry in self.entries))
+        if isinstance(rows, str | Path):
+            table = open_rows(Path(rows).expanduser(), wanted)
+        else:
+            table = open_frame(rows, wanted, least=1)
         check_columns(table, wanted)
         told = _Told.of(len(self.entries))
         for batches in _groups(table, wanted, progress):

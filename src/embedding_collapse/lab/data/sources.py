@@ -241,6 +241,21 @@ def open_file(file: Path) -> Table:
     return open_parquet(file) if parquet else open_text_with_header(file)
 
 
+def open_rows(file: Path, wanted: Sequence[str]) -> Table:
+    """A file as `open_file` opens it, or Criteo's text, which has no header, with or without a
+    label, where Criteo's fields are wanted.
+
+    Raises:
+        ParameterError: it is none of these.
+    """
+    table = open_file(file)
+    names = [*CRITEO] if len(table.names) == len(CRITEO) else ["label", *CRITEO]
+    headless = set(wanted) == {*CRITEO} and not {*table.names} & {*CRITEO}
+    if headless and table.unit == "line" and len(table.names) == len(names):
+        return open_text(file, "\t", names)
+    return table
+
+
 def _guess(table: Table, names: list[str]) -> tuple[dict[str, Kind], list[str], dict[str, str]]:
     """The kind of each column, from the first batch: those with fractions are numeric. Of the
     others, which hold timestamps; and which would be numeric but for a text that is no number."""

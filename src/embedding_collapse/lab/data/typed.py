@@ -67,16 +67,23 @@ def parts_in(folder: Path) -> list[Path]:
     return files if all(one.suffix == ".parquet" for one in files) else []
 
 
-def open_frame(frame: Any) -> Table:
+def open_frame(frame: Any, wanted: Sequence[str] = (), least: int = 10) -> Table:
     """A table in memory: pandas, polars, pyarrow, datasets, or whatever else gives Arrow's columns.
 
     Its content is what its columns read as: a frame has the hash of any other with the same rows,
     whatever they are stored as, and whatever index without a name pandas has beside them.
 
+    Args:
+        frame: the table.
+        wanted: the columns that will be read; by default all.
+        least: how many rows are needed.
+
     Raises:
-        ParameterError: what is no table.
+        ParameterError: what is no table, or has no rows.
     """
     kind = f"{type(frame).__module__.partition('.')[0]} {type(frame).__name__}"
+    if kind in ("pandas DataFrame", "polars DataFrame"):
+        frame = _only(frame, wanted)
     if kind == "datasets Dataset":
         frame = frame.with_format("arrow")[:]
     try:
@@ -110,8 +117,18 @@ def open_frame(frame: Any) -> Table:
         return hashed.hexdigest()
 
     if len(table) == 0:
-        raise ParameterError(f"frame is a {kind} without rows; 10 are needed")
+        needed = f"{least} {'is' if least == 1 else 'are'}"
+        raise ParameterError(f"frame is a {kind} without rows; {needed} needed")
     return typed_table(kind, table.column_names, content, batches, len(table))
+
+
+def _only(frame: Any, wanted: Sequence[str]) -> Any:
+    """A frame of pandas or polars without other columns than those wanted, which may be of no type
+    that Arrow has; as it is where it lacks one of these, or none is named."""
+    names = [str(name) for name in frame.columns]
+    if not wanted or not {*wanted} <= {*names}:
+        return frame
+    return frame[[own for own, name in zip(frame.columns, names, strict=True) if name in wanted]]
 
 
 @contextmanager
