@@ -157,6 +157,14 @@ def test_a_guess_is_printed_as_the_options_that_correct_it(capsys):
     assert "to correct" not in named
 
 
+def test_a_guess_of_names_with_commas_is_not_printed_as_options(capsys):
+    rows = [f"{i % 7},{i % 2}" for i in range(200)]
+    Path("own.csv").write_text("\n".join(['"shop, town",y', *rows]))
+    assert main(["data", "table", "--path=own.csv", "--label=y", "--quiet"]) == 0
+    said = capsys.readouterr().out
+    assert "guessed categorical: shop, town" in said and "to correct" not in said
+
+
 def test_a_run_is_given_by_a_file_and_by_what_it_prints_itself(capsys, here):
     options = [config(TINY | {"max_rejected": 0.1, "output": "runs"})]
     content = printed(capsys, "run", *options)
@@ -189,6 +197,22 @@ def test_score_writes_a_probability_per_row_of_a_file(capsys):
     rows.drop(columns="shop").to_csv("rows.csv", index=False)
     assert main(["score", made["record"], "rows.csv", *options]) == 1
     assert "it has no column shop; its columns are more" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("output", "why"),
+    [
+        ("./rows.csv", "output is 'rows.csv', the rows to score; another file is needed"),
+        ("folder", "output is 'folder', a folder; a file is accepted"),
+        ("rows.csv/scores", "output is 'rows.csv'; a folder that can be written to is needed"),
+    ],
+)
+def test_an_output_that_scores_cannot_be_written_to_is_told_before_any_is_read(capsys, output, why):
+    Path("rows.csv").write_text("shop\n3\n")
+    Path("folder").mkdir()
+    assert main(["score", "no.json", "rows.csv", f"--output={output}"]) == 1
+    assert why in capsys.readouterr().err
+    assert Path("rows.csv").read_text() == "shop\n3\n"
 
 
 def test_a_sweep_takes_lists_and_tells_of_its_runs(capsys):

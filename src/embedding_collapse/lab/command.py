@@ -3,7 +3,7 @@
 import argparse
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import pyarrow.parquet
 
 from embedding_collapse.files import write_atomically
 from embedding_collapse.options import list_of, print_result
-from embedding_collapse.parameters import ParameterError, printable
+from embedding_collapse.parameters import ParameterError, check_writable, printable
 
 from . import groups, processes, records
 from .arguments import (
@@ -33,7 +33,7 @@ from .arguments import (
     teller,
 )
 from .contrast import POWER
-from .data import DATASETS, DataSpec, guessed, load_spec, summarise
+from .data import DATASETS, Dataset, DataSpec, load_spec, summarise
 from .device import choose_device
 from .experiment import run
 from .scoring import load_scorer
@@ -293,8 +293,8 @@ def data_command(parsed: argparse.Namespace) -> int:
         *map(printable, loaded.notes),
     ]
     assert loaded.spec is not None  # it was loaded by it
-    if guess := guessed(loaded.spec):
-        lines.append(f"to correct the guess, edit {printable(_as_options(guess))}")
+    if guess := _guess_as_options(loaded):
+        lines.append(f"to correct the guess, edit {printable(guess)}")
     formats = {"features": "{:,}".format, "rare share": "{:.4f}".format}
     lines.append(fields.rename(index=printable).to_string(formatters=formats))
     content = {
@@ -312,9 +312,19 @@ def data_command(parsed: argparse.Namespace) -> int:
     return 0
 
 
-def _as_options(columns: Mapping[str, Sequence[str]]) -> str:
-    """Lists of columns by what they are taken for, as a shell takes the options that say so."""
-    return " ".join(f"--{kind} {shlex.quote(','.join(own))}" for kind, own in columns.items())
+def _guess_as_options(data: Dataset) -> str:
+    """The columns that a guess found, as a shell takes the options that correct it; "" where the
+    spec names them, and where a name with a comma could not be given so."""
+    spec, options = data.spec, []
+    if spec is None or spec.name != "table" or spec.categorical or spec.numeric:
+        return ""
+    assert data.codebook is not None  # a table has one
+    for kind in ("categorical", "numeric"):
+        names = [entry.column for entry in data.codebook.entries if entry.kind == kind]
+        if any("," in name for name in names):
+            return ""
+        options += [f"--{kind} {shlex.quote(','.join(names))}"] if names else []
+    return " ".join(options)
 
 
 # --- score ----------------------------------------------------------------------------------------
@@ -342,6 +352,7 @@ def add_score(command: argparse.ArgumentParser) -> None:
 def score_command(parsed: argparse.Namespace) -> int:
     """Score rows and write their probabilities."""
     output = Path(parsed.output).expanduser()
+    _check_output(output, parsed.rows)
     scorer = load_scorer(parsed.record, device=parsed.device)
     scores = scorer.score(parsed.rows, progress=parsed.progress)
     write = pa.csv.write_csv if output.suffix == ".csv" else pa.parquet.write_table
@@ -351,3 +362,16 @@ def score_command(parsed: argparse.Namespace) -> int:
     text = f"{len(scores):,} rows, mean probability {mean:.4f}: {output}"
     print_result(parsed, {"output": str(output), "rows": len(scores), "mean": mean}, text)
     return 0
+
+
+def _check_output(output: Path, rows: str) -> None:
+    """Raise a `ParameterError`, before rows are read, where scores would take their place or cannot
+    be written."""
+    if output.resolve() == Path(rows).expanduser().resolve():
+        raise ParameterError(
+            f"output is {str(output)!r}, the rows to score; another file is needed"
+        )
+    if output.is_dir():
+        raise ParameterError(f"output is {str(output)!r}, a folder; a file is accepted")
+    if output.is_file() or not output.exists():  # a device or a pipe is written to as it is
+        check_writable("output", output.parent)

@@ -27,7 +27,6 @@ __all__ = [
     "Field",
     "compare",
     "describe",
-    "guessed",
     "load",
     "load_spec",
     "summarise",
@@ -129,19 +128,6 @@ def load_spec(
             f"{here.content}, then {spec.content}); give the file back or name the run anew"
         )
     return _load(spec, source, max_rejected, cache, workers, progress)
-
-
-def guessed(spec: DataSpec) -> dict[str, list[str]]:
-    """The columns that a table at a path is read by where none is named, as a guess has them:
-    "categorical" and "numeric", each that has any; empty where the spec names them."""
-    if spec.name != "table" or spec.categorical or spec.numeric:
-        return {}
-    fields = own_table(spec).fields
-    kinds = {
-        kind: [name for name, own in fields.items() if own == kind]
-        for kind in ("categorical", "numeric")
-    }
-    return {kind: names for kind, names in kinds.items() if names}
 
 
 def _identify(
