@@ -64,7 +64,7 @@ class MultiEmbedding(nn.Module):
 
     Raises:
         ParameterError: modules in place of a factory; sets that share weights or start equal, that
-            differ in shape, or hold what is not supported.
+            differ in shape, dtype or device, or hold what is not supported.
 
     Example:
         >>> import torch, embedding_collapse
@@ -240,6 +240,13 @@ def _check(pairs: list[_Pair], separate: bool) -> None:
     for m, state in enumerate(states):
         if {name: value.shape for name, value in state.items()} != shapes:
             raise ParameterError(f"set {m} has other parameters or shapes than set 0")
+        for name, value in state.items():
+            needed = first[name].dtype, first[name].device
+            if (value.dtype, value.device) != needed and not separate:  # a stack is one tensor
+                raise ParameterError(
+                    f"set {m} has {name} as {value.dtype} on {value.device}; {needed[0]} on "
+                    f"{needed[1]}, as in set 0, is needed"
+                )
     learned = [name for name, value in first.items() if isinstance(value, nn.Parameter)]
     for (n, one), (m, other) in combinations(enumerate(states), 2):
         if any(_shared(one[name], other[name], separate) for name in learned):

@@ -477,6 +477,12 @@ class Masked(nn.Module):
         self.mask = torch.rand(WIDTH)
 
 
+def each(**other) -> Callable:
+    """Makes sets of which all but the first are of another kind."""
+    kinds = iter([{}, other, other])
+    return lambda: (nn.Embedding(3, 2, **next(kinds)), nn.Flatten())
+
+
 def growing() -> tuple[nn.Module, nn.Module]:
     return nn.Embedding(10 + int(torch.randint(1000, ())), WIDTH), nn.Flatten()
 
@@ -494,6 +500,16 @@ def growing() -> tuple[nn.Module, nn.Module]:
         (lambda: (nn.Embedding(3, 2), Masked()), 2, "interaction.mask is a plain tensor, and not"),
         (seeded, 2, "sets 0 and 1 start equal, and would stay so"),
         (growing, 2, "set 1 has other parameters or shapes than set 0"),
+        (
+            each(dtype=torch.float64),
+            2,
+            "set 1 has embedding.weight as torch.float64 on cpu; torch.f",
+        ),
+        (
+            each(device="meta"),
+            2,
+            "set 1 has embedding.weight as torch.float32 on meta; torch.float",
+        ),
         (lambda: (nn.Embedding(3, 2), nn.LazyLinear(2)), 2, "a lazy module has no weights yet"),
     ],
 )
