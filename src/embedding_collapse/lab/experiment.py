@@ -68,7 +68,8 @@ def run(
         output: folder of records. A spec that has its record there is not trained again; one
             whose training was interrupted goes on from its last epoch. The record lands there as
             `<key>.json`, the weights of the best epoch as `<key>.safetensors`, and beside these as
-            `<data>.codebook` the values that the ids of a table stand for. Several processes may
+            `<data>.codebook` the values that the ids of a table stand for, also beside a record
+            that is there. Several processes may
             share the folder. Where it cannot be written to, what it holds serves.
         device: see `device.choose_device`.
         progress: show a bar.

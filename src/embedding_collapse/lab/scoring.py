@@ -81,13 +81,14 @@ def load_scorer(
         record: path of the run's record, `<key>.json`. Its weights and the codebook of its data lie
             beside it, as `run` left them; the data themselves are not needed. The record of an
             ensemble needs those of its members there.
-        dataset: the data that the run was trained on, where the codebook is not there: versions
-            before this one left none.
+        dataset: the data that the run was trained on, where the codebook is not there: earlier
+            versions left none. `run`, given run and data again, leaves one.
         device: see `device.choose_device`.
 
     Raises:
         ParameterError: a record that is not there, made without weights, or of data that were not
-            read from a table; no codebook, or a dataset of another fingerprint.
+            read from a table; no codebook, or one of another version or other data, or a dataset of
+            another fingerprint.
         DamagedError: what is there has changed since it was written.
 
     Example:
