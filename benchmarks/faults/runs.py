@@ -110,6 +110,8 @@ def essence(output: Path) -> dict[str, Any]:
             for name in [name for name in epoch if "seconds" in name]:
                 del epoch[name]
         found[path.name] = record
+    for path in sorted(output.glob("*.codebook")):
+        found[path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
     return found
 
 

@@ -305,6 +305,7 @@ def with_fault(engine: Engine, fault: Callable) -> None:
     engine.window = faulty
 
 
+@pytest.mark.filterwarnings("ignore:.*were read while they were behind:UserWarning")  # one of them
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_a_fault_is_caught_in_every_precision(precision, fault):
