@@ -11,7 +11,8 @@ import pytest
 
 import embedding_collapse.inspection.command
 from embedding_collapse.cli import main
-from embedding_collapse.lab import command, experiment, records
+from embedding_collapse.lab import experiment, records
+from embedding_collapse.lab.commands import sweep
 from embedding_collapse.lab.data import DataSpec
 from embedding_collapse.lab.models import MODELS
 from embedding_collapse.lab.spec import Spec
@@ -40,7 +41,7 @@ def asked(monkeypatch, tmp_path) -> list[tuple[list[Spec], dict]]:
         return Outcome([], 0, [])
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(command, "run_all", nothing)
+    monkeypatch.setattr(sweep, "run_all", nothing)
     return calls
 
 

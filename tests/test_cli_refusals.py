@@ -14,7 +14,8 @@ from safetensors.torch import save_file
 
 from embedding_collapse.cli import main
 from embedding_collapse.inspection import report as inspection
-from embedding_collapse.lab import arguments, experiment, records, spec
+from embedding_collapse.lab import experiment, records, spec
+from embedding_collapse.lab.commands import arguments
 
 TINY = [
     "--dataset=synthetic-mini",

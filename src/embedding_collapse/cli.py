@@ -1,7 +1,7 @@
 """The command line: `python -m embedding_collapse COMMAND`, `--help` lists the commands.
 
-Each wing has its commands in a module `command`, imported when one of them runs: `inspect` works
-where nothing but the instrument is installed.
+A command's module is imported when it runs: `inspect` works where nothing but the instrument is
+installed.
 """
 
 import argparse
@@ -21,10 +21,10 @@ from .parameters import MissingError, check_installed, import_part, printable
 
 
 class Command(NamedTuple):
-    """A verb: the wing whose `command` has a function `add_VERB` of its options, what its help
-    begins with, and whether it goes on where it was interrupted."""
+    """A command: the module with its `add_options` and `execute`, what its help begins with, and
+    whether it goes on where it was interrupted."""
 
-    wing: str
+    module: str
     help: str
     example: str
     resumes: bool = True
@@ -32,34 +32,34 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "run": Command(
-        "lab",
+        "lab.commands.run",
         "train and test one model, and record it",
         "run --dataset us-flights --model dnn --design me --scale 4",
     ),
     "sweep": Command(
-        "lab",
+        "lab.commands.sweep",
         "run a grid of models, skip what is recorded, print the table",
         "sweep --dataset table --path X.parquet --label y --scales 1,4",
     ),
     "study": Command(
-        "lab",
+        "lab.commands.study",
         "make what is missing of a study's runs, or tell how far it has come",
         "study decide --status",
     ),
     "data": Command(
-        "lab",
+        "lab.commands.data",
         "load a dataset into the cache, and print what is in it",
         "data table --path ratings.csv --label stars --threshold 4 --split-by ts",
         resumes=False,
     ),
     "score": Command(
-        "lab",
+        "lab.commands.score",
         "score new rows with the model of a record",
         "score runs/0123456789ab.json rows.parquet --output scores.parquet",
         resumes=False,
     ),
     "inspect": Command(
-        "inspection",
+        "inspection.command",
         "tell which tables of a checkpoint have collapsed",
         "inspect my_model.pt --fail-if collapsed",
         resumes=False,
@@ -102,7 +102,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with _warnings_in_one_line():
             parsed = parse(given)
-            return parsed.command(parsed)
+            return parsed.execute(parsed)
     except KeyboardInterrupt:
         command = COMMANDS.get(_verb(given) or "")
         goes_on = "; the same command goes on from here" if command and command.resumes else ""
@@ -176,7 +176,7 @@ def parser(arguments: Sequence[str]) -> Parser:
     )
     commands = top.add_subparsers(required=True, metavar="COMMAND", dest="verb")
     complete = any(argument.startswith("--completion") for argument in arguments)
-    for verb, (wing, about, example, _) in COMMANDS.items():
+    for verb, (module, about, example, _) in COMMANDS.items():
         command = commands.add_parser(
             verb,
             example=example,
@@ -186,14 +186,16 @@ def parser(arguments: Sequence[str]) -> Parser:
         )
         top.commands[verb] = command
         if verb == _verb(arguments) or complete:
+            wing = module.partition(".")[0]
             extra = "" if wing == "inspection" else wing  # of this package, which the wing takes
             try:
-                module = import_part(f"{verb!r}", f"{__package__}.{wing}.command", extra)
+                part = import_part(f"{verb!r}", f"{__package__}.{module}", extra)
             except MissingError:
                 if complete:
                     continue
                 raise
-            getattr(module, f"add_{verb}")(command)
+            part.add_options(command)
+            command.set_defaults(execute=part.execute)
             add_common(command)
             names = [str(one.metavar) for one in command._actions if not one.option_strings]
             command.usage = " ".join(["%(prog)s", *names, "[OPTION ...]"])

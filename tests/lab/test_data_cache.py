@@ -63,7 +63,7 @@ def wait_for(path: Path) -> None:
 
 def test_a_second_load_reads_no_table(tmp_path, monkeypatch):
     first = load_criteo(tmp_path)
-    monkeypatch.setattr(encoding, "_read", None)  # reading again would fail
+    monkeypatch.setattr(encoding, "read_rows", None)  # reading again would fail
     second = load_criteo(tmp_path)
     assert np.array_equal(first.ids, second.ids)
     assert isinstance(second.ids, np.memmap)
@@ -153,7 +153,7 @@ def test_what_is_in_the_place_of_a_dataset_is_replaced(tmp_path, criteo, instead
 
 def test_a_dataset_may_lie_elsewhere_behind_a_link(tmp_path, criteo, monkeypatch):
     data, folder = criteo
-    monkeypatch.setattr(encoding, "_read", None)  # reading the table would fail
+    monkeypatch.setattr(encoding, "read_rows", None)  # reading the table would fail
     (tmp_path / folder.name).symlink_to(folder)
     assert np.array_equal(data.ids, load_criteo(tmp_path).ids)
 

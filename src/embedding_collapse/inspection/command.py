@@ -39,7 +39,7 @@ FAIL_IF = {
 }
 
 
-def add_inspect(command: argparse.ArgumentParser) -> None:
+def add_options(command: argparse.ArgumentParser) -> None:
     """The options of `inspect`."""
     command.add_argument(
         "checkpoint",
@@ -102,10 +102,9 @@ def add_inspect(command: argparse.ArgumentParser) -> None:
         help=f"exit with {FOUND} if a table of the last CHECKPOINT has this verdict, "
         f"{', '.join(FAIL_IF)}; may be repeated",
     )
-    command.set_defaults(command=inspect_command)
 
 
-def inspect_command(parsed: argparse.Namespace) -> int:
+def execute(parsed: argparse.Namespace) -> int:
     """Inspect one checkpoint, two, or those of a run, print the table, write the report."""
     paths, left_out = [Path(path) for path in parsed.checkpoint], ""
     if parsed.follow is not None and not paths:

@@ -14,12 +14,12 @@ from tqdm.auto import tqdm
 from embedding_collapse.options import list_of
 from embedding_collapse.parameters import ParameterError, check_choice, check_number
 
-from .data import DATASETS, DataSpec, describe
-from .device import choose_device, precision_of
-from .engine.products import NAMED
-from .experiment import output_folder
-from .models import MODELS
-from .spec import Spec
+from ..data import DATASETS, DataSpec, describe
+from ..device import choose_device, precision_of
+from ..engine.products import NAMED
+from ..experiment import output_folder
+from ..models import MODELS
+from ..spec import Spec
 
 PLURAL = {"model": "models", "design": "designs", "scale": "scales", "seed": "seeds"}
 HELP = {
