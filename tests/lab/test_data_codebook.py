@@ -200,6 +200,19 @@ def test_a_column_of_values_that_are_mostly_new_is_told(frame, caplog):
     ]
 
 
+def test_an_empty_line_is_a_row_of_blanks_and_is_told(frame, tmp_path, caplog):
+    """Its score has a place of its own, so that the others keep theirs."""
+    data = read(frame)
+    text = frame[:3].drop(columns="bought").to_csv(index=False)
+    (tmp_path / "rows.csv").write_text(f"{text}\n")
+    caplog.clear()
+    ids = data.codebook.number(tmp_path / "rows.csv")
+    assert np.array_equal(ids[:3], data.ids[:3])
+    assert len(ids) == 4
+    assert {field.decode(id_) for field, id_ in zip(data.fields, ids[3], strict=True)} == {"", None}
+    assert caplog.messages[0].endswith("1 row blank in every field, as an empty line is")
+
+
 def test_blanks_and_a_field_of_rare_values_are_not_told(frame, caplog):
     data = read(frame, min_count=60)
     assert (data.ids[:, 0] == 0).mean() > 0.5  # it is so in training

@@ -169,6 +169,7 @@ class Codebook(NamedTuple):
         ids = np.empty((sum(batch.rows for batch in batches), len(self.entries)), np.int32)
         kept = [np.ones(batch.rows, bool) for batch in batches]
         wrong: list[dict[int, str]] = [{} for _ in batches]
+        empty = np.ones(len(ids), bool)
         for i, entry in enumerate(self.entries):
             columns = [batch.columns[entry.column] for batch in batches]
             texts = []
@@ -178,19 +179,18 @@ class Codebook(NamedTuple):
                 reject(own, why, column, usable, entry.column, NOUN[entry.kind])
             values = pa.chunked_array(texts, pa.string())
             of_values, blank = entry.number(values), pc.equal(values, "").to_numpy()
-            ends = np.cumsum([len(own) for own in texts])[:-1]
-            for part, of_part, column in zip(
-                np.split(ids[:, i], np.cumsum([len(own) for own in kept])[:-1]),
-                np.split(of_values, ends),
-                columns,
-                strict=True,
-            ):
-                part[:] = of_part.take(column.indices)
-            counts = [
-                np.bincount(column.indices, minlength=len(own))
-                for own, column in zip(texts, columns, strict=True)
-            ]
-            told.count(i, np.concatenate(counts), of_values == RARE, blank)
+            starts = np.cumsum([0, *map(len, texts)]).tolist()
+            places = np.concatenate(
+                [
+                    np.asarray(one.indices) + start
+                    for one, start in zip(columns, starts, strict=False)
+                ]
+            )
+            ids[:, i] = of_values[places]
+            empty &= blank[places]
+            counts = np.bincount(places, minlength=len(values))
+            told.count(i, counts, of_values == RARE, blank)
+        told.empty += int(empty.sum())
         told.reject(kept, wrong, table.first)
         return ids
 
@@ -236,6 +236,7 @@ class _Told:
     Attributes:
         rows: how many there were.
         lost: how many of them have a value that cannot be used.
+        empty: how many of them are blank in every field, as an empty line of text is.
         shown: number of the row, and what is wrong with it, of the first of these.
         filled, unknown, rare: int64 `[N]`, of each field the rows that are not blank, those of them
             whose value has no id of its own, and all that are in the rare bucket.
@@ -243,6 +244,7 @@ class _Told:
 
     rows: int
     lost: int
+    empty: int
     shown: list[tuple[int, str]]
     filled: np.ndarray
     unknown: np.ndarray
@@ -250,7 +252,7 @@ class _Told:
 
     @classmethod
     def of(cls, fields: int) -> "_Told":
-        return cls(0, 0, [], *np.zeros((3, fields), np.int64))
+        return cls(0, 0, 0, [], *np.zeros((3, fields), np.int64))
 
     def count(self, field: int, rows: np.ndarray, rare: np.ndarray, blank: np.ndarray) -> None:
         """Take in values: how many rows have each, whether it is in the bucket, and blank."""
@@ -274,6 +276,8 @@ class _Told:
             reasons = "; ".join(f"{unit} {row}: {why}" for row, why in self.shown[:SHOWN])
             what = f"{count(self.lost, 'row')} with a value that cannot be used, taken for a blank"
             yield f"{what}: {reasons}{more}"
+        if self.empty:
+            yield f"{count(self.empty, 'row')} blank in every field, as an empty line is"
         shares = self.unknown / np.maximum(self.filled, 1)
         for entry, share in zip(entries, shares.tolist(), strict=True):
             if len(entry.values) and share > UNSEEN >= entry.rare:
