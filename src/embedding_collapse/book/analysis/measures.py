@@ -202,20 +202,35 @@ def likeness(runs: Sequence[Record]) -> Likeness:
 
 def in_blocks(run: Record) -> float:
     """IA against random of the columns of SE's tables, turned at random and cut into blocks as wide
-    as the base model's: wide and narrow tables at one width. The mean over fields and blocks.
+    as the base model's: wide and narrow tables at one width. The mean over fields and blocks."""
+    generator = torch.Generator().manual_seed(0)
+    shares = [
+        block_abundance(spectrum, rows, run.spec["scale"], generator)
+        for (spectrum,), rows in zip(run.spectra, run.dataset["cardinalities"], strict=True)
+    ]
+    return float(np.mean(shares))
+
+
+def block_abundance(
+    spectrum: Sequence[float], rows: int, blocks: int, generator: torch.Generator
+) -> float:
+    """IA against random of a table's columns, turned at random and cut into so many blocks; their
+    mean.
 
     The spectrum is enough: it is that of a table whose right singular vectors are the axes, and
-    turned at random it is as much as the trained table is.
+    turned at random it is as much as the table itself is.
+
+    Args:
+        spectrum: `[K]`, K a multiple of `blocks`.
+        rows: of the table.
+        blocks: how many.
+        generator: turns the table.
     """
-    generator = torch.Generator().manual_seed(0)
-    shares = []
-    for (spectrum,), rows in zip(run.spectra, run.dataset["cardinalities"], strict=True):
-        wide = len(spectrum)
-        rotation = torch.linalg.qr(torch.randn(wide, wide, generator=generator)).Q
-        turned = torch.tensor(spectrum)[:, None] * rotation
-        blocks = turned.unflatten(1, (run.spec["scale"], -1)).transpose(0, 1)
-        shares.append(normalised_abundance(torch.linalg.svdvals(blocks), rows).mean())
-    return torch.stack(shares).mean().item()
+    wide = len(spectrum)
+    rotation = torch.linalg.qr(torch.randn(wide, wide, generator=generator)).Q
+    turned = torch.tensor(spectrum)[:, None] * rotation
+    parts = turned.unflatten(1, (blocks, -1)).transpose(0, 1)
+    return normalised_abundance(torch.linalg.svdvals(parts), rows).mean().item()
 
 
 def relative_diversity(record: Record) -> float:

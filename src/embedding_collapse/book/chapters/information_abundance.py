@@ -15,7 +15,7 @@ from torch import Tensor
 from embedding_collapse.book import plots
 from embedding_collapse.book.analysis.cause import FORMS
 from embedding_collapse.book.analysis.ledger import bases, sharing
-from embedding_collapse.book.analysis.measures import FAIR_ABUNDANCE, in_blocks
+from embedding_collapse.book.analysis.measures import FAIR_ABUNDANCE, block_abundance, in_blocks
 from embedding_collapse.book.language_model import TokenEmbedding, TokenSpectrum, measure
 from embedding_collapse.lab.contrast import difference
 from embedding_collapse.lab.groups import by_label, cell_of
@@ -93,7 +93,7 @@ def across_widths(rows: Sequence[int] = (1000, 100)) -> go.Figure:
     directions of weight 1 and a tenth of that in all others.
     """
     widths = np.unique(np.geomspace(5, 100, 14).round().astype(int))
-    strong = [[1.0] * STRONG + [0.1] * int(k - STRONG) for k in widths]
+    strong = [_strong(int(k)) for k in widths]
     titles = ["no collapse: measure / K", f"{STRONG} strong directions: measure"]
     figure = make_subplots(cols=2, subplot_titles=titles)
     drawn = {"x": widths, "mode": "lines", "row": 1}
@@ -122,6 +122,11 @@ def across_widths(rows: Sequence[int] = (1000, 100)) -> go.Figure:
     figure.update_yaxes(title="share of K", range=[0, 1.02], row=1, col=1)
     figure.update_yaxes(title="directions", rangemode="tozero", row=1, col=2)
     return figure.update_layout(legend=plots.BELOW)
+
+
+def _strong(width: int) -> list[float]:
+    """The spectrum of a table with `STRONG` directions of weight 1, the others a tenth."""
+    return [1.0] * STRONG + [0.1] * (width - STRONG)
 
 
 @lru_cache(maxsize=4096)
@@ -185,6 +190,12 @@ def blocks(runs: Mapping[str, Sequence[Record]]) -> pd.DataFrame:
     model's table."""
     rows = {"whole table": FAIR_ABUNDANCE.value, "in blocks": in_blocks}
     return beside(runs, lambda run: pd.Series({name: of(run) for name, of in rows.items()}))
+
+
+def strong_in_blocks(rows: int = 1000, width: int = 100, blocks: int = 10) -> float:
+    """IA against random in blocks of columns, of a table with `STRONG` directions: what they show
+    of one that has collapsed."""
+    return block_abundance(_strong(width), rows, blocks, torch.Generator().manual_seed(0))
 
 
 def weightings(run: Record) -> pd.Series:
