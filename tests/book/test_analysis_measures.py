@@ -74,10 +74,10 @@ def test_runs_tested_on_other_rows_are_not_compared_row_by_row(make_record):
     with pytest.raises(
         ParameterError, match="other rows, fingerprint an order and fingerprint another;"
     ):
-        measures.AUC.difference(new, old)
-    assert np.isfinite(measures.ABUNDANCE.difference(new, old).value)  # of no rows
+        measures.AUC.mean_difference([(new, old)])
+    assert np.isfinite(measures.ABUNDANCE.mean_difference([(new, old)]).value)  # of no rows
     alike = [replace(one, dataset=old[0].dataset) for one in new]
-    assert np.isfinite(measures.AUC.difference(alike, old).value)
+    assert np.isfinite(measures.AUC.mean_difference([(alike, old)]).value)
 
 
 def of_data(make_record, **spec) -> list:
@@ -109,7 +109,7 @@ def test_runs_on_other_numbers_of_rows_are_compared_where_the_same_are_held_out(
     make_record, one, other
 ):
     new, old = of_data(make_record, **one), of_data(make_record, **other)
-    assert np.isfinite(measures.AUC.difference(new, old).value)
+    assert np.isfinite(measures.AUC.mean_difference([(new, old)]).value)
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_runs_on_other_numbers_of_rows_are_compared_where_the_same_are_held_out(
 def test_runs_that_hold_out_other_rows_are_not_compared(make_record, one, other):
     new, old = of_data(make_record, **one), of_data(make_record, **other)
     with pytest.raises(ParameterError, match="runs tested on other rows, "):
-        measures.AUC.difference(new, old)
+        measures.AUC.mean_difference([(new, old)])
 
 
 def test_a_decline_is_from_the_best_epoch_to_the_last(make_record):
@@ -192,7 +192,7 @@ def test_a_mean_of_differences_counts_runs_that_pairs_share_once(make_record):
     alone = difference([0.3, 0.3, 0.3], [0.4, 0.5, 0.6])
     assert shared.half_width == pytest.approx(alone.half_width, rel=0.01)
     through = measures.ABUNDANCE.mean_difference([(small, base), (base, large)])
-    direct = measures.ABUNDANCE.difference(small, large)  # what both pairs hold cancels
+    direct = measures.ABUNDANCE.mean_difference([(small, large)])  # what both pairs hold cancels
     assert (through.value, through.half_width) == pytest.approx(
         (direct.value / 2, direct.half_width / 2)
     )

@@ -9,7 +9,7 @@ import pytest
 from embedding_collapse.book import paper
 from embedding_collapse.book.analysis import measures
 from embedding_collapse.book.analysis.influence import without
-from embedding_collapse.book.analysis.ledger import by_spec
+from embedding_collapse.book.analysis.ledger import by_spec, difference
 from embedding_collapse.book.analysis.settings import Setting, first_question, settings
 from embedding_collapse.lab import groups, records
 
@@ -109,7 +109,7 @@ def test_in_our_runs_these_models_sets_lead_on_the_clicks_at_ten_times_alone(mod
     for one, ahead in zip(asked[:2], ([False, False], [False, True]), strict=True):
         cells = groups.by_label(run for run in one.runs if run.spec["model"] == model)
         pairs = [(cells[f"ME {n}x"], cells[f"SE {n}x"]) for n in (4, 10)]
-        assert [measures.AUC.difference(*pair).low > 0 for pair in pairs] == ahead
+        assert [difference(*pair).low > 0 for pair in pairs] == ahead
 
 
 def test_in_the_paper_nfwfms_sets_lead_at_every_size(page):
@@ -160,7 +160,7 @@ def test_four_averaged_models_are_ahead_of_ten_sets_with_fewer_parameters(runs, 
     for finding in asked[0].findings[22 - 1 : 23]:
         for pair, _ in finding.parts:
             ten = made[replace(pair.new, scale=10)]
-            assert measures.AUC.difference(made[pair.old], ten).low > 0
+            assert difference(made[pair.old], ten).low > 0
             (one, *_) = made[replace(pair.old, members=None, average=None)]
             assert 4 * sum(one.parameters.values()) < sum(ten[0].parameters.values())
 
@@ -172,9 +172,9 @@ def test_on_the_clicks_ten_sets_are_ahead_of_four_averaged_models(runs, asked, p
         assert finding.verdict == "undecided"
     for pair, _ in asked[1].findings[22 - 1].parts:
         ten = made[replace(pair.new, scale=10)]
-        assert measures.AUC.difference(ten, made[pair.old]).low > 0
+        assert difference(ten, made[pair.old]).low > 0
         five = made[replace(pair.old, members=5)]
-        assert (measures.AUC.difference(ten, five).low > 0) == (pair.new.model == "dnn")
+        assert (difference(ten, five).low > 0) == (pair.new.model == "dnn")
 
 
 def test_the_readme_says_what_the_records_say(asked):
@@ -259,7 +259,7 @@ def test_what_it_says_of_suppressed_models_is_in_the_ledger(runs, asked, page):
          and run.spec["epochs"] == 3]
         for model in ("dcnv2-regularized", "dcnv2")
     ]  # fmt: skip
-    fuller = measures.ABUNDANCE.difference(*after)
+    fuller = difference(*after, measures.ABUNDANCE)
     assert fuller.low > 0
     assert (
         f"After three epochs each it is, by {fuller.value:.3f} of its directions; on synthetic "
@@ -270,26 +270,19 @@ def test_what_it_says_of_suppressed_models_is_in_the_ledger(runs, asked, page):
 def test_what_it_says_of_the_widest_set_is_in_the_runs(asked, page):
     assert "With DCNv2 on real flights the set ten times as wide gains most, and ten" in page
     runs = groups.by_label(run for run in asked[0].runs if run.spec["model"] == "dcnv2")
-    behind = [
-        measures.AUC.difference(runs["SE 10x"], of)
-        for label, of in runs.items()
-        if label != "SE 10x"
-    ]
+    behind = [difference(runs["SE 10x"], of) for label, of in runs.items() if label != "SE 10x"]
     assert len(behind) == 4 and all(effect.low > 0 for effect in behind)
     assert "(on synthetic clicks they are ahead, as in the paper)" in page
     drawn = groups.by_label(run for run in asked[1].runs if run.spec["model"] == "dcnv2")
-    assert measures.AUC.difference(drawn["ME 10x"], drawn["SE 10x"]).low > 0
+    assert difference(drawn["ME 10x"], drawn["SE 10x"]).low > 0
     theirs = paper.aucs([], "dcnv2")
     assert all(theirs.loc["ME 10x"] > theirs.loc["SE 10x"])
     assert "an interaction as wide as that of SE 4x gains nothing beyond chance." in page
     lifted = [run for run in asked[0].runs if run.spec["model"] == "dcnv2-lifted"]
-    gained = {
-        label: measures.AUC.difference(of, runs["base"])
-        for label, of in groups.by_label(lifted).items()
-    }
+    gained = {label: difference(of, runs["base"]) for label, of in groups.by_label(lifted).items()}
     assert gained["SE 4x"].low < 0 < gained["SE 4x"].high
     assert "that of SE 10x gains a third of what SE 10x does." in page
-    whole = measures.AUC.difference(runs["SE 10x"], runs["base"]).value
+    whole = difference(runs["SE 10x"], runs["base"]).value
     assert gained["SE 10x"].low > 0 and abs(gained["SE 10x"].value / whole - 1 / 3) < 0.05
 
 

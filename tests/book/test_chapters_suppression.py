@@ -8,6 +8,7 @@ import torch
 
 from embedding_collapse.book import plots
 from embedding_collapse.book.analysis import measures
+from embedding_collapse.book.analysis.ledger import difference
 from embedding_collapse.book.chapters import suppression as chapter
 from embedding_collapse.lab.groups import Cell, by_cell, select
 from embedding_collapse.lab.models import build
@@ -158,7 +159,7 @@ def test_what_decay_does_is_told_of_each_model_that_ran_without_it(cells, make_r
     ]
     wide = Cell("synthetic-mini", "dnn", "se", 10)
     fuller, emptied = (
-        measures.FAIR_ABUNDANCE.difference(free[wide], old)
+        difference(free[wide], old, measures.FAIR_ABUNDANCE)
         for old in (cells[wide], free[wide._replace(scale=1)])
     )
     assert table["IA against random"].tolist()[:2] == [fuller, emptied]
@@ -197,8 +198,8 @@ def test_models_stopped_together_stand_beside_dcnv2_and_the_epochs_they_would_ha
     table = chapter.stopped_together(cells, here).loc["synthetic-mini"]
     wide = {cell.model: runs for cell, runs in here.items() if cell.scale == 10}
     assert table.loc["DCNv2", "minus DCNv2's"] == ""
-    assert table.loc["DNN", "minus DCNv2's"] == measures.ABUNDANCE.difference(
-        wide["dnn"], wide["dcnv2"]
+    assert table.loc["DNN", "minus DCNv2's"] == difference(
+        wide["dnn"], wide["dcnv2"], measures.ABUNDANCE
     )
     epochs = ", ".join(str(run.best_epoch + 1) for run in wide["dnn"])
     assert table.loc["DNN", "epochs when not stopped"] == epochs

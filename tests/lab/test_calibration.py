@@ -32,7 +32,7 @@ def test_a_case_is_what_it_says(kind):
     """At a shape at which every kind is told, but those that Zipf's law leaves half trained."""
     case = CASES[kind]
     found = calibration.verdicts(case, 2000, 16, seeds=1)
-    if "counts given" not in kind:
+    if kind not in ("Zipf, quarter rank", "Zipf, low rank, counts given"):
         assert set(found) <= set(TRUTHS[case.truth])
 
 

@@ -80,18 +80,27 @@ def effect_of(
         against: what the effect is held against; it is taken off.
     """
     pairs = [(runs[one.new], runs[one.old] if one.old else []) for one in comparisons]
-    specs = [spec for one in comparisons for spec in (one.new, one.old) if spec]
-    level = LEVELS[max(looks(spec, len(runs[spec])) for spec in specs)]
-    effect = measure.mean_difference(pairs, level=level, against=against)
-    return effect._replace(p=min(1.0, effect.p * (1 - LEVEL) / (1 - level)))
+    return _of_pairs(pairs, measure, against)
 
 
 def difference(
-    new: Sequence[Record], old: Sequence[Record], measure: Measure = measures.AUC
+    new: Sequence[Record],
+    old: Sequence[Record],
+    measure: Measure = measures.AUC,
+    *,
+    against: float = 0.0,
 ) -> Effect:
-    """Of two cells of the study, from the runs of each; see `effect_of`."""
-    runs = by_spec([*new, *old])
-    return effect_of([Comparison(*runs)], runs, measure)
+    """The mean of one cell minus that of another, from the runs of each; see `effect_of`."""
+    return _of_pairs([(list(new), list(old))], measure, against)
+
+
+def _of_pairs(
+    pairs: Sequence[tuple[list[Record], list[Record]]], measure: Measure, against: float
+) -> Effect:
+    cells = [by_spec(runs) for pair in pairs for runs in pair]
+    level = LEVELS[max(looks(spec, len(runs)) for cell in cells for spec, runs in cell.items())]
+    effect = measure.mean_difference(pairs, level=level, against=against)
+    return effect._replace(p=min(1.0, effect.p * (1 - LEVEL) / (1 - level)))
 
 
 @cache

@@ -39,10 +39,6 @@ class Measure(NamedTuple):
         values = [self.value(run) for run in runs]
         return Group(weight, values, [run.score_summary for run in runs] if self.tested else None)
 
-    def difference(self, new: list[Record], old: list[Record], against: float = 0.0) -> Effect:
-        """The mean of one cell minus that of another; see `contrast.contrast`."""
-        return self.mean_difference([(new, old)], against=against)
-
     def mean_difference(
         self,
         pairs: Sequence[tuple[list[Record], list[Record]]],
@@ -51,7 +47,8 @@ class Measure(NamedTuple):
         against: float = 0.0,
     ) -> Effect:
         """The mean over pairs of cells of new minus old, as one contrast: runs that several pairs
-        share count once.
+        share count once. (`ledger` has the differences of cells, whose level heeds how often they
+        were looked at.)
 
         Args:
             pairs: new and old; where old is empty, the new cell's own number.

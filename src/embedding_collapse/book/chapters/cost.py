@@ -12,7 +12,8 @@ import torch
 from plotly.subplots import make_subplots
 
 from embedding_collapse.book.analysis import measures
-from embedding_collapse.book.analysis.ledger import by_spec
+from embedding_collapse.book.analysis.claims import Comparison
+from embedding_collapse.book.analysis.ledger import by_spec, effect_of
 from embedding_collapse.book.plots import (
     AMBER,
     BELOW,
@@ -221,17 +222,16 @@ def fewer_bits(runs: Iterable[Record]) -> pd.DataFrame:
     """Runs with products in bf16 beside those that are alike but for float32: a row per cell and
     one for their mean, of two measures the `Effect`, bf16 minus float32."""
     groups = by_spec(runs)
-    pairs = {
-        f"{MODELS[spec.model].name} {spec.label}": (low, full)
-        for spec, full in groups.items()
-        if spec.precision is None and (low := groups.get(replace(spec, precision="bf16")))
-    }
+    pairs = [
+        Comparison(low, full)
+        for full in groups
+        if full.precision is None and (low := replace(full, precision="bf16")) in groups
+    ]
+    rows = {f"{MODELS[pair.new.model].name} {pair.new.label}": [pair] for pair in pairs}
+    rows["their mean"] = pairs
     return pd.DataFrame(
         {
-            measure.name: {
-                **{name: measure.difference(*pair) for name, pair in pairs.items()},
-                "their mean": measure.mean_difference(list(pairs.values())),
-            }
+            measure.name: {name: effect_of(of, groups, measure) for name, of in rows.items()}
             for measure in (measures.AUC, measures.FAIR_ABUNDANCE)
         }
     )

@@ -10,7 +10,7 @@ from plotly.subplots import make_subplots
 from embedding_collapse.book import plots
 from embedding_collapse.book.analysis import measures
 from embedding_collapse.book.analysis.claims import compared
-from embedding_collapse.book.analysis.ledger import by_spec
+from embedding_collapse.book.analysis.ledger import by_spec, difference
 from embedding_collapse.book.analysis.measures import Measure, total_parameters
 from embedding_collapse.book.analysis.settings import Setting, settings
 from embedding_collapse.lab.groups import Cells, by_cell, datasets_of, runs_in, select
@@ -251,8 +251,8 @@ def other_remedies(cells: Cells) -> pd.DataFrame:
         if plain:
             words = f"{OTHER_REMEDIES[cell.model]}, {cell.label}"
             rows[cell.dataset, words] = {
-                "test AUC": measures.AUC.difference(group, plain),
-                "IA against random": measures.FAIR_ABUNDANCE.difference(group, plain),
+                "test AUC": difference(group, plain),
+                "IA against random": difference(group, plain, measures.FAIR_ABUNDANCE),
             }
     return pd.DataFrame.from_dict(rows, orient="index")
 

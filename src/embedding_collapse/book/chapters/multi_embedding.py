@@ -17,7 +17,7 @@ from plotly.subplots import make_subplots
 from embedding_collapse.book import paper
 from embedding_collapse.book.analysis import measures
 from embedding_collapse.book.analysis.claims import Expected
-from embedding_collapse.book.analysis.ledger import Judged, judge
+from embedding_collapse.book.analysis.ledger import Judged, difference, judge
 from embedding_collapse.book.analysis.measures import Measure
 from embedding_collapse.book.plots import BELOW, colour
 from embedding_collapse.lab import data, groups, records, studies
@@ -177,10 +177,10 @@ def verdicts(runs: Sequence[Record]) -> pd.DataFrame:
     rows, judged = {}, []
     for text, measure, expected, new, old in CLAIMS:
         pair = models[new], models[old]
-        effect = measure.difference(*pair)
+        effect = difference(*pair, measure)
         rows[text] = {"new - old": effect, "smallest to be seen": effect.smallest}
         band = measure.band if expected == "no gain" else 0.0
-        judged.append(Judged(measure.difference(*pair, band), expected, measure))
+        judged.append(Judged(difference(*pair, measure, against=band), expected, measure))
     table = pd.DataFrame.from_dict(rows, orient="index")
     table.insert(0, "verdict", [verdict for verdict, _ in judge(judged)])
     return table

@@ -12,7 +12,7 @@ from plotly.subplots import make_subplots
 
 from embedding_collapse.book import plots
 from embedding_collapse.book.analysis import measures
-from embedding_collapse.book.analysis.ledger import sharing
+from embedding_collapse.book.analysis.ledger import difference, sharing
 from embedding_collapse.book.analysis.measures import Measure
 from embedding_collapse.book.analysis.settings import Setting, settings
 from embedding_collapse.lab.groups import Cell, Cells, by_cell, datasets_of, runs_in, select
@@ -158,7 +158,7 @@ def stopped_together(cells: Cells, stopped: Cells) -> pd.DataFrame:
         rows[dataset, NAMES[model]] = {
             narrow.label: measures.ABUNDANCE.mean(stopped[narrow]),
             wide.label: measures.ABUNDANCE.mean(stopped[wide]),
-            "minus DCNv2's": measures.ABUNDANCE.difference(stopped[wide], plain)
+            "minus DCNv2's": difference(stopped[wide], plain, measures.ABUNDANCE)
             if plain and model != "dcnv2"
             else "",
             "epochs when not stopped": ", ".join(map(str, sorted(own))),
@@ -219,8 +219,8 @@ def without_decay(cells: Cells, undecayed: Cells) -> pd.DataFrame:
             pairs[f"{name} without decay: {wide.label} minus {narrow.label}"] = both
         for words, (new, old) in pairs.items():
             rows[dataset, words] = {
-                "IA against random": measures.FAIR_ABUNDANCE.difference(new, old),
-                "test AUC": measures.AUC.difference(new, old),
+                "IA against random": difference(new, old, measures.FAIR_ABUNDANCE),
+                "test AUC": difference(new, old),
             }
     return pd.DataFrame.from_dict(rows, orient="index")
 
