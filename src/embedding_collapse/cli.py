@@ -17,7 +17,7 @@ from importlib.metadata import version
 from typing import Any, NamedTuple, NoReturn
 
 from .options import add_common, defaults_from
-from .parameters import MissingError, check_installed, import_part, printable
+from .parameters import NotInstalledError, check_installed, import_part, printable
 
 
 class Command(NamedTuple):
@@ -190,7 +190,7 @@ def parser(arguments: Sequence[str]) -> Parser:
             extra = "" if wing == "inspection" else wing  # of this package, which the wing takes
             try:
                 part = import_part(f"{verb!r}", f"{__package__}.{module}", extra)
-            except MissingError:
+            except NotInstalledError:
                 if complete:
                     continue
                 raise

@@ -5,7 +5,7 @@ import os
 import re
 
 from .files import DamagedError
-from .parameters import MissingError, ParameterError, printable
+from .parameters import ParameterError, printable
 
 # as torch's allocators and CUDA's libraries say it, and torch of sizes beyond 64 bits
 NO_MEMORY = re.compile(
@@ -24,7 +24,7 @@ def message(error: BaseException) -> str | None:
     Told are parameters that cannot be, what is not installed, training that diverges, stored files
     that have changed, what the system refuses (with the path), and memory that does not suffice.
     """
-    if isinstance(error, ParameterError | MissingError | DivergedError | DamagedError):
+    if isinstance(error, ParameterError | DivergedError | DamagedError):
         return printable(str(error))
     if isinstance(error, OSError):
         return printable(_of_system(error))

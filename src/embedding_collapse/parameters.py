@@ -23,7 +23,7 @@ class ParameterError(ValueError):
         return [f"{type(self).__name__}: {self}"]
 
 
-class NotInstalledError(ParameterError):
+class NotInstalledError(ParameterError, ModuleNotFoundError):
     """What is asked for needs what is not installed; the message names the extra."""
 
 
@@ -77,10 +77,6 @@ def brought_by(extra: str) -> str:
     return f'pip install "embedding-collapse[{extra}]" brings it'
 
 
-class MissingError(ModuleNotFoundError):
-    """A part of this package needs what is not installed; the message names the extra."""
-
-
 def import_part(what: str, module: str, extra: str) -> ModuleType:
     """Import a module of this package.
 
@@ -90,7 +86,7 @@ def import_part(what: str, module: str, extra: str) -> ModuleType:
         extra: of this package, which brings what the module imports.
 
     Raises:
-        MissingError: something that it imports is not installed.
+        NotInstalledError: something that it imports is not installed.
     """
     try:
         return import_module(module)
@@ -98,8 +94,9 @@ def import_part(what: str, module: str, extra: str) -> ModuleType:
         name = str(error.name)
         if name.partition(".")[0] == __package__:  # a fault of ours
             raise
-        reason = f"{what} needs {name}, not installed here; {brought_by(extra)}"
-        raise MissingError(reason, name=name) from None
+        raise NotInstalledError(
+            f"{what} needs {name}, not installed here; {brought_by(extra)}"
+        ) from None
 
 
 def check_writable(name: str, folder: Path) -> None:

@@ -13,6 +13,7 @@ from embedding_collapse.book.plots import rounded
 from embedding_collapse.lab import data
 from embedding_collapse.lab.contrast import difference
 from embedding_collapse.lab.models import Recommender
+from embedding_collapse.parameters import ParameterError
 
 NOISE = (-0.001, 0.0, 0.001)  # of three seeds
 
@@ -45,6 +46,30 @@ def test_of_us_flights_fewer_than_all_rows_are_the_default_and_any_number_can_be
     asked = (("us-flights", 0), ("us-flights", 2_400_000), ("synthetic-mini", 0))
     rows = [chapter.specs_of(*one, {}, **parameters)[0].data.rows for one in asked]
     assert rows == [300_000, 2_400_000, None]
+
+
+def test_for_each_seed_base_se_and_me_have_the_models_own_embedding_size():
+    """NFwFM's is five times what the others have, as in the paper, beside which its runs stand."""
+    specs = chapter.specs_of(
+        "synthetic-mini", 1000, {}, scale=4, seeds=2, model="nfwfm", embedding_size=10
+    )
+    assert [spec.label for spec in specs] == ["base", "SE 4x", "ME 4x"] * 2
+    assert {spec.embedding_size for spec in specs} == {50}
+    assert [spec.seed for spec in specs] == [0] * 3 + [1] * 3
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"scale": 1}, "scale is 1; whole numbers from 2 up"),
+        ({"seeds": 0}, "seeds is 0; whole numbers from 1 up"),
+    ],
+)
+def test_a_comparison_that_cannot_be_is_refused(changed, message):
+    with pytest.raises(ParameterError, match=message):
+        chapter.specs_of(
+            "synthetic-mini", 1000, {}, **({"model": "dnn", "scale": 4, "seeds": 1} | changed)
+        )
 
 
 def test_a_run_that_fails_stops_the_chapter_which_says_why(tmp_path):

@@ -4,10 +4,10 @@ import contextlib
 import statistics
 import tempfile
 import warnings
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors.torch import load_file
 
@@ -152,7 +152,7 @@ def _run(
 
 
 def _stored(spec: Spec, dataset: Dataset, output: Path, weights: bool) -> Record | None:
-    """See `store.recorded`; raises a ParameterError where a record is of other data."""
+    """See `store.whole`; raises a ParameterError where a record is of other data."""
     record = records.find(output, spec.key)
     if record is not None and record.dataset["fingerprint"] != dataset.fingerprint:
         raise ParameterError(
@@ -160,7 +160,7 @@ def _stored(spec: Spec, dataset: Dataset, output: Path, weights: bool) -> Record
             f"(fingerprint {record.dataset['fingerprint'][:12]}, now "
             f"{dataset.fingerprint[:12]}); choose another output folder"
         )
-    return store.recorded(spec.key, output, weights)
+    return store.whole(record, output, weights)
 
 
 def _train_and_store(
@@ -282,18 +282,12 @@ def _average(
         environment=environment(device),
         weights=None,
         engine="; ".join(sorted({member.engine for member in members})),
-        spectra=_side_by_side([member.spectra for member in members]),
-        centred_spectra=_side_by_side([member.centred_spectra for member in members]),
-        weighted_spectra=_side_by_side([member.weighted_spectra for member in members]),
+        **{  # [N, M, K]: those of one run with as many sets
+            name: np.concatenate([getattr(member, name) for member in members], axis=1).tolist()
+            for name in ("spectra", "centred_spectra", "weighted_spectra")
+        },
         joined_spectra=[],
         diversity=None,
         projected_abundance=None,
         projection_norms=None,
     )
-
-
-def _side_by_side(spectra: Sequence[list[list[list[float]]]]) -> list[list[list[float]]]:
-    """The members' spectra `[N][M][K]` as those of one run with as many sets."""
-    return [
-        [spectrum for part in field for spectrum in part] for field in zip(*spectra, strict=True)
-    ]

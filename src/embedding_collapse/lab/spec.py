@@ -147,27 +147,6 @@ class Spec:
             raise ParameterError(f"not the parameters of a run: {error}") from None
 
 
-def comparison(*, scale: int, seeds: int, **parameters: Any) -> list[Spec]:
-    """The base model, SE and ME at the same total embedding size; for each seed in turn.
-
-    Args:
-        scale: of SE and ME, at least 2.
-        seeds: how many, counted from 0.
-        parameters: the rest of the specs.
-
-    Raises:
-        ParameterError: as `Spec` does.
-    """
-    check_whole("scale", scale, least=2)
-    check_whole("seeds", seeds, least=1)
-    sides: list[tuple[Design, int]] = [("se", 1), ("se", scale), ("me", scale)]
-    return [
-        Spec(design=design, scale=size, seed=seed, **parameters)
-        for seed in range(seeds)
-        for design, size in sides
-    ]
-
-
 def build_model(spec: Spec, cardinalities: Sequence[int]) -> Recommender:
     """The spec's model, freshly initialised for fields with that many features."""
     size = Size(

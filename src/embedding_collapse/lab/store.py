@@ -57,15 +57,14 @@ def keep_codebook(codebook: Codebook, output: Path, scratch: Path | None = None)
     store_json(path, codebook.written(), scratch=scratch)
 
 
-def recorded(key: str, output: Path, weights: bool) -> Record | None:
-    """The record of a run, if all that is asked for is there and whole.
+def whole(record: Record | None, output: Path, weights: bool) -> Record | None:
+    """The record of a run, as `records.find` has it, if all that is asked for is there and whole.
 
     Args:
-        key: of the run.
+        record: of the run, if there is one.
         output: folder of runs.
         weights: whether they are asked for too.
     """
-    record = records.find(output, key)
     return None if record and weights and weights_lack(record, output) else record
 
 

@@ -25,9 +25,10 @@ from embedding_collapse.lab.device import choose_device
 from embedding_collapse.lab.groups import by_label
 from embedding_collapse.lab.models import Recommender
 from embedding_collapse.lab.records import Record
-from embedding_collapse.lab.spec import Spec, comparison, parameter_counts
+from embedding_collapse.lab.spec import Spec, parameter_counts
+from embedding_collapse.lab.studies.sweep import grid
 from embedding_collapse.lab.training import WORTH_BLOCKING
-from embedding_collapse.parameters import ParameterError
+from embedding_collapse.parameters import ParameterError, check_whole
 
 STORED = "results/05_multi_embedding"  # the runs that the page's text speaks of
 ROWS = dict.fromkeys(("us-flights", "us-flights-forecast"), 300_000)  # where fewer than all do
@@ -46,20 +47,36 @@ def source(functions: Sequence[Callable] = FORWARD) -> str:
 # --- training -------------------------------------------------------------------------------------
 
 
-def specs_of(dataset: str, rows: int, of_data: Mapping[str, Any], **parameters: Any) -> list[Spec]:
-    """Base, SE and ME at one scale, for each seed.
+def specs_of(
+    dataset: str,
+    rows: int,
+    of_data: Mapping[str, Any],
+    *,
+    model: str,
+    scale: int,
+    seeds: int,
+    **parameters: Any,
+) -> list[Spec]:
+    """Base, SE and ME of the same total embedding size, for each seed in turn.
 
     Args:
         dataset: see `data.DATASETS`.
         rows: 0 is all, or what `ROWS` says.
         of_data: further arguments of `data.describe`.
-        parameters: of `lab.spec.comparison`.
+        model: see `lab.models.MODELS`.
+        scale: of SE and ME, at least 2.
+        seeds: how many, counted from 0.
+        parameters: of `studies.sweep.grid`.
 
     Raises:
         ParameterError: what cannot be; the message says what is accepted.
     """
+    check_whole("scale", scale, least=2)
+    check_whole("seeds", seeds, least=1)
     described = data.describe(dataset, rows=rows or ROWS.get(dataset), **of_data)
-    return comparison(data=described, **parameters)
+    return grid(
+        datasets=[described], models=[model], scales=(1, scale), seeds=range(seeds), **parameters
+    )
 
 
 def sizes(specs: Sequence[Spec], cardinalities: Sequence[int]) -> pd.DataFrame:

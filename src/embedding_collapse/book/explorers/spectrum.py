@@ -157,11 +157,8 @@ def explorer(records: Sequence[Record], steps: Sequence[Step] = ()) -> Explorer:
 
 def _random(cardinalities: Sequence[int], width: int) -> np.ndarray:
     """Spectra of random tables, each divided by its largest: `[N, K]`."""
-    spectra = np.zeros((len(cardinalities), width))
-    for field, rows in enumerate(cardinalities):
-        values = random_spectrum(rows, width).numpy()
-        spectra[field, : len(values)] = values / values[0]
-    return spectra
+    spectra = np.stack([random_spectrum(rows, width).numpy() for rows in cardinalities])
+    return spectra / spectra[:, :1]
 
 
 def view(data: dict[str, Any], state: State) -> View:

@@ -158,10 +158,6 @@ def _array_of(content: Any, dtype: NumberType, shape: Any, order: Any, axes: Any
     return made
 
 
-def _array(*_: Any) -> Array:
-    return Array()
-
-
 def _scalar(dtype: NumberType, content: Any = b"") -> Any:
     """A scalar of numpy's in a pickle: of numbers the number, of all else the bytes."""
     numbers = dtype.of(content, 1)
@@ -171,31 +167,18 @@ def _scalar(dtype: NumberType, content: Any = b"") -> Any:
 # --- what a pickle may name -----------------------------------------------------------------------
 
 
-def _dictionary(*_: Any) -> dict[Any, Any]:
-    return {}
-
-
-def _no_bytes(*_: Any) -> bytes:
-    """Those that protocol 2 has a call for; one with a number would make as many."""
-    return b""
-
-
-def _list(items: Any = (), *_: Any) -> list[Any]:
-    return list(items)
-
-
 # What trainers keep beside the weights too; of what is harmless nothing is told.
 KNOWN: dict[str, Any] = {
     "numpy.dtype": NumberType,
     "numpy.ndarray": Array,
-    "collections.defaultdict": _dictionary,
-    "collections.deque": _list,
-    "builtins.bytes": _no_bytes,
+    "collections.defaultdict": lambda *_: {},
+    "collections.deque": lambda items=(), *_: list(items),
+    "builtins.bytes": lambda *_: b"",  # protocol 2's; one with a number would make as many
 }
 for core in ("numpy.core", "numpy._core"):  # since numpy 2
     KNOWN |= {
         f"{core}.multiarray.scalar": _scalar,
-        f"{core}.multiarray._reconstruct": _array,
+        f"{core}.multiarray._reconstruct": lambda *_: Array(),
         f"{core}.numeric._frombuffer": _array_of,
     }
 HARMLESS = (

@@ -267,10 +267,6 @@ def _sparse(_: Any, facts: tuple) -> Tensor:
     return shape_alone(next(one for one in facts if isinstance(one, torch.Size)))
 
 
-def _on_no_device(_: Any, size: Any, *__: Any) -> Tensor:
-    return shape_alone(size)
-
-
 def _first(content: Any, *_: Any) -> Any:
     """What a parameter, say, is made of."""
     return content
@@ -297,7 +293,7 @@ OF_TENSORS: dict[str, Any] = {
     "torch._utils._rebuild_tensor_v3": _tensor_of_type,
     "torch._utils._rebuild_qtensor": _quantised,
     "torch._utils._rebuild_sparse_tensor": _sparse,
-    "torch._utils._rebuild_meta_tensor_no_storage": _on_no_device,
+    "torch._utils._rebuild_meta_tensor_no_storage": lambda _, size, *__: shape_alone(size),
     "torch._utils._rebuild_wrapper_subclass": stand_in("torch.Tensor", called=True),
     "torch._utils._rebuild_parameter": _first,
     "torch._utils._rebuild_parameter_with_state": _first,

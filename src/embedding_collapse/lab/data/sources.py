@@ -1,7 +1,7 @@
 """The tables that can be read: Criteo's and Avazu's click logs, and anyone's own."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -55,14 +55,11 @@ def criteo(path: str | None, given: bool = False) -> Source:
             reczoo/Criteo_x4, which holds the same rows in another order.
         given: keep to the dataset's own splits.
     """
-    path = path or "reczoo/Criteo_x4"
     names = ["label", *CRITEO]
-    if hub.is_name(path):
-        tables, labels = hub.open_dataset(path, names, given), BINARY
-    else:
-        _refuse_one_file(path, given)
-        tables, labels = [open_text(Path(path).expanduser(), "\t", names)], BINARY
-    return Source("criteo", tables[0], "label", labels, CRITEO, held_out=tuple(tables[1:]))
+    table, *held_out = _click_log(
+        path or "reczoo/Criteo_x4", given, names, lambda file: open_text(file, "\t", names)
+    )
+    return Source("criteo", table, "label", BINARY, CRITEO, held_out=tuple(held_out))
 
 
 def avazu(path: str | None, given: bool = False) -> Source:
@@ -75,24 +72,28 @@ def avazu(path: str | None, given: bool = False) -> Source:
             reczoo/Avazu_x4, which holds the same rows in another order.
         given: keep to the dataset's own splits.
     """
-    path = path or "reczoo/Avazu_x4"
-    if hub.is_name(path):
-        tables, labels = hub.open_dataset(path, ["id", "click", *AVAZU], given), BINARY
-    else:
-        _refuse_one_file(path, given)
-        tables, labels = [open_text_with_header(Path(path).expanduser(), ",")], BINARY
+    names = ["id", "click", *AVAZU]
+    tables = _click_log(
+        path or "reczoo/Avazu_x4", given, names, lambda file: open_text_with_header(file, ",")
+    )
     for table in tables:
-        check_columns(table, ["click", *AVAZU])
+        check_columns(table, names[1:])
     held_out = tuple(tables[1:])
-    return Source("avazu", tables[0], "click", labels, AVAZU, held_out=held_out, minimum_count=4)
+    return Source("avazu", tables[0], "click", BINARY, AVAZU, held_out=held_out, minimum_count=4)
 
 
-def _refuse_one_file(path: str, given: bool) -> None:
+def _click_log(
+    path: str, given: bool, names: list[str], open_file: Callable[[Path], Table]
+) -> list[Table]:
+    """A dataset on the Hub, or one file; where its own splits are asked for, all three."""
+    if hub.is_name(path):
+        return hub.open_dataset(path, names, given)
     if given:
         raise ParameterError(
             f"split is 'given' and path {path!r}; a dataset on the Hub has splits, and a table of "
             "three files"
         )
+    return [open_file(Path(path).expanduser())]
 
 
 def own_table(spec: DataSpec, frame: Any = None) -> Source:

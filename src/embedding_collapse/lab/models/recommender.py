@@ -6,7 +6,6 @@ Single-embedding (SE) is multi-embedding (ME) with one set, so there is one code
 are a batch dimension of every tensor.
 """
 
-import contextlib
 import math
 from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate
@@ -85,7 +84,8 @@ class Recommender(nn.Module):
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         penalty = None
         if self.penalty is not None:
-            with _in_full_precision(embeddings.device):
+            where = "cpu" if embeddings.is_meta else embeddings.device.type
+            with torch.autocast(where, enabled=False):
                 penalty = self.penalty(self.interaction, _whole(embeddings, self.interaction.part))
         return F.binary_cross_entropy_with_logits(logits, labels.to(logits.dtype)), penalty
 
@@ -108,10 +108,3 @@ def _whole(embeddings: Tensor, part: Part | None) -> Tensor:
     if part is None:
         return embeddings
     return add_up(F.pad(embeddings, (0, 0, 0, 0, part.start, part.rows - part.stop)))
-
-
-def _in_full_precision(device: torch.device) -> contextlib.AbstractContextManager:
-    """Products in float32, whatever those of the model are in."""
-    if device.type == "meta":
-        return contextlib.nullcontext()
-    return torch.autocast(device.type, enabled=False)

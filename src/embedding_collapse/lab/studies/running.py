@@ -149,13 +149,15 @@ def _recorded(
     """The records of which all that is asked for is there and whole, by key, and the runs without;
     what kills have left of the former is cleared away."""
     by_key, waiting = {}, []
+    left = {each.name.partition("-")[0] for each in folder.glob("*.checkpoint")}
     for spec in specs:
-        record = store.recorded(spec.key, folder, spec in weights)
+        record = store.whole(records.find(folder, spec.key), folder, spec in weights)
         if record is None:
             waiting.append(spec)
         else:
             by_key[spec.key] = record
-            store.clear_away(spec.key, folder)
+            if spec.key in left:
+                store.clear_away(spec.key, folder)
     return by_key, waiting
 
 
