@@ -99,6 +99,15 @@ def test_growth_is_told_from_the_first_point_to_the_last(points):
     assert row["cross layers, last"] == pytest.approx(6 * layers * (2 * 20) ** 2 / 12000)
 
 
+def test_a_request_is_told_in_milliseconds_by_the_least_time_of_its_rows():
+    cells = [
+        {"model": "dnn", "size": size, "rows": rows, "cpu_seconds": [least, 9.0]}
+        for size, rows, least in (("base", 1, 1e-3), ("base", 256, 4e-3), ("ME 4x", 256, 1e-2))
+    ]
+    table = chapter.serving({"cells": cells}, 256)
+    assert table.to_dict("index") == {"DNN": {"base": 4.0, "ME 4x": 10.0}}
+
+
 def test_fewer_bits_are_compared_with_what_is_alike_but_for_them(make_record):
     full = [make_record("se", scale, seed, auc=0.7) for scale in (1, 4) for seed in (0, 1)]
     low = [

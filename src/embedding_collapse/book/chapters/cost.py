@@ -218,6 +218,22 @@ def _cross_share(run: Mapping[str, Any], axis: str, point: pd.Series) -> float:
 # --- products in fewer bits -----------------------------------------------------------------------
 
 
+def serving(record: Mapping[str, Any], rows: int) -> pd.DataFrame:
+    """Milliseconds of a request of so many rows, the least measured: a row per model, a column per
+    size.
+
+    Args:
+        record: of `benchmarks/serving.py`.
+        rows: scored at once, as it measured them.
+    """
+    cells = [cell for cell in record["cells"] if cell["rows"] == rows]
+    table: dict[str, dict[str, float]] = {}
+    for cell in cells:
+        of_model = table.setdefault(MODELS[cell["model"]].name, {})
+        of_model[cell["size"]] = 1000 * cell["cpu_seconds"][0]
+    return pd.DataFrame.from_dict(table, orient="index")
+
+
 def fewer_bits(runs: Iterable[Record]) -> pd.DataFrame:
     """Runs with products in bf16 beside those that are alike but for float32: a row per cell and
     one for their mean, of two measures the `Effect`, bf16 minus float32."""

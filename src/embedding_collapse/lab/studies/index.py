@@ -29,8 +29,8 @@ OTHERS = {
         "Spectra of the token embeddings of language models.",
     ),
     "speed": (
-        "python benchmarks/cost.py, python benchmarks/optimizer.py, python benchmarks/criteo.py",
-        "Time per step against size, and of the optimizers.",
+        "python benchmarks/cost.py, and optimizer.py, criteo.py and serving.py beside it",
+        "Time per step against size, of the optimizers, and of requests.",
     ),
     "live": (
         "python -c 'from embedding_collapse.book.explorers import sets; sets.record()'",
