@@ -37,15 +37,15 @@ from .verdict import (
 
 MOST_SETS = 1000  # of one table: more are no embedding sets
 LONGEST, MUCH_ENERGY = 1e-3, 0.2  # of the rows; of their energy, which so few should not have
-MEASURES = (
-    "abundance",
-    "relative_abundance",
-    "against_random",
-    "effective_rank",
-    "stable_rank",
-    "directions_90",
-    "directions_99",
-)
+MEASURES = {  # and their titles
+    "abundance": "IA",
+    "relative_abundance": "IA/K",
+    "against_random": "IA/random",
+    "effective_rank": "effective rank",
+    "stable_rank": "stable rank",
+    "directions_90": "90% energy",
+    "directions_99": "99% energy",
+}
 
 
 def measure(

@@ -3,9 +3,10 @@
 import re
 from collections import Counter
 
+from embedding_collapse.collapse import MEASURES
 from embedding_collapse.parameters import short
 
-from .report import COLUMNS, Inspection, number
+from .report import Inspection, number
 
 WRAPPERS = re.compile(r"^((module|_orig_mod|state_dict)\.)+")  # of DDP, torch.compile, trainers
 NO_MATCH = "no table of A has the name of a table of B, so none is compared"
@@ -43,7 +44,9 @@ def comparison(first: Inspection, second: Inspection) -> list[dict[str, str]]:
         row = {"table": short(name)}
         for label, table in pair.items():
             measures = table.measures if table else {}
-            row[f"{COLUMNS['relative_abundance']} {label}"] = number(measures, "relative_abundance")
+            row[f"{MEASURES['relative_abundance']} {label}"] = number(
+                measures, "relative_abundance"
+            )
         for kind in kinds:
             shares = []
             for label, table in pair.items():

@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 
+from embedding_collapse.collapse import MEASURES
 from embedding_collapse.verdict import COLLAPSED, PARTLY
 
 from .comparison import comparison, unmatched
 from .course import course_table
-from .report import COLUMNS, Inspection, code, measured_with, table
+from .report import Inspection, code, measured_with, table
 
-LEFT_OUT = {*COLUMNS.values()} - {"IA/random"}  # of the report's measures
+LEFT_OUT = {*MEASURES.values()} - {"IA/random"}  # of the report's measures
 MOST_TABLES, MOST_FINDINGS = 50, 3
 
 

@@ -5,6 +5,7 @@ from html import escape
 from importlib.metadata import version
 from pathlib import Path
 
+from embedding_collapse.collapse import MEASURES
 from embedding_collapse.parameters import printable, short
 from embedding_collapse.verdict import (
     COLLAPSED,
@@ -21,7 +22,7 @@ from embedding_collapse.verdict import (
 from .comparison import comparison, names_alike, unmatched
 from .course import cards
 from .drawing import grid, spectra
-from .report import COLUMNS, Inspection, measured_with, table
+from .report import Inspection, measured_with, table
 
 STYLE = Path(__file__).with_name("page.css")
 CLASSES = {
@@ -174,7 +175,7 @@ def _more(table: Collapse) -> str:
     keys = ("abundance", "relative_abundance", "against_random", "effective_rank")
     return _table(
         [
-            {"": name} | {COLUMNS[key]: f"{measures[key]:.3f}" for key in keys}
+            {"": name} | {MEASURES[key]: f"{measures[key]:.3f}" for key in keys}
             for name, measures in lines.items()
         ]
     )

@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from embedding_collapse.collapse import inspect_table
+from embedding_collapse.collapse import MEASURES, inspect_table
 from embedding_collapse.parameters import ParameterError, count, listed, printable, short
 from embedding_collapse.verdict import (
     COLLAPSED,
@@ -45,16 +45,6 @@ HEADLINES = {
     OFFSET_IS: "an offset that all rows share, and none has collapsed",
 }
 NOTABLE = VERDICTS[: VERDICTS.index(UNMEASURED_IS)]  # verdicts that ask for something
-
-COLUMNS = {
-    "abundance": "IA",
-    "relative_abundance": "IA/K",
-    "against_random": "IA/random",
-    "effective_rank": "effective rank",
-    "stable_rank": "stable rank",
-    "directions_90": "90% energy",
-    "directions_99": "99% energy",
-}
 
 
 @dataclass(frozen=True)
@@ -293,7 +283,7 @@ def table(inspection: Inspection, *, worst_first: bool = False) -> list[dict[str
             "table": short(table.name),
             "rows": f"{table.rows:,}",
             "K": str(table.width) if table.sets == 1 else f"{table.sets} x {table.width}",
-            **{title: number(table.measures, name) for name, title in COLUMNS.items()},
+            **{title: number(table.measures, name) for name, title in MEASURES.items()},
             "random tables": "{:.2f} to {:.2f}".format(*table.band) if table.measures else "-",
             "IA/random, centred": number(table.centred, "against_random"),
         }

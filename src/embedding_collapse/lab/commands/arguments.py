@@ -99,14 +99,14 @@ def _kind(hint: Any) -> tuple[type, bool]:
     return (inner if inner in (int, float) else str), False
 
 
-def add_data_of_runs(command: argparse.ArgumentParser, default: str = DataSpec.name) -> None:
+def add_data_of_runs(command: argparse.ArgumentParser) -> None:
     """What to train on: a dataset by name, and the options that are parts of it."""
     command.add_argument(
         "--dataset",
         "--datasets",
-        default=default,
+        default=DataSpec.name,
         metavar="D",
-        help=f"{', '.join(DATASETS)} ({default})",
+        help=f"{', '.join(DATASETS)} ({DataSpec.name})",
     )
     add_options_of_data(command)
 
