@@ -4,8 +4,7 @@
 
 Models of 39 fields with 10,000 features each, in the paper's hidden sizes, score one row, and 256
 at once as of one user's candidates, in eager mode on one thread of a CPU. Rounds go over a model's
-sizes in turn, and each request has other rows. Kept is the least time of the processor, with the
-greatest beside it.
+sizes in turn, and each request has other rows. Kept are the processor's times, from the least up.
 """
 
 import argparse

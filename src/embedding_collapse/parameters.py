@@ -94,9 +94,9 @@ def import_part(what: str, module: str, extra: str) -> ModuleType:
         name = str(error.name)
         if name.partition(".")[0] == __package__:  # a fault of ours
             raise
-        raise NotInstalledError(
-            f"{what} needs {name}, not installed here; {brought_by(extra)}"
-        ) from None
+        lack = NotInstalledError(f"{what} needs {name}, not installed here; {brought_by(extra)}")
+        lack.name = name
+        raise lack from None
 
 
 def check_writable(name: str, folder: Path) -> None:

@@ -250,7 +250,7 @@ def test_what_it_says_of_a_million_flights_is_in_the_runs(asked, page):
 
 
 def test_what_it_says_of_suppressed_models_is_in_the_ledger(runs, asked, page):
-    assert "from size is contradicted, on real flights and on synthetic clicks." in page
+    assert "from size fails in our runs, on real flights and on synthetic clicks." in page
     assert [one.findings[9 - 1].verdict for one in asked[:2]] == ["fails", "fails"]
     less = asked[1].findings[7 - 1]
     assert less.verdict == "holds"

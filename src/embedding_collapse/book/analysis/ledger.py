@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple, cast
 
 import numpy as np
 
-from embedding_collapse.lab.contrast import Effect, holm
+from embedding_collapse.lab.contrast import Effect, contrast, holm
 from embedding_collapse.lab.models import MODELS
 from embedding_collapse.lab.records import Record
 from embedding_collapse.lab.spec import Spec
@@ -94,12 +94,31 @@ def difference(
     return _of_pairs([(list(new), list(old))], measure, against)
 
 
+def weighted(
+    cells: Iterable[tuple[float, Sequence[Record]]], measure: Measure = measures.AUC
+) -> Effect:
+    """The sum of cells' means, each times its weight, as one contrast; see `effect_of`."""
+    cells = list(cells)
+    level = _level(of for _, of in cells)
+    effect = contrast([measure.group(weight, list(of)) for weight, of in cells], level)
+    return _corrected(effect, level)
+
+
 def _of_pairs(
     pairs: Sequence[tuple[list[Record], list[Record]]], measure: Measure, against: float
 ) -> Effect:
-    cells = [by_spec(runs) for pair in pairs for runs in pair]
-    level = LEVELS[max(looks(spec, len(runs)) for cell in cells for spec, runs in cell.items())]
-    effect = measure.mean_difference(pairs, level=level, against=against)
+    level = _level(runs for pair in pairs for runs in pair)
+    return _corrected(measure.mean_difference(pairs, level=level, against=against), level)
+
+
+def _level(cells: Iterable[Sequence[Record]]) -> float:
+    """That of the cell with the most looks, of `LEVELS`."""
+    of_spec = [item for runs in cells for item in by_spec(runs).items()]
+    return LEVELS[max(looks(spec, len(runs)) for spec, runs in of_spec)]
+
+
+def _corrected(effect: Effect, level: float) -> Effect:
+    """With p for the looks that the level allows for."""
     return effect._replace(p=min(1.0, effect.p * (1 - LEVEL) / (1 - level)))
 
 

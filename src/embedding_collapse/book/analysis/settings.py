@@ -1,6 +1,6 @@
 """What the claims are asked of, data set by data set, and the first question of them all."""
 
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 from typing import NamedTuple
@@ -11,7 +11,16 @@ from embedding_collapse.lab.contrast import Effect
 from embedding_collapse.lab.models import MODELS, PAPER
 from embedding_collapse.lab.records import Record
 from embedding_collapse.lab.spec import Spec
-from embedding_collapse.lab.studies.decide import BASE, BASES, ME4, ME10, SE4, SE10, TELLING
+from embedding_collapse.lab.studies.decide import (
+    BASE,
+    BASES,
+    ME4,
+    ME10,
+    SE4,
+    SE10,
+    TELLING,
+    DesignAtScale,
+)
 
 from . import measures
 from .claims import Comparison, compared
@@ -25,6 +34,7 @@ DIFFERENCES = {
     "ME 4x - SE 4x": (ME4, SE4),
     "ME 10x - SE 10x": (ME10, SE10),
 }
+FURTHER = {"SE 10x - SE 4x": (SE10, SE4), "ME 10x - ME 4x": (ME10, ME4)}
 PAIRS = {"SE 4x - base": (SE4, BASE), "ME 4x - base": (ME4, BASE), "ME 4x - SE 4x": (ME4, SE4)}
 
 
@@ -110,22 +120,28 @@ def first_question(settings: Sequence[Setting]) -> list[Gain]:
     return [Gain(*gain, verdict) for gain, (verdict, _) in zip(asked, judged, strict=True)]
 
 
-def differences(settings: Sequence[Setting], measure: Measure = measures.AUC) -> pd.DataFrame:
-    """What ten times the size gains with one set and with ten, and ME minus SE; then what part of
-    SE's parameters ME has, at 4x and at 10x: a row per data set and model of the paper that has run
-    there."""
+def differences(
+    settings: Sequence[Setting],
+    measure: Measure = measures.AUC,
+    pairs: Mapping[str, tuple[DesignAtScale, DesignAtScale]] = DIFFERENCES,
+) -> pd.DataFrame:
+    """Differences between sizes, by default what ten times the size gains with one set and with
+    ten, and ME minus SE; where they are between designs also what part of SE's parameters ME has,
+    at 4x and at 10x. A row per data set and model of the paper that has run there."""
     rows: dict[tuple[str, str], dict[str, Effect | str]] = {}
     groups = {one.name: by_spec(one.runs) for one in settings}
     for one, model in product(settings, ORDER):
         runs, shares = groups[one.name], []
-        row: dict[str, Effect | str] = dict.fromkeys(DIFFERENCES, "")
-        for pair, sizes in DIFFERENCES.items():
+        row: dict[str, Effect | str] = dict.fromkeys(pairs, "")
+        for pair, sizes in pairs.items():
             new, old = (compared(one.base, model, size) for size in sizes)
             if new in runs and old in runs:
                 row[pair] = effect_of([Comparison(new, old)], runs, measure)
                 counts = [measures.total_parameters(runs[spec]) for spec in (new, old)]
                 if new.scale == old.scale:
                     shares.append(f"{counts[0] / counts[1]:.2f}")
+        if shares:
+            row["parameters, ME / SE"] = ", ".join(shares)
         if any(row.values()):
-            rows[one.name, MODELS[model].name] = row | {"parameters, ME / SE": ", ".join(shares)}
+            rows[one.name, MODELS[model].name] = row
     return pd.DataFrame.from_dict(rows, orient="index")

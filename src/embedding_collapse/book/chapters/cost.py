@@ -215,7 +215,7 @@ def _cross_share(run: Mapping[str, Any], axis: str, point: pd.Series) -> float:
     return float(3 * 2 * at["batch"] * weights / point["flops"])  # forward and twice backward
 
 
-# --- products in fewer bits -----------------------------------------------------------------------
+# --- requests, and products in fewer bits ---------------------------------------------------------
 
 
 def serving(record: Mapping[str, Any], rows: int) -> pd.DataFrame:

@@ -190,7 +190,7 @@ class Codebook(NamedTuple):
             empty &= blank[places]
             counts = np.bincount(places, minlength=len(values))
             told.count(i, counts, of_values == RARE, blank)
-        told.empty += int(empty.sum())
+        told.empty += int((empty & np.concatenate(kept)).sum())  # where all can be used
         told.reject(kept, wrong, table.first)
         return ids
 

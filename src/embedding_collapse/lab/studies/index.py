@@ -29,7 +29,8 @@ OTHERS = {
         "Spectra of the token embeddings of language models.",
     ),
     "speed": (
-        "python benchmarks/cost.py, and optimizer.py, criteo.py and serving.py beside it",
+        "python benchmarks/cost.py, python benchmarks/optimizer.py, python benchmarks/criteo.py, "
+        "python benchmarks/serving.py",
         "Time per step against size, of the optimizers, and of requests.",
     ),
     "live": (
