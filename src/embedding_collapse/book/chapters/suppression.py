@@ -20,7 +20,6 @@ from embedding_collapse.lab.models import MODELS
 from embedding_collapse.lab.models.penalties import orthogonality
 from embedding_collapse.lab.records import Record, folder_of, load_all
 from embedding_collapse.parameters import ParameterError
-from embedding_collapse.spectrum import random_abundance
 
 SERIES = [
     plots.Series("DCNv2", "dcnv2", "SE", plots.COLOURS["SE"], "solid"),
@@ -134,14 +133,7 @@ def abundance(cells: Cells) -> go.Figure:
             )
             widths[len(group[0].spectra[0][0])] = names, cardinalities
         for width, (names, cardinalities) in sorted(widths.items()):
-            random = [random_abundance(rows, width) / width for rows in cardinalities]
-            figure.add_scatter(
-                x=names,
-                y=np.round(random, 4),
-                name=f"random, K={width}",
-                mode="lines",
-                line={"color": plots.COLOURS["random"], "dash": "dash"},
-            )
+            figure.add_trace(plots.random_line(names, cardinalities, width, "dash"))
     figure = plots.one_of(figures, "Dataset").update_xaxes(plots.BY_FEATURES)
     return figure.update_yaxes(title="IA / K", range=[0, 1.02])
 

@@ -11,7 +11,7 @@ from embedding_collapse.lab.records import Record
 from embedding_collapse.spectrum import (
     effective_rank,
     information_abundance,
-    normalised_abundance,
+    random_abundance,
     random_spectrum,
 )
 
@@ -36,17 +36,23 @@ def abundance_by_field(records: Sequence[Record]) -> go.Figure:
             )
     widths = {len(record.joined_spectra[0]) for group in groups.values() for record in group}
     for width, dash in zip(sorted(widths), DASHES[2:], strict=False):
-        ratio = [normalised_abundance(random_spectrum(c, width)) for c in cardinalities]
-        figure.add_scatter(
-            x=names,
-            y=[round(value.item(), 4) for value in ratio],
-            name=f"random, K={width}",
-            mode="lines",
-            line={"color": COLOURS["random"], "dash": dash},
-        )
+        figure.add_trace(random_line(names, cardinalities, width, dash))
     figure.update_xaxes(BY_FEATURES)
     figure.update_yaxes(title="IA / K", range=[0, 1.02])
     return figure.update_layout(legend=BELOW)
+
+
+def random_line(
+    names: Sequence[str], cardinalities: Sequence[int] | np.ndarray, width: int, dash: str
+) -> go.Scatter:
+    """IA / K of random tables of every field."""
+    return go.Scatter(
+        x=names,
+        y=[round(random_abundance(rows, width) / width, 4) for rows in cardinalities],
+        name=f"random, K={width}",
+        mode="lines",
+        line={"color": COLOURS["random"], "dash": dash},
+    )
 
 
 def by_field(
