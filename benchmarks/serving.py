@@ -18,9 +18,9 @@ from embedding_collapse.files import store_json
 from embedding_collapse.lab.environment import environment
 from embedding_collapse.lab.models import PAPER, Recommender
 from embedding_collapse.lab.spec import Spec, build_model
+from embedding_collapse.lab.studies.decide import SIZES
 
 FIELDS, FEATURES = 39, 10_000
-SIZES = (("se", 1), ("se", 4), ("me", 4), ("se", 10), ("me", 10))
 REQUESTS = {1: 20, 256: 2}  # in a measurement, of so many rows
 
 

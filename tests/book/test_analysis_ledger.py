@@ -15,8 +15,10 @@ from embedding_collapse.book.analysis.ledger import (
     base_of,
     bases,
     by_spec,
+    difference,
     effect_of,
     ledger,
+    weighted,
 )
 from embedding_collapse.book.analysis.measures import ABUNDANCE, AUC
 from embedding_collapse.lab.contrast import Effect, contrast
@@ -271,6 +273,8 @@ def test_with_seeds_added_the_interval_honours_how_often_was_looked(
     groups = [AUC.group(sign, runs[spec]) for spec, sign in zip(comparison, (1, -1), strict=True)]
     once, found = contrast(groups), effect_of([comparison], runs, AUC)
     assert found._replace(p=0) == contrast(groups, level=LEVELS[looks])._replace(p=0)
+    new, old = (runs[spec] for spec in comparison)
+    assert difference(new, old) == weighted([(1, new), (-1, old)]) == found
     assert found.half_width > 1.05 * once.half_width
     assert found.p == pytest.approx(once.p * {2: 0.05 / 0.0294, 3: 0.05 / 0.0221}[looks])
 
