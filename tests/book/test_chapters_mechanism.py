@@ -8,6 +8,7 @@ import pytest
 
 from embedding_collapse.book import plots
 from embedding_collapse.book.analysis import measures
+from embedding_collapse.book.analysis.influence import PASSED_ON
 from embedding_collapse.book.analysis.ledger import base_of
 from embedding_collapse.book.analysis.settings import settings
 from embedding_collapse.book.chapters import mechanism as chapter
@@ -101,6 +102,24 @@ def test_likeness_stands_beside_the_steps_of_training(cells):
     assert set(found["steps"]) == {f"{10 * (group[0].best_epoch + 1)}"}
     single = [run for run in runs if run.spec["seed"] == 0]
     assert chapter.likeness(settings(single)).empty  # a reader's runs of one seed
+
+
+def test_what_projections_leave_has_a_row_per_size(cells):
+    found = chapter.passed_on(cells)
+    assert list(found.index) == ["base", "SE 4x", "ME 4x", "SE 10x", "ME 10x"]
+    assert list(found.columns) == ["synthetic-mini"]
+    wide = next(of for cell, of in cells.items() if (cell.model, cell.label) == ("dcnv2", "SE 10x"))
+    assert found.loc["SE 10x", "synthetic-mini"] == pytest.approx(PASSED_ON.mean(wide))
+
+
+def test_what_me_loses_without_the_non_linearity_stands_beside_what_others_lose(cells, make_record):
+    linear = [make_record(seed=seed, model="dcnv2-linear", auc=0.69) for seed in range(3)]
+    found = chapter.without_nonlinearity(cells | by_cell(linear))["synthetic-mini"]
+    assert found["base"].value == pytest.approx(-0.01 - 1e-5)
+    assert found["ME 4x"].value == pytest.approx(-0.07)
+    assert found["ME 4x minus base"].value == pytest.approx(-0.06 + 1e-5)
+    alone = {cell: of for cell, of in cells.items() if cell.model != "dcnv2-linear"}
+    assert chapter.without_nonlinearity(alone).empty  # a reader's runs of plain DCNv2
 
 
 def test_remedies_stand_beside_plain_runs_of_their_size(cells, make_record):

@@ -10,9 +10,11 @@ from plotly.subplots import make_subplots
 from embedding_collapse.book import plots
 from embedding_collapse.book.analysis import measures
 from embedding_collapse.book.analysis.claims import compared
-from embedding_collapse.book.analysis.ledger import by_spec, difference
+from embedding_collapse.book.analysis.influence import PASSED_ON
+from embedding_collapse.book.analysis.ledger import by_spec, difference, weighted
 from embedding_collapse.book.analysis.measures import Measure, total_parameters
 from embedding_collapse.book.analysis.settings import Setting, settings
+from embedding_collapse.lab.contrast import Effect
 from embedding_collapse.lab.groups import Cells, by_cell, datasets_of, runs_in, select
 from embedding_collapse.lab.models import MODELS
 from embedding_collapse.lab.records import Record, design_label, folder_of, load_all
@@ -21,7 +23,7 @@ from embedding_collapse.lab.studies.decide import BASE, EQUAL, ME4, ME10, SE4, S
 from embedding_collapse.parameters import ParameterError
 from embedding_collapse.subspace import random_diversity
 
-MODEL = "dcnv2"  # whose sets are looked into
+MODEL, LINEAR = "dcnv2", "dcnv2-linear"  # whose sets are looked into; without non-linearity
 ME_VARIANTS = [
     plots.Series("ME", "dcnv2", "ME", plots.COLOURS["ME"], "solid"),
     plots.Series("shared interaction", "dcnv2-shared", "ME", plots.PINK, "dash", base="dcnv2"),
@@ -147,6 +149,15 @@ def likeness(asked: Sequence[Setting]) -> pd.DataFrame:
     return table.assign(steps=[f"{n:,.0f}" if n == n else "" for n in table["steps"]])
 
 
+def passed_on(cells: Cells) -> pd.DataFrame:
+    """What learned projections leave of sub-embeddings' IA, see `influence.passed_on`: a row per
+    size, a column per data set."""
+    rows: dict[str, dict[str, float]] = {}
+    for cell, runs in select(cells, [MODEL]).items():
+        rows.setdefault(cell.label, {})[cell.dataset] = PASSED_ON.mean(runs)
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
 def _steps(run: Record) -> float:
     rows = run.spec["rows"]
     return (run.best_epoch + 1) * np.ceil(rows / run.spec["batch_size"]) if rows else np.nan
@@ -170,6 +181,22 @@ def against_size(
         },
         series,
     )
+
+
+def without_nonlinearity(cells: Cells) -> pd.DataFrame:
+    """What test AUC each size gains by lacking the non-linearity, and how much more ME 4x does than
+    the others: a row each, the `Effect`s on every data set."""
+    rows: dict[str, dict[str, Effect]] = {}
+    of_me = select(cells, [LINEAR], design="me", scale=4)
+    for cell, runs in select(cells, [LINEAR]).items():
+        pair = [(1.0, runs), (-1.0, cells[cell._replace(model=MODEL)])]
+        rows.setdefault(cell.label, {})[cell.dataset] = weighted(pair)
+        for me in of_me:
+            if me.dataset == cell.dataset and me != cell:
+                more = [(1.0, cells[me]), (-1.0, cells[me._replace(model=MODEL)])]
+                more += [(-weight, of) for weight, of in pair]
+                rows.setdefault(f"{me.label} minus {cell.label}", {})[cell.dataset] = weighted(more)
+    return pd.DataFrame.from_dict(rows, orient="index")
 
 
 # --- what else it could be ------------------------------------------------------------------------
