@@ -18,9 +18,11 @@ from embedding_collapse.book.analysis.ledger import (
     difference,
     effect_of,
     ledger,
+    seed_by_seed,
     weighted,
 )
 from embedding_collapse.book.analysis.measures import ABUNDANCE, AUC
+from embedding_collapse.book.analysis.settings import first_question, settings
 from embedding_collapse.lab.contrast import Effect, contrast
 from embedding_collapse.lab.records import Record
 from embedding_collapse.lab.spec import Spec
@@ -192,6 +194,15 @@ def test_claims_that_have_no_runs_yet_are_counted_too(run):
     assert min(one.p for one in alone) == pytest.approx(len(alone) * least.effect.p)
 
 
+def test_of_the_first_question_too_what_is_planned_counts(run):
+    records = runs_of(run, {BASE: 0.80, SE4: 0.8018}, ["dnn"])
+    (found,) = first_question(settings(records))
+    assert found.effect.p < 0.01 and found.verdict == "undecided"
+    others = [replace(one, spec={**one.spec, "batch_size": 1024}) for one in records]
+    (found,) = first_question(settings(others))  # a reader's own, of which the study plans none
+    assert found.verdict == "holds"
+
+
 @pytest.mark.parametrize(("wider", "verdict"), [(0.805, "holds"), (0.815, "fails")])
 def test_of_a_claim_that_asks_for_each_control_the_least_sure_is_judged(run, wider, verdict):
     equal = EQUAL["us-flights"]
@@ -206,6 +217,45 @@ def test_of_a_claim_that_asks_for_each_control_the_least_sure_is_judged(run, wid
     found = finding([*runs_of(run, {ME4: 0.81}, ["dcnv2"]), *controls], EACH)
     assert found.verdict == verdict
     assert found.effect.value == pytest.approx(0.81 - wider) and len(found.parts) == 2
+
+
+def test_that_any_of_several_controls_speaks_against_a_claim_is_corrected_for_their_number(run):
+    me = runs_of(run, {ME4: 0.81}, ["dcnv2"], spread=0.0008)
+
+    def against(number: int):
+        equal = EQUAL[FLIGHTS.name]
+        options = [{"embedding_size": equal["all"]}, {"hidden": equal["hidden"]}][:number]
+        made = [
+            run(spec, 0.814 + 0.0008 * (spec.seed - 2))
+            for option in options
+            for spec in cells([FLIGHTS], ["dcnv2"], [BASE], range(5), **option)
+        ]
+        return finding([*me, *made], EACH)
+
+    one, two = against(1), against(2)
+    assert one.effect.value < 0 and len(two.parts) == 2
+    assert two.p == pytest.approx(2 * one.p)
+
+
+def test_seed_by_seed_what_runs_of_a_seed_share_is_no_noise(run):
+    """As where their interactions begin with the same weights."""
+    shift = [0.02, -0.01, 0.015, -0.025, 0.0]
+    wobble = {SE4: [1e-4, -1e-4, 2e-4, 0.0, -2e-4], ME4: [0.0, 1e-4, -1e-4, 2e-4, -2e-4]}
+    records = [
+        run(spec, mean + shift[spec.seed] + wobble[size][spec.seed])
+        for size, mean in ((SE4, 0.80), (ME4, 0.805))
+        for spec in cells([FLIGHTS], ["nfwfm"], [size], range(5))
+    ]
+    runs = by_spec(records)
+    old, new = runs
+    pair = [Comparison(new, old)]
+    together, apart = seed_by_seed(pair, runs, AUC), effect_of(pair, runs, AUC)
+    assert together.value == pytest.approx(apart.value) == pytest.approx(0.005)
+    assert together.half_width < 0.1 * apart.half_width
+    fewer = {old: runs[old], new: runs[new][:3]}
+    assert seed_by_seed(pair, fewer, AUC).value == pytest.approx(0.005, abs=2e-4)  # 3 in common
+    others = {old: runs[old][:2], new: runs[new][2:]}
+    assert seed_by_seed(pair, others, AUC) == effect_of(pair, others, AUC)
 
 
 def test_every_comparison_is_of_runs_that_the_study_makes():

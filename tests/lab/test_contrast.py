@@ -17,6 +17,7 @@ from embedding_collapse.lab.contrast import (
     _rows_variance,
     contrast,
     holm,
+    joined,
 )
 from embedding_collapse.lab.metrics import Placements, grouped, placements
 
@@ -31,6 +32,7 @@ def simulated(
     rows: float,
     both: float,
     gain: float = 0.0,
+    shared: float = 0.0,
 ) -> list[Group]:
     """Designs 0, 1, ..., all alike but for `gain`, on the same rows; with noise from each source.
 
@@ -38,14 +40,17 @@ def simulated(
         seed, rows, both: standard deviations of what a run's seed adds to all positive rows'
             scores, and of what a design and a run add to each row's score.
         gain: added to the positive rows' scores of the first design.
+        shared: standard deviation of what a seed adds to the positive rows' scores of its runs in
+            all designs.
     """
     positive = np.repeat([False, True], ROWS)
     common = generator.normal(size=2 * ROWS) + positive  # an AUC near 0.76
     groups = []
+    of_seed = shared * generator.normal(size=(seeds, 1)) if shared else 0.0
     for design in range(designs):
         scores = common + rows * generator.normal(size=2 * ROWS) + positive * gain * (design == 0)
         scores = scores + both * generator.normal(size=(seeds, 2 * ROWS))
-        scores[:, positive] += seed * generator.normal(size=(seeds, 1))
+        scores[:, positive] += seed * generator.normal(size=(seeds, 1)) + of_seed
         above = scores[:, positive, None] > scores[:, None, ~positive]  # [seeds, ROWS, ROWS]
         runs = [Placements(run.mean(1), run.mean(0)) for run in above]
         values = [run.positive.mean() for run in runs]
@@ -101,6 +106,35 @@ def test_a_contrast_of_several_cells_has_its_coverage_too():
         effect = contrast(simulated(generator, 4, 3, 0.1, 0.3, 0.2))
         held += effect.low <= 0 <= effect.high
     assert 0.93 <= held / tries <= 0.97, held / tries
+
+
+@pytest.mark.slow
+def test_runs_whose_seeds_have_something_in_common_are_covered_seed_by_seed():
+    """Taken as independent, a difference's interval would be too wide, one of a sum too narrow."""
+    generator = np.random.default_rng(11)
+    tries = 1000
+    auc = stats.norm.cdf(1 / np.sqrt(2 * (1 + 0.1**2 + 0.1**2) + 0.05**2 + 0.4**2))
+    held = {"difference": 0, "sum": 0, "difference, independent": 0, "sum, independent": 0}
+    for _ in range(tries):
+        one, two = simulated(generator, 2, 5, 0.05, 0.1, 0.1, shared=0.4)
+        for name, sign in (("difference", -1.0), ("sum", 1.0)):
+            groups = [one._replace(weight=1.0), two._replace(weight=sign)]
+            expected = (1 + sign) * auc
+            draws = [[Group(g.weight, [g.values[run]], [g.placements[run]]) for g in groups]
+                     for run in range(5)]  # fmt: skip
+            for how, effect in (
+                ("", contrast([joined(draws)])),
+                (", independent", contrast(groups)),
+            ):
+                held[name + how] += effect.low <= expected <= effect.high
+    share = {name: count / tries for name, count in held.items()}
+    assert 0.93 <= share["difference"] <= 0.97 and 0.93 <= share["sum"] <= 0.97, share
+    assert share["difference, independent"] > 0.99 and share["sum, independent"] < 0.93, share
+
+
+def test_draws_whose_values_depend_on_no_test_rows_are_joined_too():
+    draws = [[Group(1.0, [value]), Group(-1.0, [value - 1])] for value in (3.0, 5.0)]
+    assert joined(draws) == Group(1.0, [1.0, 1.0])
 
 
 @pytest.mark.slow

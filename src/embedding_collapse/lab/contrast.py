@@ -91,7 +91,7 @@ def contrast(groups: Sequence[Group], level: float = 0.95, against: float = 0.0)
 
     Example:
         Two models of one's own, two seeds of each, all tested on the same rows in the same, random
-        order. Of a `Record` these numbers are `test["auc"]` and `score_summary`.
+        order. Of a `Record` these numbers are `test_auc` and `score_summary`.
 
         >>> import torch
         >>> from embedding_collapse.lab.contrast import Group, contrast
@@ -144,6 +144,24 @@ def contrast(groups: Sequence[Group], level: float = 0.95, against: float = 0.0)
     )
 
 
+def joined(draws: Sequence[Sequence[Group]]) -> Group:
+    """Cells whose runs are drawn together, as runs of one seed are where they begin alike: a draw's
+    weighted sum counts as the value of one run, so what its runs share is no noise.
+
+    Args:
+        draws: in each the same cells, of one run each.
+    """
+    values = [sum(group.weight * group.values[0] for group in draw) for draw in draws]
+    of_rows = [
+        [(group.weight, group.placements[0]) for group in draw if group.placements is not None]
+        for draw in draws
+    ]
+    if not all(of_rows):
+        return Group(1.0, values)
+    sums = [_weighted(draw) for draw in of_rows]
+    return Group(1.0, values, [Placements(*draw) for draw in sums])
+
+
 def difference(new: Sequence[float] | np.ndarray, old: Sequence[float] | np.ndarray) -> Effect:
     """The mean of the new values minus that of the old, each of a run; see `contrast`, which test
     metrics need: this interval is over seeds alone, as if the test rows were all there are."""
@@ -162,10 +180,7 @@ def _rows_variance(groups: Sequence[tuple[float, Sequence[Placements]]]) -> tupl
     sizes = {tuple(map(len, mean)) for mean in means}
     if len(sizes) > 1:
         raise ValueError(f"placements of {sorted(sizes)} rows; the same rows are needed in all")
-    weighted = [
-        sum(weight * part for (weight, _), part in zip(groups, parts, strict=True))
-        for parts in zip(*means, strict=True)
-    ]
+    weighted = _weighted([(weight, mean) for (weight, _), mean in zip(groups, means, strict=True)])
     variance = _delong(weighted)
     for (weight, runs), mean in zip(groups, means, strict=True):
         apart = [
@@ -174,6 +189,14 @@ def _rows_variance(groups: Sequence[tuple[float, Sequence[Placements]]]) -> tupl
         # a run's own part is 1 - 1/n of it once their mean is taken off
         variance -= weight**2 * float(np.mean(apart)) / (len(runs) - 1)
     return max(variance, 0.0), min(map(len, weighted)) - 1  # NaN stays
+
+
+def _weighted(terms: Sequence[tuple[float, Sequence[np.ndarray]]]) -> list[np.ndarray]:
+    """The weighted sum of placements, of either class's rows."""
+    return [
+        np.sum([weight * part for (weight, _), part in zip(terms, parts, strict=True)], axis=0)
+        for parts in zip(*(stand for _, stand in terms), strict=True)
+    ]
 
 
 def _mean(placements: Sequence[Placements]) -> list[np.ndarray]:

@@ -197,10 +197,10 @@ def still_rising(records: Sequence[Record]) -> str:
 
 
 def summary(records: Iterable[Record]) -> pd.DataFrame:
-    """One row per cell: test AUC, log-loss and IA/K over fields (mean and standard deviation over
-    seeds), ME's AUC minus SE's at the same scale, settings and data and its 95% interval (see
-    `contrast.contrast`), the parameter counts, and time and samples per second of training
-    (medians; an ensemble has no time of its own)."""
+    """One row per cell: test AUC (see `Record.test_auc`), log-loss and IA/K over fields (mean and
+    standard deviation over seeds), ME's AUC minus SE's at the same scale, settings and data and its
+    95% interval (see `contrast.contrast`), the parameter counts, and time and samples per second of
+    training (medians; an ensemble has no time of its own)."""
     groups = by_cell(records, ensembles=True)
     if not groups:
         return pd.DataFrame()
@@ -212,7 +212,7 @@ def summary(records: Iterable[Record]) -> pd.DataFrame:
         change, _, interval = change.partition(" ")
         seconds = [sum(epoch["seconds"] for epoch in run.epochs) for run in group]
         rows[cell.dataset, cell.model, cell.label] = {
-            "test AUC": spread([run.test["auc"] for run in group]),
+            "test AUC": spread([run.test_auc for run in group]),
             "test log-loss": spread([run.test["log_loss"] for run in group]),
             "mean IA/K": spread([run.relative_abundance.mean().item() for run in group]),
             "ME - SE, AUC": change,
@@ -247,7 +247,7 @@ def _auc_change(new: Sequence[Record], old: Sequence[Record]) -> Effect:
     """Mean test AUC of one group of runs minus that of another on the same data."""
     return contrast(
         [
-            Group(weight, [run.test["auc"] for run in runs], [run.score_summary for run in runs])
+            Group(weight, [run.test_auc for run in runs], [run.score_summary for run in runs])
             for weight, runs in ((1, new), (-1, old))
         ]
     )

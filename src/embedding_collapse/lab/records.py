@@ -77,6 +77,11 @@ class Record:
     engine: str
 
     @property
+    def test_auc(self) -> float:
+        """The expected AUC where the truth is known, else that of the labels."""
+        return self.test.get("expected_auc", self.test["auc"])
+
+    @property
     def label(self) -> str:
         """What the run is called beside others of its model: "base", "SE 4x", "ME 10x"."""
         ensemble = self.spec["members"], self.spec["average"]

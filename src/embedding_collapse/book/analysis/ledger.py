@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple, cast
 
 import numpy as np
 
-from embedding_collapse.lab.contrast import Effect, contrast, holm
+from embedding_collapse.lab.contrast import Effect, contrast, holm, joined
 from embedding_collapse.lab.models import MODELS
 from embedding_collapse.lab.records import Record
 from embedding_collapse.lab.spec import Spec
@@ -99,9 +99,41 @@ def weighted(
 ) -> Effect:
     """The sum of cells' means, each times its weight, as one contrast; see `effect_of`."""
     cells = list(cells)
+    if measure.tested:
+        measures.check_rows([run for _, of in cells for run in of])
     level = _level(of for _, of in cells)
     effect = contrast([measure.group(weight, list(of)) for weight, of in cells], level)
     return _corrected(effect, level)
+
+
+def seed_by_seed(comparisons: Sequence[Comparison], runs: Runs, measure: Measure) -> Effect:
+    """The mean of the comparisons as `effect_of` takes it, but with a model's runs of one seed as
+    one draw.
+
+    Runs of one seed see their rows in the same order, and some begin with the same weights of the
+    interaction (NFwFM's), so they need not be independent, as `contrast` takes them to be. Seeds
+    that one of a model's cells lacks are left out; cells without a common seed are independent.
+
+    Args:
+        comparisons: at least one, all of which have runs.
+        runs: from `by_spec`.
+        measure: what is compared.
+    """
+    cells: dict[str, list[tuple[float, dict[int, Record]]]] = {}
+    for one in comparisons:
+        for spec, sign in ((one.new, 1), (one.old, -1)):
+            if spec:
+                by_seed = {run.spec["seed"]: run for run in runs[spec]}
+                cells.setdefault(one.new.model, []).append((sign / len(comparisons), by_seed))
+    groups = []
+    for of in cells.values():
+        seeds = sorted(set.intersection(*(set(some) for _, some in of)))
+        if not seeds:
+            return effect_of(comparisons, runs, measure)
+        draws = [[measure.group(weight, [some[seed]]) for weight, some in of] for seed in seeds]
+        groups.append(joined(draws))
+    level = _level([*some.values()] for of in cells.values() for _, some in of)
+    return _corrected(contrast(groups, level), level)
 
 
 def _of_pairs(
@@ -242,6 +274,9 @@ def ledger(records: Iterable[Record], base: Spec) -> list[Finding]:
         held = effect
         if have and against:
             held = effect_of(have, runs, claim.measure, against=against)
+        if held and claim.each and held.value * (1 if claim.expected == "higher" else -1) < 0:
+            # the least sure of several is against the claim as often as any of them is by chance
+            held = held._replace(p=min(1.0, held.p * len(parts)))
         drafts.append((claim, effect, parts, missing))
         judged.append(Judged(held, claim.expected, claim.measure))
     return [

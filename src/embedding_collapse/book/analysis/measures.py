@@ -67,7 +67,7 @@ class Measure(NamedTuple):
                     cells[key] = runs
                     weights[key] = weights.get(key, 0.0) + sign / len(pairs)
         if self.tested:
-            _check_rows([run for runs in cells.values() for run in runs])
+            check_rows([run for runs in cells.values() for run in runs])
         groups = [self.group(weight, cells[key]) for key, weight in weights.items() if weight]
         return contrast(groups, level, against)
 
@@ -76,7 +76,7 @@ class Measure(NamedTuple):
         return float(np.mean([self.value(run) for run in runs]))
 
 
-def _check_rows(runs: list[Record]) -> None:
+def check_rows(runs: list[Record]) -> None:
     """Raise a `ParameterError` unless all were tested on the same rows in one order."""
     tested = {_test_rows(run) for run in runs}
     if len(tested) > 1:
@@ -93,11 +93,6 @@ def _test_rows(run: Record) -> str:
     if run.spec["dataset"] in US_FLIGHTS or held_out is not None:
         return f"{run.spec['dataset']}, split {split}, held_out {held_out}"
     return f"fingerprint {run.dataset['fingerprint'][:12]}"
-
-
-def _test_auc(record: Record) -> float:
-    """The expected AUC where the truth is known, else that of the labels."""
-    return record.test.get("expected_auc", record.test["auc"])
 
 
 def _projected_abundance(record: Record) -> float:
@@ -243,7 +238,7 @@ def relative_diversity(record: Record) -> float:
     return float(np.mean(np.array(record.diversity)[random > 0] / random[random > 0]))
 
 
-AUC = Measure("test AUC", _test_auc, tested=True, band=NOTABLE)
+AUC = Measure("test AUC", lambda record: record.test_auc, tested=True, band=NOTABLE)
 LOG_LOSS = Measure("test log-loss", lambda record: record.test["log_loss"])
 LEAST_LOG_LOSS = Measure(
     "least validation log-loss",

@@ -1,6 +1,6 @@
 """What the claims are asked of, data set by data set, and the first question of them all."""
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 from typing import NamedTuple
@@ -18,13 +18,25 @@ from embedding_collapse.lab.studies.decide import (
     ME10,
     SE4,
     SE10,
+    STUDY,
     TELLING,
     DesignAtScale,
 )
 
 from . import measures
-from .claims import Comparison, compared
-from .ledger import Finding, Judged, Verdict, bases, by_spec, effect_of, judge, ledger, sharing
+from .claims import Comparison, Runs, compared
+from .ledger import (
+    MODEL,
+    Finding,
+    Judged,
+    Verdict,
+    bases,
+    by_spec,
+    effect_of,
+    judge,
+    ledger,
+    sharing,
+)
 from .measures import Measure
 
 ORDER = (*TELLING, *(model for model in PAPER if model not in TELLING))
@@ -105,8 +117,8 @@ class Gain(NamedTuple):
 
 def first_question(settings: Sequence[Setting]) -> list[Gain]:
     """What four times the size gains, and ME beside SE, wherever there are two seeds; verdicts on
-    "higher", corrected over all of them."""
-    asked = []
+    "higher", corrected over all of them, and over those that the study has planned."""
+    asked, planned = [], _planned() if any(_of_study(one.base) for one in settings) else set()
     for setting in settings:
         runs = by_spec(setting.runs)
         for model in TELLING:
@@ -116,18 +128,34 @@ def first_question(settings: Sequence[Setting]) -> list[Gain]:
                 if all(len(runs.get(spec, [])) > 1 for spec in cells):
                     effect = effect_of([comparison], runs, measures.AUC)
                     asked.append((setting.name, model, pair, effect))
-    judged = judge([Judged(effect, "higher", measures.AUC) for *_, effect in asked])
+                    planned -= {comparison}
+    claims = [Judged(effect, "higher", measures.AUC) for *_, effect in asked]
+    judged = judge(claims, coming=len(planned))
     return [Gain(*gain, verdict) for gain, (verdict, _) in zip(asked, judged, strict=True)]
+
+
+def _planned() -> set[Comparison]:
+    """All of the study's comparisons that `first_question` is to answer."""
+    specs = {replace(spec, seed=0) for spec in STUDY.specs}
+    bases = {spec for spec in specs if spec.model == MODEL and spec.scale == 1 and _of_study(spec)}
+    pairs = {
+        Comparison(*(compared(base, model, size) for size in pair))
+        for base, model, pair in product(bases, TELLING, PAIRS.values())
+    }
+    return {pair for pair in pairs if {*pair} <= specs}
 
 
 def differences(
     settings: Sequence[Setting],
     measure: Measure = measures.AUC,
     pairs: Mapping[str, tuple[DesignAtScale, DesignAtScale]] = DIFFERENCES,
+    effect: Callable[[Sequence[Comparison], Runs, Measure], Effect] = effect_of,
 ) -> pd.DataFrame:
     """Differences between sizes, by default what ten times the size gains with one set and with
     ten, and ME minus SE; where they are between designs also what part of SE's parameters ME has,
-    at 4x and at 10x. A row per data set and model of the paper that has run there."""
+    at 4x and at 10x. A row per data set and model of the paper that has run there.
+
+    `effect` is `effect_of` or another of `ledger`'s that is called so."""
     rows: dict[tuple[str, str], dict[str, Effect | str]] = {}
     groups = {one.name: by_spec(one.runs) for one in settings}
     for one, model in product(settings, ORDER):
@@ -136,7 +164,7 @@ def differences(
         for pair, sizes in pairs.items():
             new, old = (compared(one.base, model, size) for size in sizes)
             if new in runs and old in runs:
-                row[pair] = effect_of([Comparison(new, old)], runs, measure)
+                row[pair] = effect([Comparison(new, old)], runs, measure)
                 counts = [measures.total_parameters(runs[spec]) for spec in (new, old)]
                 if new.scale == old.scale:
                     shares.append(f"{counts[0] / counts[1]:.2f}")
