@@ -1,5 +1,6 @@
 """Chapter 4's tables and figures, on records whose numbers are known."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -206,6 +207,19 @@ def test_models_stopped_together_stand_beside_dcnv2_and_the_epochs_they_would_ha
     alone = select(here, ["dnn"], scale=10)  # of one size, and no DCNv2 beside it
     (row,) = chapter.stopped_together(cells, alone).to_dict("records")
     assert row["minus DCNv2's"] == "" and next(iter(row)) == "SE 10x"
+
+
+def test_what_overfitting_size_adds_is_told_of_each_model(make_record):
+    def runs(model, scale, fall):
+        epochs = [{"valid_auc": 0.7, "valid_log_loss": 0.5}, {"valid_auc": 0.7 - fall}]
+        return [
+            replace(make_record("se", scale, seed, model=model), epochs=epochs) for seed in range(2)
+        ]
+
+    made = [*runs("dcnv2", 1, 0.01), *runs("dcnv2", 10, 0.03), *runs("dnn", 10, 0.04)]
+    found = chapter.further_falls(by_cell(made))
+    assert list(found.index) == ["DCNv2"]  # of DNN there is no base
+    assert found.loc["DCNv2", "synthetic-mini"].value == pytest.approx(0.02)
 
 
 def test_a_folder_without_the_regularised_model_is_refused():

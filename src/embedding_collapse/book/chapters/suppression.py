@@ -15,6 +15,7 @@ from embedding_collapse.book.analysis import measures
 from embedding_collapse.book.analysis.ledger import difference, sharing
 from embedding_collapse.book.analysis.measures import Measure
 from embedding_collapse.book.analysis.settings import Setting, settings
+from embedding_collapse.lab.contrast import Effect
 from embedding_collapse.lab.groups import Cell, Cells, by_cell, datasets_of, runs_in, select
 from embedding_collapse.lab.models import MODELS
 from embedding_collapse.lab.models.penalties import orthogonality
@@ -236,6 +237,18 @@ def numbers(cells: Cells, undecayed: Cells, stopped: Cells) -> dict[str, pd.Data
         "Without weight decay": measures.overview(undecayed, columns),
         f"After {STOPPED} epochs": measures.overview(stopped, columns),
     }
+
+
+def further_falls(cells: Cells) -> pd.DataFrame:
+    """How much further validation AUC falls from its best at SE 10x than at base: a row per model,
+    the `Effect`s on every data set."""
+    rows: dict[str, dict[str, Effect]] = {}
+    for cell, runs in select(cells, NAMES, scale=10).items():
+        if base := cells.get(cell._replace(scale=1)):
+            rows.setdefault(NAMES[cell.model], {})[cell.dataset] = difference(
+                runs, base, measures.DECLINE
+            )
+    return pd.DataFrame.from_dict(rows, orient="index")
 
 
 def overfitting(cells: Cells) -> go.Figure:
