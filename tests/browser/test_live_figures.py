@@ -79,6 +79,14 @@ def opened(browser: Browser, address: str) -> Iterator[Open]:
     assert faults == []
 
 
+def wait_for_workers(page: Page, number: int) -> None:
+    for _ in range(100):
+        if len(page.workers) == number:
+            return
+        page.wait_for_timeout(100)
+    pytest.fail(f"{len(page.workers)} workers")
+
+
 def rows(page: Page, number: int) -> list[list[str]]:
     return (
         page.locator(".ec-readout tbody")
@@ -199,13 +207,19 @@ def test_a_browser_without_aria_properties_hears_what_a_figure_says(opened: Open
 
 
 @pytest.mark.parametrize("order", [1, 2])
-def test_a_worker_that_dies_is_told_and_reset_begins_anew(opened: Open, order: int) -> None:
+@pytest.mark.parametrize("readable", [True, False])
+def test_a_worker_that_dies_is_told_and_reset_begins_anew(
+    opened: Open, order: int, readable: bool
+) -> None:
+    told = "out of memory" if readable else "an answer that cannot be read"
     script = f"""
         let orders = 0;
         const {{ postMessage }} = Worker.prototype;
         Worker.prototype.postMessage = function (order) {{
             if (++orders !== {order}) return postMessage.call(this, order);
-            this.onerror(new ErrorEvent("error", {{ message: "out of memory" }}));
+            if ({json.dumps(readable)})
+                this.onerror(new ErrorEvent("error", {{ message: "out of memory" }}));
+            else this.dispatchEvent(new MessageEvent("messageerror"));
         }};
     """
     page = opened("sets", script=script, reduced_motion="reduce")
@@ -213,11 +227,13 @@ def test_a_worker_that_dies_is_told_and_reset_begins_anew(opened: Open, order: i
     if order == 2:
         expect(status).to_contain_text("Seed 0, step 0.")
         step.click()
-    expect(status).to_have_text("The training stopped (out of memory). Reset starts it again.")
+    expect(status).to_have_text(f"The training stopped ({told}). Reset starts it again.")
+    wait_for_workers(page, 0)  # it may be stuck
     page.get_by_role("button", name="Reset", exact=True).click()
     expect(status).to_contain_text("Seed 0, step 0.")
     step.click()
     expect(status).to_contain_text("Seed 0, step 1.")
+    wait_for_workers(page, 1)
 
 
 @pytest.mark.parametrize("name", ["sets", "bottleneck"])

@@ -14,21 +14,35 @@ const BETWEEN = 4; // milliseconds to train before the next picture, in the page
  * @returns {Promise<{ ask: (order: Order) => Promise<Answer>, end: () => void }>}
  */
 export async function connect(address, makeTrainer, budget) {
+  /** @type {Worker | null} */
+  let worker = null;
+  // What it says next: one that fails is ended, and the order after that goes to another.
+  const reply = (/** @type {Worker} */ from) =>
+    new Promise((resolve, reject) => {
+      from.onmessage = ({ data }) => resolve(data);
+      from.onerror = reject;
+    }).catch((error) => {
+      from.terminate();
+      worker = null;
+      throw error;
+    });
+  const begin = async () => {
+    const made = new Worker(address, { type: typeof address === "string" ? "classic" : "module" });
+    const message = "an answer that cannot be read";
+    // Chromium's workers have no `onmessageerror`
+    made.addEventListener("messageerror", () => made.onerror?.(new ErrorEvent("error", { message })));
+    await reply(made); // it is ready, or it failed to load
+    return (worker = made);
+  };
   try {
-    const type = typeof address === "string" ? "classic" : "module";
-    const worker = new Worker(address, { type });
-    const reply = () =>
-      new Promise((resolve, reject) => {
-        worker.onmessage = ({ data }) => resolve(data);
-        worker.onerror = reject;
-      });
-    await reply(); // it is ready, or it failed to load
-    const ask = (/** @type {Order} */ order) => {
-      const answer = reply();
-      worker.postMessage({ budget, ...order });
+    await begin();
+    const ask = async (/** @type {Order} */ order) => {
+      const asked = worker ?? (await begin());
+      const answer = reply(asked);
+      asked.postMessage({ budget, ...order });
       return answer;
     };
-    return { ask, end: () => worker.terminate() };
+    return { ask, end: () => worker?.terminate() };
   } catch {
     const train = makeTrainer();
     const ask = async (/** @type {Order} */ order) => {
