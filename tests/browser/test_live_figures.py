@@ -278,3 +278,22 @@ def test_a_widget_is_the_same_figure_and_can_be_left(opened: Open, name: str) ->
         page.get_by_role("button", name="Step", exact=True).click()
         expect(page.locator(".ec-status")).to_contain_text("step 1.")
     page.evaluate("window.leave()")
+
+
+def test_a_widget_leaves_a_figure_that_another_has_opened_alone(opened: Open) -> None:
+    script = """
+        window.made = 0;
+        window.Worker = class extends Worker {
+            constructor(...of) { super(...of); window.made++; }
+        };
+    """
+    page = opened("sets_widget", script=script, reduced_motion="reduce")
+    page.evaluate(
+        """async () => {
+            await import("./sets.widget.js?evaluated_again");
+            const section = document.querySelector(".ec-training");
+            const looked = (act) => new IntersectionObserver(act).observe(section);
+            await new Promise(looked); // after the widget has
+        }"""
+    )
+    assert page.evaluate("window.made") == 1

@@ -57,6 +57,7 @@ export function makeTable(heads) {
  * @param {(name: string) => void} changed
  */
 export function open(section, changed) {
+  section.dataset.opened = "true";
   const text = /** @type {HTMLElement} */ (section.querySelector("script")).textContent;
   /** @type {Content} */
   const content = JSON.parse(text ?? "");
@@ -301,12 +302,14 @@ export function whenSeen(element, share, act, ahead = "0px") {
 
 /**
  * Mount a page's figures of that name, each before it comes into view, so that nothing moves there:
- * until then nothing is loaded.
+ * until then nothing is loaded. A notebook has this done anew by each widget, and its figures may be
+ * open by then.
  * @param {string} name
  * @param {(section: HTMLElement) => unknown} mount
  */
 export function mountInView(name, mount) {
   if (!globalThis.document) return;
   const all = document.querySelectorAll(`.ec-training[data-figure=${name}]`);
-  for (const section of all) whenSeen(section, 0, () => mount(/** @type {HTMLElement} */ (section)), "0px 0px 50%");
+  for (const section of /** @type {NodeListOf<HTMLElement>} */ (all))
+    whenSeen(section, 0, () => section.dataset.opened || mount(section), "0px 0px 50%");
 }
