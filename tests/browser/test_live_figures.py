@@ -165,6 +165,32 @@ def test_pictures_are_described_fit_and_follow_the_theme(
     )
 
 
+@pytest.mark.parametrize("who", ["JupyterLab", "the system"])
+def test_pictures_follow_whoever_chooses_the_colours(opened: Open, who: str) -> None:
+    page = opened("bottleneck", color_scheme="light")
+    picture = "document.querySelector('canvas').toDataURL()"
+    dark = ".ec-training.ec-training { color: #eee; }"
+    page.add_style_tag(content=f"[data-jp-theme-light=false] {dark}")
+    page.add_style_tag(content=f"@media (prefers-color-scheme: dark) {{ {dark} }}")
+    before = page.evaluate(picture)
+    if who == "JupyterLab":
+        page.evaluate("document.body.dataset.jpThemeLight = 'false'")
+    else:
+        page.emulate_media(color_scheme="dark")
+    page.wait_for_function(f"before => {picture} !== before", arg=before, timeout=10_000)
+
+
+def test_pictures_are_drawn_for_paper_and_anew_for_the_screen(opened: Open) -> None:
+    page = opened("bottleneck", width=1600)
+    drawn = """[...document.querySelectorAll("canvas")].map(it => [it.width, it.clientWidth])"""
+    screen = page.evaluate(drawn)
+    # told and drawn in one go: nothing comes between it and the paper
+    paper = page.evaluate(f"dispatchEvent(new Event('beforeprint')), {drawn}")
+    assert all(width == wide for width, wide in paper)
+    assert sum(width for width, _ in paper) <= 610 < sum(width for width, _ in screen)
+    assert page.evaluate(f"dispatchEvent(new Event('afterprint')), {drawn}") == screen
+
+
 def test_a_finger_turns_a_cloud_where_moves_have_no_movement(opened: Open) -> None:
     gone = "delete MouseEvent.prototype.movementX"
     page = opened("collapse", script=gone, reduced_motion="reduce")

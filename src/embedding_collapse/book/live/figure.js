@@ -6,7 +6,9 @@ import { keepState, readState } from "./address.js";
 
 export const PICTURE = { role: "img", ariaLabel: "Not drawn yet" };
 const READING = 200; // milliseconds that numbers stand still while a run plays
+const CALM = 1000; // the same, for readers who want no motion
 const STILL = 200; // milliseconds without a change before the address has the state
+const PAPER = "610px"; // of width that a sheet of A4 leaves a figure's pictures
 
 /**
  * @typedef {import("./address.js").State} State
@@ -262,8 +264,8 @@ export function makePlayer(figure) {
 }
 
 /**
- * Put the live figure in the static one's place, draw it anew when its size or the theme changes, and
- * say when it goes out of sight; returns how to stop that.
+ * Put the live figure in the static one's place, draw it anew when its size or the theme changes and
+ * for paper, and say when it goes out of sight; returns how to stop that.
  * @param {HTMLElement} section
  * @param {(HTMLElement | string)[]} parts
  * @param {HTMLElement} sized
@@ -279,7 +281,23 @@ export function place(section, parts, sized, { paint, see = () => {} }) {
   size.observe(sized);
   const theme = new MutationObserver(paint); // at once: a page that is to be printed turns light
   theme.observe(document.documentElement, { attributeFilter: ["data-theme"] });
-  return () => [seen, size, theme].forEach((observer) => observer.disconnect());
+  const lab = ["data-jp-theme-light", "data-jp-theme-name"]; // JupyterLab's
+  theme.observe(document.body, { attributeFilter: lab });
+  const left = new AbortController();
+  const { signal } = left;
+  for (const system of ["(prefers-color-scheme: dark)", "(forced-colors: active)"])
+    matchMedia(system).addEventListener("change", paint, { signal });
+  // no observer hears of paper, and pictures would be stretched to it
+  const fit = (/** @type {string} */ maxWidth) => () => {
+    Object.assign(section.style, { maxWidth, boxSizing: maxWidth && "content-box" });
+    paint();
+  };
+  addEventListener("beforeprint", fit(PAPER), { signal });
+  addEventListener("afterprint", fit(""), { signal });
+  return () => {
+    [seen, size, theme].forEach((observer) => observer.disconnect());
+    left.abort();
+  };
 }
 
 /**
