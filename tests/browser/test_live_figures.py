@@ -131,6 +131,72 @@ def test_readers_who_want_no_motion_go_seed_by_seed(opened: Open) -> None:
     expect(status).to_contain_text("Seed 0, step 0.")
 
 
+def test_a_seed_that_trains_without_motion_says_so_and_can_be_stopped(opened: Open) -> None:
+    script = """
+        const { postMessage } = Worker.prototype;
+        Worker.prototype.postMessage = function (order) {
+            if (!window.slow) return postMessage.call(this, order);
+            const steps = Math.min(order.steps, 1);
+            setTimeout(() => postMessage.call(this, { ...order, steps }), 300);
+        };
+    """
+    page = opened("sets", script=script, reduced_motion="reduce")
+    status, step = page.locator(".ec-status"), page.locator(".ec-readout td:nth-child(3)").first
+    train = page.get_by_role("button", name="Train the next seed")
+    page.evaluate("window.slow = true")
+    train.click()
+    expect(status).to_have_text("Training…")
+    expect(step).not_to_have_text("0")  # while it trains, a second after a second
+    expect(status).to_have_text("Training…")
+    page.get_by_role("button", name="Pause", exact=True).click()
+    expect(status).to_contain_text("Seed 0, step")
+    held = int(step.inner_text())
+    assert 0 < held < STEPS and status.inner_text() == f"Seed 0, step {held}."
+    page.evaluate("window.slow = false")
+    train.click()  # the rest of it
+    expect(status).to_have_text(f"Seed 0, step {STEPS}.")
+
+
+def test_a_control_that_is_turned_while_the_last_picture_is_drawn_counts(opened: Open) -> None:
+    script = """
+        const draw = window.requestAnimationFrame;
+        window.requestAnimationFrame = (act) => window.held ? window.held.push(act) : draw(act);
+    """
+    page = opened("sets", script=script, reduced_motion="reduce")
+    turn = """(it, value) => {
+        it.value = value;
+        it.dispatchEvent(new Event("input"));
+    }"""
+    slider = page.locator("input[name=scale]")
+    page.evaluate("window.held = []")
+    slider.evaluate(turn, 0)
+    page.wait_for_function("window.held.length")  # the trainer has answered
+    slider.evaluate(turn, 3)
+    page.evaluate("{ const { held } = window; delete window.held; held.forEach(draw => draw(0)); }")
+    page.evaluate("new Promise(requestAnimationFrame)")
+    expect(page.locator(".ec-run").nth(1)).to_have_text("SE 6x", timeout=10_000)
+    assert slider.get_attribute("aria-valuetext") == "6"
+    assert [row[0] for row in rows(page, 0)] == ["base", "SE 6x", "ME 6x"]
+
+
+def test_runs_that_diverged_have_no_verdicts(opened: Open) -> None:
+    script = """
+        const { set } = Object.getOwnPropertyDescriptor(Worker.prototype, "onmessage");
+        const heard = (act) => ({ data }) => {
+            const ended = data.ends?.length > 0; // the first seed is through
+            act({ data: ended ? { ...data, over: true, diverged: 3 } : data });
+        };
+        Object.defineProperty(Worker.prototype, "onmessage", {
+            set(act) { set.call(this, heard(act)); },
+        });
+    """
+    page = opened("sets", script=script, reduced_motion="reduce")
+    page.get_by_role("button", name="Train the next seed").click()
+    expect(page.locator(".ec-status")).to_contain_text("Diverged at step 3, learning rate")
+    for cells in rows(page, 1):
+        assert cells[1] == "–" and cells[2] != "–"
+
+
 def test_a_setting_is_in_the_address_and_the_model_is_a_menu(opened: Open) -> None:
     page = opened("sets", "?sets=scale:2,model:fm", reduced_motion="reduce")
     notice = page.locator(".ec-notice")

@@ -71,7 +71,7 @@ export async function mount(section) {
       answer.runs.length > 0 &&
       answer.runs.every((run) => run.diverged !== null || run.step >= figure.iterations),
     pace: () => Math.min(FASTEST, 1 + Math.floor(position() / 20)),
-    jump: { steps: JUMP, text: `Next ${JUMP} steps` },
+    jump: { steps: () => JUMP, text: `Next ${JUMP} steps` },
   });
 
   /**

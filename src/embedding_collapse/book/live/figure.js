@@ -123,7 +123,7 @@ function makeControl({ name, label, options, texts }, state, chosen) {
  *   over: () => boolean,
  *   total: () => number,
  *   pace: () => number,
- *   jump: { steps: number, text: string },
+ *   jump: { steps: (from: number) => number, text: string },
  *   paint: (elapsed: number) => void,
  *   write: () => void,
  *   tell: () => string,
@@ -138,7 +138,7 @@ export function makePlayer(figure) {
   const still = matchMedia("(prefers-reduced-motion: reduce)");
   // `playing` is what the reader last asked for, and outlasts a run: another setting plays as well
   let [anew, wanted, busy, playing, visible, touched] = [true, false, false, false, true, false];
-  let [owed, before, written] = [0, 0, 0];
+  let [fresh, owed, before, written] = [false, 0, 0, 0];
   /** @type {Promise<void> | null} */
   let drawing = null;
 
@@ -155,13 +155,20 @@ export function makePlayer(figure) {
   const buttons = element("div", { role: "group", ariaLabel: "Training" }, play, step, reset);
 
   function toggle() {
-    if (still.matches) return goOn(jump.steps);
+    if (still.matches) return owed ? goOn(-owed) : leap();
     const ended = over();
     if (ended) anew = true;
     playing = ended || !playing;
     if (playing) status.textContent = "Training.";
     name();
     go();
+  }
+
+  // Without motion: a picture at the end, and numbers on the way; pressed again, the button stops it.
+  function leap() {
+    status.textContent = "Training…";
+    goOn(jump.steps(anew || fresh ? 0 : position()));
+    name();
   }
 
   // By itself, unless the reader has begun.
@@ -186,24 +193,26 @@ export function makePlayer(figure) {
     go();
   }
 
+  const due = () => wanted || owed > 0 || (playing && visible && !over());
+
   async function go() {
     wanted = true;
     if (busy) return;
     busy = true;
     before = performance.now();
     try {
-      while (wanted || owed || (playing && visible && !over())) {
+      while (due()) {
         wanted = false;
-        const fresh = anew;
-        anew = false;
+        [fresh, anew] = [anew, false];
         const from = fresh ? 0 : position();
         const steps = fresh ? 0 : Math.min(total() - from, owed || (playing ? pace() : 0));
         await train(fresh, steps);
         if (!fresh && !anew && owed) owed = over() ? 0 : Math.max(0, owed - (position() - from));
+        fresh = false;
         drawing ??= new Promise(requestAnimationFrame).then(draw);
-        if (pace() < Infinity) await drawing;
+        // of the last picture too: what a reader turns while it is drawn is done next
+        if (pace() < Infinity || !due()) await drawing;
       }
-      await drawing;
       status.textContent = figure.tell();
       refresh();
     } catch (error) {
@@ -223,9 +232,10 @@ export function makePlayer(figure) {
     drawing = null;
     const elapsed = playing ? time - before : 0;
     before = time;
-    if (still.matches && owed) return;
-    figure.paint(elapsed);
-    if (!playing || over() || performance.now() > written + READING) refresh();
+    const leaping = still.matches && owed > 0;
+    if (!leaping) figure.paint(elapsed);
+    const recent = performance.now() < written + (leaping ? CALM : READING);
+    if (!recent || (!leaping && (!playing || over()))) refresh();
   }
 
   function refresh() {
@@ -236,7 +246,8 @@ export function makePlayer(figure) {
 
   function name() {
     const moving = playing && !over();
-    play.textContent = still.matches ? jump.text : moving ? "Pause" : "Play";
+    const resting = still.matches ? jump.text : "Play";
+    play.textContent = moving || (still.matches && owed) ? "Pause" : resting;
     status.classList.toggle("ec-heard", moving); // the table tells the time meanwhile
     step.setAttribute("aria-disabled", String(over()));
     play.setAttribute("aria-disabled", String(still.matches && over()));

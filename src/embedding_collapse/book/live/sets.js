@@ -53,7 +53,8 @@ export async function mount(section) {
     total: () => begun.seeds * stepsOfSeed,
     over: () => answer?.over ?? false,
     pace: () => Infinity,
-    jump: { steps: stepsOfSeed, text: "Train the next seed" },
+    // from within a seed, where one was stopped, to its end
+    jump: { steps: (from) => stepsOfSeed - (from % stepsOfSeed), text: "Train the next seed" },
   });
 
   /**
@@ -111,6 +112,7 @@ export async function mount(section) {
         return [titles()[i], ...at, number(loss), number(auc), number(share, 2)];
       }),
     );
+    const known = answer.over && answer.diverged === null;
     verdicts.fill(
       claims.map(({ text }, i) => {
         const effect = answer.effects[i];
@@ -118,7 +120,7 @@ export async function mount(section) {
         if (!effect) return [text, "–", "–", "–", seeds];
         const { value, low, high, verdict } = effect;
         const interval = Number.isFinite(low) ? `${signed(low)} to ${signed(high)}` : "–";
-        return [text, answer.over ? verdict : "–", signed(value), interval, seeds];
+        return [text, known ? verdict : "–", signed(value), interval, seeds];
       }),
     );
     const { seed, step, runs } = answer;
