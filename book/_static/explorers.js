@@ -250,13 +250,16 @@
   // The state that the page's address asks for, and what it asks for in vain. What is pinned is not
   // in it: that is the pin of the step with these settings, or none.
   function addressed(name, controls, states) {
-    const sliders = turned(controls).map(({ name, options, by }) => {
-      const all = by ? Object.values(options).flat() : options;
-      return { name, options: [...new Set(all.map(([value]) => value))] };
-    });
-    const { state: asked, refused } = readState(location.search, name, sliders, states[0]);
+    const offered = (state) => (control) => {
+      return { name: control.name, options: choices(control, state).map(([value]) => value) };
+    };
+    const read = (state) =>
+      readState(location.search, name, turned(controls).map(offered(state)), states[0]);
+    // twice: what some controls offer depends on what another is asked for
+    const { state: asked, refused } = read(read(states[0]).state);
     const state = fitted(controls, asked);
-    const step = states.find((each) => sliders.every(({ name }) => each[name] === state[name]));
+    const held = turned(controls).map(({ name }) => name);
+    const step = states.find((each) => held.every((name) => each[name] === state[name]));
     for (const { name } of controls.filter(({ kind }) => kind === "pin"))
       state[name] = step?.[name] ?? null;
     return { state, refused };
