@@ -242,6 +242,16 @@
     },
   };
 
+  // Text that Plotly draws as it stands, save for line breaks: it may hold somebody's name of a field.
+  const asText = (text) =>
+    text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
+  function withoutMarkup(value) {
+    if (typeof value === "string") return value.split("<br>").map(asText).join("<br>");
+    if (Array.isArray(value)) return value.map(withoutMarkup);
+    if (typeof value !== "object" || value === null) return value;
+    return Object.fromEntries(Object.entries(value).map(([key, part]) => [key, withoutMarkup(part)]));
+  }
+
   // --- States ---------------------------------------------------------------------------------
 
   const choices = ({ options, by }, state) => (by ? options[state[by]] : options);
@@ -352,8 +362,8 @@
       hint: "Click a cell to choose its two fields.",
       drags: false,
       change({ datasets }, state, partner, field) {
-        const { fields } = datasets[state.dataset];
-        return { of: fields.indexOf(field), for: fields.indexOf(partner) };
+        const drawn = datasets[state.dataset].fields.map(withoutMarkup);
+        return { of: drawn.indexOf(field), for: drawn.indexOf(partner) };
       },
     },
   };
@@ -486,8 +496,12 @@
     }
     section.querySelector(".ec-static").replaceWith(notice, panel, figure, live);
     const draw = mount(figure, () => ({
-      data: view.marks.map(({ like, ...numbers }) => ({ ...structuredClone(styles[like]), ...numbers })),
-      layout: structuredClone({ ...layout, ...view.layout, height }), // drawing moves parts of it
+      data: view.marks.map(({ like, ...numbers }) => ({
+        ...structuredClone(styles[like]),
+        ...withoutMarkup(numbers),
+      })),
+      // drawing moves parts of it
+      layout: structuredClone({ ...layout, ...withoutMarkup(view.layout ?? {}), height }),
     }));
   }
 

@@ -255,13 +255,33 @@
     return made;
   }
 
+  // What fails in one box is told there, and keeps no other from its turn.
+  function complain(box, error) {
+    console.error(error);
+    if (box.getAttribute("role") === "img") box.setAttribute("role", "group"); // an image holds no text
+    const notice =
+      box.querySelector(":scope > .ec-fault") ??
+      box.appendChild(element("p", { className: "ec-notice ec-fault", role: "status" }));
+    notice.textContent = `This could not be drawn (${error?.message ?? error}).`;
+  }
+  function attempt(box, act) {
+    try {
+      act();
+    } catch (error) {
+      complain(box, error);
+    }
+  }
+
+  // Of a label, in which Plotly takes some of HTML for markup, what it shows.
+  const plain = (label) => new DOMParser().parseFromString(label, "text/html").body.textContent;
+
   // Each gives its element and a function that brings the plot in line with it.
 
   // Room for the longest of the texts, or what stands beside it would move.
   const room = (texts) => `${Math.max(...texts.map((text) => text.length))}ch`;
 
   function menu(plot, { buttons, active, name }) {
-    const options = buttons.map((button) => element("option", {}, button.label));
+    const options = buttons.map((button) => element("option", {}, plain(button.label)));
     const select = element("select", {}, ...options);
     select.selectedIndex = active;
     select.onchange = () => Plotly.restyle(plot, ...buttons[select.selectedIndex].args);
@@ -271,10 +291,11 @@
   function slider(plot, { steps, active, name }) {
     const range = element("input", { type: "range", min: 0, max: steps.length - 1, value: active });
     const value = element("span", { className: "ec-value", ariaHidden: "true" });
-    value.style.minWidth = room(steps.map((step) => step.label));
+    const texts = steps.map((step) => plain(step.label));
+    value.style.minWidth = room(texts);
     const apply = () => Plotly.restyle(plot, ...steps[range.value].args);
     const show = () => {
-      value.textContent = steps[range.value].label;
+      value.textContent = texts[range.value];
       range.setAttribute("aria-valuetext", value.textContent);
     };
     range.oninput = () => (show(), apply());

@@ -165,6 +165,28 @@ def test_without_a_script_the_page_shows_the_first_state(made, name):
     assert "http" not in text and text.count("src=") == 1
 
 
+def test_names_with_markup_are_text_without_a_script(runs):
+    for run in runs:
+        run.dataset["fields"] = ["R&D <b>site</b>", "device", "user"]
+    name = "R&amp;D &lt;b&gt;site&lt;/b&gt;"
+    spectrum, pairs = (
+        module.explorer(runs) for module in (explorers.spectrum, explorers.sub_embeddings)
+    )
+    assert f"DCNv2 base, {name}</span>" in static.key(
+        spectrum.figure(spectrum.view(spectrum.data, spectrum.start | {"field": 0}))
+    )
+    heat = static.svg(pairs.figure(pairs.view(pairs.data, pairs.start)))
+    assert heat.count(f">{name}</text>") == 2
+
+
+def test_names_of_data_are_text_above_a_panel(runs):
+    for run in runs:
+        run.spec["dataset"] = "a<b>"
+    explorer = explorers.scaling.explorer(runs)
+    titles = explorer.figure(explorer.view(explorer.data, explorer.start)).layout.annotations
+    assert "a&lt;b&gt;" in [title.text for title in titles]
+
+
 def test_an_explorer_leads_to_the_records_of_the_runs_it_shows(runs):
     first = {f"../records/{run.key}.json" for run in runs if run.spec["seed"] == 0}
     every = {f"../records/{run.key}.json" for run in runs}

@@ -80,6 +80,31 @@ def figure(name: str) -> str:
     return box(f'<script type="application/json">{text}</script>')
 
 
+def test_names_are_text_in_menus_and_in_what_explorers_draw(opened: Open, explorer: str) -> None:
+    page = opened(figure(FIELDS[0]), explorer)
+    options = page.locator(".ec-figure option")
+    page.locator(".ec-figure[data-drawn]").nth(1).wait_for()
+    assert options.all_text_contents() == [FIELDS[0], "other"]
+    plot = page.locator(".ec-explorer .ec-plot")
+    names = plot.locator(".xtick text").all_text_contents()
+    assert sorted(names) == sorted(FIELDS)
+    assert plot.locator(".xtick text [style*=bold]").count() == 0
+    at = plot.evaluate(
+        """(it, place) => {
+            it.scrollIntoView({ block: "center" });
+            const { left, top } = it.getBoundingClientRect();
+            const { xaxis, yaxis } = it._fullLayout;
+            return [xaxis, yaxis].map(axis => axis._offset + axis.c2p(place))
+                .map((at, i) => at + [left, top][i]);
+        }""",
+        names.index(FIELDS[0]),
+    )
+    page.mouse.click(*at)
+    for name in ("of", "for"):
+        chosen = page.locator(f"select[name={name}] option:checked")
+        assert chosen.text_content().startswith(f"{FIELDS[0]} (")
+
+
 def test_an_option_that_goes_with_another_choice_alone_is_refused_by_name(
     opened: Open, explorer: str
 ) -> None:

@@ -137,7 +137,8 @@ class Explorer:
         for mark in view.marks:
             numbers = {key: _without_markup(value) for key, value in mark.items() if key != "like"}
             traces.append(self.styles[mark["like"]] | numbers)
-        return go.Figure({"data": traces, "layout": self.layout | dict(view.layout)})
+        layout = {key: _without_markup(value) for key, value in view.layout.items()}
+        return go.Figure({"data": traces, "layout": self.layout | layout})
 
 
 def _without_markup(value: Any) -> Any:
@@ -145,6 +146,8 @@ def _without_markup(value: Any) -> Any:
     field."""
     if isinstance(value, str):
         return "<br>".join(map(as_text, value.split("<br>")))
+    if isinstance(value, dict):
+        return {key: _without_markup(part) for key, part in value.items()}
     return [_without_markup(part) for part in value] if isinstance(value, list) else value
 
 

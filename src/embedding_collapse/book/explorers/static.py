@@ -42,7 +42,7 @@ def key(figure: go.Figure) -> str:
     traces = [trace for trace in figure.to_plotly_json()["data"] if trace.get("showlegend", True)]
     entries = "".join(
         f'<span><span style="color:{_colour(trace)}" aria-hidden="true">■</span> '
-        f"{html.escape(trace['name'])}</span> "
+        f"{_plain(trace['name'])}</span> "
         for trace in traces
         if "name" in trace
     )
@@ -177,7 +177,11 @@ def _colour(trace: dict[str, Any]) -> str | list[str]:
 
 
 def _text(x: float, y: float, text: str, anchor: str = "middle", turned: bool = False) -> str:
-    plain = html.escape(text.replace("<sub>", "").replace("</sub>", ""))
     turn = f' transform="rotate(-40 {x} {y:.1f})"' if turned else ""
     anchor = "end" if turned else anchor
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{turn}>{plain}</text>'
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{turn}>{_plain(text)}</text>'
+
+
+def _plain(text: str) -> str:
+    """A figure's text, in which plotly takes some of HTML for markup, as HTML without it."""
+    return html.escape(html.unescape(text.replace("<sub>", "").replace("</sub>", "")))
