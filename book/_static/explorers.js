@@ -8,7 +8,7 @@
 (() => {
   "use strict";
 
-  const { element, mount, room } = window.embeddingFigures;
+  const { attempt, element, mount, room } = window.embeddingFigures;
   const { keepState, readState } = window.embeddingAddress;
   const STILL = 200; // milliseconds without a change before the address has the state
 
@@ -455,7 +455,7 @@
     const first = Math.max(0, states.findIndex((each) => same(each, asked.state)));
     let step = states[first];
     let state = asked.state;
-    let view;
+    let view = views[name](data, state); // first: what fails leaves the page as it was
     let writing;
     const notice = element("p", { className: "ec-notice", role: "status" }, asked.refused);
     notice.hidden = !asked.refused;
@@ -505,6 +505,7 @@
     }));
   }
 
-  document.querySelectorAll(".ec-explorer").forEach(explore);
+  for (const section of document.querySelectorAll(".ec-explorer"))
+    attempt(section, () => explore(section));
   window.embeddingExplorers = { views };
 })();

@@ -27,7 +27,7 @@
   const toImage = {
     name: "toImage",
     title: "Download plot as a PNG",
-    icon: Plotly.Icons.camera,
+    icon: window.Plotly?.Icons.camera, // where Plotly failed to load, each box says so
     click(plot) {
       const paper = { template: template("light"), paper_bgcolor: "#ffffff", plot_bgcolor: "#ffffff" };
       const { width, height } = plot._fullLayout;
@@ -350,20 +350,22 @@
       if (!redraw) return Plotly.Plots.resize(plot);
       const minHeight = parseInt(box.style.minHeight) || 420;
       await draw(read(), plot, controls, made, width, minHeight, again);
+      box.querySelector(":scope > .ec-fault")?.remove();
       box.setAttribute("role", "group"); // an image may hold no controls, and Plotly's buttons are some
       box.dataset.drawn = "true";
     }
     // what could not be drawn must not keep the next drawing from its turn
-    const later = () => (queue = queue.then(fit).catch((error) => console.error(error)));
+    const later = () => (queue = queue.then(fit).catch((error) => complain(box, error)));
     new ResizeObserver(later).observe(box);
     return () => ((changed = true), later());
   }
 
   const plots = [];
-  for (const box of document.querySelectorAll(".ec-figure")) {
-    const json = box.querySelector("script").textContent;
-    mount(box, () => JSON.parse(json));
-  }
+  for (const box of document.querySelectorAll(".ec-figure"))
+    attempt(box, () => {
+      const json = box.querySelector("script").textContent;
+      mount(box, () => JSON.parse(json));
+    });
 
   function recolour() {
     for (const plot of plots)
@@ -388,5 +390,5 @@
     for (const plot of plots) if (plot.style.width) give(plot, "");
   });
 
-  window.embeddingFigures = { element, mount, room };
+  window.embeddingFigures = { attempt, element, mount, room };
 })();

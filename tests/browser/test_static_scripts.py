@@ -118,3 +118,33 @@ def test_an_option_that_goes_with_another_choice_alone_is_refused_by_name(
     page = opened(explorer, search=asked.format("ME 4x").replace(",field:1", ""))
     expect(page.locator("select[name=set] option:checked")).to_have_text("3 of 4")
     expect(page.locator(".ec-notice")).to_be_hidden()
+
+
+def test_a_figure_or_an_explorer_that_fails_says_so_and_the_others_are_drawn(
+    opened: Open, explorer: str
+) -> None:
+    torn = explorer.replace('{"name":', '{"name"', 1)
+    unknown = explorer.replace('{"name":"sub_embeddings"', '{"name":"nobody"', 1)
+    bad = '<script type="application/json">{"data"</script>'
+    page = opened(box(""), box(bad), figure("whole"), torn, unknown, explorer)
+    drawn = page.locator(".ec-figure[data-drawn]")
+    expect(drawn).to_have_count(2)
+    faults = page.locator(".ec-fault")
+    expect(faults).to_have_count(4)
+    assert all("could not be drawn (" in fault for fault in faults.all_text_contents())
+    boxes = page.locator(".ec-figure:not([data-drawn])")
+    assert boxes.evaluate_all("all => all.map(it => it.getAttribute('role'))") == ["group"] * 2
+    # what stood there before is there still
+    assert page.locator(".ec-explorer:has(.ec-fault) img").count() == 2
+    assert page.locator(".ec-tour").count() == 0
+
+
+def test_without_plotly_each_figure_says_so_and_numbers_and_controls_remain(
+    opened: Open, explorer: str
+) -> None:
+    page = opened(figure("whole"), explorer, scripts=OTHERS)
+    faults = page.locator(".ec-figure > .ec-fault")
+    expect(faults).to_have_text(["This could not be drawn (Plotly is not defined)."] * 2)
+    page.locator("select[name=run]").select_option(label="base")
+    expect(page.locator("select[name=set]")).to_be_disabled()
+    assert page.locator(".ec-readout td").count() == 5
