@@ -134,9 +134,10 @@ def test_readers_who_want_no_motion_go_seed_by_seed(opened: Open) -> None:
 def test_a_seed_that_trains_without_motion_says_so_and_can_be_stopped(opened: Open) -> None:
     script = """
         const { postMessage } = Worker.prototype;
+        let left = 5; // steps, until it is slow no longer
         Worker.prototype.postMessage = function (order) {
             if (!window.slow) return postMessage.call(this, order);
-            const steps = Math.min(order.steps, 1);
+            const steps = left-- > 0 ? 1 : 0;
             setTimeout(() => postMessage.call(this, { ...order, steps }), 300);
         };
     """
