@@ -19,8 +19,8 @@ const LEVEL = 0.95;
  */
 export function contrast(groups) {
   const value = groups.reduce((sum, { weight, values }) => sum + weight * meanOf(values), 0);
-  if (groups.some(({ values }) => values.length < 2))
-    return { value, low: -Infinity, high: Infinity, p: 1 };
+  const unsure = { value, low: -Infinity, high: Infinity, p: 1 };
+  if (groups.some(({ values }) => values.length < 2)) return unsure;
   const parts = groups.map(({ weight, values }) => [
     (weight ** 2 * varianceOf(values)) / values.length,
     values.length - 1,
@@ -28,7 +28,7 @@ export function contrast(groups) {
   const tested = groups.filter(({ placements }) => placements);
   if (tested.length) parts.push(ofRows(tested));
   const variance = parts.reduce((sum, [part]) => sum + part, 0);
-  if (variance === 0) return { value, low: value, high: value, p: Number(value === 0) };
+  if (variance === 0) return unsure; // all values of each cell are equal: the noise is not known
   const freedom = variance ** 2 / parts.reduce((sum, [part, df]) => sum + part ** 2 / df, 0);
   const error = Math.sqrt(variance);
   const reach = quantile(1 - LEVEL, freedom) * error;
