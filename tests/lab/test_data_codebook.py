@@ -158,6 +158,56 @@ def test_a_value_with_a_spelling_of_its_own_keeps_to_it_and_one_between_several_
     assert ids == [1, 2, 0, 0, 0, 0, 5, 0, 0, 7, 0, 0]
 
 
+def test_codes_that_lost_their_zeros_are_those_of_training(tmp_path):
+    numbers = np.random.default_rng(0)
+    codes = numbers.choice(["02139", "00501", "10001", ""], ROWS)
+    frame = pd.DataFrame({"zip": codes, "bought": numbers.integers(0, 2, ROWS)})
+    data = load("table", frame=frame, label="bought", progress=False)
+    frame.to_csv(tmp_path / "rows.csv", index=False)
+    for rows in (pd.read_csv(tmp_path / "rows.csv"), frame.replace({"00501": "501"})):
+        assert np.array_equal(data.codebook.number(rows), data.ids)
+
+
+def test_zeros_are_put_before_codes_of_one_width_alone():
+    texts = pa.chunked_array([["7", "07", "007", "0007", "v"]])
+    for known, ids in ((["007", "120"], [1, 1, 1, 0, 0]), (["007", "99"], [0, 0, 1, 0, 0])):
+        assert categories(known).number(texts).tolist() == ids
+    assert categories(["007", "v12"]).number(texts).tolist() == [0, 0, 1, 0, 0]
+
+
+@pytest.mark.parametrize("word", ["NA", "None", "null", "n/a"])
+def test_a_word_that_pandas_takes_for_a_blank_is_the_value_it_was_in_training(
+    tmp_path, caplog, word
+):
+    numbers = np.random.default_rng(0)
+    frame = pd.DataFrame({"area": numbers.choice([word, "EU"], ROWS)})
+    frame = frame.assign(shop=1, bought=numbers.integers(0, 2, ROWS))
+    file, blank = tmp_path / "visits.csv", frame["area"] == word
+    frame.to_csv(file, index=False)
+    by_word = load("table", path=file, label="bought", progress=False)
+    by_blank = load("table", frame=pd.read_csv(file), label="bought", progress=False)
+    for data, rows, text, known in (
+        (by_word, pd.read_csv(file), "", word),
+        (by_blank, file, word, ""),
+    ):
+        caplog.clear()
+        assert np.array_equal(data.codebook.number(rows), data.ids)
+        (note,) = caplog.messages
+        assert note.endswith(
+            f"{blank.sum()} rows of area with {text!r} taken for {known!r}, the one spelling of a "
+            "blank that training had"
+        )
+    caplog.clear()
+    assert np.array_equal(by_word.codebook.number(file), by_word.ids)
+    assert caplog.messages == []
+
+
+def test_a_blank_is_new_where_training_had_several_spellings_of_one_or_none():
+    texts = pa.chunked_array([["", "NA", "nan"]])
+    assert categories(["NA", "null", "EU"]).number(texts).tolist() == [0, 1, 0]
+    assert categories(["EU"]).number(texts).tolist() == [0, 0, 0]
+
+
 def categories(values: list[str]) -> Entry:
     return Entry("shop", "shop", "categorical", pa.array(values), None, 0.1)
 
@@ -195,8 +245,52 @@ def test_a_column_of_values_that_are_mostly_new_is_told(frame, caplog):
     share, trained = ((own[:, 0] == 0).mean() for own in (ids, data.ids))
     assert 0 < trained < 0.5 < share
     assert caplog.messages == [
-        f"pandas DataFrame: {share:.0%} of the rows with a value of shop have one that is new or "
-        f"rare, {trained:.0%} of those it was trained on"
+        f"pandas DataFrame: {share:.1%} of the rows have a value of shop that is new or rare, "
+        f"{trained:.1%} of those it was trained on"
+    ]
+
+
+def test_a_column_of_which_a_part_is_spelled_otherwise_is_told(tmp_path, caplog):
+    """Whoever reads text as numbers loses the zero that ends 8.50."""
+    numbers = np.random.default_rng(0)
+    price = numbers.choice(["8.50", "9.25", "7.75", "1.99"], ROWS)
+    file = tmp_path / "visits.csv"
+    pd.DataFrame({"price": price, "bought": numbers.integers(0, 2, ROWS)}).to_csv(file, index=False)
+    data = load("table", path=file, label="bought", categorical="price", progress=False)
+    caplog.clear()
+    ids = data.codebook.number(pd.read_csv(file))
+    share = (price == "8.50").mean()
+    assert (ids[:, 0] == 0).mean() == share < 0.5
+    assert (
+        f"{share:.1%} of the rows have a value of price that is new or rare" in caplog.messages[0]
+    )
+
+
+def test_new_rows_of_the_same_kind_are_not_told(caplog):
+    """Of them some more are in the bucket than of the training rows: no training row had their
+    values."""
+    numbers = np.random.default_rng(0)
+
+    def drawn() -> pd.DataFrame:
+        columns = {"shop": numbers.zipf(1.3, 5000), "town": numbers.geometric(0.05, 5000)}
+        return pd.DataFrame(columns | {"bought": numbers.integers(0, 2, 5000)})
+
+    data = load("table", frame=drawn(), label="bought", progress=False)
+    caplog.clear()
+    for _ in range(20):
+        data.codebook.number(drawn())
+        data.codebook.number(drawn()[:7])
+    assert caplog.messages == []
+
+
+def test_blanks_in_a_field_that_had_none_are_told(frame, caplog):
+    data = read(frame)
+    shop = frame["shop"].astype(object).where(frame.index % 4 > 0, None)
+    caplog.clear()
+    share = (data.codebook.number(frame.assign(shop=shop))[:, 0] == 0).mean()
+    assert caplog.messages == [
+        f"pandas DataFrame: {share:.1%} of the rows (150 of them blank) have a value of shop that "
+        f"is new or rare, {(data.ids[:, 0] == 0).mean():.1%} of those it was trained on"
     ]
 
 

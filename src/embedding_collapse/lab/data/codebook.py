@@ -1,6 +1,7 @@
 """What the ids of a table stand for, so that rows it never held have ids too."""
 
 import logging
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,12 +10,12 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from scipy.special import bdtrc  # scipy.stats takes long to import
 
 from embedding_collapse.parameters import ParameterError, count, listed, printable, short
 
 from .bins import Bins
-from .columns import NOUN, Kind, Source, meaning, reject
-from .numbering import UNSEEN
+from .columns import MISSING, NOUN, Kind, Source, meaning, reject
 from .reading import SHOWN, Batch, Table
 from .sources import check_columns, open_rows
 from .typed import open_frame
@@ -25,6 +26,9 @@ VERSION = 3  # of what reading and encoding make of a table: raise it with any c
 PART = 1 << 18  # rows that are numbered at once
 WHOLE = r"^(-?[0-9]+)(\.0+)?$"
 TRUTHS = pa.array(["true", "false"])
+BLANKS = pa.array(["", *MISSING])  # spellings of none, in small letters
+FEW = 0.01  # a share of rows in the rare bucket that is not told
+CHANCE = 1e-3  # of a note where there is nothing to tell
 
 
 class Entry(NamedTuple):
@@ -49,7 +53,10 @@ class Entry(NamedTuple):
     def number(self, texts: pa.ChunkedArray) -> np.ndarray:
         """The ids, int32, of what `columns.meaning` made of values; what has none is `RARE`.
 
-        A category may be spelled otherwise than in training, where that is clear: "3.0" is 3.
+        A category may be spelled otherwise than in training, where that is clear: "3.0" is 3, and
+        2139 is "02139" where all have five digits. "NA" and a blank are one where training knows
+        only one of such spellings. What training had in the rare bucket may so become a value that
+        it kept: of the former nothing is known here.
         """
         known = self._of(texts)
         if self.kind == "categorical":
@@ -71,23 +78,45 @@ class Entry(NamedTuple):
         whole = pc.match_substring_regex(texts, WHOLE)
         truth = pc.is_in(pc.utf8_lower(texts), TRUTHS)
         several = pc.or_(whole, truth)
-        if pc.any(several).as_py():  # else the values need not be looked through again
-            found = np.stack([self._of(one) for one in spellings(texts.filter(several))])
+        # the values are looked through again only where need be
+        if pc.any(blank := blanks(texts)).as_py():
+            known = pc.indices_nonzero(blanks(self.values))
+            ids[blank.to_numpy()] = known[0].as_py() + 1 if len(known) == 1 else RARE
+        if pc.any(several).as_py():
+            ways = spellings(texts.filter(several), self._digits())
+            found = np.stack([self._of(one) for one in ways])
             most = found.max(0)
             clear = ((found == RARE) | (found == most)).all(0)
             ids[several.to_numpy()] = np.where(clear, most, RARE)
         return ids
 
+    def _digits(self) -> int:
+        """How many each value has, a blank left out; 0 where they differ, or are not digits alone.
 
-def spellings(texts: pa.ChunkedArray) -> list[pa.ChunkedArray]:
+        Codes such as 02139 lose their zeros where they are taken for numbers.
+        """
+        filled = self.values.filter(pc.not_equal(self.values, ""))
+        widths = pc.unique(pc.binary_length(filled))
+        digits = pc.all(pc.match_substring_regex(filled, "^[0-9]+$")).as_py()
+        return widths[0].as_py() if digits and len(widths) == 1 else 0
+
+
+def blanks(texts: pa.StringArray | pa.ChunkedArray) -> pa.BooleanArray | pa.ChunkedArray:
+    """Which of the texts may stand for none."""
+    return pc.is_in(pc.utf8_lower(texts), BLANKS)
+
+
+def spellings(texts: pa.ChunkedArray, digits: int) -> list[pa.ChunkedArray]:
     """Whole numbers and truth values `[V]` in each of the ways that tools write them: 3 and 3.0,
-    as a column of numbers is written once it has a blank; true, True and TRUE."""
+    as a column of numbers is written once it has a blank; true, True and TRUE; and whole numbers
+    with zeros before them, of so many digits."""
     whole = pc.match_substring_regex(texts, WHOLE)
     bare = pc.replace_substring_regex(texts, r"\.0+$", "")
     return [
         pc.if_else(whole, bare, pc.utf8_lower(texts)),
         pc.if_else(whole, pc.binary_join_element_wise(bare, ".0", ""), pc.utf8_capitalize(texts)),
         pc.utf8_upper(texts),
+        pc.if_else(whole, pc.utf8_lpad(bare, digits, "0"), texts),
     ]
 
 
@@ -135,10 +164,12 @@ class Codebook(NamedTuple):
         """The ids of rows, int32 `[rows, N]`, as reading the dataset would have given them.
 
         A value without an id of its own, never seen or rare, is in the field's rare bucket; a note
-        in the log says of which fields most are, and training's were not, and whose bucket no row
-        trained. Whole numbers and truth values may be written as other tools do: 3 as 3.0, true as
-        True. A value that cannot be used, such as a text among numbers, counts as a blank, and a
-        note says how many rows have one.
+        in the log says in which fields clearly more are than in training, and whose bucket no row
+        trained. Whole numbers, truth values and blanks may be written as other tools do: 3 as 3.0,
+        true as True, 02139 as 2139 where all have five digits, and "NA" as a blank, which is told;
+        so may those that were too rare in training for an id, beside a spelling that was not. A
+        value that cannot be used, such as a text among numbers, counts as a blank, and a note says
+        how many rows have one.
 
         Args:
             rows: a DataFrame or a file, as `data.load` takes them; with the columns of the fields,
@@ -178,7 +209,8 @@ class Codebook(NamedTuple):
                 texts.append(meant)
                 reject(own, why, column, usable, entry.column, NOUN[entry.kind])
             values = pa.chunked_array(texts, pa.string())
-            of_values, blank = entry.number(values), pc.equal(values, "").to_numpy()
+            of_values, none = entry.number(values), blanks(values).to_numpy()
+            blank = pc.equal(values, "").to_numpy()
             starts = np.cumsum([0, *map(len, texts)]).tolist()
             places = np.concatenate(
                 [
@@ -189,7 +221,11 @@ class Codebook(NamedTuple):
             ids[:, i] = of_values[places]
             empty &= blank[places]
             counts = np.bincount(places, minlength=len(values))
-            told.count(i, counts, of_values == RARE, blank)
+            told.count(i, counts, of_values == RARE, none)
+            if entry.kind == "categorical":
+                for place in np.flatnonzero(none & (of_values != RARE)).tolist():
+                    text, known = values[place].as_py(), entry.values[of_values[place] - 1].as_py()
+                    told.spelled[entry.field, text, known] += int(counts[place])
         told.empty += int((empty & np.concatenate(kept)).sum())  # where all can be used
         told.reject(kept, wrong, table.first)
         return ids
@@ -238,27 +274,27 @@ class _Told:
         lost: how many of them have a value that cannot be used.
         empty: how many of them are blank in every field, as an empty line of text is.
         shown: number of the row, and what is wrong with it, of the first of these.
-        filled, unknown, rare: int64 `[N]`, of each field the rows that are not blank, those of them
-            whose value has no id of its own, and all that are in the rare bucket.
+        spelled: rows with a blank of some field, by that, its spelling, and that in training.
+        rare, blank: int64 `[N]`, of each field the rows that are in the rare bucket, and those of
+            them that are blank.
     """
 
     rows: int
     lost: int
     empty: int
     shown: list[tuple[int, str]]
-    filled: np.ndarray
-    unknown: np.ndarray
+    spelled: Counter[tuple[str, str, str]]
     rare: np.ndarray
+    blank: np.ndarray
 
     @classmethod
     def of(cls, fields: int) -> "_Told":
-        return cls(0, 0, 0, [], *np.zeros((3, fields), np.int64))
+        return cls(0, 0, 0, [], Counter(), *np.zeros((2, fields), np.int64))
 
     def count(self, field: int, rows: np.ndarray, rare: np.ndarray, blank: np.ndarray) -> None:
         """Take in values: how many rows have each, whether it is in the bucket, and blank."""
-        self.filled[field] += rows[~blank].sum()
-        self.unknown[field] += rows[rare & ~blank].sum()
         self.rare[field] += rows[rare].sum()
+        self.blank[field] += rows[rare & blank].sum()
 
     def reject(self, kept: list[np.ndarray], wrong: list[dict[int, str]], first: int) -> None:
         """Take in which rows of some batches can be used, and what is wrong with others."""
@@ -278,12 +314,20 @@ class _Told:
             yield f"{what}: {reasons}{more}"
         if self.empty:
             yield f"{count(self.empty, 'row')} blank in every field, as an empty line is"
-        shares = self.unknown / np.maximum(self.filled, 1)
-        for entry, share in zip(entries, shares.tolist(), strict=True):
-            if len(entry.values) and share > UNSEEN >= entry.rare:
+        for (field, text, known), rows in self.spelled.items():
+            if text != known:
                 yield (
-                    f"{share:.0%} of the rows with a value of {short(entry.field)} have one that "
-                    f"is new or rare, {entry.rare:.0%} of those it was trained on"
+                    f"{count(rows, 'row')} of {short(field)} with {text!r} taken for {known!r}, "
+                    "the one spelling of a blank that training had"
+                )
+        told = zip(entries, self.rare.tolist(), self.blank.tolist(), strict=True)
+        for entry, rare, blank in told:
+            if bdtrc(rare - 1, self.rows, _usual(entry.rare)) < CHANCE:
+                none = f" ({blank:,} of them blank)" if blank else ""
+                yield (
+                    f"{rare / self.rows:.1%} of the rows{none} have a value of "
+                    f"{short(entry.field)} that is new or rare, {entry.rare:.1%} of those it was "
+                    "trained on"
                 )
         bare = {
             entry.field: rows
@@ -296,6 +340,13 @@ class _Told:
                 f"{count(max(bare.values()), 'row')} of {self.rows:,} are; a larger min_count in "
                 "training puts rare values there"
             )
+
+
+def _usual(rare: float) -> float:
+    """The share of new rows that may be in the bucket where `rare` of the training rows were, with
+    nothing to tell: more are, as some have values that no training row had. Up to twice the odds;
+    a binomial test asks whether it is more."""
+    return max(FEW, 2 * rare / (1 + rare))
 
 
 def _groups(table: Table, wanted: list[str], progress: bool) -> Iterator[list[Batch]]:
