@@ -196,7 +196,7 @@ def test_score_writes_a_probability_per_row_of_a_file(capsys):
     assert pd.read_csv("scores.csv")["probability"].tolist() == scores.tolist()
     rows.drop(columns="shop").to_csv("rows.csv", index=False)
     assert main(["score", made["record"], "rows.csv", *options]) == 1
-    assert "it has no column shop; its columns are more" in capsys.readouterr().err
+    assert "it has no column 'shop'; its columns are 'more'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

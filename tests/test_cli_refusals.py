@@ -289,7 +289,7 @@ def test_so_are_they_in_errors_and_in_what_a_run_says_of_its_data(capsys, caplog
     said = capsys.readouterr()
     assert all(c.isprintable() or c == "\n" for c in said.out + said.err)
     told = refused(capsys, "data", "table", *options, "--numeric=none")
-    assert told.endswith(f"it has no column none; its columns are y, {ESCAPED}, other")
+    assert told.endswith(f"it has no column 'none'; its columns are 'y', '{ESCAPED}', 'other'")
 
 
 def test_a_name_with_braces_is_a_name(capsys):

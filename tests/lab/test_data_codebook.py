@@ -98,6 +98,28 @@ def test_columns_that_are_not_fields_are_not_read(frame, library):
     assert np.array_equal(data.codebook.number(rows), data.ids)
 
 
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_a_missing_column_is_told_beside_others_of_no_type(frame, library):
+    frames = pytest.importorskip(library)
+    rows = frames.DataFrame({name: list(frame[name]) for name in ("shop", "ts")} | MIXED)
+    told = "it has no column 'town', 'minutes'; its columns are 'shop', 'ts', 'bought'"
+    with pytest.raises(ParameterError, match=told):
+        read(frame).codebook.number(rows)
+
+
+@pytest.mark.parametrize(
+    ("trained", "given"), [(" shop", "shop"), ("shop", "shop "), ("a b", "a b")]
+)
+def test_blanks_around_names_are_no_matter_in_rows_either(frame, tmp_path, trained, given):
+    """UCI's Adult has them in its header."""
+    visits = frame[["shop", "bought"]].rename(columns={"shop": trained})
+    data = load("table", frame=visits, label="bought", progress=False)
+    rows = visits.rename(columns={trained: given})
+    rows.to_csv(tmp_path / "rows.csv", index=False)
+    for one in (rows, tmp_path / "rows.csv"):
+        assert np.array_equal(data.codebook.number(one), data.ids)
+
+
 def test_columns_in_another_order_of_other_types_have_the_same_ids(frame, tmp_path):
     data = read(frame)
     other = frame[["ts", "minutes", "bought", "town", "shop"]]
@@ -330,7 +352,7 @@ def test_rows_in_a_bucket_that_nothing_trained_are_told(frame, caplog):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("shop,town,ts\n", "it has no column minutes; its columns are shop, town, ts"),
+        ("shop,town,ts\n", "it has no column 'minutes'; its columns are 'shop', 'town', 'ts'"),
         ("shop,town,minutes,ts\n", "which holds no rows; one is needed"),
         ("shop,town,minutes,ts\n1,Ulm,2.5,\n1,Ulm\n", "line 3 has 2 columns, 4 are needed in each"),
     ],

@@ -274,9 +274,11 @@ def test_a_failure_leaves_nothing_that_is_taken_for_data(criteo, tmp_path):
 
 
 def test_a_missing_column_is_told_with_those_that_are_there(table):
-    with pytest.raises(ParameterError, match="it has no column clicked; its columns are y, a"):
+    with pytest.raises(
+        ParameterError, match="it has no column 'clicked'; its columns are 'y', 'a'"
+    ):
         table("y,a\n0,1\n", label="clicked")
-    with pytest.raises(ParameterError, match="it has no column b, c; its columns are y, a"):
+    with pytest.raises(ParameterError, match="it has no column 'b', 'c'; its columns are 'y', 'a'"):
         table("y,a\n0,1\n", categorical="a,b", numeric="c")
 
 
@@ -287,7 +289,9 @@ def test_columns_of_the_same_name_are_told(table):
 
 def test_avazu_without_one_of_its_columns_is_told(tmp_path):
     (tmp_path / "train.csv").write_text("id,click,hour\n1,0,2\n")
-    with pytest.raises(ParameterError, match=r"it has no column C1, banner_pos, .*, C21; its"):
+    with pytest.raises(
+        ParameterError, match=r"it has no column 'C1', 'banner_pos', .*, 'C21'; its"
+    ):
         load("avazu", path=tmp_path / "train.csv")
 
 

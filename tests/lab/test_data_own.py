@@ -340,10 +340,13 @@ def test_lists_are_refused_by_name_with_the_way_to_drop_them(frame, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"drop": "shpo"}, "it has no column shpo; its columns are shop, ts, bought, stars"),
+        (
+            {"drop": "shpo"},
+            "it has no column 'shpo'; its columns are 'shop', 'ts', 'bought', 'stars'",
+        ),
         ({"drop": "stars"}, "column 'stars' is given twice"),
         ({"times": "ts", "numeric": "ts"}, "column 'ts' is given twice"),
-        ({"split_by": "time"}, "it has no column time"),
+        ({"split_by": "time"}, "it has no column 'time'"),
     ],
 )
 def test_columns_that_cannot_be_are_refused(path, options, message):
@@ -375,8 +378,22 @@ def test_columns_that_are_numbers_may_be_named_by_them():
     frame = pd.DataFrame({0: [0, 1] * 20, 1: range(40), 2: ["a", "b"] * 20})
     data = load("table", frame=frame, label=0, split_by=1, categorical=[2])
     assert data.labels.tolist() == [0, 1] * 20
-    with pytest.raises(ParameterError, match="it has no column 5; its columns are 0, 1, 2"):
+    with pytest.raises(ParameterError, match="it has no column '5'; its columns are '0', '1', '2'"):
         load("table", frame=frame, label=5)
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_what_is_dropped_from_a_frame_may_be_of_no_type(frame, library):
+    frames = pytest.importorskip(library)
+    visits = frame[["shop", "stars"]].astype(int)
+    columns = {name: list(visits[name]) for name in visits}
+    mixed = {"seen": [object(), "soon", 1, 2.5] * (ROWS // 4)}
+    of = {"label": "stars", "threshold": 4, "progress": False}
+    for given in (frames.DataFrame(columns | mixed), frames.DataFrame(mixed | columns)):
+        data = load("table", frame=given, drop=" seen", **of)
+        assert np.array_equal(data.ids, load("table", frame=visits, **of).ids)
+        with pytest.raises(ParameterError, match="columns of one type each, is accepted, and drop"):
+            load("table", frame=given, **of)
 
 
 # --- frames ---------------------------------------------------------------------------------------

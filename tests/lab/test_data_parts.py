@@ -188,7 +188,7 @@ def test_parts_that_are_not_three_are_refused_with_what_there_is(folder, frames)
 def test_a_part_that_lacks_a_column_is_refused(folder):
     (folder / "Test.tsv.gz").unlink()
     (folder / "test.csv").write_text("row,click\na,1\nb,0\n")
-    with pytest.raises(ParameterError, match=r"test.csv'; it has no column shop"):
+    with pytest.raises(ParameterError, match=r"test.csv'; it has no column 'shop'"):
         load("table", path=folder, **TABLE)
 
 

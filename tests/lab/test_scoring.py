@@ -219,7 +219,7 @@ def test_what_is_not_there_or_has_changed_is_named(data, ensemble, tmp_path):
 
 
 def test_a_column_that_is_missing_is_named(frame, made):
-    with pytest.raises(ParameterError, match="it has no column minutes; its columns are shop"):
+    with pytest.raises(ParameterError, match="it has no column 'minutes'; its columns are 'shop'"):
         load_scorer(made[0]).score(frame.drop(columns="minutes"))
 
 

@@ -17,7 +17,7 @@ from embedding_collapse.parameters import ParameterError, count, listed, printab
 from .bins import Bins
 from .columns import MISSING, NOUN, Kind, Source, meaning, reject
 from .reading import SHOWN, Batch, Table
-from .sources import check_columns, open_rows
+from .sources import check_columns, open_rows, own_names
 from .typed import open_frame
 from .vocabulary import RARE
 
@@ -173,7 +173,8 @@ class Codebook(NamedTuple):
 
         Args:
             rows: a DataFrame or a file, as `data.load` takes them; with the columns of the fields,
-                in any order, and whatever others. Criteo's text needs no header.
+                in any order, blanks around their names or not, and whatever others. Criteo's text
+                needs no header.
             progress: show a bar where reading takes more than a few seconds.
 
         Raises:
@@ -188,10 +189,12 @@ class Codebook(NamedTuple):
             table = open_rows(Path(rows).expanduser(), wanted)
         else:
             table = open_frame(rows, wanted, least=1)
-        check_columns(table, wanted)
-        told = _Told.of(len(self.entries))
-        for batches in _groups(table, wanted, progress):
-            yield self._number(table, batches, told)
+        own = dict(zip(wanted, own_names(table, wanted), strict=True))
+        check_columns(table, list(own.values()))
+        entries = tuple(entry._replace(column=own[entry.column]) for entry in self.entries)
+        told = _Told.of(len(entries))
+        for batches in _groups(table, list(own.values()), progress):
+            yield self._replace(entries=entries)._number(table, batches, told)
         for note in told.notes(self.entries, table.unit):
             LOG.warning("%s", printable(f"{table.path}: {note}"))
 

@@ -184,15 +184,19 @@ def own_table(spec: DataSpec, frame: Any = None) -> Source:
 
 def _named_as_in(table: Table, spec: DataSpec) -> DataSpec:
     """The spec with the table's own names of its columns, where blanks are all that differs."""
-    stripped = {name.strip(): name for name in table.names}
-
-    def own(name: str) -> str:
-        return name if name in table.names else stripped.get(name.strip(), name)
-
     several = ("categorical", "numeric", "times", "drop")
-    named: dict[str, Any] = {name: tuple(map(own, getattr(spec, name))) for name in several}
-    named |= {name: own(text) for name in ("label", "split_by") if (text := getattr(spec, name))}
+    named: dict[str, Any] = {name: tuple(own_names(table, getattr(spec, name))) for name in several}
+    for name in ("label", "split_by"):
+        if text := getattr(spec, name):
+            (named[name],) = own_names(table, [text])
     return replace(spec, **named)
+
+
+def own_names(table: Table, names: Sequence[str]) -> list[str]:
+    """The table's own names of some columns, where blanks around them are all that differs; a name
+    that it has not stays as it is."""
+    others = {name.strip(): name for name in table.names if name not in names}
+    return [name if name in table.names else others.get(name.strip(), name) for name in names]
 
 
 def _tables(spec: DataSpec, frame: Any) -> list[Table]:
@@ -205,14 +209,14 @@ def _tables(spec: DataSpec, frame: Any) -> list[Table]:
                 "of train, validation and test is accepted, else a table"
             )
         if not given:
-            return [open_frame(frame)]
+            return [open_frame(frame, drop=spec.drop)]
         if not isinstance(frame, Mapping):
             raise ParameterError(
                 f"split is 'given' and frame a {type(frame).__name__}; a dict of three, train, "
                 "validation and test, is accepted"
             )
         return [
-            open_frame(frame[name])._replace(path=f"frame {name!r}")
+            open_frame(frame[name], drop=spec.drop)._replace(path=f"frame {name!r}")
             for name in three(frame, "frame")
         ]
     if hub.is_name(path):
@@ -307,6 +311,6 @@ def check_columns(table: Table, needed: Sequence[str]) -> None:
     missing = [name for name in needed if name not in names]
     if missing:
         raise ParameterError(
-            f"path is {table.path!r}; it has no column {listed(missing)}; "
-            f"its columns are {listed(names)}"
+            f"path is {table.path!r}; it has no column {listed(map(repr, missing))}; "
+            f"its columns are {listed(map(repr, names))}"
         )

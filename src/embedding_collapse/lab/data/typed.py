@@ -1,7 +1,7 @@
 """Tables whose columns have types: Parquet files, and whatever comes as Arrow's batches."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -67,7 +67,9 @@ def parts_in(folder: Path) -> list[Path]:
     return files if all(one.suffix == ".parquet" for one in files) else []
 
 
-def open_frame(frame: Any, wanted: Sequence[str] = (), least: int = 10) -> Table:
+def open_frame(
+    frame: Any, wanted: Sequence[str] = (), drop: Sequence[str] = (), least: int = 10
+) -> Table:
     """A table in memory: pandas, polars, pyarrow, datasets, or whatever else gives Arrow's columns.
 
     Its content is what its columns read as: a frame has the hash of any other with the same rows,
@@ -75,24 +77,27 @@ def open_frame(frame: Any, wanted: Sequence[str] = (), least: int = 10) -> Table
 
     Args:
         frame: the table.
-        wanted: the columns that will be read; by default all.
+        wanted: the columns that will be read; by default all. Others may be of no type that Arrow
+            has, in pandas and polars.
+        drop: columns that will not be read, which may so too.
         least: how many rows are needed.
 
     Raises:
         ParameterError: what is no table, or has no rows.
     """
     kind = f"{type(frame).__module__.partition('.')[0]} {type(frame).__name__}"
-    if kind in ("pandas DataFrame", "polars DataFrame"):
-        frame = _only(frame, wanted)
     if kind == "datasets Dataset":
         frame = frame.with_format("arrow")[:]
     try:
-        table = pa.table(frame)
+        if kind in ("pandas DataFrame", "polars DataFrame"):
+            table = _arrow(frame, wanted, drop)
+        else:
+            table = pa.table(frame)
     except (pa.ArrowException, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise ParameterError(
             f"frame is a {kind}; a DataFrame of pandas or polars, with columns of one type each, "
-            f"is accepted ({reason})"
+            f"is accepted, and drop leaves others out ({reason})"
         ) from None
 
     names = enumerate(table.column_names)  # by number, as two columns of one name are told later
@@ -122,13 +127,38 @@ def open_frame(frame: Any, wanted: Sequence[str] = (), least: int = 10) -> Table
     return typed_table(kind, table.column_names, content, batches, len(table))
 
 
-def _only(frame: Any, wanted: Sequence[str]) -> Any:
-    """A frame of pandas or polars without other columns than those wanted, which may be of no type
-    that Arrow has; as it is where it lacks one of these, or none is named."""
+def _arrow(frame: Any, wanted: Collection[str], drop: Collection[str]) -> pa.Table:
+    """A frame of pandas or polars, with nulls in place of columns that are not read. Those to drop
+    are as they are where they can be, for all that can be read is part of a frame's content."""
+    if wanted:
+        needed = {name.strip() for name in wanted}
+        return _with_nulls(frame, lambda name: name not in needed)
+    try:
+        return _of_types(frame)
+    except (pa.ArrowException, TypeError, ValueError):
+        dropped = {name.strip() for name in drop}
+        return _with_nulls(frame, lambda name: name in dropped)
+
+
+def _with_nulls(frame: Any, spare: Callable[[str], bool]) -> pa.Table:
+    """The same with nulls in the columns that can be spared, told by names without blanks around
+    them."""
     names = [str(name) for name in frame.columns]
-    if not wanted or not {*wanted} <= {*names}:
-        return frame
-    return frame[[own for own, name in zip(frame.columns, names, strict=True) if name in wanted]]
+    places = [place for place, name in enumerate(names) if not spare(name.strip())]
+    kept = _of_types(getattr(frame, "iloc", frame)[:, places])  # polars needs no iloc
+    columns: list[Any] = [pa.nulls(len(frame))] * len(names)
+    for place, column in zip(places, kept.columns, strict=False):
+        columns[place] = column
+    index = slice(len(places), None)  # of pandas, where it has one
+    return pa.table([*columns, *kept.columns[index]], names=[*names, *kept.column_names[index]])
+
+
+def _of_types(frame: Any) -> pa.Table:
+    """The same where each column has a type: of polars' objects Arrow would get the addresses."""
+    for name, kind in zip(frame.columns, frame.dtypes, strict=True):
+        if str(kind) == "Object":
+            raise TypeError(f"column {name} holds objects")
+    return pa.table(frame)
 
 
 @contextmanager
