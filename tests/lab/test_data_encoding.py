@@ -11,9 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from embedding_collapse.lab.contrast import _delong
-from embedding_collapse.lab.data import Dataset, delimited, load
+from embedding_collapse.lab.data import Dataset, delimited, encoding, load
 from embedding_collapse.lab.data.dataset import split_rows
 from embedding_collapse.lab.metrics import grouped, placements
+from embedding_collapse.parameters import ParameterError
 
 DATA = Path(__file__).parents[1] / "data"
 FORMATS = {"criteo": "criteo_format.txt.gz", "avazu": "avazu_format.csv.gz"}
@@ -204,6 +205,17 @@ def test_parquet_says_the_same_in_every_type(tmp_path, frame):
     assert [data.fields[0].decode(i) for i in range(1, 5)] == ["1", "2", "", "4"]
     assert data.ids[:4, 0].tolist() == [1, 2, 3, 4]
     assert data.labels[:4].tolist() == [0, 1, 0, 1]
+
+
+def test_more_text_than_arrow_keeps_is_refused_by_the_field_that_has_most(read, monkeypatch):
+    rows = "".join(f"{i % 2},{i % 4},a long text {i % 5}\n" for i in range(100))
+    data = read(f"y,shop,note\n{rows}")
+    monkeypatch.setattr(encoding, "MOST_TEXT", 69)  # bytes: 4 shops have one each, 5 notes 13
+    told = r"take 69 bytes of text, 65 of them note's; 68 are accepted: drop='note' leaves it out"
+    assert np.array_equal(read(f"y,shop,note\n{rows}", rows=90).ids, data.ids[:90])
+    monkeypatch.setattr(encoding, "MOST_TEXT", 68)
+    with pytest.raises(ParameterError, match=told):
+        read(f"y,shop,note\n{rows}", rows=80)
 
 
 def test_text_quotes_and_types_of_a_table_survive(read):

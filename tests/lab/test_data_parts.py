@@ -123,6 +123,20 @@ def test_a_rejected_row_is_told_with_its_file(folder):
     assert note == f"1 row rejected: {folder / 'train.csv'}, line 302: {said}"
 
 
+def test_rejected_rows_are_a_share_of_their_own_part(folder, frames):
+    """Of all 450 rows 4 are no hundredth, of the 90 that test they are."""
+    frames["test"]["click"] = frames["test"]["click"].astype(str).where(frames["test"].index > 3)
+    (folder / "Test.tsv.gz").unlink()
+    frames["test"].to_csv(folder / "test.csv", index=False)
+    told = r"test.csv'; 4 of 90 rows cannot be used \(.*test.csv, line 2: click is '', not 0 or 1"
+    with pytest.raises(ParameterError, match=told):
+        load("table", path=folder, **TABLE)
+    data = load("table", path=folder, **TABLE, max_rejected=0.05)
+    assert data.held_out == (60, 86) and data.facts["rejected_share"] == 4 / 450
+    with pytest.raises(ParameterError, match=told):  # of what is in the cache too
+        load("table", path=folder, **TABLE)
+
+
 def test_other_data_in_any_part_are_other_data(folder):
     spec = describe("table", path=folder, **TABLE)
     assert spec.written()["split"] == "given"

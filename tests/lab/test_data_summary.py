@@ -1,13 +1,16 @@
 """The data command: what is in a dataset, printed."""
 
 import gzip
+import tracemalloc
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 import pytest
 
 from embedding_collapse.cli import main
 from embedding_collapse.lab import records
-from embedding_collapse.lab.data import compare, load, summarise
+from embedding_collapse.lab.data import Dataset, Field, compare, load, summarise
 
 CRITEO = Path(__file__).parents[1] / "data" / "criteo_format.txt.gz"
 
@@ -31,6 +34,17 @@ def test_the_summary_counts_features_and_rare_rows(tmp_path):
     assert table["features"].sum() == 632
     for i, field in enumerate(data.fields):
         assert table.loc[field.name, "rare share"] == pytest.approx((data.ids[:, i] == 0).mean())
+
+
+def test_the_summary_takes_little_memory_however_many_rows_there_are():
+    rows = 1_000_000
+    fields = tuple(Field(str(i), 2, pa.array(["a"])) for i in range(20))
+    ids, labels = np.broadcast_to(np.int32(1), (rows, 20)), np.resize(np.uint8([0, 1]), rows)
+    data = Dataset("clicks", ids, labels, fields, "0" * 64)
+    tracemalloc.start()
+    assert (summarise(data)["rare share"] == 0).all()
+    assert tracemalloc.get_traced_memory()[1] < rows * 20 / 4  # of a byte per id
+    tracemalloc.stop()
 
 
 def test_a_comparison_has_the_rare_share_of_all_fields_and_the_label_rate():

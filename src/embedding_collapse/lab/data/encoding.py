@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from embedding_collapse.parameters import ParameterError, listed, printable, short
 
@@ -20,14 +21,16 @@ from .cache import stored
 from .codebook import VERSION, Codebook, written_bins
 from .columns import Source
 from .dataset import Dataset, Field, split_rows, split_sizes
-from .first_pass import LISTS, ORDER, Read, as_lists, read_rows
+from .first_pass import LISTS, ORDER, Part, Read, as_lists, read_rows
 from .numbering import UNSEEN, UNTRAINED, number_fields
 from .parallel import available_cores
+from .reading import SHOWN
 from .spec import DataSpec
 
 LOG = logging.getLogger(__name__)
 DERIVED = ("columns", "positive", "split_by")  # of a source, part of what is cached where given
 SHOWN_LABELS = 20
+MOST_TEXT = 2**31 - 2  # bytes
 SCORING = ("bins", "rare_share")  # of what is kept, for a codebook; earlier versions left them out
 
 
@@ -79,7 +82,9 @@ def encode(
 
     kept = stored(source.name, truth, build, cache, progress, needed=SCORING)
     about = kept.about
-    _check_rejected(source, max_rejected, about["total"], about["rejected"], about["shown"])
+    whole = Part(about["total"] - about["rejected"], about["rejected"], about["shown"])
+    parts = [Part(*part) for part in about.get("parts", [whole])]  # earlier versions have the whole
+    _check_rejected(source, max_rejected, parts)
     with pa.memory_map(str(kept.folder / "vocabulary.arrow")) as file:
         known = pa.ipc.open_file(file).read_all()["values"].chunk(0)
     fields = [
@@ -140,7 +145,7 @@ def _notes(about: dict[str, Any], minimum: int) -> Iterator[str]:
 def _check(source: Source, rows: int | None, max_rejected: float, read: Read) -> None:
     have = len(read.labels)
     trains = "" if len(read.sizes) == 1 else " to train on"
-    _check_rejected(source, max_rejected, read.total, read.rejected, read.shown)
+    _check_rejected(source, max_rejected, read.parts)
     if lost := [value for value in source.positive if value not in read.label_values]:
         yaml = "; YAML reads yes and no as true and false, unless they are quoted"
         raise ParameterError(
@@ -164,14 +169,15 @@ def _check(source: Source, rows: int | None, max_rejected: float, read: Read) ->
         )
 
 
-def _check_rejected(
-    source: Source, most: float, total: int, rejected: int, shown: list[str]
-) -> None:
-    if rejected > most * total:
+def _check_rejected(source: Source, most: float, parts: list[Part]) -> None:
+    """Of each part by itself, or one to test on could lose most of its rows to a large one."""
+    for part, (rows, rejected, shown) in zip(source.parts, parts, strict=False):
+        if rejected <= most * (rows + rejected):
+            continue
         others = source.name == "table" and any(f": {short(source.label)} is" in s for s in shown)
         hint = "; positive or threshold says which values of a label are 1" if others else ""
         raise ParameterError(
-            f"path is {source.table.path!r}; {rejected:,} of {total:,} rows cannot be used "
+            f"path is {part.table.path!r}; {rejected:,} of {rows + rejected:,} rows cannot be used "
             f"({'; '.join(shown)}); a share of {most:g} is accepted, and max_rejected sets it{hint}"
         )
 
@@ -202,16 +208,19 @@ def _number(
         everywhere=vocabulary == "all",
     )
     (folder / "values.arrow").unlink()
+    named = list(zip(source.fields, known, strict=True))
+    _check_text(source, {name: field.values for name, field in named})
     with (
         pa.OSFile(str(folder / "vocabulary.arrow"), "wb") as file,
         pa.ipc.new_file(file, LISTS) as writer,
     ):
-        writer.write(as_lists([field.values for field in known]))
-    named = list(zip(source.fields, known, strict=True))
+        writer.write(as_lists([field.values.cast(pa.string()) for field in known]))
+    rejected = sum(part.rejected for part in read.parts)
     about = {
-        "total": read.total,
-        "rejected": read.rejected,
-        "shown": read.shown,
+        "total": len(read.labels) + rejected,
+        "rejected": rejected,
+        "shown": [reason for part in read.parts for reason in part.shown][:SHOWN],
+        "parts": read.parts,
         "quoted": read.quoted,
         "blank": [name for name, field in named if field.blank],
         "rare": [name for name, field in named if len(field.values) == 0],
@@ -233,6 +242,18 @@ def _number(
             f"0 for {listed(others, SHOWN_LABELS)}"
         ]
     return about
+
+
+def _check_text(source: Source, values: dict[str, pa.Array]) -> None:
+    """Raise a `ParameterError` where there is more text than Arrow has in a list."""
+    sizes = {name: pc.sum(pc.binary_length(one)).as_py() or 0 for name, one in values.items()}
+    if sum(sizes.values()) > MOST_TEXT:
+        largest = max(sizes, key=sizes.__getitem__)
+        raise ParameterError(
+            f"path is {source.table.path!r}, whose values with an id take {sum(sizes.values()):,} "
+            f"bytes of text, {sizes[largest]:,} of them {short(largest)}'s; {MOST_TEXT:,} are "
+            f"accepted: drop={largest!r} leaves it out, a larger min_count keeps fewer values"
+        )
 
 
 def _training_rows(source: Source, read: Read) -> np.ndarray:

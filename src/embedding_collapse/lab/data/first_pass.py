@@ -22,6 +22,20 @@ ORDER = "order.npy"
 LISTS = pa.schema([("values", pa.list_(pa.string()))])
 
 
+class Part(NamedTuple):
+    """What became of the rows of a table, or of a part of it that is held out.
+
+    Attributes:
+        rows: how many can be used.
+        rejected: how many cannot.
+        shown: what is wrong with the first of these.
+    """
+
+    rows: int
+    rejected: int
+    shown: list[str]
+
+
 class Read(NamedTuple):
     """What was read of a table.
 
@@ -29,25 +43,24 @@ class Read(NamedTuple):
         codes: int32 `[N, rows]` of each batch, on disk.
         values: of each batch, on disk: the N fields' values.
         labels: uint8 `[rows]`, of all batches.
-        sizes: how many of these rows each part has: one, or those to train, validate and test on.
+        parts: one, or those to train, validate and test on.
         label_values: all that the label's column holds, where some of them count as 1.
         order: int64 `[rows]`, see `Dataset`; None where rows are held out at random.
-        total: how many rows were read, rejected ones included.
-        rejected: how many cannot be used.
-        shown: what is wrong with the first of them.
         quoted: line ends in the quoted value with the most, if many, and where it begins.
     """
 
     codes: list[np.ndarray]
     values: list[pa.ListArray]
     labels: np.ndarray
-    sizes: list[int]
+    parts: list[Part]
     label_values: list[str]
     order: np.ndarray | None
-    total: int
-    rejected: int
-    shown: list[str]
     quoted: tuple[int, str]
+
+    @property
+    def sizes(self) -> list[int]:
+        """How many rows of each part can be used."""
+        return [part.rows for part in self.parts]
 
 
 def read_rows(
@@ -73,8 +86,7 @@ def read_rows(
         ParameterError: rows cannot be ordered by the column that splits them.
     """
     count = len(source.fields)
-    parts, sizes, labels, rejected = [], [], [np.empty(0, np.uint8)], 0
-    shown: list[str] = []
+    parts, sizes, labels = list[Part](), [], [np.empty(0, np.uint8)]
     quoted = (0, "")
     label_values: set[str] = set()
     keys, kinds = list[np.ndarray](), set[str]()
@@ -85,7 +97,8 @@ def read_rows(
     ):
         _write_header(ids, 0, count)
         for part, most in zip(source.parts, [rows, None, None], strict=False):
-            number, size = part.table.first, 0
+            number, size, rejected = part.table.first, 0, 0
+            shown: list[str] = []
             where = f"{part.table.path}, " if source.held_out else ""
             for batch in _accepted(part, most, pool, threads, progress):
                 rejected += len(batch.rejected)
@@ -107,21 +120,20 @@ def read_rows(
                     values.write(as_lists(batch.values))
                     labels.append(batch.labels)
                     sizes.append(batch.codes.size)
-            parts.append(size)
+            parts.append(Part(size, rejected, shown))
         joined = np.concatenate(labels)
         ids.seek(0)
         _write_header(ids, len(joined), count)  # numpy leaves room for the number of rows to grow
     np.save(folder / "labels.npy", joined)
-    total = len(joined) + rejected
     order = None
     if source.split_by:
         by_key = _ordered(source, np.concatenate(keys or [joined]), kinds)
         order = _shuffled(by_key, split_sizes(len(joined)))
     elif source.held_out:
-        order = _shuffled(np.arange(len(joined)), parts)
+        order = _shuffled(np.arange(len(joined)), [part.rows for part in parts])
     if order is not None:
         np.save(folder / ORDER, order)
-    about = parts, sorted(label_values), order, total, rejected, shown, quoted
+    about = parts, sorted(label_values), order, quoted
     if len(joined) == 0:
         return Read([], [], joined, *about)
     flat = np.asarray(np.load(folder / "ids.npy", mmap_mode="r+")).reshape(-1)

@@ -24,7 +24,7 @@ class Known(NamedTuple):
     """A field's vocabulary.
 
     Attributes:
-        values: what its ids from 1 up stand for.
+        values: what its ids from 1 up stand for; texts of either length.
         blank: whether all rows are.
         unseen: of the rows that do not train, the share whose value, or bin, no row has that does.
             It is large where parts were written apart, 3 in one and 3.0 in the other.
@@ -40,6 +40,14 @@ class Known(NamedTuple):
     rare: float
     untrained: float
     bins: Bins | None
+
+
+def told_apart(texts: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The texts as a dictionary, of `large_string` where it holds 2 GiB or more."""
+    try:
+        return texts.dictionary_encode()
+    except pa.ArrowCapacityError:
+        return texts.cast(pa.large_string()).dictionary_encode()
 
 
 def number_fields(
@@ -82,7 +90,7 @@ def number_fields(
 
     def number(field: int) -> Known:
         seen = pa.chunked_array([lists[field].values for lists in values])
-        seen = seen.dictionary_encode().chunks  # each with the dictionary of them all
+        seen = told_apart(seen).chunks  # each with the dictionary of them all
         places = [chunk.indices.to_numpy() for chunk in seen]
         texts = seen[0].dictionary
         by_rows = np.zeros((len(masks[0]), len(texts)), np.int64)

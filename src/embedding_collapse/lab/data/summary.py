@@ -7,12 +7,15 @@ import pandas as pd
 from .dataset import Dataset
 from .vocabulary import RARE
 
+BLOCK = 1 << 16  # rows that are looked at together: of all at once the comparison takes gigabytes
+
 
 def summarise(dataset: Dataset) -> pd.DataFrame:
     """A row per field: how many ids it has, and the share of rows in its rare bucket."""
-    rare = (dataset.ids == RARE).mean(axis=0)
+    blocks = (dataset.ids[start : start + BLOCK] for start in range(0, len(dataset), BLOCK))
+    rare = sum((ids == RARE).sum(axis=0) for ids in blocks)
     return pd.DataFrame(
-        {"features": dataset.cardinalities, "rare share": rare},
+        {"features": dataset.cardinalities, "rare share": rare / len(dataset)},
         index=pd.Index([field.name for field in dataset.fields], name="field"),
     )
 
