@@ -1,6 +1,7 @@
 """What a table becomes: the paper's ids, and ids that can be turned back into values."""
 
 import gzip
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -136,6 +137,35 @@ def test_rows_are_the_first_that_can_be_used(tmp_path, monkeypatch):
     whole, some = (load("criteo", rows, path=path, cache=tmp_path) for rows in (None, 1600))
     assert np.array_equal(some.labels, whole.labels[:1600])
     assert some.notes[0].count("line") == 2  # the third rejected row comes later
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+@pytest.mark.parametrize("change", ["grows", "is replaced", "goes"])
+def test_a_file_that_changes_between_its_hash_and_its_end_is_refused(
+    tmp_path, monkeypatch, kind, change
+):
+    """Else the rows that are there now would be kept under the hash of those before."""
+    frame = pd.DataFrame({"y": [0, 1] * 50, "shop": [*"abcde"] * 20})
+    cache, path = tmp_path / "cache", tmp_path / f"own.{kind}"
+    write = {"csv": partial(pd.DataFrame.to_csv, index=False), "parquet": pd.DataFrame.to_parquet}
+    write[kind](frame, path)
+    whole, read = path.read_bytes(), encoding.read_rows
+
+    def meddled(*arguments):
+        done = read(*arguments)
+        if change == "goes":
+            path.unlink()
+        else:
+            path.write_bytes(whole + b"1,e\n" if change == "grows" else whole)
+        return done
+
+    monkeypatch.setattr(encoding, "read_rows", meddled)
+    with pytest.raises(ParameterError, match=rf"own.{kind} changed while it was read; a file that"):
+        load("table", path=path, label="y", cache=cache, progress=False)
+    assert [left.name for left in cache.iterdir()] == ["locks"]
+    monkeypatch.undo()
+    write[kind](frame, path)
+    assert len(load("table", path=path, label="y", cache=cache, progress=False)) == 100
 
 
 def test_more_rows_than_there_are_is_refused(tmp_path):

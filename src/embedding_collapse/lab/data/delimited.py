@@ -22,7 +22,7 @@ from tqdm.auto import tqdm
 from embedding_collapse.files import checksum
 from embedding_collapse.parameters import ParameterError, listed
 
-from .reading import SHOWN, Batch, Batches, Table, check_file, is_utf8, whole
+from .reading import SHOWN, Batch, Batches, Table, check_file, is_utf8, stamps, whole
 from .rows import last_row_end, longest_quoted, pieces, quotes, row_ends
 
 BLOCK = 8 << 20  # bytes of text in a batch: small enough for its dictionaries to stay in cache
@@ -57,7 +57,7 @@ def open_text(path: Path, delimiter: str, names: list[str]) -> Table:
     """
     check_file(path)
     read = partial(_text_batches, path, names, delimiter, None)
-    return Table(str(path), names, partial(checksum, path), read)
+    return Table(str(path), names, partial(checksum, path), read, opened=stamps([path]))
 
 
 def open_text_with_header(path: Path, delimiters: str = ",\t;|") -> Table:
@@ -72,6 +72,7 @@ def open_text_with_header(path: Path, delimiters: str = ",\t;|") -> Table:
             is cut short, or whose quotes do not pair up.
     """
     check_file(path)
+    opened = stamps([path])
     with _unpacked(path) as (file, _):
         start = file.read(BLOCK)
     mark = len(BOM) if start.startswith(BOM) else 0
@@ -84,7 +85,7 @@ def open_text_with_header(path: Path, delimiters: str = ",\t;|") -> Table:
         pa.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
     ).column_names
     read = partial(_text_batches, path, names, delimiter, mark + len(header))
-    return Table(str(path), names, partial(checksum, path), read, first=2)
+    return Table(str(path), names, partial(checksum, path), read, first=2, opened=opened)
 
 
 def _first_row(path: Path, text: bytes, delimiters: bytes) -> bytes:

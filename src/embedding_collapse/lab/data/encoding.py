@@ -24,7 +24,7 @@ from .dataset import Dataset, Field, split_rows, split_sizes
 from .first_pass import LISTS, ORDER, Part, Read, as_lists, read_rows
 from .numbering import UNSEEN, UNTRAINED, number_fields
 from .parallel import available_cores
-from .reading import SHOWN
+from .reading import SHOWN, check_unchanged
 from .spec import DataSpec
 
 LOG = logging.getLogger(__name__)
@@ -51,8 +51,8 @@ def encode(
         A `Dataset` over memory maps, with facts `label_rate` and `rejected_share`.
 
     Raises:
-        ParameterError: a table that cannot be read, with too few rows, too many rejected ones, or
-            one class only.
+        ParameterError: a table that cannot be read or changes meanwhile, with too few rows, too
+            many rejected ones, or one class only.
 
     Warns:
         UserWarning: the cache holds a damaged copy; it is encoded anew.
@@ -77,6 +77,8 @@ def encode(
         threads = workers or available_cores()
         with ThreadPoolExecutor(threads) as pool:
             read = read_rows(source, spec.rows, folder, pool, threads, progress)
+            for part in source.parts:
+                check_unchanged(part.table)
             _check(source, spec.rows, max_rejected, read)
             return _number(source, spec.counted_on, read, folder, pool, progress)
 

@@ -16,7 +16,7 @@ from embedding_collapse.parameters import ParameterError
 
 from .columns import Kind, Source
 from .delimited import damage_told
-from .reading import Batches, Table
+from .reading import Batches, Table, stamps
 from .typed import open_frame
 
 LABELS = {"1": 0, "2": 0, "3": 0, "4": 1, "5": 1}
@@ -87,7 +87,8 @@ def movielens(path: str | None) -> Source:
         yield from open_frame(_joined(path, *tables)).read(wanted, progress)
 
     fields: dict[str, Kind] = dict.fromkeys(FIELDS, "categorical")
-    table = Table(path, ["rating", *FIELDS], content, read)
+    opened = stamps([where] if where.is_file() else [where / name for name in layout])
+    table = Table(path, ["rating", *FIELDS], content, read, opened=opened)
     return Source("movielens", table, "rating", LABELS, fields)
 
 

@@ -5,14 +5,15 @@ number of its value. Whatever has to be asked of a value (is it UTF-8, is it a w
 bin is it in) is then asked once per value and not once per row.
 """
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
-from embedding_collapse.parameters import ParameterError
+from embedding_collapse.parameters import ParameterError, listed
 
 SHOWN = 5  # rejected rows of which it is told what is wrong with them
 
@@ -45,6 +46,7 @@ class Batch(NamedTuple):
         return np.delete(np.arange(self.rows + len(self.skipped)), self.skipped)
 
 
+Stamp = tuple[int, int] | None  # size in bytes and time of the last change in ns of a file
 Batches = Generator[Callable[[], Batch], None, None]  # tasks that each read one
 
 
@@ -58,6 +60,7 @@ class Table(NamedTuple):
         read: gives tasks that each read a batch; told which columns, and whether to show a bar.
         unit: what its rows are counted in: "line" or "row".
         first: number of the first row. A line end inside quotes begins no line.
+        opened: the files that it lies in, as they were when it was opened.
     """
 
     path: str
@@ -66,6 +69,24 @@ class Table(NamedTuple):
     read: Callable[[Sequence[str], bool], Batches]
     unit: str = "line"
     first: int = 1
+    opened: Mapping[Path, Stamp] = MappingProxyType({})
+
+
+def stamps(files: Iterable[Path]) -> dict[Path, Stamp]:
+    """The files as they are now; None for one that is not there."""
+    stats = {file: file.stat() if file.exists() else None for file in files}
+    return {file: stat and (stat.st_size, stat.st_mtime_ns) for file, stat in stats.items()}
+
+
+def check_unchanged(table: Table) -> None:
+    """Raise a `ParameterError` if a file has changed since the table was opened: what was read of
+    it then need not be what its hash was made of."""
+    now = stamps(table.opened)
+    if changed := [str(file) for file, stamp in table.opened.items() if stamp != now[file]]:
+        raise ParameterError(
+            f"path is {table.path!r}; {listed(changed)} changed while it was read; a file that "
+            "nothing writes to is needed"
+        )
 
 
 def check_file(path: Path) -> None:

@@ -16,7 +16,7 @@ from tqdm.auto import tqdm
 from embedding_collapse.files import checksum
 from embedding_collapse.parameters import ParameterError, listed, short
 
-from .reading import Batch, Batches, Table, check_file, whole
+from .reading import Batch, Batches, Table, check_file, stamps, whole
 
 PANDAS_INDEX = "__index_level_"  # how pandas names the index that it writes beside the columns
 BATCH_ROWS = 1 << 15  # in a batch
@@ -30,6 +30,7 @@ def open_parquet(path: Path) -> Table:
         ParameterError: a file that is not there or damaged, or has other columns than the first.
     """
     files = parts_in(path) if path.is_dir() else [path]
+    opened = stamps(files)
     names: list[str] = []
     counts = []
     for one in files:
@@ -58,7 +59,7 @@ def open_parquet(path: Path) -> Table:
         sums = [checksum(one, progress) for one in files]
         return hashlib.sha256("".join(sums).encode()).hexdigest() if path.is_dir() else sums[0]
 
-    return typed_table(str(path), names, content, batches, sum(counts))
+    return typed_table(str(path), names, content, batches, sum(counts))._replace(opened=opened)
 
 
 def parts_in(folder: Path) -> list[Path]:
