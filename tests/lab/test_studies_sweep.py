@@ -16,6 +16,7 @@ import pytest
 import torch
 from filelock import FileLock
 
+from embedding_collapse.cli import main
 from embedding_collapse.errors import message
 from embedding_collapse.lab import experiment, records
 from embedding_collapse.lab.data import DataSpec, describe, load
@@ -200,6 +201,40 @@ def test_a_damaged_record_is_set_aside_and_its_run_made_again(tmp_path):
     assert len(said) == 1
     assert again.trained == 1
     assert [record.test for record in again.records] == [record.test for record in whole]
+
+
+def test_nothing_is_trained_on_other_data_than_the_records_were_made_on(
+    tmp_path, monkeypatch, capsys
+):
+    """Such as a table that a later version encodes otherwise. The records that are there are shown
+    all the same."""
+    first = sweep_here(grid(**TINY), tmp_path)
+    load_one = running._load
+
+    def encoded_anew(data: DataSpec, **options):
+        return replace(load_one(data, **options), fingerprint="0" * 64)
+
+    monkeypatch.setattr(running, "_load", encoded_anew)
+    monkeypatch.setattr(experiment, "fit", lambda *_, **__: pytest.fail("trained"))
+    done = sweep_here(grid(**TINY | {"seeds": [0, 1]}), tmp_path)
+    assert (done.records, done.trained, len(done.failures)) == (first.records, 0, 3)
+    assert "was made on other data of the same description" in done.failures[0].reason
+    rest = [f"--{name.replace('_', '-')}={TINY[name]}" for name in ("hidden", "epochs")]
+    rest += ["--dataset=synthetic-mini", "--rows=1500", "--models=dnn", "--scales=1,2"]
+    rest += ["--embedding-size=2", "--batch-size=400", "--seeds=0,1", "--device=cpu"]
+    assert main(["sweep", *rest, "--no-weights", f"--output={tmp_path}"]) == 1
+    assert "mean IA/K" in capsys.readouterr().out
+
+
+def test_records_of_different_data_of_one_description_are_refused_before_training(tmp_path):
+    specs = grid(**TINY | {"seeds": [0, 1]})
+    one, other, *_ = sweep_here(specs[:2], tmp_path).records
+    records.save(
+        replace(other, dataset=other.dataset | {"fingerprint": "0"}), tmp_path, replace=True
+    )
+    with pytest.raises(ParameterError, match=rf"{one.key}.json was made on other data of the same"):
+        sweep_here(specs, tmp_path)
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_a_run_that_another_is_at_comes_last(tmp_path, monkeypatch):

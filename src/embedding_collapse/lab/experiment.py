@@ -154,12 +154,8 @@ def _run(
 def _stored(spec: Spec, dataset: Dataset, output: Path, weights: bool) -> Record | None:
     """See `store.whole`; raises a ParameterError where a record is of other data."""
     record = records.find(output, spec.key)
-    if record is not None and record.dataset["fingerprint"] != dataset.fingerprint:
-        raise ParameterError(
-            f"{records.path_of(output, spec.key)} was made on other data of the same description "
-            f"(fingerprint {record.dataset['fingerprint'][:12]}, now "
-            f"{dataset.fingerprint[:12]}); choose another output folder"
-        )
+    if record is not None:
+        store.check_data(output, spec.key, record.dataset["fingerprint"], dataset.fingerprint)
     return store.whole(record, output, weights)
 
 

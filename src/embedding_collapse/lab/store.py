@@ -15,6 +15,7 @@ from pathlib import Path
 from filelock import AcquireReturnProxy, FileLock
 
 from embedding_collapse.files import DamagedError, checked_text, damage, set_aside, store_json
+from embedding_collapse.parameters import ParameterError
 
 from . import records
 from .data.codebook import Codebook
@@ -66,6 +67,16 @@ def whole(record: Record | None, output: Path, weights: bool) -> Record | None:
         weights: whether they are asked for too.
     """
     return None if record and weights and weights_lack(record, output) else record
+
+
+def check_data(output: Path, key: str, made_on: str, now: str) -> None:
+    """Raise a `ParameterError` where a record in the folder was made on other data of the same
+    description, as the two fingerprints tell: runs of both cannot be compared."""
+    if made_on != now:
+        raise ParameterError(
+            f"{records.path_of(output, key)} was made on other data of the same description "
+            f"(fingerprint {made_on[:12]}, now {now[:12]}); choose another output folder"
+        )
 
 
 def weights_lack(record: Record, output: Path) -> str | None:

@@ -7,7 +7,7 @@ that fails is told of and leaves the others alone.
 import logging
 import time
 import warnings
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
@@ -20,7 +20,7 @@ from tqdm.auto import tqdm
 
 from embedding_collapse.errors import message
 from embedding_collapse.lab import records, store
-from embedding_collapse.lab.data import load_spec
+from embedding_collapse.lab.data import DataSpec, load_spec
 from embedding_collapse.lab.experiment import run
 from embedding_collapse.lab.records import Record
 from embedding_collapse.lab.spec import Spec
@@ -92,7 +92,8 @@ def run_all(
         tell: gets a line after each run.
 
     Raises:
-        ParameterError: a number out of range, or Ray is asked for and not there.
+        ParameterError: a number out of range, records made on different data of one description, or
+            Ray is asked for and not there.
         ChildProcessError: somebody killed a worker.
     """
     if minutes is not None:
@@ -103,6 +104,7 @@ def run_all(
         raise ParameterError(f"gpu_share is {gpu_share!r}; numbers from 0 to 1 are accepted")
     kept = set(weights)
     by_key, waiting = _recorded(specs, folder, kept) if folder else ({}, list(specs))
+    made_on = _made_on(specs, by_key, folder) if folder else {}
     trained, failures = 0, []
     busy: list[Spec] = []
     until = float("inf") if minutes is None else time.monotonic() + 60 * minutes
@@ -120,6 +122,7 @@ def run_all(
                 device=device,
                 wait=waits,
                 max_rejected=max_rejected,
+                made_on=made_on,
                 progress=bars and isinstance(executor, InThisProcess),
             )
             due = (spec for spec in runs if time.monotonic() < until)
@@ -159,6 +162,22 @@ def _recorded(
             if spec.key in left:
                 store.clear_away(spec.key, folder)
     return by_key, waiting
+
+
+def _made_on(
+    specs: Sequence[Spec], by_key: Mapping[str, Record], folder: Path
+) -> dict[DataSpec, tuple[str, str]]:
+    """For each data that records were made on, the key of the first, and the data's fingerprint.
+
+    Raises:
+        ParameterError: records of one description that were made on different data.
+    """
+    made_on: dict[DataSpec, tuple[str, str]] = {}
+    for spec in specs:
+        if record := by_key.get(spec.key):
+            now = record.dataset["fingerprint"]
+            store.check_data(folder, *made_on.setdefault(spec.data, (spec.key, now)), now)
+    return made_on
 
 
 def _executor(workers: int | None, ray_address: str | None, gpu_share: float) -> Executor:
@@ -232,11 +251,18 @@ def _run_one(spec: Spec, **options: Any) -> Attempt:
 
 
 def _record_or_reason(
-    spec: Spec, max_rejected: float, progress: bool, **options: object
+    spec: Spec,
+    max_rejected: float,
+    progress: bool,
+    output: Path | None,
+    made_on: Mapping[DataSpec, tuple[str, str]],
+    **options: object,
 ) -> Record | str | None:
     try:
         data = _load(spec.data, max_rejected=max_rejected, progress=progress)
-        return run(spec, data, progress=progress, **options)  # type: ignore[arg-type]
+        if output and spec.data in made_on:  # else what is trained now fits no earlier run
+            store.check_data(output, *made_on[spec.data], data.fingerprint)
+        return run(spec, data, output=output, progress=progress, **options)  # type: ignore[arg-type]
     except Timeout:
         return None
     except Exception as error:
