@@ -242,8 +242,8 @@ def _problem(values: Tensor) -> str:
     if values.is_meta:
         return (
             "its entries cannot be read: it is sparse or a meta tensor, many of its entries share "
-            "memory or a byte, or they are of a type that torch lacks; save it dense, as floats, "
-            "to have it measured"
+            "memory or a byte, or they are of a type that torch lacks or that the file does not "
+            "name, as numpy's don't bfloat16; save it dense, as float32, to have it measured"
         )
     if sets > MOST_SETS:
         return f"{sets:,} sets of {rows:,} x {width:,}; up to {MOST_SETS:,} sets are measured"

@@ -120,6 +120,31 @@ def test_whole_numbers_are_measured_with_the_scales_beside_them(end, rows):
     assert find({"emb": whole})[0][0].values.dtype is torch.int8  # which collapse refuses
 
 
+@pytest.mark.parametrize("kind", [torch.float8_e4m3fn, torch.float8_e5m2])
+@pytest.mark.parametrize("name", ["emb", "emb.weight"])
+def test_floats_of_8_bits_are_measured_with_the_scales_of_their_rows(kind, name):
+    table = torch.randn(20, 4, generator=torch.Generator().manual_seed(0))
+    table *= torch.logspace(-3, 3, 20)[:, None]
+    scale = table.abs().amax(1, keepdim=True) / 100
+    small = (table / scale).to(kind)
+    (found,), _ = find({name: small, f"{name}_scale": scale, "fc.weight": table}, exclude="fc*")
+    assert found.note == f"{str(kind)[6:]}; measured with its scales"
+    torch.testing.assert_close(found.values[0], small.float() * scale)
+    torch.testing.assert_close(found.values[0], table, rtol=0.2, atol=scale.max().item())
+
+
+@pytest.mark.parametrize("end", ["_scale", "_scale_inv"])
+def test_scales_that_are_not_one_for_each_row_are_told(end):
+    """DeepSeek's are of blocks of 128 x 128."""
+    small = torch.randn(256, 128).to(torch.float8_e4m3fn)
+    (found,), _ = find({"emb.weight": small, f"emb.weight{end}": torch.ones(2, 1)})
+    told = "float8_e4m3fn; measured without its scales, not one for each row: "
+    assert found.note == f"{told}emb.weight{end} [2, 1]"
+    assert found.values.dtype is torch.float8_e4m3fn
+    (found,), _ = find({"emb.weight": small})
+    assert found.note == "float8_e4m3fn"
+
+
 def test_a_table_that_is_spread_over_processes_is_refused(tmp_path):
     """One process stands for all: what several would do is to wait for each other."""
     from torch.distributed.tensor import Shard, distribute_tensor, init_device_mesh

@@ -127,6 +127,15 @@ def test_a_table_that_was_never_written_is_noted_whatever_its_size(tmp_path):
     assert "its entries cannot be read" in inspect_table(table).note
 
 
+@pytest.mark.parametrize("packing", [None, "gzip"])
+def test_raw_bytes_which_may_be_bfloat16_are_noted(tmp_path, packing):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("emb", data=np.zeros((300, 8), "V2"), compression=packing)
+        file["pairs"] = np.zeros(3, [("a", "<f4"), ("b", "<i4")])
+    tensors = read(tmp_path / "a.h5")
+    assert [*tensors] == ["emb"] and tensors["emb"].is_meta and tensors["emb"].shape == (300, 8)
+
+
 def test_a_file_of_many_datasets_is_mapped_once(tmp_path):
     with h5py.File(tmp_path / "a.h5", "w") as file:
         for number in range(300):

@@ -15,6 +15,7 @@ import torch
 from mapped import mapping_of
 from safetensors.torch import save_file
 
+from embedding_collapse.inspection.report import inspect
 from embedding_collapse.inspection.weights import read
 from embedding_collapse.parameters import ParameterError
 
@@ -69,6 +70,19 @@ def test_what_is_no_number_is_no_tensor_and_numbers_that_torch_lacks_have_their_
     tensors = read(tmp_path / "a.npz")
     assert list(tensors) == ["emb", "long"]
     assert tensors["long"].is_meta and tensors["long"].shape == (5, 2)
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+@pytest.mark.parametrize("kind", ["V1", "V2"])
+def test_numbers_that_numpy_writes_as_raw_bytes_are_named_with_the_reason(tmp_path, save, kind):
+    """As it does those of JAX: bfloat16 and floats of 8 bits."""
+    raw, table = np.zeros((300, 8), kind), TABLE.numpy()
+    save(tmp_path / "a.npz", emb=raw, other_emb=table)
+    np.save(tmp_path / "emb.npy", raw)
+    for given in (tmp_path / "a.npz", {"emb": raw, "other_emb": table}, tmp_path / "emb.npy"):
+        found = inspect(given)
+        assert found.tables[0].name == "emb" and found.tables[0].verdict == "not measured"
+        assert "that the file does not name, as numpy's don't bfloat16" in found.tables[0].note
 
 
 def test_packed_arrays_are_unpacked_to_the_disk(tmp_path):

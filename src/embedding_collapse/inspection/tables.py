@@ -15,7 +15,8 @@ from .field_dims import FieldDims, read_field_dims
 from .recognition import GUESS, LAYER, MANY_ROWS, OPTIMIZER, Reading, recognise
 from .weights import off_mps
 
-SCALES = ("_scale", ".scale", "_scales", ".scales", ".SCB", ".weight_scale")  # of whole numbers
+SCALES = ("_scale", ".scale", "_scales", ".scales", ".SCB", ".weight_scale")  # to multiply by
+BLOCK_SCALES = ("_scale_inv", ".weight_scale_inv")  # of square blocks, as DeepSeek has them
 ZEROS = ("_zero_point", ".zero_point", ".weight_zero_point")
 
 
@@ -137,10 +138,11 @@ def find(
             left_out.append(LeftOut(name, tuple(tensor.shape), why))
             continue
         seen[place] = name
+        scaled, note = _scaled(name, tensor, tensors)
         tables += _cut(
             name,
-            off_mps(_scaled(name, tensor, tensors)),
-            tensor.dtype,
+            off_mps(scaled),
+            note,
             known_by,
             field_dims,
             sets,
@@ -207,41 +209,55 @@ def _nothing(
     return f"nothing here {sought}{there}{more}. --tables PATTERN (include=) names tables"
 
 
-def _scaled(name: str, tensor: Tensor, tensors: Mapping[str, Tensor]) -> Tensor:
-    """Whole numbers with the scales that lie beside them under its name, as the numbers they stand
-    for; any other tensor as it is."""
-    if tensor.is_floating_point() or tensor.is_quantized or tensor.is_meta or tensor.ndim != 2:
-        return tensor
+def _scaled(name: str, tensor: Tensor, tensors: Mapping[str, Tensor]) -> tuple[Tensor, str]:
+    """Whole numbers and floats of 8 bits with the scales that lie beside them under its name, as
+    the numbers they stand for, any other tensor as it is; and a note of it."""
+    floating, kind = tensor.is_floating_point(), _plain(tensor.dtype)
+    if tensor.is_quantized or tensor.is_meta or (floating and tensor.element_size() > 1):
+        return tensor, ""
     scale, zero = (_beside(name, tensor, tensors, ends) for ends in (SCALES, ZEROS))
-    if scale is None:
-        return tensor
-    return (tensor.float() - (0 if zero is None else zero)) * scale
+    if scale is not None and tensor.ndim == 2:
+        numbers = (tensor.float() - (0 if zero is None else zero)) * scale
+        return numbers, f"{kind}; measured with its scales"
+    if not floating:
+        return tensor, ""
+    others = [
+        f"{short(other)} {list(tensors[other].shape)}"
+        for other in _named_beside(name, tensors, (*SCALES, *BLOCK_SCALES))
+    ]
+    without = f"; measured without its scales, not one for each row: {', '.join(others)}"
+    return tensor, kind + (without if others else "")
 
 
 def _beside(
     name: str, tensor: Tensor, tensors: Mapping[str, Tensor], ends: Sequence[str]
 ) -> Tensor | None:
     """A number for the tensor or one for each row, under its name and one of those ends."""
-    for stem in (name, *(name.removesuffix(end) for end in (".weight", "_quantized", ".qdata"))):
-        for end in ends:
-            values = tensors.get(stem + end)
-            if values is not None and not values.is_meta and values.numel() in (1, len(tensor)):
-                whole = values.dequantize() if values.is_quantized else values.float()
-                return whole.reshape(-1, 1)
+    for other in _named_beside(name, tensors, ends):
+        values = tensors[other]
+        if not values.is_meta and values.numel() in (1, len(tensor)):
+            whole = values.dequantize() if values.is_quantized else values.float()
+            return whole.reshape(-1, 1)
     return None
+
+
+def _named_beside(name: str, tensors: Mapping[str, Tensor], ends: Sequence[str]) -> list[str]:
+    """The tensors under its name and one of those ends."""
+    stems = [name, *(name.removesuffix(end) for end in (".weight", "_quantized", ".qdata"))]
+    names = dict.fromkeys(stem + end for stem in stems for end in ends)
+    return [other for other in names if other in tensors]
 
 
 def _cut(
     name: str,
     tensor: Tensor,
-    stored: torch.dtype,
+    note: str,
     known_by: str,
     field_dims: Mapping[str, int] | None,
     sets: int | None,
     alone: bool,
 ) -> list[Table]:
     """A table, or its fields where it has as many rows as they add up to."""
-    note = "" if tensor.dtype is stored else f"{_plain(stored)}; measured with its scales"
     if tensor.is_quantized:
         tensor, note = tensor.dequantize(), "quantised by torch; measured after de-quantisation"
     elif tensor.dtype in (torch.float16, torch.bfloat16):

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from embedding_collapse.parameters import ParameterError
 
 from ..recognition import Reading
-from .mapping import shape_alone
+from .mapping import holds_numbers, shape_alone
 from .strangers import NAMESPACES, Array, Stranger
 
 LAYERS = "torch.nn.modules."
@@ -145,10 +145,10 @@ def _walk(
         content = content.content
         if isinstance(content, list) and len(content) == 1:  # as numpy saves what is no array
             content = content[0]
-    if isinstance(content, np.ndarray) and content.dtype.kind in "biufc":
+    if isinstance(content, np.ndarray) and holds_numbers(content.dtype):
         try:
             content = as_tensor(name, content)
-        except ParameterError:  # numbers that torch lacks, such as 80 bits
+        except ParameterError:  # numbers that torch lacks, such as 80 bits, or raw bytes
             content = shape_alone(content.shape)
     if isinstance(content, Tensor):
         yield prefix.removesuffix(".") or name, content.detach(), known

@@ -37,9 +37,12 @@ def main(path: Path, room: Path) -> None:
 
     def visit(name: str, item: Any) -> None:
         _go_on()
-        if isinstance(item, h5py.Dataset) and item.dtype.kind in "fiu" and item.shape is not None:
+        if not isinstance(item, h5py.Dataset) or item.shape is None or item.dtype.names:
+            return
+        if item.dtype.kind in "fiuV":  # raw bytes, V, may be bfloat16, and are named alone
             facts = {"name": name, "shape": item.shape, "layer": _layer(item)}
-            print(json.dumps(facts | _place(name, item, unpacked)))
+            place = {} if item.dtype.kind == "V" else _place(name, item, unpacked)
+            print(json.dumps(facts | place))
 
     _go_on()
     with h5py.File(path, "r") as content, room.open("wb") as unpacked:

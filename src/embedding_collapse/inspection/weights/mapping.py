@@ -65,6 +65,12 @@ def check_packing(member: zipfile.ZipInfo) -> None:
         raise ValueError(f"{member.compress_size:,} bytes make {member.file_size:,} of a pickle")
 
 
+def holds_numbers(dtype: np.dtype) -> bool:
+    """Whether the entries of an array may be numbers: raw bytes may, as numpy writes numbers that
+    it has no type for, such as bfloat16 and floats of 8 bits."""
+    return dtype.kind in "biufc" or (dtype.kind == "V" and dtype.names is None)
+
+
 def map_array(
     file: mmap.mmap, offset: int, dtype: np.dtype, shape: tuple[int, ...], order: Order = "C"
 ) -> Tensor | None:
@@ -79,14 +85,14 @@ def map_array(
     size, count = size_of(dtype, shape), math.prod(shape)
     if offset + size > len(file):
         raise ValueError(f"{size:,} bytes should follow byte {offset:,} of {len(file):,}")
-    if dtype.kind not in "biufc":
+    if not holds_numbers(dtype):
         return None
     array = np.frombuffer(file, dtype, count, offset).reshape(shape, order=order)
     if not dtype.isnative:
         array = array.astype(dtype.newbyteorder("="))
     try:
         return torch.from_numpy(array)
-    except TypeError:  # numbers that torch lacks, such as 80 bits
+    except TypeError:  # numbers that torch lacks, such as 80 bits, or raw bytes
         return shape_alone(shape)
 
 
