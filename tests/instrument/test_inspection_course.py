@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
 from embedding_collapse.cli import main
@@ -103,6 +104,49 @@ def test_what_lies_beside_the_checkpoints_and_has_no_table_is_skipped_and_told(r
     assert "left out, losses_3.npy: nothing here looks like an embedding table; 1 tensor" in printed
     for number in (200, 201):
         assert f"left out, optimizer_{number}.pt: nothing here looks like an embedding" in printed
+
+
+def cut(path: Path, share: float) -> None:
+    """As a kill leaves what is being written."""
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
+
+
+@pytest.mark.parametrize("share", [0, 0.5, 0.999])
+@pytest.mark.parametrize("kind", ["pt", "safetensors"])
+def test_a_damaged_checkpoint_is_named_and_none_stands_in_for_the_last(
+    tmp_path, capsys, kind, share
+):
+    save = {"pt": torch.save, "safetensors": save_file}[kind]
+    for step in (1, 2, 3, 4):
+        save({"item.emb": collapsing(1)}, tmp_path / f"step_{step}.{kind}")
+    np.save(tmp_path / "losses_9.npy", np.ones(50))
+    command = ["inspect", f"--follow={tmp_path}", "--fail-if=collapsed"]
+    cut(tmp_path / f"step_2.{kind}", share)
+    assert main([*command, f"--output={tmp_path / 'r.html'}"]) == 0
+    (note,) = (one for one in capsys.readouterr().out.splitlines() if f"step_2.{kind} is" in one)
+    assert note.startswith("note: left out, ")
+    assert f"step_2.{kind} is" in (tmp_path / "r.html").read_text()
+    assert main([*command, "--json"]) == 0
+    content = json.loads(capsys.readouterr().out)
+    assert content["course"]["checkpoints"] == [f"step_{step}.{kind}" for step in (1, 3, 4)]
+    assert any(f"step_2.{kind} is" in note for note in content["notes"])
+    cut(tmp_path / f"step_4.{kind}", share)
+    assert main(command) == 1
+    said = capsys.readouterr()
+    assert f"{tmp_path}', whose last checkpoint cannot be judged: {tmp_path}/step_4." in said.err
+    assert said.out == ""
+
+
+def test_what_is_named_otherwise_than_the_checkpoints_is_none_though_it_cannot_be_read(run_folder):
+    (run_folder / "log_200.pt").write_text("")
+    (run_folder / "version_300").mkdir()
+    assert [path.stem for path in checkpoints_in(run_folder)[0]][-1] == "step_100"
+    for step in (2, 10, 30):
+        cut(run_folder / f"step_{step}.pt", 0)
+    told = r"it has step_100.pt \(step_10.pt, step_2.pt, step_30.pt cannot be read\)"
+    with pytest.raises(ParameterError, match=told):
+        checkpoints_in(run_folder)
 
 
 def test_where_no_checkpoint_has_a_table_the_last_is_named(tmp_path, capsys):

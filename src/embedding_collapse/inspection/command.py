@@ -3,6 +3,7 @@
 import argparse
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -133,7 +134,7 @@ def execute(parsed: argparse.Namespace) -> int:
                     f"{written} is no name of a report; {', '.join(SUFFIXES)} are accepted endings"
                 )
             check_writable("the report's folder", Path(os.path.realpath(written)).parent)
-    for path in [*paths, *filter(None, [parsed.rows_weight])]:
+    for path in filter(None, [*parsed.checkpoint, parsed.rows_weight]):
         weights.check(path)
     options = {
         "include": parsed.include,
@@ -144,14 +145,28 @@ def execute(parsed: argparse.Namespace) -> int:
     }
     many = parsed.follow is not None
     inspections: list[Inspection] = []
+    damaged: Exception | None = None  # behind the last that could be read
     for path in tqdm(paths, "inspecting", disable=not (many and parsed.progress), delay=3):
         try:
             inspections.append(inspect(path, **options, progress=parsed.progress and not many))
+            damaged = None
+        except weights.UnreadableError as error:  # such as what a killed run was writing
+            if not many:
+                raise
+            damaged = error
+            left_out = "; ".join(filter(None, [left_out, f"left out, {error}"]))
         except NoTableError as error:  # what lies beside a run's checkpoints, such as an optimizer
             if not many or (path == paths[-1] and not inspections):
                 raise
             left_out = "; ".join(filter(None, [left_out, f"left out, {error}"]))
+    if damaged is not None:
+        raise ParameterError(
+            f"follow is {parsed.follow!r}, whose last checkpoint cannot be judged: {damaged}"
+        )
     if many:  # the last one, and how it came there
+        last = inspections[-1]
+        remarks = [*last.remarks, *filter(None, [left_out])]
+        inspections[-1] = replace(last, remarks=remarks)
         content = inspections[-1].to_json() | {"course": as_json(inspections)}
     else:
         content = inspections[0].to_json()
@@ -162,7 +177,7 @@ def execute(parsed: argparse.Namespace) -> int:
             _write(Path(written), inspections, content, many)
     except OSError as error:
         raise ParameterError(f"the report cannot be written ({error})") from None
-    print_result(parsed, content, _text(inspections, outputs, many, left_out, unwritten))
+    print_result(parsed, content, _text(inspections, outputs, many, unwritten))
     verdicts = {table.verdict for table in inspections[-1].tables}
     return FOUND if any(FAIL_IF[name] in verdicts for name in parsed.fail_if) else 0
 
@@ -195,13 +210,11 @@ def _text(
     inspections: Sequence[Inspection],
     outputs: Sequence[str],
     many: bool,
-    left_out: str,
     unwritten: str,
 ) -> str:
     """What is printed."""
     if many:
         parts = [aligned(course_table(inspections)), str(inspections[-1])]
-        parts += [f"note: {left_out}"] if left_out else []
     elif len(inspections) > 1:
         parts = [
             f"{label}: {one.name}\n{one}" for label, one in zip("AB", inspections, strict=True)

@@ -34,36 +34,48 @@ class Course(NamedTuple):
 def checkpoints_in(folder: str | Path) -> tuple[list[Path], str]:
     """The checkpoints in a folder, by the numbers in their names, and what was left out of them.
 
+    What cannot be read is one, a damaged one, if it is named like one that can be but for numbers.
+
     Raises:
-        ParameterError: no folder, or fewer than two checkpoints with a number in their names.
+        ParameterError: no folder, or fewer than two checkpoints with a number in their names that
+            can be read as far as their first bytes tell.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise ParameterError(f"follow is {str(folder)!r}; a folder of checkpoints is needed")
     numbered: list[Path] = []
     left_out: list[Path] = []
+    unreadable: list[Path] = []
     missing: list[str] = []
     for path in sorted(folder.iterdir()):
         try:
             weights.check(path)
         except NotInstalledError as error:
             missing.append(str(error))
-        except ParameterError:  # logs, settings, what is no checkpoint
-            continue
+        except weights.UnreadableError:  # logs, settings, and what a killed run was writing
+            unreadable.append(path)
         else:
             (numbered if re.search(r"\d", path.stem) else left_out).append(path)
-    numbered.sort(key=lambda path: [int(digits) for digits in re.findall(r"\d+", path.stem)])
+    called = {_but_numbers(path) for path in numbered}
+    damaged = [path for path in unreadable if _but_numbers(path) in called]
     if len(missing) > 1:
         missing[1:] = [f"{count(len(missing) - 1, 'more file')} like it"]
     if len(numbered) < 2:
         have = listed(path.name for path in numbered) or "none"
+        have += f" ({listed(path.name for path in damaged)} cannot be read)" if damaged else ""
         raise ParameterError(
             f"follow is {str(folder)!r}; two checkpoints or more with a number in their names, "
             f"such as step_100.pt, are needed, and it has {'; '.join([have, *missing])}"
         )
     names = listed(path.name for path in left_out)
     without = [f"left out, without a number: {names}"] if names else []
+    numbered += damaged
+    numbered.sort(key=lambda path: [int(digits) for digits in re.findall(r"\d+", path.stem)])
     return numbered, "; ".join([*without, *missing])
+
+
+def _but_numbers(path: Path) -> str:
+    return re.sub(r"\d+", "#", path.name)
 
 
 def course(inspections: Sequence[Inspection]) -> list[Course]:

@@ -14,7 +14,12 @@ from pathlib import Path
 
 from torch import Tensor
 
-from embedding_collapse.parameters import ParameterError, check_installed, first_line
+from embedding_collapse.parameters import (
+    NotInstalledError,
+    ParameterError,
+    check_installed,
+    first_line,
+)
 
 from .distributed_files import METADATA, read_distributed
 from .given import Tensors, as_tensor, known_in, off_mps, tensors_in
@@ -29,6 +34,7 @@ from .shards import INDEX, read_shards
 from .torch_files import BEFORE_1_6, read_torch
 
 __all__ = [
+    "UnreadableError",
     "as_tensor",
     "check",
     "known_in",
@@ -48,6 +54,10 @@ SINGLE = ("model.safetensors", "pytorch_model.bin")  # the one file of a small m
 BUNDLE = re.compile(r"(.+)\.(?:index|data-\d+-of-\d+)")  # TensorFlow's own, in two files or more
 
 
+class UnreadableError(ParameterError):
+    """What is to be a checkpoint cannot be read; the message names it."""
+
+
 def read(path: str | Path) -> Tensors:
     """Every tensor in a checkpoint, by name; those of nested containers have dotted names.
 
@@ -63,8 +73,9 @@ def read(path: str | Path) -> Tensors:
         shape alone (it is on torch's device "meta").
 
     Raises:
-        ParameterError: no file, a truncated or damaged one, one that is no checkpoint, or a pickle
+        UnreadableError: no file, a truncated or damaged one, one that is no checkpoint, or a pickle
             that asks for functions to be called.
+        NotInstalledError: its format takes what is not installed.
     """
     path = named(path)
     with _telling(path):
@@ -73,7 +84,7 @@ def read(path: str | Path) -> Tensors:
 
 
 def check(path: str | Path) -> None:
-    """Raise the `ParameterError` that `read` would, as far as the first bytes of a file tell."""
+    """Raise the error that `read` would, as far as the first bytes of a file tell."""
     path = named(path)
     with _telling(path):
         _reader(path)
@@ -86,17 +97,19 @@ def named(path: str | Path) -> Path:
 
 @contextmanager
 def _telling(path: Path) -> Iterator[None]:
-    """Whatever is wrong with the content of a checkpoint as a `ParameterError`."""
+    """Whatever is wrong with the content of a checkpoint as an `UnreadableError`."""
     try:
         yield
-    except ParameterError:
+    except NotInstalledError:
         raise
+    except ParameterError as error:
+        raise UnreadableError(str(error)) from None
     except pickle.UnpicklingError as error:
-        raise ParameterError(refusal(path, str(error))) from None
+        raise UnreadableError(refusal(path, str(error))) from None
     except Exception as error:  # readers raise all sorts where bytes are missing or wrong
         if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.filename):
             raise  # the system's word, not the content's
-        raise ParameterError(f"{path} is damaged or cut short ({first_line(error)})") from None
+        raise UnreadableError(f"{path} is damaged or cut short ({first_line(error)})") from None
 
 
 def _reader(path: Path) -> Callable[[Path], dict[str, Tensor]]:
