@@ -56,8 +56,8 @@ class Scorer:
 
         Values become ids as in training: what was never seen or was rare there is in its field's
         rare bucket, a number in the bin of the training rows. A value that cannot be used counts as
-        a blank. Notes in the log say how many of these there are, of which fields most values are
-        new, and where rows fall into a bucket that nothing trained.
+        a blank. Notes in the log say how many of these there are, of which fields clearly more
+        values are new than in training, and where rows fall into a bucket that nothing trained.
 
         Args:
             rows: a DataFrame or whatever `load_dataset` takes as a frame, or the path of a Parquet

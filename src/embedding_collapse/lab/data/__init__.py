@@ -58,7 +58,8 @@ def load(
         frame: in place of a path, the table itself: a DataFrame of pandas or polars, a dataset of
             `datasets`, or whatever else gives Arrow's columns; where the split is given, a dict of
             three, such as a `DatasetDict`.
-        max_rejected: the share of unusable rows up to which the rest is loaded, below 1.
+        max_rejected: the share of unusable rows up to which the rest is loaded, below 1; where the
+            split is given, of each of the three.
         cache: folder where datasets are kept; by default the environment variable
             EMBEDDING_COLLAPSE_CACHE, else ~/.cache/embedding-collapse.
         workers: threads that draw or encode; by default one per available core.
