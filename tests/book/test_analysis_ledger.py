@@ -40,6 +40,7 @@ from embedding_collapse.lab.studies.decide import (
     TELLING,
     cells,
 )
+from embedding_collapse.parameters import ParameterError
 
 FIRST_LOOK = 5  # seeds, at the first look of the study's part `main`
 CLOSE = 0.002  # half-width of ME minus SE that suffices, in AUC; or...
@@ -256,6 +257,13 @@ def test_seed_by_seed_what_runs_of_a_seed_share_is_no_noise(run):
     assert seed_by_seed(pair, fewer, AUC).value == pytest.approx(0.005, abs=2e-4)  # 3 in common
     others = {old: runs[old][:2], new: runs[new][2:]}
     assert seed_by_seed(pair, others, AUC) == effect_of(pair, others, AUC)
+    elsewhere = [replace(one, spec=one.spec | {"split": "time"}) for one in runs[new]]
+    for combined in (
+        lambda: seed_by_seed(pair, runs | {new: elsewhere}, AUC),
+        lambda: weighted([(1.0, elsewhere), (-1.0, runs[old])]),
+    ):
+        with pytest.raises(ParameterError, match="runs tested on other rows"):
+            combined()
 
 
 def test_every_comparison_is_of_runs_that_the_study_makes():

@@ -39,9 +39,9 @@ def run_folder(tmp_path, monkeypatch) -> Path:
 
 
 def test_checkpoints_come_by_their_numbers_and_what_has_none_is_told(run_folder):
-    paths, note = checkpoints_in(run_folder)
+    paths, notes = checkpoints_in(run_folder)
     assert [path.stem for path in paths] == ["step_2", "step_10", "step_30", "step_100"]
-    assert note == "left out, without a number: last.pt"
+    assert notes == ["left out, without a number: last.pt"]
 
 
 def test_checkpoints_come_by_all_their_numbers(tmp_path):
@@ -168,8 +168,8 @@ def test_what_is_missing_to_read_checkpoints_is_told(tmp_path, monkeypatch):
         checkpoints_in(tmp_path)
     for step in (3, 4):
         torch.save({"item.emb": collapsing(1)}, tmp_path / f"step_{step}.pt")
-    paths, note = checkpoints_in(tmp_path)
-    assert len(paths) == 2 and "epoch_1.h5, which is HDF5, needs h5py" in note
+    paths, notes = checkpoints_in(tmp_path)
+    assert len(paths) == 2 and "epoch_1.h5, which is HDF5, needs h5py" in notes[0]
 
 
 def test_a_folder_of_checkpoints_says_how_it_is_followed(run_folder, capsys):

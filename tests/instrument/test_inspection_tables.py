@@ -133,12 +133,19 @@ def test_floats_of_8_bits_are_measured_with_the_scales_of_their_rows(kind, name)
     torch.testing.assert_close(found.values[0], table, rtol=0.2, atol=scale.max().item())
 
 
+def test_the_scales_of_a_block_as_large_as_a_table_are_its_own():
+    small = torch.randn(100, 64).to(torch.float8_e4m3fn)
+    (found,), _ = find({"emb.weight": small, "emb.weight_scale_inv": torch.full((1, 1), 3.0)})
+    assert found.note == "float8_e4m3fn; measured with its scales"
+    torch.testing.assert_close(found.values[0], 3 * small.float())
+
+
 @pytest.mark.parametrize("end", ["_scale", "_scale_inv"])
 def test_scales_that_are_not_one_for_each_row_are_told(end):
     """DeepSeek's are of blocks of 128 x 128."""
     small = torch.randn(256, 128).to(torch.float8_e4m3fn)
     (found,), _ = find({"emb.weight": small, f"emb.weight{end}": torch.ones(2, 1)})
-    told = "float8_e4m3fn; measured without its scales, not one for each row: "
+    told = "float8_e4m3fn; measured without its scales: "
     assert found.note == f"{told}emb.weight{end} [2, 1]"
     assert found.values.dtype is torch.float8_e4m3fn
     (found,), _ = find({"emb.weight": small})

@@ -98,6 +98,14 @@ def test_columns_that_are_not_fields_are_not_read(frame, library):
     assert np.array_equal(data.codebook.number(rows), data.ids)
 
 
+def test_columns_that_are_no_fields_may_share_a_name_with_each_other_or_the_index(frame):
+    data = read(frame)
+    indexed = frame.assign(visit=range(len(frame))).set_index("visit", drop=False)
+    twice = frame.assign(note=1).join(frame.assign(note=2)[["note"]], rsuffix="_")
+    for rows in (indexed, twice.rename(columns={"note_": "note"})):
+        assert np.array_equal(data.codebook.number(rows), data.ids)
+
+
 @pytest.mark.parametrize("library", ["pandas", "polars"])
 def test_a_missing_column_is_told_beside_others_of_no_type(frame, library):
     frames = pytest.importorskip(library)

@@ -283,7 +283,7 @@ def test_a_missing_column_is_told_with_those_that_are_there(table):
 
 
 def test_columns_of_the_same_name_are_told(table):
-    with pytest.raises(ParameterError, match="several of its columns are named a"):
+    with pytest.raises(ParameterError, match="several of its columns are named 'a'"):
         table("y,a,a\n0,1,2\n")
 
 

@@ -119,5 +119,5 @@ def test_a_pipe_is_told_before_anyone_waits_for_it(tmp_path):
 def test_a_frame_with_two_columns_of_one_name_is_refused_by_it():
     columns = [pa.array([0, 1] * 50), pa.array([*range(100)]), pa.array([*range(100)])]
     frame = pa.table(columns, names=["label", "a", "a"])
-    with pytest.raises(ParameterError, match="several of its columns are named a"):
+    with pytest.raises(ParameterError, match="several of its columns are named 'a'"):
         load("table", frame=frame, label="label", progress=False)

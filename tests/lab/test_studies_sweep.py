@@ -226,6 +226,18 @@ def test_nothing_is_trained_on_other_data_than_the_records_were_made_on(
     assert "mean IA/K" in capsys.readouterr().out
 
 
+def test_records_whose_weights_are_asked_for_tell_the_data_too(tmp_path, monkeypatch):
+    sweep_here(grid(**TINY), tmp_path)
+    load_one = running._load
+    monkeypatch.setattr(
+        running, "_load", lambda *a, **o: replace(load_one(*a, **o), fingerprint="0" * 64)
+    )
+    monkeypatch.setattr(experiment, "fit", lambda *_, **__: pytest.fail("trained"))
+    specs = grid(**TINY | {"seeds": [0, 1]})
+    done = sweep_here(specs, tmp_path, weights=specs)
+    assert (done.records, done.trained, len(done.failures)) == ([], 0, len(specs))
+
+
 def test_records_of_different_data_of_one_description_are_refused_before_training(tmp_path):
     specs = grid(**TINY | {"seeds": [0, 1]})
     one, other, *_ = sweep_here(specs[:2], tmp_path).records

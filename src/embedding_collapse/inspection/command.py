@@ -107,7 +107,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
 
 def execute(parsed: argparse.Namespace) -> int:
     """Inspect one checkpoint, two, or those of a run, print the table, write the report."""
-    paths, left_out = [Path(path) for path in parsed.checkpoint], ""
+    paths, left_out = [Path(path) for path in parsed.checkpoint], list[str]()
     if parsed.follow is not None and not paths:
         paths, left_out = checkpoints_in(parsed.follow)
     elif parsed.follow is not None or not 1 <= len(paths) <= 2:
@@ -134,8 +134,10 @@ def execute(parsed: argparse.Namespace) -> int:
                     f"{written} is no name of a report; {', '.join(SUFFIXES)} are accepted endings"
                 )
             check_writable("the report's folder", Path(os.path.realpath(written)).parent)
-    for path in filter(None, [*parsed.checkpoint, parsed.rows_weight]):
+    for path in parsed.checkpoint:
         weights.check(path)
+    if parsed.rows_weight:  # whole, or each checkpoint would seem damaged where it is
+        weights.read(parsed.rows_weight)
     options = {
         "include": parsed.include,
         "exclude": parsed.exclude,
@@ -154,19 +156,18 @@ def execute(parsed: argparse.Namespace) -> int:
             if not many:
                 raise
             damaged = error
-            left_out = "; ".join(filter(None, [left_out, f"left out, {error}"]))
+            left_out.append(f"left out, {error}")
         except NoTableError as error:  # what lies beside a run's checkpoints, such as an optimizer
             if not many or (path == paths[-1] and not inspections):
                 raise
-            left_out = "; ".join(filter(None, [left_out, f"left out, {error}"]))
+            left_out.append(f"left out, {error}")
     if damaged is not None:
         raise ParameterError(
             f"follow is {parsed.follow!r}, whose last checkpoint cannot be judged: {damaged}"
         )
     if many:  # the last one, and how it came there
         last = inspections[-1]
-        remarks = [*last.remarks, *filter(None, [left_out])]
-        inspections[-1] = replace(last, remarks=remarks)
+        inspections[-1] = replace(last, remarks=[*last.remarks, *left_out])
         content = inspections[-1].to_json() | {"course": as_json(inspections)}
     else:
         content = inspections[0].to_json()

@@ -31,7 +31,7 @@ class Course(NamedTuple):
     verdict: str
 
 
-def checkpoints_in(folder: str | Path) -> tuple[list[Path], str]:
+def checkpoints_in(folder: str | Path) -> tuple[list[Path], list[str]]:
     """The checkpoints in a folder, by the numbers in their names, and what was left out of them.
 
     What cannot be read is one, a damaged one, if it is named like one that can be but for numbers.
@@ -71,7 +71,7 @@ def checkpoints_in(folder: str | Path) -> tuple[list[Path], str]:
     without = [f"left out, without a number: {names}"] if names else []
     numbered += damaged
     numbered.sort(key=lambda path: [int(digits) for digits in re.findall(r"\d+", path.stem)])
-    return numbered, "; ".join([*without, *missing])
+    return numbered, [*without, *missing]
 
 
 def _but_numbers(path: Path) -> str:

@@ -15,8 +15,10 @@ from .field_dims import FieldDims, read_field_dims
 from .recognition import GUESS, LAYER, MANY_ROWS, OPTIMIZER, Reading, recognise
 from .weights import off_mps
 
-SCALES = ("_scale", ".scale", "_scales", ".scales", ".SCB", ".weight_scale")  # to multiply by
-BLOCK_SCALES = ("_scale_inv", ".weight_scale_inv")  # of square blocks, as DeepSeek has them
+SCALES = (  # to multiply by, the inverse ones too, as DeepSeek has them of square blocks
+    *("_scale", ".scale", "_scales", ".scales", ".SCB", ".weight_scale"),
+    *("_scale_inv", ".weight_scale_inv"),
+)
 ZEROS = ("_zero_point", ".zero_point", ".weight_zero_point")
 
 
@@ -223,9 +225,9 @@ def _scaled(name: str, tensor: Tensor, tensors: Mapping[str, Tensor]) -> tuple[T
         return tensor, ""
     others = [
         f"{short(other)} {list(tensors[other].shape)}"
-        for other in _named_beside(name, tensors, (*SCALES, *BLOCK_SCALES))
+        for other in _named_beside(name, tensors, SCALES)
     ]
-    without = f"; measured without its scales, not one for each row: {', '.join(others)}"
+    without = f"; measured without its scales: {', '.join(others)}"
     return tensor, kind + (without if others else "")
 
 

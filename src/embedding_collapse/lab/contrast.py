@@ -144,22 +144,22 @@ def contrast(groups: Sequence[Group], level: float = 0.95, against: float = 0.0)
     )
 
 
-def joined(draws: Sequence[Sequence[Group]]) -> Group:
-    """Cells whose runs are drawn together, as runs of one seed are where they begin alike: a draw's
-    weighted sum counts as the value of one run, so what its runs share is no noise.
+def joined(groups: Sequence[Group]) -> Group:
+    """Cells whose first runs, second runs and so on are drawn together, as runs of one seed are
+    where they begin alike: their weighted sums count as the values of one cell's runs, so what they
+    share is no noise.
 
     Args:
-        draws: in each the same cells, of one run each.
+        groups: of equally many runs, in one order of the draws; at least one.
     """
-    values = [sum(group.weight * group.values[0] for group in draw) for draw in draws]
-    of_rows = [
-        [(group.weight, group.placements[0]) for group in draw if group.placements is not None]
-        for draw in draws
-    ]
-    if not all(of_rows):
+    draws = list(zip(*(group.values for group in groups), strict=True))
+    weights = [group.weight for group in groups]
+    values = [float(np.dot(weights, draw)) for draw in draws]
+    of_rows = [group.placements for group in groups if group.placements is not None]
+    if len(of_rows) < len(groups):
         return Group(1.0, values)
-    sums = [_weighted(draw) for draw in of_rows]
-    return Group(1.0, values, [Placements(*draw) for draw in sums])
+    sums = (_weighted(list(zip(weights, draw, strict=True))) for draw in zip(*of_rows, strict=True))
+    return Group(1.0, values, [Placements(*sides) for sides in sums])
 
 
 def difference(new: Sequence[float] | np.ndarray, old: Sequence[float] | np.ndarray) -> Effect:

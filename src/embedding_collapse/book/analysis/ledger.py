@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple, cast
 
 import numpy as np
 
-from embedding_collapse.lab.contrast import Effect, contrast, holm, joined
+from embedding_collapse.lab.contrast import Effect, Group, contrast, holm, joined
 from embedding_collapse.lab.models import MODELS
 from embedding_collapse.lab.records import Record
 from embedding_collapse.lab.spec import Spec
@@ -43,7 +43,8 @@ class Finding(NamedTuple):
             least sure of them; None where none has.
         parts: each of those comparisons and its own effect.
         missing: comparisons without runs, or of one where others have several.
-        p: of what the verdict is spoken on, corrected for the other claims; NaN without runs.
+        p: of what the verdict is spoken on, corrected for the other claims, and against a claim of
+            each comparison for the number of these; NaN without runs.
         verdict: the answer.
     """
 
@@ -99,11 +100,8 @@ def weighted(
 ) -> Effect:
     """The sum of cells' means, each times its weight, as one contrast; see `effect_of`."""
     cells = list(cells)
-    if measure.tested:
-        measures.check_rows([run for _, of in cells for run in of])
     level = _level(of for _, of in cells)
-    effect = contrast([measure.group(weight, list(of)) for weight, of in cells], level)
-    return _corrected(effect, level)
+    return _corrected(contrast(measure.groups(cells), level), level)
 
 
 def seed_by_seed(comparisons: Sequence[Comparison], runs: Runs, measure: Measure) -> Effect:
@@ -112,28 +110,44 @@ def seed_by_seed(comparisons: Sequence[Comparison], runs: Runs, measure: Measure
 
     Runs of one seed see their rows in the same order, and some begin with the same weights of the
     interaction (NFwFM's), so they need not be independent, as `contrast` takes them to be. Seeds
-    that one of a model's cells lacks are left out; cells without a common seed are independent.
+    that one of a model's cells lacks are left out; where less than two are in common, its cells are
+    taken as independent.
 
     Args:
         comparisons: at least one, all of which have runs.
         runs: from `by_spec`.
         measure: what is compared.
+
+    Raises:
+        ParameterError: runs that were tested on other rows, or on the same in another order.
     """
-    cells: dict[str, list[tuple[float, dict[int, Record]]]] = {}
+    by_model: dict[str, list[tuple[float, list[Record]]]] = {}
     for one in comparisons:
         for spec, sign in ((one.new, 1), (one.old, -1)):
             if spec:
-                by_seed = {run.spec["seed"]: run for run in runs[spec]}
-                cells.setdefault(one.new.model, []).append((sign / len(comparisons), by_seed))
-    groups = []
-    for of in cells.values():
-        seeds = sorted(set.intersection(*(set(some) for _, some in of)))
-        if not seeds:
-            return effect_of(comparisons, runs, measure)
-        draws = [[measure.group(weight, [some[seed]]) for weight, some in of] for seed in seeds]
-        groups.append(joined(draws))
-    level = _level([*some.values()] for of in cells.values() for _, some in of)
+                of_model = by_model.setdefault(one.new.model, [])
+                of_model.append((sign / len(comparisons), runs[spec]))
+    drawn = {model: _in_common(cells) for model, cells in by_model.items()}
+    made = iter(measure.groups(cell for cells in drawn.values() for cell in cells))
+    groups: list[Group] = []
+    for model, cells in drawn.items():
+        apart = [next(made) for _ in cells]
+        groups += apart if cells is by_model[model] else [joined(apart)]
+    level = _level(some for cells in by_model.values() for _, some in cells)
     return _corrected(contrast(groups, level), level)
+
+
+def _in_common(cells: list[tuple[float, list[Record]]]) -> list[tuple[float, list[Record]]]:
+    """The same with the runs of the seeds that all have, in one order; as they are where less than
+    two are in common."""
+    by_seed = [{run.spec["seed"]: run for run in some} for _, some in cells]
+    seeds = sorted(set.intersection(*map(set, by_seed)))
+    if len(seeds) < 2:
+        return cells
+    return [
+        (weight, [some[seed] for seed in seeds])
+        for (weight, _), some in zip(cells, by_seed, strict=True)
+    ]
 
 
 def _of_pairs(
@@ -200,7 +214,7 @@ def judge(claims: Sequence[Judged], coming: int = 0) -> list[tuple[Verdict, floa
 
     Args:
         claims: made together.
-        coming: how many of those without runs will have some, and are counted too.
+        coming: how many more will be made, which are counted too.
     """
     made = [claim.effect.p for claim in claims if claim.effect]
     ps = iter(holm(made + [1.0] * coming))

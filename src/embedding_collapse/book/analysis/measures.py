@@ -1,6 +1,6 @@
 """What is compared of a run: one number each."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -39,6 +39,17 @@ class Measure(NamedTuple):
         values = [self.value(run) for run in runs]
         return Group(weight, values, [run.score_summary for run in runs] if self.tested else None)
 
+    def groups(self, cells: Iterable[tuple[float, Sequence[Record]]]) -> list[Group]:
+        """The runs of several cells, each with its weight in a contrast.
+
+        Raises:
+            ParameterError: runs that were tested on other rows, or on the same in another order.
+        """
+        cells = list(cells)
+        if self.tested:
+            _check_rows([run for _, runs in cells for run in runs])
+        return [self.group(weight, list(runs)) for weight, runs in cells]
+
     def mean_difference(
         self,
         pairs: Sequence[tuple[list[Record], list[Record]]],
@@ -66,17 +77,15 @@ class Measure(NamedTuple):
                     key = tuple(run.key for run in runs)
                     cells[key] = runs
                     weights[key] = weights.get(key, 0.0) + sign / len(pairs)
-        if self.tested:
-            check_rows([run for runs in cells.values() for run in runs])
-        groups = [self.group(weight, cells[key]) for key, weight in weights.items() if weight]
-        return contrast(groups, level, against)
+        groups = self.groups((weights[key], runs) for key, runs in cells.items())
+        return contrast([group for group in groups if group.weight], level, against)
 
     def mean(self, runs: list[Record]) -> float:
         """The mean over the runs of a cell."""
         return float(np.mean([self.value(run) for run in runs]))
 
 
-def check_rows(runs: list[Record]) -> None:
+def _check_rows(runs: list[Record]) -> None:
     """Raise a `ParameterError` unless all were tested on the same rows in one order."""
     tested = {_test_rows(run) for run in runs}
     if len(tested) > 1:

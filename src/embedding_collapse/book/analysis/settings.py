@@ -118,7 +118,8 @@ class Gain(NamedTuple):
 def first_question(settings: Sequence[Setting]) -> list[Gain]:
     """What four times the size gains, and ME beside SE, wherever there are two seeds; verdicts on
     "higher", corrected over all of them, and over those that the study has planned."""
-    asked, planned = [], _planned() if any(_of_study(one.base) for one in settings) else set()
+    asked = []
+    planned = _planned() if any(_of_study(one.base) for one in settings) else set()
     for setting in settings:
         runs = by_spec(setting.runs)
         for model in TELLING:
@@ -128,7 +129,7 @@ def first_question(settings: Sequence[Setting]) -> list[Gain]:
                 if all(len(runs.get(spec, [])) > 1 for spec in cells):
                     effect = effect_of([comparison], runs, measures.AUC)
                     asked.append((setting.name, model, pair, effect))
-                    planned -= {comparison}
+                    planned.discard(comparison)
     claims = [Judged(effect, "higher", measures.AUC) for *_, effect in asked]
     judged = judge(claims, coming=len(planned))
     return [Gain(*gain, verdict) for gain, (verdict, _) in zip(asked, judged, strict=True)]

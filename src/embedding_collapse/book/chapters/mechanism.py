@@ -15,7 +15,7 @@ from embedding_collapse.book.analysis.ledger import by_spec, difference, weighte
 from embedding_collapse.book.analysis.measures import Measure, total_parameters
 from embedding_collapse.book.analysis.settings import Setting, settings
 from embedding_collapse.lab.contrast import Effect
-from embedding_collapse.lab.groups import Cells, by_cell, datasets_of, runs_in, select
+from embedding_collapse.lab.groups import Cell, Cells, by_cell, datasets_of, runs_in, select
 from embedding_collapse.lab.models import MODELS
 from embedding_collapse.lab.records import Record, design_label, folder_of, load_all
 from embedding_collapse.lab.spec import Spec
@@ -27,7 +27,7 @@ MODEL, LINEAR = "dcnv2", "dcnv2-linear"  # whose sets are looked into; without n
 ME_VARIANTS = [
     plots.Series("ME", "dcnv2", "ME", plots.COLOURS["ME"], "solid"),
     plots.Series("shared interaction", "dcnv2-shared", "ME", plots.PINK, "dash", base="dcnv2"),
-    plots.Series("no non-linearity", "dcnv2-linear", "ME", plots.AMBER, "dot"),
+    plots.Series("no non-linearity", LINEAR, "ME", plots.AMBER, "dot"),
     plots.Series("aligned norms", "dcnv2-aligned", "ME", plots.SKY, "dashdot", base="dcnv2"),
 ]
 WAYS = {
@@ -186,16 +186,18 @@ def against_size(
 def without_nonlinearity(cells: Cells) -> pd.DataFrame:
     """What test AUC each size gains by lacking the non-linearity, and how much more ME 4x does than
     the others: a row each, the `Effect`s on every data set."""
+
+    def gain(cell: Cell, sign: float = 1.0) -> list[tuple[float, list[Record]]]:
+        return [(sign, cells[cell]), (-sign, cells[cell._replace(model=MODEL)])]
+
     rows: dict[str, dict[str, Effect]] = {}
-    of_me = select(cells, [LINEAR], design="me", scale=4)
-    for cell, runs in select(cells, [LINEAR]).items():
-        pair = [(1.0, runs), (-1.0, cells[cell._replace(model=MODEL)])]
-        rows.setdefault(cell.label, {})[cell.dataset] = weighted(pair)
-        for me in of_me:
-            if me.dataset == cell.dataset and me != cell:
-                more = [(1.0, cells[me]), (-1.0, cells[me._replace(model=MODEL)])]
-                more += [(-weight, of) for weight, of in pair]
-                rows.setdefault(f"{me.label} minus {cell.label}", {})[cell.dataset] = weighted(more)
+    both = [cell for cell in select(cells, [LINEAR]) if cell._replace(model=MODEL) in cells]
+    for cell in both:
+        rows.setdefault(cell.label, {})[cell.dataset] = weighted(gain(cell))
+        me = Cell(cell.dataset, LINEAR, "me", 4)
+        if me in both and me != cell:
+            words = f"{me.label} minus {cell.label}"
+            rows.setdefault(words, {})[cell.dataset] = weighted(gain(me) + gain(cell, -1.0))
     return pd.DataFrame.from_dict(rows, orient="index")
 
 

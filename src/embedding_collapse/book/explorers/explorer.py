@@ -137,8 +137,8 @@ class Explorer:
         for mark in view.marks:
             numbers = {key: _without_markup(value) for key, value in mark.items() if key != "like"}
             traces.append(self.styles[mark["like"]] | numbers)
-        layout = {key: _without_markup(value) for key, value in view.layout.items()}
-        return go.Figure({"data": traces, "layout": self.layout | layout})
+        layout = self.layout | _without_markup(dict(view.layout))
+        return go.Figure({"data": traces, "layout": layout})
 
 
 def _without_markup(value: Any) -> Any:

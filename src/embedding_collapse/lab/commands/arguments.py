@@ -119,7 +119,7 @@ def add_options_of_data(command: argparse.ArgumentParser) -> None:
         type=float,
         default=0.01,
         metavar="SHARE",
-        help="of rows that may be unusable (0.01)",
+        help="of the rows of each file that may be unusable (0.01)",
     )
 
 

@@ -15,7 +15,7 @@ from scipy.special import bdtrc  # scipy.stats takes long to import
 from embedding_collapse.parameters import ParameterError, count, listed, printable, short
 
 from .bins import Bins
-from .columns import MISSING, NOUN, Kind, Source, meaning, reject
+from .columns import NOUN, Kind, Source, blanked, meaning, reject
 from .reading import SHOWN, Batch, Table
 from .sources import check_columns, open_rows, own_names
 from .typed import open_frame
@@ -26,7 +26,6 @@ VERSION = 3  # of what reading and encoding make of a table: raise it with any c
 PART = 1 << 18  # rows that are numbered at once
 WHOLE = r"^(-?[0-9]+)(\.0+)?$"
 TRUTHS = pa.array(["true", "false"])
-BLANKS = pa.array(["", *MISSING])  # spellings of none, in small letters
 FEW = 0.01  # a share of rows in the rare bucket that is not told
 CHANCE = 1e-3  # of a note where there is nothing to tell
 
@@ -103,7 +102,7 @@ class Entry(NamedTuple):
 
 def blanks(texts: pa.StringArray | pa.ChunkedArray) -> pa.BooleanArray | pa.ChunkedArray:
     """Which of the texts may stand for none."""
-    return pc.is_in(pc.utf8_lower(texts), BLANKS)
+    return pc.equal(blanked(texts), "")
 
 
 def spellings(texts: pa.ChunkedArray, digits: int) -> list[pa.ChunkedArray]:
@@ -228,7 +227,8 @@ class Codebook(NamedTuple):
             if entry.kind == "categorical":
                 for place in np.flatnonzero(none & (of_values != RARE)).tolist():
                     text, known = values[place].as_py(), entry.values[of_values[place] - 1].as_py()
-                    told.spelled[entry.field, text, known] += int(counts[place])
+                    if text != known:
+                        told.spelled[entry.field, text, known] += int(counts[place])
         told.empty += int((empty & np.concatenate(kept)).sum())  # where all can be used
         told.reject(kept, wrong, table.first)
         return ids
@@ -318,11 +318,10 @@ class _Told:
         if self.empty:
             yield f"{count(self.empty, 'row')} blank in every field, as an empty line is"
         for (field, text, known), rows in self.spelled.items():
-            if text != known:
-                yield (
-                    f"{count(rows, 'row')} of {short(field)} with {text!r} taken for {known!r}, "
-                    "the one spelling of a blank that training had"
-                )
+            yield (
+                f"{count(rows, 'row')} of {short(field)} with {text!r} taken for {known!r}, "
+                "the one spelling of a blank that training had"
+            )
         told = zip(entries, self.rare.tolist(), self.blank.tolist(), strict=True)
         for entry, rare, blank in told:
             if bdtrc(rare - 1, self.rows, _usual(entry.rare)) < CHANCE:

@@ -306,7 +306,7 @@ def check_columns(table: Table, needed: Sequence[str]) -> None:
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
         raise ParameterError(
-            f"path is {table.path!r}; several of its columns are named {listed(twice)}"
+            f"path is {table.path!r}; several of its columns are named {listed(map(repr, twice))}"
         )
     missing = [name for name in needed if name not in names]
     if missing:

@@ -98,7 +98,7 @@ def open_frame(
         reason = " ".join(str(error).split())
         raise ParameterError(
             f"frame is a {kind}; a DataFrame of pandas or polars, with columns of one type each, "
-            f"is accepted, and drop leaves others out ({reason})"
+            f"is accepted{'' if wanted else ', and drop leaves others out'} ({reason})"
         ) from None
 
     names = enumerate(table.column_names)  # by number, as two columns of one name are told later
@@ -146,12 +146,11 @@ def _with_nulls(frame: Any, spare: Callable[[str], bool]) -> pa.Table:
     them."""
     names = [str(name) for name in frame.columns]
     places = [place for place, name in enumerate(names) if not spare(name.strip())]
-    kept = _of_types(getattr(frame, "iloc", frame)[:, places])  # polars needs no iloc
-    columns: list[Any] = [pa.nulls(len(frame))] * len(names)
-    for place, column in zip(places, kept.columns, strict=False):
-        columns[place] = column
-    index = slice(len(places), None)  # of pandas, where it has one
-    return pa.table([*columns, *kept.columns[index]], names=[*names, *kept.column_names[index]])
+    table = _of_types(getattr(frame, "iloc", frame)[:, places])  # polars needs no iloc
+    for name in dict.fromkeys(names):
+        if name not in table.column_names:
+            table = table.append_column(name, pa.nulls(len(frame)))
+    return table
 
 
 def _of_types(frame: Any) -> pa.Table:

@@ -147,7 +147,7 @@ def _listed(runs: Sequence[Record], folder: str, parts: Mapping[str, str]) -> li
             str(record.spec["seed"]),
             _in_words(_special(Spec.read(record.spec)), common),
             f"[{record.key}]({folder}/{record.key}.json)",
-            f"{record.test['auc']:.4f}",
+            f"{record.test_auc:.4f}",
             f"{record.relative_abundance.mean():.3f}",
             f"{sum(epoch['seconds'] for epoch in record.epochs):.1f}",
             str(machines.index(_machine(record)) + 1),

@@ -103,8 +103,7 @@ def run_all(
     if not 0 <= gpu_share <= 1:
         raise ParameterError(f"gpu_share is {gpu_share!r}; numbers from 0 to 1 are accepted")
     kept = set(weights)
-    by_key, waiting = _recorded(specs, folder, kept) if folder else ({}, list(specs))
-    made_on = _made_on(specs, by_key, folder) if folder else {}
+    by_key, waiting, made_on = _recorded(specs, folder, kept) if folder else ({}, list(specs), {})
     trained, failures = 0, []
     busy: list[Spec] = []
     until = float("inf") if minutes is None else time.monotonic() + 60 * minutes
@@ -138,7 +137,7 @@ def run_all(
                         records.save(outcome, folder)
                     by_key[spec.key], trained = outcome, trained + 1
                     tell(
-                        f"{title(spec)}: test AUC {outcome.test['auc']:.5f}, "
+                        f"{title(spec)}: test AUC {outcome.test_auc:.5f}, "
                         f"{core_seconds(outcome):,.0f} core-seconds "
                         f"({progress(specs, list(by_key.values()))})"
                     )
@@ -148,36 +147,31 @@ def run_all(
 
 def _recorded(
     specs: Sequence[Spec], folder: Path, weights: Collection[Spec]
-) -> tuple[dict[str, Record], list[Spec]]:
+) -> tuple[dict[str, Record], list[Spec], dict[DataSpec, tuple[str, str]]]:
     """The records of which all that is asked for is there and whole, by key, and the runs without;
-    what kills have left of the former is cleared away."""
-    by_key, waiting = {}, []
+    and for each data that any record was made on, its key and the data's fingerprint. What kills
+    have left of whole records is cleared away.
+
+    Raises:
+        ParameterError: records of one description that were made on different data.
+    """
+    by_key: dict[str, Record] = {}
+    waiting: list[Spec] = []
+    made_on: dict[DataSpec, tuple[str, str]] = {}
     left = {each.name.partition("-")[0] for each in folder.glob("*.checkpoint")}
     for spec in specs:
-        record = store.whole(records.find(folder, spec.key), folder, spec in weights)
+        found = records.find(folder, spec.key)
+        if found:
+            now = found.dataset["fingerprint"]
+            store.check_data(folder, *made_on.setdefault(spec.data, (spec.key, now)), now)
+        record = store.whole(found, folder, spec in weights)
         if record is None:
             waiting.append(spec)
         else:
             by_key[spec.key] = record
             if spec.key in left:
                 store.clear_away(spec.key, folder)
-    return by_key, waiting
-
-
-def _made_on(
-    specs: Sequence[Spec], by_key: Mapping[str, Record], folder: Path
-) -> dict[DataSpec, tuple[str, str]]:
-    """For each data that records were made on, the key of the first, and the data's fingerprint.
-
-    Raises:
-        ParameterError: records of one description that were made on different data.
-    """
-    made_on: dict[DataSpec, tuple[str, str]] = {}
-    for spec in specs:
-        if record := by_key.get(spec.key):
-            now = record.dataset["fingerprint"]
-            store.check_data(folder, *made_on.setdefault(spec.data, (spec.key, now)), now)
-    return made_on
+    return by_key, waiting, made_on
 
 
 def _executor(workers: int | None, ray_address: str | None, gpu_share: float) -> Executor:
