@@ -101,8 +101,8 @@ def test_columns_that_are_not_fields_are_not_read(frame, library):
 def test_columns_that_are_no_fields_may_share_a_name_with_each_other_or_the_index(frame):
     data = read(frame)
     indexed = frame.assign(visit=range(len(frame))).set_index("visit", drop=False)
-    twice = frame.assign(note=1).join(frame.assign(note=2)[["note"]], rsuffix="_")
-    for rows in (indexed, twice.rename(columns={"note_": "note"})):
+    twice = frame.assign(note=1, remark=2).rename(columns={"remark": "note"})
+    for rows in (indexed, twice):
         assert np.array_equal(data.codebook.number(rows), data.ids)
 
 
