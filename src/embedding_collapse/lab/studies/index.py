@@ -19,8 +19,9 @@ NAME = "README.md"
 HEAD = """# Records
 
 One file per run, named by the hash of its parameters, its key. This index is made by
-`python -m embedding_collapse.lab.studies`. IA/K is the mean over fields and sets; seconds are those
-of training; hours of a core include validation. Parameters that are left out are `Spec`'s own."""
+`python -m embedding_collapse.lab.studies`. AUC is the expected one where the truth is known, IA/K
+the mean over fields and sets; seconds are those of training; hours of a core include validation.
+Parameters that are left out are `Spec`'s own."""
 # folders of what is no run: what makes it anew, and what it is
 OTHERS = {
     "language_models": (
