@@ -11,7 +11,8 @@ import pytest
 
 from embedding_collapse.lab.data import Dataset, load
 from embedding_collapse.lab.data.bins import Bins
-from embedding_collapse.lab.data.codebook import Codebook, Entry, read_bins, written_bins
+from embedding_collapse.lab.data.codebook import Codebook
+from embedding_collapse.lab.data.entry import Entry, read_bins, written_bins
 from embedding_collapse.lab.data.sources import CRITEO
 from embedding_collapse.parameters import ParameterError
 

@@ -18,9 +18,10 @@ import pyarrow.compute as pc
 from embedding_collapse.parameters import ParameterError, listed, printable, short
 
 from .cache import stored
-from .codebook import VERSION, Codebook, written_bins
+from .codebook import VERSION, Codebook
 from .columns import Source
 from .dataset import Dataset, Field, split_rows, split_sizes
+from .entry import written_bins
 from .first_pass import LISTS, ORDER, Part, Read, as_lists, read_rows
 from .numbering import UNSEEN, UNTRAINED, number_fields
 from .parallel import available_cores
