@@ -42,6 +42,13 @@ def served(folder: Path) -> Iterator[str]:
         thread.join()
 
 
+@pytest.fixture(scope="module")
+def address(folder: Path) -> Iterator[str]:
+    """Where the pages of a module's `folder` are served."""
+    with served(folder) as served_at:
+        yield served_at
+
+
 @pytest.fixture(scope="session")
 def book() -> Iterator[str]:
     """The address of the built book."""

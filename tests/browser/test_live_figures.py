@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import served
 from playwright.sync_api import Browser, Page, expect
 
 from embedding_collapse.book import joining
@@ -46,13 +45,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         hosted = f'{HEAD}{look}<main></main><script type="module">{host}</script>'
         (folder / f"{name}_widget.html").write_text(hosted)
     return folder
-
-
-@pytest.fixture(scope="module")
-def address(folder: Path) -> Iterator[str]:
-    """Where those pages are served."""
-    with served(folder) as served_at:
-        yield served_at
 
 
 @pytest.fixture

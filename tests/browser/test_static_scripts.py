@@ -7,7 +7,7 @@ from pathlib import Path
 
 import plotly.graph_objects as go
 import pytest
-from conftest import ROOT, served
+from conftest import ROOT
 from playwright.sync_api import BrowserContext, Page, expect
 
 from embedding_collapse.book import joining, plots
@@ -29,13 +29,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copy(STATIC / script, folder)
     (folder / "address.script.js").write_text(joining.shared("address"))
     return folder
-
-
-@pytest.fixture(scope="module")
-def address(folder: Path) -> Iterator[str]:
-    """Where they are served."""
-    with served(folder) as served_at:
-        yield served_at
 
 
 @pytest.fixture
