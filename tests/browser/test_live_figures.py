@@ -143,6 +143,7 @@ def test_a_seed_that_trains_without_motion_says_so_and_can_be_stopped(opened: Op
     expect(status).to_have_text("Training…")
     page.get_by_role("button", name="Pause", exact=True).click()
     expect(status).to_contain_text("Seed 0, step")
+    page.wait_for_timeout(1000)  # an answer that was on its way is shown
     held = int(step.inner_text())
     assert 0 < held < STEPS and status.inner_text() == f"Seed 0, step {held}."
     page.evaluate("window.slow = false")
