@@ -164,7 +164,8 @@ def test_a_control_that_is_turned_while_the_last_picture_is_drawn_counts(opened:
     slider = page.locator("input[name=scale]")
     page.evaluate("window.held = []")
     slider.evaluate(turn, 0)
-    page.wait_for_function("window.held.length")  # the trainer has answered
+    # the trainer has answered; by the clock, as a wait by frames is held back with them
+    page.wait_for_function("window.held.length", polling=20)
     slider.evaluate(turn, 3)
     page.evaluate("{ const { held } = window; delete window.held; held.forEach(draw => draw(0)); }")
     page.evaluate("new Promise(requestAnimationFrame)")
