@@ -17,7 +17,7 @@ from embedding_collapse.parameters import ParameterError, check_whole
 
 from .dataset import Dataset, Field
 from .spec import DataSpec
-from .vocabulary import RARE, cardinality, number_values
+from .vocabulary import RARE, number_values
 
 FILE = Path(__file__).with_name("us_flights.parquet")
 SHA256 = "e05d7ecfdb6338cd14195de6bbcd237d7a972c2158c46789c04538ced675b0b2"
@@ -73,7 +73,7 @@ def load_us_flights(spec: DataSpec) -> Dataset:
         numbering = number_values(np.bincount(column.codes, minlength=len(column.values)))
         ids[:, i] = numbering[column.codes[numbers]]
         values = pa.array(column.values[numbering != RARE], pa.string())
-        fields.append(Field(field, cardinality(numbering), values))
+        fields.append(Field(field, len(values) + 1, values))
     labels = table["late"].to_numpy()[numbers].astype(np.uint8)
     fingerprint = hashlib.sha256(f"{name} {rows} {validation} {test}".encode())
     fingerprint.update(ids.data)

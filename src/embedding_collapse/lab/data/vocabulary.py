@@ -19,8 +19,3 @@ def number_values(counts: np.ndarray, minimum: int = MINIMUM_COUNT) -> np.ndarra
     """
     kept = counts >= minimum
     return np.where(kept, np.cumsum(kept), RARE).astype(np.int32)
-
-
-def cardinality(numbering: np.ndarray) -> int:
-    """How many ids a numbering uses, the rare bucket included even where nothing is rare."""
-    return int(numbering.max(initial=RARE)) + 1
