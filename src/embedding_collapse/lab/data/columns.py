@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from embedding_collapse.parameters import short
 
 from .bins import whole_number_bins
-from .reading import SHOWN, Batch, Table, is_utf8
+from .reading import SHOWN, Batch, Table, is_utf8, matching
 from .times import ACCEPTED, NUMBER, PARTS, moments, ranks
 from .vocabulary import MINIMUM_COUNT
 
@@ -225,20 +225,17 @@ def meaning(values: pa.BinaryArray, kind: Kind) -> tuple[pa.StringArray, np.ndar
         return texts, usable
     if kind != "whole":
         texts = blanked(texts)
-    if kind == "hour" or kind == "weekday":
+    named = np.full(len(texts), "", object)
+    if kind in PARTS:
         seconds = moments(texts)
         fits = ~np.isnan(seconds)
-        parts = np.full(len(texts), "", object)
-        parts[fits] = PARTS[kind](seconds[fits])
-        blank = pc.equal(texts, "").to_numpy(zero_copy_only=False)
-        return pa.array(parts, pa.string()), usable & (fits | blank)
-    fits = pc.match_substring_regex(texts, WHOLE if kind == "whole" else NUMBER)
-    usable &= pc.or_(fits, pc.equal(texts, "")).to_numpy(zero_copy_only=False)
+        named[fits] = PARTS[kind](seconds[fits])
+    else:
+        fits = matching(texts, WHOLE if kind == "whole" else NUMBER)
+    usable &= fits | pc.equal(texts, "").to_numpy(zero_copy_only=False)
     if kind == "numeric":
         return pc.if_else(fits, texts, ""), usable
-    named = np.full(len(texts), "", object)
-    digits = pc.replace_substring_regex(texts.filter(fits), r"\.0*$", "")
-    named[fits.to_numpy(zero_copy_only=False)] = whole_number_bins(
-        digits.cast(pa.int64()).to_numpy()
-    )
+    if kind == "whole":
+        digits = pc.replace_substring_regex(texts.filter(pa.array(fits)), r"\.0*$", "")
+        named[fits] = whole_number_bins(digits.cast(pa.int64()).to_numpy())
     return pa.array(named, pa.string()), usable

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from embedding_collapse.parameters import ParameterError, listed
 
@@ -103,6 +104,11 @@ def check_file(path: Path) -> None:
 def whole(column: pa.ChunkedArray) -> pa.Array:
     """The column as one array, without a copy where it is in one piece."""
     return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+
+
+def matching(texts: pa.StringArray, pattern: str) -> np.ndarray:
+    """Which of the texts a regular expression finds itself in, bool."""
+    return pc.match_substring_regex(texts, pattern).to_numpy(zero_copy_only=False)
 
 
 def is_utf8(text: bytes | memoryview) -> bool:

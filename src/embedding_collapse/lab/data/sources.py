@@ -16,7 +16,7 @@ from . import hub
 from .columns import Kind, Source, blanked, meaning
 from .delimited import open_text, open_text_with_header
 from .parts import three, three_files
-from .reading import Table, check_file
+from .reading import Table, check_file, matching
 from .spec import DataSpec
 from .times import MONTH, PARTS, moments
 from .typed import PANDAS_INDEX, open_frame, open_parquet, parts_in
@@ -274,7 +274,7 @@ def _guess(table: Table, names: list[str]) -> tuple[dict[str, Kind], list[str], 
                 doubtful[name] = text
             texts = blanked(meaning(columns[name].dictionary, "categorical")[0])
             texts = texts.filter(pc.not_equal(texts, ""))
-            months = pc.all(pc.match_substring_regex(texts, MONTH)).as_py()  # true of none too
+            months = matching(texts, MONTH).all()  # true of none too
             if kinds[name] == "categorical" and not months and not np.isnan(moments(texts)).any():
                 dated.append(name)
         break
@@ -284,13 +284,8 @@ def _guess(table: Table, names: list[str]) -> tuple[dict[str, Kind], list[str], 
 def _kind(values: pa.BinaryArray) -> tuple[Kind, str | None]:
     """Of a column with these values; and the first that is no number, where most are fractions."""
     texts, numbers = meaning(values, "numeric")
-    whole = pc.match_substring_regex(texts, r"^(-?([0-9]+(\.0*)?|inf))?$").to_numpy(
-        zero_copy_only=False
-    )
-    large = pc.match_substring_regex(
-        texts, r"^-?[0-9](\.[0-9]*)?e\+?[0-9]+$"
-    )  # as floats are written
-    large = large.to_numpy(zero_copy_only=False)
+    whole = matching(texts, r"^(-?([0-9]+(\.0*)?|inf))?$")
+    large = matching(texts, r"^-?[0-9](\.[0-9]*)?e\+?[0-9]+$")  # as floats are written
     floats = texts.filter(pa.array(large)).to_pylist()
     whole[large] = [float(text).is_integer() for text in floats]
     if numbers.all():

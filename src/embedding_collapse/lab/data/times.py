@@ -8,6 +8,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from .reading import matching
+
 ACCEPTED = "a time (ISO 8601, or since 1970 in s, ms, µs or ns)"
 DATE = r"^[0-9]{4}-[0-9]"
 MONTH = r"^[0-9]{4}-[0-9]{1,2}$"  # a time, but codes look like that too
@@ -26,22 +28,19 @@ WEEKDAYS = np.array(  # from that of 1970-01-01 on
 def moments(texts: pa.StringArray) -> np.ndarray:
     """float64 seconds since 1970, UTC, of texts; NaN for what is no time."""
     seconds = np.full(len(texts), np.nan)
-    digits = pc.match_substring_regex(texts, DIGITS).to_numpy(zero_copy_only=False)
+    digits = matching(texts, DIGITS)
     numbers = texts.filter(pa.array(digits)).cast(pa.float64()).to_numpy()
     since = np.full(len(numbers), np.nan)
     for unit in UNITS:
         fits = (numbers >= EARLIEST * unit) & (numbers < LATEST * unit)
         since[fits] = numbers[fits] / unit
     seconds[digits] = since
-    dated = pc.match_substring_regex(texts, DATE).to_numpy(zero_copy_only=False)
+    dated = matching(texts, DATE)
     dates = texts.filter(pa.array(dated))
     # a finer one would have pandas take all in ns, which end in 2262
     dates = pc.replace_substring_regex(dates, r"(\.[0-9]{6})[0-9]+", r"\1")
     parsed = pd.to_datetime(
-        pd.Series(dates.to_pylist(), dtype=object),
-        format="ISO8601",
-        utc=True,
-        errors="coerce",
+        pd.Series(dates.to_pylist(), dtype=object), format="ISO8601", utc=True, errors="coerce"
     )
     # in µs, whatever unit pandas took; dates such as 9999-12-31 occur
     stamps = parsed.dt.tz_localize(None).to_numpy().astype("datetime64[us]")
@@ -52,7 +51,7 @@ def moments(texts: pa.StringArray) -> np.ndarray:
 def ranks(texts: pa.StringArray) -> tuple[np.ndarray, set[str]]:
     """What rows are ordered by, float64, and whether it is "numbers" or "times"; numbers stand for
     themselves, and NaN for what is neither. Where all are whole numbers, int64."""
-    numbers = pc.match_substring_regex(texts, NUMBER).to_numpy(zero_copy_only=False)
+    numbers = matching(texts, NUMBER)
     if len(texts) and numbers.all():
         with suppress(pa.ArrowInvalid):  # float64 would take ids above 2**53 for one another
             return texts.cast(pa.int64()).to_numpy(), {"numbers"}
