@@ -3,7 +3,7 @@
 import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -14,7 +14,7 @@ from scipy.special import bdtrc  # scipy.stats takes long to import
 
 from embedding_collapse.parameters import ParameterError, count, listed, printable, short
 
-from .columns import NOUN, Kind, Source, meaning, reject
+from .columns import NOUN, Kind, meaning, reject
 from .entry import Entry, blanks, read_bins, written_bins
 from .reading import SHOWN, Batch, Table
 from .sources import check_columns, open_rows, own_names
@@ -38,30 +38,6 @@ class Codebook(NamedTuple):
 
     fingerprint: str
     entries: tuple[Entry, ...]
-
-    @classmethod
-    def of(
-        cls,
-        fingerprint: str,
-        source: Source,
-        values: Mapping[str, pa.StringArray],
-        bins: Mapping[str, Any],
-        rare: Mapping[str, float],
-    ) -> "Codebook":
-        """That of what was read of a source: by field its values, its bins as `written_bins` has
-        them, and its share of rare rows."""
-        entries = (
-            Entry(
-                field,
-                source.column_of(field),
-                kind,
-                values[field],
-                read_bins(bins.get(field)),
-                rare[field],
-            )
-            for field, kind in source.fields.items()
-        )
-        return cls(fingerprint, tuple(entries))
 
     @property
     def cardinalities(self) -> list[int]:
@@ -100,7 +76,7 @@ class Codebook(NamedTuple):
         own = dict(zip(wanted, own_names(table, wanted), strict=True))
         check_columns(table, list(own.values()))
         entries = tuple(entry._replace(column=own[entry.column]) for entry in self.entries)
-        told = _Told.of(len(entries))
+        told = _Told()
         for batches in _groups(table, list(own.values()), progress):
             yield self._replace(entries=entries)._number(table, batches, told)
         for note in told.notes(self.entries, table.unit):
@@ -132,9 +108,11 @@ class Codebook(NamedTuple):
             ids[:, i] = of_values[places]
             empty &= blank[places]
             counts = np.bincount(places, minlength=len(values))
-            told.count(i, counts, of_values == RARE, none)
+            rare = of_values == RARE
+            told.rare[entry.field] += int(counts[rare].sum())
+            told.blank[entry.field] += int(counts[rare & none].sum())
             if entry.kind == "categorical":
-                for place in np.flatnonzero(none & (of_values != RARE)).tolist():
+                for place in np.flatnonzero(none & ~rare).tolist():
                     text, known = values[place].as_py(), entry.values[of_values[place] - 1].as_py()
                     if text != known:
                         told.spelled[entry.field, text, known] += int(counts[place])
@@ -187,33 +165,24 @@ class _Told:
         empty: how many of them are blank in every field, as an empty line of text is.
         shown: number of the row, and what is wrong with it, of the first of these.
         spelled: rows with a blank of some field, by that, its spelling, and that in training.
-        rare, blank: int64 `[N]`, of each field the rows that are in the rare bucket, and those of
-            them that are blank.
+        rare, blank: by field, the rows that are in the rare bucket, and those of them that are
+            blank.
     """
 
-    rows: int
-    lost: int
-    empty: int
-    shown: list[tuple[int, str]]
-    spelled: Counter[tuple[str, str, str]]
-    rare: np.ndarray
-    blank: np.ndarray
-
-    @classmethod
-    def of(cls, fields: int) -> "_Told":
-        return cls(0, 0, 0, [], Counter(), *np.zeros((2, fields), np.int64))
-
-    def count(self, field: int, rows: np.ndarray, rare: np.ndarray, blank: np.ndarray) -> None:
-        """Take in values: how many rows have each, whether it is in the bucket, and blank."""
-        self.rare[field] += rows[rare].sum()
-        self.blank[field] += rows[rare & blank].sum()
+    rows: int = 0
+    lost: int = 0
+    empty: int = 0
+    shown: list[tuple[int, str]] = field(default_factory=list)
+    spelled: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    rare: Counter[str] = field(default_factory=Counter)
+    blank: Counter[str] = field(default_factory=Counter)
 
     def reject(self, kept: list[np.ndarray], wrong: list[dict[int, str]], first: int) -> None:
         """Take in which rows of some batches can be used, and what is wrong with others."""
         for own, why in zip(kept, wrong, strict=True):
             start = first + self.rows
             self.shown += [(start + row, reason) for row, reason in sorted(why.items())]
-            self.shown = self.shown[: SHOWN + 1]
+            self.shown = self.shown[:SHOWN]
             self.lost += int((~own).sum())
             self.rows += len(own)
 
@@ -221,18 +190,18 @@ class _Told:
         """In sentences."""
         if self.lost:
             more = "; ..." if self.lost > SHOWN else ""
-            reasons = "; ".join(f"{unit} {row}: {why}" for row, why in self.shown[:SHOWN])
+            reasons = "; ".join(f"{unit} {row}: {why}" for row, why in self.shown)
             what = f"{count(self.lost, 'row')} with a value that cannot be used, taken for a blank"
             yield f"{what}: {reasons}{more}"
         if self.empty:
             yield f"{count(self.empty, 'row')} blank in every field, as an empty line is"
-        for (field, text, known), rows in self.spelled.items():
+        for (name, text, known), rows in self.spelled.items():
             yield (
-                f"{count(rows, 'row')} of {short(field)} with {text!r} taken for {known!r}, "
+                f"{count(rows, 'row')} of {short(name)} with {text!r} taken for {known!r}, "
                 "the one spelling of a blank that training had"
             )
-        told = zip(entries, self.rare.tolist(), self.blank.tolist(), strict=True)
-        for entry, rare, blank in told:
+        for entry in entries:
+            rare, blank = self.rare[entry.field], self.blank[entry.field]
             if bdtrc(rare - 1, self.rows, _usual(entry.rare)) < CHANCE:
                 none = f" ({blank:,} of them blank)" if blank else ""
                 yield (
@@ -241,9 +210,9 @@ class _Told:
                     "trained on"
                 )
         bare = {
-            entry.field: rows
-            for entry, rows in zip(entries, self.rare.tolist(), strict=True)
-            if rows and not entry.rare
+            entry.field: self.rare[entry.field]
+            for entry in entries
+            if self.rare[entry.field] and not entry.rare
         }
         if bare:
             yield (

@@ -21,7 +21,7 @@ from .cache import stored
 from .codebook import VERSION, Codebook
 from .columns import Source
 from .dataset import Dataset, Field, split_rows, split_sizes
-from .entry import written_bins
+from .entry import Entry, read_bins, written_bins
 from .first_pass import LISTS, ORDER, Part, Read, as_lists, read_rows
 from .numbering import UNSEEN, UNTRAINED, number_fields
 from .parallel import available_cores
@@ -90,12 +90,17 @@ def encode(
     _check_rejected(source, max_rejected, parts)
     with pa.memory_map(str(kept.folder / "vocabulary.arrow")) as file:
         known = pa.ipc.open_file(file).read_all()["values"].chunk(0)
-    fields = [
-        Field(name, len(known[i].values) + 1, known[i].values)
-        for i, name in enumerate(source.fields)
-    ]
-    values = {field.name: field.values for field in fields}
-    codebook = Codebook.of(kept.fingerprint, source, values, about["bins"], about["rare_share"])
+    entries = tuple(
+        Entry(
+            name,
+            source.column_of(name),
+            kind,
+            values.values,
+            read_bins(about["bins"].get(name)),
+            about["rare_share"][name],
+        )
+        for (name, kind), values in zip(source.fields.items(), known, strict=True)
+    )
     notes = (*source.notes, *about.get("choices", ()), *_notes(about, source.minimum_count))
     for note in notes:
         LOG.warning("%s", printable(f"{source.table.path}: {note}"))
@@ -108,14 +113,14 @@ def encode(
             source.name,
             kept.ids,
             kept.labels,
-            tuple(fields),
+            tuple(Field(one.field, len(one.values) + 1, one.values) for one in entries),
             kept.fingerprint,
             facts,
             notes,
             spec,
             held_out=tuple(about["sizes"][1:]) if source.held_out else None,
             order=np.load(kept.folder / ORDER, mmap_mode="c") if ordered else None,
-            codebook=codebook,
+            codebook=Codebook(kept.fingerprint, entries),
         )
     except ParameterError as error:  # a split without one of the classes
         raise ParameterError(f"path is {source.table.path!r}; {error}") from None
