@@ -15,12 +15,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from embedding_collapse.parameters import ParameterError, listed, printable, short
+from embedding_collapse.parameters import ParameterError, count, listed, printable, short
 
 from .cache import stored
 from .codebook import VERSION, Codebook
 from .columns import Source
-from .dataset import Dataset, Field, split_rows, split_sizes
+from .dataset import Dataset, Field, split_rows
 from .entry import Entry, read_bins, written_bins
 from .first_pass import LISTS, ORDER, Part, Read, as_lists, read_rows
 from .numbering import UNSEEN, UNTRAINED, number_fields
@@ -127,14 +127,14 @@ def encode(
 
 
 def _notes(about: dict[str, Any], minimum: int) -> Iterator[str]:
-    count, shown = about["rejected"], about["shown"]
+    rejected, shown = about["rejected"], about["shown"]
     if sizes := about.get("sizes"):
         yield f"{sizes[0]:,} rows train, {sizes[1]:,} validate and {sizes[2]:,} test, as given"
-    if count:
-        more = "; ..." if count > len(shown) else ""
-        yield f"{count:,} row{'s' * (count > 1)} rejected: {'; '.join(shown)}{more}"
-    if lines := about["quoted"][0]:
-        where = about["quoted"][1]
+    if rejected:
+        more = "; ..." if rejected > len(shown) else ""
+        yield f"{count(rejected, 'row')} rejected: {'; '.join(shown)}{more}"
+    lines, where = about["quoted"]
+    if lines:
         yield f"a quoted value spans {lines + 1:,} lines (from {where}); an unpaired quote?"
     if about["blank"]:
         yield f"blank in every row: {listed(about['blank'], 200)}"
@@ -152,7 +152,6 @@ def _notes(about: dict[str, Any], minimum: int) -> Iterator[str]:
 
 def _check(source: Source, rows: int | None, max_rejected: float, read: Read) -> None:
     have = len(read.labels)
-    trains = "" if len(read.sizes) == 1 else " to train on"
     _check_rejected(source, max_rejected, read.parts)
     if lost := [value for value in source.positive if value not in read.label_values]:
         yaml = "; YAML reads yes and no as true and false, unless they are quoted"
@@ -164,8 +163,9 @@ def _check(source: Source, rows: int | None, max_rejected: float, read: Read) ->
     if have < 10:
         held = f"{have} rows that can be used" if have else "no rows"
         raise ParameterError(f"path is {source.table.path!r}, which holds {held}; 10 are needed")
-    if rows is not None and read.sizes[0] < rows:
-        most = read.sizes[0]
+    most = read.parts[0].rows
+    if rows is not None and most < rows:
+        trains = " to train on" if source.held_out else ""
         raise ParameterError(
             f"rows is {rows}; {source.table.path!r} has {most} rows{trains}, and 10 to {most} are "
             "accepted"
@@ -202,7 +202,8 @@ def _number(
     trains = None
     if read.order is not None or vocabulary == "train":
         trains = np.zeros(len(read.labels), bool)
-        trains[_training_rows(source, read)] = True
+        order = split_rows(len(trains))[0].numpy() if read.order is None else read.order
+        trains[order[: read.sizes[0]]] = True
     kinds, minimum, scratch = list(source.fields.values()), source.minimum_count, folder / "scratch"
     known = number_fields(
         read.codes,
@@ -262,10 +263,3 @@ def _check_text(source: Source, values: dict[str, pa.Array]) -> None:
             f"bytes of text, {sizes[largest]:,} of them {short(largest)}'s; {MOST_TEXT:,} are "
             f"accepted: drop={largest!r} leaves it out, a larger min_count keeps fewer values"
         )
-
-
-def _training_rows(source: Source, read: Read) -> np.ndarray:
-    """The numbers of the rows that train, int64."""
-    if read.order is None:
-        return split_rows(len(read.labels))[0].numpy()
-    return read.order[: read.sizes[0] if source.held_out else split_sizes(len(read.labels))[0]]

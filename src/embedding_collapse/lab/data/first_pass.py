@@ -46,6 +46,7 @@ class Read(NamedTuple):
         parts: one, or those to train, validate and test on.
         label_values: all that the label's column holds, where some of them count as 1.
         order: int64 `[rows]`, see `Dataset`; None where rows are held out at random.
+        sizes: how many rows train, validate and test.
         quoted: line ends in the quoted value with the most, if many, and where it begins.
     """
 
@@ -55,12 +56,8 @@ class Read(NamedTuple):
     parts: list[Part]
     label_values: list[str]
     order: np.ndarray | None
+    sizes: Sequence[int]
     quoted: tuple[int, str]
-
-    @property
-    def sizes(self) -> list[int]:
-        """How many rows of each part can be used."""
-        return [part.rows for part in self.parts]
 
 
 def read_rows(
@@ -126,14 +123,14 @@ def read_rows(
         _write_header(ids, len(joined), count)  # numpy leaves room for the number of rows to grow
     np.save(folder / "labels.npy", joined)
     order = None
+    shares = [part.rows for part in parts] if source.held_out else split_sizes(len(joined))
     if source.split_by:
-        by_key = _ordered(source, np.concatenate(keys or [joined]), kinds)
-        order = _shuffled(by_key, split_sizes(len(joined)))
+        order = _shuffled(_ordered(source, np.concatenate(keys or [joined]), kinds), shares)
     elif source.held_out:
-        order = _shuffled(np.arange(len(joined)), [part.rows for part in parts])
+        order = _shuffled(np.arange(len(joined)), shares)
     if order is not None:
         np.save(folder / ORDER, order)
-    about = parts, sorted(label_values), order, quoted
+    about = parts, sorted(label_values), order, shares, quoted
     if len(joined) == 0:
         return Read([], [], joined, *about)
     flat = np.asarray(np.load(folder / "ids.npy", mmap_mode="r+")).reshape(-1)
