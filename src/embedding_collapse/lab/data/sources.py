@@ -102,17 +102,16 @@ def own_table(spec: DataSpec, frame: Any = None) -> Source:
     Args:
         spec: its `path` is a file of delimited text with a header (plain, .gz or .zip), a Parquet
             file or a folder of them, or a dataset on the Hub; where its split is given, a folder of
-            three such files or folders.
-            Where neither `categorical` nor `numeric` is given, all
+            three such files or folders. Where neither `categorical` nor `numeric` is given, all
             columns are fields but an index that pandas wrote and what the spec has another use
             for; else those named alone are. The notes say which is which.
         frame: see `data.load`.
     """
-    path, label = spec.path, spec.label
-    if (not path and frame is None) or label is None:
-        missing = "label" if path or frame is not None else "path"
+    there = bool(spec.path) or frame is not None
+    if not there or spec.label is None:
         raise ParameterError(
-            f"{missing} is not given; the dataset 'table' needs label, and path or a frame"
+            f"{'label' if there else 'path'} is not given; the dataset 'table' needs label, and "
+            "path or a frame"
         )
     table, *held_out = _tables(spec, frame)
     spec = _named_as_in(table, spec)
@@ -131,29 +130,12 @@ def own_table(spec: DataSpec, frame: Any = None) -> Source:
     notes: tuple[str, ...] = ()
     if not named:
         index = [n for n in table.names if n == "" or n.startswith(PANDAS_INDEX)]
-        used = {*uses, *index, spec.split_by}
-        names = [n for n in table.names if n not in used]
+        names = [n for n in table.names if n not in {*uses, *index, spec.split_by}]
         if not names and not spec.times:
             raise ParameterError(
                 f"path is {table.path!r}; it has no column beside the label {label!r}"
             )
-        named, dated, doubtful = _guess(table, names)
-        kinds = {
-            kind: [n for n in names if named[n] == kind] for kind in ("categorical", "numeric")
-        }
-        guesses = [f"{kind}: {listed(own, 200)}" for kind, own in kinds.items() if own]
-        guesses += [f"index, left out: {short(n) or 'the column without a name'}" for n in index]
-        notes = (f"guessed {'; '.join(guesses)}",) if guesses else ()
-        notes += tuple(
-            f"{short(name)}: taken for categorical, as {short(text)!r} is no number; most of the "
-            "others are"
-            for name, text in doubtful.items()
-        )
-        if dated:
-            notes += (
-                f"timestamps: {listed(dated)}; as times they give the hour and the weekday, and "
-                "split_by splits by one",
-            )
+        named, notes = _guess(table, names, index)
     elif others := [n for n in table.names if n not in {*uses, spec.split_by}]:
         notes = (f"left out, since columns are named: {listed(others, 200)}",)
     fields: dict[str, Kind] = {}
@@ -261,24 +243,41 @@ def open_rows(file: Path, wanted: Sequence[str]) -> Table:
     return table
 
 
-def _guess(table: Table, names: list[str]) -> tuple[dict[str, Kind], list[str], dict[str, str]]:
-    """The kind of each column, from the first batch: those with fractions are numeric. Of the
-    others, which hold timestamps; and which would be numeric but for a text that is no number."""
+def _guess(
+    table: Table, names: list[str], index: list[str]
+) -> tuple[dict[str, Kind], tuple[str, ...]]:
+    """The kind of each column, from the first batch: those with fractions are numeric. And notes
+    on it: of the others, which hold timestamps, and which would be numeric but for a text that is
+    no number; and which columns are an index that pandas wrote."""
     kinds: dict[str, Kind] = dict.fromkeys(names, "categorical")
-    dated, doubtful = [], {}
-    for batch in table.read(names, False) if names else ():
-        columns = batch().columns
-        for name in names:
-            kinds[name], text = _kind(columns[name].dictionary)
-            if text is not None:
-                doubtful[name] = text
-            texts = blanked(meaning(columns[name].dictionary, "categorical")[0])
-            texts = texts.filter(pc.not_equal(texts, ""))
-            months = matching(texts, MONTH).all()  # true of none too
-            if kinds[name] == "categorical" and not months and not np.isnan(moments(texts)).any():
-                dated.append(name)
-        break
-    return kinds, dated, doubtful
+    dated, doubtful = [], []
+    first = next(table.read(names, False), None) if names else None
+    for name, column in first().columns.items() if first else ():
+        kinds[name], text = _kind(column.dictionary)
+        if text is not None:
+            doubtful.append(
+                f"{short(name)}: taken for categorical, as {short(text)!r} is no number; most of "
+                "the others are"
+            )
+        texts = blanked(meaning(column.dictionary, "categorical")[0])
+        texts = texts.filter(pc.not_equal(texts, ""))
+        months = matching(texts, MONTH).all()  # true of none too
+        if kinds[name] == "categorical" and not months and not np.isnan(moments(texts)).any():
+            dated.append(name)
+    guesses = [
+        f"{kind}: {listed(own, 200)}"
+        for kind in ("categorical", "numeric")
+        if (own := [name for name in names if kinds[name] == kind])
+    ]
+    guesses += [f"index, left out: {short(n) or 'the column without a name'}" for n in index]
+    notes = [f"guessed {'; '.join(guesses)}"] if guesses else []
+    notes += doubtful
+    if dated:
+        notes.append(
+            f"timestamps: {listed(dated)}; as times they give the hour and the weekday, and "
+            "split_by splits by one"
+        )
+    return kinds, tuple(notes)
 
 
 def _kind(values: pa.BinaryArray) -> tuple[Kind, str | None]:
