@@ -118,10 +118,9 @@ def load_spec(
         ParameterError: as `load`; or the file at `spec.path` is not the one that the spec was made
             of.
     """
-    options = {field.name: getattr(spec, field.name) for field in dataclasses.fields(spec)}
-    del options["content"]
     _check(max_rejected, workers)
-    here, source = _identify(progress=progress, frame=frame, **options)
+    options = {name: getattr(spec, name) for name in OPTIONS}
+    here, source = _identify(spec.name, progress, frame, **options)
     if here != spec:
         what = f"path is {spec.path!r}" if frame is None else "a frame is given"
         raise ParameterError(
@@ -140,7 +139,7 @@ def _identify(
     given: dict[str, Any] = {
         option: _names(value) if OPTIONS[option] == () else value
         for option, value in options.items()
-        if value is not None and not (isinstance(value, str | Path) and str(value) == "")
+        if value is not None and str(value) != ""
     }
     for option in {"path", "label", "split_by"} & given.keys():
         given[option] = str(given[option])  # a frame may name its columns by numbers

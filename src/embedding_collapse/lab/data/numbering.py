@@ -76,7 +76,7 @@ def number_fields(
         progress: show a bar where this takes more than a few seconds.
         everywhere: whether values are counted on all rows, or on those that train alone.
     """
-    count = len(kinds)
+    count, counted = len(kinds), 0 if everywhere else -1
     masks: list[list[np.ndarray | slice]] = [[slice(None)] for _ in codes]  # of all rows
     if trains is not None:
         for batch, part in zip(codes, masks, strict=True):
@@ -97,18 +97,17 @@ def number_fields(
         for batch, own_masks, place in zip(codes, masks, places, strict=True):
             for counts, mask in zip(by_rows, own_masks, strict=True):
                 np.add.at(counts, place, np.bincount(batch[field][mask], minlength=len(place)))
-        of_each = counts = by_rows[0 if everywhere else -1]
+        counts = by_rows[counted]
         blanks = pc.equal(texts, "").to_numpy(zero_copy_only=False)
         blank = counts.sum() == counts[blanks].sum()
-        group = np.arange(len(texts))
+        group, numbers = np.arange(len(texts)), None
         if kinds[field] == "numeric":
             numbers = pc.if_else(blanks, "nan", texts).cast(pa.float64()).to_numpy()
             order = np.argsort(numbers)  # ids ascend with the numbers; a blank comes last
             binned = pa.array(equal_bins(numbers, counts)[order], pa.string()).dictionary_encode()
             group[order], texts = binned.indices.to_numpy(), binned.dictionary
             by_rows = np.array([np.bincount(group, each).astype(np.int64) for each in by_rows])
-            counts = by_rows[0 if everywhere else -1]
-        numbering = number_values(counts, minimum)
+        numbering = number_values(by_rows[counted], minimum)
         for own, place in zip(ids[field::count], places, strict=True):
             own[:] = numbering[group[place]]
         whole, trained = by_rows[0], by_rows[-1]
@@ -116,10 +115,8 @@ def number_fields(
         known, rare = texts.filter(numbering != RARE), by_rows[:, numbering == RARE].sum(1)
         rare_share = rare[-1] / max(trained.sum(), 1)
         untrained = rare[0] / max((whole - trained).sum(), 1) if rare[-1] == 0 else 0
-        is_binned = kinds[field] == "numeric"
-        bins = bins_of(numbers, of_each, numbering[group]) if is_binned else None
-        shares = float(unseen), float(rare_share), float(untrained)
-        return Known(known, bool(blank), *shares, bins)
+        bins = None if numbers is None else bins_of(numbers, counts, numbering[group])
+        return Known(known, bool(blank), float(unseen), float(rare_share), float(untrained), bins)
 
     def replace(number: int) -> None:
         batch, new = codes[number], np.empty_like(codes[number])

@@ -19,7 +19,6 @@ DATASETS: dict[str, str] = {
 READ = ("criteo", "avazu", "movielens", "table")  # from a path; the others need none
 US_FLIGHTS = ("us-flights", "us-flights-forecast")
 LIMITS = dict.fromkeys(US_FLIGHTS, (1_000, 2_400_000))  # the least and the most that train
-CAN_HOLD_OUT = ("synthetic", "synthetic-mini", *US_FLIGHTS)  # can hold out rows of a fixed number
 ONLY: dict[str, tuple[str, ...]] = {  # the datasets that a parameter is for, where it isn't for all
     **dict.fromkeys(("path", "content", "vocabulary", "min_count"), READ),
     "split": (*US_FLIGHTS, "criteo", "avazu", "table"),
@@ -27,9 +26,8 @@ ONLY: dict[str, tuple[str, ...]] = {  # the datasets that a parameter is for, wh
         ("label", "positive", "threshold", "categorical", "numeric", "times", "drop", "split_by"),
         ("table",),
     ),
-    "held_out": CAN_HOLD_OUT,
+    "held_out": ("synthetic", "synthetic-mini", *US_FLIGHTS),
 }
-VOCABULARIES = ("all", "train")
 SPLITS = {name: ("random", "time" if name in US_FLIGHTS else "given") for name in ONLY["split"]}
 
 
@@ -138,7 +136,7 @@ class DataSpec:
         where later rows are held out None was "all" in earlier versions."""
         later = self.name == "table" and (self.split_by or self.split == "given")
         if self.vocabulary is not None:
-            check_choice("vocabulary", self.vocabulary, VOCABULARIES)
+            check_choice("vocabulary", self.vocabulary, ("all", "train"))
         elif later:
             object.__setattr__(self, "vocabulary", "train")
         if self.vocabulary == "all" and not later:

@@ -209,8 +209,7 @@ def _as_text(path: str, columns: dict[str, pa.Array | pa.ChunkedArray]) -> Batch
 def _dictionary_of(column: pa.Array) -> pa.DictionaryArray:
     """Values as text, with "" for a blank."""
     if pa.types.is_dictionary(column.type):
-        values = _plain(column.dictionary)
-        column = pa.DictionaryArray.from_arrays(column.indices, values).dictionary_decode()
+        column = _plain(column.dictionary).take(column.indices)
     column = _plain(column)
     if pa.types.is_null(column.type):
         column = column.cast(pa.string())
