@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +14,7 @@ from scipy.special import bdtrc  # scipy.stats takes long to import
 
 from embedding_collapse.parameters import ParameterError, count, listed, printable, short
 
-from .columns import NOUN, Kind, meaning, reject
+from .columns import NOUN, meaning, reject
 from .entry import Entry, blanks, read_bins, written_bins
 from .reading import SHOWN, Batch, Table
 from .sources import check_columns, open_rows, own_names
@@ -126,14 +126,8 @@ class Codebook(NamedTuple):
             "version": VERSION,
             "fingerprint": self.fingerprint,
             "entries": [
-                {
-                    "field": entry.field,
-                    "column": entry.column,
-                    "kind": entry.kind,
-                    "values": entry.values.to_pylist(),
-                    "bins": None if entry.bins is None else written_bins(entry.bins),
-                    "rare": entry.rare,
-                }
+                entry._asdict()
+                | {"values": entry.values.to_pylist(), "bins": written_bins(entry.bins)}
                 for entry in self.entries
             ],
         }
@@ -142,15 +136,10 @@ class Codebook(NamedTuple):
     def read(cls, written: Mapping[str, Any]) -> "Codebook":
         """The codebook that was written so, by a version of the same `VERSION`."""
         entries = [
-            Entry(
-                one["field"],
-                one["column"],
-                cast(Kind, one["kind"]),
-                pa.array(one["values"], pa.string()),
-                read_bins(one["bins"]),
-                one["rare"],
+            Entry(**entry)._replace(
+                values=pa.array(entry["values"], pa.string()), bins=read_bins(entry["bins"])
             )
-            for one in written["entries"]
+            for entry in written["entries"]
         ]
         return cls(written["fingerprint"], tuple(entries))
 

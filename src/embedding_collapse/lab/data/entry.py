@@ -104,8 +104,10 @@ def spellings(texts: pa.ChunkedArray, digits: int) -> list[pa.ChunkedArray]:
     ]
 
 
-def written_bins(bins: Bins) -> dict[str, list[Any]]:
+def written_bins(bins: Bins | None) -> dict[str, list[Any]] | None:
     """Bins as JSON takes them, to the last bit."""
+    if bins is None:
+        return None
     return {"starts": [str(start) for start in bins.starts.tolist()], "ids": bins.ids.tolist()}
 
 

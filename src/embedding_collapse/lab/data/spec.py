@@ -18,7 +18,6 @@ DATASETS: dict[str, str] = {
 }
 READ = ("criteo", "avazu", "movielens", "table")  # from a path; the others need none
 US_FLIGHTS = ("us-flights", "us-flights-forecast")
-LIMITS = dict.fromkeys(US_FLIGHTS, (1_000, 2_400_000))  # the least and the most that train
 ONLY: dict[str, tuple[str, ...]] = {  # the datasets that a parameter is for, where it isn't for all
     **dict.fromkeys(("path", "content", "vocabulary", "min_count"), READ),
     "split": (*US_FLIGHTS, "criteo", "avazu", "table"),
@@ -28,7 +27,6 @@ ONLY: dict[str, tuple[str, ...]] = {  # the datasets that a parameter is for, wh
     ),
     "held_out": ("synthetic", "synthetic-mini", *US_FLIGHTS),
 }
-SPLITS = {name: ("random", "time" if name in US_FLIGHTS else "given") for name in ONLY["split"]}
 
 
 @dataclass(frozen=True)
@@ -93,7 +91,7 @@ class DataSpec:
     def __post_init__(self) -> None:
         check_choice("dataset", self.name, DATASETS)
         if self.rows is not None:
-            least, most = LIMITS.get(self.name, (10, 2**40))
+            least, most = (1_000, 2_400_000) if self.name in US_FLIGHTS else (10, 2**40)
             check_whole("rows", self.rows, least, most)
         self._settle_vocabulary()
         for field in dataclasses.fields(self):
@@ -104,7 +102,8 @@ class DataSpec:
                 raise ParameterError(
                     f"{field.name} is {value!r}; it is for {', '.join(names)}, not {self.name!r}"
                 )
-        check_choice("split", self.split, SPLITS.get(self.name, ("random",)))
+        other = "time" if self.name in US_FLIGHTS else "given"
+        check_choice("split", self.split, ("random", other))
         if self.split_by and self.split != "random":
             raise ParameterError(
                 f"split_by is {self.split_by!r} and split {self.split!r}; one of the two tells "
