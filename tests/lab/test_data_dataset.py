@@ -32,11 +32,11 @@ def test_split_is_the_papers_8_1_1_of_randperm_with_seed_0():
     assert torch.equal(test, order[92:])
 
 
-@pytest.mark.parametrize(("bad", "accepted"), [(2, "0 to 1"), (-1, "0 to 1")])
-def test_an_id_outside_its_field_names_field_and_value(bad, accepted):
+@pytest.mark.parametrize("bad", [2, -1])
+def test_an_id_outside_its_field_names_field_and_value(bad):
     ids, labels = parts()
     ids[7, 1] = bad
-    with pytest.raises(ValueError, match=f"'device' holds id {bad}; {accepted} are accepted"):
+    with pytest.raises(ValueError, match=f"'device' holds id {bad}; 0 to 1 are accepted"):
         make(ids, labels)
 
 

@@ -6,8 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet
 import pytest
 
 from embedding_collapse.lab.data import Dataset, delimited, load
@@ -366,11 +364,6 @@ def test_a_row_without_end_is_told(criteo, monkeypatch):
         criteo(b"x" * 2000)
 
 
-def test_text_that_is_not_utf8_in_the_header_is_told(table):
-    with pytest.raises(ParameterError, match="whose first line is not UTF-8 text"):
-        table("y,gr\xf6\xdfe\n".encode("utf-16"))
-
-
 def test_lines_may_end_as_on_old_macs(table):
     lines = b"y,a\n" + b"0,1\n1,2\n" * 50
     usual, old = table(lines), table(lines.replace(b"\n", b"\r"))
@@ -386,13 +379,6 @@ def test_a_damaged_parquet_file_is_told(tmp_path):
         load("table", path=path, label="y")
 
 
-def test_a_column_of_lists_is_told(tmp_path):
-    path = tmp_path / "own.parquet"
-    pa.parquet.write_table(pa.table({"a": [[1], [2]] * 20, "y": [0, 1] * 20}), path)
-    with pytest.raises(ParameterError, match=r"where column a is of type list<.*>; text, numbers"):
-        load("table", path=path, label="y", cache=tmp_path)
-
-
 # --- asking for it --------------------------------------------------------------------------------
 
 
@@ -401,15 +387,6 @@ def test_a_table_needs_path_and_label(tmp_path):
         load("table")
     with pytest.raises(ParameterError, match="label is not given; the dataset 'table' needs"):
         load("table", path=tmp_path / "x.csv")
-
-
-def test_what_is_for_other_datasets_is_refused(tmp_path):
-    with pytest.raises(ParameterError, match="label is 'y'; it is for table, not 'criteo'"):
-        load("criteo", path=tmp_path, label="y")
-    with pytest.raises(ParameterError, match="movielens, table, not 'synthetic-mini'"):
-        load("synthetic-mini", path=tmp_path)
-    with pytest.raises(ParameterError, match="vocabulary 'some' is unknown; known: all, train"):
-        load("criteo", path=tmp_path, vocabulary="some")
 
 
 def test_a_home_folder_is_understood(tmp_path, monkeypatch):

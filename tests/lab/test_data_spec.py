@@ -190,7 +190,7 @@ TABLE = {"name": "table", "label": "y", "content": "a hash"}
     ("changed", "message"),
     [
         ({"name": "foo"}, "dataset 'foo' is unknown; known: synthetic, synthetic-mini, us-flights"),
-        ({"rows": 3}, "rows is 3; whole numbers from 10 "),
+        ({"rows": 9}, "rows is 9; whole numbers from 10 "),
         ({"rows": 10**20}, "rows is 100000000000000000000; whole numbers from 10 to"),
         ({"rows": "all"}, "rows is 'all'; whole numbers from 10 "),
         ({"rows": True}, "rows is True; whole numbers from 10 "),
@@ -210,6 +210,7 @@ TABLE = {"name": "table", "label": "y", "content": "a hash"}
         ({"held_out": 5}, "held_out is 5; two numbers of rows, validation and test, are accepted"),
         ({"held_out": (5,)}, r"held_out is \(5,\); two numbers of rows"),
         ({"held_out": (0, 5)}, "validation rows is 0; whole numbers from 1 "),
+        ({"held_out": (5, -1)}, "test rows is -1; whole numbers from 1 "),
         (
             {"name": "movielens", "content": "a hash", "held_out": (5, 5)},
             "it is for synthetic, synthetic-mini, us-fl",

@@ -7,10 +7,9 @@ import pytest
 import torch
 
 from embedding_collapse.files import checksum
-from embedding_collapse.lab.data import DATASETS, Dataset, drawn, load
+from embedding_collapse.lab.data import Dataset, drawn, load
 from embedding_collapse.lab.data import synthetic as law_of
 from embedding_collapse.lab.metrics import auc, expected_auc
-from embedding_collapse.parameters import ParameterError
 
 MINI = law_of.LAWS["synthetic-mini"]()
 ROWS = 40_000  # three blocks
@@ -315,12 +314,6 @@ def test_without_rows_held_out_the_name_in_the_cache_is_as_it_ever_was(tmp_path)
     assert data.truth is None
 
 
-@pytest.mark.parametrize(("held_out", "share"), [((0, 5), "validation"), ((5, -1), "test")])
-def test_rows_held_out_that_cannot_be_are_named(tmp_path, held_out, share):
-    with pytest.raises(ParameterError, match=f"{share} rows is {min(held_out)}; whole numbers"):
-        draw_held_out(tmp_path, 1000, held_out)
-
-
 # --- the cache ------------------------------------------------------------------------------------
 
 
@@ -343,13 +336,6 @@ def test_the_environment_names_the_default_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("EMBEDDING_COLLAPSE_CACHE", str(tmp_path / "there"))
     load("synthetic-mini", 1000)
     assert len(finished(tmp_path / "there")) == 1
-
-
-def test_other_parameters_are_another_file(tmp_path, monkeypatch):
-    load("synthetic-mini", 1000, cache=tmp_path)
-    monkeypatch.setitem(law_of.LAWS, "synthetic-mini", lambda: replace(MINI, loyalty=0.25))
-    load("synthetic-mini", 1000, cache=tmp_path)
-    assert len(finished(tmp_path)) == 2
 
 
 def test_a_draw_that_fails_leaves_nothing_behind(tmp_path, monkeypatch):
@@ -384,26 +370,6 @@ def test_two_at_once_do_no_harm(tmp_path):
         both = list(pool.map(lambda _: load("synthetic-mini", ROWS, cache=tmp_path), range(2)))
     assert digest(both[0]) == digest(both[1])
     assert len(finished(tmp_path)) == 1
-
-
-# --- asking for it --------------------------------------------------------------------------------
-
-
-def test_an_unknown_name_lists_the_known_ones():
-    known = ", ".join(DATASETS)
-    with pytest.raises(ValueError, match=f"dataset 'kdd12' is unknown; known: {known}$"):
-        load("kdd12")
-
-
-@pytest.mark.parametrize("rows", [9, 0, -1, 2.5, True, "many"])
-def test_rows_that_cannot_be_are_named(rows):
-    with pytest.raises(ValueError, match=f"rows is {rows!r}; whole numbers from 10 to"):
-        load("synthetic-mini", rows)
-
-
-def test_workers_that_cannot_be_are_named():
-    with pytest.raises(ValueError, match="workers is 0; whole numbers from 1 up"):
-        load("synthetic-mini", workers=0)
 
 
 def test_progress_is_quiet_when_turned_off(tmp_path, capsys):

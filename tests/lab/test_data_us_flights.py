@@ -158,13 +158,6 @@ def test_rows_held_out_that_cannot_be_are_refused_with_the_limits(held_out, mess
         load("us-flights", held_out=held_out)
 
 
-def test_an_unknown_name_or_split_is_refused():
-    with pytest.raises(ParameterError, match="dataset 'us' is unknown; known: synthetic"):
-        load("us")
-    with pytest.raises(ParameterError, match="split 'days' is unknown; known: random, time"):
-        load("us-flights", split="days")
-
-
 @pytest.mark.parametrize("change", ["cut", "bit", "gone"])
 def test_a_damaged_file_is_told_by_its_checksum(change, tmp_path, monkeypatch):
     content = bytearray(us_flights.FILE.read_bytes())
