@@ -131,11 +131,8 @@ class Dataset:
                     f"{self.name}: field {column.name!r} holds id {bad}; "
                     f"0 to {column.cardinality - 1} are accepted"
                 )
-        counts = np.bincount(self.labels, minlength=2)
-        if len(counts) > 2:
-            raise ParameterError(
-                f"{self.name}: label {self.labels.max()} found; 0 and 1 are accepted"
-            )
+        if (label := self.labels.max()) > 1:
+            raise ParameterError(f"{self.name}: label {label} found; 0 and 1 are accepted")
         for share, rows in zip(SHARES, self.split, strict=True):
             counts = np.bincount(self.labels[rows.numpy()], minlength=2)
             if counts.min() == 0:

@@ -44,19 +44,18 @@ DAMAGE = (
 )
 
 
-def open_text(path: Path, delimiter: str, names: list[str]) -> Table:
-    """Text without a header, where quotes have no meaning.
+def open_text(path: Path, names: list[str]) -> Table:
+    """Text of columns between tabs, without a header, where quotes have no meaning.
 
     Args:
         path: plain, .gz, or a .zip of one file.
-        delimiter: one character.
         names: of the columns.
 
     Raises:
         ParameterError: no such file, or an empty one; while it is read: one that is cut short.
     """
     check_file(path)
-    read = partial(_text_batches, path, names, delimiter, None)
+    read = partial(_text_batches, path, names, "\t", None)
     return Table(str(path), names, partial(checksum, path), read, opened=stamps([path]))
 
 

@@ -57,7 +57,7 @@ def criteo(path: str | None, given: bool = False) -> Source:
     """
     names = ["label", *CRITEO]
     table, *held_out = _click_log(
-        path or "reczoo/Criteo_x4", given, names, lambda file: open_text(file, "\t", names)
+        path or "reczoo/Criteo_x4", given, names, lambda file: open_text(file, names)
     )
     return Source("criteo", table, "label", BINARY, CRITEO, held_out=tuple(held_out))
 
@@ -239,7 +239,7 @@ def open_rows(file: Path, wanted: Sequence[str]) -> Table:
     names = [*CRITEO] if len(table.names) == len(CRITEO) else ["label", *CRITEO]
     headless = set(wanted) == {*CRITEO} and not {*table.names} & {*CRITEO}
     if headless and table.unit == "line" and len(table.names) == len(names):
-        return open_text(file, "\t", names)
+        return open_text(file, names)
     return table
 
 
