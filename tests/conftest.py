@@ -61,6 +61,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing reaches the reader's cache of datasets."""
+    monkeypatch.setenv("EMBEDDING_COLLAPSE_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
 def make_record() -> "Callable[..., Record]":
     """Makes the record of a run that never was, with K = 4 for the base model."""
     return _make_record

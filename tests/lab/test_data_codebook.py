@@ -16,14 +16,11 @@ from embedding_collapse.lab.data.entry import Entry, read_bins, written_bins
 from embedding_collapse.lab.data.sources import CRITEO
 from embedding_collapse.parameters import ParameterError
 
+pytestmark = pytest.mark.usefixtures("own_cache")
+
 ROWS = 600
 MIXED = {"bought": [object(), "soon", 1] * 200}  # of no type that Arrow has
 CRITEO_FILE = Path(__file__).parents[1] / "data" / "criteo_format.txt.gz"
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch) -> None:
-    monkeypatch.setenv("EMBEDDING_COLLAPSE_CACHE", str(tmp_path / "cache"))
 
 
 @pytest.fixture

@@ -19,12 +19,11 @@ CRITEO = Path(__file__).parents[1] / "data" / "criteo_format.txt.gz"
 
 
 @pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    """Nothing reaches the reader's cache, nor the network."""
+def offline(tmp_path, monkeypatch, own_cache):
+    """Nothing reaches the reader's caches, nor the network."""
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "hf")
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    monkeypatch.setenv("EMBEDDING_COLLAPSE_CACHE", str(tmp_path / "cache"))
     datasets.disable_progress_bars()
 
 

@@ -12,13 +12,10 @@ from embedding_collapse.lab.data import Dataset, describe, load, load_spec
 from embedding_collapse.lab.data.times import moments
 from embedding_collapse.parameters import ParameterError
 
+pytestmark = pytest.mark.usefixtures("own_cache")
+
 ROWS = 400
 WORDS = {"label": "bought", "positive": "yes"}
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch) -> None:
-    monkeypatch.setenv("EMBEDDING_COLLAPSE_CACHE", str(tmp_path / "cache"))
 
 
 @pytest.fixture

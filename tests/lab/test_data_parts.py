@@ -11,6 +11,8 @@ import pytest
 from embedding_collapse.lab.data import Dataset, describe, load, load_spec
 from embedding_collapse.parameters import ParameterError
 
+pytestmark = pytest.mark.usefixtures("own_cache")
+
 SIZES = {"train": 300, "valid": 60, "test": 90}
 TABLE = {
     "label": "click",
@@ -19,11 +21,6 @@ TABLE = {
     "min_count": 1,
     "progress": False,
 }
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch) -> None:
-    monkeypatch.setenv("EMBEDDING_COLLAPSE_CACHE", str(tmp_path / "cache"))
 
 
 @pytest.fixture

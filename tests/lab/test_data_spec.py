@@ -144,10 +144,7 @@ TINY = [
 ]
 
 
-def test_sweeps_of_two_files_into_one_folder_leave_each_its_own_record(
-    tmp_path, monkeypatch, capsys
-):
-    monkeypatch.setenv("EMBEDDING_COLLAPSE_CACHE", str(tmp_path / "cache"))
+def test_sweeps_of_two_files_into_one_folder_leave_each_its_own_record(tmp_path, own_cache, capsys):
     a, b = write(tmp_path / "a.csv"), write(tmp_path / "b.csv", modulus=5)
     sweep = ["sweep", *TINY, f"--output={tmp_path / 'runs'}", "--label=bought"]
     for path in (a, b, a):
@@ -166,8 +163,7 @@ def test_sweeps_of_two_files_into_one_folder_leave_each_its_own_record(
         groups.summary(records.load_all(tmp_path / "runs"))
 
 
-def test_a_path_that_is_gone_is_an_error_even_where_records_are(tmp_path, monkeypatch, capsys):
-    monkeypatch.setenv("EMBEDDING_COLLAPSE_CACHE", str(tmp_path / "cache"))
+def test_a_path_that_is_gone_is_an_error_even_where_records_are(tmp_path, own_cache, capsys):
     path = write(tmp_path / "a.csv")
     sweep = ["sweep", *TINY, f"--output={tmp_path / 'runs'}", "--label=bought", f"--path={path}"]
     assert main(sweep) == 0

@@ -12,13 +12,9 @@ from embedding_collapse.cli import main
 from embedding_collapse.lab import records
 from embedding_collapse.lab.data import Dataset, Field, compare, load, summarise
 
+pytestmark = pytest.mark.usefixtures("own_cache")
+
 CRITEO = Path(__file__).parents[1] / "data" / "criteo_format.txt.gz"
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    """Nothing reaches the reader's cache."""
-    monkeypatch.setenv("EMBEDDING_COLLAPSE_CACHE", str(tmp_path / "cache"))
 
 
 @pytest.fixture(scope="module")
