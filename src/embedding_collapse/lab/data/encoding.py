@@ -204,14 +204,13 @@ def _number(
         trains = np.zeros(len(read.labels), bool)
         order = split_rows(len(trains))[0].numpy() if read.order is None else read.order
         trains[order[: read.sizes[0]]] = True
-    kinds, minimum, scratch = list(source.fields.values()), source.minimum_count, folder / "scratch"
     known = number_fields(
         read.codes,
         read.values,
-        kinds,
-        minimum,
+        list(source.fields.values()),
+        source.minimum_count,
         trains,
-        scratch,
+        folder / "scratch",
         pool,
         progress,
         everywhere=vocabulary == "all",

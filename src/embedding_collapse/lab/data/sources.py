@@ -130,7 +130,8 @@ def own_table(spec: DataSpec, frame: Any = None) -> Source:
     notes: tuple[str, ...] = ()
     if not named:
         index = [n for n in table.names if n == "" or n.startswith(PANDAS_INDEX)]
-        names = [n for n in table.names if n not in {*uses, *index, spec.split_by}]
+        used = {*uses, *index, spec.split_by}
+        names = [n for n in table.names if n not in used]
         if not names and not spec.times:
             raise ParameterError(
                 f"path is {table.path!r}; it has no column beside the label {label!r}"
