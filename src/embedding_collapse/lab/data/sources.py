@@ -128,16 +128,17 @@ def own_table(spec: DataSpec, frame: Any = None) -> Source:
     named: dict[str, Kind] = dict.fromkeys(spec.categorical, "categorical")
     named |= dict.fromkeys(spec.numeric, "numeric")
     notes: tuple[str, ...] = ()
+    used = {*uses, spec.split_by}
+    others = [n for n in table.names if n not in used]
     if not named:
         index = [n for n in table.names if n == "" or n.startswith(PANDAS_INDEX)]
-        used = {*uses, *index, spec.split_by}
-        names = [n for n in table.names if n not in used]
+        names = [n for n in others if n not in index]
         if not names and not spec.times:
             raise ParameterError(
                 f"path is {table.path!r}; it has no column beside the label {label!r}"
             )
         named, notes = _guess(table, names, index)
-    elif others := [n for n in table.names if n not in {*uses, spec.split_by}]:
+    elif others:
         notes = (f"left out, since columns are named: {listed(others, 200)}",)
     fields: dict[str, Kind] = {}
     columns = {}
