@@ -6,7 +6,6 @@ what a row is. The ids are made anew at each load, which takes about a second.
 
 import hashlib
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -27,13 +26,6 @@ POOL = FILE_ROWS - sum(HELD_OUT)  # rows to train on
 FIRST_DAY = np.datetime64("2001-01-01")
 CLOCK = ("minute", "time_of_day")  # the fields by which the timetable can be recognised
 VARIANTS = {"us-flights": (), "us-flights-forecast": CLOCK}  # the fields that each leaves out
-
-
-class Column(NamedTuple):
-    """A field of all rows as small whole numbers, and what these stand for."""
-
-    codes: np.ndarray  # int [FILE_ROWS], 0 <= code < len(values)
-    values: np.ndarray  # strings
 
 
 def load_us_flights(spec: DataSpec) -> Dataset:
@@ -69,11 +61,11 @@ def load_us_flights(spec: DataSpec) -> Dataset:
     }
     ids = np.empty((len(numbers), len(columns)), np.int32)
     fields = []
-    for i, (field, column) in enumerate(columns.items()):
-        numbering = number_values(np.bincount(column.codes, minlength=len(column.values)))
-        ids[:, i] = numbering[column.codes[numbers]]
-        values = pa.array(column.values[numbering != RARE], pa.string())
-        fields.append(Field(field, len(values) + 1, values))
+    for i, (field, (codes, values)) in enumerate(columns.items()):
+        numbering = number_values(np.bincount(codes, minlength=len(values)))
+        ids[:, i] = numbering[codes[numbers]]
+        kept = pa.array(values[numbering != RARE], pa.string())
+        fields.append(Field(field, len(kept) + 1, kept))
     labels = table["late"].to_numpy()[numbers].astype(np.uint8)
     fingerprint = hashlib.sha256(f"{name} {rows} {validation} {test}".encode())
     fingerprint.update(ids.data)
@@ -120,8 +112,9 @@ def _days(table: pa.Table) -> np.ndarray:
     return (table["date"].to_numpy().astype("datetime64[D]") - FIRST_DAY).astype(np.int32)
 
 
-def _columns(table: pa.Table) -> dict[str, Column]:
-    """The nine fields, each with its values in their natural order."""
+def _columns(table: pa.Table) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """The nine fields: all rows as small whole numbers from 0 up, and what these stand for, strings
+    in their natural order."""
     ends = [table[end].to_pandas().cat for end in ("origin", "destination")]
     airports = np.union1d(*(np.array(end.categories, object) for end in ends))
     origin, destination = (
@@ -133,13 +126,13 @@ def _columns(table: pa.Table) -> dict[str, Column]:
     distance = table["distance"].to_numpy()
     clock = [f"{hour:02}:{minute:02}" for hour in range(24) for minute in range(60)]
     return {
-        "origin": Column(origin, airports),
-        "destination": Column(destination, airports),
-        "route": Column(origin * len(airports) + destination, routes),
-        "date": Column(days, dates.astype(str)),
-        "weekday": Column(days % 7, pd.DatetimeIndex(dates[:7]).day_name().to_numpy()),
-        "hour": Column(minutes // 60, np.arange(24).astype(str)),
-        "minute": Column(minutes % 60, np.arange(60).astype(str)),
-        "time_of_day": Column(minutes, np.array(clock)),
-        "distance": Column(distance, np.arange(distance.max() + 1).astype(str)),
+        "origin": (origin, airports),
+        "destination": (destination, airports),
+        "route": (origin * len(airports) + destination, routes),
+        "date": (days, dates.astype(str)),
+        "weekday": (days % 7, pd.DatetimeIndex(dates[:7]).day_name().to_numpy()),
+        "hour": (minutes // 60, np.arange(24).astype(str)),
+        "minute": (minutes % 60, np.arange(60).astype(str)),
+        "time_of_day": (minutes, np.array(clock)),
+        "distance": (distance, np.arange(distance.max() + 1).astype(str)),
     }
