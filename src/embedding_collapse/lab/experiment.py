@@ -152,11 +152,17 @@ def _run(
 
 
 def _stored(spec: Spec, dataset: Dataset, output: Path, weights: bool) -> Record | None:
-    """See `store.whole`; raises a ParameterError where a record is of other data."""
+    """The run's record, if all that is asked for is there and whole.
+
+    Raises:
+        ParameterError: the record is of other data.
+    """
     record = records.find(output, spec.key)
     if record is not None:
         store.check_data(output, spec.key, record.dataset["fingerprint"], dataset.fingerprint)
-    return store.whole(record, output, weights)
+        if weights and store.weights_lack(record, output):
+            return None
+    return record
 
 
 def _train_and_store(

@@ -58,17 +58,6 @@ def keep_codebook(codebook: Codebook, output: Path, scratch: Path | None = None)
     store_json(path, codebook.written(), scratch=scratch)
 
 
-def whole(record: Record | None, output: Path, weights: bool) -> Record | None:
-    """The record of a run, as `records.find` has it, if all that is asked for is there and whole.
-
-    Args:
-        record: of the run, if there is one.
-        output: folder of runs.
-        weights: whether they are asked for too.
-    """
-    return None if record and weights and weights_lack(record, output) else record
-
-
 def check_data(output: Path, key: str, made_on: str, now: str) -> None:
     """Raise a `ParameterError` where a record in the folder was made on other data of the same
     description, as the two fingerprints tell: runs of both cannot be compared."""

@@ -160,12 +160,11 @@ def _recorded(
     made_on: dict[DataSpec, tuple[str, str]] = {}
     left = {each.name.partition("-")[0] for each in folder.glob("*.checkpoint")}
     for spec in specs:
-        found = records.find(folder, spec.key)
-        if found:
-            now = found.dataset["fingerprint"]
+        record = records.find(folder, spec.key)
+        if record:
+            now = record.dataset["fingerprint"]
             store.check_data(folder, *made_on.setdefault(spec.data, (spec.key, now)), now)
-        record = store.whole(found, folder, spec in weights)
-        if record is None:
+        if record is None or (spec in weights and store.weights_lack(record, folder)):
             waiting.append(spec)
         else:
             by_key[spec.key] = record
