@@ -48,20 +48,6 @@ OTHERS = {
     ),
 }
 WAITING = "waiting"
-COLUMNS = (
-    "part",
-    "data",
-    "rows",
-    "model",
-    "size",
-    "seed",
-    "also",
-    "key",
-    "test AUC",
-    "IA/K",
-    "seconds",
-    "machine",
-)
 IN_COLUMNS = {"dataset", "rows", "model", "design", "scale", "seed", "members", "average"}
 DEFAULTS = {field.name: field.default for of in (DataSpec, Spec) for field in fields(of)}
 
@@ -139,23 +125,23 @@ def _listed(runs: Sequence[Record], folder: str, parts: Mapping[str, str]) -> li
         common = {name: value for name, value in common.items() if special.get(name) == value}
     machines = list(dict.fromkeys(map(_machine, runs)))
     rows = [
-        [
-            parts.get(record.key, ""),
-            record.spec["dataset"],
-            f"{record.spec['rows'] or record.dataset['rows']:,}",
-            record.spec["model"],
-            record.label,
-            str(record.spec["seed"]),
-            _in_words(_special(Spec.read(record.spec)), common),
-            f"[{record.key}]({folder}/{record.key}.json)",
-            f"{record.test_auc:.4f}",
-            f"{record.relative_abundance.mean():.3f}",
-            f"{sum(epoch['seconds'] for epoch in record.epochs):.1f}",
-            str(machines.index(_machine(record)) + 1),
-        ]
+        {
+            "part": parts.get(record.key, ""),
+            "data": record.spec["dataset"],
+            "rows": f"{record.spec['rows'] or record.dataset['rows']:,}",
+            "model": record.spec["model"],
+            "size": record.label,
+            "seed": str(record.spec["seed"]),
+            "also": _in_words(_special(Spec.read(record.spec)), common),
+            "key": f"[{record.key}]({folder}/{record.key}.json)",
+            "test AUC": f"{record.test_auc:.4f}",
+            "IA/K": f"{record.relative_abundance.mean():.3f}",
+            "seconds": f"{sum(epoch['seconds'] for epoch in record.epochs):.1f}",
+            "machine": str(machines.index(_machine(record)) + 1),
+        }
         for record in runs
     ]
-    lines = [COLUMNS, ["---"] * len(COLUMNS), *rows]
+    lines = [list(rows[0]), ["---"] * len(rows[0]), *(list(row.values()) for row in rows)]
     numbered = "; ".join(f"{number}: {name}" for number, name in enumerate(machines, 1))
     return [
         f"All with {_in_words(common, {})}. Machines: {numbered}.",
