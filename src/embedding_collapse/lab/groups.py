@@ -1,6 +1,7 @@
 """Records in groups: runs that differ in the seed alone, compared and in tables."""
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
+from itertools import groupby
 from statistics import median
 from typing import NamedTuple
 
@@ -84,7 +85,7 @@ def by_cell(records: Iterable[Record], ensembles: bool = False) -> dict[Cell, li
         if ensembles or not cell.members:
             groups.setdefault(cell, []).append(record)
     for cell, group in groups.items():
-        group.sort(key=lambda record: record.spec["seed"])
+        group.sort(key=_seed)
         for record in group:
             if differences := _differences(group[0], record):
                 raise ParameterError(
@@ -96,7 +97,7 @@ def by_cell(records: Iterable[Record], ensembles: bool = False) -> dict[Cell, li
         groups,
         key=lambda c: (c.dataset, place(c.model), c.members, c.average, c.scale, c.design == "me"),
     )
-    return {cell: _one_per_seed(groups[cell]) for cell in ordered}
+    return {cell: [next(runs) for _, runs in groupby(groups[cell], _seed)] for cell in ordered}
 
 
 def _differences(one: Record, other: Record, but: Sequence[str] = ALIKE) -> dict[str, tuple]:
@@ -114,11 +115,8 @@ def _differences(one: Record, other: Record, but: Sequence[str] = ALIKE) -> dict
     return differences
 
 
-def _one_per_seed(group: Sequence[Record]) -> list[Record]:
-    by_seed: dict[int, Record] = {}
-    for record in group:
-        by_seed.setdefault(record.spec["seed"], record)
-    return list(by_seed.values())
+def _seed(record: Record) -> int:
+    return record.spec["seed"]
 
 
 def select(
