@@ -52,7 +52,7 @@ MODELS = {
     "finalmlp": Model("FinalMLP", FinalMLP, Fusion),
     # one set and several alike, and the variants of ME
     "ipnn-raw": Model("IPNN, raw", partial(IPNN, raw=True)),
-    "dcnv2-shared": Model("DCNv2, shared interaction", partial(Shared, DCNv2)),
+    "dcnv2-shared": Model("DCNv2, shared interaction", Shared),
     "dcnv2-linear": Model("DCNv2, linear", partial(DCNv2, projection=LinearProjection)),
     "dnn-linear": Model("DNN, linear", partial(DNN, projection=LinearProjection)),
     "dcnv2-aligned": Model("DCNv2, aligned norms", DCNv2, penalty=partial(norm_variance, weight=1)),
@@ -63,7 +63,7 @@ MODELS = {
         penalty=partial(orthogonality, weight=1e-5),
     ),
     # a wide interaction without a wide table
-    "dcnv2-lifted": Model("DCNv2, lifted", partial(Lifted, DCNv2)),
+    "dcnv2-lifted": Model("DCNv2, lifted", Lifted),
     # other ways out of collapse
     "dcnv2-flat": Model(
         "DCNv2, flat spectra", DCNv2, penalty=partial(spectral_spread, weight=1e-3)

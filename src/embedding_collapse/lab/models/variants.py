@@ -1,12 +1,12 @@
 """Interactions made of another one: one that all sets share, and a wide one over a narrow table."""
 
 import math
-from collections.abc import Callable
 from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
+from .dcnv2 import DCNv2
 from .interaction import Interaction, Size
 
 COLUMNS = 10  # of the narrow table, whatever the scale: the paper's K
@@ -15,9 +15,9 @@ COLUMNS = 10  # of the narrow table, whatever the scale: the paper's K
 class Shared(Interaction):
     """A variant of ME: all sets, `[M, B, N, K] -> [M, B, H]`, through one set of weights."""
 
-    def __init__(self, interaction: Callable[[Size], Interaction], size: Size) -> None:
+    def __init__(self, size: Size) -> None:
         super().__init__()
-        self.interaction = interaction(replace(size, sets=1))
+        self.interaction = DCNv2(replace(size, sets=1))
 
     def forward(self, embeddings: Tensor, mean: bool = False) -> Tensor:
         # One set after another, as in the official code: batch norm sees each on its own.
@@ -40,12 +40,12 @@ class Lifted(Interaction):
         lift: `[M, N, 10, K]`, uniform, such that the K numbers have the variance of the ten.
     """
 
-    def __init__(self, interaction: Callable[[Size], Interaction], size: Size) -> None:
+    def __init__(self, size: Size) -> None:
         super().__init__()
         bound = math.sqrt(3 / COLUMNS)
         lift = torch.empty(size.sets, size.fields, COLUMNS, size.width)
         self.lift = nn.Parameter(lift.uniform_(-bound, bound))
-        self.interaction = interaction(size)
+        self.interaction = DCNv2(size)
 
     @staticmethod
     def columns(size: Size) -> int:
