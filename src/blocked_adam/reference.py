@@ -4,7 +4,7 @@ Every operation rounds once (no fused multiply-add), so a row ends with the same
 beside whatever other rows it is brought up to date. The kernels do the same arithmetic.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -116,9 +116,13 @@ def _root(v: Tensor) -> Tensor:
 
 
 def _replay(table: Table, rows: Tensor, now: int, decay: Decay) -> None:
-    for chunk, last in _behind(table, rows, now):
+    """Give rows the steps that they lack, in chunks."""
+    last, order = table.last[rows].sort()  # so that the rows that a step is for come first
+    behind, at_once = int((last < now).sum()), _rows_at_once(table)
+    for first in range(0, behind, at_once):
+        here = slice(first, min(first + at_once, behind))
+        chunk, had = rows[order[here]], last[here].tolist()
         parts = [part[chunk] for part in table[:3]]
-        had = last.tolist()
         begun = 0
         for number in range(had[0], now):
             while begun < len(had) and had[begun] <= number:
@@ -128,18 +132,6 @@ def _replay(table: Table, rows: Tensor, now: int, decay: Decay) -> None:
         for whole, part in zip(table[:3], parts, strict=True):
             whole[chunk] = part
     table.last[rows] = now
-
-
-def _behind(table: Table, rows: Tensor, now: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Those of the rows that lack steps, from most to fewest, in chunks; and what they have had.
-
-    In this order the rows that a step is for are the first ones of a chunk.
-    """
-    last, order = table.last[rows].sort()
-    behind = int((last < now).sum())
-    for first in range(0, behind, _rows_at_once(table)):
-        here = slice(first, min(first + _rows_at_once(table), behind))
-        yield rows[order[here]], last[here]
 
 
 def _rows_at_once(table: Table) -> int:
