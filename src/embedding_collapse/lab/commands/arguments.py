@@ -4,9 +4,9 @@ folder, machines."""
 import argparse
 import dataclasses
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from types import MappingProxyType, NoneType
+from types import NoneType
 from typing import Any, get_args, get_origin, get_type_hints
 
 from tqdm.auto import tqdm
@@ -67,9 +67,9 @@ HELP = {
 def add_parameters(
     command: argparse.ArgumentParser,
     parameters: type[Spec] | type[DataSpec],
-    several: Mapping[str, str] = MappingProxyType({}),
+    lists: bool = False,
 ) -> None:
-    """An option for every parameter of a run or of its data; those in `several` take lists too."""
+    """An option for every parameter of a run or of its data; with `lists` some take lists too."""
     hints = get_type_hints(parameters)
     for field in dataclasses.fields(parameters):
         if field.name in ("data", "name"):  # the data's name is the option --dataset
@@ -78,7 +78,7 @@ def add_parameters(
         shown = "" if field.default in (None, ()) else f" ({field.default})"
         text = HELP[field.name]
         names = [f"--{field.name.replace('_', '-')}"]
-        if plural := several.get(field.name):
+        if plural := lists and PLURAL.get(field.name):
             names.append(f"--{plural}")
             many, shown = True, ""
         letter = field.name[0].upper()

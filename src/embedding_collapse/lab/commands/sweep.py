@@ -41,7 +41,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
         "and ME at 1, 2, 3, 4 and 10, three seeds. The same command goes on where it stopped."
     )
     add_data_of_runs(command)
-    add_parameters(command, Spec, PLURAL)
+    add_parameters(command, Spec, lists=True)
     add_output(command)
     add_machines(command)
 
