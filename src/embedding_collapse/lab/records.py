@@ -185,14 +185,12 @@ def load(path: Path) -> Record:
         record = Record(**load_json(path))
     except TypeError as error:
         raise DamagedError(f"{path} is not a record: {error}") from error
-    check_name(path, record.key, record.spec)
+    of_spec = key_of(record.spec)
+    if not path.stem == record.key == of_spec:
+        raise DamagedError(
+            f"{path} holds run {record.key}, whose parameters are those of {of_spec}"
+        )
     return record
-
-
-def check_name(path: Path, key: str, spec: Mapping[str, Any]) -> None:
-    """Raise a `DamagedError` unless a record is named after its key, and this is its spec's."""
-    if not path.stem == key == key_of(spec):
-        raise DamagedError(f"{path} holds run {key}, whose parameters are those of {key_of(spec)}")
 
 
 def load_all(*folders: str | Path) -> list[Record]:
