@@ -175,11 +175,8 @@ def averaged(logits: Sequence[Tensor], average: str | None) -> Tensor:
     if average is None:
         return logits[0]
     stacked = torch.stack(list(logits)).double()
-    return stacked.mean(0) if average == "logits" else _of_mean_probability(stacked)
-
-
-def _of_mean_probability(logits: Tensor) -> Tensor:
-    """The logit of the members' mean probability, from their logits `[M, rows]`; finite also where
-    no float64 lies between all of these and 1."""
-    yes, no = (F.logsigmoid(sign * logits).logsumexp(0) for sign in (1, -1))
+    if average == "logits":
+        return stacked.mean(0)
+    # finite also where no float64 lies between all probabilities and 1
+    yes, no = (F.logsigmoid(sign * stacked).logsumexp(0) for sign in (1, -1))
     return yes - no
