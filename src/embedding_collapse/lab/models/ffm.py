@@ -8,9 +8,7 @@ training ties them to each other.
 import torch
 from torch import Tensor, nn
 
-from embedding_collapse.parameters import ParameterError
-
-from .interaction import Interaction, Size
+from .interaction import Interaction, Size, check_fields
 
 
 class FFM(Interaction):
@@ -23,25 +21,21 @@ class FFM(Interaction):
     Attributes:
         counterpart: int64 `[N*(N-1)]`, for each vector, (i, j) with i outermost and j != i, the
             place of (j, i).
+
+    Raises:
+        ParameterError: fewer than two fields.
     """
 
     counterpart: Tensor
 
     @staticmethod
     def columns(size: Size) -> int:
-        """K for each of the N - 1 other fields.
-
-        Raises:
-            ParameterError: fewer than two fields.
-        """
-        if size.fields < 2:
-            raise ParameterError(
-                f"FFM on {size.fields} field; fields meet only where there are 2 or more"
-            )
+        """K for each of the N - 1 other fields."""
         return size.width * (size.fields - 1)
 
     def __init__(self, size: Size) -> None:
         super().__init__()
+        check_fields("FFM", size)
         self.others = size.fields - 1
         own = torch.arange(size.fields).repeat_interleave(self.others)
         other = torch.arange(self.others).repeat(size.fields)

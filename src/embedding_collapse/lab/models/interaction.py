@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
+from embedding_collapse.parameters import ParameterError
+
 
 @dataclass(frozen=True)
 class Size:
@@ -32,6 +34,14 @@ class Size:
     def inputs(self) -> int:
         """N * K, the length of one set's embeddings side by side."""
         return self.fields * self.width
+
+
+def check_fields(model: str, size: Size) -> None:
+    """Raise a `ParameterError` where there are not the two fields that a model needs."""
+    if size.fields < 2:
+        raise ParameterError(
+            f"{model} on {size.fields} field; fields meet only where there are 2 or more"
+        )
 
 
 class Part(NamedTuple):

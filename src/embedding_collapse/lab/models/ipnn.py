@@ -8,9 +8,7 @@ from itertools import combinations
 import torch
 from torch import Tensor
 
-from embedding_collapse.parameters import ParameterError
-
-from .interaction import Interaction, Size
+from .interaction import Interaction, Size, check_fields
 from .layers import Projection
 
 
@@ -29,10 +27,7 @@ class IPNN(Interaction):
 
     def __init__(self, size: Size, raw: bool | None = None) -> None:
         super().__init__()
-        if size.fields < 2:
-            raise ParameterError(
-                f"IPNN on {size.fields} field; fields meet only where there are 2 or more"
-            )
+        check_fields("IPNN", size)
         self.raw = size.sets == 1 if raw is None else raw
         pairs = [i * size.fields + j for i, j in combinations(range(size.fields), 2)]
         self.register_buffer("pairs", torch.tensor(pairs, dtype=torch.int64), persistent=False)
