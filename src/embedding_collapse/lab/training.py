@@ -121,7 +121,8 @@ def fit(
             if epoch - run.best_epoch > training.patience:
                 break
             run.epochs.append(train_and_validate(trainer, data, training, run, bar))
-            if run.best_epoch < 0 or _auc(run, -1) > _auc(run, run.best_epoch):
+            aucs = [one["valid_auc"] for one in run.epochs]
+            if run.best_epoch < 0 or aucs[-1] > aucs[run.best_epoch]:
                 run.best_epoch, best = epoch, _copied(model)
             run.peak_memory = max(run.peak_memory or 0, peak_memory(device) or 0) or None
             run.engine = trainer.kind
@@ -296,10 +297,6 @@ def _resumed(
 
 def _copied(model: nn.Module) -> dict[str, Tensor]:
     return {name: value.clone() for name, value in model.state_dict().items()}
-
-
-def _auc(run: Fit, epoch: int) -> float:
-    return run.epochs[epoch]["valid_auc"]
 
 
 def _curve(losses: Tensor) -> list[float]:
