@@ -15,7 +15,7 @@ SHOW = "from embedding_collapse.lab import environment; print(environment.keep_k
 
 def processor_of(folder: Path, monkeypatch, flags: str, capability: str) -> None:
     """As on a machine with that processor, under that setting of torch."""
-    monkeypatch.setattr(environment, "_cpuinfo", {"flags": flags}.get)
+    monkeypatch.setattr(environment, "linux_says", lambda _, key: {"flags": flags}.get(key))
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(folder))
 

@@ -12,7 +12,7 @@ import torch
 
 from embedding_collapse.parameters import ParameterError, first_line
 
-from .environment import multiplies_bf16
+from .environment import linux_says, multiplies_bf16
 
 STATUS = Path("/proc/self/status")
 _seeding = threading.RLock()
@@ -69,10 +69,8 @@ def peak_memory(device: torch.device) -> int | None:
     """
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
-    if not STATUS.exists():
-        return None
-    lines = [line for line in STATUS.read_text().splitlines() if line.startswith("VmHWM")]
-    return int(lines[0].split()[1]) * 1024 if lines else None
+    most = linux_says(STATUS, "VmHWM")
+    return int(most.split()[0]) * 1024 if most else None
 
 
 def memory(device: torch.device) -> int | None:

@@ -17,6 +17,7 @@ import torch
 from .processes import count
 
 BF16 = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # of torch.cpu
+CPUINFO = Path("/proc/cpuinfo")
 
 
 def environment(device: torch.device) -> dict[str, Any]:
@@ -42,7 +43,7 @@ def environment(device: torch.device) -> dict[str, Any]:
 
 def processor() -> str:
     """The processor's name, as well as the platform tells it."""
-    return _cpuinfo("model name") or platform.processor() or platform.machine()
+    return linux_says(CPUINFO, "model name") or platform.processor() or platform.machine()
 
 
 def multiplies_bf16() -> bool:
@@ -53,7 +54,7 @@ def multiplies_bf16() -> bool:
 def instruction_set() -> str:
     """What code compiled here may use: torch's choice, which ATEN_CPU_CAPABILITY changes, and eight
     digits that stand for the processor's flags."""
-    flags = _cpuinfo("flags") or _cpuinfo("Features") or processor()
+    flags = linux_says(CPUINFO, "flags") or linux_says(CPUINFO, "Features") or processor()
     digest = hashlib.sha256(f"{platform.machine()} {flags}".encode()).hexdigest()
     return f"{torch.backends.cpu.get_cpu_capability().lower()}-{digest[:8]}"
 
@@ -76,10 +77,9 @@ def keep_kernels_apart() -> Path:
     return folder
 
 
-def _cpuinfo(key: str) -> str | None:
-    """What Linux says of the first processor under that key."""
-    cpuinfo = Path("/proc/cpuinfo")
-    for line in cpuinfo.read_text().splitlines() if cpuinfo.exists() else ():
+def linux_says(file: Path, key: str) -> str | None:
+    """What stands under that key, at first, in a file in which Linux tells of the machine."""
+    for line in file.read_text().splitlines() if file.exists() else ():
         name, _, value = line.partition(":")
         if name.strip() == key:
             return value.strip()
