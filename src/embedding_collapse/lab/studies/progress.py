@@ -1,5 +1,6 @@
 """How far runs have come: what is done, what it cost, and what the rest may take."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -45,7 +46,7 @@ def progress(specs: Sequence[Spec], records: Sequence[Record]) -> Progress:
     keys, recorded = {spec.key for spec in specs}, {record.key for record in records}
     spent = sum(core_seconds(record) for record in records if record.key in keys)
     waiting = [spec for spec in specs if spec.key not in recorded]
-    left = sum(map(Forecast(records), waiting)) if records else None
+    left = _foreseen(waiting, records) if records else None
     return Progress(len(specs) - len(waiting), len(specs), spent, left)
 
 
@@ -72,35 +73,29 @@ def _flops(model: str, size: Size, batch: int) -> float:
     return step_cost(model, [FIELDS] * size.fields, size, batch).flops / batch
 
 
-class Forecast:
-    """Foresees core-seconds of runs from records: those of the same run with other seeds where
-    there are any; else of the same model on the same data, else of any there, else of any, in
-    proportion to `cost`."""
-
-    def __init__(self, records: Sequence[Record]) -> None:
-        self.alike: dict[Spec, list[float]] = {}
-        self.rates: dict[tuple[str, str], list[float]] = {}
-        read = [(Spec.read(record.spec), record) for record in records]
-        self.rows = {spec.data: record.dataset["rows"] for spec, record in read}
-        for spec, record in read:
-            seconds = core_seconds(record)
-            if spec.members is None:
-                self.alike.setdefault(replace(spec, seed=0), []).append(seconds)
-                for kind in _kinds(spec):
-                    self.rates.setdefault(kind, []).append(seconds / self._cost(spec))
-
-    def __call__(self, spec: Spec) -> float:
-        if spec.members is not None:  # its members are runs of their own
-            return 0.0
-        if alike := self.alike.get(replace(spec, seed=0)):
-            return float(np.mean(alike))
-        rates = next((self.rates[kind] for kind in _kinds(spec) if kind in self.rates), [0.0])
-        return float(np.mean(rates)) * self._cost(spec)
-
-    def _cost(self, spec: Spec) -> float:
-        """Of data of which there is no record yet, as if they had as many rows as others have."""
-        rows = self.rows.get(spec.data) or np.mean([*self.rows.values()] or [1])
-        return cost(spec, float(rows))
+def _foreseen(waiting: Sequence[Spec], records: Sequence[Record]) -> float:
+    """Core-seconds that runs may take: what records of the same runs with other seeds took where
+    there are any; else what those of the same model on the same data did, else any there, else any,
+    in proportion to `cost`."""
+    read = [(Spec.read(record.spec), record) for record in records]
+    rows = {spec.data: record.dataset["rows"] for spec, record in read}
+    usual = float(np.mean([*rows.values()]))  # of data of which there is no record yet
+    alike: defaultdict[Spec, list[float]] = defaultdict(list)
+    rates: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
+    for spec, record in read:
+        if spec.members is None:  # an ensemble's members are runs of their own
+            alike[replace(spec, seed=0)].append(core_seconds(record))
+            for kind in _kinds(spec):
+                rates[kind].append(core_seconds(record) / cost(spec, rows[spec.data]))
+    seconds = 0.0
+    for spec in waiting:
+        if spec.members is not None:
+            continue
+        if same := alike.get(replace(spec, seed=0)):
+            seconds += float(np.mean(same))
+        elif rate := next((rates[kind] for kind in _kinds(spec) if kind in rates), None):
+            seconds += float(np.mean(rate)) * cost(spec, rows.get(spec.data, usual))
+    return seconds
 
 
 def _kinds(spec: Spec) -> list[tuple[str, str]]:
