@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -22,8 +21,6 @@ from embedding_collapse.files import (
     write_atomically,
 )
 from embedding_collapse.parameters import ParameterError
-
-from .metrics import Placements
 
 # Of the code that decides what training makes of a run (training, engine, blocked_adam, models,
 # metrics) and of what is kept below: raise it with any change to either.
@@ -41,9 +38,8 @@ class Fit:
             and validation (of all threads and processes), and `losses`, the training loss in
             equal parts of the epoch.
         best_epoch: number (from 0) of the epoch with the highest validation AUC.
-        test: `auc` and `log_loss` of the best epoch's weights, once training has ended; where
-            the dataset's truth is known also `expected_auc` and `excess_log_loss`, see `metrics`.
-        placements: summary of the test rows' scores, from `metrics.grouped`.
+        test, placements: of the best epoch's weights, once training has ended; as in
+            `records.Record`.
         peak_memory: bytes; see `device.peak_memory`.
         engine: how the last epoch's steps were taken: "loop", "captured" (in CUDA graphs),
             "uncaptured" or "loop (fallback: why)"; see `engine.checked`.
@@ -52,7 +48,7 @@ class Fit:
     epochs: list[dict[str, Any]] = field(default_factory=list)
     best_epoch: int = -1
     test: dict[str, float] = field(default_factory=dict)
-    placements: Placements = field(default_factory=lambda: Placements(np.empty(0), np.empty(0)))
+    placements: dict[str, list[float]] = field(default_factory=dict)
     peak_memory: int | None = None
     engine: str = "loop"
 

@@ -19,7 +19,7 @@ from .checkpoint import Fit, save_tensors
 from .data import Dataset, load_spec
 from .device import choose_device
 from .environment import environment
-from .measured import measured, written
+from .measured import measured
 from .models import Recommender
 from .records import Record
 from .scoring import averaged
@@ -226,7 +226,7 @@ def _train(
         epochs=fitted.epochs,
         best_epoch=fitted.best_epoch,
         test=fitted.test,
-        placements=written(fitted.placements),
+        placements=fitted.placements,
         **measured(spec, model, dataset),
         speed=dataset.split_sizes[0] / statistics.median(e["seconds"] for e in fitted.epochs),
         peak_memory=fitted.peak_memory,
@@ -280,7 +280,7 @@ def _average(
         epochs=[],
         best_epoch=-1,
         test=test,
-        placements=written(placements),
+        placements=placements,
         environment=environment(device),
         weights=None,
         engine="; ".join(sorted({member.engine for member in members})),

@@ -1,4 +1,4 @@
-"""What a record holds of a trained model: spectra, sub-embeddings, and where test rows stand."""
+"""What a record holds of a trained model: spectra, and what its sub-embeddings are like."""
 
 from typing import Any
 
@@ -14,7 +14,6 @@ from embedding_collapse.spectrum import (
 from embedding_collapse.subspace import diversity
 
 from .data import Dataset
-from .metrics import Placements
 from .models import Recommender
 from .spec import Spec
 
@@ -55,8 +54,3 @@ def measured(spec: Spec, model: Recommender, dataset: Dataset) -> dict[str, Any]
     if parts is not None:
         content["projected_abundance"] = rounded(partner_abundance(parts, cardinalities), 4)
     return content
-
-
-def written(placements: Placements) -> dict[str, list[float]]:
-    """Where test rows stand, as a record holds it."""
-    return {name: rounded(torch.from_numpy(part)) for name, part in placements._asdict().items()}

@@ -21,6 +21,7 @@ from tqdm.auto import tqdm
 from blocked_adam import kernels_run_on, numba_runs
 from embedding_collapse.errors import DivergedError
 from embedding_collapse.parameters import ParameterError
+from embedding_collapse.spectrum import rounded
 
 from . import processes
 from .checkpoint import Fit, resume, save
@@ -29,7 +30,7 @@ from .device import choose_device, peak_memory, prepare, random_state_kept
 from .engine.captured import Engine
 from .engine.checked import FALLBACK, CheckedEngine
 from .engine.loop import STEPS_BETWEEN_CHECKS, StepByStep, Together
-from .metrics import Placements, auc, excess_log_loss, expected_auc, grouped, log_loss, placements
+from .metrics import auc, excess_log_loss, expected_auc, grouped, log_loss, placements
 from .models import Recommender
 
 CURVE_POINTS = 20  # per epoch, of the training loss
@@ -202,19 +203,16 @@ def evaluate(model: nn.Module, ids: Tensor, rows: Tensor, name: str, training: T
     return logits
 
 
-def tested(logits: Tensor, dataset: Dataset) -> tuple[dict[str, float], Placements]:
-    """What a record holds of the test rows' logits `[rows]`: metrics, and where the rows stand.
-
-    The metrics are `auc` and `log_loss`, and where the dataset's truth is known `expected_auc` and
-    `excess_log_loss`; see `metrics`.
-    """
+def tested(logits: Tensor, dataset: Dataset) -> tuple[dict[str, float], dict[str, list[float]]]:
+    """What a record holds of the test rows' logits `[rows]`: its `test` and its `placements`."""
     labels = torch.from_numpy(dataset.labels)[dataset.split[2]].to(logits.device)
     metrics = {"auc": auc(logits, labels), "log_loss": log_loss(logits, labels)}
     if dataset.truth is not None:
         truth = torch.from_numpy(dataset.truth).to(logits.device)
         metrics["expected_auc"] = expected_auc(logits, truth)
         metrics["excess_log_loss"] = excess_log_loss(logits, truth)
-    return metrics, grouped(placements(logits, labels))
+    stand = grouped(placements(logits, labels))._asdict()
+    return metrics, {name: rounded(torch.from_numpy(part)) for name, part in stand.items()}
 
 
 @torch.no_grad()
