@@ -26,6 +26,7 @@ from embedding_collapse.parameters import ParameterError
 # metrics) and of what is kept below: raise it with any change to either.
 VERSION = 5
 STATE = "checkpoint.json"
+KEPT = ("epochs", "best_epoch", "peak_memory", "engine")  # there, of a `Fit`
 
 
 @dataclass
@@ -101,10 +102,7 @@ def save(
             "settings": settings,
             "tensors": name,
             "checksum": save_tensors(folder / name, tensors),
-            "epochs": run.epochs,
-            "best_epoch": run.best_epoch,
-            "peak_memory": run.peak_memory,
-            "engine": run.engine,
+            **{name: getattr(run, name) for name in KEPT},
         },
     )
     for old in folder.iterdir():  # and what killed processes were writing
@@ -139,8 +137,7 @@ def resume(
         aside = set_aside(folder / STATE).name
         warnings.warn(f"set aside as {aside}, training anew: {error}", stacklevel=3)
         return None
-    kept = ("epochs", "best_epoch", "peak_memory", "engine")
-    run = Fit(**{name: state[name] for name in kept})
+    run = Fit(**{name: state[name] for name in KEPT})
     try:
         if state["settings"] != settings:
             raise ValueError(f"it was made with {state['settings']}, and this is {settings}")
