@@ -70,9 +70,9 @@ def quarter_rank(rows: int, width: int, numbers: torch.Generator) -> Tensor:
     return low_rank(rows, width, numbers, 4)
 
 
-def quantised(table: Tensor, levels: int = 255) -> Tensor:
+def quantised(table: Tensor) -> Tensor:
     """As int8 keeps it, a scale for each row."""
-    scale = table.abs().amax(-1, keepdim=True) * 2 / levels
+    scale = table.abs().amax(-1, keepdim=True) * 2 / 255
     return (table / scale).round() * scale
 
 

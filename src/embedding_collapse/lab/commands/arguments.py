@@ -128,7 +128,7 @@ def data_of(parsed: argparse.Namespace, name: str | None = None) -> DataSpec:
     check_number("max_rejected", parsed.max_rejected, 0, 1)
     options = given(parsed, DataSpec)
     content = options.pop("content", None)
-    spec = describe(name or parsed.dataset, progress=getattr(parsed, "progress", True), **options)
+    spec = describe(name or parsed.dataset, progress=parsed.progress, **options)
     if content not in (None, spec.content):
         raise ParameterError(
             f"content is {content!r}; what is read has the hash {spec.content!r}: other data"

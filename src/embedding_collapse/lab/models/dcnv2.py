@@ -63,7 +63,7 @@ class DCNv2(Interaction):
     def forward(self, embeddings: Tensor, mean: bool = False) -> Tensor:
         more = -self.size.inputs % self.align
         weights = F.pad(self.scaled_weight, (0, more, 0, more)) if more else self.scaled_weight
-        biases = F.pad(self.bias, (0, more)) if more else self.bias
+        biases = aligned(self.bias, self.align)
         fits = (  # compiled code checks no bounds
             embeddings.shape[2:] == (self.size.fields, self.size.width)
             and biases.shape == (*weights.shape[:2], 1, weights.shape[-1])
