@@ -31,7 +31,14 @@ def measured(spec: Spec, model: Recommender, dataset: Dataset) -> dict[str, Any]
         # the sets of ME, or SE's table in blocks as wide as the base model's
         blocks = table.reshape(len(table), spec.scale, -1)
         diverse = rounded(diversity(blocks, cardinalities), 4)
-    content = {
+    abundance = norms = None
+    projections, parts = model.interaction.projections, model.interaction.sub_embeddings(table)
+    if projections is not None:
+        abundance = rounded(projected_abundance(table, cardinalities, projections), 4)
+        norms = rounded(projections.square().sum((2, 4)).sqrt().mT, 4)  # [M, j, i] to [M, i, j]
+    if parts is not None:
+        abundance = rounded(partner_abundance(parts, cardinalities), 4)
+    return {
         "spectra": rounded(spectra),
         "joined_spectra": rounded(joined.squeeze(1)),
         "centred_spectra": rounded(field_spectra(table, cardinalities, centred=True)),
@@ -40,17 +47,6 @@ def measured(spec: Spec, model: Recommender, dataset: Dataset) -> dict[str, Any]
             weighted_random_spectra(counts, cardinalities, table.shape[-1]), 4
         ),
         "diversity": diverse,
-        "projected_abundance": None,
-        "projection_norms": None,
+        "projected_abundance": abundance,
+        "projection_norms": norms,
     }
-    projections, parts = model.interaction.projections, model.interaction.sub_embeddings(table)
-    if projections is not None:
-        norms = projections.square().sum((2, 4)).sqrt().mT  # [M, j, i] to [M, i, j]
-        abundance = projected_abundance(table, cardinalities, projections)
-        content |= {
-            "projected_abundance": rounded(abundance, 4),
-            "projection_norms": rounded(norms, 4),
-        }
-    if parts is not None:
-        content["projected_abundance"] = rounded(partner_abundance(parts, cardinalities), 4)
-    return content
