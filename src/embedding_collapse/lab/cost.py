@@ -104,16 +104,14 @@ def step_cost(name: str, cardinalities: Sequence[int], size: Size, batch: int) -
         ids = torch.zeros(batch, size.fields, dtype=torch.int32)
         labels = torch.zeros(batch)
     own = {p.untyped_storage()._cdata for p in [*model.parameters(), *model.buffers()]}
-    kept: dict[int, int] = {}
+    kept: dict[int, torch.UntypedStorage] = {}  # alive, or others may take their place in memory
 
     def keep(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
         if storage._cdata not in own:
-            kept[storage._cdata] = storage.nbytes()
-            alive.append(storage)  # or another storage may take its place in memory
+            kept[storage._cdata] = storage
         return tensor
 
-    alive: list[torch.UntypedStorage] = []
     with (
         FlopCounterMode(display=False) as counter,
         torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
@@ -127,7 +125,7 @@ def step_cost(name: str, cardinalities: Sequence[int], size: Size, batch: int) -
         look_ups=batch * size.fields,
         dense=counts["interaction"] + counts["head"],
         flops=counter.get_total_flops(),
-        activations=sum(kept.values()),
+        activations=sum(storage.nbytes() for storage in kept.values()),
     )
 
 
