@@ -57,14 +57,12 @@ class Window(NamedTuple):
 
 def windows(rows: int, steps: int, block: int) -> list[Window]:
     """Cut an epoch of so many steps as `Tensor.tensor_split` does, then each size into windows."""
-    cut: list[Window] = []
-    row = 0
-    larger = rows % steps
-    for first, last, batch in ((0, larger, rows // steps + 1), (larger, steps, rows // steps)):
-        for step in range(first, last, block):
-            cut.append(Window(step, row, min(block, last - step), batch))
-            row += cut[-1].steps * batch
-    return cut
+    least, larger = divmod(rows, steps)  # so many of the batches have a row more
+    return [
+        Window(step, step * least + min(step, larger), min(block, last - step), batch)
+        for first, last, batch in ((0, larger, least + 1), (larger, steps, least))
+        for step in range(first, last, block)
+    ]
 
 
 class Seen(NamedTuple):
