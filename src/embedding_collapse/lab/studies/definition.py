@@ -108,11 +108,10 @@ class Study:
     def unmade_members(self, folder: Path, asked: Collection[Spec]) -> set[Spec]:
         """The runs whose weights an ensemble without a record needs; of those that have a record
         themselves, which would be trained again, only where that ensemble is asked for."""
-        ensembles = [spec for spec in self.specs if spec.members is not None]
         recorded = {spec for spec in self.specs if records.find(folder, spec.key) is not None}
         return {
             run
-            for spec in ensembles
+            for spec in self.specs
             if spec not in recorded
             for run in spec.runs
             if spec in asked or run not in recorded
@@ -124,7 +123,7 @@ def with_members(parts: Iterable[Part]) -> list[Spec]:
     ordered: dict[str, Spec] = {}
     for part in parts:
         for spec in part.specs:
-            for one in (*(spec.runs if spec.members else ()), spec):
+            for one in (*spec.runs, spec):
                 ordered.setdefault(one.key, one)
     return list(ordered.values())
 
