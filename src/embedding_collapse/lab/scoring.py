@@ -43,13 +43,13 @@ class Scorer:
 
     def logits(self, rows: Any, *, progress: bool = False) -> Tensor:
         """Logits `[rows]`, in the order of the rows; see `score`."""
-        return torch.cat([self._of(ids) for ids in self.codebook.parts(rows, progress=progress)])
-
-    def _of(self, ids: np.ndarray) -> Tensor:
-        """Logits `[rows]` of ids `[rows, N]`."""
-        there = torch.from_numpy(ids).to(self.device)
-        every = torch.arange(len(ids), device=self.device)
-        return averaged([predict(model, there, every) for model in self.models], self.average)
+        parts = []
+        for ids in self.codebook.parts(rows, progress=progress):
+            there = torch.from_numpy(ids).to(self.device)
+            every = torch.arange(len(ids), device=self.device)
+            logits = [predict(model, there, every) for model in self.models]
+            parts.append(averaged(logits, self.average))
+        return torch.cat(parts)
 
     def score(self, rows: Any, *, progress: bool = False) -> np.ndarray:
         """Probabilities that the label is 1, float64 `[rows]`, in the order of the rows.
