@@ -161,15 +161,13 @@ def path_of(folder: Path, key: str) -> Path:
     return folder / f"{key}.json"
 
 
-def save(record: Record, folder: Path, **options: Any) -> None:
-    """Add a record to a folder, in one atomic write; one that is there stays as it is.
-
-    Args:
-        record: the run's.
-        folder: of records.
-        options: of `files.write_atomically`.
-    """
-    store_json(path_of(folder, record.key), asdict(record), **{"replace": False} | options)
+def save(
+    record: Record, folder: Path, *, replace: bool = False, scratch: Path | None = None
+) -> None:
+    """Add a record to a folder, in one atomic write; one that is there stays as it is, unless it is
+    to be replaced. See `files.write_atomically`."""
+    path = path_of(folder, record.key)
+    store_json(path, asdict(record), replace=replace, scratch=scratch)
 
 
 def load(path: Path) -> Record:
