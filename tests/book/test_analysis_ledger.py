@@ -328,7 +328,7 @@ def test_with_seeds_added_the_interval_honours_how_often_was_looked(
     comparison = Comparison(*(cells([FLIGHTS], [model], [size], [0])[0] for size in sizes))
     aucs = dict(zip(sizes, (0.81, 0.80), strict=True))
     runs = by_spec(runs_of(run, aucs, models=[model], seeds=seeds))
-    groups = [AUC.group(sign, runs[spec]) for spec, sign in zip(comparison, (1, -1), strict=True)]
+    groups = AUC.groups(zip((1, -1), (runs[spec] for spec in comparison), strict=True))
     once, found = contrast(groups), effect_of([comparison], runs, AUC)
     assert found._replace(p=0) == contrast(groups, level=LEVELS[looks])._replace(p=0)
     new, old = (runs[spec] for spec in comparison)
@@ -352,7 +352,7 @@ def test_the_seeds_of_a_first_look_are_taken_at_its_level(run, model, seeds):
     sizes = {SE10: 0.81, BASE: 0.80}
     runs = by_spec(runs_of(run, sizes, models=[model], seeds=seeds))
     comparison = Comparison(*(cells([FLIGHTS], [model], [size], [0])[0] for size in sizes))
-    groups = [AUC.group(sign, runs[spec]) for spec, sign in zip(comparison, (1, -1), strict=True)]
+    groups = AUC.groups(zip((1, -1), (runs[spec] for spec in comparison), strict=True))
     assert effect_of([comparison], runs, AUC) == contrast(groups)
 
 
@@ -363,7 +363,7 @@ def test_seeds_of_the_base_model_that_ensembles_are_made_of_are_no_second_look(r
     comparison = Comparison(*(cells([FLIGHTS], ["dnn"], [size], [0])[0] for size in sizes))
     runs = by_spec([*few, *members])
     assert [len(runs[spec]) for spec in comparison] == [5, 15]
-    groups = [AUC.group(sign, runs[spec]) for spec, sign in zip(comparison, (1, -1), strict=True)]
+    groups = AUC.groups(zip((1, -1), (runs[spec] for spec in comparison), strict=True))
     assert effect_of([comparison], runs, AUC) == contrast(groups)
 
 

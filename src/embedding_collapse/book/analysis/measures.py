@@ -34,21 +34,25 @@ class Measure(NamedTuple):
     tested: bool = False
     band: float = 0.0
 
-    def group(self, weight: float, runs: list[Record]) -> Group:
-        """The runs of a cell, as `contrast` takes them."""
-        values = [self.value(run) for run in runs]
-        return Group(weight, values, [run.score_summary for run in runs] if self.tested else None)
-
     def groups(self, cells: Iterable[tuple[float, Sequence[Record]]]) -> list[Group]:
-        """The runs of several cells, each with its weight in a contrast.
+        """The runs of several cells, each with its weight in a contrast, as that takes them.
 
         Raises:
             ParameterError: runs that were tested on other rows, or on the same in another order.
         """
         cells = list(cells)
-        if self.tested:
-            _check_rows([run for _, runs in cells for run in runs])
-        return [self.group(weight, list(runs)) for weight, runs in cells]
+        if not self.tested:
+            return [Group(weight, [self.value(run) for run in runs]) for weight, runs in cells]
+        rows = {_test_rows(run) for _, runs in cells for run in runs}
+        if len(rows) > 1:
+            raise ParameterError(
+                f"runs tested on other rows, {' and '.join(sorted(rows))}; runs on the same data, "
+                "made or read by the same options and versions, can be compared row by row"
+            )
+        return [
+            Group(weight, [self.value(run) for run in runs], [run.score_summary for run in runs])
+            for weight, runs in cells
+        ]
 
     def mean_difference(
         self,
@@ -69,30 +73,19 @@ class Measure(NamedTuple):
         Raises:
             ParameterError: runs that were tested on other rows, or on the same in another order.
         """
-        cells: dict[tuple[str, ...], list[Record]] = {}
-        weights: dict[tuple[str, ...], float] = {}
+        cells: dict[tuple[str, ...], tuple[float, list[Record]]] = {}
         for pair in pairs:
             for runs, sign in zip(pair, (1, -1), strict=True):
                 if runs:
                     key = tuple(run.key for run in runs)
-                    cells[key] = runs
-                    weights[key] = weights.get(key, 0.0) + sign / len(pairs)
-        groups = self.groups((weights[key], runs) for key, runs in cells.items())
+                    weight, _ = cells.get(key, (0.0, runs))
+                    cells[key] = weight + sign / len(pairs), runs
+        groups = self.groups(cells.values())
         return contrast([group for group in groups if group.weight], level, against)
 
     def mean(self, runs: list[Record]) -> float:
         """The mean over the runs of a cell."""
         return float(np.mean([self.value(run) for run in runs]))
-
-
-def _check_rows(runs: list[Record]) -> None:
-    """Raise a `ParameterError` unless all were tested on the same rows in one order."""
-    tested = {_test_rows(run) for run in runs}
-    if len(tested) > 1:
-        raise ParameterError(
-            f"runs tested on other rows, {' and '.join(sorted(tested))}; runs on the same data, "
-            "made or read by the same options and versions, can be compared row by row"
-        )
 
 
 def _test_rows(run: Record) -> str:
