@@ -26,17 +26,8 @@ def points(records: Iterable[Record], measure: Measure) -> pd.DataFrame:
     for cell, group in by_cell(records).items():
         values = np.array([measure.value(record) for record in group])
         for line in ("SE", "ME") if cell.scale == 1 else (cell.design.upper(),):
-            rows.append(
-                {
-                    "dataset": cell.dataset,
-                    "model": cell.model,
-                    "line": line,
-                    "scale": cell.scale,
-                    "mean": values.mean(),
-                    "runs": len(values),
-                    "reach": reach_of(values),
-                }
-            )
+            numbers = values.mean(), len(values), reach_of(values)
+            rows.append((cell.dataset, cell.model, line, cell.scale, *numbers))
     columns = ["dataset", "model", "line", "scale", "mean", "runs", "reach"]
     return pd.DataFrame(rows, columns=columns).dropna(subset="mean")
 
