@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from embedding_collapse.book.plots import BELOW, COLOURS, DASHES, as_text, one_of
+from embedding_collapse.book.plots import BELOW, COLOURS, DASHES, as_text, colour, one_of
 from embedding_collapse.files import load_json
 from embedding_collapse.inspection import report
 from embedding_collapse.lab import calibration
@@ -266,7 +266,7 @@ def collapse_in_training(histories: Mapping[str, pd.DataFrame]) -> go.Figure:
                 y=rows["against_random"].round(4),
                 mode="lines",
                 opacity=0.25,
-                line={"color": COLOURS[label.split()[0]], "width": 1},
+                line={"color": colour(label), "width": 1},
                 showlegend=False,
                 name=f"{label}, {as_text(str(table))}",
                 legendgroup=label,
@@ -276,7 +276,7 @@ def collapse_in_training(histories: Mapping[str, pd.DataFrame]) -> go.Figure:
             y=mean.round(4),
             mode="lines",
             name=f"{label}, mean of tables",
-            line={"color": COLOURS[label.split()[0]], "width": 3},
+            line={"color": colour(label), "width": 3},
             legendgroup=label,
         )
     for threshold in (COLLAPSED, PARTLY):
