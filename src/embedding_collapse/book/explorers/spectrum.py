@@ -165,17 +165,8 @@ def view(data: dict[str, Any], state: State) -> View:
     """The spectra of one table, or of all sets of a field, beside a random table's and those of the
     pinned one."""
     marks = []
-    columns = [
-        [
-            "",
-            "IA",
-            "IA / K",
-            "IA against random",
-            "effective rank",
-            "directions for 90% of the energy",
-            "for 99%",
-        ]
-    ]
+    head = ["", "IA", "IA / K", "IA against random", "effective rank"]
+    columns = [[*head, "directions for 90% of the energy", "for 99%"]]
     for shown, pinned in ((state, False), (state["pinned"], True)):
         if shown is None:
             continue
