@@ -10,6 +10,7 @@ from embedding_collapse.book.plots.style import BELOW, PINK, SKY
 from embedding_collapse.files import load_json, store_json
 from embedding_collapse.lab.environment import environment
 from embedding_collapse.lab.records import folder_of
+from embedding_collapse.lab.toy import run
 
 from .explorer import Control, Explorer, State, Step, View, packed, signed, unpacked
 
@@ -54,8 +55,6 @@ STEPS = [
 
 def record(folder: str = FOLDER) -> Path:
     """Run the experiment on the whole grid and keep IA(E_1) along the way; half a minute."""
-    from embedding_collapse.lab.toy import run
-
     fixed = {key: GRID[key] for key in ("third", "seeds", "iterations", "every")}
     curves = [run(width=width, **fixed) for width in GRID["widths"]]
     abundance = torch.stack([curve.abundance for curve in curves], 1)
