@@ -154,7 +154,8 @@ def refresh(chapter: Path) -> None:
     for cell, executed in zip(source.cells, ran, strict=True):
         if cell.cell_type != "code":
             continue
-        cell.outputs = [] if "remove-output" in tags(cell) else stored(executed.outputs)
+        hidden = "remove-output" in cell.metadata.get("tags", [])
+        cell.outputs = [] if hidden else stored(executed.outputs)
         cell.execution_count = None
         if cell.source.strip():
             count += 1
@@ -167,11 +168,6 @@ def refresh(chapter: Path) -> None:
         "language_info": {"name": "python"},
     }
     (ROOT / chapter).write_text(outputs.text(source), encoding="utf-8")
-
-
-def tags(cell: nbformat.NotebookNode) -> list[str]:
-    """The tags of a cell."""
-    return cell.metadata.get("tags", [])
 
 
 def stored(outputs: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
