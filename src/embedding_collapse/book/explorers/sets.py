@@ -144,25 +144,16 @@ def batches(seed: int, train: int, epochs: int) -> Iterator[Tensor]:
         yield from (torch.cat(parts[:half]), torch.cat(parts[half:]))
 
 
-def train(
-    recommender: Recommender,
-    ids: Tensor,
-    labels: Tensor,
-    *,
-    seed: int,
-    rate: float,
-    test: int,
-    epochs: int,
-) -> Run:
-    """Train on all rows but the last `test`, which are held out."""
-    rows = len(ids) - test
+def train(recommender: Recommender, ids: Tensor, labels: Tensor, seed: int, rate: float) -> Run:
+    """Train on the first of the rows as `SETTING` has it; the rest are held out."""
+    rows = SETTING["train"]
     held = torch.arange(rows, len(ids))
     loop = StepByStep(
         recommender, ids, labels, learning_rate=rate, weight_decay=SETTING["decay"], precision=None
     )
     points = []
     step = 0
-    for half in batches(seed, rows, epochs):
+    for half in batches(seed, rows, SETTING["epochs"]):
         recommender.train()
         steps = -(-len(half) // SETTING["batch"])
         losses = torch.zeros(steps)
@@ -211,18 +202,7 @@ def trained(name: str, scale: int, seeds: int, table: int, rate: float) -> list[
     """Runs `[seed][design]` of a state of the page; a few seconds each."""
     ids, labels = clicks(table, SETTING["train"] + SETTING["test"])
     return [
-        [
-            train(
-                model(name, scale, design, seed),
-                ids,
-                labels,
-                seed=seed,
-                rate=rate,
-                test=SETTING["test"],
-                epochs=SETTING["epochs"],
-            )
-            for design in DESIGNS
-        ]
+        [train(model(name, scale, design, seed), ids, labels, seed, rate) for design in DESIGNS]
         for seed in range(seeds)
     ]
 
