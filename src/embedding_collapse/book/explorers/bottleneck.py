@@ -54,12 +54,12 @@ def end() -> tuple[go.Figure, list[list[list[str]]]]:
     figure = go.Figure()
     places = [str(k + 1) for k in range(START["width"])]
     for number, (name, values, colour) in enumerate(zip(NAMES, shown, COLOURS, strict=True), 1):
-        axes = {"xaxis": f"x{number}", "yaxis": f"y{number}"} if number > 1 else {}
+        axes = {"xaxis": f"x{number}", "yaxis": f"y{number}"}
         heights = (values / values[0]).round(decimals=3).tolist()
         figure.add_bar(x=places, y=heights, marker={"color": colour}, name=name, **axes)
         first = (number - 1) / 3
-        figure.layout[f"xaxis{number if number > 1 else ''}"] = {"domain": [first, first + 0.28]}
-        figure.layout[f"yaxis{number if number > 1 else ''}"] = {"range": [0, 1.05]}
+        figure.layout[f"xaxis{number}"] = {"domain": [first, first + 0.28]}
+        figure.layout[f"yaxis{number}"] = {"range": [0, 1.05]}
     rows = [
         [
             name,

@@ -57,7 +57,7 @@ def drawing(rows: Tensor, abundance: Tensor) -> go.Figure:
     figure = go.Figure()
     for number, (run, places) in enumerate(zip(RUNS, rows, strict=True), 1):
         across, up = seen(places)
-        axes = {"xaxis": f"x{number}", "yaxis": f"y{number}"} if number > 1 else {}
+        axes = {"xaxis": f"x{number}", "yaxis": f"y{number}"}
         figure.add_scatter(
             x=across, y=up, mode="markers", marker={"color": run["colour"]}, name=name(run), **axes
         )
