@@ -129,20 +129,17 @@ def view(data: dict[str, Any], state: State) -> View:
         place = {"xaxis": "x2", "yaxis": "y2"} if panel else {}
         for design in state["design"].split():
             curve = data["curves"][dataset][state["model"]][design]
-            scales, means = curve["scale"], curve["mean"]
-            reaches = curve["reach"]
+            scales, means, reaches = curve["scale"], curve["mean"], curve["reach"]
             sure = [i for i, reach in enumerate(reaches) if reach is not None]
-            low = [means[i] - reaches[i] for i in sure]
-            high = [means[i] + reaches[i] for i in sure]
-            marks.append(
+            back = sure[::-1]
+            marks += [
                 {
                     "like": f"{design} band",
                     **place,
-                    "x": [scales[i] for i in sure] + [scales[i] for i in reversed(sure)],
-                    "y": low + high[::-1],
-                }
-            )
-            marks.append(
+                    "x": [scales[i] for i in sure + back],
+                    "y": [means[i] - reaches[i] for i in sure]
+                    + [means[i] + reaches[i] for i in back],
+                },
                 {
                     "like": design,
                     **place,
@@ -153,8 +150,8 @@ def view(data: dict[str, Any], state: State) -> View:
                         "" if reach is None else f"± {reach:.5f} (95%, {runs} runs)"
                         for reach, runs in zip(reaches, curve["runs"], strict=True)
                     ],
-                }
-            )
+                },
+            ]
             readout.append(
                 [
                     f"{dataset}, {design}",
