@@ -46,16 +46,15 @@ def _answer(finding: Finding) -> str:
     said = f'<span class="ec-said" data-said="{sign}">{sign} {verdict}</span>'
     if effect is None:
         return said
-    value = f"{said} <span class='ec-effect'>{effect.value:+z.4f}</span>"
-    if not np.isfinite(effect.low):
-        return value
-    ends = f"[{effect.low:+z.4f},\u00a0{effect.high:+z.4f}]"
-    value = f"{value} <span class='ec-effect'>{ends}</span>"
-    if finding.missing:
-        made = len(finding.parts)
-        part = f"{made} of {made + len(finding.missing)} comparisons"
-        value = f"{value} <span class='ec-effect'>{part}</span>"
-    return f"{value} <span class='ec-effect'>{OPPOSED}</span>" if opposed(finding) else value
+    told = [f"{effect.value:+z.4f}"]
+    if np.isfinite(effect.low):
+        told.append(f"[{effect.low:+z.4f},\u00a0{effect.high:+z.4f}]")
+        if finding.missing:
+            made = len(finding.parts)
+            told.append(f"{made} of {made + len(finding.missing)} comparisons")
+        if opposed(finding):
+            told.append(OPPOSED)
+    return " ".join([said, *(f"<span class='ec-effect'>{part}</span>" for part in told)])
 
 
 def opposed(finding: Finding) -> bool:

@@ -88,14 +88,12 @@ def answered(table: pd.DataFrame, digits: int = 4) -> HTML:
     def text(answer: Finding) -> str:
         if answer.effect is None:
             return answer.verdict
-        return f"<strong>{answer.verdict}</strong><br>{_typeset(f'{answer.effect:+.{digits}f}')}"
+        effect = f"{answer.effect:+.{digits}f}".replace("-", "\N{MINUS SIGN}")
+        effect = effect.replace(", ", ",\N{NO-BREAK SPACE}")
+        return f"<strong>{answer.verdict}</strong><br>{effect}"
 
     html = table.map(text).to_html(escape=False, classes="ec-prose")
     return HTML(f'<div class="ec-scroll">{html}</div>')
-
-
-def _typeset(effect: str) -> str:
-    return effect.replace("-", "\N{MINUS SIGN}").replace(", ", ",\N{NO-BREAK SPACE}")
 
 
 def all_numbers(tables: Mapping[str, pd.DataFrame], name: str) -> HTML:
