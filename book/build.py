@@ -42,10 +42,11 @@ def notebooks() -> list[Path]:
     return [page for page in pages if (ROOT / page).exists()]
 
 
-def execute(chapter: Path, target: Path, parameters: dict[str, str] | None = None) -> None:
-    """Run a chapter into `target`; end the program with the chapter's name where a cell fails."""
-    if parameters is None and outputs.keeps_records(ROOT / chapter):
-        parameters = {"output": str(STAGING / "results" / chapter.stem)}
+def execute(chapter: Path, target: Path, records: Path | None = None) -> None:
+    """Run a chapter into `target`, its run records going to `records`, or to the staging folder;
+    end the program with the chapter's name where a cell fails."""
+    folder = records or STAGING / "results" / chapter.stem
+    parameters = {"output": str(folder)} if outputs.keeps_records(ROOT / chapter) else {}
     print(f"running {chapter}", flush=True)
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -144,9 +145,7 @@ def refresh(chapter: Path) -> None:
     source = nbformat.read(ROOT / chapter, as_version=4)
     target, records = STAGING / chapter, RESULTS / chapter.stem
     shutil.rmtree(records, ignore_errors=True)  # or the chapter would show runs of older code
-    execute(
-        chapter, target, {"output": str(records)} if outputs.keeps_records(ROOT / chapter) else {}
-    )
+    execute(chapter, target, records)
     execution.store(chapter.stem, execution.of_chapter(target), RESULTS)
 
     ran = nbformat.read(target, as_version=4).cells
