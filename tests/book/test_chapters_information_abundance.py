@@ -143,7 +143,7 @@ def test_collapse_has_a_menu_of_datasets_and_shows_the_first(make_record):
 
 
 def test_measures_across_widths_are_those_of_tables_of_which_the_truth_is_known():
-    figure = chapter.across_widths([1000, 100])
+    figure = chapter.across_widths()
     (left,) = figure.select_traces({"name": "information abundance, D = 100"})
     assert left.y[0] > 0.8
     assert left.y[-1] < 0.5  # a random table of 100 x 100

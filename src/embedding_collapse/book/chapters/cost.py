@@ -334,11 +334,11 @@ def share_of_dense(rows: float, block: int, size: tuple[int, int] = CRITEO) -> f
     return one / other
 
 
-def traffic(shares: Sequence[float] = (0.001, 0.015, 0.1, 1.0)) -> go.Figure:
+def traffic() -> go.Figure:
     """`share_of_dense` against T; a line per share of the table's rows that a batch looks up."""
     figure = go.Figure()
     blocks = np.unique(np.geomspace(1, 256, 25).round().astype(int))
-    for share, dash in zip(shares, DASHES, strict=False):
+    for share, dash in zip((0.001, 0.015, 0.1, 1.0), DASHES, strict=False):
         values = [share_of_dense(share * CRITEO[0], int(block)) for block in blocks]
         figure.add_scatter(
             x=blocks,

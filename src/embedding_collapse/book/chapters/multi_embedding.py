@@ -4,7 +4,7 @@ import inspect
 import os
 import sys
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,9 +38,9 @@ FORWARD = (Recommender.forward, Recommender.embed, Recommender.arrange, Recommen
 # --- the idea -------------------------------------------------------------------------------------
 
 
-def source(functions: Sequence[Callable] = FORWARD) -> str:
-    """The code of functions as it stands in the library, in Markdown."""
-    code = "\n".join(textwrap.dedent(inspect.getsource(function)) for function in functions)
+def source() -> str:
+    """The code of a model's forward pass as it stands in the library, in Markdown."""
+    code = "\n".join(textwrap.dedent(inspect.getsource(function)) for function in FORWARD)
     return f"```python\n{code}```"
 
 
