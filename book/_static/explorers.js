@@ -87,24 +87,20 @@
         const all = rows(unpacked(shares), width);
         const spectra = all.slice(shown.field * sets, (shown.field + 1) * sets);
         const name = `${models[shown.model]} ${shown.run}, ${fields[shown.field]}`;
+        const numbers = range(width).map((k) => k + 1);
+        const places = { x: numbers.map((k) => k / width), customdata: numbers };
         spectra.forEach((values, m) =>
           marks.push({
             like: shown.run.split(" ")[0] + (shown === state ? "" : " pinned"),
             name: m === 0 ? name : `${name}, set ${m + 1}`,
             ...{ legendgroup: name, showlegend: m === 0 },
-            x: range(width).map((k) => (k + 1) / width),
-            y: values,
-            customdata: range(width).map((k) => k + 1),
+            ...{ y: values, ...places },
           }),
         );
         const chance = rows(unpacked(random[width]), width)[shown.field];
         if (shown === state) {
-          marks.push({
-            ...{ like: "random", name: `a random table, K = ${width}` },
-            x: range(width).map((k) => (k + 1) / width),
-            y: chance,
-            customdata: range(width).map((k) => k + 1),
-          });
+          const name = `a random table, K = ${width}`;
+          marks.push({ like: "random", name, y: chance, ...places });
         }
         const over = (measure) => mean(spectra.map(measure));
         const abundance = over(informationAbundance);
