@@ -8,7 +8,7 @@
 (() => {
   "use strict";
 
-  const { attempt, element, mount, room } = window.embeddingFigures;
+  const { attempt, element, makeSlider, mount } = window.embeddingFigures;
   const { keepState, readState } = window.embeddingAddress;
   const STILL = 200; // milliseconds without a change before the address has the state
 
@@ -311,16 +311,9 @@
     },
 
     slider({ name, label, options }, turn) {
-      const input = element("input", { type: "range", name, min: 0, max: options.length - 1 });
-      const value = element("span", { className: "ec-value", ariaHidden: "true" });
-      value.style.minWidth = room(options.map(([, text]) => text));
-      input.oninput = () => turn(options[input.value][0]);
-      const settle = (state) => {
-        input.value = options.findIndex(([option]) => option === state[name]);
-        value.textContent = options[input.value][1];
-        input.setAttribute("aria-valuetext", value.textContent);
-      };
-      return [element("label", {}, label, input, value), settle];
+      const texts = options.map(([, text]) => text);
+      const [box, show] = makeSlider({ name }, label, texts, (at) => turn(options[at][0]));
+      return [box, (state) => show(options.findIndex(([option]) => option === state[name]))];
     },
 
     presets({ label, options }, turn) {

@@ -275,10 +275,22 @@
   // Of a label, in which Plotly takes some of HTML for markup, what it shows.
   const plain = (label) => new DOMParser().parseFromString(label, "text/html").body.textContent;
 
-  // Each gives its element and a function that brings the plot in line with it.
+  // A slider over texts, and a function that shows one of them, by number.
+  function makeSlider(properties, label, texts, turn) {
+    const input = element("input", { type: "range", min: 0, max: texts.length - 1, ...properties });
+    const value = element("span", { className: "ec-value", ariaHidden: "true" });
+    // room for the longest of the texts, or what stands beside it would move
+    value.style.minWidth = `${Math.max(...texts.map((text) => text.length))}ch`;
+    const show = (at) => {
+      input.value = at;
+      value.textContent = texts[input.value];
+      input.setAttribute("aria-valuetext", value.textContent);
+    };
+    input.oninput = () => (show(input.value), turn(input.value));
+    return [element("label", {}, label, input, value), show];
+  }
 
-  // Room for the longest of the texts, or what stands beside it would move.
-  const room = (texts) => `${Math.max(...texts.map((text) => text.length))}ch`;
+  // Each gives its element and a function that brings the plot in line with it.
 
   function menu(plot, { buttons, active, name }) {
     const options = buttons.map((button) => element("option", {}, plain(button.label)));
@@ -288,19 +300,13 @@
     return [element("label", {}, name, select), select.onchange];
   }
 
-  function slider(plot, { steps, active, name }) {
-    const range = element("input", { type: "range", min: 0, max: steps.length - 1, value: active });
-    const value = element("span", { className: "ec-value", ariaHidden: "true" });
+  function slider(plot, { steps, active, name: label }) {
+    let at = active;
+    const apply = () => Plotly.restyle(plot, ...steps[at].args);
     const texts = steps.map((step) => plain(step.label));
-    value.style.minWidth = room(texts);
-    const apply = () => Plotly.restyle(plot, ...steps[range.value].args);
-    const show = () => {
-      value.textContent = texts[range.value];
-      range.setAttribute("aria-valuetext", value.textContent);
-    };
-    range.oninput = () => (show(), apply());
-    show();
-    return [element("label", {}, name, range, value), apply];
+    const [box, show] = makeSlider({}, label, texts, (turned) => ((at = turned), apply()));
+    show(at);
+    return [box, apply];
   }
 
   // --- Drawing --------------------------------------------------------------------------------
@@ -390,5 +396,5 @@
     for (const plot of plots) if (plot.style.width) give(plot, "");
   });
 
-  window.embeddingFigures = { attempt, element, mount, room };
+  window.embeddingFigures = { attempt, element, makeSlider, mount };
 })();
