@@ -23,11 +23,10 @@ const [EPS, MOMENTUM] = [1e-5, 0.1]; // of batch norm
  * @param {Name} name
  * @param {Size} size
  * @param {number} seed
- * @param {number[]} sizes features per field
  */
-export function build(name, size, seed, sizes = SIZES) {
+export function build(name, size, seed) {
   const { sets, width, hidden } = size;
-  const features = sizes.reduce((sum, count) => sum + count);
+  const features = SIZES.reduce((sum, count) => sum + count);
   const inputs = FIELDS * width;
   const cross = name === "dcnv2" ? sets * inputs * inputs : 0;
   const lengths = {

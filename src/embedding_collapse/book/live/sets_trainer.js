@@ -155,12 +155,11 @@ function* evaluate(race, { ids, labels }) {
 /**
  * The singular values of every field's table, set after set, and the mean of IA / K.
  * @param {Pick<import("./recommender.js").Model, "sets" | "width" | "weights">} model
- * @param {number[]} sizes
  */
-export function measure({ sets, width, weights: { table } }, sizes = SIZES) {
+export function measure({ sets, width, weights: { table } }) {
   let start = 0;
   const shares = /** @type {number[]} */ ([]);
-  const spectra = sizes.map((size) => {
+  const spectra = SIZES.map((size) => {
     const rows = new Float32Array(size * width);
     const fields = Array.from({ length: sets }, (_, m) => {
       for (let at = 0; at < size * width; at++) {
