@@ -2,7 +2,6 @@
 
 from .ledger import OPPOSED, ledger_numbers, ledger_page
 from .page import all_numbers, answered, provenance, rounded, show
-from .pairs import BESIDE_PAIRS, pairs_of_fields
 from .scaling import Series, points, published_points, series_against_scale
 from .seeds import add_mean_and_range, by_epoch, with_intervals
 from .spectra import abundance_by_field, by_field, random_line, spectra_by_field
