@@ -122,14 +122,13 @@ def first_question(settings: Sequence[Setting]) -> list[Gain]:
     planned = _planned() if any(_of_study(one.base) for one in settings) else set()
     for setting in settings:
         runs = by_spec(setting.runs)
-        for model in TELLING:
-            for pair, (new, old) in PAIRS.items():
-                cells = [compared(setting.base, model, size) for size in (new, old)]
+        for model, (pair, sizes) in product(TELLING, PAIRS.items()):
+            cells = [compared(setting.base, model, size) for size in sizes]
+            if all(len(runs.get(spec, [])) > 1 for spec in cells):
                 comparison = Comparison(*cells)
-                if all(len(runs.get(spec, [])) > 1 for spec in cells):
-                    effect = effect_of([comparison], runs, measures.AUC)
-                    asked.append((setting.name, model, pair, effect))
-                    planned.discard(comparison)
+                effect = effect_of([comparison], runs, measures.AUC)
+                asked.append((setting.name, model, pair, effect))
+                planned.discard(comparison)
     claims = [Judged(effect, "higher", measures.AUC) for *_, effect in asked]
     judged = judge(claims, coming=len(planned))
     return [Gain(*gain, verdict) for gain, (verdict, _) in zip(asked, judged, strict=True)]
@@ -166,9 +165,9 @@ def differences(
             new, old = (compared(one.base, model, size) for size in sizes)
             if new in runs and old in runs:
                 row[pair] = effect([Comparison(new, old)], runs, measure)
-                counts = [measures.total_parameters(runs[spec]) for spec in (new, old)]
                 if new.scale == old.scale:
-                    shares.append(f"{counts[0] / counts[1]:.2f}")
+                    me, se = (measures.total_parameters(runs[spec]) for spec in (new, old))
+                    shares.append(f"{me / se:.2f}")
         if shares:
             row["parameters, ME / SE"] = ", ".join(shares)
         if any(row.values()):
