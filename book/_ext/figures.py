@@ -20,14 +20,10 @@ from sphinx.config import Config
 
 from embedding_collapse.book.joining import FIGURES, LIVE, joined, shared
 
+DRAW = ("vendor/plotly/plotly-cartesian.min.js", "figures.js")
 SCRIPTS = {
-    "ec-figure": ("vendor/plotly/plotly-cartesian.min.js", "figures.js"),
-    "ec-explorer": (
-        "vendor/plotly/plotly-cartesian.min.js",
-        "figures.js",
-        "live/address.script.js",
-        "explorers.js",
-    ),
+    "ec-figure": DRAW,
+    "ec-explorer": (*DRAW, "live/address.script.js", "explorers.js"),
 }
 DATA = "application/vnd.plotly.v1+json"
 STATIC = Path(__file__).parent.parent / "_static"
