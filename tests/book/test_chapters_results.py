@@ -139,7 +139,7 @@ def test_a_mean_of_effects_of_opposite_signs_is_called_so(runs):
     for held, times in ((runs, 0), (worse, 1)):
         page = plots.ledger_page(settings_of(held)[:1])
         (beats,) = [line for line in page.split("<tr>") if "beats single-embedding of the" in line]
-        assert beats.count(plots.OPPOSED) == times
+        assert beats.count("opposite signs") == times
 
 
 def test_the_first_question_is_answered_for_each_model_wherever_two_seeds_are(runs):

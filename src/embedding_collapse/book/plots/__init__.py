@@ -1,6 +1,6 @@
 """What several chapters draw alike: colours, menus, spectra, curves against size; and `show`."""
 
-from .ledger import OPPOSED, ledger_numbers, ledger_page
+from .ledger import ledger_numbers, ledger_page
 from .page import all_numbers, answered, provenance, rounded, show
 from .scaling import Series, points, published_points, series_against_scale
 from .seeds import add_mean_and_range, by_epoch, with_intervals

@@ -11,7 +11,6 @@ from embedding_collapse.book.analysis.ledger import Finding
 from embedding_collapse.book.analysis.settings import Setting
 
 SIGNS = {"holds": "✓", "fails": "✗", "undecided": "○", "not run": "–"}
-OPPOSED = "opposite signs"
 
 
 def ledger_page(settings: Sequence[Setting]) -> str:
@@ -53,7 +52,7 @@ def _answer(finding: Finding) -> str:
             made = len(finding.parts)
             told.append(f"{made} of {made + len(finding.missing)} comparisons")
         if opposed(finding):
-            told.append(OPPOSED)
+            told.append("opposite signs")
     return " ".join([said, *(f"<span class='ec-effect'>{part}</span>" for part in told)])
 
 
