@@ -3,13 +3,13 @@ import json
 import re
 import shutil
 from collections.abc import Callable
-from html.parser import HTMLParser
 from itertools import chain, pairwise
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 import torch
+from elements import Elements
 from harm import flip
 
 from embedding_collapse.book import explorers
@@ -131,34 +131,17 @@ def test_the_numbers_of_a_step_are_those_that_it_shows(made, name):
         assert [value for value in told if not re.search(rf"(?<!\d){re.escape(value)}", seen)] == []
 
 
-class Page(HTMLParser):
-    """Tags with their attributes, and the text of script elements."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.script = ""
-        self.feed(text)
-
-    def handle_starttag(self, tag, attributes):
-        self.tags.append((tag, dict(attributes)))
-
-    def handle_data(self, data):
-        if self.tags[-1][0] == "script":
-            self.script += data
-
-
 @pytest.mark.parametrize("name", NAMES)
 def test_without_a_script_the_page_shows_the_first_state(made, name):
     explorer = made[name]
-    shown = Page(display.page(explorer))
+    shown = Elements(display.page(explorer))
     view = explorer.view(explorer.data, explorer.start)
-    (image,) = [attributes for tag, attributes in shown.tags if tag == "img"]
+    (image,) = [attributes for tag, attributes in shown.found if tag == "img"]
     assert image["alt"] == explorer.alt
     drawn = ElementTree.fromstring(base64.b64decode(image["src"].partition(",")[2]))
     assert len(list(drawn.iter())) > 10
     assert static.table(view.readout) in display.page(explorer)
-    held = json.loads(shown.script)
+    held = json.loads(shown.scripts[0])
     assert held["start"] == explorer.start
     assert held["data"] == json.loads(json.dumps(explorer.data))
     text = display.page(explorer)
@@ -192,15 +175,15 @@ def test_an_explorer_leads_to_the_records_of_the_runs_it_shows(runs):
     every = {f"../records/{run.key}.json" for run in runs}
     made = {explorers.spectrum: first, explorers.sub_embeddings: first, explorers.scaling: every}
     for module, expected in made.items():
-        page = Page(display.page(module.explorer(runs)))
-        links = {attributes["href"] for tag, attributes in page.tags if tag == "a"}
+        page = Elements(display.page(module.explorer(runs)))
+        links = {attributes["href"] for tag, attributes in page.found if tag == "a"}
         assert links == expected
 
 
 def test_the_same_explorer_is_the_same_output_and_nothing_in_it_ends_its_element(runs):
     one, other = (display.page(explorers.spectrum.explorer(runs)) for _ in range(2))
     assert one == other
-    assert Page(one).script.count("<") == 0
+    assert Elements(one).scripts[0].count("<") == 0
 
 
 # --- states ---------------------------------------------------------------------------------------

@@ -1,7 +1,6 @@
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from html.parser import HTMLParser
 from typing import Any
 
 import numpy as np
@@ -10,6 +9,7 @@ import plotly.graph_objects as go
 import plotly.io
 import pytest
 import torch
+from elements import Elements
 from figures import with_data  # of the book's extensions
 
 from embedding_collapse.book import plots
@@ -300,30 +300,6 @@ def test_colours_are_of_the_design_whatever_its_scale_and_all_differ():
 # --- in the page ----------------------------------------------------------------------------------
 
 
-class Elements(HTMLParser):
-    """Attributes by tag, in order, and the text of script elements."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.found: list[tuple[str, dict[str, str | None]]] = []
-        self.scripts: list[str] = []
-        self.feed(page)
-        self.close()
-
-    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        self.found.append((tag, dict(attributes)))
-        if tag == "script":
-            self.scripts.append("")
-
-    def handle_data(self, data: str) -> None:
-        if self.found[-1][0] == "script":
-            self.scripts[-1] += data
-
-    @property
-    def tags(self) -> list[str]:
-        return [tag for tag, _ in self.found]
-
-
 @pytest.fixture
 def shown(monkeypatch) -> Callable[..., dict[str, Any]]:
     """Shows a figure and returns the bundle that the notebook gets, by MIME type."""
@@ -343,7 +319,7 @@ def shown(monkeypatch) -> Callable[..., dict[str, Any]]:
     return show
 
 
-def on_page(bundle: dict[str, Any]) -> "Elements":
+def on_page(bundle: dict[str, Any]) -> Elements:
     """What building the book makes of a notebook's output."""
     notebook = json.loads(with_data(json.dumps({"cells": [{"outputs": [{"data": bundle}]}]})))
     return Elements(notebook["cells"][0]["outputs"][0]["data"]["text/html"])
