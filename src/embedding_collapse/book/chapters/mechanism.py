@@ -213,16 +213,16 @@ def families(runs: Sequence[Record], base: Spec) -> dict[str, dict[str, list[Rec
     """
     groups, equal = by_spec(runs), EQUAL.get(base.data.name, {})
 
-    def runs_at(size: DesignAtScale, model: str = MODEL, **option: int) -> list[Record]:
-        return groups.get(compared(base, model, size, **option), [])
-
     def at(*sizes: DesignAtScale, model: str = MODEL) -> dict[str, list[Record]]:
-        return {design_label(*size): runs_at(size, model) for size in sizes}
+        return {design_label(*size): groups.get(compared(base, model, size), []) for size in sizes}
 
     def with_option(
         words: str, size: DesignAtScale, name: str, *values: int
     ) -> dict[str, list[Record]]:
-        return {words.format(value): runs_at(size, **{name: value}) for value in values}
+        return {
+            words.format(value): groups.get(compared(base, MODEL, size, **{name: value}), [])
+            for value in values
+        }
 
     def known(*names: str) -> list[int]:
         return [equal[name] for name in names if name in equal]
