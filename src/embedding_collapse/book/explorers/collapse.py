@@ -1,7 +1,6 @@
 """Collapse, live: the toy experiment of `embedding_collapse.lab.toy`, trained in the page."""
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import plotly.graph_objects as go
@@ -19,14 +18,6 @@ ITERATIONS = 5_000
 STEPS = list(range(0, ITERATIONS + 1, 50))  # at which the drawing shows IA
 START: dict[str, Any] = {"few": 2, "many": 100, "width": 3, "rate": 1, "seed": 0, "row": 1}
 THIRDS = [1, 2, 3, 5, 10, 20, 50, 100]
-SLIDERS: dict[str, tuple[str, Sequence[float] | dict[str, str]]] = {
-    "few": ("D₃, left", THIRDS),
-    "many": ("D₃, right", THIRDS),
-    "width": ("K", list(range(3, 11))),
-    "rate": ("Learning rate", [0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000]),
-    "seed": ("Seed", list(range(10))),
-    "row": ("Row with arrows", list(range(1, 101))),
-}
 RUNS: list[dict[str, Any]] = [
     {"slider": "few", "colour": FEW, "dash": []},
     {"slider": "many", "colour": MANY, "dash": [6, 4]},
@@ -123,7 +114,14 @@ FIGURE = LiveFigure(
     "stay even?",
     alt="The trained rows of the first table as two clouds of points, for 2 and for 100 values of "
     "the third field, and their information abundance over the steps",
-    sliders=SLIDERS,
+    sliders={
+        "few": ("D₃, left", THIRDS),
+        "many": ("D₃, right", THIRDS),
+        "width": ("K", list(range(3, 11))),
+        "rate": ("Learning rate", [0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000]),
+        "seed": ("Seed", list(range(10))),
+        "row": ("Row with arrows", list(range(1, 101))),
+    },
     start=START,
     end=end,
     content={"iterations": ITERATIONS, "runs": RUNS},

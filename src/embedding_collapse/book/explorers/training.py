@@ -6,7 +6,7 @@ training ends. In a notebook with a kernel the same script is an anywidget's.
 
 import html
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import anywidget
@@ -39,7 +39,7 @@ class LiveFigure:
     sliders: dict[str, tuple[str, Sequence[float] | dict[str, str]]]
     start: dict[str, Any]
     end: Callable[[], tuple[go.Figure, list[list[list[str]]]]]
-    content: dict[str, Any] = field(default_factory=dict)
+    content: dict[str, Any]
 
 
 class TrainingWidget(anywidget.AnyWidget):
