@@ -262,13 +262,13 @@ def overfitting(cells: Cells) -> go.Figure:
         shown = select(cells, dataset=dataset)
         if {cell.model for cell in shown} < set(models):
             continue
-        figures[dataset] = make_subplots(**panels).update_xaxes(title="epoch", row=2)
-        figures[dataset].update_yaxes(title="training loss (nats)", row=1, col=1)
-        figures[dataset].update_yaxes(title="validation AUC", row=2, col=1)
+        figures[dataset] = figure = make_subplots(**panels).update_xaxes(title="epoch", row=2)
+        figure.update_yaxes(title="training loss (nats)", row=1, col=1)
+        figure.update_yaxes(title="validation AUC", row=2, col=1)
         for cell, group in shown.items():
             column = models.index(cell.model) + 1
             for row, metric in ((1, "train_loss"), (2, "valid_auc")):
                 curves = [[epoch[metric] for epoch in record.epochs] for record in group]
                 line = plots.by_epoch(cell, curves, digits=5).update(showlegend=row == column == 1)
-                figures[dataset].add_trace(line, row, column)
+                figure.add_trace(line, row, column)
     return plots.one_of(figures, "Dataset").update_xaxes(dtick=1)
