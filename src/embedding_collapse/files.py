@@ -59,7 +59,12 @@ def write_atomically(
     clear(temporary.with_name(path.name))
     try:
         with naming(path):
+            temporary.touch()
+            mode = temporary.stat().st_mode  # as the umask has it
+            temporary.unlink()
             write(temporary)
+            if temporary.stat().st_mode != mode:  # safetensors lets nobody else read
+                temporary.chmod(mode)
             if replace:
                 temporary.replace(path)
             else:

@@ -1,5 +1,6 @@
 import json
 import os
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -69,6 +70,19 @@ def test_a_writer_that_writes_nothing_is_an_error_and_leaves_the_old_file(tmp_pa
     with pytest.raises(FileNotFoundError):
         write_atomically(path, lambda temporary: None)
     assert path.read_text() == "old"
+
+
+@pytest.mark.parametrize("mask", [0o022, 0o027])
+def test_a_file_may_be_read_by_whom_the_umask_lets_whoever_writes_it(tmp_path, mask):
+    tensors = {"table": torch.zeros(2, 2)}
+    before = os.umask(mask)
+    try:
+        write_atomically(tmp_path / "text", lambda temporary: temporary.write_text("whole"))
+        write_atomically(tmp_path / "tensors", lambda temporary: save_file(tensors, temporary))
+    finally:
+        os.umask(before)
+    modes = {stat.S_IMODE(file.stat().st_mode) for file in tmp_path.iterdir()}
+    assert modes == {0o666 & ~mask}
 
 
 def test_json_is_read_back_as_it_was(tmp_path):
