@@ -1,5 +1,7 @@
 """Weights of rows, matched with the tables."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -28,6 +30,17 @@ def test_an_entry_by_a_tables_name_of_another_length_is_refused_with_both_length
         inspect(two, row_weights="counts.npz")
     assert main(["inspect", two, "--rows-weight=counts.npz", "--output=r.html"]) == 1
     assert "counts.npz has b.emb [41]" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", [None, "", "30,20,10"])
+def test_what_is_no_file_of_weights_is_told_with_the_formats_of_those(two, capsys, content):
+    """A folder, an empty file, a text."""
+    Path("counts").mkdir() if content is None else Path("counts").write_text(content)
+    told = "counts is no file of row weights; .npy with a number per row is accepted, and .npz of"
+    with pytest.raises(ParameterError, match=told):
+        inspect(two, row_weights="counts")
+    assert main(["inspect", two, "--rows-weight=counts"]) == 1
+    assert told in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("names", [("a.emb", "c.emb", "d"), ("x", "y", "z")])

@@ -27,6 +27,7 @@ from .field_dims import read_field_dims
 from .markdown import markdown
 from .page import MARK, html
 from .report import Inspection, aligned, inspect
+from .row_weights import read_counts
 from .tables import NoTableError
 
 SUFFIXES = (".html", ".htm", ".md", ".json")
@@ -137,7 +138,7 @@ def execute(parsed: argparse.Namespace) -> int:
     for path in parsed.checkpoint:
         weights.check(path)
     if parsed.rows_weight:  # whole, or each checkpoint would seem damaged where it is
-        weights.read(parsed.rows_weight)
+        read_counts(parsed.rows_weight)
     options = {
         "include": parsed.include,
         "exclude": parsed.exclude,

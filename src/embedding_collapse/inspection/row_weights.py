@@ -17,9 +17,19 @@ RowWeights = str | Path | Tensor | np.ndarray | Mapping[str, Tensor | np.ndarray
 
 
 def read_counts(given: RowWeights) -> dict[str, Tensor]:
-    """The weights by name: of a file, of a mapping, or of an array, which has none."""
+    """The weights by name: of a file, of a mapping, or of an array, which has none.
+
+    Raises:
+        ParameterError: a file that cannot be read, or what is no array.
+    """
     if isinstance(given, str | os.PathLike):
-        return weights.read(Path(given))
+        try:
+            return weights.read(given)
+        except weights.NoFormatError:
+            raise ParameterError(
+                f"{given} is no file of row weights; .npy with a number per row is accepted, and "
+                ".npz of such by the tables' names"
+            ) from None
     if not isinstance(given, Mapping):
         given = {"row_weights": given}
     return {

@@ -34,6 +34,7 @@ from .shards import INDEX, read_shards
 from .torch_files import BEFORE_1_6, read_torch
 
 __all__ = [
+    "NoFormatError",
     "UnreadableError",
     "as_tensor",
     "check",
@@ -58,6 +59,10 @@ class UnreadableError(ParameterError):
     """What is to be a checkpoint cannot be read; the message names it."""
 
 
+class NoFormatError(UnreadableError):
+    """It is empty, or in no format that is known; the message names those."""
+
+
 def read(path: str | Path) -> Tensors:
     """Every tensor in a checkpoint, by name; those of nested containers have dotted names.
 
@@ -73,8 +78,8 @@ def read(path: str | Path) -> Tensors:
         shape alone (it is on torch's device "meta").
 
     Raises:
-        UnreadableError: no file, a truncated or damaged one, one that is no checkpoint, or a pickle
-            that asks for functions to be called.
+        UnreadableError: no file, a truncated or damaged one, or a pickle that asks for functions to
+            be called; as a `NoFormatError` one that is no checkpoint.
         NotInstalledError: its format takes what is not installed.
     """
     path = named(path)
@@ -100,7 +105,7 @@ def _telling(path: Path) -> Iterator[None]:
     """Whatever is wrong with the content of a checkpoint as an `UnreadableError`."""
     try:
         yield
-    except NotInstalledError:
+    except (NotInstalledError, NoFormatError):
         raise
     except ParameterError as error:
         raise UnreadableError(str(error)) from None
@@ -132,7 +137,7 @@ def _reader(path: Path) -> Callable[[Path], dict[str, Tensor]]:
     with path.open("rb") as file:
         head = file.read(16)
     if head == b"":
-        raise ParameterError(f"{path} is empty; {ACCEPTED}")
+        raise NoFormatError(f"{path} is empty; {ACCEPTED}")
     if head.startswith(b"\x93NUMPY"):
         return read_npy
     if head.startswith(b"\x89HDF\r\n\x1a\n"):
@@ -169,7 +174,7 @@ def _reader(path: Path) -> Callable[[Path], dict[str, Tensor]]:
         return lambda index: read_shards(index, read)
     if head.startswith(b"\x80"):
         return read_torch if head.startswith(BEFORE_1_6) else read_pickle
-    raise ParameterError(f"{path} is no checkpoint that can be read; {ACCEPTED}")
+    raise NoFormatError(f"{path} is no checkpoint that can be read; {ACCEPTED}")
 
 
 def _bundle(path: Path) -> Path | None:
@@ -190,7 +195,7 @@ def _folder_reader(path: Path) -> Callable[[Path], dict[str, Tensor]]:
         return lambda folder: read_shards(indices[0], read)
     if len(single) == 1:
         return lambda folder: read(single[0])
-    raise ParameterError(
+    raise NoFormatError(
         f"{path} is a folder without an index of shards ({INDEX}) or {METADATA}; name the file in "
         "it, or follow a run's checkpoints with inspect --follow FOLDER"
     )
