@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet
 import pytest
 
 from embedding_collapse.lab.data import Dataset, load
@@ -102,6 +103,27 @@ def test_columns_that_are_no_fields_may_share_a_name_with_each_other_or_the_inde
     twice = frame.assign(note=1, remark=2).rename(columns={"remark": "note"})
     for rows in (indexed, twice):
         assert np.array_equal(data.codebook.number(rows), data.ids)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_in_a_file_columns_may_share_a_name_but_those_of_fields(frame, tmp_path, suffix):
+    data, path = read(frame), tmp_path / f"rows{suffix}"
+
+    def write(name: str) -> None:
+        """The rows and two columns of that name."""
+        rows = pa.Table.from_pandas(frame)
+        for _ in range(2):
+            rows = rows.append_column(name, rows.column(0))
+        if suffix == ".csv":
+            rows.to_pandas().to_csv(path, index=False)
+        else:
+            pyarrow.parquet.write_table(rows, path)
+
+    write("note")
+    assert np.array_equal(data.codebook.number(path), data.ids)
+    write("shop")
+    with pytest.raises(ParameterError, match="several of its columns are named 'shop'"):
+        data.codebook.number(path)
 
 
 @pytest.mark.parametrize("library", ["pandas", "polars"])

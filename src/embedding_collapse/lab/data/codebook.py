@@ -74,7 +74,7 @@ class Codebook(NamedTuple):
         else:
             table = open_frame(rows, wanted, least=1)
         own = dict(zip(wanted, own_names(table, wanted), strict=True))
-        check_columns(table, list(own.values()))
+        check_columns(table, list(own.values()), others=False)
         entries = tuple(entry._replace(column=own[entry.column]) for entry in self.entries)
         told = _Told()
         for batches in _groups(table, list(own.values()), progress):

@@ -296,11 +296,12 @@ def _kind(values: pa.BinaryArray) -> tuple[Kind, str | None]:
     return "categorical", values[int(numbers.argmin())].as_py().decode(errors="backslashreplace")
 
 
-def check_columns(table: Table, needed: Sequence[str]) -> None:
-    """Raise a `ParameterError` unless each needed column is there, and no name comes twice."""
+def check_columns(table: Table, needed: Sequence[str], *, others: bool = True) -> None:
+    """Raise a `ParameterError` unless each needed column is there, and no name comes twice: none of
+    these, and none of `others` where they matter too."""
     names = table.names
-    twice = [name for name, count in Counter(names).items() if count > 1]
-    if twice:
+    several = [name for name, count in Counter(names).items() if count > 1]
+    if twice := [name for name in several if others or name in needed]:
         raise ParameterError(
             f"path is {table.path!r}; several of its columns are named {listed(map(repr, twice))}"
         )
