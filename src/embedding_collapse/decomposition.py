@@ -4,6 +4,7 @@ All functions take leading batch dimensions.
 """
 
 from collections.abc import Iterator
+from itertools import repeat
 from typing import NamedTuple
 
 import numpy as np
@@ -92,14 +93,6 @@ def spectra(table: Tensor, weights: Tensor | None = None) -> Spectra:
     rows, width = table.shape[-2:]
     scales = None if weights is None else _row_scales(weights.to(table.device), rows)
 
-    def marks(start: int) -> Tensor | float:
-        return 1.0 if scales is None else scales[start : start + BLOCK_ROWS]
-
-    def blocks(mean: Tensor | None = None) -> Iterator[Tensor]:
-        starts = range(0, rows, BLOCK_ROWS)
-        for start, block in zip(starts, _blocks(table, scales, size=BLOCK_ROWS), strict=True):
-            yield block if mean is None else block - marks(start) * mean
-
     if rows <= width:
         (whole,) = _blocks(table, scales, size=rows)
         every = 1.0 if scales is None else scales
@@ -108,23 +101,23 @@ def spectra(table: Tensor, weights: Tensor | None = None) -> Spectra:
         offset = ratio(rows * mean.square().sum((-2, -1)), whole.square().sum((-2, -1)))
         centred = torch.linalg.svdvals(whole - every * mean)
         return Spectra(torch.linalg.svdvals(whole), centred, offset)
+    shares = repeat(1.0) if scales is None else scales.split(BLOCK_ROWS)
     gram = table.new_zeros(*table.shape[:-2], width, width, dtype=torch.float64)
     sums = table.new_zeros(*table.shape[:-2], 1, width, dtype=torch.float64)
-    for start, block in zip(range(0, rows, BLOCK_ROWS), blocks(), strict=True):
+    for block, share in zip(_blocks(table, scales), shares, strict=False):
         gram += block.mT @ block
-        sums += (block if scales is None else marks(start) * block).sum(-2, keepdim=True)
+        sums += (block if scales is None else share * block).sum(-2, keepdim=True)
     _check_finite(gram.isfinite().all(), table)
     mean = sums / rows  # the weights' mean is 1
     offset = ratio(rows * mean.square().sum((-2, -1)), gram.diagonal(dim1=-2, dim2=-1).sum(-1))
     plain = _roots(gram)
-    centred_values = _roots(gram - rows * mean.mT @ mean, largest=plain)
-    return Spectra(
-        torch.linalg.svdvals(_triangular_factor(blocks())) if plain is None else plain,
-        torch.linalg.svdvals(_triangular_factor(blocks(mean)))
-        if plain is None or centred_values is None
-        else centred_values,
-        offset,
-    )
+    centred = None if plain is None else _roots(gram - rows * mean.mT @ mean, largest=plain)
+    if plain is None:
+        plain = torch.linalg.svdvals(_triangular_factor(_blocks(table, scales)))
+    if centred is None:
+        pairs = zip(_blocks(table, scales), shares, strict=False)
+        centred = torch.linalg.svdvals(_triangular_factor(b - share * mean for b, share in pairs))
+    return Spectra(plain, centred, offset)
 
 
 def ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
@@ -153,9 +146,10 @@ def _roots(gram: Tensor, largest: Tensor | None = None) -> Tensor | None:
 
 
 def _blocks(
-    table: Tensor, scales: Tensor | None = None, side_by_side: bool = False, size: int = BLOCK_ROWS
+    table: Tensor, scales: Tensor | None = None, side_by_side: bool = False, size: int | None = None
 ) -> Iterator[Tensor]:
-    """The table in float64, its rows scaled, one block of rows at a time."""
+    """The table in float64, its rows scaled, so many at a time or `BLOCK_ROWS`."""
+    size = size or BLOCK_ROWS
     for start in range(0, table.shape[-2], size):
         rows = slice(start, start + size)
         block = table[..., rows, :].double()
