@@ -14,7 +14,6 @@ from .inspection.weights import as_tensor, off_mps
 from .parameters import ParameterError
 from .spectrum import (
     directions,
-    draws_for,
     effective_rank,
     information_abundance,
     stable_rank,
@@ -158,7 +157,7 @@ def measure_sets(
 
     That is `centred`, IA/random with the mean of the rows taken off; and where `weights` `[D]` say
     how often each row is looked up, `weighted`, the same with rows weighted; `random` is what
-    `weighted_random` gives for them, drawn anew where it is None.
+    `weighted_random_abundances` gives for them, drawn anew where it is None.
 
     Raises:
         ValueError: as `decomposition.spectra` does.
@@ -202,10 +201,7 @@ def _trained(values: Tensor) -> tuple[float, float | None]:
         return share, None
     if others.shape[1] < 2 or too_small(*others.shape[1:]):
         return share, None
-    count, width = others.shape[1:]
-    centred = _padded(spectra(others).centred, width)
-    random = information_abundance(random_of_shape(count - 1, width)).item()
-    return share, (information_abundance(centred) / random).mean().item()
+    return share, _centred_share(others, others.shape[1])
 
 
 def _longest(values: Tensor) -> dict[str, float] | None:
@@ -221,14 +217,20 @@ def _longest(values: Tensor) -> dict[str, float] | None:
         return None
     weights = torch.ones(rows, dtype=torch.float64, device="cpu")
     weights[longest.indices] = 0
-    centred = _padded(spectra(values, weights).centred.cpu(), width)
-    random = information_abundance(random_of_shape(rows - count - 1, width)).item()
     return {
         "rows": float(count),
         "first": float(longest.indices[0]),
         "energy": held,
-        "against_random": (information_abundance(centred) / random).mean().item(),
+        "against_random": _centred_share(values, rows - count, weights),
     }
+
+
+def _centred_share(values: Tensor, rows: int, weights: Tensor | None = None) -> float:
+    """IA/random with the mean of the rows taken off, of which so many count."""
+    width = values.shape[-1]
+    centred = _padded(spectra(values, weights).centred.cpu(), width)
+    random = information_abundance(random_of_shape(rows - 1, width)).item()
+    return (information_abundance(centred) / random).mean().item()
 
 
 _MEND = "Mend what the note says and inspect it again."
@@ -275,12 +277,6 @@ def check_weights(weights: Tensor, table: Table) -> None:
         )
 
 
-def weighted_random(weights: Tensor, width: int) -> Tensor:
-    """IA of random tables whose rows are weighted; float64, one number per table."""
-    weights = weights.double() / weights.max()  # squares of large ones would overflow
-    return weighted_random_abundances(weights, width, draws_for(width))
-
-
 def _weighted(values: Tensor, weights: Tensor, random: Tensor | None = None) -> dict[str, float]:
     """The centred measures with rows weighted, against random tables with rows weighted alike.
 
@@ -288,7 +284,7 @@ def _weighted(values: Tensor, weights: Tensor, random: Tensor | None = None) -> 
     looked up has few.
     """
     width = values.shape[-1]
-    random = weighted_random(weights, width) if random is None else random
+    random = weighted_random_abundances(weights, width) if random is None else random
     weights = weights.double() / weights.max()  # squares of large ones would overflow
     rows = (weights.sum().square() / weights.square().sum()).item()
     per_set = []

@@ -11,12 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .collapse import MEASURES, check_weights, measure_sets, weighted_random
+from .collapse import MEASURES, check_weights, measure_sets
 from .inspection.field_dims import FieldDims
 from .inspection.row_weights import RowWeights, match, read_counts
 from .inspection.tables import Table, find
 from .inspection.weights import as_tensor, known_in
 from .parameters import ParameterError, brought_by, check_number, check_whole
+from .spectrum import weighted_random_abundances
 
 Row = dict[str, Any]  # a step, a table's name, and numbers
 Log = Callable[..., Any]  # called as `log({name: number}, step=step)`
@@ -189,7 +190,8 @@ class CollapseMonitor:
                 check_weights(weight, table)
                 shaped = table.name, table.values.shape
                 if shaped not in self._random:
-                    self._random[shaped] = weighted_random(weight, table.values.shape[-1])
+                    drawn = weighted_random_abundances(weight, table.values.shape[-1])
+                    self._random[shaped] = drawn
                 random = self._random[shaped]
             try:
                 means = measure_sets(table.values, weight, random)

@@ -79,8 +79,8 @@ def weighted_random_spectra(weights: Tensor, cardinalities: Sequence[int], width
     return torch.stack(padded)
 
 
-def weighted_random_abundances(weights: Tensor, width: int, draws: int) -> Tensor:
-    """IA of so many random tables whose rows are weighted, each centred; float64 `[draws]`.
+def weighted_random_abundances(weights: Tensor, width: int) -> Tensor:
+    """IA of random tables whose rows are weighted, each centred; float64, one number per table.
 
     The rows of the `DRAWN` largest weights are drawn one by one. So many others together come as
     close to the same in all directions, their total weight, as the square root of their number
@@ -89,15 +89,15 @@ def weighted_random_abundances(weights: Tensor, width: int, draws: int) -> Tenso
     Args:
         weights: `[D]`, see `singular_values`.
         width: K, of the tables.
-        draws: tables.
     """
     generator = torch.Generator().manual_seed(0)
     weights = weights.detach().cpu().double().sort(descending=True).values
+    weights = weights / weights[0]  # else the sum of large ones overflows
     weights = weights / weights.sum()
     head, tail = weights[:DRAWN], weights[DRAWN:].sum()
     rest = tail * torch.eye(width, dtype=torch.float64, device="cpu")
     abundances = []
-    for _ in range(draws):
+    for _ in range(draws_for(width)):
         rows = torch.randn(len(head), width, generator=generator, dtype=torch.float64, device="cpu")
         rows = rows - head @ rows  # the weighted mean; the others' is next to nothing
         squares = torch.linalg.eigvalsh(rows.mT @ (head[:, None] * rows) + rest)
@@ -220,7 +220,7 @@ def draws_for(width: int) -> int:
     return max(1, min(16, 4096 // width))
 
 
-def random_spectrum(rows: int, width: int, draws: int = 16, seed: int = 0) -> Tensor:
+def random_spectrum(rows: int, width: int, draws: int = 16) -> Tensor:
     """Mean spectrum of `rows x width` tables with independent normal entries: no collapse at all.
 
     Drawn without ever making the table: the triangular factor of a normal matrix has independent
@@ -231,7 +231,6 @@ def random_spectrum(rows: int, width: int, draws: int = 16, seed: int = 0) -> Te
         rows: D, at least 1.
         width: K, at least 1.
         draws: matrices to average over, at least 1.
-        seed: of the draws.
 
     Returns:
         float64 `[width]`, descending, ending in zeros where rows < width.
@@ -241,19 +240,19 @@ def random_spectrum(rows: int, width: int, draws: int = 16, seed: int = 0) -> Te
             f"no mean over {draws} random tables of shape {rows} x {width}; all three "
             "must be at least 1"
         )
-    values = _random_values(rows, width, draws, seed).mean(0)
+    values = _random_values(rows, width, draws).mean(0)
     return F.pad(values, (0, width - len(values)))
 
 
 def random_abundances(rows: int, width: int, draws: int) -> Tensor:
     """IA of so many random tables, each of its own, see `random_spectrum`; float64 `[draws]`."""
-    return information_abundance(_random_values(rows, width, draws, seed=0))
+    return information_abundance(_random_values(rows, width, draws))
 
 
-def _random_values(rows: int, width: int, draws: int, seed: int) -> Tensor:
+def _random_values(rows: int, width: int, draws: int) -> Tensor:
     """Singular values of random tables, float64 `[draws, min(D, K)]`."""
     small, large = min(rows, width), max(rows, width)
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(0)
     factors = np.triu(generator.standard_normal((draws, small, small)), k=1)
     diagonal = np.arange(small)
     factors[:, diagonal, diagonal] = np.sqrt(

@@ -12,7 +12,6 @@ import torch
 from torch import nn
 
 from blocked_adam import ExactBlockedAdam
-from embedding_collapse import collapse
 from embedding_collapse import monitor as module
 from embedding_collapse.collapse import MEASURES, measure
 from embedding_collapse.decomposition import singular_values
@@ -221,11 +220,11 @@ def test_with_row_weights_it_measures_what_the_verdict_goes_by_then():
 def test_random_tables_with_rows_weighted_are_drawn_once_each(monkeypatch):
     drawn = []
 
-    def draw(weights, width, draws):
+    def draw(weights, width):
         drawn.append((len(weights), width))
-        return torch.ones(draws)
+        return torch.ones(1)
 
-    monkeypatch.setattr(collapse, "weighted_random_abundances", draw)
+    monkeypatch.setattr(module, "weighted_random_abundances", draw)
     tables = {"t": torch.randn(60, 8), "other": torch.randn(9, 4)}
     counts = {"t": torch.ones(60), "other": torch.ones(9)}
     monitor = CollapseMonitor(tables, row_weights=counts)
