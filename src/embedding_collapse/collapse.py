@@ -1,7 +1,10 @@
 """Has this table collapsed? Its measures; the verdict on them is `verdict`'s."""
 
+import contextlib
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,8 +12,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .decomposition import BLOCK_ROWS, singular_values, spectra
-from .inspection.tables import Table, by_set
-from .inspection.weights import as_tensor, off_mps
 from .parameters import ParameterError
 from .spectrum import (
     directions,
@@ -83,36 +84,68 @@ def measure(
         raise ParameterError(
             f"table has shape {tuple(values.shape)}; [D, K] and [D, M, K] are accepted"
         )
-    if values.ndim == 2 or isinstance(table, nn.Module):
-        sets_first = by_set(values, sets_first=True)
-    else:
-        sets_first = values.transpose(0, 1)
+    if values.ndim == 2:
+        values = values.unsqueeze(0)
+    elif not isinstance(table, nn.Module):
+        values = values.transpose(0, 1)
     if weights is not None:
         weights = off_mps(as_tensor("weights", weights))
         if weights.is_complex():
             raise ParameterError(f"weights are of {weights.dtype}; real numbers are needed")
         weights = weights.double()  # of some whole numbers torch can't tell whether they are finite
-    return inspect_table(Table(name, sets_first), weights)
+    return inspect_table(values, weights, name=name)
 
 
-def inspect_table(table: Table, weights: Tensor | None = None) -> Collapse:
+def as_tensor(name: str, array: Any) -> Tensor:
+    """A tensor, an array of numbers or an embedding as a tensor without a gradient; a view where
+    one can be had.
+
+    Raises:
+        ParameterError: anything else, or a sparse tensor.
+    """
+    kind = type(array).__name__
+    if isinstance(array, nn.Embedding | nn.EmbeddingBag):
+        array = array.weight
+    if isinstance(array, Tensor):
+        if array.layout is torch.strided:
+            return array.detach()
+        layout = str(array.layout).removeprefix("torch.")
+        raise ParameterError(f"{name} is a tensor of layout {layout}; dense ones are accepted")
+    if isinstance(array, np.ndarray):
+        kind = f"an array of {array.dtype}"
+        native = array.astype(array.dtype.newbyteorder("="), order="C", copy=False)
+        with warnings.catch_warnings(), contextlib.suppress(TypeError):
+            warnings.simplefilter("ignore", UserWarning)  # that it may be read-only: it is read
+            return torch.from_numpy(native)
+    raise ParameterError(f"{name} is {kind}; a torch tensor or a numpy array of numbers is needed")
+
+
+def off_mps(tensor: Tensor) -> Tensor:
+    """A tensor of an Apple GPU on the CPU, as there is no float64 there; any other as it is."""
+    return tensor.cpu() if tensor.device.type == "mps" else tensor
+
+
+def inspect_table(
+    values: Tensor, weights: Tensor | None = None, *, name: str, known_by: str = "", note: str = ""
+) -> Collapse:
     """Measure a table and judge it; one that cannot be measured says why.
 
     Args:
-        table: from `tables.find`.
+        values: `[M, D, K]`, one slice per embedding set.
         weights: `[D]`, how often each row is looked up; None weighs them equally.
+        name, known_by, note: of the table, see `inspection.tables.Table`.
 
     Raises:
         ParameterError: weights of another length, or that are no weights.
     """
-    sets, rows, width = table.values.shape
-    unmeasured = Collapse(table.name, rows, width, sets, "", UNMEASURED_IS, _MEND, table.known_by)
-    if problem := _problem(table.values):
+    sets, rows, width = values.shape
+    unmeasured = Collapse(name, rows, width, sets, "", UNMEASURED_IS, _MEND, known_by)
+    if problem := _problem(values):
         return replace(unmeasured, note=problem)
     if weights is not None:
-        check_weights(weights, table)
+        check_weights(weights, rows, name)
     try:
-        plain, centred, offset = (part.cpu() for part in spectra(table.values))
+        plain, centred, offset = (part.cpu() for part in spectra(values))
     except ValueError as error:
         return replace(unmeasured, note=str(error))
     random = random_of_shape(rows, width)
@@ -121,13 +154,13 @@ def inspect_table(table: Table, weights: Tensor | None = None) -> Collapse:
     without = random_of_shape(max(1, rows - 1), width)  # the mean taken off takes a dimension
     joined = None
     if sets > 1:
-        whole = _padded(singular_values(table.values, side_by_side=True), sets * width)
+        whole = _padded(singular_values(values, side_by_side=True), sets * width)
         joined = measures_of(whole, random_of_shape(rows, sets * width))
-    share, trained = _trained(table.values)
+    share, trained = _trained(values)
     found = judged(
         replace(
             unmeasured,
-            note=table.note,
+            note=note,
             spectra=plain,
             random=random,
             band=band(rows, width),
@@ -138,7 +171,7 @@ def inspect_table(table: Table, weights: Tensor | None = None) -> Collapse:
             trained=trained,
             per_set=per_set,
             joined=joined,
-            weighted=None if weights is None else _weighted(table.values, weights),
+            weighted=None if weights is None else _weighted(values, weights),
         )
     )
     if (
@@ -146,7 +179,7 @@ def inspect_table(table: Table, weights: Tensor | None = None) -> Collapse:
         and weights is None
         and found.offset < MUCH_OFFSET
     ):
-        found = replace(found, longest=_longest(table.values))
+        found = replace(found, longest=_longest(values))
     return replace(found, advice=advise(found))
 
 
@@ -264,16 +297,13 @@ def _problem(values: Tensor) -> str:
     return ""
 
 
-def check_weights(weights: Tensor, table: Table) -> None:
-    """Raise a `ParameterError` if these cannot be the weights of a table's rows."""
-    if weights.shape != (table.values.shape[1],):
-        raise ParameterError(
-            f"weights have shape {tuple(weights.shape)}; {table.name} has "
-            f"{table.values.shape[1]:,} rows"
-        )
+def check_weights(weights: Tensor, rows: int, name: str) -> None:
+    """Raise a `ParameterError` if these cannot be the weights of so many rows of that table."""
+    if weights.shape != (rows,):
+        raise ParameterError(f"weights have shape {tuple(weights.shape)}; {name} has {rows:,} rows")
     if not weights.isfinite().all() or (weights < 0).any() or weights.sum() == 0:
         raise ParameterError(
-            f"the weights of {table.name} must be finite, not negative, and not all zero"
+            f"the weights of {name} must be finite, not negative, and not all zero"
         )
 
 

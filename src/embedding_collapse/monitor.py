@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .collapse import MEASURES, check_weights, measure_sets
+from .collapse import MEASURES, as_tensor, check_weights, measure_sets
 from .inspection.field_dims import FieldDims
 from .inspection.row_weights import RowWeights, match, read_counts
 from .inspection.tables import Table, find
-from .inspection.weights import as_tensor, known_in
+from .inspection.weights import known_in
 from .parameters import ParameterError, brought_by, check_number, check_whole
 from .spectrum import weighted_random_abundances
 
@@ -187,7 +187,7 @@ class CollapseMonitor:
         for table, weight in zip(tables, weights, strict=True):
             random = None
             if weight is not None:
-                check_weights(weight, table)
+                check_weights(weight, table.values.shape[1], table.name)
                 shaped = table.name, table.values.shape
                 if shaped not in self._random:
                     drawn = weighted_random_abundances(weight, table.values.shape[-1])

@@ -3,23 +3,26 @@
 import pandas as pd
 import pytest
 import torch
+from torch import Tensor
 
 from embedding_collapse.book.chapters import your_embeddings
 from embedding_collapse.collapse import inspect_table
 from embedding_collapse.inspection import report
-from embedding_collapse.inspection.tables import Table
 from embedding_collapse.lab import data
 from embedding_collapse.lab.contrast import Group, contrast, difference
-from embedding_collapse.verdict import COLLAPSED, PARTLY
+from embedding_collapse.verdict import COLLAPSED, PARTLY, Collapse
 
 
-def table(name: str, *shape: int) -> Table:
-    values = torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    return Table(name, values)
+def normal(*shape: int) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+
+def inspected(name: str, *shape: int) -> Collapse:
+    return inspect_table(normal(*shape), name=name)
 
 
 def test_every_set_of_a_table_has_its_line_beside_a_random_table_s():
-    found = [inspect_table(table("one", 1, 90, 6)), inspect_table(table("two", 3, 50, 6))]
+    found = [inspected("one", 1, 90, 6), inspected("two", 3, 50, 6)]
     figure = your_embeddings.table_spectra(found)
     assert [line.name for line in figure.data] == [
         "this table",
@@ -37,7 +40,7 @@ def test_every_set_of_a_table_has_its_line_beside_a_random_table_s():
 
 
 def test_a_long_spectrum_is_thinned_and_what_was_not_measured_left_out():
-    wide, empty = inspect_table(table("wide", 1, 400, 300)), inspect_table(table("no", 1, 0, 4))
+    wide, empty = inspected("wide", 1, 400, 300), inspected("no", 1, 0, 4)
     figure = your_embeddings.table_spectra([empty, wide])
     assert len(figure.data) == 2
     assert len(figure.data[0].x) == 64
@@ -55,7 +58,7 @@ def test_histories_are_drawn_with_their_mean_and_the_thresholds():
 
 def test_what_all_names_begin_with_is_said_once():
     def names(*tables: str) -> tuple[str, list[str]]:
-        found = [inspect_table(table(name, 1, 60, 10)) for name in tables]
+        found = [inspected(name, 1, 60, 10) for name in tables]
         index = your_embeddings.report_table(report.Inspection("x", found, [])).index
         return index.name, index.to_list()
 
@@ -65,9 +68,9 @@ def test_what_all_names_begin_with_is_said_once():
 
 
 def test_advice_begins_with_the_table_furthest_below_a_random_one():
-    along = table("", 1, 60, 1).values * torch.linspace(1, 2, 10)
-    low = along + 0.001 * table("", 1, 60, 10).values
-    found = [inspect_table(table("fine", 1, 60, 10)), inspect_table(Table("low`", low))]
+    along = normal(1, 60, 1) * torch.linspace(1, 2, 10)
+    low = along + 0.001 * normal(1, 60, 10)
+    found = [inspected("fine", 1, 60, 10), inspect_table(low, name="low`")]
     lines = report.advice(report.Inspection("x", found, [])).splitlines()
     assert lines[0].startswith("- `` low` ``, collapsed: 1 of 10 directions holds 90%")
     assert lines[1].startswith("- `fine`, not collapsed: ")
@@ -75,7 +78,7 @@ def test_advice_begins_with_the_table_furthest_below_a_random_one():
 
 
 def test_names_with_markup_are_text_in_figures():
-    found = [inspect_table(table(f"<b>{name}</b>\n&", 1, 90, 6)) for name in "ab"]
+    found = [inspected(f"<b>{name}</b>\n&", 1, 90, 6) for name in "ab"]
     (menu,) = your_embeddings.table_spectra(found).layout.updatemenus
     assert menu.buttons[0].label == "&lt;b&gt;a&lt;/b&gt;\\n&amp;"
     history = pd.DataFrame({"step": [0], "table": ["<i>a"], "against_random": [1.0]})

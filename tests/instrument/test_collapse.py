@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from embedding_collapse.collapse import inspect_table, measure, measure_sets, measures_of
 from embedding_collapse.inspection.report import inspect
-from embedding_collapse.inspection.tables import Table
 from embedding_collapse.monitor import CollapseMonitor
 from embedding_collapse.multi_embedding import MultiEmbedding
 from embedding_collapse.parameters import ParameterError
@@ -30,7 +29,7 @@ def normal(*shape: int) -> Tensor:
 
 def inspected(values: Tensor, weights: Tensor | None = None) -> Collapse:
     values = values if values.ndim == 3 else values[None]
-    return inspect_table(Table("t", values), weights)
+    return inspect_table(values, weights, name="t")
 
 
 def test_an_embedding_is_measured_as_its_weight_is():

@@ -124,7 +124,7 @@ def test_a_table_that_was_never_written_is_noted_whatever_its_size(tmp_path):
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file.create_dataset("emb", shape=(10**9, 1000), dtype="f4", chunks=(1000, 1000))
     ((table,), _) = find(read(tmp_path / "a.h5"))
-    assert "its entries cannot be read" in inspect_table(table).note
+    assert "its entries cannot be read" in inspect_table(table.values, name="emb").note
 
 
 @pytest.mark.parametrize("packing", [None, "gzip"])

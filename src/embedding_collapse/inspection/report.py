@@ -234,7 +234,8 @@ def inspect(
         row_weights_of, remark = match(read_counts(row_weights), embeddings, called)
     bar = tqdm(embeddings, "measuring", unit="table", disable=not progress, delay=3)
     measured = [
-        inspect_table(table, weight) for table, weight in zip(bar, row_weights_of, strict=True)
+        inspect_table(one.values, weight, name=one.name, known_by=one.known_by, note=one.note)
+        for one, weight in zip(bar, row_weights_of, strict=True)
     ]
     asked = {
         "--tables": ", ".join(include),

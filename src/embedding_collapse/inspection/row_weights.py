@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from embedding_collapse.collapse import as_tensor, off_mps
 from embedding_collapse.parameters import ParameterError, listed, short
 
 from . import weights
@@ -32,10 +33,7 @@ def read_counts(given: RowWeights) -> dict[str, Tensor]:
             ) from None
     if not isinstance(given, Mapping):
         given = {"row_weights": given}
-    return {
-        str(name): weights.off_mps(weights.as_tensor(str(name), values))
-        for name, values in given.items()
-    }
+    return {str(name): off_mps(as_tensor(str(name), values)) for name, values in given.items()}
 
 
 def match(

@@ -9,11 +9,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from embedding_collapse.collapse import off_mps
 from embedding_collapse.parameters import ParameterError, check_whole, count, short
 
 from .field_dims import FieldDims, read_field_dims
 from .recognition import GUESS, LAYER, MANY_ROWS, OPTIMIZER, Reading, recognise
-from .weights import off_mps
 
 SCALES = (  # to multiply by, the inverse ones too, as DeepSeek has them of square blocks
     *("_scale", ".scale", "_scales", ".scales", ".SCB", ".weight_scale"),

@@ -22,7 +22,7 @@ from embedding_collapse.parameters import (
 )
 
 from .distributed_files import METADATA, read_distributed
-from .given import Tensors, as_tensor, known_in, off_mps, tensors_in
+from .given import Tensors, known_in, tensors_in
 from .hdf5_files import IN_KERAS, read_hdf5, read_keras
 from .numpy_files import read_npy, read_npz
 from .onnx_files import is_onnx, read_onnx
@@ -36,11 +36,9 @@ from .torch_files import BEFORE_1_6, read_torch
 __all__ = [
     "NoFormatError",
     "UnreadableError",
-    "as_tensor",
     "check",
     "known_in",
     "named",
-    "off_mps",
     "read",
     "tensors_in",
 ]

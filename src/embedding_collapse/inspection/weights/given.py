@@ -1,7 +1,5 @@
-"""Tensors that a caller gives or a file held: of arrays, modules and nested containers."""
+"""The tensors in modules and nested containers, which a caller gives or a file held."""
 
-import contextlib
-import warnings
 from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -9,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from embedding_collapse.collapse import as_tensor
 from embedding_collapse.parameters import ParameterError
 
 from ..recognition import Reading
@@ -20,35 +19,6 @@ HOLDERS = (f"{LAYERS}container", f"{LAYERS}module")  # such as ParameterDict: of
 KEPT = Reading(False, "an optimizer keeps it")
 MOST_LETTERS = 20_000  # of a name, the last
 CONTAINERS = (dict, list, tuple, set, frozenset, *NAMESPACES, Stranger)
-
-
-def as_tensor(name: str, array: Any) -> Tensor:
-    """A tensor, an array of numbers or an embedding as a tensor without a gradient; a view where
-    one can be had.
-
-    Raises:
-        ParameterError: anything else, or a sparse tensor.
-    """
-    kind = type(array).__name__
-    if isinstance(array, nn.Embedding | nn.EmbeddingBag):
-        array = array.weight
-    if isinstance(array, Tensor):
-        if array.layout is torch.strided:
-            return array.detach()
-        layout = str(array.layout).removeprefix("torch.")
-        raise ParameterError(f"{name} is a tensor of layout {layout}; dense ones are accepted")
-    if isinstance(array, np.ndarray):
-        kind = f"an array of {array.dtype}"
-        native = array.astype(array.dtype.newbyteorder("="), order="C", copy=False)
-        with warnings.catch_warnings(), contextlib.suppress(TypeError):
-            warnings.simplefilter("ignore", UserWarning)  # that it may be read-only: it is read
-            return torch.from_numpy(native)
-    raise ParameterError(f"{name} is {kind}; a torch tensor or a numpy array of numbers is needed")
-
-
-def off_mps(tensor: Tensor) -> Tensor:
-    """A tensor of an Apple GPU on the CPU, as there is no float64 there; any other as it is."""
-    return tensor.cpu() if tensor.device.type == "mps" else tensor
 
 
 class Tensors(dict[str, Tensor]):
