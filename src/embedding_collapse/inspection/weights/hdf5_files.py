@@ -62,9 +62,7 @@ def read_hdf5(path: Path) -> Tensors:
             tensors[name] = shape_alone(shape)
             continue
         source = unpacked if facts["packed"] else file
-        tensor = map_array(source, facts["offset"], np.dtype(facts["dtype"]), shape)
-        if tensor is not None:
-            tensors[name] = tensor
+        tensors[name] = map_array(source, facts["offset"], np.dtype(facts["dtype"]), shape)
     return tensors
 
 

@@ -2,7 +2,6 @@
 
 import math
 import mmap
-import pickle
 import shutil
 import struct
 import sys
@@ -73,20 +72,15 @@ def holds_numbers(dtype: np.dtype) -> bool:
 
 def map_array(
     file: mmap.mmap, offset: int, dtype: np.dtype, shape: tuple[int, ...], order: Order = "C"
-) -> Tensor | None:
-    """An array that lies in a file; None where it holds no numbers.
+) -> Tensor:
+    """An array of numbers that lies in a file, or its shape alone where torch lacks these.
 
     Raises:
         ValueError: the file ends before the array does, or no array has that shape.
-        pickle.UnpicklingError: its entries are pickled.
     """
-    if dtype.hasobject:
-        raise pickle.UnpicklingError("GLOBAL object")
     size, count = size_of(dtype, shape), math.prod(shape)
     if offset + size > len(file):
         raise ValueError(f"{size:,} bytes should follow byte {offset:,} of {len(file):,}")
-    if not holds_numbers(dtype):
-        return None
     array = np.frombuffer(file, dtype, count, offset).reshape(shape, order=order)
     if not dtype.isnative:
         array = array.astype(dtype.newbyteorder("="))

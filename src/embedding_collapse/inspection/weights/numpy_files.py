@@ -14,6 +14,7 @@ from .mapping import (
     Order,
     check_packing,
     check_room,
+    holds_numbers,
     map_array,
     map_file,
     map_path,
@@ -31,8 +32,9 @@ def read_npy(path: Path) -> Tensors:
         offset = opened.tell()
         if dtype.hasobject:
             return unpickled(opened, path)
-    tensor = map_array(file, offset, dtype, shape, order)
-    return Tensors({} if tensor is None else {path.stem: tensor})
+    if not holds_numbers(dtype):
+        return Tensors()
+    return Tensors({path.stem: map_array(file, offset, dtype, shape, order)})
 
 
 def read_npz(path: Path) -> Tensors:
@@ -69,8 +71,9 @@ def read_npz(path: Path) -> Tensors:
         room.flush()
         unpacked = map_file(room)
     for name, (packed, offset, dtype, shape, order) in places.items():
-        tensor = map_array(unpacked if packed else file, offset, dtype, shape, order)
-        if tensor is not None:
+        if holds_numbers(dtype):
+            source = unpacked if packed else file
+            tensor = map_array(source, offset, dtype, shape, order)
             objects[free(name.removesuffix(".npy"), objects)] = tensor
     return objects
 

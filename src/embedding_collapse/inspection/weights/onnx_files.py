@@ -99,9 +99,7 @@ def _tensor(file: mmap.mmap, field: Field, folder: Path) -> tuple[str, Tensor | 
     tensor = map_array(file, begin, dtype, tuple(shape))
     if size_of(dtype, tuple(shape)) != end - begin:
         raise ValueError(f"{short(name)} of {shape} has {end - begin:,} bytes")
-    if tensor is not None and kind == BFLOAT16:
-        tensor = tensor.view(torch.bfloat16)
-    return name, tensor
+    return name, tensor.view(torch.bfloat16) if kind == BFLOAT16 else tensor
 
 
 def _fields(file: mmap.mmap, begin: int, end: int) -> Iterator[Field]:

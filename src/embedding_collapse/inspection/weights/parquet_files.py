@@ -71,9 +71,7 @@ def _unpacked(schema: Any, batches: Iterator[Any], rows: int, name: str) -> dict
         for key, room in rooms.items():
             room.flush()
             dtype, width = written[key]
-            tensor = map_array(map_file(room), 0, dtype, (rows, width))
-            if tensor is not None:
-                tensors[key] = tensor
+            tensors[key] = map_array(map_file(room), 0, dtype, (rows, width))
     return tensors
 
 
