@@ -150,7 +150,7 @@ class _Completion(argparse.Action):
     """Prints a shell's completion of all commands that are installed here."""
 
     def __call__(self, parser: argparse.ArgumentParser, *given: Any) -> None:
-        check_installed("--completion", ("shtab",), "completion")
+        check_installed("--completion", "shtab", "completion")
         import shtab
 
         print(shtab.complete(parser, given[1], preamble=""))

@@ -57,19 +57,16 @@ def count(number: int, noun: str, many: str = "") -> str:
     return f"{number:,} {noun if number == 1 else many or noun + 's'}"
 
 
-def check_installed(what: str, modules: Iterable[str], extra: str) -> None:
-    """Raise a `NotInstalledError` unless the modules that something needs can be imported.
+def check_installed(what: str, module: str, extra: str) -> None:
+    """Raise a `NotInstalledError` unless the module that something needs can be imported.
 
     Args:
-        what: needs them.
-        modules: by the names they are imported by.
-        extra: of this package, which brings them.
+        what: needs it.
+        module: by the name it is imported by.
+        extra: of this package, which brings it.
     """
-    missing = [name for name in modules if find_spec(name) is None]
-    if missing:
-        raise NotInstalledError(
-            f"{what} needs {', '.join(missing)}, not installed here; {brought_by(extra)}"
-        )
+    if find_spec(module) is None:
+        raise NotInstalledError(f"{what} needs {module}, not installed here; {brought_by(extra)}")
 
 
 def brought_by(extra: str) -> str:

@@ -139,7 +139,7 @@ def _reader(path: Path) -> Callable[[Path], dict[str, Tensor]]:
     if head.startswith(b"\x93NUMPY"):
         return read_npy
     if head.startswith(b"\x89HDF\r\n\x1a\n"):
-        check_installed(f"{path}, which is HDF5,", ("h5py",), "hdf5")
+        check_installed(f"{path}, which is HDF5,", "h5py", "hdf5")
         return read_hdf5
     if head.startswith(b"PK"):
         with zipfile.ZipFile(path) as archive:
@@ -149,7 +149,7 @@ def _reader(path: Path) -> Callable[[Path], dict[str, Tensor]]:
         if any(name.endswith(".npy") for name in names):
             return read_npz
         if IN_KERAS in names:
-            check_installed(f"{path}, which holds HDF5,", ("h5py",), "hdf5")
+            check_installed(f"{path}, which holds HDF5,", "h5py", "hdf5")
             return read_keras
         if any(name.endswith("/archive_format") for name in names):
             raise ParameterError(
@@ -160,7 +160,7 @@ def _reader(path: Path) -> Callable[[Path], dict[str, Tensor]]:
     if head[8:9] == b"{":
         return read_safetensors
     if head.startswith((b"PAR1", b"ARROW1")):
-        check_installed(f"{path}, which is Parquet or Arrow,", ("pyarrow",), "parquet")
+        check_installed(f"{path}, which is Parquet or Arrow,", "pyarrow", "parquet")
         return read_parquet if head.startswith(b"PAR1") else read_arrow
     if is_onnx(head):
         return read_onnx

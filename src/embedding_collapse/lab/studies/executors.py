@@ -58,7 +58,7 @@ class OnRay(Executor):
     """
 
     def __init__(self, address: str, workers: int | None = None, gpu_share: float = 1) -> None:
-        check_installed("running on Ray", ("ray",), "ray")
+        check_installed("running on Ray", "ray", "ray")
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anybody
         import ray
 
