@@ -18,7 +18,7 @@ NUMBERS = re.compile(r"\[\n[-+.,\deE\s]*\]")  # no JSON string holds a line brea
 SYSTEM = re.compile(r"\(os error (\d+)\)$")  # how safetensors tells an error of the system
 CUT = re.compile(r"\d+ requested and \d+ written")  # how numpy tells that there is no room
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk, a quota, the size of one file
-END = "\n}\n"  # of a JSON object
+END = b"\n}\n"  # of a JSON object
 SUMMED = re.compile(rb'(.*),\n "sum": "([0-9a-f]{32})"\n}\n', re.DOTALL)
 BLOCK = 1 << 20
 UNCHECKED = "xxhash is not installed, so its checksum is not compared"  # it comes with the lab
@@ -158,14 +158,14 @@ def write_json(path: Path, content: Any, **options: Any) -> None:
         content: numbers that are not finite are an error.
         options: of `write_atomically`.
     """
-    _write_text(path, _json(content), **options)
+    _write(path, _json(content), **options)
 
 
 def store_json(path: Path, content: Mapping[str, Any], **options: Any) -> None:
     """Write an object that is read again, as `write_json` does, with a checksum at its end."""
     text = _json(content)
-    whole = f'{text.removesuffix(END)},\n "sum": "{_sum(_bytes(text))}"{END}'
-    _write_text(path, whole, **options)
+    total = f',\n "sum": "{_sum(text)}"'.encode()
+    _write(path, text.removesuffix(END) + total + END, **options)
 
 
 def load_json(path: Path) -> dict[str, Any]:
@@ -200,7 +200,7 @@ def checked_text(path: Path) -> bytes:
             f"{path} does not end with a checksum: it has changed, or an earlier version wrote it; "
             "to a file that you trust, files.add_sum adds one"
         )
-    text = parts[1] + END.encode()
+    text = parts[1] + END
     if not _has_xxhash():
         warnings.warn(f"{path}: {UNCHECKED}", stacklevel=4)
     elif _sum(text) != parts[2].decode():
@@ -216,18 +216,15 @@ def add_sum(path: str | Path) -> None:
         store_json(path, content)
 
 
-def _json(content: Any) -> str:
-    text = json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
-    return NUMBERS.sub(lambda match: " ".join(match[0].split()), text)
-
-
-def _bytes(text: str) -> bytes:
+def _json(content: Any) -> bytes:
     """UTF-8; half of a surrogate pair, which a name may hold, is escaped as JSON has it."""
+    text = json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+    text = NUMBERS.sub(lambda match: " ".join(match[0].split()), text)
     return text.encode(errors="backslashreplace")
 
 
-def _write_text(path: Path, text: str, **options: Any) -> None:
-    write_atomically(path, lambda temporary: temporary.write_bytes(_bytes(text)), **options)
+def _write(path: Path, content: bytes, **options: Any) -> None:
+    write_atomically(path, lambda temporary: temporary.write_bytes(content), **options)
 
 
 def _has_xxhash() -> bool:
