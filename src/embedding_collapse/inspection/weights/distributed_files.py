@@ -21,11 +21,11 @@ from embedding_collapse.parameters import short
 
 from .mapping import check_room, map_file, map_path, shape_alone
 from .shards import beside
+from .strangers import PATHLIB, PATHS
 from .torch_files import read_torch_bytes
 from .unpickler import DataUnpickler
 
 METADATA = ".metadata"
-PATHS = {"PosixPath", "PurePosixPath", "WindowsPath", "PureWindowsPath"}
 PLACES = {
     "torch.distributed.checkpoint.metadata": {
         "Metadata",
@@ -41,8 +41,7 @@ PLACES = {
     "torch.serialization": {"_get_layout"},
     "torch": {"Size", *(name for name, one in vars(torch).items() if isinstance(one, torch.dtype))},
     "collections": {"OrderedDict"},
-    "pathlib": PATHS,
-    "pathlib._local": PATHS,  # where Python 3.13 says they are
+    **dict.fromkeys(PATHLIB, PATHS),
 }
 
 

@@ -22,6 +22,8 @@ NAMESPACES = (argparse.Namespace, types.SimpleNamespace)
 MOST_DIMENSIONS = 64  # of an array, as numpy has it
 PARTS = ("_parameters", "_buffers", "_modules")  # of a module's state, as torch.nn.Module has it
 JOBLIB = "joblib.numpy_pickle.NumpyArrayWrapper"  # what stands where it writes an array
+PATHLIB = ("pathlib", "pathlib._local")  # the latter is where Python 3.13 says its classes are
+PATHS = {"PosixPath", "PurePosixPath", "WindowsPath", "PureWindowsPath"}
 
 
 class Stranger:
@@ -185,11 +187,7 @@ HARMLESS = (
     "functools.partial",
     *(f"builtins.{name}" for name in ("getattr", "range", "xrange", "slice")),
     *(f"datetime.{name}" for name in ("datetime", "date", "time", "timedelta", "timezone")),
-    *(
-        f"{module}.{name}"
-        for module in ("pathlib", "pathlib._local")
-        for name in ("PosixPath", "PurePosixPath", "WindowsPath", "PureWindowsPath")
-    ),
+    *(f"{module}.{name}" for module in PATHLIB for name in PATHS),
     *("decimal.Decimal", "uuid.UUID", "logging.getLogger", "re._compile"),
     JOBLIB,
 )

@@ -240,17 +240,9 @@ def _tensor(storage: Storage, offset: int, size: Any, stride: Any, *more: Any) -
     return made.conj() if bits.get("conj") else made
 
 
-def _tensor_of_type(
-    storage: Storage,
-    offset: int,
-    size: Any,
-    stride: Any,
-    grad: Any,
-    hooks: Any,
-    dtype: Any,
-    *_: Any,
-) -> Tensor:
+def _tensor_of_type(storage: Storage, *facts: Any) -> Tensor:
     """One of a type that has no storage of its own."""
+    offset, size, stride, _grad, _hooks, dtype = facts[:6]
     return _tensor(Storage(storage.content, dtype), offset, size, stride)
 
 
