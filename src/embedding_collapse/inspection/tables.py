@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 
@@ -112,17 +112,16 @@ def find(
         field_dims = read_field_dims(field_dims)
     if sets is not None:
         check_whole("sets", sets, least=1)
-    readings = {
-        name: _reading(name, tensors, include, exclude, known or {})
-        for name, tensor in tensors.items()
-        if tensor.ndim in (2, 3)
-    }
-    chosen = {name: reading.why for name, reading in readings.items() if reading.is_table}
-    left_out = [
-        LeftOut(name, tuple(tensors[name].shape), reading.why)
-        for name, reading in readings.items()
-        if not reading.is_table
-    ]
+    chosen: dict[str, str] = {}
+    left_out: list[LeftOut] = []
+    for name, tensor in tensors.items():
+        if tensor.ndim not in (2, 3):
+            continue
+        reading = _reading(name, tensors, include, exclude, known or {})
+        if reading.is_table:
+            chosen[name] = reading.why
+        else:
+            left_out.append(LeftOut(name, tuple(tensor.shape), reading.why))
     if not chosen:
         raise NoTableError(_nothing(tensors, left_out, include))
     tables: list[Table] = []
@@ -140,16 +139,10 @@ def find(
             left_out.append(LeftOut(name, tuple(tensor.shape), why))
             continue
         seen[place] = name
-        scaled, note = _scaled(name, tensor, tensors)
-        tables += _cut(
-            name,
-            off_mps(scaled),
-            note,
-            known_by,
-            field_dims,
-            sets,
-            alone=len(chosen) == 1,
-        )
+        numbers, note = _numbers(name, tensor, tensors)
+        values = by_set(off_mps(numbers), sets, sets_first="stacked." in name)  # a MultiEmbedding's
+        table = Table(name, values, known_by, note, name, source_rows=values.shape[1])
+        tables += _cut(table, field_dims or {}, alone=len(chosen) == 1)
     total = sum(field_dims.values()) if field_dims else 0
     if field_dims and not any(table.source_rows == total for table in tables):
         rows = ", ".join(
@@ -211,12 +204,14 @@ def _nothing(
     return f"nothing here {sought}{there}{more}. --tables PATTERN (include=) names tables"
 
 
-def _scaled(name: str, tensor: Tensor, tensors: Mapping[str, Tensor]) -> tuple[Tensor, str]:
-    """Whole numbers and floats of 8 bits with the scales that lie beside them under its name, as
-    the numbers they stand for, any other tensor as it is; and a note of it."""
-    floating, kind = tensor.is_floating_point(), _plain(tensor.dtype)
-    if tensor.is_quantized or tensor.is_meta or (floating and tensor.element_size() > 1):
-        return tensor, ""
+def _numbers(name: str, tensor: Tensor, tensors: Mapping[str, Tensor]) -> tuple[Tensor, str]:
+    """What torch quantised, and whole numbers and floats of 8 bits with the scales that lie beside
+    them under its name, as the numbers they stand for, any other tensor as it is; and a note."""
+    floating, kind = tensor.is_floating_point(), str(tensor.dtype).removeprefix("torch.")
+    if tensor.is_quantized:
+        return tensor.dequantize(), "quantised by torch; measured after de-quantisation"
+    if tensor.is_meta or (floating and tensor.element_size() > 1):
+        return tensor, kind if tensor.dtype in (torch.float16, torch.bfloat16) else ""
     scale, zero = (_beside(name, tensor, tensors, ends) for ends in (SCALES, ZEROS))
     if scale is not None and tensor.ndim == 2:
         numbers = (tensor.float() - (0 if zero is None else zero)) * scale
@@ -250,31 +245,14 @@ def _named_beside(name: str, tensors: Mapping[str, Tensor], ends: Sequence[str])
     return [other for other in names if other in tensors]
 
 
-def _cut(
-    name: str,
-    tensor: Tensor,
-    note: str,
-    known_by: str,
-    field_dims: Mapping[str, int] | None,
-    sets: int | None,
-    alone: bool,
-) -> list[Table]:
+def _cut(table: Table, field_dims: Mapping[str, int], alone: bool) -> list[Table]:
     """A table, or its fields where it has as many rows as they add up to."""
-    if tensor.is_quantized:
-        tensor, note = tensor.dequantize(), "quantised by torch; measured after de-quantisation"
-    elif tensor.dtype in (torch.float16, torch.bfloat16):
-        note = _plain(tensor.dtype)
-    table = by_set(tensor, sets, sets_first="stacked." in name)  # as MultiEmbedding names them
-    if not field_dims or sum(field_dims.values()) != table.shape[1]:
-        return [Table(name, table, known_by, note, name, 0, table.shape[1])]
+    if not field_dims or sum(field_dims.values()) != table.source_rows:
+        return [table]
     fields, start = [], 0
     for field, rows in field_dims.items():
-        values = table.narrow(1, start, rows)
-        label = field if alone else f"{name}: {field}"
-        fields.append(Table(label, values, known_by, note, name, start, table.shape[1]))
+        label = field if alone else f"{table.name}: {field}"
+        values = table.values.narrow(1, start, rows)
+        fields.append(replace(table, name=label, values=values, start=start))
         start += rows
     return fields
-
-
-def _plain(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")
