@@ -220,7 +220,7 @@ def draws_for(width: int) -> int:
     return max(1, min(16, 4096 // width))
 
 
-def random_spectrum(rows: int, width: int, draws: int = 16) -> Tensor:
+def random_spectrum(rows: int, width: int, draws: int = 16, seed: int = 0) -> Tensor:
     """Mean spectrum of `rows x width` tables with independent normal entries: no collapse at all.
 
     Drawn without ever making the table: the triangular factor of a normal matrix has independent
@@ -231,6 +231,7 @@ def random_spectrum(rows: int, width: int, draws: int = 16) -> Tensor:
         rows: D, at least 1.
         width: K, at least 1.
         draws: matrices to average over, at least 1.
+        seed: of the draws.
 
     Returns:
         float64 `[width]`, descending, ending in zeros where rows < width.
@@ -240,19 +241,19 @@ def random_spectrum(rows: int, width: int, draws: int = 16) -> Tensor:
             f"no mean over {draws} random tables of shape {rows} x {width}; all three "
             "must be at least 1"
         )
-    values = _random_values(rows, width, draws).mean(0)
+    values = _random_values(rows, width, draws, seed).mean(0)
     return F.pad(values, (0, width - len(values)))
 
 
 def random_abundances(rows: int, width: int, draws: int) -> Tensor:
     """IA of so many random tables, each of its own, see `random_spectrum`; float64 `[draws]`."""
-    return information_abundance(_random_values(rows, width, draws))
+    return information_abundance(_random_values(rows, width, draws, seed=0))
 
 
-def _random_values(rows: int, width: int, draws: int) -> Tensor:
+def _random_values(rows: int, width: int, draws: int, seed: int) -> Tensor:
     """Singular values of random tables, float64 `[draws, min(D, K)]`."""
     small, large = min(rows, width), max(rows, width)
-    generator = np.random.default_rng(0)
+    generator = np.random.default_rng(seed)
     factors = np.triu(generator.standard_normal((draws, small, small)), k=1)
     diagonal = np.arange(small)
     factors[:, diagonal, diagonal] = np.sqrt(
