@@ -148,6 +148,14 @@ def test_blanks_around_names_are_no_matter_in_rows_either(frame, tmp_path, train
         assert np.array_equal(data.codebook.number(one), data.ids)
 
 
+def test_columns_that_differ_in_blanks_alone_are_none_to_guess_from(frame):
+    data = read(frame)
+    rows = frame.rename(columns={"shop": " shop"}).assign(**{"shop ": frame["shop"]})
+    with pytest.raises(ParameterError, match="' shop', 'shop ' could each be column 'shop'"):
+        data.codebook.number(rows)
+    assert np.array_equal(data.codebook.number(rows.assign(shop=frame["shop"])), data.ids)
+
+
 def test_columns_in_another_order_of_other_types_have_the_same_ids(frame, tmp_path):
     data = read(frame)
     other = frame[["ts", "minutes", "bought", "town", "shop"]]

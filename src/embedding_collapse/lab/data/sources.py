@@ -178,9 +178,21 @@ def _named_as_in(table: Table, spec: DataSpec) -> DataSpec:
 
 def own_names(table: Table, names: Sequence[str]) -> list[str]:
     """The table's own names of some columns, where blanks around them are all that differs; a name
-    that it has not stays as it is."""
-    others = {name.strip(): name for name in table.names if name not in names}
-    return [name if name in table.names else others.get(name.strip(), name) for name in names]
+    that it has not stays as it is. Raise a `ParameterError` where two of its columns could be
+    meant."""
+    others: dict[str, list[str]] = {}
+    for name in dict.fromkeys(table.names):
+        if name not in names:
+            others.setdefault(name.strip(), []).append(name)
+    own = []
+    for name in names:
+        fits = [name] if name in table.names else others.get(name.strip(), [name])
+        if len(fits) > 1:
+            raise ParameterError(
+                f"path is {table.path!r}; {listed(map(repr, fits))} could each be column {name!r}"
+            )
+        own += fits
+    return own
 
 
 def _tables(spec: DataSpec, frame: Any) -> list[Table]:
