@@ -10,6 +10,7 @@ from embedding_collapse.lab.records import Record
 from embedding_collapse.parameters import printable
 
 # Okabe & Ito's palette, which the colour-blind can tell apart; the same thing, the same colour.
+# Sky and amber are lighter than 3:1 on white; dark enough for that they come too near the others.
 COLOURS = {"base": "#009E73", "SE": "#D55E00", "ME": "#0072B2", "random": "#999999"}
 PINK, SKY, AMBER = "#CC79A7", "#56B4E9", "#E69F00"  # the rest of it, for what is no design
 INKS = {"stable rank": SKY, "information abundance": PINK, "effective rank": AMBER}  # measures
