@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from scipy import stats
+from torch import Tensor
 
 from embedding_collapse.lab import contrast as module
 from embedding_collapse.lab.contrast import (
@@ -51,11 +52,17 @@ def simulated(
         scores = common + rows * generator.normal(size=2 * ROWS) + positive * gain * (design == 0)
         scores = scores + both * generator.normal(size=(seeds, 2 * ROWS))
         scores[:, positive] += seed * generator.normal(size=(seeds, 1)) + of_seed
-        above = scores[:, positive, None] > scores[:, None, ~positive]  # [seeds, ROWS, ROWS]
-        runs = [Placements(run.mean(1), run.mean(0)) for run in above]
+        runs = [without_ties(run[positive], run[~positive]) for run in scores]
         values = [run.positive.mean() for run in runs]
         groups.append(Group((1.0, -1.0, -0.5, 0.5)[design], values, runs))
     return groups
+
+
+def without_ties(positive: np.ndarray, negative: np.ndarray) -> Placements:
+    """The placements of rows with these scores, many times as fast as the library's."""
+    below = np.sort(negative).searchsorted(positive)
+    above = len(positive) - np.sort(positive).searchsorted(negative)
+    return Placements(below / len(negative), above / len(positive))
 
 
 def test_the_example_of_ones_own_models_is_true():
@@ -65,13 +72,10 @@ def test_the_example_of_ones_own_models_is_true():
 
 
 def test_what_is_simulated_are_placements():
-    """Those of the library, of scores without ties."""
-    generator = np.random.default_rng(0)
-    scores, labels = generator.normal(size=20), np.repeat([0, 1], 10)
-    above = scores[labels == 1][:, None] > scores[labels == 0]
+    scores, labels = np.random.default_rng(0).normal(size=20), np.repeat([0, 1], 10)
     known = placements(torch.from_numpy(scores), torch.from_numpy(labels))
-    np.testing.assert_allclose(above.mean(1), known.positive, atol=1e-15)
-    np.testing.assert_allclose(above.mean(0), known.negative, atol=1e-15)
+    for ours, theirs in zip(without_ties(scores[10:], scores[:10]), known, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-15)
 
 
 @pytest.mark.slow
@@ -153,21 +157,26 @@ def test_an_effect_of_the_smallest_size_is_seen_four_times_in_five():
 # --- the choice of rows ---------------------------------------------------------------------------
 
 
-def two_models(rows: int, decimals: int | None = None) -> tuple[list[np.ndarray], list[Placements]]:
-    """Who won each pair of a positive and a negative row, for a good and a worse model that err
-    alike, and their placements; one row in four is positive."""
+def two_models(rows: int, decimals: int | None = None) -> tuple[Tensor, list[Tensor]]:
+    """Labels, and the scores of a good and a worse model that err alike; one row in four is
+    positive."""
     generator = torch.Generator().manual_seed(0)
     labels = (torch.arange(rows) % 4 == 0).to(torch.uint8)
     common, *own = torch.randn(3, rows, generator=generator)
-    won, of_rows = [], []
-    for slope, noise in zip((1.2, 0.9), own, strict=True):
-        scores = slope * labels + common + 0.5 * noise
-        if decimals is not None:
-            scores = scores.round(decimals=decimals)
-        pairs = scores[labels == 1][:, None] - scores[labels == 0]
-        won.append(((pairs > 0).double() + (pairs == 0).double() / 2).numpy())
-        of_rows.append(placements(scores, labels))
-    return won, of_rows
+    scores = [
+        slope * labels + common + 0.5 * noise for slope, noise in zip((1.2, 0.9), own, strict=True)
+    ]
+    return labels, scores if decimals is None else [one.round(decimals=decimals) for one in scores]
+
+
+def won(labels: Tensor, scores: Tensor) -> np.ndarray:
+    """Which pairs of a positive and a negative row a model has in order, of ties a half."""
+    pairs = scores[labels == 1][:, None] - scores[labels == 0]
+    return ((pairs > 0).double() + (pairs == 0).double() / 2).numpy()
+
+
+def placed(labels: Tensor, scores: list[Tensor]) -> list[Placements]:
+    return [placements(one, labels) for one in scores]
 
 
 def change_of(of_rows: list[Placements]) -> Placements:
@@ -177,29 +186,32 @@ def change_of(of_rows: list[Placements]) -> Placements:
 
 @pytest.mark.parametrize("decimals", [None, 0])
 def test_delong_equals_the_variance_of_all_pairs_structural_components(decimals):
-    won, of_rows = two_models(150, decimals)
+    labels, scores = two_models(150, decimals)
+    both = [won(labels, one) for one in scores]
     variance = 0.0
     for axis in (1, 0):
-        ((a, ab), (_, b)) = np.cov(*(pairs.mean(axis) for pairs in won))
-        variance += (a + b - 2 * ab) / won[0].shape[1 - axis]
-    assert _delong(change_of(of_rows)) == pytest.approx(variance, rel=1e-9)
+        ((a, ab), (_, b)) = np.cov(*(pairs.mean(axis) for pairs in both))
+        variance += (a + b - 2 * ab) / both[0].shape[1 - axis]
+    assert _delong(change_of(placed(labels, scores))) == pytest.approx(variance, rel=1e-9)
 
 
 def test_delongs_is_the_variance_of_a_bootstrap_over_rows():
     """2,000 resamples know a standard deviation to 1/sqrt(4000) = 1.6%: allowed is three times as
     much."""
-    won, of_rows = two_models(300)
+    labels, scores = two_models(300)
+    new, old = (won(labels, one) for one in scores)
     generator = np.random.default_rng(0)
     positives, negatives = (
-        generator.multinomial(size, np.full(size, 1 / size), 2000) / size for size in won[0].shape
+        generator.multinomial(size, np.full(size, 1 / size), 2000) / size for size in new.shape
     )  # how often each row is drawn; the classes on their own
-    bootstrap = ((positives @ (won[0] - won[1])) * negatives).sum(1)
-    assert _delong(change_of(of_rows)) ** 0.5 == pytest.approx(bootstrap.std(), rel=0.05)
+    bootstrap = ((positives @ (new - old)) * negatives).sum(1)
+    known = _delong(change_of(placed(labels, scores)))
+    assert known**0.5 == pytest.approx(bootstrap.std(), rel=0.05)
 
 
 def test_a_summary_of_the_rows_keeps_their_variance():
     """500 groups know a variance to sqrt(2/500) = 6%, either class half of it."""
-    _, of_rows = two_models(20_000)
+    of_rows = placed(*two_models(20_000))
     known = _delong(change_of(of_rows))
     assert _delong(change_of([*map(grouped, of_rows)])) == pytest.approx(known, rel=0.15)
 
@@ -229,7 +241,7 @@ def test_rows_never_make_an_interval_narrower():
 
 
 def test_without_noise_between_seeds_the_interval_is_that_of_the_rows():
-    _, (new, old) = two_models(2000)
+    new, old = placed(*two_models(2000))
     aucs = [rows.positive.mean() for rows in (new, old)]
     effect = contrast([Group(1, [aucs[0]] * 3, [new] * 3), Group(-1, [aucs[1]] * 3, [old] * 3)])
     half = stats.t.ppf(0.975, 499) * _delong(change_of([new, old])) ** 0.5
