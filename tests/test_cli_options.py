@@ -21,6 +21,7 @@ from embedding_collapse.cli import COMMANDS, main
 from embedding_collapse.lab.data import OPTIONS, DataSpec
 from embedding_collapse.lab.scoring import load_scorer
 from embedding_collapse.lab.spec import Spec
+from embedding_collapse.lab.studies import study
 
 ROOT = Path(__file__).parent.parent
 SCHEMA = json.loads(Path(inspect.getfile(cli)).with_name("output_schema.json").read_text())
@@ -244,7 +245,11 @@ def test_a_study_tells_how_far_it_is_in_json(capsys):
 
 
 def test_it_tells_when_it_will_end_by_how_many_are_at_work(capsys):
-    status = ["study", "decide", "--status", "--only=dnn"]
+    """By the one run that is there."""
+    decide = study("decide")
+    Path("some").mkdir()
+    shutil.copy(decide.folder / f"{decide.specs[0].key}.json", "some")
+    status = ["study", "decide", "--status", "--only=dnn", "--output=some"]
     for machines, told in (("--workers=3", "with 3 at work"), ("--ray=8", "with 8 at work")):
         assert main([*status, machines]) == 0
         assert told in capsys.readouterr().out
