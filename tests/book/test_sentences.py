@@ -4,7 +4,6 @@ import re
 import shutil
 import subprocess
 import sys
-from copy import deepcopy
 
 import nbformat
 import pytest
@@ -43,18 +42,25 @@ def page(request):
     return nbformat.read(NOTEBOOKS / f"{request.param}.ipynb", as_version=4)
 
 
-def changed(page: nbformat.NotebookNode, sentence: str) -> nbformat.NotebookNode:
-    """The page with the last digit of the sentence's last number raised by one, wherever the page
-    holds the sentence."""
+def found_true(lines: str) -> nbformat.NotebookNode:
+    """A hidden cell that has printed them."""
+    output = nbformat.v4.new_output("stream", text=lines)
+    return nbformat.v4.new_code_cell("", metadata={"tags": ["sentences"]}, outputs=[output])
+
+
+def changed(page: nbformat.NotebookNode, sentence: str) -> list[nbformat.NotebookNode]:
+    """The page's cells with the last digit of the sentence's last number raised by one, wherever
+    the page holds the sentence."""
     *_, number = NUMBER.finditer(sentence)
     end = number.end()
     other = sentence[: end - 1] + str((int(sentence[end - 1]) + 1) % 10) + sentence[end:]
-    page = deepcopy(page)
+    cells = []
     for cell in page.cells:
         if cell.cell_type == "markdown":
             plain = " ".join(cell.source.replace("−", "-").replace("*", "").split())
-            cell.source = plain.replace(sentence, other)
-    return page
+            cell = nbformat.NotebookNode(cell | {"source": plain.replace(sentence, other)})
+        cells.append(cell)
+    return cells
 
 
 def test_the_pages_say_what_their_records_say(page):
@@ -68,9 +74,9 @@ def test_every_decimal_in_a_page_is_accounted_for(page):
 
 def test_a_number_changed_by_hand_is_found_and_its_sentence_named(page):
     for sentence in {line for line in asserted(page) if NUMBER.search(line)}:
-        wrong = changed(page, sentence)
-        (told,) = [line for line in set(mistakes(wrong)) if f"say “{sentence}”" in line]
-        assert "the page says “" in told
+        prose = [cell for cell in changed(page, sentence) if cell.cell_type == "markdown"]
+        (told,) = mistakes({"cells": [*prose, found_true(sentence)]})
+        assert told.startswith(f"the records say “{sentence}”; the page says “")
 
 
 def test_a_number_that_no_check_accounts_for_is_found(page):
@@ -87,7 +93,8 @@ def test_the_build_fails_and_names_the_sentence(tmp_path):
     path = tmp_path / "notebooks" / f"{CHECKED[0]}.ipynb"
     page = nbformat.read(path, as_version=4)
     sentence = next(line for line in asserted(page) if re.search(r"\d\.\d", line))
-    nbformat.write(changed(page, sentence), path)
+    page.cells = changed(page, sentence)
+    nbformat.write(page, path)
     done = subprocess.run(
         [sys.executable, tmp_path / "book" / "build.py", "--stored"], capture_output=True, text=True
     )
@@ -115,10 +122,8 @@ def test_a_page_of_other_runs_says_that_its_text_is_not_about_them(capsys):
 
 @pytest.mark.parametrize("sentence", ["It is 0.12", "It is 0", "12 of them", "79 of them"])
 def test_a_part_of_a_longer_number_is_not_the_number(sentence):
-    output = nbformat.v4.new_output("stream", text=f"{sentence}\n")
-    cell = nbformat.v4.new_code_cell("", metadata={"tags": ["sentences"]}, outputs=[output])
     prose = nbformat.v4.new_markdown_cell("It is 0.1279 of them, 112 of them, 3,012 of them.")
-    page = nbformat.v4.new_notebook(cells=[prose, cell])
+    page = {"cells": [prose, found_true(f"{sentence}\n")]}
     assert len(mistakes(page)) == 1
     assert "0.1279" in unchecked(page)
 
@@ -134,7 +139,5 @@ def test_a_part_of_a_longer_number_is_not_the_number(sentence):
 )
 def test_breaks_stars_and_signs_of_typography_do_not_count(prose, found):
     lines = "It is 0.42 of them\n" + ("by -0.100\n" if "by" in prose else "")
-    output = nbformat.v4.new_output("stream", text=lines)
-    cell = nbformat.v4.new_code_cell("", metadata={"tags": ["sentences"]}, outputs=[output])
-    page = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(prose), cell])
+    page = {"cells": [nbformat.v4.new_markdown_cell(prose), found_true(lines)]}
     assert len(mistakes(page)) == found
