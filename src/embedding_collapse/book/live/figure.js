@@ -230,6 +230,7 @@ export function makePlayer(figure) {
   /** @param {number} time */
   function draw(time) {
     drawing = null;
+    if (still.matches) playing = false; // Chromium tells nobody of a change that was read before
     const elapsed = playing ? time - before : 0;
     before = time;
     const leaping = still.matches && owed > 0;
