@@ -205,6 +205,80 @@ def test_a_setting_is_in_the_address_and_the_model_is_a_menu(opened: Open) -> No
     assert page.get_by_label("Model").input_value() == "dcnv2"
 
 
+def test_an_impossible_setting_in_the_address_is_named_until_the_reader_chooses(
+    opened: Open,
+) -> None:
+    page = opened("collapse", "?collapse=few:3,width:99", reduced_motion="reduce")
+    notice, status = (page.locator(f".ec-{name}") for name in ("notice", "status"))
+    expect(notice).to_contain_text("The address asks for “width:99”; accepted: 3, 4")
+    assert rows(page, 0)[0][0] == "D₃ = 3"
+    page.get_by_role("button", name="Next 250 steps").click()
+    expect(status).to_contain_text("step 250")
+    expect(notice).to_be_visible()
+    page.locator("input[name=seed]").focus()
+    page.keyboard.press("ArrowRight")
+    expect(notice).to_be_hidden()
+    expect(status).to_contain_text("at step 0")
+    asked = "?collapse=few:3,many:100,width:3,rate:1,seed:1,row:1#ec-collapse"
+    page.wait_for_url(lambda url: url.endswith(asked))
+    shown = rows(page, 0)
+    page.reload()
+    expect(status).to_contain_text("at step 0")
+    assert rows(page, 0) == shown
+
+
+def test_a_slider_that_is_dragged_changes_the_address_once(opened: Open) -> None:
+    script = """
+        window.kept = 0;
+        const { replaceState } = History.prototype;
+        History.prototype.replaceState = function (...of) {
+            window.kept++;
+            replaceState.apply(this, of);
+        };
+    """
+    page = opened("collapse", script=script, reduced_motion="reduce")
+    page.locator("input[name=seed]").evaluate(
+        """it => {
+            for (const value of [1, 2, 3, 4]) {
+                it.value = value;
+                it.dispatchEvent(new Event("input"));
+            }
+        }"""
+    )
+    page.wait_for_url(lambda url: "seed:" in url)
+    assert page.evaluate("window.kept") == 1
+
+
+def test_what_plays_stops_when_the_reader_wants_no_motion(opened: Open) -> None:
+    page = opened("collapse", reduced_motion="reduce")
+    page.emulate_media(reduced_motion="no-preference")
+    page.get_by_role("button", name="Play", exact=True).click()
+    page.wait_for_function(
+        "Number(document.querySelector('.ec-readout td:nth-child(2)').textContent) > 9"
+    )
+    told = page.locator(".ec-cloud").first.get_attribute("aria-label")
+    assert told is not None and "step 0:" not in told  # it keeps up while it plays
+    page.emulate_media(reduced_motion="reduce")
+    expect(page.locator(".ec-status")).to_have_css("opacity", "1")
+    expect(page.get_by_role("button", name="Next 250 steps")).to_be_enabled()  # it isn't through
+    held = rows(page, 0)
+    page.wait_for_timeout(300)
+    assert rows(page, 0) == held
+
+
+def test_a_rate_that_is_too_large_is_said_before_and_after(opened: Open) -> None:
+    page = opened("collapse", "?collapse=rate:1000", reduced_motion="reduce")
+    status, steps = page.locator(".ec-status"), page.get_by_role("button", name="Next 250 steps")
+    expect(status).to_contain_text("It may diverge")
+    steps.click()
+    expect(status).to_contain_text("Diverged at step 1, learning rate too large.")
+    assert {row[1] for row in rows(page, 0)} == {"1, diverged"}
+    expect(steps).to_be_disabled()
+    expect(steps).to_be_focused()
+    page.get_by_role("button", name="Reset", exact=True).click()
+    expect(status).to_contain_text("at step 0")
+
+
 @pytest.mark.parametrize("width", [390, 1280])
 @pytest.mark.parametrize("name", ["sets", "bottleneck"])
 def test_pictures_are_described_fit_and_follow_the_theme(

@@ -23,13 +23,11 @@ def opened(window: BrowserContext, book: str) -> Iterator[Open]:
     """Opens the chapter, for a reader who wants no motion."""
     views = []
 
-    def open_page(
-        search: str = "", script: str = "", width: int = 1280, chapter: str = PAGE
-    ) -> View:
+    def open_page(script: str = "", width: int = 1280, chapter: str = PAGE) -> View:
         view = new_view(window, book, width=width, script=script)
         views.append(view)
         view.page.emulate_media(reduced_motion="reduce")
-        view.open(chapter + search)
+        view.open(chapter)
         return view
 
     yield open_page
@@ -182,51 +180,6 @@ def test_it_plays_as_it_comes_into_view_and_pause_stops(opened: Open) -> None:
     expect(page.get_by_role("button", name="Play", exact=True)).to_be_visible()
 
 
-def test_a_setting_is_in_the_address_and_an_impossible_one_is_named(opened: Open) -> None:
-    page = opened("?collapse=few:3,width:99").page
-    come(page)
-    notice, status = (page.locator(f"#ec-collapse .ec-{name}") for name in ("notice", "status"))
-    expect(notice).to_contain_text("The address asks for “width:99”; accepted: 3, 4")
-    assert readout(page)[0][0] == "D₃ = 3"
-    page.get_by_role("button", name="Next 250 steps").click()
-    expect(status).to_contain_text("step 250")
-    expect(notice).to_be_visible()  # until the reader chooses
-    page.locator("#ec-collapse input[name=seed]").focus()
-    page.keyboard.press("ArrowRight")
-    expect(notice).to_be_hidden()
-    expect(status).to_contain_text("at step 0")
-    asked = "?collapse=few:3,many:100,width:3,rate:1,seed:1,row:1#ec-collapse"
-    page.wait_for_url(lambda url: url.endswith(asked))
-    shown = readout(page)
-    page.reload()
-    come(page)
-    assert readout(page) == shown
-
-
-def test_a_slider_that_is_dragged_changes_the_address_once(opened: Open) -> None:
-    script = """
-        window.kept = 0;
-        const { replaceState } = History.prototype;
-        History.prototype.replaceState = function (...of) {
-            window.kept++;
-            replaceState.apply(this, of);
-        };
-    """
-    page = opened(script=script).page
-    come(page)
-    slider = page.locator("#ec-collapse input[name=seed]")
-    slider.evaluate(
-        """it => {
-            for (const value of [1, 2, 3, 4]) {
-                it.value = value;
-                it.dispatchEvent(new Event("input"));
-            }
-        }"""
-    )
-    page.wait_for_url(lambda url: "seed:" in url)
-    assert page.evaluate("window.kept") == 1
-
-
 def test_it_does_not_play_by_itself_once_the_reader_has_stepped(opened: Open) -> None:
     page = opened(chapter=FURTHER_DOWN).page
     come(page)
@@ -238,23 +191,6 @@ def test_it_does_not_play_by_itself_once_the_reader_has_stepped(opened: Open) ->
     page.locator("#ec-collapse .ec-runs").scroll_into_view_if_needed()
     page.wait_for_timeout(300)
     assert [row[1] for row in readout(page)] == ["1", "1"]
-
-
-def test_what_plays_stops_when_the_reader_wants_no_motion(opened: Open) -> None:
-    page = opened().page
-    come(page)
-    page.emulate_media(reduced_motion="no-preference")
-    page.get_by_role("button", name="Play", exact=True).click()
-    page.wait_for_function(
-        "Number(document.querySelector('#ec-collapse .ec-readout td:nth-child(2)').textContent) > 9"
-    )
-    told = page.locator("#ec-collapse .ec-cloud").first.get_attribute("aria-label")
-    assert told is not None and "step 0:" not in told  # it keeps up while it plays
-    page.emulate_media(reduced_motion="reduce")
-    expect(page.locator("#ec-collapse .ec-status")).to_have_css("opacity", "1")
-    held = readout(page)
-    page.wait_for_timeout(300)
-    assert readout(page) == held
 
 
 def test_on_paper_a_dark_page_is_light_and_has_no_controls(opened: Open) -> None:
@@ -273,20 +209,6 @@ def test_on_paper_a_dark_page_is_light_and_has_no_controls(opened: Open) -> None
     page.emulate_media(media="print", reduced_motion="reduce")
     for name in (".ec-controls", ".ec-code-switch"):
         assert not any(one.is_visible() for one in page.locator(name).all())
-
-
-def test_a_rate_that_is_too_large_is_said_before_and_after(opened: Open) -> None:
-    page = opened("?collapse=rate:1000").page
-    come(page)
-    status = page.locator("#ec-collapse .ec-status")
-    expect(status).to_contain_text("It may diverge")
-    page.get_by_role("button", name="Next 250 steps").click()
-    expect(status).to_contain_text("Diverged at step 1, learning rate too large.")
-    assert {row[1] for row in readout(page)} == {"1, diverged"}
-    expect(page.get_by_role("button", name="Next 250 steps")).to_be_disabled()
-    expect(page.get_by_role("button", name="Next 250 steps")).to_be_focused()
-    page.get_by_role("button", name="Reset", exact=True).click()
-    expect(status).to_contain_text("at step 0")
 
 
 def test_without_scripts_the_end_of_both_runs_remains(browser: Browser, book: str) -> None:
