@@ -267,14 +267,15 @@ def test_inspect_compares_follows_and_takes_a_file_of_options_with_the_bare_whee
     for step in (1, 2):
         np.save(tmp_path / f"step_{step}.npy", np.random.default_rng(step).normal(size=(300, 8)))
     (tmp_path / "run.yaml").write_text("follow: .\njson: true\nquiet: true\n")
-    for options, key in (
-        (["--config=run.yaml"], "course"),
-        (["step_1.npy", "step_2.npy", "--json"], "compared_with"),
-    ):
-        done = run(bare, "-m", "embedding_collapse", "inspect", *options, cwd=tmp_path)
-        assert (done.returncode, done.stderr) == (0, "")
-        assert key in json.loads(done.stdout)
-    done = run(bare, "-m", "embedding_collapse", "--completion=bash", cwd=tmp_path)
+    commands = [
+        ["inspect", "--config=run.yaml"],
+        ["inspect", "step_1.npy", "step_2.npy", "--json"],
+        ["--completion=bash"],
+    ]
+    done = run(bare, "-c", COMMANDS, json.dumps(commands), cwd=tmp_path)
+    followed, compared, code = done.stdout.split("\n0\n")
+    assert "course" in json.loads(followed) and "compared_with" in json.loads(compared)
+    assert (done.returncode, code) == (0, "1\n")
     assert asks_for("error: --completion", "completion").fullmatch(done.stderr)
 
 
@@ -307,14 +308,13 @@ def asks_for(what: str, extra: str) -> re.Pattern:
     )
 
 
-@pytest.mark.parametrize(
-    ("verb", "extra"),
-    [("data", "lab"), ("run", "lab"), ("sweep", "lab"), ("study", "lab"), ("score", "lab")],
-)
-def test_a_command_says_which_extra_brings_what_it_needs(bare, tmp_path, verb, extra):
-    done = run(bare, "-m", "embedding_collapse", verb, "--help", cwd=tmp_path)
-    assert (done.returncode, done.stdout) == (1, "")
-    assert asks_for(f"error: '{verb}'", extra).fullmatch(done.stderr)
+def test_a_command_says_which_extra_brings_what_it_needs(bare, tmp_path):
+    verbs = ["data", "run", "sweep", "study", "score"]
+    commands = json.dumps([[verb, "--help"] for verb in verbs])
+    done = run(bare, "-c", COMMANDS, commands, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, "1\n" * len(verbs))
+    for verb, line in zip(verbs, done.stderr.splitlines(keepends=True), strict=True):
+        assert asks_for(f"error: '{verb}'", "lab").fullmatch(line)
 
 
 def test_a_public_name_of_the_lab_says_which_extra_brings_what_it_needs(bare, tmp_path):

@@ -35,16 +35,3 @@ def test_a_misspelt_parameter_ends_a_chapter_whether_it_imports_the_book_before_
     assert told.startswith("ParameterError: rosw is no parameter of this chapter; its parameters ")
     assert "\n" not in told
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.slow
-def test_papermill_ends_with_the_parameters_there_are(tmp_path):
-    done = chapters.papermill(tmp_path, "05_multi_embedding", epohcs=1)
-    assert done.returncode != 0
-    assert (
-        done.stderr.rstrip()
-        .splitlines()[-1]
-        .startswith(
-            "ParameterError: epohcs is no parameter of this chapter; its parameters are dataset, "
-        )
-    )
