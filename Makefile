@@ -7,6 +7,8 @@ READY := .venv/.installed
 REQUIRED := -r requirements.txt -c constraints.txt
 # tests side by side, on as many cores as there are up to 4
 WORKERS := -n logical --maxprocesses 4
+# where no notebook runs and nothing is drawn at random, plugins that take seconds stay away
+LIGHT := -p no:nbval -p no:hypothesispytest
 
 # or each of a hundred processes would compile all that it imports
 unexport PYTHONDONTWRITEBYTECODE
@@ -76,7 +78,7 @@ test: $(READY) browser node
 	$(MAKE) -j 2 types page
 	$(BIN)/pytest $(WORKERS) --dist loadfile --no-loadscope-reorder --nbval tests notebooks \
 		-m "not slow" --ignore=tests/browser --ignore=notebooks/05_multi_embedding.ipynb
-	$(BIN)/pytest tests/browser -n 2 --dist loadgroup
+	$(BIN)/pytest tests/browser -n 2 --dist loadgroup $(LIGHT)
 
 # what takes one core, two at a time
 types: $(READY)
@@ -101,9 +103,9 @@ test-slow: $(READY)
 test-rounding: ROUNDING = $(shell grep -rl rounding tests --include 'test_*.py')
 test-rounding: $(READY) browser
 	MKL_ENABLE_INSTRUCTIONS=AVX2 OMP_NUM_THREADS=2 OMP_WAIT_POLICY=passive \
-		$(BIN)/pytest $(WORKERS) --dist worksteal -m rounding $(ROUNDING)
+		$(BIN)/pytest $(WORKERS) $(LIGHT) --dist worksteal -m rounding $(ROUNDING)
 	ATEN_CPU_CAPABILITY=default OMP_NUM_THREADS=1 \
-		$(BIN)/pytest $(WORKERS) --dist worksteal -m rounding $(ROUNDING)
+		$(BIN)/pytest $(WORKERS) $(LIGHT) --dist worksteal -m rounding $(ROUNDING)
 
 browser:
 	@sh tests/browser/need_chromium.sh
