@@ -6,6 +6,7 @@ import glob
 import json
 import os
 import re
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from importlib.util import find_spec
@@ -55,16 +56,13 @@ def write_atomically(
             write(path)
             return
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = (scratch or path.parent) / f".{path.name}.{os.getpid()}"
+    writer = f"{threading.get_ident()}.{os.getpid()}"
+    temporary = (scratch or path.parent) / f".{path.name}.{writer}"
     clear(temporary.with_name(path.name))
     try:
         with naming(path):
-            temporary.touch()
-            mode = temporary.stat().st_mode  # as the umask has it
-            temporary.unlink()
             write(temporary)
-            if temporary.stat().st_mode != mode:  # safetensors lets nobody else read
-                temporary.chmod(mode)
+            _share(temporary)
             if replace:
                 temporary.replace(path)
             else:
@@ -72,6 +70,18 @@ def write_atomically(
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def _share(temporary: Path) -> None:
+    """Give it the rights of any new file, as the umask has them: safetensors lets nobody else
+    read. A file of its own tells these; to ask the umask is to set it, for all threads."""
+    empty = temporary.with_name(f"{temporary.stem}.rights{temporary.suffix}")
+    opened = os.open(empty, os.O_CREAT, 0o666)
+    rights = os.fstat(opened).st_mode
+    os.close(opened)
+    empty.unlink(missing_ok=True)
+    if temporary.stat().st_mode != rights:
+        temporary.chmod(rights)
 
 
 def _add(temporary: Path, path: Path) -> None:

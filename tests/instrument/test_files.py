@@ -3,6 +3,7 @@ import os
 import stat
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -83,6 +84,14 @@ def test_a_file_may_be_read_by_whom_the_umask_lets_whoever_writes_it(tmp_path, m
         os.umask(before)
     modes = {stat.S_IMODE(file.stat().st_mode) for file in tmp_path.iterdir()}
     assert modes == {0o666 & ~mask}
+
+
+def test_threads_that_write_one_file_do_no_harm(tmp_path):
+    path = tmp_path / "file.json"
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(lambda k: write_json(path, [k] * 2000), range(200)))
+    assert len(set(json.loads(path.read_text()))) == 1
+    assert [file.name for file in tmp_path.iterdir()] == ["file.json"]
 
 
 def test_json_is_read_back_as_it_was(tmp_path):

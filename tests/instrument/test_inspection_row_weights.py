@@ -36,7 +36,7 @@ def test_an_entry_by_a_tables_name_of_another_length_is_refused_with_both_length
 def test_what_is_no_file_of_weights_is_told_with_the_formats_of_those(two, capsys, content):
     """A folder, an empty file, a text."""
     Path("counts").mkdir() if content is None else Path("counts").write_text(content)
-    told = "counts is no file of row weights; .npy with a number per row is accepted, and .npz of"
+    told = "'counts' is no file of row weights; .npy with a number per row is accepted, and .npz of"
     with pytest.raises(ParameterError, match=told):
         inspect(two, row_weights="counts")
     assert main(["inspect", two, "--rows-weight=counts"]) == 1
@@ -52,6 +52,24 @@ def test_entries_that_fit_no_table_are_noted(two, names):
     assert [one.weighted is None for one in found.tables] == [False, True]
     note = f"weights that fit no table: {names[1]} [5], {names[2]} [40, 1]"
     assert note in found.notes and note in str(found) and note in found.to_json()["notes"]
+
+
+def test_an_array_that_weighs_several_tables_by_its_length_is_noted_with_these(tmp_path):
+    """They may be of users, and items be as many."""
+    tables = {"user.emb": normal(30, 4), "item.emb": normal(30, 4), "shop.emb": normal(40, 4)}
+    told = "row_weights weighs user.emb, item.emb alike, by its length alone"
+    found = inspect(tables, row_weights=np.arange(30))
+    assert told in found.notes and told in str(found)
+    named = {name: np.arange(30) for name in ("user.emb", "item.emb")}
+    assert not any("alike" in note for note in inspect(tables, row_weights=named).notes)
+
+
+@pytest.mark.parametrize(("rows", "noted"), [(10, True), (30, False)])
+def test_fields_of_one_table_have_a_part_each_of_its_weights_or_are_weighed_alike(rows, noted):
+    found = inspect(
+        {"joint.emb": normal(30, 4)}, field_dims=[10, 10, 10], row_weights=np.arange(1, rows + 1)
+    )
+    assert any("alike, by its length alone" in note for note in found.notes) == noted
 
 
 def test_of_entries_that_fit_a_table_by_length_alone_none_is_chosen(two):

@@ -50,10 +50,11 @@ def full(tmp_path_factory) -> Dataset:
 # --- what is kept of a drawing --------------------------------------------------------------------
 
 
-def test_another_version_of_the_code_draws_anew(tmp_path, monkeypatch):
+@pytest.mark.parametrize("changed", [{"version": MINI.version + 1}, {"loyalty": 0.25}])
+def test_another_law_or_version_of_the_code_draws_anew(tmp_path, monkeypatch, changed):
     before = load("synthetic-mini", 1000, cache=tmp_path)
-    newer = replace(MINI, version=MINI.version + 1)
-    monkeypatch.setitem(law_of.LAWS, "synthetic-mini", lambda: newer)
+    other = replace(MINI, **changed)
+    monkeypatch.setitem(law_of.LAWS, "synthetic-mini", lambda: other)
     after = load("synthetic-mini", 1000, cache=tmp_path)
     assert after.fingerprint != before.fingerprint
     assert len(finished(tmp_path)) == 2

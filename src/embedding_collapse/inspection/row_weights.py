@@ -28,8 +28,8 @@ def read_counts(given: RowWeights) -> dict[str, Tensor]:
             return weights.read(given)
         except weights.NoFormatError:
             raise ParameterError(
-                f"{given} is no file of row weights; .npy with a number per row is accepted, and "
-                ".npz of such by the tables' names"
+                f"{os.fspath(given)!r} is no file of row weights; .npy with a number per row is "
+                "accepted, and .npz of such by the tables' names"
             ) from None
     if not isinstance(given, Mapping):
         given = {"row_weights": given}
@@ -47,7 +47,8 @@ def match(
         called: what the weights are, for messages.
 
     Returns:
-        Weights or None for each table, and a note that names what fits none.
+        Weights or None for each table, and a note of what fits none, and of what weighs several
+        tables alike by its length alone.
 
     Raises:
         ParameterError: weights by a table's name that are not one real number for each of its
@@ -55,7 +56,7 @@ def match(
     """
     by_name = any(name in counts for table in tables for name in (table.name, table.source))
     found: list[Tensor | None] = []
-    used: set[str] = set()
+    weighs: dict[str, list[str]] = {}
     for table in tables:
         meant = [n for n in (table.name, table.source) if n in counts] if by_name else list(counts)
         fitting = [name for name in meant if _rows_of(counts[name], table) is not None]
@@ -71,14 +72,22 @@ def match(
                 f"{short(table.name)}; name them after the tables, such as {short(table.source)}"
             )
         found.append(_rows_of(counts[fitting[0]], table) if fitting else None)
-        used.update(fitting[:1])
-    if not used:
+        for name in fitting[:1]:
+            whole = len(counts[name]) == table.source_rows
+            weighs.setdefault(name, []).append(table.source if whole else table.name)
+    if not weighs:
         raise ParameterError(
             f"{called} weighs no table ({_told(counts, counts)}); one real number per row is "
             f"needed, {tables[0].source_rows:,} for {short(tables[0].source)}"
         )
-    others = [name for name in counts if name not in used]
-    return found, f"weights that fit no table: {_told(counts, others)}" if others else ""
+    notes = [
+        f"{short(name)} weighs {listed(map(short, alike))} alike, by its length alone"
+        for name, several in weighs.items()
+        if not by_name and len(alike := dict.fromkeys(several)) > 1
+    ]
+    if others := [name for name in counts if name not in weighs]:
+        notes.append(f"weights that fit no table: {_told(counts, others)}")
+    return found, "; ".join(notes)
 
 
 def _rows_of(values: Tensor, table: Table) -> Tensor | None:

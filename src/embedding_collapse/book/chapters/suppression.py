@@ -144,7 +144,7 @@ def stopped_together(cells: Cells, stopped: Cells) -> pd.DataFrame:
     SE, its difference from DCNv2's, and which epochs are tested where none is stopped."""
     rows = {}
     for dataset, model in dict.fromkeys((cell.dataset, cell.model) for cell in stopped):
-        sizes = list(select(stopped, [model], dataset=dataset))
+        sizes = sorted(select(stopped, [model], dataset=dataset), key=lambda cell: cell.scale)
         narrow, wide = sizes[0], sizes[-1]
         plain = stopped.get(wide._replace(model="dcnv2"))
         own = [run.best_epoch + 1 for run in cells.get(wide, [])]
@@ -202,7 +202,7 @@ def without_decay(cells: Cells, undecayed: Cells) -> pd.DataFrame:
     of the widest SE that has runs without decay; effects of IA against random and of AUC."""
     rows = {}
     for dataset, model in dict.fromkeys((cell.dataset, cell.model) for cell in undecayed):
-        sizes = list(select(undecayed, [model], dataset=dataset))
+        sizes = sorted(select(undecayed, [model], dataset=dataset), key=lambda cell: cell.scale)
         narrow, wide, name, pairs = sizes[0], sizes[-1], NAMES[model], {}
         if wide in cells:
             both = undecayed[wide], cells[wide]

@@ -189,7 +189,8 @@ def own_names(table: Table, names: Sequence[str]) -> list[str]:
         fits = [name] if name in table.names else others.get(name.strip(), [name])
         if len(fits) > 1:
             raise ParameterError(
-                f"path is {table.path!r}; {listed(map(repr, fits))} could each be column {name!r}"
+                f"path is {table.path!r}; {listed(map(repr, fits))} could each be column {name!r}; "
+                "rename one"
             )
         own += fits
     return own
