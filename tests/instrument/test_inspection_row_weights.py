@@ -43,6 +43,12 @@ def test_what_is_no_file_of_weights_is_told_with_the_formats_of_those(two, capsy
     assert told in capsys.readouterr().err
 
 
+def test_a_file_of_texts_is_no_file_of_weights(two):
+    np.save("counts.npy", np.array(["30", "20"]))
+    with pytest.raises(ParameterError, match=r"'counts\.npy' is no file of row weights"):
+        inspect(two, row_weights="counts.npy")
+
+
 @pytest.mark.parametrize("names", [("a.emb", "c.emb", "d"), ("x", "y", "z")])
 def test_entries_that_fit_no_table_are_noted(two, names):
     """Where names fit tables, and where lengths alone do."""

@@ -1,5 +1,6 @@
 """How often the rows of tables are looked up: a file or arrays of it, matched with the tables."""
 
+import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,13 +25,15 @@ def read_counts(given: RowWeights) -> dict[str, Tensor]:
         ParameterError: a file that cannot be read, or what is no array.
     """
     if isinstance(given, str | os.PathLike):
-        try:
-            return weights.read(given)
-        except weights.NoFormatError:
+        counts: dict[str, Tensor] = {}
+        with contextlib.suppress(weights.NoFormatError):
+            counts = weights.read(given)
+        if not counts:
             raise ParameterError(
                 f"{os.fspath(given)!r} is no file of row weights; .npy with a number per row is "
                 "accepted, and .npz of such by the tables' names"
-            ) from None
+            )
+        return counts
     if not isinstance(given, Mapping):
         given = {"row_weights": given}
     return {str(name): off_mps(as_tensor(str(name), values)) for name, values in given.items()}
