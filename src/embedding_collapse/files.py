@@ -6,6 +6,7 @@ import glob
 import json
 import os
 import re
+import stat
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -62,7 +63,7 @@ def write_atomically(
     try:
         with naming(path):
             write(temporary)
-            _share(temporary)
+            temporary.chmod(_rights(path, temporary))
             if replace:
                 temporary.replace(path)
             else:
@@ -72,16 +73,18 @@ def write_atomically(
             temporary.unlink(missing_ok=True)
 
 
-def _share(temporary: Path) -> None:
-    """Give it the rights of any new file, as the umask has them: safetensors lets nobody else
-    read. A file of its own tells these; to ask the umask is to set it, for all threads."""
+def _rights(path: Path, temporary: Path) -> int:
+    """Those of the file that gives way, or of any new file, as the umask has them: safetensors lets
+    nobody else read. A file of its own tells these; to ask the umask is to set it, for all threads.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        return stat.S_IMODE(path.stat().st_mode)
     empty = temporary.with_name(f"{temporary.stem}.rights{temporary.suffix}")
     opened = os.open(empty, os.O_CREAT, 0o666)
     rights = os.fstat(opened).st_mode
     os.close(opened)
     empty.unlink(missing_ok=True)
-    if temporary.stat().st_mode != rights:
-        temporary.chmod(rights)
+    return stat.S_IMODE(rights)
 
 
 def _add(temporary: Path, path: Path) -> None:

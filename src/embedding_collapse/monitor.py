@@ -3,6 +3,7 @@
 import importlib
 import sys
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol, runtime_checkable
@@ -70,6 +71,9 @@ class CollapseMonitor:
         ParameterError: no table found, or one that is not of floating point; or a parameter out of
             range.
 
+    Warns:
+        UserWarning: row weights that fit no table, or that weigh several alike by their length.
+
     Example:
         >>> import torch, embedding_collapse
         >>> model = torch.nn.ModuleDict({"embedding": torch.nn.Embedding(200, 8)})
@@ -117,6 +121,7 @@ class CollapseMonitor:
         self._find = partial(find, include=include, exclude=exclude, field_dims=field_dims)
         self._counts = None if row_weights is None else read_counts(row_weights)
         self._random: dict[tuple, Tensor] = {}  # weighted as the tables are
+        self._remark = ""  # on the weights
         self.steps: int = state["steps"] if state else 0
         self.history: list[Row] = list(state["history"]) if state else []
         self.seconds, start = 0.0, time.perf_counter()
@@ -183,7 +188,10 @@ class CollapseMonitor:
         tables = self._tables()
         weights: list[Tensor | None] = [None] * len(tables)
         if self._counts is not None:
-            weights, _ = match(self._counts, tables, "row_weights")
+            weights, remark = match(self._counts, tables, "row_weights")
+            if remark and remark != self._remark:  # told once, not at every look
+                warnings.warn(remark, stacklevel=4)  # no_grad is one
+                self._remark = remark
         for table, weight in zip(tables, weights, strict=True):
             random = None
             if weight is not None:

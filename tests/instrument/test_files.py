@@ -86,6 +86,12 @@ def test_a_file_may_be_read_by_whom_the_umask_lets_whoever_writes_it(tmp_path, m
     assert modes == {0o666 & ~mask}
 
 
+def test_a_file_that_gives_way_leaves_its_rights_to_the_new_one(tmp_path):
+    (tmp_path / "file").touch(mode=0o600)
+    write_atomically(tmp_path / "file", lambda temporary: temporary.write_text("whole"))
+    assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o600
+
+
 def test_threads_that_write_one_file_do_no_harm(tmp_path):
     path = tmp_path / "file.json"
     with ThreadPoolExecutor(4) as threads:

@@ -43,10 +43,12 @@ def test_field_dims_that_cannot_be_are_refused(tmp_path, content):
     (tmp_path / "dims.json").write_text(content)
     with pytest.raises(ParameterError, match="field dims"):
         read_field_dims(str(tmp_path / "dims.json"))
-    with pytest.raises(ParameterError, match="are neither numbers nor a JSON file"):
+    with pytest.raises(ParameterError, match="nor a JSON file of them"):
         read_field_dims("nowhere.json")
-    with pytest.raises(ParameterError, match="'1 2,3' are neither numbers nor a JSON file"):
+    with pytest.raises(ParameterError, match="'1 2,3' are neither whole numbers"):
         read_field_dims("1 2,3")
+    with pytest.raises(ParameterError, match="neither whole numbers with commas"):
+        read_field_dims("10,20.0")
 
 
 def test_a_json_beside_that_is_no_record_is_left_alone(tmp_path):
@@ -75,7 +77,7 @@ def test_field_dims_in_a_pipe_or_nested_without_end_are_refused(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "deep.json").write_text("[" * 100_000)
     for name in ("pipe", "deep.json"):
-        with pytest.raises(ParameterError, match="are neither numbers nor a JSON file of them"):
+        with pytest.raises(ParameterError, match="nor a JSON file of them"):
             read_field_dims(str(tmp_path / name))
     os.mkfifo(tmp_path / "model.json")
     assert record_beside(tmp_path / "model.safetensors") is None

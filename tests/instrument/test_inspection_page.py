@@ -159,7 +159,7 @@ def test_a_link_stays_a_link_and_a_pipe_a_pipe(plain):
         (["--output=precious.csv"], "precious.csv is no name of a report; .html, .htm, .md, .json"),
         (["--output=plain.link"], "plain.link is the checkpoint; the report needs another name"),
         (["--rows-weight=pipe"], "pipe is a device or a pipe; a file is needed"),
-        (["--field-dims=pipe"], "field dims 'pipe' are neither numbers nor a JSON file"),
+        (["--field-dims=pipe"], "field dims 'pipe' are neither whole numbers"),
     ],
 )
 def test_a_report_takes_no_place_of_what_is_read_and_no_pipe_is_waited_for(

@@ -49,6 +49,12 @@ def test_a_file_of_texts_is_no_file_of_weights(two):
         inspect(two, row_weights="counts.npy")
 
 
+def test_a_single_number_weighs_no_table(two):
+    np.save("counts.npy", np.float64(3))
+    with pytest.raises(ParameterError, match=r"weighs no table \(\S+ of one number\)"):
+        inspect(two, row_weights="counts.npy")
+
+
 @pytest.mark.parametrize("names", [("a.emb", "c.emb", "d"), ("x", "y", "z")])
 def test_entries_that_fit_no_table_are_noted(two, names):
     """Where names fit tables, and where lengths alone do."""

@@ -253,6 +253,14 @@ def test_row_weights_that_fit_no_table_are_refused(row_weights, message):
         CollapseMonitor(Model(), row_weights=row_weights)
 
 
+def test_row_weights_that_weigh_several_tables_by_their_length_are_told_once():
+    tables = {"a": torch.randn(60, 8), "b": torch.randn(60, 4)}
+    with pytest.warns(UserWarning, match="row_weights weighs a, b alike") as told:
+        monitor = CollapseMonitor(tables, row_weights=torch.ones(60))
+        monitor.measure()
+    assert [one.filename for one in told] == [__file__]
+
+
 def test_measuring_changes_nothing_in_the_training():
     plain, watched = Model(), Model()
     nothing = CollapseMonitor({"other": torch.ones(5, 2)}, every=1000)

@@ -51,7 +51,8 @@ def read_field_dims(given: FieldDims) -> dict[str, int]:
         raise
     except (OSError, ValueError, TypeError, RecursionError) as error:
         raise ParameterError(
-            f"field dims {text!r} are neither numbers nor a JSON file of them ({error})"
+            f"field dims {text!r} are neither whole numbers with commas between nor a JSON file of "
+            f"them ({error})"
         ) from None
     return _checked(content)
 

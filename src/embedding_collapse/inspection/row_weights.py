@@ -104,4 +104,4 @@ def _rows_of(values: Tensor, table: Table) -> Tensor | None:
 
 
 def _told(counts: Mapping[str, Tensor], names: Any) -> str:
-    return listed(f"{short(name)} {list(counts[name].shape)}" for name in names)
+    return listed(f"{short(name)} {list(counts[name].shape) or 'of one number'}" for name in names)
