@@ -46,13 +46,43 @@ def _sums(gradient, x, mean):
     return total, along
 
 
+def _wide(number):
+    """A number; of bf16's bits the float32 that it is."""
+
+
+def _narrow(number, like):
+    """A number as it stands where `like` does: in bf16 to the nearest and of two to the even one,
+    as torch rounds."""
+
+
 def _widened(row, wide):
     """A row's numbers: of bf16 they are put into `wide`, others stay where they are."""
 
 
-def _rounded(wide, row):
-    """Put a row's numbers back, to the nearest of bf16 and of two to the even one, as torch does;
-    where `_widened` left them in the row there is nothing to do."""
+def _narrowed(wide, row):
+    """Put a row's numbers back where `_widened` took them from another place than they are in."""
+
+
+@overload(_wide)
+def _(number):
+    if number != types.uint16:
+        return lambda number: number
+    return lambda number: np.uint32(np.uint32(number) << np.uint32(16)).view(np.float32)
+
+
+@overload(_narrow)
+def _(number, like):
+    if like != types.uint16:
+        return lambda number, like: number
+
+    def nearest(number, like):  # the casts keep 32 bits, of which twice as many go at once as of 64
+        bits = np.float32(number).view(np.uint32)
+        even = np.uint32(np.uint32(bits >> np.uint32(16)) & np.uint32(1))
+        near = np.uint32(bits + np.uint32(np.uint32(0x7FFF) + even)) >> np.uint32(16)
+        known = np.uint32(bits & np.uint32(0x7FFFFFFF)) <= np.uint32(0x7F800000)
+        return np.uint16(near) if known else np.uint16(0x7FC0)  # else it is not a number
+
+    return nearest
 
 
 @overload(_widened)
@@ -61,43 +91,29 @@ def _(row, wide):
         return lambda row, wide: row
 
     def put(row, wide):
-        bits = wide.view(np.uint32)
         for i in range(len(row)):
-            bits[i] = np.uint32(row[i]) << np.uint32(16)
+            wide[i] = _wide(row[i])
         return wide
 
     return put
 
 
-@overload(_rounded)
+@overload(_narrowed)
 def _(wide, row):
     if row.dtype != types.uint16:
         return lambda wide, row: None
 
     def put(wide, row):
-        bits = wide.view(np.uint32)
         for i in range(len(row)):
-            bit = bits[i]
-            near = (bit + np.uint32(0x7FFF) + ((bit >> np.uint32(16)) & np.uint32(1))) >> 16
-            row[i] = near if (bit & np.uint32(0x7FFFFFFF)) <= 0x7F800000 else 0x7FC0  # not a number
+            row[i] = _narrow(wide[i], row[i])
 
     return put
 
 
+@compiled
 def _put(wide, row):
-    """`_rounded`, or a copy."""
-
-
-@overload(_put)
-def _(wide, row):
-    if row.dtype == types.uint16:
-        return lambda wide, row: _rounded(wide, row)
-
-    def put(wide, row):
-        for i in range(len(row)):
-            row[i] = wide[i]
-
-    return put
+    for i in range(len(row)):
+        row[i] = _narrow(wide[i], row[i])
 
 
 @compiled
@@ -178,7 +194,7 @@ def backward(x, weight, bias, eps, drop, relu, mean, variance, gradient, of_weig
             for b in range(rows):
                 row[b] = scale * (kept[b] - level - (row[b] - center) * slope)
             of_offset[m, h] = _mean(row) * count
-            _rounded(row, x[m, h])
+            _narrowed(row, x[m, h])
 
 
 @compiled
@@ -224,24 +240,18 @@ def cross(x, x0, projected, bias, to, multiplied, part, threads):
     Args:
         projected: of x's dtype, or the bits of bf16; overwritten.
         bias: `[M, I]`.
-        to: as x, which it may be.
-        multiplied: of the dtype of what is projected, as which it gets what `to` gets; or `to`.
+        to: as x, and another, or numbers would be taken one by one.
+        multiplied: gets what `to` gets, in bits of bf16; or None.
     """
     sets, rows, width = x.shape
-    wide, out = np.empty(width, x.dtype), np.empty(width, x.dtype)
     for line in range(sets * rows * part // threads, sets * rows * (part + 1) // threads):
         m, b = line // rows, line % rows
-        row, added = _widened(projected[m, b], wide), bias[m]
+        row, added, one, other, written = projected[m, b], bias[m], x[m, b], x0[m, b], to[m, b]
         for i in range(width):
-            row[i] += added[i]
-        _rounded(row, projected[m, b])
-        row = _widened(projected[m, b], wide)
-        one, other, written = x[m, b], x0[m, b], to[m, b]
-        for i in range(width):  # x may be what is written to: first a whole row
-            out[i] = one[i] + other[i] * row[i]
-        for i in range(width):
-            written[i] = out[i]
-        _rounded(out, multiplied[m, b])
+            row[i] = _narrow(_wide(row[i]) + added[i], row[i])
+            written[i] = one[i] + other[i] * _wide(row[i])
+            if multiplied is not None:
+                multiplied[m, b, i] = _narrow(written[i], row[i])
 
 
 @compiled
@@ -257,20 +267,16 @@ def cross_back(gradient, of_x, x0, projected, of_x0, of_projected, first, last, 
         of_projected: filled in.
     """
     sets, rows, width = x0.shape
-    zero, out = x0.dtype.type(0), np.empty(width, x0.dtype)
-    wide, other = np.empty(width, x0.dtype), np.empty(width, x0.dtype)
+    zero = x0.dtype.type(0)
     for line in range(sets * rows * part // threads, sets * rows * (part + 1) // threads):
         m, b = line // rows, line % rows
-        given, row = _widened(gradient[m, b], wide), _widened(projected[m, b], other)
-        g, total, factor = of_x[m, b], of_x0[m, b], x0[m, b]
+        given, row, factor, out = gradient[m, b], projected[m, b], x0[m, b], of_projected[m, b]
+        g, total = of_x[m, b], of_x0[m, b]
         if first:
             g[:], total[:] = zero, zero
         for i in range(width):
-            g[i] += given[i]
-        if last:
-            for i in range(width):
+            g[i] += _wide(given[i])
+            if last:
                 total[i] += g[i]
-        for i in range(width):
-            total[i] += g[i] * row[i]
-            out[i] = g[i] * factor[i]
-        _put(out, of_projected[m, b])
+            total[i] += g[i] * _wide(row[i])
+            out[i] = _narrow(g[i] * factor[i], out[i])

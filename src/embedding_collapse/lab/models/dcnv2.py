@@ -4,14 +4,13 @@ Wang et al., "DCN V2", WWW 2021.
 """
 
 import math
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-
-from blocked_adam import on_all_threads
 
 from . import fused
 from .fused import as_array
@@ -115,23 +114,31 @@ class _CrossLayers(torch.autograd.Function):
 
         dtypes = dict.fromkeys((embeddings.dtype, weights.dtype))
         x0, *rest = fused.laid(embeddings, weights.shape[-1], *dtypes)
-        x, multiplied, saved = x0, [x0, *rest][-1], []
-        for weight, bias in zip(weights, biases, strict=True):
-            projected = torch.bmm(multiplied, weight.mT)
-            if differentiate:
-                saved += [multiplied, projected]
-            multiplied = torch.empty_like(projected)
-            if x.dtype == multiplied.dtype:
-                to = multiplied
-            else:  # nobody needs x but the next layer
-                to = torch.empty_like(x) if x is x0 else x
-            arrays = [as_array(each) for each in (x, x0, projected, bias[:, 0], to, multiplied)]
-            on_all_threads(partial(cross, *arrays))
-            x = to
+        first, layers = [x0, *rest][-1], range(len(weights))
+
+        def one_by_one(count: int) -> list[Tensor]:
+            tensors = [torch.empty_like(first) for _ in range(count)]
+            return [tensors[layer % count] for layer in layers]
+
+        multiplied = [first, *one_by_one(len(weights) if differentiate else 2)]
+        projected = one_by_one(len(weights) if differentiate else 1)
+
+        def work(m: int, run: Callable) -> None:
+            x, alone = x0[m : m + 1], slice(m, m + 1)
+            hands = x0.new_empty(2, 1, *x0.shape[1:]) if rest else None
+            for layer in layers:
+                product, out = projected[layer][alone], multiplied[layer + 1][alone]
+                torch.mm(multiplied[layer][m], weights[layer, m].mT, out=product[0])
+                to = out if hands is None else hands[layer % 2]
+                arrays = map(as_array, (x, x0[alone], product, biases[layer, alone, 0], to))
+                run(partial(cross, *arrays, as_array(out) if rest else None))
+                x = to
+
+        fused.set_by_set(work, len(x0))
         if differentiate:
             ctx.of = embeddings.shape, embeddings.dtype
-            ctx.save_for_backward(x0, weights, biases, *saved)
-        return multiplied
+            ctx.save_for_backward(x0, weights, biases, *multiplied[:-1], *projected)
+        return multiplied[-1]
 
     @staticmethod
     @fused.differentiated_once
@@ -139,15 +146,23 @@ class _CrossLayers(torch.autograd.Function):
         from .compiled import cross_back
 
         x0, weights, biases, *saved = ctx.saved_tensors
-        of_x, of_x0 = torch.empty_like(x0), torch.empty_like(x0)
+        multiplied, projected = saved[: len(weights)], saved[len(weights) :]
+        gradient, of_x0 = gradient.contiguous(), torch.empty_like(x0)
         of_weights, of_biases = torch.empty_like(weights), torch.empty_like(biases)
-        of_projected = torch.empty_like(saved[1])
-        for layer in reversed(range(len(weights))):
-            multiplied, projected = saved[2 * layer : 2 * layer + 2]
-            tensors = (gradient.contiguous(), of_x, x0, projected, of_x0, of_projected)
-            ends = layer == len(weights) - 1, layer == 0
-            on_all_threads(partial(cross_back, *map(as_array, tensors), *ends))
-            of_weights[layer] = torch.bmm(multiplied.mT, of_projected).mT
-            of_biases[layer] = of_projected.sum(1, keepdim=True)
-            gradient = torch.bmm(of_projected, weights[layer])
-        return fused.laid_back([of_x0, gradient], *ctx.of), of_weights, of_biases, None
+        of_first = torch.empty_like(gradient)
+
+        def work(m: int, run: Callable) -> None:
+            alone = slice(m, m + 1)
+            of_x, of_projected = torch.empty_like(x0[alone]), torch.empty_like(gradient[alone])
+            given = gradient[alone]
+            for layer in reversed(range(len(weights))):
+                product, ends = projected[layer][alone], (layer == len(weights) - 1, layer == 0)
+                tensors = given, of_x, x0[alone], product, of_x0[alone], of_projected
+                run(partial(cross_back, *map(as_array, tensors), *ends))
+                torch.mm(of_projected[0].mT, multiplied[layer][m], out=of_weights[layer, m])
+                of_biases[layer, m] = of_projected[0].sum(0, keepdim=True)
+                given = of_first[alone]
+                torch.mm(of_projected[0], weights[layer, m], out=given[0])
+
+        fused.set_by_set(work, len(x0))
+        return fused.laid_back([of_x0, of_first], *ctx.of), of_weights, of_biases, None

@@ -147,6 +147,20 @@ def on_one_thread_each(work: Callable[..., None], tasks: Iterable[tuple]) -> Non
         torch.set_num_threads(threads)
 
 
+def set_by_set(work: Callable[[int, Callable], None], sets: int) -> None:
+    """Do `work(m, run)` for each set, to find in a core's cache what the operation before left.
+
+    Args:
+        work: hands its compiled passes to `run`.
+        sets: each has a thread of its own where that leaves none without work, else all threads.
+    """
+    if sets % torch.get_num_threads():
+        for m in range(sets):
+            work(m, on_all_threads)
+    else:
+        on_one_thread_each(lambda m: work(m, lambda passes: passes(0, 1)), zip(range(sets)))
+
+
 def _forward(x: Tensor, weight: Tensor, bias: Tensor, means: Tensor, variances: Tensor,
              known: bool, eps: float, relu: bool, drop: tuple, mean: bool) -> Tensor:  # fmt: skip
     """What comes out; means and variances `[M, H]` are filled in if they aren't known."""
