@@ -129,8 +129,8 @@ def test_a_seed_that_trains_without_motion_says_so_and_can_be_stopped(opened: Op
         let left = 5; // steps, until it is slow no longer
         Worker.prototype.postMessage = function (order) {
             if (!window.slow) return postMessage.call(this, order);
-            const steps = left-- > 0 ? 1 : 0;
-            setTimeout(() => postMessage.call(this, { ...order, steps }), 300);
+            const steps = left-- > 0 ? 1 : 0; // whole ones, however long they take here
+            setTimeout(() => postMessage.call(this, { ...order, steps, budget: Infinity }), 300);
         };
     """
     page = opened("sets", script=script, reduced_motion="reduce")
