@@ -63,7 +63,9 @@ def write_atomically(
     try:
         with naming(path):
             write(temporary)
-            temporary.chmod(_rights(path, temporary))
+            rights = _rights(path, temporary)
+            if stat.S_IMODE(temporary.stat().st_mode) != rights:  # some disks refuse to change any
+                temporary.chmod(rights)
             if replace:
                 temporary.replace(path)
             else:

@@ -11,6 +11,7 @@ from rounding import assert_rounding_alone, assert_same_sums
 from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
 
+from embedding_collapse.lab.engine import products as module
 from embedding_collapse.lab.engine.products import products
 from embedding_collapse.lab.models import MODELS, PAPER, Size, build, fused, layers
 from embedding_collapse.lab.models.interaction import Part
@@ -216,6 +217,48 @@ def test_fused_cross_layers_are_torchs_own_in_float64(precision, monkeypatch):
 
 def test_fused_cross_layers_have_the_same_bits_on_any_number_of_threads(monkeypatch):
     assert_threads_change_no_bit(lambda: crossed(True, "bf16", torch.float32, 1, monkeypatch))
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_a_mode_of_torch_has_the_products_of_all_sets_of_fused_cross_layers(threads, monkeypatch):
+    """Such as the one that takes bf16's in float32 where a processor has no instructions: it is at
+    work on one thread alone."""
+    seen = []
+
+    class Seeing(module.InFloat32):
+        def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+            if operation.overloadpacket is torch.ops.aten.mm:
+                seen.append(operation)
+            return super().__torch_dispatch__(operation, types, args, kwargs)
+
+    monkeypatch.setattr(module, "multiplies_bf16", lambda: False)
+    monkeypatch.setattr(module, "InFloat32", Seeing)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        ours = crossed(True, "bf16", torch.float32, 1, monkeypatch)
+        # forward, two backward, and forward without gradients, of each layer of each set
+        assert len(seen) == (1 + 2 + 1) * Size(4, 3, 5).cross_layers * 3
+        plain = crossed(False, "bf16", torch.float32, 1, monkeypatch)
+    finally:
+        torch.set_num_threads(before)
+    assert_rounding_alone(ours, plain, crossed(False, None, torch.float64, 1, monkeypatch))
+
+
+@pytest.mark.parametrize("name", ["dcnv2", "nfwfm", "xdeepfm"])
+def test_compiled_passes_run_in_inference_mode_on_several_threads(name, monkeypatch):
+    monkeypatch.setattr(fused, "WORTH_FUSING", 0)
+    model = MODELS[name].interaction(Size(4, 3, 5, hidden=8)).eval()
+    embeddings, before = torch.randn(3, ROWS, 4, 5), torch.get_num_threads()
+    with torch.no_grad():
+        expected = model(embeddings)
+    torch.set_num_threads(3)
+    try:
+        with torch.inference_mode():
+            found = model(embeddings.clone())
+    finally:
+        torch.set_num_threads(before)
+    torch.testing.assert_close(found, expected)
 
 
 def test_the_gradient_through_fused_cross_layers_can_be_taken_twice(monkeypatch):

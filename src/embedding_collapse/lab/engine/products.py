@@ -56,7 +56,9 @@ class InFloat32(TorchDispatchMode):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
-        kwargs = kwargs or {}
+        kwargs = dict(kwargs or {})
         if operation.overloadpacket in PRODUCTS and args[-1].dtype == torch.bfloat16:
-            return operation(*(x.float() for x in args), **kwargs).bfloat16()
+            out = kwargs.pop("out", None)
+            product = operation.overloadpacket(*(x.float() for x in args), **kwargs)
+            return product.bfloat16() if out is None else out.copy_(product)
         return operation(*args, **kwargs)

@@ -132,19 +132,35 @@ def parts(x: Tensor, size: int) -> list[slice]:
 def on_one_thread_each(work: Callable[..., None], tasks: Iterable[tuple]) -> None:
     """Do `work(*task)` for all tasks, on as many threads as torch takes, none of which shares an
     operation of its own out again: for operations so small that to wait for all threads after each
-    would take longer."""
+    would take longer. Where a mode of torch has operations of its own, this thread does all."""
     tasks, threads = list(tasks), torch.get_num_threads()
+    inference = torch.is_inference_mode_enabled()
 
     def some(first: int, step: int) -> None:
-        torch.set_num_threads(1)  # of this thread, and of those that come to life from here on
-        with torch.no_grad(), torch.autocast("cpu", enabled=False):  # the same on every thread
+        # the same on every thread
+        with (
+            torch.inference_mode(inference),
+            torch.no_grad(),
+            torch.autocast("cpu", enabled=False),
+        ):
             for task in tasks[first::step]:
                 work(*task)
 
+    def alone(first: int, step: int) -> None:
+        torch.set_num_threads(1)  # of this thread, and of those that come to life from here on
+        some(first, step)
+
+    if _in_a_mode():
+        return some(0, 1)
     try:
-        on_all_threads(some)
+        on_all_threads(alone)
     finally:
         torch.set_num_threads(threads)
+
+
+def _in_a_mode() -> bool:
+    """Whether something like `products.InFloat32` is at work, which is so on one thread alone."""
+    return torch._C._len_torch_dispatch_stack() > 0
 
 
 def set_by_set(work: Callable[[int, Callable], None], sets: int) -> None:
@@ -154,7 +170,7 @@ def set_by_set(work: Callable[[int, Callable], None], sets: int) -> None:
         work: hands its compiled passes to `run`.
         sets: each has a thread of its own where that leaves none without work, else all threads.
     """
-    if sets % torch.get_num_threads():
+    if sets % torch.get_num_threads() or _in_a_mode():
         for m in range(sets):
             work(m, on_all_threads)
     else:
