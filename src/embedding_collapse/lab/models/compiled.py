@@ -112,6 +112,7 @@ def _(wide, row):
 
 @compiled
 def _put(wide, row):
+    """Copy a row, in bf16 where that is what the other holds."""
     for i in range(len(row)):
         row[i] = _narrow(wide[i], row[i])
 
