@@ -195,8 +195,12 @@ def test_score_writes_a_probability_per_row_of_a_file(capsys):
     assert content["mean"] == pytest.approx(scores.mean())
     printed(capsys, "score", made["record"], "rows.csv", "--output=scores.csv", *options)
     assert pd.read_csv("scores.csv")["probability"].tolist() == scores.tolist()
-    rows.drop(columns="shop").to_csv("rows.csv", index=False)
+    before = Path("scores.parquet").read_bytes()
     assert main(["score", made["record"], "rows.csv", *options]) == 1
+    assert "scores.parquet is there already; --output names the file" in capsys.readouterr().err
+    assert Path("scores.parquet").read_bytes() == before
+    rows.drop(columns="shop").to_csv("rows.csv", index=False)
+    assert main(["score", made["record"], "rows.csv", "--output=scores.csv", *options]) == 1
     assert "it has no column 'shop'; its columns are 'more'" in capsys.readouterr().err
 
 
@@ -284,6 +288,20 @@ def test_what_is_given_on_the_command_line_comes_before_the_file(capsys):
     assert (parsed.checkpoint, parsed.include) == (["b.pt"], ["x*"])
     side_by_side = cli.parse(["sweep", config({"workers": 2}), "--ray", "3"])
     assert (side_by_side.workers, side_by_side.ray) == (2, 3)
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ({"weights": True}, 1),
+        ({"weights": False}, 0),
+        ({"no-weights": True}, 0),
+        ({"no_weights": False}, 1),
+    ],
+)
+def test_a_file_says_yes_and_no_to_weights_by_either_name(capsys, given, kept):
+    printed(capsys, "run", config(TINY | {"max_rejected": 0.1, "output": "runs"} | given))
+    assert len(list(Path("runs").glob("*.safetensors"))) == kept
 
 
 def test_a_comma_in_a_text_of_a_list_is_part_of_it():

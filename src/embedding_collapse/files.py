@@ -52,10 +52,10 @@ def write_atomically(
         OSError: it cannot be written; the message names a path, and nothing is left behind.
     """
     if replace:
-        path = Path(os.path.realpath(path))
         if path.exists() and not path.is_file() and not path.is_dir():
-            write(path)
+            write(path)  # by the name given: that of /dev/stdout's pipe leads nowhere
             return
+        path = Path(os.path.realpath(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     writer = f"{threading.get_ident()}.{os.getpid()}"
     temporary = (scratch or path.parent) / f".{path.name}.{writer}"
@@ -195,6 +195,13 @@ def load_json(path: Path) -> dict[str, Any]:
         UserWarning: its checksum cannot be compared here.
     """
     return json.loads(checked_text(path))
+
+
+def is_stored(path: Path) -> bool:
+    """Whether it is a file that `store_json` wrote, whole or not."""
+    with contextlib.suppress(OSError):
+        return path.is_file() and SUMMED.fullmatch(path.read_bytes()) is not None
+    return False
 
 
 def checked_text(path: Path) -> bytes:

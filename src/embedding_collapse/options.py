@@ -84,7 +84,9 @@ def _default(name: str, action: argparse.Action, value: Any) -> Any:
     if action.option_strings and action.nargs == 0:
         if not isinstance(value, bool):
             raise ParameterError(f"{name} is {value!r} in the config; true or false is accepted")
-        return value if action.const is None else value == action.const
+        if isinstance(action, argparse.BooleanOptionalAction):
+            return value != name.startswith("no_")
+        return value == action.const
     values = value if isinstance(value, list) else [value]
     if any(isinstance(one, dict | list) for one in values):
         raise ParameterError(f"{name} is {value!r} in the config; a value or a list is accepted")

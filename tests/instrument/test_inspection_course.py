@@ -44,6 +44,12 @@ def test_checkpoints_come_by_their_numbers_and_what_has_none_is_told(run_folder)
     assert notes == ["left out, without a number: last.pt"]
 
 
+def test_what_the_system_refuses_to_read_is_passed_over(run_folder):
+    (run_folder / "lost+found").symlink_to("lost+found")  # to itself: no user can open it
+    paths, _ = checkpoints_in(run_folder)
+    assert [path.stem for path in paths] == ["step_2", "step_10", "step_30", "step_100"]
+
+
 def test_checkpoints_come_by_all_their_numbers(tmp_path):
     names = ["epoch-1-step-200", "epoch-1-step-1000", "epoch-2-step-900"]
     for name in names:

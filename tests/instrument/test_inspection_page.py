@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from test_inspection_report import Page, normal
 
 from embedding_collapse.cli import main
+from embedding_collapse.files import store_json
 from embedding_collapse.inspection import report
 from embedding_collapse.inspection.comparison import comparison
 from embedding_collapse.inspection.page import html
@@ -147,6 +148,34 @@ def test_a_link_stays_a_link_and_a_pipe_a_pipe(plain):
     assert (plain / "pipe").is_fifo()
 
 
+def test_a_report_takes_no_place_of_a_record_but_of_a_report_it_does(plain, capsys):
+    store_json(Path("plain.json"), {"dataset": {"fields": ["a"], "cardinalities": [40]}})
+    before = Path("plain.json").read_bytes()
+    assert main(["inspect", "plain.pt", "--output=plain.json"]) == 1
+    said = "error: plain.json is a record or a codebook; the report needs another name"
+    assert capsys.readouterr().err.startswith(said)
+    assert Path("plain.json").read_bytes() == before
+    for _ in range(2):
+        assert main(["inspect", "plain.pt", "--output=report.json"]) == 0
+
+
+def test_a_report_goes_to_a_pipe_without_a_name_and_to_the_home_folder(plain, monkeypatch):
+    received, sent = os.pipe()
+    with os.fdopen(received) as pipe:
+        read: list[str] = []
+        reader = threading.Thread(target=lambda: read.append(pipe.read()))
+        reader.start()
+        assert main(["inspect", "plain.pt", f"--output=/dev/fd/{sent}"]) == 0
+        os.close(sent)
+        reader.join()
+    monkeypatch.setenv("HOME", str(plain / "home"))
+    Path("home").mkdir()
+    assert main(["inspect", "plain.pt", "--output=~/report.html"]) == 0
+    assert [path.name for path in Path("home").iterdir()] == ["report.html"]
+    assert read == [Path("home/report.html").read_text(encoding="utf-8")]
+    assert not Path("~").exists()
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -154,7 +183,7 @@ def test_a_link_stays_a_link_and_a_pipe_a_pipe(plain):
         (["--field-dims=dims.json", "--output=dims.json"], "dims.json is read as well; the report"),
         (
             ["--output=same.md", "--output=./same.md"],
-            "./same.md is the report; the report needs",
+            "same.md is the report; the report needs",
         ),
         (["--output=precious.csv"], "precious.csv is no name of a report; .html, .htm, .md, .json"),
         (["--output=plain.link"], "plain.link is the checkpoint; the report needs another name"),

@@ -130,6 +130,10 @@ def test_a_run_of_this_library_is_cut_into_its_fields_and_sets(tmp_path, capsys)
         assert (one.sets, one.width) == (2, 4)
         assert one.measures["relative_abundance"] == pytest.approx(relative.item(), rel=1e-4)
         assert one.joined["relative_abundance"] == pytest.approx(joined.item(), rel=1e-4)
+    (head,) = report.inspect(
+        tmp_path / f"{record.key}.safetensors", include="head.hidden.linear.weight"
+    ).tables  # of which the record's fields say nothing
+    assert head.width == head.rows == 8
     (records.path_of(tmp_path, record.key)).unlink()  # without its record it is one joint table
     (alone,) = report.inspect(tmp_path / f"{record.key}.safetensors").tables
     assert (alone.name, alone.rows, alone.sets) == (

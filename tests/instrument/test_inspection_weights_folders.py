@@ -50,6 +50,8 @@ def test_the_one_file_of_a_small_models_folder_is_read(tmp_path):
     save_file({"emb": TABLE}, tmp_path / "model.safetensors")
     (tmp_path / "config.json").write_text("{}")
     assert list(read(tmp_path)) == ["emb"]
+    torch.save({"same": TABLE}, tmp_path / "pytorch_model.bin")  # the model once more, as pickles
+    assert list(read(tmp_path)) == ["emb"]
 
 
 @pytest.mark.parametrize(

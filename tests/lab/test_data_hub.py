@@ -75,6 +75,15 @@ def test_a_change_of_the_dataset_changes_the_fingerprint(criteo_folder):
     assert load("criteo").fingerprint != before
 
 
+def test_a_change_shows_where_datasets_would_hold_all_in_memory(criteo_folder, monkeypatch):
+    monkeypatch.setattr(datasets.config, "IN_MEMORY_MAX_SIZE", 1 << 40)
+    before = load("criteo").fingerprint
+    path = criteo_folder / "train.csv"
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([lines[0], *reversed(lines[1:])]) + "\n")
+    assert load("criteo").fingerprint != before
+
+
 def test_any_dataset_with_a_label_can_be_a_table(tmp_path, monkeypatch):
     folder = tmp_path / "someone" / "clicks"
     folder.mkdir(parents=True)

@@ -279,6 +279,7 @@ def test_an_ensemble_is_a_row_of_its_own_beside_its_members(make_record):
     ensemble = replace(member, spec=spec, epochs=[])
     found = summary([ensemble, member, make_record(seed=1)])
     assert found["seconds"].to_dict() == {"base": "4.0", "2 of base, logits": ""}
+    assert found["samples/s"]["2 of base, logits"] == "" != found["samples/s"]["base"]
     assert by_label([ensemble, member]) == {"base": [member]}  # of which it is no size
 
 

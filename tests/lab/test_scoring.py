@@ -70,6 +70,15 @@ def test_the_test_rows_score_as_recorded(frame, data, made):
     assert auc(logits, torch.from_numpy(data.labels)[test]) == record.test["auc"]
 
 
+def test_a_folder_may_begin_with_the_home_folders_sign(frame, data, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    key = run(Spec(data.spec, **TINY), data, output="~/runs", **HERE).key
+    assert load_scorer(f"~/runs/{key}.json", device="cpu").score(frame).shape == (ROWS,)
+    assert [record.key for record in scoring.records.load_all("~/runs")] == [key]
+    assert [path.name for path in tmp_path.iterdir()] == ["runs"]
+
+
 def test_an_ensemble_scores_the_test_rows_as_recorded(frame, data, ensemble):
     test = data.split[2]
     logits = load_scorer(ensemble, device="cpu").logits(frame.iloc[test.numpy()])

@@ -9,7 +9,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from embedding_collapse.files import write_atomically, write_json
+from embedding_collapse.files import is_stored, write_atomically, write_json
 from embedding_collapse.options import print_result
 from embedding_collapse.parameters import ParameterError, check_writable
 from embedding_collapse.verdict import (
@@ -120,6 +120,7 @@ def execute(parsed: argparse.Namespace) -> int:
     if parsed.output is None and not parsed.json:
         unwritten = _in_the_way(Path("report.html"))
     outputs = parsed.output or ([] if parsed.json or unwritten else ["report.html"])
+    outputs = [str(Path(written).expanduser()) for written in outputs]
     taken = {os.path.realpath(path): "the checkpoint" for path in paths}
     for path in filter(None, (parsed.rows_weight, parsed.field_dims)):
         taken.setdefault(os.path.realpath(path), "read as well")
@@ -128,6 +129,10 @@ def execute(parsed: argparse.Namespace) -> int:
             raise ParameterError(f"{written} is {use}; the report needs another name")
         if Path(written).is_dir():
             raise ParameterError(f"{written} is a folder; the report needs the name of a file")
+        if is_stored(Path(written)):  # such as the one beside the checkpoint
+            raise ParameterError(
+                f"{written} is a record or a codebook; the report needs another name"
+            )
         if Path(written).is_file() or not Path(written).exists():  # else a device or a pipe
             taken[os.path.realpath(written)] = "the report"
             if Path(written).suffix not in SUFFIXES:
@@ -153,7 +158,7 @@ def execute(parsed: argparse.Namespace) -> int:
         try:
             inspections.append(inspect(path, **options, progress=parsed.progress and not many))
             damaged = None
-        except weights.UnreadableError as error:  # such as what a killed run was writing
+        except (weights.UnreadableError, OSError) as error:  # such as what a killed run was writing
             if not many:
                 raise
             damaged = error

@@ -40,7 +40,7 @@ def checkpoints_in(folder: str | Path) -> tuple[list[Path], list[str]]:
         ParameterError: no folder, or fewer than two checkpoints with a number in their names that
             can be read as far as their first bytes tell.
     """
-    folder = Path(folder)
+    folder = Path(folder).expanduser()
     if not folder.is_dir():
         raise ParameterError(f"follow is {str(folder)!r}; a folder of checkpoints is needed")
     numbered: list[Path] = []
@@ -52,7 +52,7 @@ def checkpoints_in(folder: str | Path) -> tuple[list[Path], list[str]]:
             weights.check(path)
         except NotInstalledError as error:
             missing.append(str(error))
-        except weights.UnreadableError:  # logs, settings, and what a killed run was writing
+        except (weights.UnreadableError, OSError):  # logs, settings, what a killed run was writing
             unreadable.append(path)
         else:
             (numbered if re.search(r"\d", path.stem) else left_out).append(path)

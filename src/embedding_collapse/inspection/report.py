@@ -211,9 +211,14 @@ def inspect(
         )
     if field_dims is not None:
         field_dims = read_field_dims(field_dims)
-    elif record is not None and "table" in tensors:
-        field_dims = fields_of(record)
     include, exclude = tables.patterns(include), tables.patterns(exclude)
+    if (
+        field_dims is None
+        and record is not None
+        and "table" in tensors
+        and tables.reading("table", tensors, include, exclude, tensors.known).is_table
+    ):
+        field_dims = fields_of(record)
     try:
         embeddings, left_out = tables.find(
             tensors,

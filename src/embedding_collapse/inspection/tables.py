@@ -117,11 +117,11 @@ def find(
     for name, tensor in tensors.items():
         if tensor.ndim not in (2, 3):
             continue
-        reading = _reading(name, tensors, include, exclude, known or {})
-        if reading.is_table:
-            chosen[name] = reading.why
+        found = reading(name, tensors, include, exclude, known or {})
+        if found.is_table:
+            chosen[name] = found.why
         else:
-            left_out.append(LeftOut(name, tuple(tensor.shape), reading.why))
+            left_out.append(LeftOut(name, tuple(tensor.shape), found.why))
     if not chosen:
         raise NoTableError(_nothing(tensors, left_out, include))
     tables: list[Table] = []
@@ -160,7 +160,7 @@ def patterns(given: str | Sequence[str]) -> list[str]:
     return [given] if isinstance(given, str) else list(given)
 
 
-def _reading(
+def reading(
     name: str,
     tensors: Mapping[str, Tensor],
     include: Sequence[str],

@@ -132,7 +132,7 @@ def _run(
     """As `run`, in the first process."""
     if output is None:
         return _train(spec, dataset, where, progress)
-    output = Path(output)
+    output = Path(output).expanduser()
     weights = weights and spec.members is None  # an ensemble has none beside its members'
     stored = _stored(spec, dataset, output, weights)
     if stored is not None and dataset.codebook is not None and (weights or spec.members):

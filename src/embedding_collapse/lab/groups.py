@@ -219,7 +219,7 @@ def summary(records: Iterable[Record]) -> pd.DataFrame:
             "parameters": f"{sum(first.parameters.values()):,}",
             "of these embedding": f"{first.parameters['embedding']:,}",
             "seconds": f"{median(seconds):.1f}" if first.epochs else "",
-            "samples/s": f"{median(run.speed for run in group):,.0f}",
+            "samples/s": f"{median(run.speed for run in group):,.0f}" if first.epochs else "",
         }
     frame = pd.DataFrame(rows.values(), index=pd.MultiIndex.from_tuples(rows))
     if not frame["ME - SE, AUC"].any():  # nothing to compare

@@ -208,7 +208,7 @@ def load_all(*folders: str | Path) -> list[Record]:
     """
     every: list[Record] = []
     for folder in folders:  # in a comprehension, a warning's place would be one frame further up
-        every += load_folder(Path(folder), load)
+        every += load_folder(Path(folder).expanduser(), load)
     first: dict[tuple[str, str], Record] = {}
     for record in every:  # else a copy would count as a run with another seed
         first.setdefault((record.key, record.dataset["fingerprint"]), record)

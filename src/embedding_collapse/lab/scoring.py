@@ -87,9 +87,9 @@ def load_scorer(
 
     Raises:
         ParameterError: a record that is not there, made without weights, or of data that were not
-            read from a table; no codebook, or one of another version or other data, or a dataset of
-            another fingerprint.
-        DamagedError: what is there has changed since it was written.
+            read from a table; weights that are not there or have changed since; no codebook, or one
+            of another version or other data, or a dataset of another fingerprint.
+        DamagedError: a record or a codebook that has changed since it was written.
 
     Example:
         >>> import embedding_collapse, pandas

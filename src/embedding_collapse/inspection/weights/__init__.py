@@ -94,8 +94,9 @@ def check(path: str | Path) -> None:
 
 
 def named(path: str | Path) -> Path:
-    """The path; absolute where it has no name of its own, as "." has none."""
-    return path if (path := Path(path)).name else path.absolute()
+    """The path, from the home folder where it begins with "~"; absolute where it has no name of its
+    own, as "." has none."""
+    return path if (path := Path(path).expanduser()).name else path.absolute()
 
 
 @contextmanager
@@ -191,7 +192,7 @@ def _folder_reader(path: Path) -> Callable[[Path], dict[str, Tensor]]:
     single = [one for name in SINGLE if (one := path / name).is_file()]
     if len(indices) == 1 or (indices and not single):
         return lambda folder: read_shards(indices[0], read)
-    if len(single) == 1:
+    if single:  # of both, as many a model on the Hub has them, the first: the same numbers
         return lambda folder: read(single[0])
     raise NoFormatError(
         f"{path} is a folder without an index of shards ({INDEX}) or {METADATA}; name the file in "

@@ -13,6 +13,8 @@ from embedding_collapse.parameters import ParameterError, check_writable
 
 from ..scoring import load_scorer
 
+SCORES = "scores.parquet"
+
 
 def add_options(command: argparse.ArgumentParser) -> None:
     """The options of `score`."""
@@ -24,17 +26,18 @@ def add_options(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument(
         "--output",
-        default="scores.parquet",
         metavar="FILE",
         help="Parquet, or CSV if its name ends so: a probability per row, in their order "
-        "(scores.parquet)",
+        f"({SCORES}, if there is none)",
     )
     command.add_argument("--device", default="auto", help="auto, cpu or cuda (auto)")
 
 
 def execute(parsed: argparse.Namespace) -> int:
     """Score rows and write their probabilities."""
-    output = Path(parsed.output).expanduser()
+    output = Path(parsed.output or SCORES).expanduser()
+    if parsed.output is None and output.exists():
+        raise ParameterError(f"{SCORES} is there already; --output names the file to write")
     _check_output(output, parsed.rows)
     scorer = load_scorer(parsed.record, device=parsed.device)
     scores = scorer.score(parsed.rows, progress=parsed.progress)

@@ -38,7 +38,7 @@ def execute(parsed: argparse.Namespace) -> int:
     specs = [spec for spec in with_members(parts) if parsed.only in title(spec)]
     if not specs:
         raise ParameterError(f"no run of {chosen.name} has {parsed.only!r} in its title")
-    folder = Path(parsed.output) if parsed.output else chosen.folder
+    folder = Path(parsed.output).expanduser() if parsed.output else chosen.folder
     done = Outcome([], 0, [])
     if not parsed.status:
         weights = chosen.unmade_members(output_of(str(folder)), set(specs))

@@ -50,7 +50,9 @@ def open_dataset(name: str, text: Sequence[str] = (), given: bool = False) -> li
     features = datasets.Features({c: datasets.Value("string") for c in text}) if text else None
     try:
         with nullcontext() if online else _offline():
-            loaded = datasets.load_dataset(address, split=split or None, features=features)
+            loaded = datasets.load_dataset(
+                address, split=split or None, features=features, keep_in_memory=False
+            )  # in memory they would have no file to tell them from others by
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
         said = "gave no such dataset" if online else "does not answer"
         raise ParameterError(

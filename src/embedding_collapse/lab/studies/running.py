@@ -133,8 +133,8 @@ def run_all(
                     failures.append(Failure(spec, outcome))
                     tell(str(failures[-1]))
                 else:
-                    if folder:  # it is there, unless on another machine's disk
-                        records.save(outcome, folder)
+                    if folder and not records.path_of(folder, spec.key).exists():
+                        records.save(outcome, folder)  # of a run on another machine's disk
                     by_key[spec.key], trained = outcome, trained + 1
                     tell(
                         f"{title(spec)}: test AUC {outcome.test_auc:.5f}, "
