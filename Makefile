@@ -31,7 +31,7 @@ endif
 help:
 	@echo "make book      run every chapter and build the book into _build/html"
 	@echo "make serve     read the built book at http://localhost:$(PORT) (PORT=... for another)"
-	@echo "make test      lint, unit tests, scripts, notebooks against their outputs, the book in a browser"
+	@echo "make test      lint, unit tests, scripts, quick notebooks against their outputs, the book in a browser"
 	@echo "make test-slow  the wheel, whole chapters, killed runs, Ray, damaged files, compiled code"
 	@echo "make test-rounding  the tests that rounding could fail, as on two other processors"
 	@echo "make refresh   run every chapter and store its outputs and records in the repository"

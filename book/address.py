@@ -37,7 +37,7 @@ import sys
 
 if importlib.util.find_spec("embedding_collapse") is None:
     !git clone --quiet --depth 1 "{address}" embedding-collapse
-    %pip install --quiet -e embedding-collapse
+    %pip install --quiet -e "embedding-collapse[book]"
     sys.path.insert(0, "embedding-collapse/src")'''
     return nbformat.v4.new_code_cell(source, id=CELL, metadata={"tags": ["remove-cell"]})
 

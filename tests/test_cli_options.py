@@ -290,6 +290,13 @@ def test_what_is_given_on_the_command_line_comes_before_the_file(capsys):
     assert (side_by_side.workers, side_by_side.ray) == (2, 3)
 
 
+def test_a_file_of_options_may_lie_in_the_home_folder(capsys, here, monkeypatch):
+    monkeypatch.setenv("HOME", str(here / "home"))
+    (here / "home").mkdir()
+    config({"path": "visits.csv", "label": "stars", "threshold": 4}, "home/data.yaml")
+    assert main(["data", "table", "--config=~/data.yaml", "--max-rejected=0.1", "--quiet"]) == 0
+
+
 @pytest.mark.parametrize(
     ("given", "kept"),
     [

@@ -22,8 +22,8 @@ def add_common(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--config",
         metavar="FILE",
-        help="YAML or JSON with a key per option, or a record; what is given here comes first, and "
-        "lists add up",
+        help="YAML or JSON with a key per option, or a record; what is given here comes first "
+        "(options that may be repeated add up)",
     )
 
 
@@ -50,7 +50,7 @@ def defaults_from(command: argparse.ArgumentParser, path: str) -> None:
     import yaml  # reads JSON too
 
     try:
-        content = yaml.safe_load(Path(path).read_text("utf-8"))
+        content = yaml.safe_load(Path(path).expanduser().read_text("utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
         raise ParameterError(f"config is {path!r}, which cannot be read ({reason})") from None

@@ -92,7 +92,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
         "--output",
         action="append",
         metavar="FILE",
-        help="the report: .md for Markdown, .json for JSON, else HTML; may be repeated "
+        help="the report: .html, .md for Markdown or .json; may be repeated "
         "(report.html, and none with --json)",
     )
     command.add_argument(

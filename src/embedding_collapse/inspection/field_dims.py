@@ -42,11 +42,12 @@ def read_field_dims(given: FieldDims) -> dict[str, int]:
         if re.fullmatch(r"[\d\s,]+", text):
             content = [int(part) for part in text.split(",") if part.strip()]
         else:
-            if Path(text).exists() and not Path(text).is_file():
+            path = Path(text).expanduser()
+            if path.exists() and not path.is_file():
                 raise OSError("it is no file")
-            content = json.loads(Path(text).read_text(encoding="utf-8"))
-        if isinstance(content, dict) and isinstance(content.get("dataset"), dict):
-            content = fields_of(load_json(Path(text)))
+            content = json.loads(path.read_text(encoding="utf-8"))
+            if isinstance(content, dict) and isinstance(content.get("dataset"), dict):
+                content = fields_of(load_json(path))
     except DamagedError:
         raise
     except (OSError, ValueError, TypeError, RecursionError) as error:

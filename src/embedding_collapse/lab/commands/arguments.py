@@ -42,7 +42,7 @@ HELP = {
     "column or as given train)",
     "held_out": "of drawn data and US flights: rows that validate and that test; --rows then train",
     "split": "how rows are held out: random; of US flights also time, the last; of a table, Criteo "
-    "and Avazu also given, which is by a Hub dataset's splits or by three files in a folder",
+    "and Avazu also given: by a Hub dataset's splits, or of a table by three files in a folder",
     "content": "hash that what is read must have, as a record tells it",
     "model": ", ".join(MODELS),
     "design": "se widens one embedding set, me adds sets",

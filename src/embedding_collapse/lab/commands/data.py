@@ -16,7 +16,12 @@ def add_options(command: argparse.ArgumentParser) -> None:
     command.description = "\n".join(f"{name}: {about}" for name, about in DATASETS.items())
     command.add_argument("dataset", metavar="DATASET", help=", ".join(DATASETS))
     add_options_of_data(command)
-    command.add_argument("--cache", metavar="FOLDER", help="where encoded data are kept")
+    command.add_argument(
+        "--cache",
+        metavar="FOLDER",
+        help="where encoded data are kept ($EMBEDDING_COLLAPSE_CACHE, where every command looks, "
+        "or ~/.cache/embedding-collapse)",
+    )
     command.add_argument(
         "--workers", type=int, metavar="W", help="threads; one per core by default"
     )

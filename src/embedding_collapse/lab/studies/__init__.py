@@ -11,7 +11,7 @@ STUDIES = {one.STUDY.name: one.STUDY for one in (decide,)}
 
 
 def study(name: str) -> Study:
-    """The study of that name; `study("decide").records()` gives its runs' records.
+    """The study of that name; `study("decide").records(missing_ok=True)` gives its runs' records.
 
     Raises:
         ParameterError: there is none; the message lists those there are.

@@ -30,7 +30,8 @@ OTHERS = {
         "Spectra of the token embeddings of language models.",
     ),
     "speed": (
-        "python benchmarks/cost.py, python benchmarks/optimizer.py, python benchmarks/criteo.py, "
+        "python benchmarks/cost.py, python benchmarks/optimizer.py --device cpu --output "
+        "results/speed/optimizer-cpu.json, python benchmarks/criteo.py, "
         "python benchmarks/serving.py",
         "Time per step against size, of the optimizers, and of requests.",
     ),
