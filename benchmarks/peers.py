@@ -95,7 +95,9 @@ def ours(job: Job, data: Data) -> dict[str, float]:
     from embedding_collapse.lab.training import Training, fit
 
     fields = tuple(map(Field, data.names, data.cardinalities))
-    dataset = Dataset("benchmark", data.ids, data.labels, fields, fingerprint="benchmark")
+    rows = math.ceil(job.steps * BATCH / 0.8)  # of which a tenth validates and a tenth tests
+    ids, labels = data.ids[:rows], data.labels[:rows]
+    dataset = Dataset("benchmark", ids, labels, fields, fingerprint="benchmark")
     model = build(job.model, data.cardinalities, Size(len(fields), job.sets, job.width))
     precision = precision_of("auto", torch.device("cpu")) if job.who == "ours, auto" else None
     run = fit(model, dataset, Training(2, BATCH, precision=precision), device="cpu")

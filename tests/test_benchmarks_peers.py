@@ -58,3 +58,23 @@ def test_every_contender_gets_the_same_batches(peers):
     data = peers.Data(np.arange(9000, dtype=np.int32).reshape(4500, 2), np.ones(4500), [9000] * 2)
     first, second = data.batches(2)
     assert first[0].shape == (peers.BATCH, 2) and second[0][0, 0] == 2 * peers.BATCH
+
+
+def test_ours_trains_on_as_many_steps_as_the_others_however_long_the_file(peers, monkeypatch):
+    import numpy as np
+
+    from embedding_collapse.lab import training
+
+    fit, trained = training.fit, []
+
+    def watched(model, dataset, *given, **options):
+        trained.append(-(-dataset.split_sizes[0] // given[0].batch_size))
+        return fit(model, dataset, *given, **options)
+
+    monkeypatch.setattr(training, "fit", watched)
+    rows = 20 * peers.BATCH
+    data = peers.Data(
+        np.zeros((rows, 2), dtype=np.int32), (np.arange(rows) % 2).astype(np.uint8), [3] * 2
+    )
+    assert peers.ours(peers.Job("ours", "mini", "dnn", 1, 4, 2), data)["seconds"] > 0
+    assert trained == [2]

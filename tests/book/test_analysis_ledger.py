@@ -218,6 +218,8 @@ def test_of_a_claim_that_asks_for_each_control_the_least_sure_is_judged(run, wid
     found = finding([*runs_of(run, {ME4: 0.81}, ["dcnv2"]), *controls], EACH)
     assert found.verdict == verdict
     assert found.effect.value == pytest.approx(0.81 - wider) and len(found.parts) == 2
+    without = finding([*runs_of(run, {ME4: 0.81}, ["dcnv2"]), *controls[5:]], EACH)
+    assert without.effect.low > 0 and without.verdict == "undecided"  # the other may yet be above
 
 
 def test_that_any_of_several_controls_speaks_against_a_claim_is_corrected_for_their_number(run):
@@ -257,6 +259,11 @@ def test_seed_by_seed_what_runs_of_a_seed_share_is_no_noise(run):
     assert seed_by_seed(pair, fewer, AUC).value == pytest.approx(0.005, abs=2e-4)  # 3 in common
     others = {old: runs[old][:2], new: runs[new][2:]}
     assert seed_by_seed(pair, others, AUC) == effect_of(pair, others, AUC)
+    (base,) = by_spec(runs_of(run, {BASE: 0.79}, ["nfwfm"])).items()
+    both = [Comparison(size, base[0]) for size in (old, new)]
+    disjoint = {base[0]: base[1][:2], old: runs[old][2:], new: runs[new][2:]}
+    shared, plain = (of(both, disjoint, AUC) for of in (seed_by_seed, effect_of))
+    assert shared.half_width == pytest.approx(plain.half_width)  # one cell, though asked twice
     elsewhere = [replace(one, spec=one.spec | {"split": "time"}) for one in runs[new]]
     for combined in (
         lambda: seed_by_seed(pair, runs | {new: elsewhere}, AUC),
@@ -417,6 +424,7 @@ def test_an_embedding_size_out_of_proportion_shares_no_base():
         base = base_of(Spec(model="nfwfm", design="me", scale=4, embedding_size=size, seed=3))
         assert (base.model, base.embedding_size) == known
         assert (base.design, base.scale, base.seed) == ("se", 1, 0)
+        assert compared(base, "nfwfm", SE4).embedding_size == size  # its claims are asked of it
 
 
 def test_the_study_adds_seeds_where_its_first_look_wants_them_and_nowhere_else():

@@ -284,6 +284,8 @@ def test_correlations_are_held_against_zero_and_against_random_projections():
     own, above, partner = table.loc["synthetic, DCNv2 SE 4x"]
     assert (own.value, above.value, partner.value) == pytest.approx((0.55, 0.2, 0.15))
     assert above.low < 0.2 < above.high
+    together = [found[0]._replace(own=[0.5, 0.8], own_by_chance=[0.3, 0.6])]  # run by run
+    assert chapter.correlations(together).iloc[0]["above random projections"].half_width < 1e-9
     assert rounded(table, 2).loc["synthetic, FFM base", "above random projections"] == ""
 
 

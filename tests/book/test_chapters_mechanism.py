@@ -10,7 +10,7 @@ from embedding_collapse.book import plots
 from embedding_collapse.book.analysis import measures
 from embedding_collapse.book.analysis.influence import PASSED_ON
 from embedding_collapse.book.analysis.ledger import base_of
-from embedding_collapse.book.analysis.settings import settings
+from embedding_collapse.book.analysis.settings import one_each, settings
 from embedding_collapse.book.chapters import mechanism as chapter
 from embedding_collapse.lab.groups import by_cell
 from embedding_collapse.lab.spec import Spec
@@ -99,7 +99,14 @@ def test_likeness_stands_beside_the_steps_of_training(cells):
     assert row["steps"] == ""  # all rows, and how many is not said
     limited = [replace(run, spec=run.spec | {"rows": 5_000, "batch_size": 512}) for run in runs]
     found = chapter.likeness(settings(limited))
-    assert set(found["steps"]) == {f"{10 * (group[0].best_epoch + 1)}"}
+    assert set(found["steps"]) == {f"{8 * (group[0].best_epoch + 1)}"}  # of 4,000 that train
+    held = [replace(run, spec=run.spec | {"held_out": [500, 500]}) for run in limited]
+    found = chapter.likeness(settings(held))
+    assert set(found["steps"]) == {f"{10 * (group[0].best_epoch + 1)}"}  # `rows` are those
+    fewer = [replace(run, spec=run.spec | {"rows": 4_000}) for run in limited[:-1]]
+    assert len(settings([*limited, *fewer])) == 2
+    (one,) = one_each(settings([*limited, *fewer]))  # no data set's cells are of two sizes
+    assert {run.spec["rows"] for run in one.runs} == {5_000}
     single = [run for run in runs if run.spec["seed"] == 0]
     assert chapter.likeness(settings(single)).empty  # a reader's runs of one seed
 

@@ -102,6 +102,12 @@ def test_the_build_fails_and_names_the_sentence(tmp_path):
     assert f"{CHECKED[0]}: the records say “{sentence}”; the page says “" in done.stderr
 
 
+def test_a_warning_in_a_hidden_cell_is_no_sentence():
+    cell = found_true("all is well")
+    cell.outputs += [nbformat.v4.new_output("stream", name="stderr", text="UserWarning: 1.5")]
+    assert asserted({"cells": [cell]}) == ["all is well"]
+
+
 def test_a_claim_that_does_not_hold_stops_the_page():
     with pytest.raises(SentenceError, match="the page says “all lie above”, and the records"):
         holds("all lie above", False)

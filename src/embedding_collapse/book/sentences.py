@@ -77,6 +77,7 @@ def asserted(notebook: dict) -> list[str]:
         for cell in notebook["cells"]
         if TAG in cell["metadata"].get("tags", [])
         for output in cell.get("outputs", [])
+        if output.get("name") != "stderr"  # a warning is no sentence
         for line in "".join(output.get("text", "")).splitlines()
     ]
 

@@ -104,7 +104,10 @@ class Entry(NamedTuple):
 def compared(base: Spec, model: str, size: DesignAtScale, **options: Any) -> Spec:
     """The run of a model at a size that shares a base run's data and settings, but for options."""
     design, scale = size
-    own = {"embedding_size": in_proportion(model, base.embedding_size)} | options
+    width = base.embedding_size
+    if model != base.model:  # whose own width may be in proportion to nothing
+        width = in_proportion(model, width)
+    own = {"embedding_size": width} | options
     return replace(base, model=model, design=design, scale=scale, seed=0, **own)
 
 

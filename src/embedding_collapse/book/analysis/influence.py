@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from embedding_collapse.lab.contrast import difference, mean_of
+from embedding_collapse.lab.contrast import mean_of
 from embedding_collapse.lab.groups import Cell, by_cell
 from embedding_collapse.lab.records import Record
 
@@ -37,7 +37,8 @@ def influences(records: Iterable[Record]) -> list[Influence]:
     held = [record for record in records if record.projected_abundance is not None]
     results = []
     for cell, group in by_cell(held).items():
-        random = [at_random(record) for record in group if record.projection_norms is not None]
+        project = all(record.projection_norms is not None for record in group)
+        random = [at_random(record) for record in group] if project else []
         results.append(
             Influence(
                 cell,
@@ -60,7 +61,8 @@ def correlations(cells: Sequence[Influence]) -> pd.DataFrame:
         chance = one.own_by_chance
         rows[one.cell.title] = {
             "own field": mean_of(one.own),
-            "above random projections": difference(one.own, chance) if chance else np.nan,
+            # run by run, as both are of its tables
+            "above random projections": mean_of(np.subtract(one.own, chance)) if chance else np.nan,
             "partner": mean_of(one.partner),
         }
     return pd.DataFrame.from_dict(rows, orient="index")

@@ -100,7 +100,7 @@ def weighted(
 ) -> Effect:
     """The sum of cells' means, each times its weight, as one contrast; see `effect_of`."""
     cells = list(cells)
-    level = _level(of for _, of in cells)
+    level = level_of(of for _, of in cells)
     return _corrected(contrast(measure.groups(cells), level), level)
 
 
@@ -121,19 +121,22 @@ def seed_by_seed(comparisons: Sequence[Comparison], runs: Runs, measure: Measure
     Raises:
         ParameterError: runs that were tested on other rows, or on the same in another order.
     """
-    by_model: dict[str, list[tuple[float, list[Record]]]] = {}
+    weights: dict[str, Counter[Spec]] = {}
     for one in comparisons:
         for spec, sign in ((one.new, 1), (one.old, -1)):
             if spec:
-                of_model = by_model.setdefault(one.new.model, [])
-                of_model.append((sign / len(comparisons), runs[spec]))
+                weights.setdefault(one.new.model, Counter())[spec] += sign
+    by_model = {
+        model: [(weight / len(comparisons), runs[spec]) for spec, weight in of.items() if weight]
+        for model, of in weights.items()
+    }
     drawn = {model: _in_common(cells) for model, cells in by_model.items()}
     made = iter(measure.groups(cell for cells in drawn.values() for cell in cells))
     groups: list[Group] = []
     for model, cells in drawn.items():
         apart = [next(made) for _ in cells]
         groups += apart if cells is by_model[model] else [joined(apart)]
-    level = _level(some for cells in by_model.values() for _, some in cells)
+    level = level_of(some for cells in by_model.values() for _, some in cells)
     return _corrected(contrast(groups, level), level)
 
 
@@ -153,12 +156,12 @@ def _in_common(cells: list[tuple[float, list[Record]]]) -> list[tuple[float, lis
 def _of_pairs(
     pairs: Sequence[tuple[list[Record], list[Record]]], measure: Measure, against: float
 ) -> Effect:
-    level = _level(runs for pair in pairs for runs in pair)
+    level = level_of(runs for pair in pairs for runs in pair)
     return _corrected(measure.mean_difference(pairs, level=level, against=against), level)
 
 
-def _level(cells: Iterable[Sequence[Record]]) -> float:
-    """That of the cell with the most looks, of `LEVELS`."""
+def level_of(cells: Iterable[Sequence[Record]]) -> float:
+    """The level of an interval over cells: that of the one with the most looks, of `LEVELS`."""
     of_spec = [item for runs in cells for item in by_spec(runs).items()]
     return LEVELS[max(looks(spec, len(runs)) for spec, runs in of_spec)]
 
@@ -293,9 +296,15 @@ def ledger(records: Iterable[Record], base: Spec) -> list[Finding]:
             held = held._replace(p=min(1.0, held.p * len(parts)))
         drafts.append((claim, effect, parts, missing))
         judged.append(Judged(held, claim.expected, claim.measure))
-    return [
+    findings = [
         Finding(*draft, p, verdict)
         for draft, (verdict, p) in zip(drafts, judge(judged, coming), strict=True)
+    ]
+    return [
+        one._replace(verdict="undecided")  # whatever has to go as expected is not all there
+        if one.claim.each and one.missing and one.verdict == "holds"
+        else one
+        for one in findings
     ]
 
 

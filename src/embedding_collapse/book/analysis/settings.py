@@ -65,7 +65,7 @@ class Setting(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The data set with its number of training rows; what was read with the start of its hash,
+        """The data set with its number of rows; what was read with the start of its hash,
         as files of one kind have one name."""
         data, record = self.base.data, self.runs[0]
         which = f" {data.content[:6]}" if data.content else ""
@@ -78,6 +78,14 @@ def settings(runs: Sequence[Record]) -> list[Setting]:
     of these, those with the most runs first."""
     ordered = sorted(bases(runs), key=lambda base: (base not in BASES, not _of_study(base)))
     return [Setting(base, sharing(base, runs), ledger(runs, base)) for base in ordered]
+
+
+def one_each(asked: Sequence[Setting]) -> list[Setting]:
+    """The first setting of each data set: cells tell data sets apart by their names alone."""
+    first: dict[str, Setting] = {}
+    for one in asked:
+        first.setdefault(one.base.data.name, one)
+    return list(first.values())
 
 
 def lines(settings: Sequence[Setting], numbers: Container[int]) -> pd.DataFrame:

@@ -259,7 +259,7 @@ def fewer_bits(runs: Iterable[Record]) -> pd.DataFrame:
 def criteo_plan(
     criteo: Mapping[str, Any], rates: Mapping[str, Sequence[float]], scale: int, block: int
 ) -> pd.DataFrame:
-    """Memory in GB and minutes of an epoch of all of Criteo's rows, its validation included: a row
+    """Memory in GB and minutes of an epoch's training on all of Criteo's rows: a row
     per model and size, a column per machine; that of an H100 is NaN for what was not timed there.
 
     Args:

@@ -14,10 +14,10 @@ from torch import Tensor
 
 from embedding_collapse.book import plots
 from embedding_collapse.book.analysis.cause import FORMS
-from embedding_collapse.book.analysis.ledger import bases, sharing
+from embedding_collapse.book.analysis.ledger import bases, level_of, sharing
 from embedding_collapse.book.analysis.measures import FAIR_ABUNDANCE, block_abundance, in_blocks
 from embedding_collapse.book.language_model import TokenEmbedding, TokenSpectrum, measure
-from embedding_collapse.lab.contrast import difference
+from embedding_collapse.lab.contrast import Group, contrast
 from embedding_collapse.lab.groups import by_label, cell_of
 from embedding_collapse.lab.records import Record, design_label, load_named
 from embedding_collapse.lab.studies.decide import BASES
@@ -152,15 +152,15 @@ def beside(
     runs: Mapping[str, Sequence[Record]], numbers: Callable[[Record], pd.Series]
 ) -> pd.DataFrame:
     """A row per number of a run: of each data set the means of base and SE, and SE minus base, an
-    `Effect`, whose interval is over seeds."""
+    `Effect`, whose interval is over seeds, at the level of the cell with the most looks."""
     columns = {}
     for name, group in runs.items():
         tables = {label: pd.DataFrame(map(numbers, of)) for label, of in by_label(group).items()}
         for label, table in tables.items():
             columns[name, label] = table.mean()
-        old, new = tables.values()
+        (old, new), level = tables.values(), level_of(by_label(group).values())
         columns[name, "change"] = pd.Series(
-            {key: difference(new[key].to_numpy(), old[key].to_numpy()) for key in old}
+            {key: contrast([Group(1, [*new[key]]), Group(-1, [*old[key]])], level) for key in old}
         )
     return pd.DataFrame(columns)
 

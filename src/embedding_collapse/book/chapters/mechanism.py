@@ -13,8 +13,10 @@ from embedding_collapse.book.analysis.claims import compared
 from embedding_collapse.book.analysis.influence import PASSED_ON
 from embedding_collapse.book.analysis.ledger import by_spec, difference, weighted
 from embedding_collapse.book.analysis.measures import Measure, total_parameters
-from embedding_collapse.book.analysis.settings import Setting, settings
+from embedding_collapse.book.analysis.settings import Setting, one_each, settings
 from embedding_collapse.lab.contrast import Effect
+from embedding_collapse.lab.data.dataset import split_sizes
+from embedding_collapse.lab.data.spec import US_FLIGHTS
 from embedding_collapse.lab.groups import Cell, Cells, by_cell, datasets_of, runs_in, select
 from embedding_collapse.lab.models import MODELS
 from embedding_collapse.lab.records import Record, design_label, folder_of, load_all
@@ -55,7 +57,7 @@ def runs_of(folder: str) -> tuple[list[Record], list[Setting], Cells]:
         ParameterError: a folder that is not there, or without runs of DCNv2, ME 4x.
     """
     runs = load_all(folder_of(folder))
-    asked = settings(runs)[:2]
+    asked = one_each(settings(runs))[:2]
     cells = {cell: group for one in asked for cell, group in by_cell(one.runs).items()}
     if not select(cells, {MODEL}, design="me", scale=4):
         raise ParameterError(
@@ -159,8 +161,12 @@ def passed_on(cells: Cells) -> pd.DataFrame:
 
 
 def _steps(run: Record) -> float:
-    rows = run.spec["rows"]
-    return (run.best_epoch + 1) * np.ceil(rows / run.spec["batch_size"]) if rows else np.nan
+    data = Spec.read(run.spec).data
+    if data.rows is None:
+        return np.nan
+    for_training = data.held_out or data.split == "given" or data.name in US_FLIGHTS
+    rows = data.rows if for_training else split_sizes(data.rows)[0]
+    return (run.best_epoch + 1) * np.ceil(rows / run.spec["batch_size"])
 
 
 # --- what ME owes to its parts --------------------------------------------------------------------

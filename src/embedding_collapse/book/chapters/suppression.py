@@ -14,7 +14,7 @@ from embedding_collapse.book import plots
 from embedding_collapse.book.analysis import measures
 from embedding_collapse.book.analysis.ledger import difference, sharing
 from embedding_collapse.book.analysis.measures import Measure
-from embedding_collapse.book.analysis.settings import Setting, settings
+from embedding_collapse.book.analysis.settings import Setting, one_each, settings
 from embedding_collapse.lab.contrast import Effect
 from embedding_collapse.lab.groups import Cell, Cells, by_cell, datasets_of, runs_in, select
 from embedding_collapse.lab.models import MODELS
@@ -43,7 +43,7 @@ def runs_of(folder: str) -> tuple[list[Setting], Cells, Cells, Cells]:
         ParameterError: a folder that is not there, or without runs of the regularised model.
     """
     runs = load_all(folder_of(folder))
-    asked = settings(runs)[:2]
+    asked = one_each(settings(runs))[:2]
 
     def single(runs: Iterable[Record]) -> dict[Cell, list[Record]]:
         return {
