@@ -148,6 +148,19 @@ def test_the_first_question_is_answered_for_each_model_wherever_two_seeds_are(ru
     of = {(one.where, one.model, one.pair): one for one in answers}
     one = of["us-flights, 320,000 rows", "dnn", "ME 4x - SE 4x"]
     assert one.effect.value == pytest.approx(0.02) and one.verdict == "holds"
+    figure = results.against_rows(settings_of(runs), answers)
+    assert [note.text for note in figure.layout.annotations][:2] == [
+        "DNN, us-flights",
+        "DNN, synthetic-mini",
+    ]
+    assert [(line.name, line.x) for line in figure.data[:3]] == [
+        ("SE 4x - base", (320_000,)),
+        ("ME 4x - base", (320_000,)),
+        ("SE 4x - base", (1_000_000,)),
+    ]
+    (gain,) = figure.data[1].y
+    expected = of["us-flights, 320,000 rows", "dnn", "ME 4x - base"].effect
+    assert gain == pytest.approx(expected.value, abs=1e-5)
     figure = results.forest(answers)
     assert [len(trace.x) for trace in figure.data] == [4, 4, 4]
     assert figure.data[0].y[0] == "DNN, us-flights, 320,000"

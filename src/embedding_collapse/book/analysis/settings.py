@@ -64,13 +64,18 @@ class Setting(NamedTuple):
     findings: list[Finding]
 
     @property
+    def rows(self) -> int:
+        """How many the spec asks for, or all."""
+        return self.base.data.rows or self.runs[0].dataset["rows"]
+
+    @property
     def name(self) -> str:
         """The data set with its number of rows; what was read with the start of its hash,
         as files of one kind have one name."""
-        data, record = self.base.data, self.runs[0]
+        data = self.base.data
         which = f" {data.content[:6]}" if data.content else ""
-        rows = f"{data.rows or record.dataset['rows']:,} rows"
-        return f"{data.name}{which}, {rows}" + (", split by time" if data.split == "time" else "")
+        split = ", split by time" if data.split == "time" else ""
+        return f"{data.name}{which}, {self.rows:,} rows{split}"
 
 
 def settings(runs: Sequence[Record]) -> list[Setting]:

@@ -1,6 +1,7 @@
 """Chapter 7: what size gains, and what became of each claim."""
 
 from collections.abc import Sequence
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -92,6 +93,52 @@ def learning(settings: Sequence[Setting]) -> go.Figure:
 
 
 # --- the first question, wherever it was asked ----------------------------------------------------
+
+
+def against_rows(settings: Sequence[Setting], answers: Sequence[Gain]) -> go.Figure:
+    """What four times the size gains over base against the number of rows, with 95% intervals: a
+    panel per model and data set, of the first two; rows held out by time are left out."""
+    names = list(dict.fromkeys(one.base.data.name for one in settings[:2]))
+    models = list(dict.fromkeys(one.model for one in answers))
+    rows_of = {
+        (one.base.data.name, one.name): one.rows
+        for one in settings
+        if one.base.data.split != "time"
+    }
+    panels = list(product(models, names))
+    titles = [f"{MODELS[model].name}, {name}" for model, name in panels]
+    figure = make_subplots(
+        len(models),
+        len(names),
+        subplot_titles=titles,
+        horizontal_spacing=0.13,
+        vertical_spacing=0.2,
+    )
+    for place, (model, name) in enumerate(panels):
+        for pair in list(PAIRS)[:2]:
+            effects = {
+                rows_of[name, one.where]: one.effect
+                for one in answers
+                if (one.model, one.pair) == (model, pair) and (name, one.where) in rows_of
+            }
+            rows = sorted(effects)
+            figure.add_scatter(
+                x=rows,
+                y=[round(effects[count].value, 5) for count in rows],
+                error_y={"array": [round(effects[count].half_width, 5) for count in rows]},
+                name=pair,
+                mode="lines+markers",
+                line={"color": COLOURS[pair[:2]]},
+                showlegend=not place,
+                hovertemplate=f"%{{x:,}} rows, {pair}: %{{y:+.4f}}<extra></extra>",
+                row=place // len(names) + 1,
+                col=place % len(names) + 1,
+            )
+    ticks = sorted(set(rows_of.values()))
+    short = [f"{count / 1e6:g}M" if count >= 1e6 else f"{count / 1e3:g}k" for count in ticks]
+    figure.update_xaxes(type="log", tickvals=ticks, ticktext=short, tickangle=0)
+    figure.update_xaxes(title="rows", row=len(models))
+    return figure.update_yaxes(tickformat="+.3f", nticks=5, rangemode="tozero")
 
 
 def forest(answers: Sequence[Gain]) -> go.Figure:
