@@ -248,11 +248,12 @@ def test_what_it_says_of_a_million_flights_is_in_the_runs(asked, page):
     crossed = answers["us-flights, 2,400,000 rows", "dcnv2", "ME 4x - SE 4x"]
     assert crossed.verdict == "fails"
     assert "DCNv2's one wide set is ahead of its four sets, beyond chance." in page
-    assert "(On the clicks more rows widen DNN's lead.)" in page
-    few, many = (
+    assert "(On the clicks more rows widen DNN's lead at first, and then narrow it.)" in page
+    few, many, most = (
         answers[f"synthetic-mini, {rows} rows", "dnn", "ME 4x - SE 4x"].effect
-        for rows in ("320,000", "1,000,000")
+        for rows in ("320,000", "1,000,000", "3,200,000")
     )
+    assert most.high < many.low
     assert few.high < many.low
     assert answers["us-flights, 1,000,000 rows", "dcnv2", "ME 4x - SE 4x"].verdict == "fails"
 

@@ -23,6 +23,7 @@ from embedding_collapse.book.plots.scaling import with_band
 from embedding_collapse.lab.contrast import Effect
 from embedding_collapse.lab.groups import by_cell, select
 from embedding_collapse.lab.models import MODELS
+from embedding_collapse.lab.studies.decide import TELLING
 
 # --- AUC against size -----------------------------------------------------------------------------
 
@@ -97,18 +98,18 @@ def learning(settings: Sequence[Setting]) -> go.Figure:
 
 def against_rows(settings: Sequence[Setting], answers: Sequence[Gain]) -> go.Figure:
     """What four times the size gains over base against the number of rows, with 95% intervals: a
-    panel per model and data set, of the first two; rows held out by time are left out."""
+    panel per model of `TELLING` and each of the first two data sets; a split by time is left out.
+    """
     names = list(dict.fromkeys(one.base.data.name for one in settings[:2]))
-    models = list(dict.fromkeys(one.model for one in answers))
     rows_of = {
         (one.base.data.name, one.name): one.rows
         for one in settings
         if one.base.data.split != "time"
     }
-    panels = list(product(models, names))
+    panels = list(product(TELLING, names))
     titles = [f"{MODELS[model].name}, {name}" for model, name in panels]
     figure = make_subplots(
-        len(models),
+        len(TELLING),
         len(names),
         subplot_titles=titles,
         horizontal_spacing=0.13,
@@ -137,7 +138,7 @@ def against_rows(settings: Sequence[Setting], answers: Sequence[Gain]) -> go.Fig
     ticks = sorted(set(rows_of.values()))
     short = [f"{count / 1e6:g}M" if count >= 1e6 else f"{count / 1e3:g}k" for count in ticks]
     figure.update_xaxes(type="log", tickvals=ticks, ticktext=short, tickangle=0)
-    figure.update_xaxes(title="rows", row=len(models))
+    figure.update_xaxes(title="rows", row=len(TELLING))
     return figure.update_yaxes(tickformat="+.3f", nticks=5, rangemode="tozero")
 
 
