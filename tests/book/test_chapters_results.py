@@ -158,6 +158,7 @@ def test_the_first_question_is_answered_for_each_model_wherever_two_seeds_are(ru
         ("ME 4x - base", (320_000,)),
         ("SE 4x - base", (1_000_000,)),
     ]
+    assert figure.layout.xaxis.ticktext == ("320k",) and figure.layout.xaxis2.ticktext == ("1M",)
     (gain,) = figure.data[1].y
     expected = of["us-flights, 320,000 rows", "dnn", "ME 4x - base"].effect
     assert gain == pytest.approx(expected.value, abs=1e-5)

@@ -135,9 +135,11 @@ def against_rows(settings: Sequence[Setting], answers: Sequence[Gain]) -> go.Fig
                 row=place // len(names) + 1,
                 col=place % len(names) + 1,
             )
-    ticks = sorted(set(rows_of.values()))
-    short = [f"{count / 1e6:g}M" if count >= 1e6 else f"{count / 1e3:g}k" for count in ticks]
-    figure.update_xaxes(type="log", tickvals=ticks, ticktext=short, tickangle=0)
+    for column, name in enumerate(names, 1):
+        ticks = sorted(count for (where, _), count in rows_of.items() if where == name)
+        short = [f"{count / 1e6:g}M" if count >= 1e6 else f"{count / 1e3:g}k" for count in ticks]
+        figure.update_xaxes(tickvals=ticks, ticktext=short, col=column)
+    figure.update_xaxes(type="log", tickangle=0)
     figure.update_xaxes(title="rows", row=len(TELLING))
     return figure.update_yaxes(tickformat="+.3f", nticks=5, rangemode="tozero")
 
