@@ -3,10 +3,9 @@
 import argparse
 import json
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
-from .parameters import ParameterError, listed
+from .parameters import ParameterError, at_home, listed
 
 
 def add_common(command: argparse.ArgumentParser) -> None:
@@ -50,7 +49,7 @@ def defaults_from(command: argparse.ArgumentParser, path: str) -> None:
     import yaml  # reads JSON too
 
     try:
-        content = yaml.safe_load(Path(path).expanduser().read_text("utf-8"))
+        content = yaml.safe_load(at_home(path).read_text("utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
         raise ParameterError(f"config is {path!r}, which cannot be read ({reason})") from None

@@ -1,5 +1,6 @@
 """Checks of what a caller asked for; each failure is one line that says what is accepted."""
 
+import contextlib
 import tempfile
 from collections.abc import Iterable
 from importlib import import_module
@@ -25,6 +26,15 @@ class ParameterError(ValueError):
 
 class NotInstalledError(ParameterError, ModuleNotFoundError):
     """What is asked for needs what is not installed; the message names the extra."""
+
+
+def at_home(path: str | Path) -> Path:
+    """The path, in the home folder where it begins with "~"; where "~lock.pt" is nobody's home, it
+    is a name."""
+    path = Path(path)
+    with contextlib.suppress(RuntimeError):
+        return path.expanduser()
+    return path
 
 
 def printable(text: str) -> str:

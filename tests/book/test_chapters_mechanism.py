@@ -107,6 +107,14 @@ def test_likeness_stands_beside_the_steps_of_training(cells):
     assert len(settings([*limited, *fewer])) == 2
     (one,) = one_each(settings([*limited, *fewer]))  # no data set's cells are of two sizes
     assert {run.spec["rows"] for run in one.runs} == {5_000}
+    other = [
+        replace(run, spec=run.spec | {"dataset": "table", "label": "y", "content": content})
+        for content, some in (("ab12cd34", limited), ("ff00ff00", limited[1:]))
+        for run in some
+    ]
+    with pytest.warns(UserWarning, match="table ff00ff, 5,000 rows is left out here, beside table"):
+        (one,) = one_each(settings(other))
+    assert one.source == "table ab12cd"
     single = [run for run in runs if run.spec["seed"] == 0]
     assert chapter.likeness(settings(single)).empty  # a reader's runs of one seed
 

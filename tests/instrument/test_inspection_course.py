@@ -44,9 +44,11 @@ def test_checkpoints_come_by_their_numbers_and_what_has_none_is_told(run_folder)
     assert notes == ["left out, without a number: last.pt"]
 
 
-def test_what_the_system_refuses_to_read_is_passed_over(run_folder):
+def test_what_the_system_refuses_to_read_is_passed_over(run_folder, monkeypatch):
     (run_folder / "lost+found").symlink_to("lost+found")  # to itself: no user can open it
-    paths, _ = checkpoints_in(run_folder)
+    (run_folder / "~$notes.xlsx").write_text("as Office leaves it")
+    monkeypatch.chdir(run_folder)
+    paths, _ = checkpoints_in(".")
     assert [path.stem for path in paths] == ["step_2", "step_10", "step_30", "step_100"]
 
 

@@ -174,6 +174,12 @@ def test_a_report_goes_to_a_pipe_without_a_name_and_to_the_home_folder(plain, mo
     assert [path.name for path in Path("home").iterdir()] == ["report.html"]
     assert read == [Path("home/report.html").read_text(encoding="utf-8")]
     assert not Path("~").exists()
+    Path("home/dims.json").write_text("[20, 20]")
+    dims = "--field-dims=~/dims.json"
+    assert main(["inspect", "plain.pt", dims, "--output=~/dims.json"]) == 1
+    assert Path("home/dims.json").read_text() == "[20, 20]"
+    Path("plain.pt").rename("~lock.pt")  # a name, and nobody's home
+    assert main(["inspect", "./~lock.pt", dims, "--output=r.md"]) == 0
 
 
 @pytest.mark.parametrize(

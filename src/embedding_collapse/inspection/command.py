@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from embedding_collapse.files import is_stored, write_atomically, write_json
 from embedding_collapse.options import print_result
-from embedding_collapse.parameters import ParameterError, check_writable
+from embedding_collapse.parameters import ParameterError, at_home, check_writable
 from embedding_collapse.verdict import (
     COLLAPSED_IS,
     OFFSET_IS,
@@ -120,24 +120,24 @@ def execute(parsed: argparse.Namespace) -> int:
     if parsed.output is None and not parsed.json:
         unwritten = _in_the_way(Path("report.html"))
     outputs = parsed.output or ([] if parsed.json or unwritten else ["report.html"])
-    outputs = [str(Path(written).expanduser()) for written in outputs]
-    taken = {os.path.realpath(path): "the checkpoint" for path in paths}
+    outputs = [str(at_home(written)) for written in outputs]
+    taken = {os.path.realpath(at_home(path)): "the checkpoint" for path in paths}
     for path in filter(None, (parsed.rows_weight, parsed.field_dims)):
-        taken.setdefault(os.path.realpath(path), "read as well")
+        taken.setdefault(os.path.realpath(at_home(path)), "read as well")
     for written in outputs:
         if use := taken.get(os.path.realpath(written)):
             raise ParameterError(f"{written} is {use}; the report needs another name")
         if Path(written).is_dir():
             raise ParameterError(f"{written} is a folder; the report needs the name of a file")
-        if is_stored(Path(written)):  # such as the one beside the checkpoint
-            raise ParameterError(
-                f"{written} is a record or a codebook; the report needs another name"
-            )
         if Path(written).is_file() or not Path(written).exists():  # else a device or a pipe
             taken[os.path.realpath(written)] = "the report"
             if Path(written).suffix not in SUFFIXES:
                 raise ParameterError(
                     f"{written} is no name of a report; {', '.join(SUFFIXES)} are accepted endings"
+                )
+            if is_stored(Path(written)):  # such as the one beside the checkpoint
+                raise ParameterError(
+                    f"{written} is a record or a codebook; the report needs another name"
                 )
             check_writable("the report's folder", Path(os.path.realpath(written)).parent)
     for path in parsed.checkpoint:

@@ -6,7 +6,14 @@ from html import escape
 from pathlib import Path
 from typing import NamedTuple
 
-from embedding_collapse.parameters import NotInstalledError, ParameterError, count, listed, short
+from embedding_collapse.parameters import (
+    NotInstalledError,
+    ParameterError,
+    at_home,
+    count,
+    listed,
+    short,
+)
 from embedding_collapse.verdict import COLLAPSED, PARTLY
 
 from . import weights
@@ -40,7 +47,7 @@ def checkpoints_in(folder: str | Path) -> tuple[list[Path], list[str]]:
         ParameterError: no folder, or fewer than two checkpoints with a number in their names that
             can be read as far as their first bytes tell.
     """
-    folder = Path(folder).expanduser()
+    folder = at_home(folder)
     if not folder.is_dir():
         raise ParameterError(f"follow is {str(folder)!r}; a folder of checkpoints is needed")
     numbered: list[Path] = []

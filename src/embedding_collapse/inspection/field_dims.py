@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from embedding_collapse.files import DamagedError, damage, load_json
-from embedding_collapse.parameters import ParameterError, check_whole, short
+from embedding_collapse.parameters import ParameterError, at_home, check_whole, short
 
 KEY = re.compile(r"[0-9a-f]{12}")  # of a run, which its files are named after
 
@@ -42,7 +42,7 @@ def read_field_dims(given: FieldDims) -> dict[str, int]:
         if re.fullmatch(r"[\d\s,]+", text):
             content = [int(part) for part in text.split(",") if part.strip()]
         else:
-            path = Path(text).expanduser()
+            path = at_home(text)
             if path.exists() and not path.is_file():
                 raise OSError("it is no file")
             content = json.loads(path.read_text(encoding="utf-8"))

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from embedding_collapse.files import set_aside
-from embedding_collapse.parameters import ParameterError
+from embedding_collapse.parameters import ParameterError, at_home
 
 from . import processes, records, store
 from .checkpoint import Fit, save_tensors
@@ -38,7 +38,7 @@ def output_folder(name: str) -> Path | None:
     if name == "":
         return None
     try:
-        folder = Path(name).expanduser()
+        folder = at_home(name)
         folder.mkdir(parents=True, exist_ok=True)
     except (OSError, TypeError) as error:
         raise ParameterError(
@@ -132,7 +132,7 @@ def _run(
     """As `run`, in the first process."""
     if output is None:
         return _train(spec, dataset, where, progress)
-    output = Path(output).expanduser()
+    output = at_home(output)
     weights = weights and spec.members is None  # an ensemble has none beside its members'
     stored = _stored(spec, dataset, output, weights)
     if stored is not None and dataset.codebook is not None and (weights or spec.members):

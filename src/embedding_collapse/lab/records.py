@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from embedding_collapse.files import DamagedError, load_folder, load_json, store_json
-from embedding_collapse.parameters import ParameterError, count
+from embedding_collapse.parameters import ParameterError, at_home, count
 from embedding_collapse.spectrum import information_abundance, normalised_abundance
 
 from .environment import repository
@@ -208,7 +208,7 @@ def load_all(*folders: str | Path) -> list[Record]:
     """
     every: list[Record] = []
     for folder in folders:  # in a comprehension, a warning's place would be one frame further up
-        every += load_folder(Path(folder).expanduser(), load)
+        every += load_folder(at_home(folder), load)
     first: dict[tuple[str, str], Record] = {}
     for record in every:  # else a copy would count as a run with another seed
         first.setdefault((record.key, record.dataset["fingerprint"]), record)
@@ -236,7 +236,7 @@ def folder_of(name: str) -> Path:
     Raises:
         ParameterError: it is in neither.
     """
-    here = Path(name).expanduser()
+    here = at_home(name)
     return here if here.is_dir() else in_repository(name)
 
 

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from embedding_collapse.files import load_json
-from embedding_collapse.parameters import ParameterError
+from embedding_collapse.parameters import ParameterError, at_home
 
 from . import records, store
 from .data import Dataset
@@ -101,7 +101,7 @@ def load_scorer(
         >>> scorer.score(pandas.DataFrame({"shop": ["a", "never seen", None]})).shape
         (3,)
     """
-    path, where = Path(record).expanduser(), choose_device(device)
+    path, where = at_home(record), choose_device(device)
     one = _record(path)
     spec = Spec.read(one.spec)
     codebook = _codebook(one, path, dataset)

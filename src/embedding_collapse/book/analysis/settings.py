@@ -1,5 +1,6 @@
 """What the claims are asked of, data set by data set, and the first question of them all."""
 
+import warnings
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
@@ -69,13 +70,17 @@ class Setting(NamedTuple):
         return self.base.data.rows or self.runs[0].dataset["rows"]
 
     @property
-    def name(self) -> str:
-        """The data set with its number of rows; what was read with the start of its hash,
-        as files of one kind have one name."""
+    def source(self) -> str:
+        """The data set; what was read with the start of its hash, as files of one kind have one
+        name."""
         data = self.base.data
-        which = f" {data.content[:6]}" if data.content else ""
-        split = ", split by time" if data.split == "time" else ""
-        return f"{data.name}{which}, {self.rows:,} rows{split}"
+        return f"{data.name} {data.content[:6]}" if data.content else data.name
+
+    @property
+    def name(self) -> str:
+        """The data set with its number of rows."""
+        split = ", split by time" if self.base.data.split == "time" else ""
+        return f"{self.source}, {self.rows:,} rows{split}"
 
 
 def settings(runs: Sequence[Record]) -> list[Setting]:
@@ -86,10 +91,16 @@ def settings(runs: Sequence[Record]) -> list[Setting]:
 
 
 def one_each(asked: Sequence[Setting]) -> list[Setting]:
-    """The first setting of each data set: cells tell data sets apart by their names alone."""
+    """The first setting of each data set: cells tell data sets apart by their names alone.
+
+    Warns:
+        UserWarning: another file of the same kind, whose runs are left out.
+    """
     first: dict[str, Setting] = {}
     for one in asked:
-        first.setdefault(one.base.data.name, one)
+        kept = first.setdefault(one.base.data.name, one)
+        if kept.source != one.source:
+            warnings.warn(f"{one.name} is left out here, beside {kept.name}", stacklevel=2)
     return list(first.values())
 
 

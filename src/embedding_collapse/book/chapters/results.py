@@ -100,11 +100,9 @@ def against_rows(settings: Sequence[Setting], answers: Sequence[Gain]) -> go.Fig
     """What four times the size gains over base against the number of rows, with 95% intervals: a
     panel per model of `TELLING` and each of the first two data sets; a split by time is left out.
     """
-    names = list(dict.fromkeys(one.base.data.name for one in settings[:2]))
+    names = list(dict.fromkeys(one.source for one in settings[:2]))
     rows_of = {
-        (one.base.data.name, one.name): one.rows
-        for one in settings
-        if one.base.data.split != "time"
+        (one.source, one.name): one.rows for one in settings if one.base.data.split != "time"
     }
     panels = list(product(TELLING, names))
     titles = [f"{MODELS[model].name}, {name}" for model, name in panels]

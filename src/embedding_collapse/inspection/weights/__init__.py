@@ -17,6 +17,7 @@ from torch import Tensor
 from embedding_collapse.parameters import (
     NotInstalledError,
     ParameterError,
+    at_home,
     check_installed,
     first_line,
 )
@@ -96,7 +97,7 @@ def check(path: str | Path) -> None:
 def named(path: str | Path) -> Path:
     """The path, from the home folder where it begins with "~"; absolute where it has no name of its
     own, as "." has none."""
-    return path if (path := Path(path).expanduser()).name else path.absolute()
+    return path if (path := at_home(path)).name else path.absolute()
 
 
 @contextmanager

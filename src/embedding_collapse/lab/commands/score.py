@@ -9,7 +9,7 @@ import pyarrow.parquet
 
 from embedding_collapse.files import write_atomically
 from embedding_collapse.options import print_result
-from embedding_collapse.parameters import ParameterError, check_writable
+from embedding_collapse.parameters import ParameterError, at_home, check_writable
 
 from ..scoring import load_scorer
 
@@ -35,7 +35,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
 
 def execute(parsed: argparse.Namespace) -> int:
     """Score rows and write their probabilities."""
-    output = Path(parsed.output or SCORES).expanduser()
+    output = at_home(parsed.output or SCORES)
     if parsed.output is None and output.exists():
         raise ParameterError(f"{SCORES} is there already; --output names the file to write")
     _check_output(output, parsed.rows)
@@ -53,7 +53,7 @@ def execute(parsed: argparse.Namespace) -> int:
 def _check_output(output: Path, rows: str) -> None:
     """Raise a `ParameterError`, before rows are read, where scores would take their place or cannot
     be written."""
-    if output.resolve() == Path(rows).expanduser().resolve():
+    if output.resolve() == at_home(rows).resolve():
         raise ParameterError(
             f"output is {str(output)!r}, the rows to score; another file is needed"
         )

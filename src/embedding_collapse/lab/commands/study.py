@@ -2,10 +2,9 @@
 
 import argparse
 from datetime import datetime, timedelta
-from pathlib import Path
 
 from embedding_collapse.options import list_of, print_result
-from embedding_collapse.parameters import ParameterError
+from embedding_collapse.parameters import ParameterError, at_home
 
 from ..device import choose_device
 from ..studies import STUDIES, Outcome, progress, run_all, study, title, with_members
@@ -38,7 +37,7 @@ def execute(parsed: argparse.Namespace) -> int:
     specs = [spec for spec in with_members(parts) if parsed.only in title(spec)]
     if not specs:
         raise ParameterError(f"no run of {chosen.name} has {parsed.only!r} in its title")
-    folder = Path(parsed.output).expanduser() if parsed.output else chosen.folder
+    folder = at_home(parsed.output) if parsed.output else chosen.folder
     done = Outcome([], 0, [])
     if not parsed.status:
         weights = chosen.unmade_members(output_of(str(folder)), set(specs))

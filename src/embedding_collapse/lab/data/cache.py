@@ -15,6 +15,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from embedding_collapse.files import NO_ROOM, checksum, naming
+from embedding_collapse.parameters import at_home
 
 LOG = logging.getLogger(__name__)
 SUMS = "checksums.json"
@@ -74,7 +75,7 @@ def stored(
     """
     fingerprint = hashlib.sha256(json.dumps(truth, sort_keys=True).encode()).hexdigest()
     root = cache or os.environ.get("EMBEDDING_COLLAPSE_CACHE") or "~/.cache/embedding-collapse"
-    root = Path(root).expanduser()
+    root = at_home(root)
     folder = root / f"{name}-{fingerprint[:16]}"
     with _locked(folder):
         if os.path.lexists(folder) and (damage := _damage(folder, progress, needed)):

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from scipy.special import bdtrc  # scipy.stats takes long to import
 
-from embedding_collapse.parameters import ParameterError, count, listed, printable, short
+from embedding_collapse.parameters import ParameterError, at_home, count, listed, printable, short
 
 from .columns import NOUN, meaning, reject
 from .entry import Entry, blanks, read_bins, written_bins
@@ -70,7 +70,7 @@ class Codebook(NamedTuple):
         """The same some rows at a time, in memory that does not grow with them."""
         wanted = list(dict.fromkeys(entry.column for entry in self.entries))
         if isinstance(rows, str | Path):
-            table = open_rows(Path(rows).expanduser(), wanted)
+            table = open_rows(at_home(rows), wanted)
         else:
             table = open_frame(rows, wanted, least=1)
         own = dict(zip(wanted, own_names(table, wanted), strict=True))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from embedding_collapse.parameters import ParameterError
+from embedding_collapse.parameters import ParameterError, at_home
 
 from .columns import Kind, Source
 from .delimited import damage_told
@@ -66,7 +66,7 @@ def movielens(path: str | None) -> Source:
     Raises:
         ParameterError: no such folder or .zip, files that are missing or not as they should be.
     """
-    where = Path(path or "").expanduser()
+    where = at_home(path or "")
     if not path or not where.exists():
         raise ParameterError(f"path is {path!r}; the folder or .zip ml-100k or ml-1m is needed")
     with damage_told(where):

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from embedding_collapse.parameters import ParameterError, listed, short
+from embedding_collapse.parameters import ParameterError, at_home, listed, short
 
 from . import hub
 from .columns import Kind, Source, blanked, meaning
@@ -93,7 +93,7 @@ def _click_log(
             f"split is 'given' and path {path!r}; a dataset on the Hub has splits, and a table of "
             "three files"
         )
-    return [open_file(Path(path).expanduser())]
+    return [open_file(at_home(path))]
 
 
 def own_table(spec: DataSpec, frame: Any = None) -> Source:
@@ -218,7 +218,7 @@ def _tables(spec: DataSpec, frame: Any) -> list[Table]:
         ]
     if hub.is_name(path):
         return hub.open_dataset(path, given=given)
-    file = Path(path).expanduser()
+    file = at_home(path)
     if given:
         return [open_file(part) for part in three_files(file)]
     return [open_file(file)]
