@@ -67,6 +67,9 @@ def test_a_study_makes_what_is_missing_and_says_what_it_cost(small, tmp_path, ca
     command = ["study", "small", f"--output={tmp_path}", "--device=cpu"]
     assert main([*command, "--parts=main", "--only=seed 0"]) == 0
     assert "all of these    2 of 2 runs" in capsys.readouterr().out
+    one = list(small.specs)[1]
+    assert main([*command, f"--only={one.key}", "--status"]) == 0
+    assert "of 1 runs" in capsys.readouterr().out.splitlines()[-1]
     assert main([*command, "--status"]) == 0
     said = capsys.readouterr().out
     assert "main            2 of 4 runs" in said and "all of these    2 of 6 runs" in said
@@ -200,7 +203,7 @@ def test_workers_end_with_a_driver_that_is_killed(tmp_path):
     ("options", "message"),
     [
         (["--parts=main,foo"], "part 'foo' is unknown; known: main, more"),
-        (["--only=seed 9"], "no run of small has 'seed 9' in its title"),
+        (["--only=seed 9"], "no run of small has 'seed 9' in its title or key"),
         (["--workers=0"], "workers is 0; whole numbers from 1 up"),
         (["--minutes=-1"], "minutes is -1.0; numbers from 0 up"),
     ],

@@ -22,7 +22,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
         "--only",
         default="",
         metavar="TEXT",
-        help="runs whose title holds it, as 'dnn ME 4x, seed 0'",
+        help="runs whose title holds it, as 'dnn ME 4x, seed 0', or that one whose key it is",
     )
     add_machines(command, workers=1)
     command.add_argument("--device", default="auto", help="auto, cpu or cuda (auto)")
@@ -34,9 +34,9 @@ def execute(parsed: argparse.Namespace) -> int:
     chosen = study(parsed.name)
     choose_device(parsed.device)
     parts = [chosen.part(name) for name in parsed.parts or [part.name for part in chosen.parts]]
-    specs = [spec for spec in with_members(parts) if parsed.only in title(spec)]
+    specs = [spec for spec in with_members(parts) if parsed.only in f"{title(spec)}, {spec.key}"]
     if not specs:
-        raise ParameterError(f"no run of {chosen.name} has {parsed.only!r} in its title")
+        raise ParameterError(f"no run of {chosen.name} has {parsed.only!r} in its title or key")
     folder = at_home(parsed.output) if parsed.output else chosen.folder
     done = Outcome([], 0, [])
     if not parsed.status:

@@ -21,7 +21,8 @@ HEAD = """# Records
 One file per run, named by the hash of its parameters, its key. This index is made by
 `python -m embedding_collapse.lab.studies`. AUC is the expected one where the truth is known, IA/K
 the mean over fields and sets; seconds are those of training; hours of a core include validation.
-Parameters that are left out are `Spec`'s own."""
+Parameters that are left out are `Spec`'s own. `python -m embedding_collapse study decide --only KEY
+--output FOLDER` makes one of the study's runs again."""
 # folders of what is no run: what makes it anew, and what it is
 OTHERS = {
     "language_models": (
