@@ -39,7 +39,7 @@ class DataSpec:
             these are its first rows; where the split is given, the first that train.
         label: of a table, the column that holds 0 or 1, true or false.
         positive: the label's values that are 1 in place of these; all others but a blank (NaN, NaT,
-            <NA> and \\N are some) are 0, words such as none, NA or null too.
+            <NA> and ``\\N`` are some) are 0, words such as none, NA or null too.
         threshold: the least number in the label's column that is 1, where it holds ratings.
         categorical, numeric: of a table, the columns to take as fields. By default all: those with
             fractions in the first rows as numeric, in bins of about equal size, the others as
