@@ -66,16 +66,21 @@ def execute(chapter: Path, target: Path, records: Path | None = None) -> None:
 
 def execute_all(chapters: Sequence[Path]) -> Iterator[Path]:
     """Run chapters into the staging folder, as many at a time as there are cores up to 4, those
-    first that took longest when their stored outputs were made; each in the order given. They share
-    the cores evenly, unless OMP_NUM_THREADS says how many threads each may take."""
+    first that train anew what `results` holds of them, then those that took longest when their
+    stored outputs were made; each in the order given. They share the cores evenly, unless
+    OMP_NUM_THREADS says how many threads each may take."""
     took = {name: told["seconds"] for name, told in execution.load(RESULTS).items()}
     cores = os.cpu_count() or 1
     at_once = min(4, cores, len(chapters))
+
+    def order(chapter: Path) -> tuple[bool, float]:
+        return not (RESULTS / chapter.stem).is_dir(), -took.get(chapter.stem, 0)
+
     os.environ.setdefault("OMP_NUM_THREADS", str(cores // at_once))
     pool = ThreadPoolExecutor(at_once)  # a chapter runs in a kernel's process
     runs = {
         chapter: pool.submit(execute, chapter, STAGING / chapter)
-        for chapter in sorted(chapters, key=lambda one: -took.get(one.stem, 0))
+        for chapter in sorted(chapters, key=order)
     }
     try:
         for chapter in chapters:

@@ -32,14 +32,18 @@ def test_a_chapter_that_fails_ends_the_build_and_those_that_wait_are_not_begun(m
     assert begun[0] == CHAPTERS[0]
 
 
-def test_the_chapters_that_take_longest_are_begun_first(monkeypatch):
+def test_chapters_that_train_anew_and_then_those_that_take_longest_are_begun_first(
+    tmp_path, monkeypatch
+):
     begun = []
+    (tmp_path / "third").mkdir()
+    monkeypatch.setattr(build, "RESULTS", tmp_path)
     took = {"first": {"seconds": 3.0}, "second": {"seconds": 60.0}}
     monkeypatch.setattr(build.os, "cpu_count", lambda: 1)
     monkeypatch.setattr(build.execution, "load", lambda results: took)
     monkeypatch.setattr(build, "execute", lambda chapter, target: begun.append(chapter.stem))
     assert list(build.execute_all(CHAPTERS)) == CHAPTERS
-    assert begun == ["second", "first", "third"]
+    assert begun == ["third", "second", "first"]
 
 
 @pytest.fixture
