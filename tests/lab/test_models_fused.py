@@ -16,8 +16,7 @@ from embedding_collapse.lab.engine.products import products
 from embedding_collapse.lab.models import MODELS, PAPER, Size, build, fused, layers
 from embedding_collapse.lab.models.interaction import Part
 from embedding_collapse.lab.models.layers import SetNorm
-from embedding_collapse.lab.models.nfwfm import weighted
-from embedding_collapse.lab.models.xdeepfm import compressed
+from embedding_collapse.lab.models.pairs import sum_of_pairs
 
 compiled = pytest.importorskip("embedding_collapse.lab.models.compiled")
 CARDINALITIES, ROWS = [30, 7, 11, 5], 37
@@ -400,46 +399,69 @@ def test_a_second_backward_pass_is_an_error_and_no_wrong_gradient(monkeypatch):
         y.backward()
 
 
-@pytest.mark.rounding
-@pytest.mark.parametrize("part", [3, 37, 100])
-def test_products_of_a_part_at_a_time_are_those_of_all_at_once(part, monkeypatch):
-    for model in ("nfwfm", "xdeepfm"):
-        monkeypatch.setattr(f"embedding_collapse.lab.models.{model}.PART", part)
+# embeddings `[M, B, N, K]`, how many maps besides, how many sums: parts of a row in hand, a few
+# rows, all rows; sums one by one, in eights, and both
+PAIRS = [
+    ((2, 3, 4, 1700), None, 1),
+    ((2, ROWS, 3, 50), None, 1),
+    ((1, ROWS, 9, 50), None, 16),
+    ((2, 2, 4, 1700), 3, 9),
+    ((3, ROWS, 4, 5), 6, 8),
+    ((2, ROWS, 5, 30), 16, 3),
+]
+
+
+def of_pairs(shape, maps, sums, dtype=torch.float64) -> list[Tensor]:
+    """What `sum_of_pairs` takes."""
     draw = torch.Generator().manual_seed(0)
-    before, found = torch.get_num_threads(), []
-    for function, shapes in (
-        (compressed, [(2, 3, ROWS), (2, 5, ROWS), (2, 4, 15)]),
-        (weighted, [(2, 3, ROWS), (2, 3, 3)]),
-    ):
-        inputs = [torch.randn(s, generator=draw).double().requires_grad_() for s in shapes]
-        given, found = None, []
-        for ours, threads in ((True, 1), (True, 2), (False, 1)):
-            monkeypatch.setattr(fused, "applies", lambda x, ours=ours: ours)
-            torch.set_num_threads(threads)
-            try:
-                y = function(*inputs)
-                given = torch.randn(y.shape, generator=draw) if given is None else given
-                found.append([y.detach(), *torch.autograd.grad((y * given).sum(), inputs)])
-                assert torch.get_num_threads() == threads
-            finally:
-                torch.set_num_threads(before)
-        one, two, whole = found
-        assert all(map(torch.equal, one, two))
-        assert_same_sums(one, whole, ROWS + 15)
+    sets, rows, fields, width = shape
+    shapes = [(rows, fields, sets, width), (sets, sums, fields * (maps or fields))]
+    shapes += [(sets, maps, rows * width)] if maps else []
+    looked_up, *rest = [torch.randn(one, generator=draw).to(dtype) for one in shapes]
+    return [one.requires_grad_() for one in (looked_up.permute(2, 0, 1, 3), *rest)]
 
 
-@pytest.mark.parametrize(
-    "function, shapes",
-    [
-        (compressed, [(2, 3, ROWS), (2, 5, ROWS), (2, 4, 15)]),
-        (weighted, [(2, 3, ROWS), (2, 3, 3)]),
-    ],
-)
-def test_where_products_are_in_bf16_those_of_a_part_stay_in_float32(function, shapes):
-    inputs = [torch.randn(shape, requires_grad=True) for shape in shapes]
+def summed(embeddings: Tensor, weight: Tensor, maps: Tensor | None = None) -> list[Tensor]:
+    """Sums of pairs and the gradients of what they are made of."""
+    inputs = [embeddings, weight] + ([] if maps is None else [maps])
+    y = sum_of_pairs(embeddings, maps, weight)
+    given = torch.randn(y.shape, generator=torch.Generator().manual_seed(1)).to(y.dtype)
+    return [y.detach(), *torch.autograd.grad((y * given).sum(), inputs)]
+
+
+@pytest.mark.rounding
+@pytest.mark.parametrize("shape, maps, sums", PAIRS)
+def test_compiled_sums_of_pairs_are_those_of_all_products_at_once(shape, maps, sums, monkeypatch):
+    inputs, before = of_pairs(shape, maps, sums), torch.get_num_threads()
     found = []
+    for worth, threads in ((0, 1), (0, 2), (2**62, 1)):
+        monkeypatch.setattr(fused, "WORTH_FUSING", worth)
+        torch.set_num_threads(threads)
+        try:
+            found.append(summed(*inputs))
+        finally:
+            torch.set_num_threads(before)
+    one, two, whole = found
+    assert all(map(torch.equal, one, two))
+    terms = shape[1] * shape[3] + shape[2] * (maps or shape[2]) + sums
+    assert_same_sums(one, whole, terms)
+
+
+@pytest.mark.parametrize("shape, maps, sums", PAIRS)
+def test_where_products_are_in_bf16_compiled_sums_of_pairs_stay_in_float32(
+    shape, maps, sums, monkeypatch
+):
+    monkeypatch.setattr(fused, "WORTH_FUSING", 0)
+    inputs, found = of_pairs(shape, maps, sums, torch.float32), []
     for precision in (None, "bf16"):
         with products(precision, torch.device("cpu")):
-            y = function(*inputs)
-            found.append([y.detach(), *torch.autograd.grad(y.square().sum(), inputs)])
+            found.append(summed(*inputs))
     assert all(map(torch.equal, *found))
+
+
+def test_sums_of_pairs_that_do_not_fit_are_torchs_error_and_read_nothing_else(monkeypatch):
+    monkeypatch.setattr(fused, "WORTH_FUSING", 0)
+    embeddings, weight, maps = of_pairs((2, ROWS, 5, 3), 4, 3)
+    for wrong in ((weight[..., :-1], maps), (weight, maps[..., :-1]), (weight[:1], maps)):
+        with pytest.raises(RuntimeError, match=r"size|match|shape"):
+            sum_of_pairs(embeddings, wrong[1], wrong[0])

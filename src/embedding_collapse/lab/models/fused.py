@@ -36,11 +36,15 @@ def applies(x: Tensor) -> bool:
     )
 
 
-def pays(x: Tensor, weight: Tensor) -> bool:
-    """Whether compiled code takes x beside a weight of a norm or of cross layers, and is faster."""
-    numbers = torch.float32 if x.dtype == torch.bfloat16 else x.dtype
-    fit = weight.dtype == numbers
-    return x.numel() >= WORTH_FUSING and x.shape[-1] > 1 and fit and applies(x) and numba_runs()
+def pays(x: Tensor, weight: Tensor, computed: int | None = None) -> bool:
+    """Whether compiled code takes x beside a weight of a norm, say, and is faster.
+
+    Args:
+        computed: numbers that are to be computed; by default as many as x has.
+    """
+    fit = weight.dtype == (torch.float32 if x.dtype == torch.bfloat16 else x.dtype)
+    enough = (x.numel() if computed is None else computed) >= WORTH_FUSING
+    return enough and x.shape[-1] > 1 and fit and applies(x) and numba_runs()
 
 
 def norm_relu_dropout(
@@ -122,11 +126,6 @@ def differentiated_once(backward: Callable) -> Callable:
         return alone(ctx, *gradients)
 
     return checked
-
-
-def parts(x: Tensor, size: int) -> list[slice]:
-    """Cut the last dimension into parts of that size, of which the last may be smaller."""
-    return [slice(first, first + size) for first in range(0, x.shape[-1], size)]
 
 
 def on_one_thread_each(work: Callable[..., None], tasks: Iterable[tuple]) -> None:
