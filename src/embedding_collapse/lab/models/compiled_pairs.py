@@ -91,7 +91,7 @@ def sums_back(embeddings, maps, pairs, weights, gradient, of_embeddings, of_maps
 
 
 @compiled
-def squares(embeddings, weights, result, part, threads):
+def one_sum(embeddings, weights, result, part, threads):
     """`sum_ij w_ij e_i e_j`, without each product by itself.
 
     Args:
@@ -118,8 +118,8 @@ def squares(embeddings, weights, result, part, threads):
 
 
 @compiled
-def squares_back(embeddings, weights, gradient, of_embeddings, of_weights, part, threads):
-    """The gradients of `squares`.
+def one_sum_back(embeddings, weights, gradient, of_embeddings, of_weights, part, threads):
+    """The gradients of `one_sum`.
 
     Args:
         gradient: of the result.

@@ -36,16 +36,20 @@ def sum_of_pairs(embeddings: Tensor, maps: Tensor | None, weight: Tensor) -> Ten
         and embeddings.dtype == weight.dtype == (weight if maps is None else maps).dtype
         and weight.dtype != torch.bfloat16
     )
+    one = maps is None and weight.shape[1] == 1  # sum, of the embeddings alone
     if fits and fused.pays(embeddings, weight, embeddings.numel() * others):
-        if maps is None and weight.shape[1] == 1:
-            return _SumOfSquares.apply(embeddings, weight.unflatten(-1, (fields, fields)))
-        return _SumOfPairs.apply(embeddings, maps, weight.unflatten(-1, (fields, others)))
+        weight = weight.unflatten(-1, (fields, others))
+        if one:
+            return _OneSum.apply(embeddings, weight)
+        return _SumsOfPairs.apply(embeddings, maps, weight)
     x = embeddings.transpose(1, 2).reshape(sets, fields, rows * width)
+    if one:
+        return (x * torch.bmm(weight.view(sets, fields, fields), x)).sum(1, keepdim=True)
     products = x.unsqueeze(2) * (x if maps is None else maps).unsqueeze(1)
     return torch.bmm(weight, products.flatten(1, 2))
 
 
-class _SumOfPairs(torch.autograd.Function):
+class _SumsOfPairs(torch.autograd.Function):
     """With weights `[M, C, N, J]`. Of the embeddings each two are multiplied once, for e_i e_j and
     e_j e_i together."""
 
@@ -76,31 +80,31 @@ class _SumOfPairs(torch.autograd.Function):
         return of_embeddings.permute(2, 0, 1, 3), of_maps, _of_all(of_parts.sum(0), weight, maps)
 
 
-class _SumOfSquares(torch.autograd.Function):
-    """With weights `[M, 1, N, N]`, of the embeddings alone: for each field a sum over all others,
-    which is multiplied with it."""
+class _OneSum(torch.autograd.Function):
+    """With weights `[M, 1, N, N]`, of the embeddings alone: of each field the weighted sum of all,
+    then its product with the field."""
 
     @staticmethod
     def forward(ctx: Any, embeddings: Tensor, weight: Tensor) -> Tensor:
-        from .compiled_pairs import squares
+        from .compiled_pairs import one_sum
 
         as_looked_up = embeddings.permute(1, 2, 0, 3).contiguous()
         ctx.save_for_backward(as_looked_up, weight)
         rows, _, sets, width = as_looked_up.shape
         result = weight.new_empty(sets, 1, rows * width)
-        _compiled(squares, as_looked_up, _of_both(weight), result.squeeze(1))
+        _compiled(one_sum, as_looked_up, _of_both(weight), result.squeeze(1))
         return result
 
     @staticmethod
     @fused.differentiated_once
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
-        from .compiled_pairs import squares_back
+        from .compiled_pairs import one_sum_back
 
         embeddings, weight = ctx.saved_tensors
         of_embeddings, both = torch.empty_like(embeddings), _of_both(weight)
         of_parts = both.new_empty(PARTS, *both.shape)
         written = of_embeddings, of_parts
-        _compiled(squares_back, embeddings, both, gradient.squeeze(1).contiguous(), *written)
+        _compiled(one_sum_back, embeddings, both, gradient.squeeze(1).contiguous(), *written)
         of_weight = of_parts.sum(0)[..., : weight.shape[-1]].unsqueeze(1)
         return of_embeddings.permute(2, 0, 1, 3), of_weight
 
