@@ -66,15 +66,15 @@ def execute(chapter: Path, target: Path, records: Path | None = None) -> None:
 
 def execute_all(chapters: Sequence[Path]) -> Iterator[Path]:
     """Run chapters into the staging folder, as many at a time as there are cores up to 4, those
-    first that train anew what `results` holds of them, then those that took longest when their
-    stored outputs were made; each in the order given. They share the cores evenly, unless
-    OMP_NUM_THREADS says how many threads each may take."""
+    first that train and keep records, then those that took longest when their stored outputs were
+    made; each in the order given. They share the cores evenly, unless OMP_NUM_THREADS says how many
+    threads each may take."""
     took = {name: told["seconds"] for name, told in execution.load(RESULTS).items()}
     cores = os.cpu_count() or 1
     at_once = min(4, cores, len(chapters))
 
     def order(chapter: Path) -> tuple[bool, float]:
-        return not (RESULTS / chapter.stem).is_dir(), -took.get(chapter.stem, 0)
+        return not outputs.keeps_records(ROOT / chapter), -took.get(chapter.stem, 0)
 
     os.environ.setdefault("OMP_NUM_THREADS", str(cores // at_once))
     pool = ThreadPoolExecutor(at_once)  # a chapter runs in a kernel's process

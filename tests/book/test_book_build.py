@@ -11,6 +11,11 @@ from filelock import FileLock
 CHAPTERS = [Path(f"notebooks/{name}.ipynb") for name in ("first", "second", "third")]
 
 
+@pytest.fixture(autouse=True)
+def _no_chapter_keeps_records(monkeypatch):
+    monkeypatch.setattr(build.outputs, "keeps_records", lambda path: False)
+
+
 def test_chapters_run_side_by_side_and_come_in_the_books_order(monkeypatch):
     both = threading.Barrier(2, timeout=60)
     monkeypatch.setattr(build.os, "cpu_count", lambda: 2)
@@ -32,12 +37,9 @@ def test_a_chapter_that_fails_ends_the_build_and_those_that_wait_are_not_begun(m
     assert begun[0] == CHAPTERS[0]
 
 
-def test_chapters_that_train_anew_and_then_those_that_take_longest_are_begun_first(
-    tmp_path, monkeypatch
-):
+def test_chapters_that_train_and_then_those_that_take_longest_are_begun_first(monkeypatch):
     begun = []
-    (tmp_path / "third").mkdir()
-    monkeypatch.setattr(build, "RESULTS", tmp_path)
+    monkeypatch.setattr(build.outputs, "keeps_records", lambda path: path.stem == "third")
     took = {"first": {"seconds": 3.0}, "second": {"seconds": 60.0}}
     monkeypatch.setattr(build.os, "cpu_count", lambda: 1)
     monkeypatch.setattr(build.execution, "load", lambda results: took)

@@ -13,7 +13,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from embedding_collapse.lab.engine import products as module
 from embedding_collapse.lab.engine.products import products
-from embedding_collapse.lab.models import MODELS, PAPER, Size, build, fused, layers
+from embedding_collapse.lab.models import MODELS, PAPER, Size, build, fused, layers, pairs
 from embedding_collapse.lab.models.interaction import Part
 from embedding_collapse.lab.models.layers import SetNorm
 from embedding_collapse.lab.models.pairs import sum_of_pairs
@@ -403,6 +403,7 @@ def test_a_second_backward_pass_is_an_error_and_no_wrong_gradient(monkeypatch):
 # rows, all rows; sums one by one, in eights, and both
 PAIRS = [
     ((2, 3, 4, 1700), None, 1),
+    ((2, ROWS, 1, 5), None, 1),
     ((2, ROWS, 3, 50), None, 1),
     ((1, ROWS, 9, 50), None, 16),
     ((2, 2, 4, 1700), 3, 9),
@@ -425,13 +426,19 @@ def summed(embeddings: Tensor, weight: Tensor, maps: Tensor | None = None) -> li
     """Sums of pairs and the gradients of what they are made of."""
     inputs = [embeddings, weight] + ([] if maps is None else [maps])
     y = sum_of_pairs(embeddings, maps, weight)
+    whole = fused.WORTH_FUSING > 0
+    assert (y.grad_fn.name().split("Backward")[0] in ("_OneSum", "_SumsOfPairs")) != whole
     given = torch.randn(y.shape, generator=torch.Generator().manual_seed(1)).to(y.dtype)
     return [y.detach(), *torch.autograd.grad((y * given).sum(), inputs)]
 
 
 @pytest.mark.rounding
+@pytest.mark.parametrize("parts", [1, 2, 16])  # several chunks to one, as of a whole batch
 @pytest.mark.parametrize("shape, maps, sums", PAIRS)
-def test_compiled_sums_of_pairs_are_those_of_all_products_at_once(shape, maps, sums, monkeypatch):
+def test_compiled_sums_of_pairs_are_those_of_all_products_at_once(
+    shape, maps, sums, parts, monkeypatch
+):
+    monkeypatch.setattr(pairs, "PARTS", parts)
     inputs, before = of_pairs(shape, maps, sums), torch.get_num_threads()
     found = []
     for worth, threads in ((0, 1), (0, 2), (2**62, 1)):
@@ -459,9 +466,25 @@ def test_where_products_are_in_bf16_compiled_sums_of_pairs_stay_in_float32(
     assert all(map(torch.equal, *found))
 
 
+def test_sums_of_pairs_are_taken_of_numbers_wherever_they_lie(monkeypatch):
+    inputs = of_pairs((2, ROWS, 5, 3), 4, 3)
+    other = [x.detach().mT.contiguous().mT.requires_grad_() for x in inputs]
+    constant = [inputs[0].detach(), inputs[1], inputs[2].detach()]
+    monkeypatch.setattr(fused, "WORTH_FUSING", 0)
+    assert all(map(torch.equal, summed(*inputs), summed(*other)))
+    y = sum_of_pairs(constant[0], constant[2], constant[1])
+    (of_weight,) = torch.autograd.grad(y.sum(), constant[1])
+    assert of_weight.isfinite().all()
+    embeddings, weight, maps = (x.detach().float() for x in inputs)
+    found = sum_of_pairs(embeddings.bfloat16(), maps, weight)  # and not the bits of other numbers
+    torch.testing.assert_close(found, sum_of_pairs(embeddings.bfloat16().float(), maps, weight))
+
+
 def test_sums_of_pairs_that_do_not_fit_are_torchs_error_and_read_nothing_else(monkeypatch):
     monkeypatch.setattr(fused, "WORTH_FUSING", 0)
     embeddings, weight, maps = of_pairs((2, ROWS, 5, 3), 4, 3)
-    for wrong in ((weight[..., :-1], maps), (weight, maps[..., :-1]), (weight[:1], maps)):
+    alone = of_pairs((2, ROWS, 5, 3), None, 1)[1][..., :-1]
+    some = (weight[..., :-1], maps), (weight, maps[..., :-1]), (weight[:1], maps), (alone, None)
+    for wrong, beside in some:
         with pytest.raises(RuntimeError, match=r"size|match|shape"):
-            sum_of_pairs(embeddings, wrong[1], wrong[0])
+            sum_of_pairs(embeddings, beside, wrong)

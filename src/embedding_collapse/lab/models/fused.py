@@ -7,7 +7,7 @@ writes what comes out, a mean over sets alone where that is what is asked for; t
 draws the same units to drop again, and writes the gradient where the units were.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial, wraps
 from typing import Any
 
@@ -128,52 +128,35 @@ def differentiated_once(backward: Callable) -> Callable:
     return checked
 
 
-def on_one_thread_each(work: Callable[..., None], tasks: Iterable[tuple]) -> None:
-    """Do `work(*task)` for all tasks, on as many threads as torch takes, none of which shares an
-    operation of its own out again: for operations so small that to wait for all threads after each
-    would take longer. Where a mode of torch has operations of its own, this thread does all."""
-    tasks, threads = list(tasks), torch.get_num_threads()
-    inference = torch.is_inference_mode_enabled()
+def set_by_set(work: Callable[[int, Callable], None], sets: int) -> None:
+    """Do `work(m, run)` for each set, to find in a core's cache what the operation before left.
 
-    def some(first: int, step: int) -> None:
+    Args:
+        work: hands its compiled passes to `run`.
+        sets: each has a thread of its own where that leaves none without work, else all threads;
+            all too where a mode of torch has operations of its own, as it has on one thread alone.
+    """
+    threads, inference = torch.get_num_threads(), torch.is_inference_mode_enabled()
+    if sets % threads or torch._C._len_torch_dispatch_stack() > 0:
+        for m in range(sets):
+            work(m, on_all_threads)
+        return
+
+    def alone(first: int, step: int) -> None:
+        torch.set_num_threads(1)  # of this thread, and of those that come to life from here on
         # the same on every thread
         with (
             torch.inference_mode(inference),
             torch.no_grad(),
             torch.autocast("cpu", enabled=False),
         ):
-            for task in tasks[first::step]:
-                work(*task)
+            for m in range(first, sets, step):
+                work(m, lambda passes: passes(0, 1))
 
-    def alone(first: int, step: int) -> None:
-        torch.set_num_threads(1)  # of this thread, and of those that come to life from here on
-        some(first, step)
-
-    if _in_a_mode():
-        return some(0, 1)
     try:
         on_all_threads(alone)
     finally:
         torch.set_num_threads(threads)
-
-
-def _in_a_mode() -> bool:
-    """Whether something like `products.InFloat32` is at work, which is so on one thread alone."""
-    return torch._C._len_torch_dispatch_stack() > 0
-
-
-def set_by_set(work: Callable[[int, Callable], None], sets: int) -> None:
-    """Do `work(m, run)` for each set, to find in a core's cache what the operation before left.
-
-    Args:
-        work: hands its compiled passes to `run`.
-        sets: each has a thread of its own where that leaves none without work, else all threads.
-    """
-    if sets % torch.get_num_threads() or _in_a_mode():
-        for m in range(sets):
-            work(m, on_all_threads)
-    else:
-        on_one_thread_each(lambda m: work(m, lambda passes: passes(0, 1)), zip(range(sets)))
 
 
 def _forward(x: Tensor, weight: Tensor, bias: Tensor, means: Tensor, variances: Tensor,

@@ -1,8 +1,9 @@
 """Sums of products of two fields, which xDeepFM and NFwFM are made of.
 
-All products at once are most of the memory of a step, and most of its time. Compiled, those of a
-few rows are made and summed while a core's cache holds them, from embeddings as they are looked up.
-In float32 also where products are in bf16: what is multiplied here has to be made first.
+All products at once are most of the memory of a step of xDeepFM, and most of its time. Compiled,
+those of a few rows are made and summed while a core's cache holds them, from embeddings as they are
+looked up, and in float32 also where other products are in bf16: what is multiplied here has to be
+made first.
 """
 
 from functools import partial
@@ -16,7 +17,7 @@ from blocked_adam import on_all_threads
 
 from . import fused
 
-TOGETHER = 8  # products that are summed at once; see `compiled_pairs`
+TOGETHER = 8  # products that are summed at once: `compiled_pairs` writes these eight out
 PARTS = 16  # of a batch, with sums of their own: the same bits, however many threads there are
 
 
@@ -27,6 +28,9 @@ def sum_of_pairs(embeddings: Tensor, maps: Tensor | None, weight: Tensor) -> Ten
         embeddings: e, `[M, B, N, K]`.
         maps: y, `[M, J, B*K]`; None is the embeddings again.
         weight: `[M, C, N*J]`.
+
+    Where nothing is compiled (on a GPU, without Numba, of few numbers) xDeepFM's products are made
+    all at once, and are in bf16 where other products are.
     """
     sets, rows, fields, width = embeddings.shape
     others = fields if maps is None else maps.shape[1]
@@ -44,9 +48,9 @@ def sum_of_pairs(embeddings: Tensor, maps: Tensor | None, weight: Tensor) -> Ten
         return _SumsOfPairs.apply(embeddings, maps, weight)
     x = embeddings.transpose(1, 2).reshape(sets, fields, rows * width)
     if one:
-        return (x * torch.bmm(weight.view(sets, fields, fields), x)).sum(1, keepdim=True)
-    products = x.unsqueeze(2) * (x if maps is None else maps).unsqueeze(1)
-    return torch.bmm(weight, products.flatten(1, 2))
+        return (x * torch.bmm(weight.reshape(sets, fields, fields), x)).sum(1, keepdim=True)
+    y = x if maps is None else maps
+    return torch.bmm(weight, (x.unsqueeze(2) * y.unsqueeze(1)).flatten(1, 2))
 
 
 class _SumsOfPairs(torch.autograd.Function):
@@ -121,7 +125,7 @@ def _of_pairs(weight: Tensor, maps: Tensor | None) -> tuple[Tensor, Tensor]:
     weight = weight if maps is not None else weight.triu() + weight.tril(-1).mT
     pairs = _pairs(weight, maps)
     more = -pairs.shape[1] % TOGETHER
-    return F.pad(pairs, (0, more)), F.pad(weight[..., *pairs], (0, more))
+    return F.pad(pairs, (0, more)).contiguous(), F.pad(weight[..., *pairs], (0, more)).contiguous()
 
 
 def _of_all(gradient: Tensor, weight: Tensor, maps: Tensor | None) -> Tensor:
@@ -132,7 +136,7 @@ def _of_all(gradient: Tensor, weight: Tensor, maps: Tensor | None) -> Tensor:
 
 
 def _pairs(weight: Tensor, maps: Tensor | None) -> Tensor:
-    places = torch.ones(weight.shape[2:])
+    places = weight.new_ones(weight.shape[2:])
     return (places if maps is not None else places.triu()).nonzero().T
 
 

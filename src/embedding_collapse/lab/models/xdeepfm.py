@@ -18,7 +18,6 @@ class XDeepFM(Interaction):
 
     def __init__(self, size: Size) -> None:
         super().__init__()
-        self.width = size.width
         self.first = SetLinear(size.sets, size.fields * size.fields, size.maps)
         self.second = SetLinear(size.sets, size.fields * size.maps, size.maps)
         self.project = Projection(size.sets, size.inputs, size.hidden, size.dropout)
@@ -27,7 +26,7 @@ class XDeepFM(Interaction):
         maps, sums = None, []
         for layer in (self.first, self.second):
             maps = F.relu(sum_of_pairs(embeddings, maps, layer.weight).add_(layer.bias))
-            sums.append(maps.unflatten(-1, (-1, self.width)).sum(-1))  # of [M, C, B*K]
+            sums.append(maps.unflatten(-1, (-1, embeddings.shape[-1])).sum(-1))  # of [M, C, B*K]
         if mean:
             sums = [total.mean(0, keepdim=True) for total in sums]
         projected = self.project(side_by_side(embeddings, self.align), mean)
