@@ -199,6 +199,19 @@ def backward(x, weight, bias, eps, drop, relu, mean, variance, gradient, of_weig
 
 
 @compiled
+def look_up_back(ids, gradient, of_table, part, threads):
+    """Of each row of a table the sum of its look-ups' gradients, `[n, W]`, in their order."""
+    rows, width = of_table.shape
+    first, end = rows * part // threads, rows * (part + 1) // threads
+    of_table[first:end] = 0
+    for at in range(len(ids)):
+        if first <= ids[at] < end:
+            row, given = of_table[ids[at]], gradient[at]
+            for column in range(width):
+                row[column] += given[column]
+
+
+@compiled
 def lay(embeddings, to, again, part, threads):
     """Embeddings `[B, N, M, K]` side by side in `to`, `[M, B, I]`, with zeros behind N*K numbers;
     bf16 as bits. The same in `again`, which may be None."""

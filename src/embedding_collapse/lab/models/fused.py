@@ -1,5 +1,5 @@
 """What plain PyTorch does in many passes over memory, in one, on a CPU: batch norm, ReLU, dropout
-and the mean over sets; embeddings side by side.
+and the mean over sets; looking embeddings up, and putting them side by side.
 
 One by one the former read and write the hidden units a dozen times, forward and backward, which
 took more than half of a step of DNN, ME 10x. Here the forward pass reads them once, keeps them, and
@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch._C._functorch import peek_interpreter_stack
 
@@ -89,6 +90,49 @@ def move_statistics(norm: nn.BatchNorm1d, means: Tensor, variances: Tensor, rows
     norm.get_buffer("running_var").lerp_(variances * (rows / (rows - 1)), norm.momentum)
 
 
+def differentiated_once(backward: Callable) -> Callable:
+    """The backward pass of an `autograd.Function` that has none itself. `once_differentiable` alone
+    takes a gradient for a constant where the one before it needs no gradient."""
+    alone = torch.autograd.function.once_differentiable(backward)
+
+    @wraps(backward)
+    def checked(ctx: Any, *gradients: Tensor) -> Any:
+        if torch.is_grad_enabled():
+            raise RuntimeError("compiled passes on a CPU have no second derivative: create_graph")
+        return alone(ctx, *gradients)
+
+    return checked
+
+
+def look_up(ids: Tensor, table: Tensor) -> Tensor:
+    """Rows of a table `[D, W]`, `[..., W]` of ids `[...]`."""
+    if pays(table, table, ids.numel() * table.shape[1]):
+        return _LookUp.apply(ids, table)
+    return F.embedding(ids, table)
+
+
+class _LookUp(torch.autograd.Function):
+    """Gradients are summed in the batch's order, as by torch, which takes three times as long."""
+
+    @staticmethod
+    def forward(ctx: Any, ids: Tensor, table: Tensor) -> Tensor:
+        ctx.save_for_backward(ids)
+        ctx.rows = len(table)
+        return F.embedding(ids, table)
+
+    @staticmethod
+    @differentiated_once
+    def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor]:
+        from .compiled import look_up_back
+
+        (ids,) = ctx.saved_tensors
+        width = gradient.shape[-1]
+        of_table = gradient.new_empty(ctx.rows, width)
+        tensors = ids.flatten(), gradient.reshape(-1, width).contiguous(), of_table
+        on_all_threads(partial(look_up_back, *map(as_array, tensors)))
+        return None, of_table
+
+
 def laid(embeddings: Tensor, multiple: int, *dtypes: torch.dtype) -> list[Tensor]:
     """`[M, B, N, K]` as `[M, B, I]` of one dtype or two, I being N*K or, with zeros in the end, the
     next multiple of so many; without autograd."""
@@ -112,20 +156,6 @@ def laid_back(gradients: Sequence[Tensor], embeddings: torch.Size, dtype: torch.
     arrays = [as_array(x.contiguous()) for x in gradients]
     on_all_threads(partial(lay_back, *arrays, *(2 - len(arrays)) * [None], as_array(to)))
     return to.permute(2, 0, 1, 3)
-
-
-def differentiated_once(backward: Callable) -> Callable:
-    """The backward pass of an `autograd.Function` that has none itself. `once_differentiable` alone
-    takes a gradient for a constant where the one before it needs no gradient."""
-    alone = torch.autograd.function.once_differentiable(backward)
-
-    @wraps(backward)
-    def checked(ctx: Any, *gradients: Tensor) -> Any:
-        if torch.is_grad_enabled():
-            raise RuntimeError("compiled passes on a CPU have no second derivative: create_graph")
-        return alone(ctx, *gradients)
-
-    return checked
 
 
 def set_by_set(work: Callable[[int, Callable], None], sets: int) -> None:

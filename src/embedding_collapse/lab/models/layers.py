@@ -254,4 +254,22 @@ class Head(nn.Module):
         self.output = nn.Linear(size.hidden, 1)
 
     def forward(self, h: Tensor) -> Tensor:
-        return self.output(self.hidden(h.unsqueeze(0)).squeeze(0)).squeeze(-1)
+        h, output = self.hidden(h.unsqueeze(0)).squeeze(0), self.output
+        if fused.applies(h) and h.dtype == output.weight.dtype:
+            return _Unit.apply(h.mT, output.weight.squeeze(0), output.bias)
+        return output(h).squeeze(-1)
+
+
+class _Unit(torch.autograd.Function):
+    """One output unit, `[H, B], [H], [1] -> [B]`, of which the gradient lies in memory as the input
+    does; not in bf16, for to make that of its input would take longer than the product."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        return torch.addmv(bias, x.mT, weight)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        x, weight = ctx.saved_tensors
+        return torch.outer(weight, gradient), torch.mv(x, gradient), gradient.sum(0, keepdim=True)
