@@ -131,7 +131,7 @@ def forward(x, weight, bias, eps, drop, relu, y, mean, variance, known, part, th
     """Norm, ReLU, dropout of x `[M, H, B]` into y `[M, H, B]`, or the sum over sets `[1, H, B]`.
 
     Args:
-        x: of y's dtype, or the bits of bf16.
+        x, y: of the dtype of weight, or the bits of bf16.
         weight, bias, mean, variance: `[M, H]`, the latter two of each row, filled in if not known.
         drop: the seed, the lowest of 16 bits that is kept, and what is kept is multiplied with.
     """
@@ -139,9 +139,15 @@ def forward(x, weight, bias, eps, drop, relu, y, mean, variance, known, part, th
     seed, lowest, factor = drop
     words = (rows + 3) // 4
     drawn = np.zeros(words, np.uint64)
-    wide = np.empty(rows, y.dtype)
-    bits, zero, one = drawn.view(np.int16), y.dtype.type(0), y.dtype.type(1)
+    # each in memory of its own: of parts of one array the compiler takes numbers one by one
+    wide, line, total = (
+        np.empty(rows, mean.dtype),
+        np.empty(rows, mean.dtype),
+        np.empty(rows, mean.dtype),
+    )
+    bits, zero, one = drawn.view(np.int16), mean.dtype.type(0), mean.dtype.type(1)
     for h in range(part, features, threads):
+        summed = _widened(y[0, h], total)
         for m in range(sets):
             row = _widened(x[m, h], wide)
             if not known:
@@ -152,17 +158,20 @@ def forward(x, weight, bias, eps, drop, relu, y, mean, variance, known, part, th
             if lowest > -32_768:
                 _draw(seed, (m * features + h) * words, drawn)
             if len(y) == sets:  # what is no number is not below zero, and stays
-                to = y[m, h]
+                to = _widened(y[m, h], line)
                 for b in range(rows):
                     z = row[b] * scale + shift
                     to[b] = z * factor if bits[b] >= lowest and not (relu and z <= zero) else zero
+                _narrowed(to, y[m, h])
             else:
-                to = y[0, h]
                 if m == 0:
-                    to[:] = zero
+                    summed[:] = zero
                 for b in range(rows):
                     z = row[b] * scale + shift
-                    to[b] += z * factor if bits[b] >= lowest and not (relu and z <= zero) else zero
+                    keep = bits[b] >= lowest and not (relu and z <= zero)
+                    summed[b] += z * factor if keep else zero
+        if len(y) != sets:
+            _narrowed(summed, y[0, h])
 
 
 @compiled
@@ -173,7 +182,7 @@ def backward(x, weight, bias, eps, drop, relu, mean, variance, gradient, of_weig
     seed, lowest, factor = drop
     words = (rows + 3) // 4
     drawn, kept = np.zeros(words, np.uint64), np.empty(rows, mean.dtype)
-    wide = np.empty(rows, mean.dtype)
+    wide, line = np.empty(rows, mean.dtype), np.empty(rows, mean.dtype)
     bits, zero, one = drawn.view(np.int16), mean.dtype.type(0), mean.dtype.type(1)
     count = mean.dtype.type(rows)
     for h in range(part, features, threads):
@@ -184,7 +193,7 @@ def backward(x, weight, bias, eps, drop, relu, mean, variance, gradient, of_weig
             shift = bias[m, h] - center * scale
             if lowest > -32_768:
                 _draw(seed, (m * features + h) * words, drawn)
-            given = gradient[m if len(gradient) == sets else 0, h]
+            given = _widened(gradient[m if len(gradient) == sets else 0, h], line)
             for b in range(rows):
                 z = row[b] * scale + shift
                 keep = bits[b] >= lowest and not (relu and z <= zero)

@@ -41,7 +41,7 @@ class DCNv2(Interaction):
         self,
         size: Size,
         *,
-        projection: type[nn.Module] = Projection,
+        projection: Callable[..., nn.Module] = Projection,
         learn_scale: bool = False,
         encode: bool = False,
     ) -> None:

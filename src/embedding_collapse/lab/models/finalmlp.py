@@ -19,7 +19,7 @@ class FinalMLP(Interaction):
         self.streams = nn.ModuleList(
             nn.Sequential(
                 Projection(size.sets, size.inputs, size.hidden, size.dropout),
-                Projection(size.sets, size.hidden, size.hidden, size.dropout),
+                Projection(size.sets, size.hidden, size.hidden, size.dropout, multiplied=False),
             )
             for _ in range(2)
         )

@@ -56,6 +56,7 @@ def norm_relu_dropout(
     relu: bool = True,
     drop: tuple[int, int, float],
     mean: bool = False,
+    dtype: torch.dtype,
 ) -> Tensor:
     """The norm of `x + offset`, ReLU, dropout; in training the running statistics move on.
 
@@ -66,9 +67,10 @@ def norm_relu_dropout(
         offset: `[M, H, 1]`. It moves the running mean and nothing else.
         drop: a seed, the lowest of 16 bits drawn that is kept, what is kept is multiplied with.
         mean: whether to return the mean over sets, `[1, H, B]`.
+        dtype: of what is returned, the norm's or bf16.
     """
     x, offset = x.contiguous(), norm.weight.new_zeros(()) if offset is None else offset
-    settings = norm.eps, relu, drop, mean
+    settings = norm.eps, relu, drop, mean, dtype
     running_mean, running_var = norm.get_buffer("running_mean"), norm.get_buffer("running_var")
     if not norm.training:
         means = running_mean.view(x.shape[:2]) - offset.squeeze(-1)
@@ -190,12 +192,13 @@ def set_by_set(work: Callable[[int, Callable], None], sets: int) -> None:
 
 
 def _forward(x: Tensor, weight: Tensor, bias: Tensor, means: Tensor, variances: Tensor,
-             known: bool, eps: float, relu: bool, drop: tuple, mean: bool) -> Tensor:  # fmt: skip
+             known: bool, eps: float, relu: bool, drop: tuple, mean: bool,
+             dtype: torch.dtype) -> Tensor:  # fmt: skip
     """What comes out; means and variances `[M, H]` are filled in if they aren't known."""
     from .compiled import forward
 
     sets, features, rows = x.shape
-    y = weight.new_empty(1 if mean else sets, features, rows)
+    y = weight.new_empty(1 if mean else sets, features, rows, dtype=dtype)
     read = [as_array(tensor) for tensor in (x, weight.view_as(means), bias.view_as(means))]
     numbers = _numbers(weight, eps, drop, sets // len(y))
     written = map(as_array, (y, means, variances))
@@ -207,9 +210,10 @@ def _forward(x: Tensor, weight: Tensor, bias: Tensor, means: Tensor, variances: 
 class _Fused(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, offset: Tensor, weight: Tensor, bias: Tensor,
-                eps: float, relu: bool, drop: tuple, mean: bool) -> Any:  # fmt: skip
+                eps: float, relu: bool, drop: tuple, mean: bool,
+                dtype: torch.dtype) -> Any:  # fmt: skip
         means, variances = weight.new_empty(2, *x.shape[:2]).unbind()
-        y = _forward(x, weight, bias, means, variances, False, eps, relu, drop, mean)
+        y = _forward(x, weight, bias, means, variances, False, eps, relu, drop, mean, dtype)
         ctx.settings = *_numbers(weight, eps, drop, len(x) // len(y)), relu
         ctx.save_for_backward(x, offset, weight, bias, means, variances)
         ctx.mark_non_differentiable(means, variances)
@@ -236,7 +240,7 @@ class _Fused(torch.autograd.Function):
             of_offset.unsqueeze(-1) if offset.ndim else None,
             of_weight.flatten(),
             of_bias.flatten(),
-            *4 * (None,),
+            *5 * (None,),
         )
 
 

@@ -139,6 +139,7 @@ class SetNorm(nn.BatchNorm1d, Layer):
         relu: bool = False,
         rate: float = 0.0,
         mean: bool = False,
+        multiplied: bool = False,
     ) -> Tensor:
         """Of `x + offset`; then, if asked for, ReLU, dropout and the mean over sets, `[1, H, B]`.
 
@@ -146,12 +147,17 @@ class SetNorm(nn.BatchNorm1d, Layer):
             x: `[M, H, B]`, of which the caller makes no other use.
             offset: `[M, H, 1]`.
             rate: of dropout in training.
+            multiplied: whether products alone will read it: where this is compiled it then lies in
+                what those are taken in.
         """
         rate = rate if self.training else 0.0
         forms = self.training or not torch.is_grad_enabled()  # that are compiled
         if forms and self.part is None and fused.pays(x, self.weight):
             drop = int(seed()) if rate else 0, lowest_kept(rate), 1 / (1 - rate)
-            return fused.norm_relu_dropout(x, self, offset=offset, relu=relu, drop=drop, mean=mean)
+            dtype = multiplied_in(self.weight) if multiplied else self.weight.dtype
+            return fused.norm_relu_dropout(
+                x, self, offset=offset, relu=relu, drop=drop, mean=mean, dtype=dtype
+            )
         if x.device.type == "cpu" and x.dtype == torch.bfloat16:
             x = x.float()  # the sums' precision
         if offset is not None:
@@ -178,18 +184,24 @@ class Projection(Layer):
     """The paper's non-linear projection, once per set: linear, batch norm, ReLU, dropout.
 
     `[M, B, I] -> [M, B, H]`, or the mean of that over sets, `[1, B, H]`.
+
+    Args:
+        multiplied: whether products alone read what comes out, see `SetNorm.forward`.
     """
 
-    def __init__(self, sets: int, inputs: int, outputs: int, dropout: float) -> None:
+    def __init__(
+        self, sets: int, inputs: int, outputs: int, dropout: float, multiplied: bool = True
+    ) -> None:
         super().__init__()
         self.linear = SetLinear(sets, inputs, outputs)
         self.norm = SetNorm(sets, outputs)
-        self.dropout = dropout
+        self.dropout, self.multiplied = dropout, multiplied
 
     def forward(self, x: Tensor, mean: bool = False) -> Tensor:
         y = self.linear.product(x)  # [M, H, B]
-        offset, rate = self.linear.bias, self.dropout
-        return self.norm(y, offset, relu=True, rate=rate, mean=mean).mT
+        rate, multiplied = self.dropout, self.multiplied
+        y = self.norm(y, self.linear.bias, relu=True, rate=rate, mean=mean, multiplied=multiplied)
+        return y.mT
 
 
 class LinearProjection(nn.Module):
@@ -250,7 +262,7 @@ class Head(nn.Module):
 
     def __init__(self, size: Size) -> None:
         super().__init__()
-        self.hidden = Projection(1, size.hidden, size.hidden, size.dropout)
+        self.hidden = Projection(1, size.hidden, size.hidden, size.dropout, multiplied=False)
         self.output = nn.Linear(size.hidden, 1)
 
     def forward(self, h: Tensor) -> Tensor:

@@ -30,4 +30,5 @@ class NFwFM(Interaction):
         sets, rows, _, width = embeddings.shape
         weight = self.weight.flatten(1).unsqueeze(1)
         products = sum_of_pairs(embeddings, None, weight).view(sets, rows, width)
-        return self.project(self.norm(products.mT.contiguous(), rate=self.dropout).mT, mean)
+        normed = self.norm(products.mT.contiguous(), rate=self.dropout, multiplied=True)
+        return self.project(normed.mT, mean)

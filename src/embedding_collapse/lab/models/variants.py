@@ -2,12 +2,14 @@
 
 import math
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from .dcnv2 import DCNv2
 from .interaction import Interaction, Size
+from .layers import Projection
 
 COLUMNS = 10  # of the narrow table, whatever the scale: the paper's K
 
@@ -17,7 +19,9 @@ class Shared(Interaction):
 
     def __init__(self, size: Size) -> None:
         super().__init__()
-        self.interaction = DCNv2(replace(size, sets=1))
+        # whose outputs are not multiplied, but their mean over sets
+        projection = partial(Projection, multiplied=False)
+        self.interaction = DCNv2(replace(size, sets=1), projection=projection)
 
     def forward(self, embeddings: Tensor, mean: bool = False) -> Tensor:
         # One set after another, as in the official code: batch norm sees each on its own.
