@@ -4,11 +4,13 @@ Mao et al., "FinalMLP", AAAI 2023; without the gate for feature selection, which
 in the official code.
 """
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
 from .interaction import Interaction, Size
-from .layers import Projection
+from .layers import Projection, unit
 
 
 class FinalMLP(Interaction):
@@ -47,6 +49,6 @@ class Fusion(nn.Module):
         self.bilinear = nn.Parameter(torch.zeros(size.hidden, size.hidden))
 
     def forward(self, h: Tensor) -> Tensor:
-        x, y = h.chunk(2, -1)
-        linear = self.linear[0](x) + self.linear[1](y)
-        return linear.squeeze(-1) + (x @ self.bilinear * y).sum(-1)
+        x, y = (stream.mT for stream in h.mT.chunk(2))  # as it lies in memory
+        of_x, of_y = (cast(nn.Linear, layer) for layer in self.linear)
+        return unit(x, of_x) + unit(y, of_y) + (x @ self.bilinear * y).sum(-1)

@@ -266,15 +266,19 @@ class Head(nn.Module):
         self.output = nn.Linear(size.hidden, 1)
 
     def forward(self, h: Tensor) -> Tensor:
-        h, output = self.hidden(h.unsqueeze(0)).squeeze(0), self.output
-        if fused.applies(h) and h.dtype == output.weight.dtype:
-            return _Unit.apply(h.mT, output.weight.squeeze(0), output.bias)
-        return output(h).squeeze(-1)
+        return unit(self.hidden(h.unsqueeze(0)).squeeze(0), self.output)
+
+
+def unit(h: Tensor, output: nn.Linear) -> Tensor:
+    """An output unit of `[B, H]`, `[B]`; on a CPU not in bf16, since to make that of its input
+    takes longer than the product."""
+    if fused.applies(h) and h.dtype == output.weight.dtype:
+        return _Unit.apply(h.mT, output.weight.squeeze(0), output.bias)
+    return output(h).squeeze(-1)
 
 
 class _Unit(torch.autograd.Function):
-    """One output unit, `[H, B], [H], [1] -> [B]`, of which the gradient lies in memory as the input
-    does; not in bf16, for to make that of its input would take longer than the product."""
+    """`[H, B], [H], [1] -> [B]`, where the gradient of the first lies in memory as it does."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

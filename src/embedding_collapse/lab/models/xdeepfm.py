@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .interaction import Interaction, Size
-from .layers import Head, Projection, SetLinear, side_by_side
+from .layers import Head, Projection, SetLinear, side_by_side, unit
 from .pairs import sum_of_pairs
 
 
@@ -42,5 +42,6 @@ class XDeepFMHead(nn.Module):
         self.head = Head(size)
 
     def forward(self, h: Tensor) -> Tensor:
-        maps, projected = h.tensor_split([self.maps.in_features], -1)
-        return self.maps(maps).squeeze(-1) + self.head(projected)
+        # as it lies in memory, and by `split`, whose gradient is put together in one pass
+        maps, projected = h.mT.split([self.maps.in_features, h.shape[1] - self.maps.in_features])
+        return unit(maps.mT, self.maps) + self.head(projected.mT)
