@@ -35,9 +35,9 @@ def sums(embeddings, maps, pairs, weights, result, part, threads):
     products = np.empty((TOGETHER, IN_HAND), e.dtype)
     to = np.empty((result.shape[1], IN_HAND), e.dtype)
     chunks = _chunks(rows, width)
-    for task in range(part, sets * chunks, threads):
-        m = task // chunks
-        first, k, begin, length = _chunk(task % chunks, rows, width)
+    for task in range(chunks * part // threads * sets, chunks * (part + 1) // threads * sets):
+        m = task % sets  # all sets of a few rows one after another, which lie together
+        first, k, begin, length = _chunk(task // sets, rows, width)
         _take(embeddings, first, m, k, length, e)
         if maps is not None:
             _copy(maps[m], begin, y, 0, length)
@@ -68,12 +68,12 @@ def sums_back(embeddings, maps, pairs, weights, gradient, of_embeddings, of_maps
     of_products = np.empty((TOGETHER, IN_HAND), e.dtype)
     given = np.empty((gradient.shape[1], IN_HAND), e.dtype)
     parts, chunks = len(of_weights), _chunks(rows, width)
-    for task in range(part, sets * parts, threads):
-        m, number = task // parts, task % parts
-        totals = of_weights[number, m]
-        totals[:] = 0
-        for chunk in range(number, chunks, parts):
-            first, k, begin, length = _chunk(chunk, rows, width)
+    for number in range(part, parts, threads):
+        of_weights[number] = 0
+        for task in range(len(range(number, chunks, parts)) * sets):
+            m = task % sets  # as in `sums`
+            totals = of_weights[number, m]
+            first, k, begin, length = _chunk(number + task // sets * parts, rows, width)
             _take(embeddings, first, m, k, length, e)
             of_e[:] = 0
             if maps is not None:
@@ -103,9 +103,9 @@ def one_sum(embeddings, weights, result, part, threads):
     e = np.zeros((weights.shape[2], IN_HAND), embeddings.dtype)
     others = np.empty((fields, IN_HAND), e.dtype)
     chunks, half = _chunks(rows, width), e.dtype.type(0.5)
-    for task in range(part, sets * chunks, threads):
-        m = task // chunks
-        first, k, begin, length = _chunk(task % chunks, rows, width)
+    for task in range(chunks * part // threads * sets, chunks * (part + 1) // threads * sets):
+        m = task % sets  # all sets of a few rows one after another, which lie together
+        first, k, begin, length = _chunk(task // sets, rows, width)
         _take(embeddings, first, m, k, length, e)
         others[:] = 0
         for at in range(0, len(e), TOGETHER):
@@ -131,12 +131,12 @@ def one_sum_back(embeddings, weights, gradient, of_embeddings, of_weights, part,
     others = np.empty((fields, IN_HAND), e.dtype)
     given = np.empty((fields, IN_HAND), e.dtype)
     parts, chunks = len(of_weights), _chunks(rows, width)
-    for task in range(part, sets * parts, threads):
-        m, number = task // parts, task % parts
-        totals = of_weights[number, m]
-        totals[:] = 0
-        for chunk in range(number, chunks, parts):
-            first, k, begin, length = _chunk(chunk, rows, width)
+    for number in range(part, parts, threads):
+        of_weights[number] = 0
+        for task in range(len(range(number, chunks, parts)) * sets):
+            m = task % sets  # as in `sums`
+            totals = of_weights[number, m]
+            first, k, begin, length = _chunk(number + task // sets * parts, rows, width)
             _take(embeddings, first, m, k, length, e)
             others[:] = 0
             g = gradient[m, begin : begin + length]
