@@ -147,6 +147,28 @@ def test_bf16_beside_other_numbers_than_float32_is_no_fused_pass(of_norm, monkey
     assert fused.pays(x, norm.weight) and not fused.pays(x, norm.to(of_norm).weight)
 
 
+@pytest.mark.parametrize("ids_in", [torch.int32, torch.int64])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_gradient_of_look_ups_is_summed_as_torch_sums_it(dtype, ids_in, monkeypatch):
+    """In the order of the batch, so the bits are the same; on one thread and on several, and where
+    the gradient is one number for all."""
+    ids = torch.randint(11, (ROWS, 4), generator=torch.Generator().manual_seed(0), dtype=ids_in)
+    given = torch.randn(ROWS, 4, 6, generator=torch.Generator().manual_seed(1)).to(dtype)
+
+    def found(worth: int) -> list[Tensor]:
+        monkeypatch.setattr(fused, "WORTH_FUSING", worth)
+        table = torch.arange(78.0).view(13, 6).to(dtype).requires_grad_()  # two that none looks up
+        y = fused.look_up(ids, table)
+        assert (type(y.grad_fn).__name__ == "_LookUpBackward") == (worth == 0)
+        (mixed,) = torch.autograd.grad((y * given).sum(), table, retain_graph=True)
+        return [y.detach(), mixed, *torch.autograd.grad(y.sum(), table)]
+
+    assert_threads_change_no_bit(lambda: found(0))
+    assert all(map(torch.equal, found(0), found(2**62)))
+    with pytest.raises(IndexError, match="out of range"):
+        fused.look_up(ids + 3, torch.zeros(13, 6))
+
+
 @pytest.mark.parametrize("precision", [None, "bf16"])
 @pytest.mark.parametrize(("sets", "align"), [(1, 1), (3, 8)])
 @pytest.mark.parametrize("looked_up", [True, False])
@@ -244,7 +266,7 @@ def test_a_mode_of_torch_has_the_products_of_all_sets_of_fused_cross_layers(thre
     assert_rounding_alone(ours, plain, crossed(False, None, torch.float64, 1, monkeypatch))
 
 
-@pytest.mark.parametrize("name", ["dcnv2", "nfwfm", "xdeepfm"])
+@pytest.mark.parametrize("name", ["dcnv2", "ipnn", "nfwfm", "xdeepfm"])
 def test_compiled_passes_run_in_inference_mode_on_several_threads(name, monkeypatch):
     monkeypatch.setattr(fused, "WORTH_FUSING", 0)
     model = MODELS[name].interaction(Size(4, 3, 5, hidden=8)).eval()
@@ -271,7 +293,7 @@ def test_the_gradient_through_fused_cross_layers_can_be_taken_twice(monkeypatch)
     assert torch.equal(first, again)
 
 
-@pytest.mark.parametrize("name", ["dnn", "dcnv2-linear", "nfwfm", "xdeepfm"])
+@pytest.mark.parametrize("name", ["dnn", "dcnv2-linear", "ipnn", "nfwfm", "xdeepfm"])
 def test_a_second_derivative_through_compiled_passes_is_refused(name, monkeypatch):
     monkeypatch.setattr(fused, "WORTH_FUSING", 0)
     model = MODELS[name].interaction(Size(4, 3, 5, hidden=8))

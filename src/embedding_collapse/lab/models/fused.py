@@ -20,7 +20,7 @@ from torch._C._functorch import peek_interpreter_stack
 from blocked_adam import numba_runs, on_all_threads
 
 DTYPES = (torch.bfloat16, torch.float32, torch.float64)  # that compiled code knows
-WORTH_FUSING = 2**17  # numbers; below, plain PyTorch does, which needs no Numba to be loaded
+WORTH_FUSING = 2**16  # numbers; below, plain PyTorch does, which needs no Numba to be loaded
 
 
 def applies(x: Tensor) -> bool:
