@@ -165,8 +165,10 @@ def test_the_gradient_of_look_ups_is_summed_as_torch_sums_it(dtype, ids_in, monk
 
     assert_threads_change_no_bit(lambda: found(0))
     assert all(map(torch.equal, found(0), found(2**62)))
-    with pytest.raises(IndexError, match="out of range"):
-        fused.look_up(ids + 3, torch.zeros(13, 6))
+    monkeypatch.setattr(fused, "WORTH_FUSING", 0)
+    for beyond in (ids + 3, ids - 11):
+        with pytest.raises(IndexError, match="out of range"):
+            fused.look_up(beyond, torch.zeros(13, 6))
 
 
 @pytest.mark.parametrize("precision", [None, "bf16"])
@@ -320,6 +322,27 @@ def test_embeddings_of_another_dtype_than_weights_are_crossed_by_torch(lie_in, m
     assert torch.equal(*found)
 
 
+@pytest.mark.parametrize("name", PAPER)
+def test_with_products_in_float16_every_model_takes_a_step(name, monkeypatch):
+    """Of which compiled code knows what else stays in float32."""
+    model = build(name, CARDINALITIES, Size(4, 3, 5, hidden=8))
+    with torch.autocast("cpu", torch.float16):
+        loss, *gradients = step(model, True, monkeypatch)
+    exact = step(model, True, monkeypatch)[0]
+    assert abs(loss - exact) < 0.02
+    assert all(each.isfinite().all() for each in gradients)
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_every_model_is_exported_for_any_batch(name):
+    """No size of a batch at which compiled code takes over gets in the way."""
+    model = build(name, CARDINALITIES, Size(4, 2, 10, hidden=8)).eval()
+    ids = torch.stack([torch.arange(ROWS) % n for n in CARDINALITIES], 1)
+    batch = torch.export.Dim("batch", min=2, max=100_000)
+    exported = torch.export.export(model, (ids,), dynamic_shapes=({0: batch},)).module()
+    torch.testing.assert_close(exported(ids[:5]), model(ids[:5]))
+
+
 @pytest.mark.parametrize("name", ["dnn-linear", "dcnv2-linear"])
 def test_what_compiled_code_does_not_know_is_left_to_torch(name, monkeypatch):
     """Products in float16; weights under a transform of torch.func; what is traced."""
@@ -463,15 +486,15 @@ def test_compiled_sums_of_pairs_are_those_of_all_products_at_once(
     monkeypatch.setattr(pairs, "PARTS", parts)
     inputs, before = of_pairs(shape, maps, sums), torch.get_num_threads()
     found = []
-    for worth, threads in ((0, 1), (0, 2), (2**62, 1)):
+    for worth, threads in ((0, 1), (0, 2), (0, 3), (2**62, 1)):
         monkeypatch.setattr(fused, "WORTH_FUSING", worth)
         torch.set_num_threads(threads)
         try:
             found.append(summed(*inputs))
         finally:
             torch.set_num_threads(before)
-    one, two, whole = found
-    assert all(map(torch.equal, one, two))
+    one, two, three, whole = found
+    assert all(map(torch.equal, one, two)) and all(map(torch.equal, one, three))
     terms = shape[1] * shape[3] + shape[2] * (maps or shape[2]) + sums
     assert_same_sums(one, whole, terms)
 

@@ -12,7 +12,7 @@ from embedding_collapse.lab.models.ipnn import IPNN
 pytest.importorskip("embedding_collapse.lab.models.compiled_inner")
 
 # sets, rows, fields, width: a few rows, more than are in hand, numbers in fours and not
-SHAPES = [(1, 5, 2, 1), (3, 32, 4, 8), (2, 75, 5, 11), (1, 40, 9, 21)]
+SHAPES = [(1, 5, 2, 3), (3, 32, 4, 8), (2, 75, 6, 11), (1, 65, 7, 21)]
 
 
 def embedded(shape, dtype=torch.float64) -> Tensor:
@@ -31,6 +31,8 @@ def inputs_of(embeddings: Tensor, raw: bool, align: int = 1) -> Tensor:
         layer.align = align
     model.project.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     model(embeddings)
+    of = str(seen[0].grad_fn)
+    assert ("_InnerProductsBackward" in of) == (fused.WORTH_FUSING == 0)
     return seen[0]
 
 
@@ -75,6 +77,13 @@ def test_compiled_inner_products_are_written_as_they_are_multiplied(raw, monkeyp
     (ours,) = torch.autograd.grad(found, embeddings, given)
     (in_float32,) = torch.autograd.grad(exact, embeddings, given[..., :count].float())
     assert torch.equal(ours, in_float32)
+
+
+@pytest.mark.parametrize("fields", [3, 5])
+def test_inner_products_of_another_number_of_fields_are_an_error(fields, monkeypatch):
+    monkeypatch.setattr(fused, "WORTH_FUSING", 0)
+    with pytest.raises((RuntimeError, IndexError)):
+        IPNN(Size(4, 1, 5, hidden=3), raw=True)(torch.randn(1, 37, fields, 5))
 
 
 def test_inner_products_are_taken_of_numbers_wherever_they_lie(monkeypatch):

@@ -6,8 +6,8 @@ from rounding import assert_same_sums
 from torch import nn
 
 from embedding_collapse.lab.engine.products import products
-from embedding_collapse.lab.models import fused
-from embedding_collapse.lab.models.layers import Projection, SetNorm, unit
+from embedding_collapse.lab.models import MODELS, Size, build, fused
+from embedding_collapse.lab.models.layers import HiddenProjection, Projection, SetNorm, unit
 
 CPU = torch.device("cpu")
 
@@ -33,13 +33,24 @@ def test_an_output_unit_is_not_in_bf16_but_of_what_is():
         assert unit(h.bfloat16(), output).dtype == torch.bfloat16
 
 
+@pytest.mark.parametrize("name", ["dnn", "ipnn", "nfwfm", "xdeepfm", "dcnv2", "finalmlp"])
+def test_no_rows_have_no_logits(name):
+    model = build(name, [3, 7, 5, 11], Size(4, 2, 2, hidden=3)).eval()
+    logits = model(torch.zeros(0, 4, dtype=torch.int32))
+    assert logits.shape == (0,)
+    logits.sum().backward()
+    assert not model.table.grad.any()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("mean", [True, False])
 @pytest.mark.parametrize("training", [True, False])
-def test_what_products_alone_read_is_the_same_in_bf16(training, mean, monkeypatch):
+def test_what_products_alone_read_is_the_same_in_bf16(training, mean, dtype, monkeypatch):
     """Rounded once, where it would be rounded before the product, and its gradient as well."""
     pytest.importorskip("numba")
     monkeypatch.setattr(fused, "WORTH_FUSING", 0)
-    x, found = torch.randn(3, 5, 37), []
+    x, found = torch.randn(3, 5, 37).to(dtype), []
+    x[0, 0, 0] = torch.nan
     given = torch.randn(1 if mean else 3, 5, 37).bfloat16()
     for multiplied in (True, False):
         norm = SetNorm(3, 5).train(training)
@@ -51,15 +62,48 @@ def test_what_products_alone_read_is_the_same_in_bf16(training, mean, monkeypatc
         y = y.bfloat16()
         gradients = torch.autograd.grad(y, [z, *norm.parameters()], given) if training else []
         found.append([y, *gradients])
-    assert all(map(torch.equal, *found))
-    assert norm(x, multiplied=True).dtype == torch.float32  # as other products are
+    for one, other in zip(*found, strict=True):
+        assert torch.equal(one.nan_to_num(7), other.nan_to_num(7))
+    with torch.set_grad_enabled(training):
+        assert norm(x * 1, multiplied=True).dtype == torch.float32  # as other products are
 
 
-def test_what_is_not_multiplied_alone_stays_in_float32(monkeypatch):
+@pytest.mark.parametrize("kind", [Projection, HiddenProjection])
+def test_what_is_not_multiplied_alone_stays_in_float32(kind, monkeypatch):
     pytest.importorskip("numba")
     monkeypatch.setattr(fused, "WORTH_FUSING", 0)
-    x = torch.randn(2, 37, 5)
+    with products("bf16", CPU):
+        y = kind(2, 5, 3, 0.0)(torch.randn(2, 37, 5))
+    assert y.dtype == (torch.bfloat16 if kind is HiddenProjection else torch.float32)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_step_in_bf16_is_that_of_units_that_stay_in_float32_till_they_are_multiplied(
+    name, monkeypatch
+):
+    """To the bit: so nothing but products reads what lies in bf16."""
+    pytest.importorskip("numba")
+    monkeypatch.setattr(fused, "WORTH_FUSING", 0)
+    ids, labels = torch.arange(37 * 4).view(37, 4) % 3, torch.arange(37) % 2
+    found = []
     for multiplied in (True, False):
-        project = Projection(2, 5, 3, 0.0, multiplied=multiplied)
+        monkeypatch.setattr(HiddenProjection, "multiplied", multiplied)
+        model = build(name, [3, 7, 5, 11], Size(4, 2, 2, hidden=8))
+        torch.manual_seed(0)
         with products("bf16", CPU):
-            assert (project(x).dtype == torch.bfloat16) == multiplied
+            loss, penalty = model.loss(ids, labels)
+            (loss if penalty is None else loss + penalty).backward()
+        gradients = [p.grad for p in model.parameters() if p.grad is not None]
+        found.append([loss, *gradients, *model.buffers()])
+    assert all(map(torch.equal, *found))
+
+
+@pytest.mark.parametrize("align", [1, 8])
+@pytest.mark.parametrize("fields", [3, 6])
+def test_another_number_of_fields_is_an_error(fields, align):
+    """And not products with weights that are cut off, or with zeros in their place."""
+    model = MODELS["dnn"].interaction(Size(4, 1, 10, hidden=3))
+    for layer in model.modules():
+        layer.align = align
+    with pytest.raises(RuntimeError, match="size"):
+        model(torch.randn(1, 37, fields, 10))

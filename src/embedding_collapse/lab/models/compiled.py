@@ -13,6 +13,8 @@ from numba.extending import overload
 
 from blocked_adam.compiled import compiled
 
+BLOCK = 64  # rows of a table; every so many are a thread's, which shares the fields' look-ups out
+
 _multiplied_and_added_at_once = partial(compiled, fastmath={"contract"})
 _in_any_order = partial(compiled, fastmath={"reassoc", "nsz"})
 
@@ -46,6 +48,10 @@ def _sums(gradient, x, mean):
     return total, along
 
 
+# Of what Numba has compiled and kept it asks no file but a function's own: whoever changes one of
+# the following has to touch `compiled_inner` too.
+
+
 def _wide(number):
     """A number; of bf16's bits the float32 that it is."""
 
@@ -59,8 +65,12 @@ def _widened(row, wide):
     """A row's numbers: of bf16 they are put into `wide`, others stay where they are."""
 
 
+def _in_hand(row, wide):
+    """Where a row's numbers are to be written: of bf16 in `wide`, others where they belong."""
+
+
 def _narrowed(wide, row):
-    """Put a row's numbers back where `_widened` took them from another place than they are in."""
+    """Put a row's numbers where they belong, if they are elsewhere."""
 
 
 @overload(_wide)
@@ -96,6 +106,13 @@ def _(row, wide):
         return wide
 
     return put
+
+
+@overload(_in_hand)
+def _(row, wide):
+    if row.dtype != types.uint16:
+        return lambda row, wide: row
+    return lambda row, wide: wide
 
 
 @overload(_narrowed)
@@ -140,14 +157,12 @@ def forward(x, weight, bias, eps, drop, relu, y, mean, variance, known, part, th
     words = (rows + 3) // 4
     drawn = np.zeros(words, np.uint64)
     # each in memory of its own: of parts of one array the compiler takes numbers one by one
-    wide, line, total = (
-        np.empty(rows, mean.dtype),
-        np.empty(rows, mean.dtype),
-        np.empty(rows, mean.dtype),
-    )
+    wide = np.empty(rows, mean.dtype)
+    line = np.empty(rows, mean.dtype)
+    total = np.empty(rows, mean.dtype)
     bits, zero, one = drawn.view(np.int16), mean.dtype.type(0), mean.dtype.type(1)
     for h in range(part, features, threads):
-        summed = _widened(y[0, h], total)
+        summed = _in_hand(y[0, h], total)
         for m in range(sets):
             row = _widened(x[m, h], wide)
             if not known:
@@ -158,7 +173,7 @@ def forward(x, weight, bias, eps, drop, relu, y, mean, variance, known, part, th
             if lowest > -32_768:
                 _draw(seed, (m * features + h) * words, drawn)
             if len(y) == sets:  # what is no number is not below zero, and stays
-                to = _widened(y[m, h], line)
+                to = _in_hand(y[m, h], line)
                 for b in range(rows):
                     z = row[b] * scale + shift
                     to[b] = z * factor if bits[b] >= lowest and not (relu and z <= zero) else zero
@@ -211,10 +226,10 @@ def backward(x, weight, bias, eps, drop, relu, mean, variance, gradient, of_weig
 def look_up_back(ids, gradient, of_table, part, threads):
     """Of each row of a table the sum of its look-ups' gradients, `[n, W]`, in their order."""
     rows, width = of_table.shape
-    first, end = rows * part // threads, rows * (part + 1) // threads
-    of_table[first:end] = 0
+    for block in range(part, -(-rows // BLOCK), threads):
+        of_table[block * BLOCK : (block + 1) * BLOCK] = 0
     for at in range(len(ids)):
-        if first <= ids[at] < end:
+        if ids[at] // BLOCK % threads == part:
             row, given = of_table[ids[at]], gradient[at]
             for column in range(width):
                 row[column] += given[column]

@@ -1,7 +1,7 @@
 """The inner products that `ipnn` asks of a CPU, compiled by Numba.
 
-A few rows at a time are taken into a core's cache, turned such that a number of all those rows is
-one line: what is then multiplied and added are lines, whatever the width of an embedding. A row's
+A few rows at a time are taken into a core's cache and transposed there: a line holds one coordinate
+of all those rows, and what is multiplied and added are lines, however wide embeddings are. A row's
 sums are its own, so bits do not depend on how many threads there are.
 """
 
@@ -13,7 +13,7 @@ from blocked_adam.compiled import compiled
 
 from .compiled import _narrow, _wide
 
-TOGETHER = 8  # numbers of each embedding
+TOGETHER = 8  # of an embedding's coordinates
 AT_ONCE = 32  # rows in hand: 39 fields of 100 numbers are 0.5 MB of float32
 
 _in_any_order = partial(compiled, fastmath={"reassoc", "nsz", "contract"}, forceinline=True)
@@ -36,7 +36,7 @@ def inner(embeddings, raw, to, part, threads):
     for task in range(chunks * part // threads * sets, chunks * (part + 1) // threads * sets):
         m, first = task % sets, task // sets * AT_ONCE
         length = min(AT_ONCE, rows - first)
-        _turn(embeddings, first, m, length, e)
+        _transpose(embeddings, first, m, length, e)
         products[:] = 0
         for k in range(0, width, TOGETHER):
             count, p = min(TOGETHER, width - k), 0
@@ -47,8 +47,8 @@ def inner(embeddings, raw, to, part, threads):
         for b in range(length):
             line = to[m, first + b]
             if raw:
-                _turn_back(e, b, line)
-            _turn_back(products, b, line[begin:])
+                _transpose_back(e, b, line)
+            _transpose_back(products, b, line[begin:])
             for at in range(begin + len(products), len(line)):
                 line[at] = 0  # in bits of bf16 too
 
@@ -70,7 +70,7 @@ def inner_back(embeddings, raw, gradient, of_embeddings, part, threads):
     for task in range(chunks * part // threads * sets, chunks * (part + 1) // threads * sets):
         m, first = task % sets, task // sets * AT_ONCE
         length = min(AT_ONCE, rows - first)
-        _turn(embeddings, first, m, length, e)
+        _transpose(embeddings, first, m, length, e)
         lines = gradient[m, first : first + length]
         at = begin
         for i in range(fields):
@@ -93,11 +93,11 @@ def inner_back(embeddings, raw, gradient, of_embeddings, part, threads):
                     of_embeddings[first + b, n, m, k] = line[b]
 
 
-# --- rows in hand, turned -------------------------------------------------------------------------
+# --- rows in hand, transposed ---------------------------------------------------------------------
 
 
 @compiled
-def _turn(embeddings, first, m, length, hand):
+def _transpose(embeddings, first, m, length, hand):
     _, fields, _, width = embeddings.shape
     for n in range(fields):
         for k in range(width):
@@ -107,7 +107,7 @@ def _turn(embeddings, first, m, length, hand):
 
 
 @compiled
-def _turn_back(hand, b, line):
+def _transpose_back(hand, b, line):
     for number in range(len(hand)):
         line[number] = _narrow(hand[number, b], line[number])
 

@@ -68,12 +68,15 @@ def sums_back(embeddings, maps, pairs, weights, gradient, of_embeddings, of_maps
     of_products = np.empty((TOGETHER, IN_HAND), e.dtype)
     given = np.empty((gradient.shape[1], IN_HAND), e.dtype)
     parts, chunks = len(of_weights), _chunks(rows, width)
-    for number in range(part, parts, threads):
-        of_weights[number] = 0
-        for task in range(len(range(number, chunks, parts)) * sets):
-            m = task % sets  # as in `sums`
+    # all sets of a few rows one after another, as in `sums`, unless that would leave threads idle
+    together = sets if parts % threads == 0 else 1
+    for share in range(part, parts * (sets // together), threads):
+        number, first_set = share % parts, share // parts
+        of_weights[number, first_set : first_set + together] = 0
+        for task in range(len(range(number, chunks, parts)) * together):
+            m = first_set + task % together
             totals = of_weights[number, m]
-            first, k, begin, length = _chunk(number + task // sets * parts, rows, width)
+            first, k, begin, length = _chunk(number + task // together * parts, rows, width)
             _take(embeddings, first, m, k, length, e)
             of_e[:] = 0
             if maps is not None:
@@ -131,12 +134,15 @@ def one_sum_back(embeddings, weights, gradient, of_embeddings, of_weights, part,
     others = np.empty((fields, IN_HAND), e.dtype)
     given = np.empty((fields, IN_HAND), e.dtype)
     parts, chunks = len(of_weights), _chunks(rows, width)
-    for number in range(part, parts, threads):
-        of_weights[number] = 0
-        for task in range(len(range(number, chunks, parts)) * sets):
-            m = task % sets  # as in `sums`
+    # all sets of a few rows one after another, as in `sums`, unless that would leave threads idle
+    together = sets if parts % threads == 0 else 1
+    for share in range(part, parts * (sets // together), threads):
+        number, first_set = share % parts, share // parts
+        of_weights[number, first_set : first_set + together] = 0
+        for task in range(len(range(number, chunks, parts)) * together):
+            m = first_set + task % together
             totals = of_weights[number, m]
-            first, k, begin, length = _chunk(number + task // sets * parts, rows, width)
+            first, k, begin, length = _chunk(number + task // together * parts, rows, width)
             _take(embeddings, first, m, k, length, e)
             others[:] = 0
             g = gradient[m, begin : begin + length]

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from . import fused
 from .fused import as_array
 from .interaction import Interaction, Size
-from .layers import Projection, aligned, as_multiplied, laid_compiled
+from .layers import HiddenProjection, aligned, as_multiplied, known_to_compiled
 
 
 class DCNv2(Interaction):
@@ -41,7 +41,7 @@ class DCNv2(Interaction):
         self,
         size: Size,
         *,
-        projection: Callable[..., nn.Module] = Projection,
+        projection: type[nn.Module] = HiddenProjection,
         learn_scale: bool = False,
         encode: bool = False,
     ) -> None:
@@ -68,7 +68,7 @@ class DCNv2(Interaction):
             and biases.shape == (*weights.shape[:2], 1, weights.shape[-1])
             and len(weights) > 0
         )
-        if fits and self.encoder is None and laid_compiled(embeddings, weights, biases):
+        if fits and self.encoder is None and known_to_compiled(embeddings, weights, biases):
             multiplied = as_multiplied(weights)
             x = _CrossLayers.apply(embeddings, multiplied, biases, torch.is_grad_enabled())
             return self.project(x, mean)

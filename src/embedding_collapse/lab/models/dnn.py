@@ -3,13 +3,13 @@
 from torch import Tensor, nn
 
 from .interaction import Interaction, Size
-from .layers import Projection, side_by_side
+from .layers import HiddenProjection, side_by_side
 
 
 class DNN(Interaction):
     """`[M, B, N, K] -> [M, B, H]`; `projection` is a class of `layers`."""
 
-    def __init__(self, size: Size, projection: type[nn.Module] = Projection) -> None:
+    def __init__(self, size: Size, projection: type[nn.Module] = HiddenProjection) -> None:
         super().__init__()
         self.project = projection(size.sets, size.inputs, size.hidden, size.dropout)
 

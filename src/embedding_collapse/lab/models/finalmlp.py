@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from .interaction import Interaction, Size
-from .layers import Projection, unit
+from .layers import HiddenProjection, Projection, unit
 
 
 class FinalMLP(Interaction):
@@ -20,8 +20,8 @@ class FinalMLP(Interaction):
         super().__init__()
         self.streams = nn.ModuleList(
             nn.Sequential(
-                Projection(size.sets, size.inputs, size.hidden, size.dropout),
-                Projection(size.sets, size.hidden, size.hidden, size.dropout, multiplied=False),
+                HiddenProjection(size.sets, size.inputs, size.hidden, size.dropout),
+                Projection(size.sets, size.hidden, size.hidden, size.dropout),
             )
             for _ in range(2)
         )

@@ -43,9 +43,11 @@ def pays(x: Tensor, weight: Tensor, computed: int | None = None) -> bool:
     Args:
         computed: numbers that are to be computed; by default as many as x has.
     """
+    if not applies(x):  # first: a tracer would take what follows for a condition on the batch
+        return False
     fit = weight.dtype == (torch.float32 if x.dtype == torch.bfloat16 else x.dtype)
     enough = (x.numel() if computed is None else computed) >= WORTH_FUSING
-    return enough and x.shape[-1] > 1 and fit and applies(x) and numba_runs()
+    return enough and x.shape[-1] > 1 and fit and numba_runs()
 
 
 def norm_relu_dropout(
@@ -107,7 +109,7 @@ def differentiated_once(backward: Callable) -> Callable:
 
 
 def look_up(ids: Tensor, table: Tensor) -> Tensor:
-    """Rows of a table `[D, W]`, `[..., W]` of ids `[...]`."""
+    """`table[ids]`, `[..., W]`, of a table `[D, W]` and ids `[...]`."""
     if pays(table, table, ids.numel() * table.shape[1]):
         return _LookUp.apply(ids, table)
     return F.embedding(ids, table)

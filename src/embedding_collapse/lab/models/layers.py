@@ -43,8 +43,8 @@ def as_multiplied(x: Tensor) -> Tensor:
     return x.to(multiplied_in(x))
 
 
-def laid_compiled(embeddings: Tensor, *parameters: Tensor) -> bool:
-    """Whether compiled code puts embeddings side by side, and multiplies them with parameters."""
+def known_to_compiled(embeddings: Tensor, *parameters: Tensor) -> bool:
+    """Whether compiled code takes embeddings, and parameters, and knows what products are in."""
     alike = all(x.dtype == embeddings.dtype for x in parameters)
     known = multiplied_in(embeddings) in fused.DTYPES
     return alike and known and fused.pays(embeddings, embeddings)
@@ -52,7 +52,7 @@ def laid_compiled(embeddings: Tensor, *parameters: Tensor) -> bool:
 
 def side_by_side(embeddings: Tensor, align: int) -> Tensor:
     """`[M, B, N, K]` as `[M, B, N*K]`, `aligned`, which nothing but products will read."""
-    if laid_compiled(embeddings):
+    if known_to_compiled(embeddings):
         return _SideBySide.apply(embeddings, align)
     return aligned(as_multiplied(embeddings).flatten(2), align)
 
@@ -90,13 +90,10 @@ class SetLinear(Layer):
 
     def product(self, x: Tensor) -> Tensor:
         """Without the bias."""
-        weight = aligned(self.weight, self.align)
-        if x.stride(-1) == 1:
+        if x.stride(-1) == 1:  # else its rows begin where they should, and to fill it up is to copy
             x = aligned(x, self.align)
-            more = x.shape[-1] - weight.shape[-1]  # where x came with other zeros at its end
-            weight = F.pad(weight, (0, more)) if more else weight
-        else:  # its rows begin where they should already; to fill it up would be to copy it
-            weight = weight[..., : x.shape[-1]]
+        more = x.shape[-1] - self.weight.shape[-1]  # zeros at its end; otherwise it does not fit
+        weight = F.pad(self.weight, (0, more)) if 0 < more < self.align else self.weight
         if not fused.applies(x):
             return torch.bmm(weight, x.mT)
         return _Product.apply(as_multiplied(weight), as_multiplied(x))
@@ -154,7 +151,8 @@ class SetNorm(nn.BatchNorm1d, Layer):
         forms = self.training or not torch.is_grad_enabled()  # that are compiled
         if forms and self.part is None and fused.pays(x, self.weight):
             drop = int(seed()) if rate else 0, lowest_kept(rate), 1 / (1 - rate)
-            dtype = multiplied_in(self.weight) if multiplied else self.weight.dtype
+            dtype = multiplied_in(self.weight)
+            dtype = dtype if multiplied and dtype in fused.DTYPES else self.weight.dtype
             return fused.norm_relu_dropout(
                 x, self, offset=offset, relu=relu, drop=drop, mean=mean, dtype=dtype
             )
@@ -185,23 +183,29 @@ class Projection(Layer):
 
     `[M, B, I] -> [M, B, H]`, or the mean of that over sets, `[1, B, H]`.
 
-    Args:
+    Attributes:
         multiplied: whether products alone read what comes out, see `SetNorm.forward`.
     """
 
-    def __init__(
-        self, sets: int, inputs: int, outputs: int, dropout: float, multiplied: bool = True
-    ) -> None:
+    multiplied = False
+
+    def __init__(self, sets: int, inputs: int, outputs: int, dropout: float) -> None:
         super().__init__()
         self.linear = SetLinear(sets, inputs, outputs)
         self.norm = SetNorm(sets, outputs)
-        self.dropout, self.multiplied = dropout, multiplied
+        self.dropout = dropout
 
     def forward(self, x: Tensor, mean: bool = False) -> Tensor:
         y = self.linear.product(x)  # [M, H, B]
         rate, multiplied = self.dropout, self.multiplied
         y = self.norm(y, self.linear.bias, relu=True, rate=rate, mean=mean, multiplied=multiplied)
         return y.mT
+
+
+class HiddenProjection(Projection):
+    """One that another layer follows, or whose mean over sets one follows."""
+
+    multiplied = True
 
 
 class LinearProjection(nn.Module):
@@ -262,7 +266,7 @@ class Head(nn.Module):
 
     def __init__(self, size: Size) -> None:
         super().__init__()
-        self.hidden = Projection(1, size.hidden, size.hidden, size.dropout, multiplied=False)
+        self.hidden = Projection(1, size.hidden, size.hidden, size.dropout)
         self.output = nn.Linear(size.hidden, 1)
 
     def forward(self, h: Tensor) -> Tensor:
@@ -270,8 +274,8 @@ class Head(nn.Module):
 
 
 def unit(h: Tensor, output: nn.Linear) -> Tensor:
-    """An output unit of `[B, H]`, `[B]`; on a CPU not in bf16, since to make that of its input
-    takes longer than the product."""
+    """An output unit of `[B, H]`, `[B]`; on a CPU not in bf16: converting its input would take
+    longer than the product."""
     if fused.applies(h) and h.dtype == output.weight.dtype:
         return _Unit.apply(h.mT, output.weight.squeeze(0), output.bias)
     return output(h).squeeze(-1)
@@ -283,7 +287,7 @@ class _Unit(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         ctx.save_for_backward(x, weight)
-        return torch.addmv(bias, x.mT, weight)
+        return torch.mv(x.mT, weight) + bias
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from .interaction import Interaction, Size
-from .layers import Projection, SetNorm
+from .layers import HiddenProjection, SetNorm
 from .pairs import sum_of_pairs
 
 
@@ -24,7 +24,7 @@ class NFwFM(Interaction):
         self.weight = nn.Parameter(torch.randn(size.sets, size.fields, size.fields))
         self.norm = SetNorm(size.sets, size.width)
         self.dropout = size.dropout
-        self.project = Projection(size.sets, size.width, size.hidden, size.dropout)
+        self.project = HiddenProjection(size.sets, size.width, size.hidden, size.dropout)
 
     def forward(self, embeddings: Tensor, mean: bool = False) -> Tensor:
         sets, rows, _, width = embeddings.shape

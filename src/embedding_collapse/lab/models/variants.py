@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import replace
-from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -19,9 +18,8 @@ class Shared(Interaction):
 
     def __init__(self, size: Size) -> None:
         super().__init__()
-        # whose outputs are not multiplied, but their mean over sets
-        projection = partial(Projection, multiplied=False)
-        self.interaction = DCNv2(replace(size, sets=1), projection=projection)
+        # of whose outputs the mean over sets alone is multiplied
+        self.interaction = DCNv2(replace(size, sets=1), projection=Projection)
 
     def forward(self, embeddings: Tensor, mean: bool = False) -> Tensor:
         # One set after another, as in the official code: batch norm sees each on its own.
