@@ -200,7 +200,8 @@ def test_what_fills_up_stays_exactly_zero_through_the_cross_layers():
     model = build("dcnv2", dataset.cardinalities, Size(2, 2, 5, hidden=9))
     with torch.no_grad():
         model.interaction.bias.fill_(1)  # zero at first
-    model.interaction.align = 8
+    for layer in model.layers():
+        layer.align = 8
     seen = []
     model.interaction.project.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     model(ids_of(dataset))
