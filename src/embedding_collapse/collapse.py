@@ -35,6 +35,7 @@ from .verdict import (
     too_small,
 )
 
+WIDE = 1000  # columns, which a small field of a usual table does not have
 MOST_SETS = 1000  # of one table: more are no embedding sets
 LONGEST, MUCH_ENERGY = 1e-3, 0.2  # of the rows; of their energy, which so few should not have
 MEASURES = {  # and their titles
@@ -142,6 +143,9 @@ def inspect_table(
     unmeasured = Collapse(name, rows, width, sets, "", UNMEASURED_IS, _MEND, known_by)
     if problem := _problem(values):
         return replace(unmeasured, note=problem)
+    if width > max(rows, WIDE):
+        turned = f"wider than long ({rows:,} x {width:,}): transpose it if a feature is a column"
+        note = f"{note}; {turned}" if note else turned
     if weights is not None:
         check_weights(weights, rows, name)
     try:

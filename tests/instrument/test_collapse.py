@@ -293,3 +293,10 @@ def test_torchs_default_device_changes_nothing():
         again = inspected(table)
     assert found.longest is not None and again.longest == found.longest
     assert again.measures == found.measures and again.verdict == found.verdict
+
+
+def test_a_table_that_lies_the_other_way_round_is_told():
+    """Its verdict says nothing of features then; a small field of a usual table is no such thing."""
+    table = torch.randn(1001, 16, generator=torch.Generator().manual_seed(0))
+    assert "transpose it" in measure(table.T).note and "16 x 1,001" in measure(table.T).note
+    assert not measure(table).note and not measure(table[:3]).note
