@@ -334,7 +334,8 @@ def print_table(
             print(
                 f"| {label} | {median:,.0f} ({min(speeds):,.0f} to {max(speeds):,.0f}) "
                 f"| {step:.2f} | {floors[0]:.2f} + {floors[1]:.2f} ms "
-                f"| {ratio(step / sum(floors))} ({ratio(fastest / sum(floors))}) | {memory:.2f} GB | {computed / 1e9:.2f} GB "
+                f"| {ratio(step / sum(floors))} ({ratio(fastest / sum(floors))}) "
+                f"| {memory:.2f} GB | {computed / 1e9:.2f} GB "
                 f"| {ratio(median / speed(name, design, scale, 'dense'))} "
                 f"| {ratio(median / speed(name, design, scale, 'loop'))} "
                 f"| {ratio(median / speed(name, design, scale, 'official'))} "

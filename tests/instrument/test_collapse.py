@@ -296,7 +296,7 @@ def test_torchs_default_device_changes_nothing():
 
 
 def test_a_table_that_lies_the_other_way_round_is_told():
-    """Its verdict says nothing of features then; a small field of a usual table is no such thing."""
+    """Its verdict says nothing of features then; a usual table's small field is no such thing."""
     table = torch.randn(1001, 16, generator=torch.Generator().manual_seed(0))
     assert "transpose it" in measure(table.T).note and "16 x 1,001" in measure(table.T).note
     assert not measure(table).note and not measure(table[:3]).note
