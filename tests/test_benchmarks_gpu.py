@@ -63,7 +63,7 @@ def check_table(told: str) -> None:
     )
     table = {row[0]: dict(zip(heads, row, strict=True)) for row in rows}
     assert list(table) == ["dnn base", "dnn SE 10x", "dnn ME 10x"]
-    assert all(row["over floor"].endswith("x") for row in table.values())
+    assert all(row["over floor (fastest round)"].endswith("x)") for row in table.values())
     assert [row["against the loop"].endswith("x") for row in table.values()] == [0, 0, 1]
     assert told.count("official failed: ModuleNotFoundError") == 3  # the folder holds no such code
     assert "3 of 7 were not measured in all rounds" in told

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from embedding_collapse.lab.processes import add_up
 
-from . import fused
+from .fused import look_up
 from .interaction import Interaction, Layer, Part, Size
 
 Penalty = Callable[[Interaction, Tensor], Tensor]
@@ -60,7 +60,7 @@ class Recommender(nn.Module):
 
     def embed(self, ids: Tensor) -> Tensor:
         """Look up ids `[B, N]` (from 0 in each field) in all sets: `[M, B, N, K]`."""
-        return self.arrange(fused.look_up(ids + self.starts, self.table.flatten(1)))
+        return self.arrange(look_up(ids + self.starts, self.table.flatten(1)))
 
     def arrange(self, rows: Tensor) -> Tensor:
         """Rows of the table `[B, N, M*K]`, set by set: `[M, B, N, K]`."""
