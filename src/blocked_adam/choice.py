@@ -38,13 +38,15 @@ def kernels_run_on(device: torch.device) -> bool:
 
 @lru_cache
 def numba_runs() -> bool:
-    """Whether Numba can be imported, which it refuses beside a NumPy that is newer than it knows.
+    """Whether Numba can be imported, which it refuses beside a NumPy that is newer than it knows,
+    and may compile.
 
     Warns:
         UserWarning: it can't, once in a process.
     """
     try:
-        import_module("numba")
+        if import_module("numba").config.DISABLE_JIT:
+            raise ImportError("NUMBA_DISABLE_JIT is set")
     except ImportError as error:
         warnings.warn(
             f"Numba cannot be used ({error}): on a CPU training then takes plain PyTorch's passes, "

@@ -175,3 +175,16 @@ def test_where_no_folder_may_be_written_code_is_compiled_and_not_kept(monkeypatc
     with pytest.raises(RuntimeError, match="cannot cache"):
         compiled.njit(cache=True)(lambda number: number + 1)
     assert compiled.compiled(lambda number: number + 1)(1) == 2
+
+
+def test_numba_that_may_not_compile_is_left_alone(monkeypatch):
+    """Python's own passes would take minutes, and those for bf16 fail."""
+    import numba
+
+    monkeypatch.setattr(numba.config, "DISABLE_JIT", 1)
+    choice.numba_runs.cache_clear()
+    try:
+        with pytest.warns(UserWarning, match="NUMBA_DISABLE_JIT is set"):
+            assert not choice.numba_runs()
+    finally:
+        choice.numba_runs.cache_clear()
