@@ -13,8 +13,6 @@ from numba.extending import overload
 
 from blocked_adam.compiled import compiled
 
-BLOCK = 64  # rows of a table; every so many are a thread's, which shares the fields' look-ups out
-
 _multiplied_and_added_at_once = partial(compiled, fastmath={"contract"})
 _in_any_order = partial(compiled, fastmath={"reassoc", "nsz"})
 
@@ -226,10 +224,10 @@ def backward(x, weight, bias, eps, drop, relu, mean, variance, gradient, of_weig
 def look_up_back(ids, gradient, of_table, part, threads):
     """Of each row of a table the sum of its look-ups' gradients, `[n, W]`, in their order."""
     rows, width = of_table.shape
-    for block in range(part, -(-rows // BLOCK), threads):
-        of_table[block * BLOCK : (block + 1) * BLOCK] = 0
+    first, end = rows * part // threads, rows * (part + 1) // threads
+    of_table[first:end] = 0
     for at in range(len(ids)):
-        if ids[at] // BLOCK % threads == part:
+        if first <= ids[at] < end:
             row, given = of_table[ids[at]], gradient[at]
             for column in range(width):
                 row[column] += given[column]
