@@ -116,7 +116,7 @@ def look_up(ids: Tensor, table: Tensor) -> Tensor:
 
 
 class _LookUp(torch.autograd.Function):
-    """Gradients are summed in the batch's order, as by torch, which takes 1.3 to 3 times as long."""
+    """Gradients are summed in the order of a batch, as by torch, in 1.3 to 3 times as long."""
 
     @staticmethod
     def forward(ctx: Any, ids: Tensor, table: Tensor) -> Tensor:
