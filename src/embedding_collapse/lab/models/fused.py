@@ -116,7 +116,7 @@ def look_up(ids: Tensor, table: Tensor) -> Tensor:
 
 
 class _LookUp(torch.autograd.Function):
-    """Gradients are summed in the order of a batch, as by torch, in 1.3 to 3 times as long."""
+    """Gradients are summed in the order of a batch. So does torch, in 1.3 to 3 times the time."""
 
     @staticmethod
     def forward(ctx: Any, ids: Tensor, table: Tensor) -> Tensor:
