@@ -423,6 +423,28 @@ def test_the_overlap_penalty_is_one_for_equal_spans_and_zero_for_orthogonal_ones
 
 
 @pytest.mark.parametrize("model", [name for name in MODELS if MODELS[name].penalty])
+def test_every_penalty_has_the_same_bits_each_time(model):
+    """On two threads, which may not add up one number's gradients in the order they come in."""
+    size, before = Size(12, 4, 10), torch.get_num_threads()
+    embeddings = torch.randn(4, 512, 12, 10).requires_grad_()
+    recommender = build(model, [5] * 12, size)
+    torch.set_num_threads(2)
+    try:
+        found = [
+            torch.autograd.grad(
+                recommender.penalty(recommender.interaction, embeddings),
+                [embeddings, *recommender.interaction.parameters()],
+                materialize_grads=True,
+            )
+            for _ in range(10)
+        ]
+    finally:
+        torch.set_num_threads(before)
+    for again in found[1:]:
+        assert all(map(torch.equal, found[0], again))
+
+
+@pytest.mark.parametrize("model", [name for name in MODELS if MODELS[name].penalty])
 def test_every_penalty_has_finite_gradients_at_the_start(model):
     """Also where a field has fewer features than K, so that its Gram matrix is singular."""
     recommender = build(model, [2, 30], Size(2, 3, 4, hidden=5))

@@ -60,9 +60,10 @@ def set_overlap(interaction: nn.Module, embeddings: Tensor, weight: float) -> Te
     energy = gram.diagonal(dim1=-2, dim2=-1).mean(-1)[..., None, None]
     regular = gram + 1e-3 * energy * torch.eye(width, device=gram.device)
     first, second = torch.triu_indices(sets, sets, offset=1, device=gram.device)
-    cross = _grams(embeddings[first], embeddings[second])  # [pairs, N, K, K]
-    left = torch.linalg.solve_ex(regular[first], cross).result
-    right = torch.linalg.solve_ex(regular[second], cross.mT).result
+    # `index_select`, since threads add up the gradients of an index in no certain order
+    cross = _grams(embeddings.index_select(0, first), embeddings.index_select(0, second))
+    left = torch.linalg.solve_ex(regular.index_select(0, first), cross).result  # [pairs, N, K, K]
+    right = torch.linalg.solve_ex(regular.index_select(0, second), cross.mT).result
     return weight * (left * right.mT).sum((-2, -1)).mean() / width
 
 
