@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 # that passes compiled by Numba want: a tenth of a step of DCNv2, ME 10x. Torch reads this as it is
 # loaded; where it has been before, nothing changes.
 if "OMP_WAIT_POLICY" not in os.environ:
-    os.environ.setdefault("GOMP_SPINCOUNT", "20000")  # under a millisecond
+    os.environ.setdefault("GOMP_SPINCOUNT", "4000")  # a tenth of one
 
 __all__ = [
     "CollapseMonitor",

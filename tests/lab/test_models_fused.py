@@ -16,7 +16,6 @@ from embedding_collapse.lab.engine.products import products
 from embedding_collapse.lab.models import MODELS, PAPER, Size, build, fused, layers, pairs
 from embedding_collapse.lab.models.interaction import Part
 from embedding_collapse.lab.models.layers import SetNorm
-from embedding_collapse.lab.models.pairs import sum_of_pairs
 
 compiled = pytest.importorskip("embedding_collapse.lab.models.compiled")
 CARDINALITIES, ROWS = [30, 7, 11, 5], 37
@@ -444,12 +443,13 @@ def test_a_second_backward_pass_is_an_error_and_no_wrong_gradient(monkeypatch):
         y.backward()
 
 
-# embeddings `[M, B, N, K]`, how many maps besides, how many sums: parts of a row in hand, a few
-# rows, all rows; sums one by one, in eights, and both
+# embeddings `[M, B, N, K]`, how many maps besides, how many sums, None being NFwFM's: parts of a
+# row in hand, a few rows, all rows; sums one by one, in eights, and both
 PAIRS = [
-    ((2, 3, 4, 1700), None, 1),
-    ((2, ROWS, 1, 5), None, 1),
-    ((2, ROWS, 3, 50), None, 1),
+    ((2, 3, 4, 1700), None, None),
+    ((2, ROWS, 1, 5), None, None),
+    ((2, ROWS, 3, 50), None, None),
+    ((2, 3, 4, 1700), None, 2),
     ((1, ROWS, 9, 50), None, 16),
     ((2, 2, 4, 1700), 3, 9),
     ((3, ROWS, 4, 5), 6, 8),
@@ -458,23 +458,36 @@ PAIRS = [
 
 
 def of_pairs(shape, maps, sums, dtype=torch.float64) -> list[Tensor]:
-    """What `sum_of_pairs` takes."""
+    """What `sum_of_pairs` or `cin_layer` takes, maps last."""
     draw = torch.Generator().manual_seed(0)
     sets, rows, fields, width = shape
-    shapes = [(rows, fields, sets, width), (sets, sums, fields * (maps or fields))]
-    shapes += [(sets, maps, rows * width)] if maps else []
+    shapes: list[tuple[int, ...]] = [(rows, fields, sets, width)]
+    if sums is None:
+        shapes += [(sets, fields, fields)]
+    else:
+        shapes += [(sets, sums, fields * (maps or fields)), (sets, sums, 1)]
+        shapes += [(sets, maps, rows * width)] if maps else []
     looked_up, *rest = [torch.randn(one, generator=draw).to(dtype) for one in shapes]
     return [one.requires_grad_() for one in (looked_up.permute(2, 0, 1, 3), *rest)]
 
 
-def summed(embeddings: Tensor, weight: Tensor, maps: Tensor | None = None) -> list[Tensor]:
-    """Sums of pairs and the gradients of what they are made of."""
-    inputs = [embeddings, weight] + ([] if maps is None else [maps])
-    y = sum_of_pairs(embeddings, maps, weight)
-    whole = fused.WORTH_FUSING > 0
-    assert (y.grad_fn.name().split("Backward")[0] in ("_OneSum", "_SumsOfPairs")) != whole
-    given = torch.randn(y.shape, generator=torch.Generator().manual_seed(1)).to(y.dtype)
-    return [y.detach(), *torch.autograd.grad((y * given).sum(), inputs)]
+def layer_of(embeddings, weight, bias=None, maps=None) -> tuple[Tensor, ...]:
+    if bias is None:
+        return (pairs.sum_of_pairs(embeddings, weight),)
+    return pairs.cin_layer(embeddings, maps, weight, bias)
+
+
+def summed(*inputs: Tensor, read: tuple[int, ...] = (0, 1)) -> list[Tensor]:
+    """Sums of pairs and the gradients of what they are made of, of those outputs that are read."""
+    outputs = layer_of(*inputs)
+    compiled = outputs[0].grad_fn.name().split("Backward")[0] in ("_SumOfPairs", "_CINLayer")
+    assert compiled != (fused.WORTH_FUSING > 0)
+    draw, loss = torch.Generator().manual_seed(1), torch.zeros(())
+    for number, y in enumerate(outputs):
+        given = torch.randn(y.shape, generator=draw).to(y.dtype)
+        if number in read:
+            loss = loss + (y * given).sum()
+    return [*(y.detach() for y in outputs), *torch.autograd.grad(loss, inputs)]
 
 
 @pytest.mark.rounding
@@ -495,8 +508,28 @@ def test_compiled_sums_of_pairs_are_those_of_all_products_at_once(
             torch.set_num_threads(before)
     one, two, three, whole = found
     assert all(map(torch.equal, one, two)) and all(map(torch.equal, one, three))
-    terms = shape[1] * shape[3] + shape[2] * (maps or shape[2]) + sums
+    terms = shape[1] * shape[3] + shape[2] * (maps or shape[2]) + (sums or 1)
     assert_same_sums(one, whole, terms)
+
+
+@pytest.mark.rounding
+@pytest.mark.parametrize("read", [(0,), (1,)])
+def test_of_a_cin_layer_its_maps_or_their_sums_alone_may_be_read(read, monkeypatch):
+    inputs, found = of_pairs((2, ROWS, 5, 30), 16, 3), []
+    for worth in (0, 2**62):
+        monkeypatch.setattr(fused, "WORTH_FUSING", worth)
+        found.append(summed(*inputs, read=read))
+    assert_same_sums(*found, ROWS * 30 + 5 * 16 + 3)
+
+
+def test_what_is_no_number_stays_so_in_a_cin_layer(monkeypatch):
+    inputs, found = of_pairs((1, ROWS, 4, 5), None, 3), []
+    inputs[0].data[0, 3, 1, 2] = torch.nan
+    for worth in (0, 2**62):
+        monkeypatch.setattr(fused, "WORTH_FUSING", worth)
+        found.append([x.isnan() for x in summed(*inputs)])
+    assert all(map(torch.equal, *found))
+    assert found[0][1].sum() == 3
 
 
 @pytest.mark.parametrize("shape, maps, sums", PAIRS)
@@ -511,25 +544,33 @@ def test_where_products_are_in_bf16_compiled_sums_of_pairs_stay_in_float32(
     assert all(map(torch.equal, *found))
 
 
-def test_sums_of_pairs_are_taken_of_numbers_wherever_they_lie(monkeypatch):
-    inputs = of_pairs((2, ROWS, 5, 3), 4, 3)
+@pytest.mark.parametrize("maps, sums", [(4, 3), (None, None)])
+def test_sums_of_pairs_are_taken_of_numbers_wherever_they_lie(maps, sums, monkeypatch):
+    inputs = of_pairs((2, ROWS, 5, 3), maps, sums)
     other = [x.detach().mT.contiguous().mT.requires_grad_() for x in inputs]
-    constant = [inputs[0].detach(), inputs[1], inputs[2].detach()]
     monkeypatch.setattr(fused, "WORTH_FUSING", 0)
     assert all(map(torch.equal, summed(*inputs), summed(*other)))
-    y = sum_of_pairs(constant[0], constant[2], constant[1])
-    (of_weight,) = torch.autograd.grad(y.sum(), constant[1])
+    constant = [x.detach() for x in inputs]
+    constant[1] = inputs[1]
+    (of_weight,) = torch.autograd.grad(layer_of(*constant)[-1].sum(), inputs[1])
     assert of_weight.isfinite().all()
-    embeddings, weight, maps = (x.detach().float() for x in inputs)
-    found = sum_of_pairs(embeddings.bfloat16(), maps, weight)  # and not the bits of other numbers
-    torch.testing.assert_close(found, sum_of_pairs(embeddings.bfloat16().float(), maps, weight))
+
+
+def test_a_cin_layer_of_bf16_takes_no_bits_for_other_numbers(monkeypatch):
+    monkeypatch.setattr(fused, "WORTH_FUSING", 0)
+    embeddings, *rest = (x.detach().float() for x in of_pairs((2, ROWS, 5, 3), 4, 3))
+    found = layer_of(embeddings.bfloat16(), *rest)
+    torch.testing.assert_close(found, layer_of(embeddings.bfloat16().float(), *rest))
 
 
 def test_sums_of_pairs_that_do_not_fit_are_torchs_error_and_read_nothing_else(monkeypatch):
     monkeypatch.setattr(fused, "WORTH_FUSING", 0)
-    embeddings, weight, maps = of_pairs((2, ROWS, 5, 3), 4, 3)
-    alone = of_pairs((2, ROWS, 5, 3), None, 1)[1][..., :-1]
-    some = (weight[..., :-1], maps), (weight, maps[..., :-1]), (weight[:1], maps), (alone, None)
-    for wrong, beside in some:
+    embeddings, weight, bias, maps = of_pairs((2, ROWS, 5, 3), 4, 3)
+    alone = of_pairs((2, ROWS, 5, 3), None, None)[1][..., :-1]
+    some = (
+        (weight[..., :-1], bias, maps), (weight, bias, maps[..., :-1]), (weight[:1], bias, maps),
+        (weight, bias[:, :2], maps), (alone,),
+    )  # fmt: skip
+    for wrong in some:
         with pytest.raises(RuntimeError, match=r"size|match|shape"):
-            sum_of_pairs(embeddings, beside, wrong)
+            layer_of(embeddings, *wrong)

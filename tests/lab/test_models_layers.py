@@ -7,7 +7,13 @@ from torch import nn
 
 from embedding_collapse.lab.engine.products import products
 from embedding_collapse.lab.models import MODELS, Size, build, fused
-from embedding_collapse.lab.models.layers import HiddenProjection, Projection, SetNorm, unit
+from embedding_collapse.lab.models.layers import (
+    HiddenProjection,
+    Projection,
+    SetLinear,
+    SetNorm,
+    unit,
+)
 
 CPU = torch.device("cpu")
 
@@ -40,6 +46,23 @@ def test_no_rows_have_no_logits(name):
     assert logits.shape == (0,)
     logits.sum().backward()
     assert not model.table.grad.any()
+
+
+@pytest.mark.parametrize("name", ["dnn", "ipnn", "nfwfm", "xdeepfm", "dcnv2", "finalmlp"])
+def test_torch_copies_nothing_before_a_product(name, monkeypatch):
+    """As it does in bf16 where a single matrix's stride to the next is not that of a whole one."""
+    read = []
+
+    def seen(self, x):
+        read.append(x)
+        return product(self, x)
+
+    product = SetLinear.product
+    monkeypatch.setattr(SetLinear, "product", seen)
+    build(name, [3, 7, 5, 11], Size(4, 2, 2, hidden=3))(torch.zeros(37, 4, dtype=torch.int32))
+    for x in read:
+        rows, width = x.shape[1:]
+        assert x.stride() in [(rows * width, width, 1), (rows * width, 1, rows)]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

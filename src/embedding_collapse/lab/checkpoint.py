@@ -24,7 +24,7 @@ from embedding_collapse.parameters import ParameterError
 
 # Of the code that decides what training makes of a run (training, engine, blocked_adam, models,
 # metrics) and of what is kept below: raise it with any change to either.
-VERSION = 7
+VERSION = 8
 STATE = "checkpoint.json"
 KEPT = ("epochs", "best_epoch", "peak_memory", "engine")  # there, of a `Fit`
 

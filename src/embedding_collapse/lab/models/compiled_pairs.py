@@ -20,77 +20,85 @@ _in_any_order = partial(compiled, fastmath={"reassoc", "nsz", "contract"}, force
 
 
 @compiled
-def sums(embeddings, maps, pairs, weights, result, part, threads):
-    """`pairs.sum_of_pairs`.
+def maps(embeddings, others, pairs, weights, bias, result, totals, part, threads):
+    """A layer of `pairs.cin_layer`.
 
     Args:
         embeddings: `[B, N, M, K]`.
-        maps: `[M, J, B*K]`, or None.
+        others: `[M, J, B*K]`, or None.
         pairs, weights: `[2, P]` and `[M, C, P]`, P being whole groups.
-        result: `[M, C, B*K]`, filled in.
+        bias: `[M, C]`.
+        result, totals: `[M, C, B*K]` and, of it over K, `[M, C, B]`; filled in.
     """
     rows, fields, sets, width = embeddings.shape
     e = np.empty((fields, IN_HAND), embeddings.dtype)
-    y = e if maps is None else np.empty((maps.shape[1], IN_HAND), e.dtype)
+    y = e if others is None else np.empty((others.shape[1], IN_HAND), e.dtype)
     products = np.empty((TOGETHER, IN_HAND), e.dtype)
     to = np.empty((result.shape[1], IN_HAND), e.dtype)
-    chunks = _chunks(rows, width)
-    for task in range(chunks * part // threads * sets, chunks * (part + 1) // threads * sets):
+    for task in range(*_tasks(rows, width, sets, part, threads)):
         m = task % sets  # all sets of a few rows one after another, which lie together
         first, k, begin, length = _chunk(task // sets, rows, width)
         _take(embeddings, first, m, k, length, e)
-        if maps is not None:
-            _copy(maps[m], begin, y, 0, length)
-        to[:] = 0
+        if others is not None:
+            _copy(others[m], begin, y, 0, length)
+        for c in range(len(to)):
+            to[c] = bias[m, c]
         for at in range(0, pairs.shape[1], TOGETHER):
             _multiply(e, y, pairs, at, length, products)
             _add(products, weights[m], at, length, to)
+        _rectify(to, length)
         _copy(to, 0, result[m], begin, length)
+        _total(to, first, k, length, width, totals[m])
 
 
 @compiled
-def sums_back(embeddings, maps, pairs, weights, gradient, of_embeddings, of_maps, of_weights,
-              part, threads):  # fmt: skip
-    """The gradients of `sums`.
+def maps_back(embeddings, others, pairs, weights, result, gradient, of_totals, of_embeddings,
+              of_others, of_weights, of_bias, part, threads):  # fmt: skip
+    """The gradients of `maps`.
 
     Args:
-        gradient: of the result.
-        of_embeddings, of_maps: as embeddings and maps, filled in.
-        of_weights: `[parts, M, C, P]`, filled in: each the sum over its share of the rows.
+        result: what came out.
+        gradient, of_totals: of the result, or None, and of its sums over K.
+        of_embeddings, of_others: as embeddings and others, filled in.
+        of_weights, of_bias: `[parts, M, C, P]` and `[parts, M, C]`, filled in: each the sum over
+            its share of the rows.
     """
     rows, fields, sets, width = embeddings.shape
     # each in memory of its own: of parts of one array the compiler takes numbers one by one
     e = np.empty((fields, IN_HAND), embeddings.dtype)
     of_e = np.empty((fields, IN_HAND), e.dtype)
-    y = e if maps is None else np.empty((maps.shape[1], IN_HAND), e.dtype)
-    of_y = of_e if maps is None else np.empty((maps.shape[1], IN_HAND), e.dtype)
+    y = e if others is None else np.empty((others.shape[1], IN_HAND), e.dtype)
+    of_y = of_e if others is None else np.empty((others.shape[1], IN_HAND), e.dtype)
     products = np.empty((TOGETHER, IN_HAND), e.dtype)
     of_products = np.empty((TOGETHER, IN_HAND), e.dtype)
-    given = np.empty((gradient.shape[1], IN_HAND), e.dtype)
+    given = np.empty((result.shape[1], IN_HAND), e.dtype)
     parts, chunks = len(of_weights), _chunks(rows, width)
-    # all sets of a few rows one after another, as in `sums`, unless that would leave threads idle
+    # all sets of a few rows one after another, as in `maps`, unless that would leave threads idle
     together = sets if parts % threads == 0 else 1
     for share in range(part, parts * (sets // together), threads):
         number, first_set = share % parts, share // parts
         of_weights[number, first_set : first_set + together] = 0
+        of_bias[number, first_set : first_set + together] = 0
         for task in range(len(range(number, chunks, parts)) * together):
             m = first_set + task % together
-            totals = of_weights[number, m]
             first, k, begin, length = _chunk(number + task // together * parts, rows, width)
             _take(embeddings, first, m, k, length, e)
             of_e[:] = 0
-            if maps is not None:
-                _copy(maps[m], begin, y, 0, length)
+            if others is not None:
+                _copy(others[m], begin, y, 0, length)
                 of_y[:] = 0
-            _copy(gradient[m], begin, given, 0, length)
+            _spread(of_totals[m], first, length, width, given)
+            if gradient is not None:
+                _add_to(given, gradient[m], begin, length)
+            _rectify_back(given, result[m], begin, length, of_bias[number, m])
             for at in range(0, pairs.shape[1], TOGETHER):
                 _multiply(e, y, pairs, at, length, products)
-                _add_dots(products, given, length, at, totals)
+                _add_dots(products, given, length, at, of_weights[number, m])
                 _multiply_back(given, weights[m], at, length, of_products)
                 _add_back(of_products, e, y, pairs, at, length, of_e, of_y)
             _put_back(of_e, first, m, k, length, of_embeddings)
-            if maps is not None:
-                _copy(of_y, 0, of_maps[m], begin, length)
+            if others is not None:
+                _copy(of_y, 0, of_others[m], begin, length)
 
 
 @compiled
@@ -99,25 +107,29 @@ def one_sum(embeddings, weights, result, part, threads):
 
     Args:
         embeddings: `[B, N, M, K]`.
-        weights: `w_ij + w_ji`, `[M, N, G]`, G being N in whole groups, filled up with zeros.
-        result: `[M, B*K]`, filled in.
+        weights: of two fields in both orders, `[M, N, G]`, G being N in whole groups: zeros where
+            j > i, and behind N.
+        result: `[M, K, B]`, filled in.
     """
     rows, fields, sets, width = embeddings.shape
     e = np.zeros((weights.shape[2], IN_HAND), embeddings.dtype)
-    others = np.empty((fields, IN_HAND), e.dtype)
-    chunks, half = _chunks(rows, width), e.dtype.type(0.5)
-    for task in range(chunks * part // threads * sets, chunks * (part + 1) // threads * sets):
+    others, to = np.empty((fields, IN_HAND), e.dtype), np.empty(IN_HAND, e.dtype)
+    for task in range(*_tasks(rows, width, sets, part, threads)):
         m = task % sets  # all sets of a few rows one after another, which lie together
-        first, k, begin, length = _chunk(task // sets, rows, width)
+        first, k, _, length = _chunk(task // sets, rows, width)
         _take(embeddings, first, m, k, length, e)
         others[:] = 0
         for at in range(0, len(e), TOGETHER):
-            _add(e[at : at + TOGETHER], weights[m], at, length, others)
-        to = result[m, begin : begin + length]
+            _add(e[at : at + TOGETHER], weights[m, at:], at, length, others[at:])
         to[:] = 0
         for n in range(fields):
             for p in range(length):
-                to[p] += e[n, p] * others[n, p] * half
+                to[p] += e[n, p] * others[n, p]
+        span = min(length, width)
+        for place in range(span):
+            line = result[m, k + place, first:]
+            for row in range(length // span):
+                line[row] = to[row * span + place]
 
 
 @compiled
@@ -125,16 +137,18 @@ def one_sum_back(embeddings, weights, gradient, of_embeddings, of_weights, part,
     """The gradients of `one_sum`.
 
     Args:
+        weights: `w_ij + w_ji`, `[M, N, G]`, with zeros behind N.
         gradient: of the result.
         of_embeddings: as embeddings, filled in.
-        of_weights: `[parts, M, N, G]`, filled in: each w's over its share of the rows.
+        of_weights: `[parts, M, N, G]`, filled in where j <= i: each w's over its share of the rows.
     """
     rows, fields, sets, width = embeddings.shape
     e = np.zeros((weights.shape[2], IN_HAND), embeddings.dtype)
     others = np.empty((fields, IN_HAND), e.dtype)
     given = np.empty((fields, IN_HAND), e.dtype)
+    g = np.empty(IN_HAND, e.dtype)
     parts, chunks = len(of_weights), _chunks(rows, width)
-    # all sets of a few rows one after another, as in `sums`, unless that would leave threads idle
+    # all sets of a few rows one after another, unless that would leave threads idle
     together = sets if parts % threads == 0 else 1
     for share in range(part, parts * (sets // together), threads):
         number, first_set = share % parts, share // parts
@@ -142,16 +156,20 @@ def one_sum_back(embeddings, weights, gradient, of_embeddings, of_weights, part,
         for task in range(len(range(number, chunks, parts)) * together):
             m = first_set + task % together
             totals = of_weights[number, m]
-            first, k, begin, length = _chunk(number + task // together * parts, rows, width)
+            first, k, _, length = _chunk(number + task // together * parts, rows, width)
             _take(embeddings, first, m, k, length, e)
             others[:] = 0
-            g = gradient[m, begin : begin + length]
+            span = min(length, width)
+            for place in range(span):
+                line = gradient[m, k + place, first:]
+                for row in range(length // span):
+                    g[row * span + place] = line[row]
             for n in range(fields):
                 for p in range(length):
                     given[n, p] = e[n, p] * g[p]
             for at in range(0, len(e), TOGETHER):
                 _add(e[at : at + TOGETHER], weights[m], at, length, others)
-                _add_dots(e[at : at + TOGETHER], given, length, at, totals)
+                _add_dots(e[at : at + TOGETHER], given[at:], length, at, totals[at:])
             for n in range(fields):
                 for p in range(length):
                     others[n, p] *= g[p]
@@ -166,6 +184,16 @@ def _chunks(rows, width):
     """How many there are."""
     span = min(width, IN_HAND)
     return -(-rows // (IN_HAND // span)) * -(-width // span)
+
+
+@compiled
+def _tasks(rows, width, sets, part, threads):
+    """Those of a thread, one for each set and chunk; a row's parts are one thread's."""
+    span = min(width, IN_HAND)
+    at_once, across = IN_HAND // span, -(-width // span)
+    tall = -(-rows // at_once)
+    each = across * sets
+    return tall * part // threads * each, tall * (part + 1) // threads * each
 
 
 @compiled
@@ -205,6 +233,58 @@ def _copy(source, begin, target, to, length):
         here, there = source[line, begin:], target[line, to:]
         for p in range(length):
             there[p] = here[p]
+
+
+@compiled
+def _add_to(target, source, begin, length):
+    for line in range(len(target)):
+        here, there = source[line, begin:], target[line]
+        for p in range(length):
+            there[p] += here[p]
+
+
+@compiled
+def _rectify(to, length):
+    """ReLU; what is no number is not below zero, and stays."""
+    zero = to.dtype.type(0)
+    for c in range(len(to)):
+        line = to[c]
+        for p in range(length):
+            line[p] = zero if line[p] <= zero else line[p]
+
+
+@_in_any_order
+def _rectify_back(given, result, begin, length, of_bias):
+    zero = given.dtype.type(0)
+    for c in range(len(given)):
+        line, came_out, total = given[c], result[c, begin:], zero
+        for p in range(length):
+            line[p] = zero if came_out[p] <= zero else line[p]
+            total += line[p]
+        of_bias[c] += total
+
+
+@_in_any_order
+def _total(hand, first, k, length, width, totals):
+    """Sums over K, or what of it is in hand."""
+    span, zero = min(length, width), hand.dtype.type(0)
+    for c in range(len(hand)):
+        for row in range(length // span):
+            total = zero
+            for p in range(row * span, row * span + span):
+                total += hand[c, p]
+            totals[c, first + row] = total + (totals[c, first + row] if k else zero)
+
+
+@compiled
+def _spread(of_totals, first, length, width, given):
+    """To each number of a row the gradient of their sum."""
+    span = min(length, width)
+    for c in range(len(given)):
+        for row in range(length // span):
+            line = given[c, row * span :]
+            for p in range(span):
+                line[p] = of_totals[c, first + row]
 
 
 @compiled

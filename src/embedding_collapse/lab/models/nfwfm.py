@@ -27,8 +27,6 @@ class NFwFM(Interaction):
         self.project = HiddenProjection(size.sets, size.width, size.hidden, size.dropout)
 
     def forward(self, embeddings: Tensor, mean: bool = False) -> Tensor:
-        sets, rows, _, width = embeddings.shape
-        weight = self.weight.flatten(1).unsqueeze(1)
-        products = sum_of_pairs(embeddings, None, weight).view(sets, rows, width)
-        normed = self.norm(products.mT.contiguous(), rate=self.dropout, multiplied=True)
+        products = sum_of_pairs(embeddings, self.weight)
+        normed = self.norm(products, rate=self.dropout, multiplied=True)
         return self.project(normed.mT, mean)

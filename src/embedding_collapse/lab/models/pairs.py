@@ -21,72 +21,101 @@ TOGETHER = 8  # products that are summed at once: `compiled_pairs` writes these 
 PARTS = 16  # of a batch, with sums of their own: the same bits, however many threads there are
 
 
-def sum_of_pairs(embeddings: Tensor, maps: Tensor | None, weight: Tensor) -> Tensor:
-    """`sum_ij w_cij e_i y_j`, `[M, C, B*K]`.
+def cin_layer(
+    embeddings: Tensor, maps: Tensor | None, weight: Tensor, bias: Tensor
+) -> tuple[Tensor, Tensor]:
+    """A layer of a compressed interaction network (Lian et al., KDD 2018, equations 6 and 8).
+
+    `relu(b_c + sum_ij w_cij e_i y_j)`, `[M, C, B*K]`, and the sums of that over K, `[M, C, B]`.
 
     Args:
         embeddings: e, `[M, B, N, K]`.
-        maps: y, `[M, J, B*K]`; None is the embeddings again.
+        maps: y, `[M, J, B*K]`, of the layer before; None is the embeddings again.
         weight: `[M, C, N*J]`.
+        bias: `[M, C, 1]`.
 
-    Where nothing is compiled (on a GPU, without Numba, of few numbers) xDeepFM's products are made
-    all at once, and are in bf16 where other products are.
+    Where nothing is compiled (on a GPU, without Numba, of few numbers) products are made all at
+    once, and are in bf16 where other products are.
     """
     sets, rows, fields, width = embeddings.shape
     others = fields if maps is None else maps.shape[1]
-    fits = (  # compiled code checks no bounds, and knows no bf16 here
+    beside = [weight, bias] if maps is None else [weight, bias, maps]
+    fits = (  # compiled code checks no bounds
         weight.shape == (sets, weight.shape[1], fields * others)
+        and bias.shape == (*weight.shape[:2], 1)
         and (maps is None or maps.shape == (sets, others, rows * width))
-        and embeddings.dtype == weight.dtype == (weight if maps is None else maps).dtype
-        and weight.dtype != torch.bfloat16
     )
-    one = maps is None and weight.shape[1] == 1  # sum, of the embeddings alone
-    if fits and fused.pays(embeddings, weight, embeddings.numel() * others):
-        weight = weight.unflatten(-1, (fields, others))
-        if one:
-            return _OneSum.apply(embeddings, weight)
-        return _SumsOfPairs.apply(embeddings, maps, weight)
+    if fits and _are_compiled(embeddings, beside, embeddings.numel() * others):
+        return _CINLayer.apply(embeddings, maps, weight.unflatten(-1, (fields, others)), bias)
     x = embeddings.transpose(1, 2).reshape(sets, fields, rows * width)
-    if one:
-        return (x * torch.bmm(weight.reshape(sets, fields, fields), x)).sum(1, keepdim=True)
     y = x if maps is None else maps
-    return torch.bmm(weight, (x.unsqueeze(2) * y.unsqueeze(1)).flatten(1, 2))
+    sums = torch.bmm(weight, (x.unsqueeze(2) * y.unsqueeze(1)).flatten(1, 2))
+    maps = F.relu(sums.add_(bias))
+    return maps, maps.unflatten(-1, (rows, width)).sum(-1)
 
 
-class _SumsOfPairs(torch.autograd.Function):
+def sum_of_pairs(embeddings: Tensor, weight: Tensor) -> Tensor:
+    """`sum_ij w_ij e_i e_j`, `[M, K, B]`, of embeddings `[M, B, N, K]` and weights `[M, N, N]`."""
+    sets, rows, fields, width = embeddings.shape
+    fits = weight.shape == (sets, fields, fields)
+    if fits and _are_compiled(embeddings, [weight], embeddings.numel() * fields):
+        return _SumOfPairs.apply(embeddings, weight)
+    x = embeddings.transpose(1, 2).reshape(sets, fields, rows * width)
+    products = (x * torch.bmm(weight, x)).sum(1)
+    return products.view(sets, rows, width).mT.contiguous()
+
+
+def _are_compiled(embeddings: Tensor, others: list[Tensor], products: int) -> bool:
+    """Whether compiled code takes them, which knows no bf16 here, and is faster."""
+    alike = all(x.dtype == embeddings.dtype != torch.bfloat16 for x in others)
+    return alike and fused.pays(embeddings, embeddings, products)
+
+
+class _CINLayer(torch.autograd.Function):
     """With weights `[M, C, N, J]`. Of the embeddings each two are multiplied once, for e_i e_j and
     e_j e_i together."""
 
     @staticmethod
-    def forward(ctx: Any, embeddings: Tensor, maps: Tensor | None, weight: Tensor) -> Tensor:
-        from .compiled_pairs import sums
+    def forward(
+        ctx: Any, embeddings: Tensor, maps: Tensor | None, weight: Tensor, bias: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        from .compiled_pairs import maps as compiled
 
+        ctx.set_materialize_grads(False)
         as_looked_up = embeddings.permute(1, 2, 0, 3).contiguous()
         maps = None if maps is None else maps.contiguous()
-        ctx.save_for_backward(as_looked_up, maps, weight)
         rows, _, sets, width = as_looked_up.shape
         result = weight.new_empty(sets, weight.shape[1], rows * width)
-        _compiled(sums, as_looked_up, maps, *_of_pairs(weight, maps), result)
-        return result
+        totals = weight.new_empty(sets, weight.shape[1], rows)
+        of_each = bias.squeeze(-1).contiguous()
+        _run(compiled, as_looked_up, maps, *_of_pairs(weight, maps), of_each, result, totals)
+        ctx.save_for_backward(as_looked_up, maps, weight, result)
+        return result, totals
 
     @staticmethod
     @fused.differentiated_once
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
-        from .compiled_pairs import sums_back
+    def backward(
+        ctx: Any, gradient: Tensor | None, of_totals: Tensor | None
+    ) -> tuple[Tensor, Tensor | None, Tensor, Tensor]:
+        from .compiled_pairs import maps_back
 
-        embeddings, maps, weight = ctx.saved_tensors
+        embeddings, maps, weight, result = ctx.saved_tensors
+        gradient = None if gradient is None else gradient.contiguous()
+        if of_totals is None:
+            of_totals = result.new_zeros(*result.shape[:2], len(embeddings))
         of_embeddings = torch.empty_like(embeddings)
         of_maps = None if maps is None else torch.empty_like(maps)
         pairs, weights = _of_pairs(weight, maps)
         of_parts = weights.new_empty(PARTS, *weights.shape)
-        written = of_embeddings, of_maps, of_parts
-        _compiled(sums_back, embeddings, maps, pairs, weights, gradient.contiguous(), *written)
-        return of_embeddings.permute(2, 0, 1, 3), of_maps, _of_all(of_parts.sum(0), weight, maps)
+        of_bias = weights.new_empty(PARTS, *weights.shape[:2])
+        given = pairs, weights, result, gradient, of_totals.contiguous()
+        _run(maps_back, embeddings, maps, *given, of_embeddings, of_maps, of_parts, of_bias)
+        of_weight = _of_all(of_parts.sum(0), weight, maps)
+        return of_embeddings.permute(2, 0, 1, 3), of_maps, of_weight, of_bias.sum(0).unsqueeze(-1)
 
 
-class _OneSum(torch.autograd.Function):
-    """With weights `[M, 1, N, N]`, of the embeddings alone: of each field the weighted sum of all,
-    then its product with the field."""
+class _SumOfPairs(torch.autograd.Function):
+    """Of each field the weighted sum of all, then its product with the field."""
 
     @staticmethod
     def forward(ctx: Any, embeddings: Tensor, weight: Tensor) -> Tensor:
@@ -95,8 +124,9 @@ class _OneSum(torch.autograd.Function):
         as_looked_up = embeddings.permute(1, 2, 0, 3).contiguous()
         ctx.save_for_backward(as_looked_up, weight)
         rows, _, sets, width = as_looked_up.shape
-        result = weight.new_empty(sets, 1, rows * width)
-        _compiled(one_sum, as_looked_up, _of_both(weight), result.squeeze(1))
+        result = weight.new_empty(sets, width, rows)
+        below = (weight + weight.triu(1).mT).tril()
+        _run(one_sum, as_looked_up, _in_groups(below), result)
         return result
 
     @staticmethod
@@ -105,18 +135,16 @@ class _OneSum(torch.autograd.Function):
         from .compiled_pairs import one_sum_back
 
         embeddings, weight = ctx.saved_tensors
-        of_embeddings, both = torch.empty_like(embeddings), _of_both(weight)
+        of_embeddings, both = torch.empty_like(embeddings), _in_groups(weight + weight.mT)
         of_parts = both.new_empty(PARTS, *both.shape)
-        written = of_embeddings, of_parts
-        _compiled(one_sum_back, embeddings, both, gradient.squeeze(1).contiguous(), *written)
-        of_weight = of_parts.sum(0)[..., : weight.shape[-1]].unsqueeze(1)
-        return of_embeddings.permute(2, 0, 1, 3), of_weight
+        _run(one_sum_back, embeddings, both, gradient.contiguous(), of_embeddings, of_parts)
+        below = of_parts.sum(0)[..., : weight.shape[-1]].tril()
+        return of_embeddings.permute(2, 0, 1, 3), below + below.tril(-1).mT
 
 
-def _of_both(weight: Tensor) -> Tensor:
-    """Of `[M, 1, N, N]` what two fields weigh in both orders, `[M, N, G]`, in whole groups."""
-    both = (weight + weight.mT).squeeze(1)
-    return F.pad(both, (0, -both.shape[-1] % TOGETHER))
+def _in_groups(weight: Tensor) -> Tensor:
+    """`[M, N, N]` with zeros at the end of a row, which make whole groups of it."""
+    return F.pad(weight, (0, -weight.shape[-1] % TOGETHER))
 
 
 def _of_pairs(weight: Tensor, maps: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -140,6 +168,6 @@ def _pairs(weight: Tensor, maps: Tensor | None) -> Tensor:
     return (places if maps is not None else places.triu()).nonzero().T
 
 
-def _compiled(function: Any, embeddings: Tensor, *others: Tensor | None) -> None:
+def _run(function: Any, embeddings: Tensor, *others: Tensor | None) -> None:
     arrays = [None if x is None else fused.as_array(x) for x in (embeddings, *others)]
     on_all_threads(partial(function, *arrays))

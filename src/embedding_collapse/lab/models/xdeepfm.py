@@ -5,12 +5,11 @@ linear part.
 """
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .interaction import Interaction, Size
 from .layers import Head, Projection, SetLinear, side_by_side, unit
-from .pairs import sum_of_pairs
+from .pairs import cin_layer
 
 
 class XDeepFM(Interaction):
@@ -25,8 +24,8 @@ class XDeepFM(Interaction):
     def forward(self, embeddings: Tensor, mean: bool = False) -> Tensor:
         maps, sums = None, []
         for layer in (self.first, self.second):
-            maps = F.relu(sum_of_pairs(embeddings, maps, layer.weight).add_(layer.bias))
-            sums.append(maps.unflatten(-1, (-1, embeddings.shape[-1])).sum(-1))  # of [M, C, B*K]
+            maps, total = cin_layer(embeddings, maps, layer.weight, layer.bias)
+            sums.append(total)
         if mean:
             sums = [total.mean(0, keepdim=True) for total in sums]
         projected = self.project(side_by_side(embeddings, self.align), mean)
