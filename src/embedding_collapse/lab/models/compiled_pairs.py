@@ -14,7 +14,7 @@ from blocked_adam.compiled import compiled
 
 from .pairs import TOGETHER
 
-IN_HAND = 800  # numbers of a field or map: with 12 and 16 of them, 0.2 to 0.3 MB of float32
+IN_HAND = 800  # numbers of a field or map: 38 KB of 12 fields in float32, for each set
 
 _in_any_order = partial(compiled, fastmath={"reassoc", "nsz", "contract"}, forceinline=True)
 
@@ -31,24 +31,27 @@ def maps(embeddings, others, pairs, weights, bias, result, totals, part, threads
         result, totals: `[M, C, B*K]` and, of it over K, `[M, C, B]`; filled in.
     """
     rows, fields, sets, width = embeddings.shape
-    e = np.empty((fields, IN_HAND), embeddings.dtype)
-    y = e if others is None else np.empty((others.shape[1], IN_HAND), e.dtype)
+    e = np.empty((sets, fields, IN_HAND), embeddings.dtype)
+    y = e[0] if others is None else np.empty((others.shape[1], IN_HAND), e.dtype)
     products = np.empty((TOGETHER, IN_HAND), e.dtype)
     to = np.empty((result.shape[1], IN_HAND), e.dtype)
-    for task in range(*_tasks(rows, width, sets, part, threads)):
-        m = task % sets  # all sets of a few rows one after another, which lie together
-        first, k, begin, length = _chunk(task // sets, rows, width)
-        _take(embeddings, first, m, k, length, e)
-        if others is not None:
-            _copy(others[m], begin, y, 0, length)
-        for c in range(len(to)):
-            to[c] = bias[m, c]
-        for at in range(0, pairs.shape[1], TOGETHER):
-            _multiply(e, y, pairs, at, length, products)
-            _add(products, weights[m], at, length, to)
-        _rectify(to, length)
-        _copy(to, 0, result[m], begin, length)
-        _total(to, first, k, length, width, totals[m])
+    tall, across = _chunks(rows, width)  # a row's parts are one thread's, which adds them up
+    for number in range(tall * part // threads * across, tall * (part + 1) // threads * across):
+        first, k, begin, length = _chunk(number, rows, width)
+        _take(embeddings, first, k, length, e)
+        for m in range(sets):
+            if others is None:
+                y = e[m]
+            else:
+                _copy(others[m], begin, y, 0, length)
+            for c in range(len(to)):
+                to[c] = bias[m, c]
+            for at in range(0, pairs.shape[1], TOGETHER):
+                _multiply(e[m], y, pairs, at, length, products)
+                _add(products, weights[m], at, length, to)
+            _rectify(to, length)
+            _copy(to, 0, result[m], begin, length)
+            _total(to, first, k, length, width, totals[m])
 
 
 @compiled
@@ -65,40 +68,38 @@ def maps_back(embeddings, others, pairs, weights, result, gradient, of_totals, o
     """
     rows, fields, sets, width = embeddings.shape
     # each in memory of its own: of parts of one array the compiler takes numbers one by one
-    e = np.empty((fields, IN_HAND), embeddings.dtype)
-    of_e = np.empty((fields, IN_HAND), e.dtype)
-    y = e if others is None else np.empty((others.shape[1], IN_HAND), e.dtype)
-    of_y = of_e if others is None else np.empty((others.shape[1], IN_HAND), e.dtype)
+    e = np.empty((sets, fields, IN_HAND), embeddings.dtype)
+    of_e = np.empty((sets, fields, IN_HAND), e.dtype)
+    y = e[0] if others is None else np.empty((others.shape[1], IN_HAND), e.dtype)
+    of_y = of_e[0] if others is None else np.empty((others.shape[1], IN_HAND), e.dtype)
     products = np.empty((TOGETHER, IN_HAND), e.dtype)
     of_products = np.empty((TOGETHER, IN_HAND), e.dtype)
     given = np.empty((result.shape[1], IN_HAND), e.dtype)
-    parts, chunks = len(of_weights), _chunks(rows, width)
-    # all sets of a few rows one after another, as in `maps`, unless that would leave threads idle
-    together = sets if parts % threads == 0 else 1
-    for share in range(part, parts * (sets // together), threads):
-        number, first_set = share % parts, share // parts
-        of_weights[number, first_set : first_set + together] = 0
-        of_bias[number, first_set : first_set + together] = 0
-        for task in range(len(range(number, chunks, parts)) * together):
-            m = first_set + task % together
-            first, k, begin, length = _chunk(number + task // together * parts, rows, width)
-            _take(embeddings, first, m, k, length, e)
+    parts, (tall, across) = len(of_weights), _chunks(rows, width)
+    for share in range(part, parts, threads):
+        of_weights[share], of_bias[share] = 0, 0
+        for number in range(share, tall * across, parts):
+            first, k, begin, length = _chunk(number, rows, width)
+            _take(embeddings, first, k, length, e)
             of_e[:] = 0
-            if others is not None:
-                _copy(others[m], begin, y, 0, length)
-                of_y[:] = 0
-            _spread(of_totals[m], first, length, width, given)
-            if gradient is not None:
-                _add_to(given, gradient[m], begin, length)
-            _rectify_back(given, result[m], begin, length, of_bias[number, m])
-            for at in range(0, pairs.shape[1], TOGETHER):
-                _multiply(e, y, pairs, at, length, products)
-                _add_dots(products, given, length, at, of_weights[number, m])
-                _multiply_back(given, weights[m], at, length, of_products)
-                _add_back(of_products, e, y, pairs, at, length, of_e, of_y)
-            _put_back(of_e, first, m, k, length, of_embeddings)
-            if others is not None:
-                _copy(of_y, 0, of_others[m], begin, length)
+            for m in range(sets):
+                if others is None:
+                    y, of_y = e[m], of_e[m]
+                else:
+                    _copy(others[m], begin, y, 0, length)
+                    of_y[:] = 0
+                _spread(of_totals[m], first, length, width, given)
+                if gradient is not None:
+                    _add_to(given, gradient[m], begin, length)
+                _rectify_back(given, result[m], begin, length, of_bias[share, m])
+                for at in range(0, pairs.shape[1], TOGETHER):
+                    _multiply(e[m], y, pairs, at, length, products)
+                    _add_dots(products, given, length, at, of_weights[share, m])
+                    _multiply_back(given, weights[m], at, length, of_products)
+                    _add_back(of_products, e[m], y, pairs, at, length, of_e[m], of_y)
+                if others is not None:
+                    _copy(of_y, 0, of_others[m], begin, length)
+            _put_back(of_e, first, k, length, of_embeddings)
 
 
 @compiled
@@ -112,24 +113,26 @@ def one_sum(embeddings, weights, result, part, threads):
         result: `[M, K, B]`, filled in.
     """
     rows, fields, sets, width = embeddings.shape
-    e = np.zeros((weights.shape[2], IN_HAND), embeddings.dtype)
+    groups = weights.shape[2]
+    e = np.zeros((sets, groups, IN_HAND), embeddings.dtype)
     others, to = np.empty((fields, IN_HAND), e.dtype), np.empty(IN_HAND, e.dtype)
-    for task in range(*_tasks(rows, width, sets, part, threads)):
-        m = task % sets  # all sets of a few rows one after another, which lie together
-        first, k, _, length = _chunk(task // sets, rows, width)
-        _take(embeddings, first, m, k, length, e)
-        others[:] = 0
-        for at in range(0, len(e), TOGETHER):
-            _add(e[at : at + TOGETHER], weights[m, at:], at, length, others[at:])
-        to[:] = 0
-        for n in range(fields):
-            for p in range(length):
-                to[p] += e[n, p] * others[n, p]
+    tall, across = _chunks(rows, width)
+    for number in range(tall * across * part // threads, tall * across * (part + 1) // threads):
+        first, k, _, length = _chunk(number, rows, width)
         span = min(length, width)
-        for place in range(span):
-            line = result[m, k + place, first:]
-            for row in range(length // span):
-                line[row] = to[row * span + place]
+        _take(embeddings, first, k, length, e)
+        for m in range(sets):
+            others[:], to[:] = 0, 0
+            for at in range(0, groups, TOGETHER):
+                _add(e[m, at : at + TOGETHER], weights[m, at:], at, length, others[at:])
+            for n in range(fields):
+                field, other = e[m, n], others[n]
+                for p in range(length):
+                    to[p] += field[p] * other[p]
+            for place in range(span):
+                line = result[m, k + place, first:]
+                for row in range(length // span):
+                    line[row] = to[row * span + place]
 
 
 @compiled
@@ -143,37 +146,36 @@ def one_sum_back(embeddings, weights, gradient, of_embeddings, of_weights, part,
         of_weights: `[parts, M, N, G]`, filled in where j <= i: each w's over its share of the rows.
     """
     rows, fields, sets, width = embeddings.shape
-    e = np.zeros((weights.shape[2], IN_HAND), embeddings.dtype)
-    others = np.empty((fields, IN_HAND), e.dtype)
-    given = np.empty((fields, IN_HAND), e.dtype)
-    g = np.empty(IN_HAND, e.dtype)
-    parts, chunks = len(of_weights), _chunks(rows, width)
-    # all sets of a few rows one after another, unless that would leave threads idle
-    together = sets if parts % threads == 0 else 1
-    for share in range(part, parts * (sets // together), threads):
-        number, first_set = share % parts, share // parts
-        of_weights[number, first_set : first_set + together] = 0
-        for task in range(len(range(number, chunks, parts)) * together):
-            m = first_set + task % together
-            totals = of_weights[number, m]
-            first, k, _, length = _chunk(number + task // together * parts, rows, width)
-            _take(embeddings, first, m, k, length, e)
-            others[:] = 0
+    groups = weights.shape[2]
+    e = np.zeros((sets, groups, IN_HAND), embeddings.dtype)
+    of_e = np.empty((sets, fields, IN_HAND), e.dtype)
+    given, g = np.empty((fields, IN_HAND), e.dtype), np.empty(IN_HAND, e.dtype)
+    parts, (tall, across) = len(of_weights), _chunks(rows, width)
+    for share in range(part, parts, threads):
+        of_weights[share] = 0
+        for number in range(share, tall * across, parts):
+            first, k, _, length = _chunk(number, rows, width)
             span = min(length, width)
-            for place in range(span):
-                line = gradient[m, k + place, first:]
-                for row in range(length // span):
-                    g[row * span + place] = line[row]
-            for n in range(fields):
-                for p in range(length):
-                    given[n, p] = e[n, p] * g[p]
-            for at in range(0, len(e), TOGETHER):
-                _add(e[at : at + TOGETHER], weights[m], at, length, others)
-                _add_dots(e[at : at + TOGETHER], given[at:], length, at, totals[at:])
-            for n in range(fields):
-                for p in range(length):
-                    others[n, p] *= g[p]
-            _put_back(others, first, m, k, length, of_embeddings)
+            _take(embeddings, first, k, length, e)
+            of_e[:] = 0
+            for m in range(sets):
+                for place in range(span):
+                    line = gradient[m, k + place, first:]
+                    for row in range(length // span):
+                        g[row * span + place] = line[row]
+                for n in range(fields):
+                    field, times = e[m, n], given[n]
+                    for p in range(length):
+                        times[p] = field[p] * g[p]
+                for at in range(0, groups, TOGETHER):
+                    group = e[m, at : at + TOGETHER]
+                    _add(group, weights[m], at, length, of_e[m])
+                    _add_dots(group, given[at:], length, at, of_weights[share, m, at:])
+                for n in range(fields):
+                    line = of_e[m, n]
+                    for p in range(length):
+                        line[p] *= g[p]
+            _put_back(of_e, first, k, length, of_embeddings)
 
 
 # --- what is in hand: rows, or a part of one ------------------------------------------------------
@@ -181,19 +183,9 @@ def one_sum_back(embeddings, weights, gradient, of_embeddings, of_weights, part,
 
 @compiled
 def _chunks(rows, width):
-    """How many there are."""
+    """How many there are one below the other, and in parts of a row beside each other."""
     span = min(width, IN_HAND)
-    return -(-rows // (IN_HAND // span)) * -(-width // span)
-
-
-@compiled
-def _tasks(rows, width, sets, part, threads):
-    """Those of a thread, one for each set and chunk; a row's parts are one thread's."""
-    span = min(width, IN_HAND)
-    at_once, across = IN_HAND // span, -(-width // span)
-    tall = -(-rows // at_once)
-    each = across * sets
-    return tall * part // threads * each, tall * (part + 1) // threads * each
+    return -(-rows // (IN_HAND // span)), -(-width // span)
 
 
 @compiled
@@ -206,25 +198,28 @@ def _chunk(number, rows, width):
 
 
 @compiled
-def _take(embeddings, first, m, k, length, hand):
-    _, fields, _, width = embeddings.shape
+def _take(embeddings, first, k, length, hand):
+    """All sets of a few rows, which lie together."""
+    _, fields, sets, width = embeddings.shape
     span = min(length, width)
     for row in range(length // span):
         for n in range(fields):
-            source, target = embeddings[first + row, n, m, k:], hand[n, row * span :]
-            for place in range(span):
-                target[place] = source[place]
+            for m in range(sets):
+                source, target = embeddings[first + row, n, m, k:], hand[m, n, row * span :]
+                for place in range(span):
+                    target[place] = source[place]
 
 
 @compiled
-def _put_back(hand, first, m, k, length, embeddings):
-    _, fields, _, width = embeddings.shape
+def _put_back(hand, first, k, length, embeddings):
+    _, fields, sets, width = embeddings.shape
     span = min(length, width)
     for row in range(length // span):
         for n in range(fields):
-            source, target = hand[n, row * span :], embeddings[first + row, n, m, k:]
-            for place in range(span):
-                target[place] = source[place]
+            for m in range(sets):
+                source, target = hand[m, n, row * span :], embeddings[first + row, n, m, k:]
+                for place in range(span):
+                    target[place] = source[place]
 
 
 @compiled

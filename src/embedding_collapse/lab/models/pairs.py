@@ -18,7 +18,7 @@ from blocked_adam import on_all_threads
 from . import fused
 
 TOGETHER = 8  # products that are summed at once: `compiled_pairs` writes these eight out
-PARTS = 16  # of a batch, with sums of their own: the same bits, however many threads there are
+PARTS = 48  # of a batch, with sums of their own: the same bits, however many threads there are
 
 
 def cin_layer(
