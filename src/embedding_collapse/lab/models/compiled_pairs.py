@@ -35,7 +35,7 @@ def maps(embeddings, others, pairs, weights, bias, result, totals, part, threads
     y = e[0] if others is None else np.empty((others.shape[1], IN_HAND), e.dtype)
     products = np.empty((TOGETHER, IN_HAND), e.dtype)
     to = np.empty((result.shape[1], IN_HAND), e.dtype)
-    tall, across = _chunks(rows, width)  # a row's parts are one thread's, which adds them up
+    tall, across = chunks(rows, width)  # a row's parts are one thread's, which adds them up
     for number in range(tall * part // threads * across, tall * (part + 1) // threads * across):
         first, k, begin, length = _chunk(number, rows, width)
         _take(embeddings, first, k, length, e)
@@ -75,7 +75,7 @@ def maps_back(embeddings, others, pairs, weights, result, gradient, of_totals, o
     products = np.empty((TOGETHER, IN_HAND), e.dtype)
     of_products = np.empty((TOGETHER, IN_HAND), e.dtype)
     given = np.empty((result.shape[1], IN_HAND), e.dtype)
-    parts, (tall, across) = len(of_weights), _chunks(rows, width)
+    parts, (tall, across) = len(of_weights), chunks(rows, width)
     for share in range(part, parts, threads):
         of_weights[share], of_bias[share] = 0, 0
         for number in range(share, tall * across, parts):
@@ -116,7 +116,7 @@ def one_sum(embeddings, weights, result, part, threads):
     groups = weights.shape[2]
     e = np.zeros((sets, groups, IN_HAND), embeddings.dtype)
     others, to = np.empty((fields, IN_HAND), e.dtype), np.empty(IN_HAND, e.dtype)
-    tall, across = _chunks(rows, width)
+    tall, across = chunks(rows, width)
     for number in range(tall * across * part // threads, tall * across * (part + 1) // threads):
         first, k, _, length = _chunk(number, rows, width)
         span = min(length, width)
@@ -150,7 +150,7 @@ def one_sum_back(embeddings, weights, gradient, of_embeddings, of_weights, part,
     e = np.zeros((sets, groups, IN_HAND), embeddings.dtype)
     of_e = np.empty((sets, fields, IN_HAND), e.dtype)
     given, g = np.empty((fields, IN_HAND), e.dtype), np.empty(IN_HAND, e.dtype)
-    parts, (tall, across) = len(of_weights), _chunks(rows, width)
+    parts, (tall, across) = len(of_weights), chunks(rows, width)
     for share in range(part, parts, threads):
         of_weights[share] = 0
         for number in range(share, tall * across, parts):
@@ -182,7 +182,7 @@ def one_sum_back(embeddings, weights, gradient, of_embeddings, of_weights, part,
 
 
 @compiled
-def _chunks(rows, width):
+def chunks(rows, width):
     """How many there are one below the other, and in parts of a row beside each other."""
     span = min(width, IN_HAND)
     return -(-rows // (IN_HAND // span)), -(-width // span)

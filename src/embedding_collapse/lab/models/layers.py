@@ -270,7 +270,8 @@ class Head(nn.Module):
         self.output = nn.Linear(size.hidden, 1)
 
     def forward(self, h: Tensor) -> Tensor:
-        # as it lies in memory: with other strides torch copies it before a product in bf16
+        # it lies with features before rows, as one matrix: with another stride to the next, torch
+        # copies it before a product in bf16
         return unit(self.hidden(h.mT.unsqueeze(0).mT).squeeze(0), self.output)
 
 

@@ -18,7 +18,7 @@ from blocked_adam import on_all_threads
 from . import fused
 
 TOGETHER = 8  # products that are summed at once: `compiled_pairs` writes these eight out
-PARTS = 48  # of a batch, with sums of their own: the same bits, however many threads there are
+PARTS = 48  # of a batch at most, with sums of their own: the same bits by however many threads
 
 
 def cin_layer(
@@ -106,8 +106,9 @@ class _CINLayer(torch.autograd.Function):
         of_embeddings = torch.empty_like(embeddings)
         of_maps = None if maps is None else torch.empty_like(maps)
         pairs, weights = _of_pairs(weight, maps)
-        of_parts = weights.new_empty(PARTS, *weights.shape)
-        of_bias = weights.new_empty(PARTS, *weights.shape[:2])
+        parts = _parts(embeddings)
+        of_parts = weights.new_empty(parts, *weights.shape)
+        of_bias = weights.new_empty(parts, *weights.shape[:2])
         given = pairs, weights, result, gradient, of_totals.contiguous()
         _run(maps_back, embeddings, maps, *given, of_embeddings, of_maps, of_parts, of_bias)
         of_weight = _of_all(of_parts.sum(0), weight, maps)
@@ -115,7 +116,8 @@ class _CINLayer(torch.autograd.Function):
 
 
 class _SumOfPairs(torch.autograd.Function):
-    """Of each field the weighted sum of all, then its product with the field."""
+    """Of each field the weighted sum of those before it and itself, then its product with the
+    field; the gradient takes those behind it too."""
 
     @staticmethod
     def forward(ctx: Any, embeddings: Tensor, weight: Tensor) -> Tensor:
@@ -136,10 +138,18 @@ class _SumOfPairs(torch.autograd.Function):
 
         embeddings, weight = ctx.saved_tensors
         of_embeddings, both = torch.empty_like(embeddings), _in_groups(weight + weight.mT)
-        of_parts = both.new_empty(PARTS, *both.shape)
+        of_parts = both.new_empty(_parts(embeddings), *both.shape)
         _run(one_sum_back, embeddings, both, gradient.contiguous(), of_embeddings, of_parts)
         below = of_parts.sum(0)[..., : weight.shape[-1]].tril()
         return of_embeddings.permute(2, 0, 1, 3), below + below.tril(-1).mT
+
+
+def _parts(as_looked_up: Tensor) -> int:
+    """How many there are: none without rows of its own."""
+    from .compiled_pairs import chunks
+
+    tall, across = chunks(len(as_looked_up), as_looked_up.shape[-1])
+    return min(PARTS, tall * across)
 
 
 def _in_groups(weight: Tensor) -> Tensor:
