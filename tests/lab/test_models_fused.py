@@ -556,6 +556,12 @@ def test_sums_of_pairs_are_taken_of_numbers_wherever_they_lie(maps, sums, monkey
     assert of_weight.isfinite().all()
 
 
+def test_gradients_of_sums_are_kept_in_no_more_parts_than_there_are_chunks():
+    """Parts without rows would be memory, and zeros to add up."""
+    for rows, parts in ((64, 1), (2048, 26), (10_000, pairs.PARTS)):
+        assert pairs._parts(torch.zeros(rows, 39, 1, 10)) == parts
+
+
 def test_a_cin_layer_of_bf16_takes_no_bits_for_other_numbers(monkeypatch):
     monkeypatch.setattr(fused, "WORTH_FUSING", 0)
     embeddings, *rest = (x.detach().float() for x in of_pairs((2, ROWS, 5, 3), 4, 3))
